@@ -1,0 +1,152 @@
+//! Compiles the C guests to WebAssembly with clang, into `OUT_DIR`. Nothing that is built is committed.
+//!
+//! The parser's source is the crates.io package `picohttpparser-sys` (a build dependency that is never linked), found
+//! through `cargo metadata`; `PICOHTTPPARSER_DIR` names another checkout. `PICOTAP_CLANG` names another clang.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs};
+
+/// What to say when a tool is missing: one line that names it and the command.
+const INSTALL: &str =
+    "run deploy/setup.sh, or on Debian: apt-get install clang-19 lld-19 wasi-libc libclang-rt-19-dev-wasm32 libpcap-dev";
+
+/// A module that clang makes of C.
+struct Guest {
+    /// Name of the `.wasm` file in `OUT_DIR`.
+    name: &'static str,
+    /// Files under `guest/`.
+    sources: &'static [&'static str],
+    /// Whether picohttpparser itself is compiled in.
+    picohttpparser: bool,
+    /// Further words for clang.
+    flags: &'static [&'static str],
+}
+
+/// A library: no start function, no imports, and memory of a fixed size with the stack below the data, so that an
+/// overflowing stack traps.
+const LIBRARY: &[&str] = &[
+    "-nostartfiles",
+    "-Wl,--no-entry",
+    "-Wl,--stack-first",
+    "-Wl,-z,stack-size=65536",
+    "-Wl,--initial-memory=4194304",
+    "-Wl,--max-memory=4194304",
+    "-msimd128",
+    "-D__SSE4_2__=1",
+];
+
+const GUESTS: &[Guest] = &[Guest { name: "picotap", sources: &["picotap.c"], picohttpparser: true, flags: LIBRARY }];
+
+fn main() {
+    println!("cargo::rerun-if-changed=guest");
+    println!("cargo::rerun-if-changed=build.rs");
+    for name in ["PICOHTTPPARSER_DIR", "PICOTAP_CLANG"] {
+        println!("cargo::rerun-if-env-changed={name}");
+    }
+    if let Err(message) = build() {
+        println!("cargo::error={message}");
+    }
+}
+
+fn build() -> Result<(), String> {
+    let out = PathBuf::from(env::var("OUT_DIR").map_err(|e| format!("OUT_DIR: {e}"))?);
+    let clang = clang()?;
+    libpcap()?;
+    let parser = picohttpparser()?;
+    for guest in GUESTS {
+        compile(&clang, &parser, guest, &out)?;
+    }
+    println!("cargo::rustc-env=PICOTAP_CLANG_VERSION={}", version(&clang));
+    println!("cargo::rustc-env=PICOHTTPPARSER_SOURCE={}", parser.display());
+    Ok(())
+}
+
+/// A clang that knows wasm32, with its linker.
+fn clang() -> Result<String, String> {
+    let named = env::var("PICOTAP_CLANG").ok();
+    let candidates: Vec<String> = match named {
+        Some(name) => vec![name],
+        None => ["clang-19", "clang-20", "clang-21", "clang"].map(String::from).to_vec(),
+    };
+    for name in &candidates {
+        let Ok(output) = Command::new(name).arg("--print-targets").output() else { continue };
+        if String::from_utf8_lossy(&output.stdout).contains("wasm32") {
+            return Ok(name.clone());
+        }
+    }
+    Err(format!("clang with the wasm32 target is not installed (tried {}): {INSTALL}", candidates.join(", ")))
+}
+
+fn version(clang: &str) -> String {
+    let output = Command::new(clang).arg("--version").output();
+    let text = output.map(|o| String::from_utf8_lossy(&o.stdout).into_owned()).unwrap_or_default();
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+/// libpcap is linked last of all, with an error that fills a screen: look for it first.
+fn libpcap() -> Result<(), String> {
+    if env::var_os("LIBPCAP_LIBDIR").is_some() {
+        return Ok(());
+    }
+    let compiler = env::var("CC").unwrap_or_else(|_| "cc".into());
+    let out = PathBuf::from(env::var("OUT_DIR").map_err(|e| format!("OUT_DIR: {e}"))?);
+    let source = out.join("libpcap.c");
+    fs::write(&source, "int main(void){return 0;}").map_err(|e| format!("{}: {e}", source.display()))?;
+    let linked = Command::new(&compiler).arg(&source).args(["-lpcap", "-o"]).arg(out.join("libpcap")).output();
+    match linked {
+        Ok(output) if output.status.success() => Ok(()),
+        Ok(_) => Err(format!("libpcap and its development files are not installed: {INSTALL}")),
+        Err(e) => Err(format!("{compiler}, the C compiler that Rust links with, cannot be run ({e}): {INSTALL} gcc")),
+    }
+}
+
+/// The directory that holds picohttpparser.c.
+fn picohttpparser() -> Result<PathBuf, String> {
+    if let Some(named) = env::var_os("PICOHTTPPARSER_DIR") {
+        let directory = PathBuf::from(named);
+        if directory.join("picohttpparser.c").is_file() {
+            return Ok(directory);
+        }
+        return Err(format!("PICOHTTPPARSER_DIR={}: no picohttpparser.c in it", directory.display()));
+    }
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args(["metadata", "--format-version=1", "--offline", "--filter-platform"])
+        .arg(env::var("TARGET").map_err(|e| format!("TARGET: {e}"))?)
+        .output()
+        .map_err(|e| format!("cargo metadata: {e}"))?;
+    if !output.status.success() {
+        return Err(format!("cargo metadata: {}", String::from_utf8_lossy(&output.stderr).trim().replace('\n', " ")));
+    }
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).map_err(|e| format!("cargo metadata: {e}"))?;
+    let packages = metadata["packages"].as_array().cloned().unwrap_or_default();
+    let package = packages.iter().find(|p| p["name"] == "picohttpparser-sys");
+    let manifest = package.and_then(|p| p["manifest_path"].as_str()).ok_or("cargo metadata names no picohttpparser-sys")?;
+    let root = Path::new(manifest).parent().ok_or("picohttpparser-sys has no directory")?;
+    Ok(root.join("deps/picohttpparser"))
+}
+
+fn compile(clang: &str, parser: &Path, guest: &Guest, out: &Path) -> Result<(), String> {
+    let target = out.join(format!("{}.wasm", guest.name));
+    let mut command = Command::new(clang);
+    command.args(["--target=wasm32-wasi", "-std=c11", "-O3", "-fwrapv", "-Wall", "-Wextra", "-Werror=implicit"]);
+    command.args(["-fno-ident", "-Wl,--strip-debug"]).args(guest.flags);
+    command.args(["-I", "guest", "-I", "guest/simd", "-I"]).arg(parser);
+    command.args(guest.sources.iter().map(|name| Path::new("guest").join(name)));
+    if guest.picohttpparser {
+        command.arg(parser.join("picohttpparser.c"));
+    }
+    command.arg("-o").arg(&target);
+    let output = command.output().map_err(|e| format!("{clang}: {e}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    if stderr.contains("wasm-ld") || stderr.contains("file not found") || stderr.contains("cannot open") {
+        eprintln!("{stderr}");
+        return Err(format!("{clang} lacks a part for wasm32-wasi (linker, libc or runtime): {INSTALL}"));
+    }
+    eprintln!("{stderr}");
+    Err(format!("{clang} could not compile guest module {}: see above", guest.name))
+}

@@ -1,0 +1,214 @@
+//! The guest contract in Rust: the mirror of `guest/abi.h`, which says what each field means.
+//!
+//! A test compiles the header and compares every size, offset and constant with this file.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+#[cfg(target_endian = "big")]
+compile_error!("the guest contract is little-endian, and its structures are used in place");
+
+/// Version of the contract that this build speaks.
+pub const VERSION: u32 = 1;
+/// The most headers in one head.
+pub const MAX_HEADERS: u32 = 128;
+/// The most bytes that may wait at the host for one side.
+pub const MAX_WAITING: u32 = 65536;
+/// Bytes of guest memory per connection.
+pub const BLOCK_SIZE: usize = 128;
+/// As a skip: to the end of the stream.
+pub const FOREVER: u64 = u64::MAX;
+/// As an acknowledgement: not known.
+pub const UNKNOWN: u64 = u64::MAX;
+
+/// What the guest remembers of one connection, opaque to the host.
+pub type Block = [u8; BLOCK_SIZE];
+
+/// Head of the input buffer (`pico_input`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+#[expect(missing_docs, reason = "abi.h documents the fields")]
+pub struct Input {
+    pub abi_version: u32,
+    pub num_events: u32,
+    pub num_rows: u32,
+    pub num_marks: u32,
+    pub events: u32,
+    pub rows: u32,
+    pub marks: u32,
+    pub arena: u32,
+    pub arena_len: u32,
+    pub results: u32,
+    pub records: u32,
+    pub max_records: u32,
+    pub pairs: u32,
+    pub max_pairs: u32,
+    pub reserved: [u32; 2],
+}
+
+/// One event (`pico_event`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+#[expect(missing_docs, reason = "abi.h documents the fields")]
+pub struct Event {
+    pub row: u32,
+    pub side: u8,
+    pub kind: u8,
+    pub flags: u8,
+    pub reason: u8,
+    pub offset: u64,
+    pub peer_acked: u64,
+    pub data: u32,
+    pub len: u32,
+    pub seen: u32,
+    pub marks: u32,
+    pub num_marks: u32,
+    pub reserved: u32,
+    pub length: u64,
+    pub lost: u64,
+}
+
+/// One connection (`pico_row`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+#[expect(missing_docs, reason = "abi.h documents the fields")]
+pub struct Row {
+    pub block: Block,
+    pub opener: u8,
+    pub flags: u8,
+    pub reserved: [u8; 2],
+    pub scratch: u32,
+    pub reserved2: u64,
+}
+
+/// Head of the output buffer (`pico_output`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+#[expect(missing_docs, reason = "abi.h documents the fields")]
+pub struct Output {
+    pub abi_version: u32,
+    pub current_event: u32,
+    pub events_done: u32,
+    pub num_records: u32,
+    pub num_pairs: u32,
+    pub reserved: [u32; 11],
+}
+
+/// The guest's answer to one event (`pico_result`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+#[expect(missing_docs, reason = "abi.h documents the fields")]
+pub struct Result {
+    pub verdict: u8,
+    pub wake: u8,
+    pub wake_byte: u8,
+    pub reserved: u8,
+    pub consumed: u32,
+    pub skip: u64,
+}
+
+/// A statement about an event (`pico_record`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+#[expect(missing_docs, reason = "abi.h documents the fields")]
+pub struct Record {
+    pub kind: u8,
+    pub side: u8,
+    pub minor: u8,
+    pub framing: u8,
+    pub code: u16,
+    pub reserved: u16,
+    pub flags: u32,
+    pub event: u32,
+    pub number: u32,
+    pub start: u32,
+    pub end: u32,
+    pub text: u32,
+    pub text_len: u32,
+    pub target: u32,
+    pub target_len: u32,
+    pub first_pair: u32,
+    pub num_pairs: u32,
+    pub reserved2: u32,
+    pub content_length: u64,
+    pub decoded: u64,
+    pub lost: u64,
+}
+
+/// A header (`pico_pair`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+#[expect(missing_docs, reason = "abi.h documents the fields")]
+pub struct Pair {
+    pub name: u32,
+    pub name_len: u32,
+    pub value: u32,
+    pub value_len: u32,
+}
+
+macro_rules! constants {
+    ($(#[$doc:meta])* $module:ident: $type:ty { $($name:ident = $value:expr),+ $(,)? }) => {
+        $(#[$doc])*
+        #[expect(missing_docs, reason = "abi.h documents the constants")]
+        pub mod $module {
+            $(pub const $name: $type = $value;)+
+            /// Every constant of this set with its name.
+            pub const ALL: &[(&str, $type)] = &[$((stringify!($name), $name)),+];
+        }
+    };
+}
+
+constants! {
+    /// `pico_event_kind`.
+    kind: u8 { BYTES = 1, VOID = 2, END = 3 }
+}
+constants! {
+    /// `pico_end_reason`.
+    reason: u8 { FIN = 1, RESET = 2, TIMEOUT = 3, EVICTED = 4, REUSED = 5, CAPTURE = 6 }
+}
+constants! {
+    /// `pico_event_flag`.
+    event_flag: u8 { SEGMENT = 1, FINAL = 2 }
+}
+constants! {
+    /// `pico_opener`.
+    opener: u8 { SIDE0 = 0, SIDE1 = 1, UNKNOWN = 2 }
+}
+constants! {
+    /// `pico_row_flag`.
+    row_flag: u8 { MIDSTREAM = 1 }
+}
+constants! {
+    /// `pico_verdict`.
+    verdict: u8 { DONE = 1, NEED_MORE = 2, OUTPUT_FULL = 3, DEFERRED = 4 }
+}
+constants! {
+    /// `pico_record_kind`.
+    record: u8 { REQUEST = 1, RESPONSE = 2, END = 3, TUNNEL = 4, NOT_HTTP = 5, ERROR = 6 }
+}
+constants! {
+    /// `pico_framing`.
+    framing: u8 { NONE = 0, LENGTH = 1, CHUNKED = 2, CLOSE = 3, TUNNEL = 4 }
+}
+constants! {
+    /// `pico_not_http`.
+    not_http: u16 { OTHER = 1, TLS = 2, HTTP2 = 3, SSH = 4, WEBSOCKET = 5, HTTP09 = 6, SMTP = 7, H2C = 8 }
+}
+constants! {
+    /// `pico_error`.
+    error: u16 {
+        BAD_START_LINE = 1, BAD_HEADER = 2, TOO_MANY_HEADERS = 3, HEAD_TOO_LONG = 4, BAD_CONTENT_LENGTH = 5,
+        BAD_TRANSFER_CODING = 6, BAD_CHUNK = 7, CHUNK_OVERHEAD = 8, BAD_TRAILER = 9, LOST_HEAD = 10,
+        LOST_FRAMING = 11, NO_START = 12,
+    }
+}
+constants! {
+    /// `PICO_F_*`.
+    flag: u32 {
+        TE_CL_CONFLICT = 1 << 0, CL_REPEATED = 1 << 1, CL_CONFLICT = 1 << 2, TE_HTTP10 = 1 << 3, TE_ODD = 1 << 4,
+        OBS_FOLD = 1 << 5, BARE_LF = 1 << 6, LEADING_EMPTY = 1 << 7, ODD_SPACE = 1 << 8, CHUNK_ODD = 1 << 9,
+        CHUNK_EXTENSION = 1 << 10, TRAILERS = 1 << 11, BODY_FORBIDDEN = 1 << 12, HOST_MISSING = 1 << 13,
+        HOST_REPEATED = 1 << 14, INTERIM = 1 << 15, UNPAIRED = 1 << 16, RESYNC = 1 << 17, GAP = 1 << 18,
+        TRUNCATED = 1 << 19, EARLY = 1 << 20, UPGRADE = 1 << 21, MIDSTREAM = 1 << 22, UNSOLICITED = 1 << 23,
+        BODY_ODD = 1 << 24,
+    }
+}

@@ -1,0 +1,115 @@
+//! A flow is the two byte streams of one TCP connection, put back in order from its segments.
+//!
+//! The table pushes what it finds into a [`Sink`], in causal order: payload of one side is handed on only after the
+//! other side has been handed on up to what the payload's segment acknowledges.
+
+use crate::packet::Endpoint;
+
+/// A side of a connection: 0 is whoever was seen first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the two sides")]
+pub enum Side {
+    First = 0,
+    Second = 1,
+}
+
+impl Side {
+    /// 0 or 1, as an index.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+    /// The other side.
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::First => Self::Second,
+            Self::Second => Self::First,
+        }
+    }
+}
+
+/// Who sent the first SYN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Opener {
+    First,
+    Second,
+    Unknown,
+}
+
+/// How a side ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum EndReason {
+    /// Its FIN came, and every byte below it was handed on or declared lost.
+    Fin = 1,
+    /// The connection was reset.
+    Reset = 2,
+    /// Nothing came for too long.
+    Timeout = 3,
+    /// The connection was given up for want of memory.
+    Evicted = 4,
+    /// Its ports were taken by a new connection.
+    Reused = 5,
+    /// The capture ended.
+    Capture = 6,
+}
+
+/// Where a sink keeps its own reference for a connection: opaque to the flow table, zero for a new connection.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SinkTag {
+    /// Serial number of the slot that `row` is good for.
+    pub serial: u64,
+    /// Row in that slot.
+    pub row: u32,
+}
+
+/// What a sink needs to know of a connection.
+#[derive(Debug, Clone)]
+pub struct Conn {
+    /// Place in the table, below the greatest number of connections that were ever open at once. Free for a new
+    /// connection after both sides have ended.
+    pub index: u32,
+    /// Number of the connection, from 1, in order of first sight; never used twice.
+    pub number: u64,
+    /// Seeded hash of the addresses, the same for both directions: chooses the worker.
+    pub hash: u64,
+    /// Address of side 0 and of side 1.
+    pub endpoints: [Endpoint; 2],
+    /// Who opened it.
+    pub opener: Opener,
+    /// Its start was not captured.
+    pub midstream: bool,
+    /// Index of the capture interface on which it was first seen.
+    pub interface: u32,
+    /// The sink's.
+    pub tag: SinkTag,
+}
+
+/// Place and circumstances of something on one side of a connection.
+#[derive(Debug, Clone, Copy)]
+pub struct Place {
+    /// The side whose stream it is.
+    pub side: Side,
+    /// Offset in the side's stream. The first byte that the table hands on for a side has offset 0.
+    pub offset: u64,
+    /// Offset of the other side up to which the sender had acknowledged.
+    pub peer_acked: Option<u64>,
+    /// Time of the packet that carried it (a void: that carried its last byte; an end: that caused it).
+    pub time: i64,
+}
+
+/// Receives what the flow table hands on. A jump in the offsets of a side is a gap: bytes that were never seen.
+pub trait Sink {
+    /// Payload in stream order, never empty and at most [`MAX_PIECE`] bytes. `starts_segment`: its first byte is the
+    /// first of a TCP segment's payload.
+    fn bytes(&mut self, conn: &mut Conn, place: Place, starts_segment: bool, payload: &[u8]);
+    /// A stretch below a skip that was asked for, not copied: `length` bytes, `lost` of them never seen.
+    fn void(&mut self, conn: &mut Conn, place: Place, length: u64, lost: u64);
+    /// A side has ended at `place.offset`. Called exactly once per side; after the second call the index is free.
+    fn end(&mut self, conn: &mut Conn, place: Place, reason: EndReason);
+}
+
+/// The most bytes in one call of [`Sink::bytes`]: longer segments (from segmentation offload) are handed on in pieces.
+pub const MAX_PIECE: usize = 65536;

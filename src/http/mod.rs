@@ -1,0 +1,3 @@
+//! A transaction is a request with its response, put together from the guest's records.
+
+pub mod record;

@@ -1,0 +1,71 @@
+//! A segment is one TCP segment with its addresses, taken out of a frame.
+
+use std::net::IpAddr;
+
+/// One end of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Endpoint {
+    /// Address.
+    pub ip: IpAddr,
+    /// TCP port.
+    pub port: u16,
+}
+
+/// TCP flags as on the wire (RFC 9293, section 3.1): the low byte of the flags field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TcpFlags(pub u8);
+
+#[expect(missing_docs, reason = "the names of RFC 9293")]
+impl TcpFlags {
+    pub const FIN: u8 = 0x01;
+    pub const SYN: u8 = 0x02;
+    pub const RST: u8 = 0x04;
+    pub const PSH: u8 = 0x08;
+    pub const ACK: u8 = 0x10;
+    pub const URG: u8 = 0x20;
+
+    #[must_use]
+    pub const fn fin(self) -> bool {
+        self.0 & Self::FIN != 0
+    }
+    #[must_use]
+    pub const fn syn(self) -> bool {
+        self.0 & Self::SYN != 0
+    }
+    #[must_use]
+    pub const fn rst(self) -> bool {
+        self.0 & Self::RST != 0
+    }
+    #[must_use]
+    pub const fn ack(self) -> bool {
+        self.0 & Self::ACK != 0
+    }
+}
+
+/// One TCP segment.
+#[derive(Debug, Clone, Copy)]
+pub struct Segment<'a> {
+    /// Capture time of its frame, nanoseconds since the Unix epoch.
+    pub time: i64,
+    /// Index of the capture interface.
+    pub interface: u32,
+    /// Which virtual network it belongs to: 0, or the identifier of a VXLAN or Geneve tunnel plus one. Equal addresses
+    /// in two realms are two connections.
+    pub realm: u32,
+    /// Sender.
+    pub source: Endpoint,
+    /// Receiver.
+    pub destination: Endpoint,
+    /// Sequence number of the first payload byte (of the SYN, if there is one).
+    pub seq: u32,
+    /// Acknowledgement number; meaningful only if the ACK flag is set.
+    pub ack: u32,
+    /// Flags.
+    pub flags: TcpFlags,
+    /// Window, unscaled.
+    pub window: u16,
+    /// Captured payload.
+    pub payload: &'a [u8],
+    /// Payload bytes behind `payload` that were on the wire but not captured (snap length).
+    pub missing: u32,
+}

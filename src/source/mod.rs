@@ -1,0 +1,16 @@
+//! A source gives frames: captured packets in the order in which they were captured.
+
+/// One captured frame.
+#[derive(Debug, Clone, Copy)]
+pub struct Frame<'a> {
+    /// Capture time, nanoseconds since the Unix epoch.
+    pub time: i64,
+    /// Link type as in the LINKTYPE_ registry of tcpdump.org (1: Ethernet).
+    pub link: i32,
+    /// Index of the capture interface (pcapng interface, or live interface), from 0.
+    pub interface: u32,
+    /// The captured bytes.
+    pub data: &'a [u8],
+    /// Length of the frame on the wire; greater than `data.len()` if the snap length cut it.
+    pub original_len: u32,
+}
