@@ -36,7 +36,7 @@ const LIBRARY: &[&str] = &[
     "-D__SSE4_2__=1",
 ];
 
-const GUESTS: &[Guest] = &[Guest { name: "picotap", sources: &["picotap.c"], picohttpparser: true, flags: LIBRARY }];
+const GUESTS: &[Guest] = &[Guest { name: "picotap", sources: &["picotap.c"], picohttpparser: false, flags: LIBRARY }];
 
 fn main() {
     println!("cargo::rerun-if-changed=guest");
