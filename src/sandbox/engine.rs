@@ -62,14 +62,6 @@ pub enum LoadError {
         /// Its type.
         needed: &'static str,
     },
-    /// Its memory is larger than allowed.
-    #[error("the module asks for {had} bytes of memory, more than the {limit} that are allowed")]
-    Memory {
-        /// Bytes it asks for.
-        had: u64,
-        /// Bytes allowed.
-        limit: u64,
-    },
     /// It speaks another version of the contract.
     #[error("the module speaks version {had} of the parser contract, and this picotap speaks version {needed}")]
     Version {
@@ -226,12 +218,8 @@ fn check_module(module: &Module) -> Result<(), LoadError> {
         return Err(LoadError::Import { module: import.module().to_owned(), name: import.name().to_owned() });
     }
     match module.get_export("memory") {
-        Some(ExternType::Memory(ty)) => {
-            let had = ty.minimum().saturating_mul(ty.page_size());
-            if had > MAX_GUEST_MEMORY as u64 {
-                return Err(LoadError::Memory { had, limit: MAX_GUEST_MEMORY as u64 });
-            }
-        }
+        // One that is too large does not fit the engine's pool, and was refused before.
+        Some(ExternType::Memory(_)) => {}
         Some(_) => return Err(LoadError::WrongType { name: "memory", needed: "a memory" }),
         None => return Err(LoadError::Missing { name: "memory", needed: "a memory" }),
     }
