@@ -2,6 +2,7 @@
 
 pub mod abi;
 pub mod batch;
+pub mod export;
 pub mod flow;
 pub mod http;
 pub mod packet;
