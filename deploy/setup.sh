@@ -174,7 +174,7 @@ if [ -n "$needs" ]; then
         exit 1
     fi
     # The list may be stale or, on a fresh image, empty. A mirror that fails is met again, and told, at the install.
-    if [ $manager = apt ]; then
+    if [ "$manager" = apt ]; then
         $as_root apt-get update -q > "$log" 2>&1 || echo "setup: apt-get update failed; trying with the lists at hand" >&2
     fi
     # shellcheck disable=SC2086
