@@ -273,8 +273,9 @@ fn both_directions_of_a_flow_meet_the_same_member_of_a_fan_out() {
     let config = LiveConfig { fanout: Some(42), ..on("lo") };
     let mut members = [(); 2].map(|()| Live::open(&config).expect("root may capture"));
     let server = UdpSocket::bind("127.0.0.1:9999").expect("a free port in a new namespace");
-    for _ in 0..64 {
-        let client = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    // All are kept, so that no two have the same port.
+    let clients = [(); 64].map(|()| UdpSocket::bind("127.0.0.1:0").expect("a socket"));
+    for client in &clients {
         let mut byte = [0];
         client.send_to(&[1], "127.0.0.1:9999").expect("sent");
         let (_, from) = server.recv_from(&mut byte).expect("received");
