@@ -8,8 +8,7 @@ use std::process::Command;
 use std::{env, fs};
 
 /// What to say when a tool is missing: one line that names it and the command.
-const INSTALL: &str =
-    "run deploy/setup.sh, or on Debian: apt-get install clang-19 lld-19 wasi-libc libclang-rt-19-dev-wasm32 libpcap-dev";
+const INSTALL: &str = "run deploy/setup.sh, or on Debian: apt-get install clang-19 lld-19 wasi-libc libclang-rt-19-dev-wasm32 libpcap-dev";
 
 /// A module that clang makes of C.
 struct Guest {
@@ -119,10 +118,12 @@ fn picohttpparser() -> Result<PathBuf, String> {
     if !output.status.success() {
         return Err(format!("cargo metadata: {}", String::from_utf8_lossy(&output.stderr).trim().replace('\n', " ")));
     }
-    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).map_err(|e| format!("cargo metadata: {e}"))?;
+    let metadata: serde_json::Value =
+        serde_json::from_slice(&output.stdout).map_err(|e| format!("cargo metadata: {e}"))?;
     let packages = metadata["packages"].as_array().cloned().unwrap_or_default();
     let package = packages.iter().find(|p| p["name"] == "picohttpparser-sys");
-    let manifest = package.and_then(|p| p["manifest_path"].as_str()).ok_or("cargo metadata names no picohttpparser-sys")?;
+    let manifest =
+        package.and_then(|p| p["manifest_path"].as_str()).ok_or("cargo metadata names no picohttpparser-sys")?;
     let root = Path::new(manifest).parent().ok_or("picohttpparser-sys has no directory")?;
     Ok(root.join("deps/picohttpparser"))
 }

@@ -1,7 +1,10 @@
 //! picotap watches HTTP/1.x traffic and parses every byte of it inside a WebAssembly sandbox.
 
 pub mod abi;
+pub mod batch;
+pub mod export;
 pub mod flow;
 pub mod http;
 pub mod packet;
+pub mod sandbox;
 pub mod source;

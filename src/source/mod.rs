@@ -1,5 +1,7 @@
 //! A source gives frames: captured packets in the order in which they were captured.
 
+pub mod live;
+
 /// One captured frame.
 #[derive(Debug, Clone, Copy)]
 pub struct Frame<'a> {

@@ -1,0 +1,1 @@
+//! A selection says which transactions are logged.
