@@ -27,34 +27,42 @@ fn is_capture(path: &Path) -> bool {
 fn tshark_sees_the_same_transactions() {
     let Some(tshark) = need("tshark_sees_the_same_transactions", "tshark") else { return };
     let only = std::env::var("CASE").unwrap_or_default();
-    let mut wrong = vec![];
     let mut places: Vec<_> = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures"))
         .unwrap()
         .map(|e| e.unwrap().path())
         .filter(|p| p.is_dir() && p.to_string_lossy().contains(&only))
         .collect();
     places.sort();
-    for place in places {
-        let readme = fs::read_to_string(place.join("README.md")).unwrap();
-        let (Some(capture), true) = (capture(&place), readme.contains("tshark")) else { continue };
-        let differs = readme.contains("tshark gives another list");
-        let says = transactions(&tshark, &capture);
-        let mut ours: Vec<String> =
-            fs::read_to_string(place.join("expected.jsonl")).unwrap().lines().map(|line| essence(line).2).collect();
-        ours.sort();
-        let own = place.join("tshark.txt");
-        if differs {
-            let text: String = says.iter().map(|row| format!("{row}\n")).collect();
-            if std::env::var_os("BLESS").is_some() {
-                fs::write(&own, &text).unwrap();
-            }
-            let kept = fs::read_to_string(&own).unwrap_or_default();
-            if kept != text || says == ours {
-                wrong.push(format!("{}: the README says that tshark differs; it says {says:#?}", place.display()));
-            }
-        } else if says != ours {
-            wrong.push(format!("{}: tshark says {says:#?}, expected {ours:#?}", place.display()));
-        }
-    }
+    // tshark takes a third of a second to start: two at a time.
+    let wrong: Vec<String> = std::thread::scope(|scope| {
+        let halves = places.chunks(places.len().div_ceil(2).max(1));
+        let judges: Vec<_> = halves
+            .map(|half| scope.spawn(|| half.iter().filter_map(|place| judge(&tshark, place)).collect::<Vec<_>>()))
+            .collect();
+        judges.into_iter().flat_map(|judge| judge.join().unwrap()).collect()
+    });
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// What is wrong with a fixture's agreement.
+fn judge(tshark: &Path, place: &Path) -> Option<String> {
+    let readme = fs::read_to_string(place.join("README.md")).unwrap();
+    if !readme.contains("tshark gives") {
+        return None;
+    }
+    let says = transactions(tshark, &capture(place)?);
+    let expected = fs::read_to_string(place.join("expected.jsonl")).unwrap();
+    let mut ours: Vec<String> = expected.lines().map(|line| essence(line).2).collect();
+    ours.sort();
+    if !readme.contains("tshark gives another list") {
+        return (says != ours).then(|| format!("{}: tshark says {says:#?}, expected {ours:#?}", place.display()));
+    }
+    let own = place.join("tshark.txt");
+    let text: String = says.iter().map(|row| format!("{row}\n")).collect();
+    if std::env::var_os("BLESS").is_some() {
+        fs::write(&own, &text).unwrap();
+    }
+    let kept = fs::read_to_string(&own).unwrap_or_default();
+    (kept != text || says == ours)
+        .then(|| format!("{}: the README says that tshark differs; it says {says:#?}", place.display()))
 }

@@ -77,7 +77,8 @@ pub(super) fn cases() -> Vec<Case> {
                 }
                 line.set("status", 200);
             },
-        ),
+        )
+        .differs("tshark takes the target for empty"),
         case(
             "no-reason-phrase",
             "A status line that ends behind the code, one with an empty reason, and one with a long one.",
@@ -124,7 +125,8 @@ pub(super) fn cases() -> Vec<Case> {
                     ],
                 );
             },
-        ),
+        )
+        .differs("tshark knows a list of methods, and this one is not on it"),
         case(
             "slow-head",
             "A request head and a response head in segments of one byte, 5 ms apart.",
@@ -179,15 +181,16 @@ pub(super) fn cases() -> Vec<Case> {
         case(
             "bytes-that-are-not-text",
             "Bytes above 127, some valid UTF-8 and some not, and an escape character in the target and headers.",
-            "Printed reversibly: what is not UTF-8, and every control character, as \\xHH; a backslash as two.",
+            "Printed reversibly: a byte that is not UTF-8 as \\xNN; JSON has its own way for control characters.",
             |s| {
                 let head = b"GET /caf\xc3\xa9/\xff\xfe?back\\slash HTTP/1.1\r\nHost: ex\xe9mple.test\r\nUser-Agent: a\xc3\xa9\t\"b\"\r\n\r\n";
                 let answer = Message::raw(b"HTTP/1.1 200 \xd6K\r\nContent-Length: 0\r\n\r\n");
                 let line = one(s, Message::raw(head), answer);
-                line.set("target", "/caf\u{e9}/\\xff\\xfe?back\\\\slash").set("host", "ex\\xe9mple.test");
-                line.set("user_agent", "a\u{e9}\\x09\"b\"").set("reason", "\\xd6K");
+                line.set("target", "/caf\u{e9}/\\xff\\xfe?back\\slash").set("host", "ex\\xe9mple.test");
+                line.set("user_agent", "a\u{e9}\t\"b\"").set("reason", "\\xd6K");
             },
-        ),
+        )
+        .differs("tshark writes bytes that are not UTF-8 in another way"),
         case(
             "secrets",
             "Authorization, cookies, user-info in the target, and query keys that carry signatures.",

@@ -107,7 +107,8 @@ pub(super) fn cases() -> Vec<Case> {
                 s.capture(&mut c);
                 s.line(1, 1, Some(&q), Some(&a)).flag("gap");
             },
-        ),
+        )
+        .differs("tshark waits for the missing bytes, and does not show the answer"),
         case(
             "snap-length",
             "Every frame cut to 400 bytes.",

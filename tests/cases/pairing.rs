@@ -31,7 +31,8 @@ pub(super) fn cases() -> Vec<Case> {
                     s.line(1, i as u64 + 1, Some(&requests[i]), Some(&answers[i]));
                 }
             },
-        ),
+        )
+        .differs("tshark looks for bodies behind the answers to pipelined HEAD requests"),
         case(
             "continue",
             "Expect: 100-continue, a 100, the body, then the answer.",
@@ -50,7 +51,7 @@ pub(super) fn cases() -> Vec<Case> {
                 let next = c.exchange(&q2, &a2);
                 c.close();
                 s.capture(&mut c);
-                s.line(1, 1, Some(&sent), Some(&a));
+                s.line(1, 1, Some(&sent), Some(&a)).set("interim", 1);
                 s.whole(1, 2, &next);
             },
         ),
@@ -71,7 +72,7 @@ pub(super) fn cases() -> Vec<Case> {
                 let next = c.exchange(&q2, &a2);
                 c.close();
                 s.capture(&mut c);
-                s.line(1, 1, Some(&q), Some(&a));
+                s.line(1, 1, Some(&q), Some(&a)).set("interim", 3);
                 s.whole(1, 2, &next);
             },
         ),
@@ -96,7 +97,8 @@ pub(super) fn cases() -> Vec<Case> {
                 s.line(1, 1, Some(&sent), Some(&a)).flag("early_response");
                 s.whole(1, 2, &next);
             },
-        ),
+        )
+        .differs("tshark takes the order of capture for the order of events"),
         case(
             "unsolicited-response",
             "An idle keep-alive connection is told 408 by the server and closed.",
@@ -111,7 +113,7 @@ pub(super) fn cases() -> Vec<Case> {
                 c.ack(Side::Server);
                 s.capture(&mut c);
                 s.whole(1, 1, &pair);
-                s.line(1, 2, None, Some(&a)).flag("no_request").flag("unsolicited");
+                s.line(1, 2, None, Some(&a)).flag("no_request");
             },
         ),
         case(
@@ -144,7 +146,8 @@ pub(super) fn cases() -> Vec<Case> {
                 s.capture(&mut c);
                 s.line(1, 1, Some(&q), Some(&a)).flag("truncated").flag("open");
             },
-        ),
+        )
+        .differs("tshark waits for the rest of the body, which the capture does not have"),
         case(
             "connect",
             "CONNECT answered with 200, then bytes that look like HTTP.",
@@ -158,10 +161,9 @@ pub(super) fn cases() -> Vec<Case> {
                 c.send(Side::Server, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
                 c.close();
                 s.capture(&mut c);
-                s.whole(1, 1, &pair).flag("tunnel");
+                s.whole(1, 1, &pair).flag("tunnel").set("tunnel", "connect");
             },
-        )
-        .differs("tshark hands the tunnel to its HTTP dissector again, and lists a request and a response inside it"),
+        ),
         case(
             "connect-refused",
             "CONNECT answered with 407, then 200 to a GET.",
@@ -194,7 +196,7 @@ pub(super) fn cases() -> Vec<Case> {
                 c.send(Side::Client, b"\x88\x80\x01\x02\x03\x04");
                 c.close();
                 s.capture(&mut c);
-                s.whole(1, 1, &pair).flag("upgrade").flag("tunnel");
+                s.whole(1, 1, &pair).flag("upgrade").flag("tunnel").set("tunnel", "websocket");
             },
         ),
         case(
@@ -215,7 +217,7 @@ pub(super) fn cases() -> Vec<Case> {
                 c.send(Side::Server, b"\x00\x00\x00\x04\x00\x00\x00\x00\x00");
                 c.close();
                 s.capture(&mut c);
-                s.whole(1, 1, &pair).flag("upgrade").flag("tunnel");
+                s.whole(1, 1, &pair).flag("upgrade").flag("tunnel").set("tunnel", "h2c");
             },
         ),
         case(

@@ -8,10 +8,10 @@ use sha1::{Digest, Sha1};
 
 use super::conversation::Sent;
 use super::scene::Scene;
-use super::wire::{Side, octets};
+use super::wire::octets;
 
 /// The keys in the order in which they are printed.
-const KEYS: [&str; 25] = [
+const KEYS: [&str; 31] = [
     "ts",
     "conn",
     "seq",
@@ -29,14 +29,20 @@ const KEYS: [&str; 25] = [
     "reason",
     "request_body_bytes",
     "response_body_bytes",
+    "request_body_decoded_bytes",
+    "response_body_decoded_bytes",
+    "request_head_bytes",
+    "response_head_bytes",
+    "lost_bytes",
     "ttfb_us",
     "duration_us",
+    "interim",
+    "tunnel",
     "request_headers",
     "response_headers",
     "interface",
     "community_id",
     "flags",
-    "tags",
 ];
 
 #[derive(Debug)]
@@ -101,7 +107,7 @@ impl Line {
                     values.insert(key.into(), value.into());
                 }
             }
-            values.insert("request_body_bytes".into(), request.message.decoded.into());
+            sizes(&mut values, "request", request);
         }
         if let Some(response) = &self.response {
             let words = response.message.words();
@@ -109,7 +115,10 @@ impl Line {
             if let Some(reason) = words.get(2) {
                 values.insert("reason".into(), json!(reason));
             }
-            values.insert("response_body_bytes".into(), response.message.decoded.into());
+            if self.request.is_none() {
+                values.insert("version".into(), json!(words[0].trim_start_matches("HTTP/")));
+            }
+            sizes(&mut values, "response", response);
         }
         if let (Some(request), Some(response)) = (&self.request, &self.response) {
             if let (Some(asked), Some(answered)) = (last(request), first(response))
@@ -117,7 +126,9 @@ impl Line {
             {
                 values.insert("ttfb_us".into(), ((answered - asked) / 1000).into());
             }
-            if let (Some(asked), Some(answered)) = (first(request), last(response)) {
+            if let (Some(asked), Some(answered)) = (first(request), last(response))
+                && answered >= asked
+            {
                 values.insert("duration_us".into(), ((answered - asked) / 1000).into());
             }
         }
@@ -133,8 +144,28 @@ impl Line {
         let ordered: Map<String, Value> =
             KEYS.iter().filter_map(|key| values.remove(*key).map(|value| ((*key).to_owned(), value))).collect();
         assert!(values.is_empty(), "keys without a place: {values:?}");
-        serde_json::to_string(&ordered).unwrap()
+        normal(&serde_json::to_string(&ordered).unwrap())
     }
+}
+
+/// Body bytes on the wire, without chunk framing where that is another number, and head bytes.
+fn sizes(values: &mut Map<String, Value>, which: &str, sent: &Sent) {
+    let wire = sent.message.body.len() as u64;
+    values.insert(format!("{which}_body_bytes"), wire.into());
+    if wire != sent.message.decoded {
+        values.insert(format!("{which}_body_decoded_bytes"), sent.message.decoded.into());
+    }
+    values.insert(format!("{which}_head_bytes"), sent.message.head.len().into());
+}
+
+/// A line with its flags in alphabetical order and its texts as serde_json writes them: what lines are compared as. The
+/// order of the keys stays.
+pub fn normal(line: &str) -> String {
+    let mut value: Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{line:?} is not JSON: {e}"));
+    if let Some(flags) = value.get_mut("flags").and_then(Value::as_array_mut) {
+        flags.sort_by_key(Value::to_string);
+    }
+    value.to_string()
 }
 
 /// RFC 3339 with microseconds, UTC.
@@ -193,12 +224,4 @@ pub fn essence(line: &str) -> (String, u64, String) {
     };
     let row = [text("client"), text("client_port"), text("method"), text("target"), text("status")].join(" ");
     (text("client") + ":" + &text("client_port"), value["seq"].as_u64().unwrap_or(0), row)
-}
-
-/// Which side of a scene a message came from, for messages.
-pub const fn name(side: Side) -> &'static str {
-    match side {
-        Side::Client => "client",
-        Side::Server => "server",
-    }
 }

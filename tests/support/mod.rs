@@ -23,3 +23,4 @@ pub mod scene;
 pub mod tool;
 pub mod tshark;
 pub mod wire;
+pub mod workload;

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use super::line::normal;
+
 #[derive(Debug, Clone)]
 pub struct Outcome {
     /// Exit code, or nothing if a signal ended it.
@@ -24,9 +26,10 @@ impl Outcome {
     }
 }
 
-pub fn sorted(mut lines: Vec<String>) -> Vec<String> {
+pub fn sorted(lines: Vec<String>) -> Vec<String> {
+    let mut lines: Vec<String> = lines.iter().map(|line| normal(line)).collect();
     lines.sort_by_cached_key(|line| {
-        let value: serde_json::Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{line:?} is not JSON: {e}"));
+        let value: serde_json::Value = serde_json::from_str(line).unwrap();
         (value["conn"].as_u64(), value["seq"].as_u64(), line.clone())
     });
     lines

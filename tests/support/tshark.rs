@@ -1,6 +1,6 @@
 //! tshark as a judge: which transactions does it see in a capture?
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -21,9 +21,9 @@ const PREFERENCES: &[&str] = &[
 #[derive(Debug, Default)]
 struct Stream {
     client: String,
-    requests: Vec<(u64, String, String)>,
-    /// Status, and the frame of the request that tshark says it answers.
-    responses: Vec<(String, Option<u64>)>,
+    /// Requests that wait for an answer: method and target.
+    waiting: VecDeque<(String, String)>,
+    rows: Vec<String>,
 }
 
 /// Rows of client, port, method, target and status, sorted; `-` for what is not there.
@@ -41,7 +41,6 @@ pub fn transactions(tshark: &Path, capture: &Path) -> Vec<String> {
     for frame in &frames {
         let layers = &frame["_source"]["layers"];
         let number = |value: &Value| value.as_str().and_then(|text| text.parse::<u64>().ok());
-        let at = number(&layers["frame"]["frame.number"]).unwrap();
         let tcp = innermost(&layers["tcp"]);
         let stream = streams.entry(number(&tcp["tcp.stream"]).unwrap()).or_default();
         let ip = innermost(if layers["ipv6"].is_null() { &layers["ip"] } else { &layers["ipv6"] });
@@ -53,44 +52,34 @@ pub fn transactions(tshark: &Path, capture: &Path) -> Vec<String> {
             if let Some(method) = find(message, "http.request.method") {
                 let target = find(message, "http.request.uri").unwrap_or_default();
                 stream.client = format!("{} {}", address("src"), tcp["tcp.srcport"].as_str().unwrap());
-                stream.requests.push((at, method, target));
+                stream.waiting.push_back((method, target));
             } else if let Some(status) = find(message, "http.response.code") {
                 if stream.client.is_empty() {
                     stream.client = format!("{} {}", address("dst"), tcp["tcp.dstport"].as_str().unwrap());
                 }
-                let answers = find(message, "http.request_in").and_then(|text| text.parse().ok());
-                stream.responses.push((status, answers));
+                stream.answer(&status);
             }
         }
     }
-    let mut rows: Vec<String> = streams.into_values().flat_map(Stream::rows).collect();
+    let mut rows: Vec<String> = streams.into_values().flat_map(Stream::finish).collect();
     rows.sort();
     rows
 }
 
 impl Stream {
-    /// Final responses go to the requests in order, except where tshark itself names a later request.
-    fn rows(self) -> Vec<String> {
-        let mut waiting = self.requests.into_iter().peekable();
-        let mut rows = vec![];
-        for (status, answers) in self.responses {
-            if status.starts_with('1') && status != "101" {
-                continue;
-            }
-            while let (Some((at, _, _)), Some(wanted)) = (waiting.peek(), answers) {
-                if *at >= wanted {
-                    break;
-                }
-                let (_, method, target) = waiting.next().unwrap();
-                rows.push(format!("{} {method} {target} -", self.client));
-            }
-            match waiting.next() {
-                Some((_, method, target)) => rows.push(format!("{} {method} {target} {status}", self.client)),
-                None => rows.push(format!("{} - - {status}", self.client)),
-            }
+    /// A final response answers the oldest request that waits. (The request that tshark itself names is another one where
+    /// requests are pipelined or answered in several steps.)
+    fn answer(&mut self, status: &str) {
+        if status.starts_with('1') && status != "101" {
+            return;
         }
-        rows.extend(waiting.map(|(_, method, target)| format!("{} {method} {target} -", self.client)));
-        rows
+        let (method, target) = self.waiting.pop_front().unwrap_or_else(|| ("-".into(), "-".into()));
+        self.rows.push(format!("{} {method} {target} {status}", self.client));
+    }
+
+    fn finish(mut self) -> Vec<String> {
+        self.rows.extend(self.waiting.iter().map(|(method, target)| format!("{} {method} {target} -", self.client)));
+        self.rows
     }
 }
 
