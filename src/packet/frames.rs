@@ -235,3 +235,66 @@ pub fn pcap(link: u32, frames: &[(u64, Vec<u8>, usize)]) -> Vec<u8> {
     }
     file
 }
+
+/// Blocks of a pcapng file; `big`: the byte order.
+pub struct Block;
+
+impl Block {
+    pub fn any(big: bool, kind: u32, body: &[u8]) -> Vec<u8> {
+        let padded = body.len().next_multiple_of(4);
+        let length = Self::word(big, u32::try_from(12 + padded).unwrap());
+        let mut block = [&Self::word(big, kind)[..], &length, body].concat();
+        block.resize(8 + padded, 0);
+        block.extend(length);
+        block
+    }
+
+    pub fn section(big: bool) -> Vec<u8> {
+        let version = if big { [0, 1, 0, 0] } else { [1, 0, 0, 0] };
+        Self::any(big, 0x0a0d_0d0a, &[&Self::word(big, 0x1a2b_3c4d)[..], &version, &[0xff; 8]].concat())
+    }
+
+    pub fn interface(big: bool, link: u16, snap_length: u32, options: &[(u16, &[u8])]) -> Vec<u8> {
+        let half = |value: u16| if big { value.to_be_bytes() } else { value.to_le_bytes() };
+        let mut body = [&half(link)[..], &[0, 0], &Self::word(big, snap_length)].concat();
+        for (code, value) in options {
+            body.extend(half(*code));
+            body.extend(half(u16::try_from(value.len()).unwrap()));
+            body.extend(*value);
+            body.resize(body.len().next_multiple_of(4), 0);
+        }
+        if !options.is_empty() {
+            body.extend([0; 4]);
+        }
+        Self::any(big, 1, &body)
+    }
+
+    /// `original`: at least the length of `data`.
+    pub fn enhanced(big: bool, interface: u32, ticks: u64, data: &[u8], original: usize) -> Vec<u8> {
+        Self::any(big, 6, &[&Self::word(big, interface)[..], &Self::stamped(big, ticks, data, original)].concat())
+    }
+
+    /// The block that enhanced packet blocks replaced.
+    pub fn packet(big: bool, interface: u16, ticks: u64, data: &[u8], original: usize) -> Vec<u8> {
+        let interface = if big { interface.to_be_bytes() } else { interface.to_le_bytes() };
+        Self::any(big, 2, &[&interface[..], &[0, 0], &Self::stamped(big, ticks, data, original)].concat())
+    }
+
+    pub fn simple(big: bool, data: &[u8], original: u32) -> Vec<u8> {
+        Self::any(big, 3, &[&Self::word(big, original)[..], data].concat())
+    }
+
+    fn stamped(big: bool, ticks: u64, data: &[u8], original: usize) -> Vec<u8> {
+        let words = [
+            u32::try_from(ticks >> 32).unwrap(),
+            u32::try_from(ticks & 0xffff_ffff).unwrap(),
+            u32::try_from(data.len()).unwrap(),
+            u32::try_from(original.max(data.len())).unwrap(),
+        ];
+        [&words.map(|word| Self::word(big, word)).concat()[..], data].concat()
+    }
+
+    fn word(big: bool, value: u32) -> [u8; 4] {
+        if big { value.to_be_bytes() } else { value.to_le_bytes() }
+    }
+}

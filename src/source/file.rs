@@ -234,3 +234,7 @@ fn first_bytes(bytes: &[u8]) -> String {
     let hex: Vec<String> = first.iter().map(|byte| format!("{byte:02x}")).collect();
     format!("{} (\"{}\")", hex.join(" "), first.escape_ascii())
 }
+
+#[cfg(test)]
+#[path = "file_tests.rs"]
+mod tests;

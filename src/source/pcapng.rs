@@ -318,3 +318,7 @@ fn short(header: &Header, what: &'static str) -> Fault {
 }
 
 const _: () = assert!(MAX_NEED > MAX_FRAME);
+
+#[cfg(test)]
+#[path = "pcapng_tests.rs"]
+mod tests;
