@@ -12,7 +12,7 @@ pub mod redact;
 pub mod select;
 pub mod transaction;
 
-pub use desk::{Desk, Settings};
+pub use desk::{Counters, Desk, Settings};
 pub use exchange::{CloseReason, ConnFacts, Exchange};
 pub use flags::Flags;
 pub use transaction::{Message, Transaction};
