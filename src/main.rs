@@ -55,7 +55,7 @@ fn watch(watch: Watch) -> Result<ExitCode> {
         },
     };
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let redaction = if watch.no_redact { Redaction::none() } else { Redaction::with_keys(&watch.redact_query) };
+    let redaction = if watch.no_redact { Redaction::off() } else { Redaction::with_keys(&watch.redact_query) };
     let config = Config {
         files: watch.pcap,
         filter: (!watch.filter.is_empty()).then(|| watch.filter.join(" ")),
