@@ -5,3 +5,6 @@ pub mod flow;
 pub mod http;
 pub mod packet;
 pub mod source;
+
+/// The guest module that build.rs makes of `guest/`.
+pub const BUILTIN_GUEST: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/picotap.wasm"));
