@@ -234,20 +234,12 @@ impl Pcapng {
         let low = self.order.u32([e, f, g, h]);
         let captured = self.order.u32([i, j, k, l]);
         let original = self.order.u32([m, n, o, p]);
-        let interface = self.interface(header, index)?;
-        self.time = interface.resolution.time(u64::from(high) << 32 | u64::from(low), interface.offset);
-        let interface = self.interface(header, index)?;
-        if captured as usize > room.len() {
-            let expected = "more than its block holds";
-            return Err(damaged("captured length of the packet", header.offset, captured, expected));
-        }
-        Ok(Record {
-            time: self.time,
-            link: interface.link,
-            interface: interface.number,
-            data: room.start..room.start + captured as usize,
-            original_len: original.max(captured),
-        })
+        fits(header, captured, room.len())?;
+        let described = self.interface(header, index)?;
+        let (link, interface) = (described.link, described.number);
+        self.time = described.resolution.time(u64::from(high) << 32 | u64::from(low), described.offset);
+        let data = room.start..room.start + captured as usize;
+        Ok(Record { time: self.time, link, interface, data, original_len: original.max(captured) })
     }
 
     /// A packet without stamp or captured length: it is of the first interface, cut at that one's snap length.
@@ -259,16 +251,13 @@ impl Pcapng {
         let original = self.order.u32(*original);
         let interface = self.interface(header, 0)?;
         let limit = if interface.snap_length == 0 { u32::MAX } else { interface.snap_length };
-        let captured = original.min(limit) as usize;
-        if captured > body.end - start {
-            let expected = "more than its block holds";
-            return Err(damaged("length of the simple packet", header.offset, original, expected));
-        }
+        let captured = original.min(limit);
+        fits(header, captured, body.end - start)?;
         Ok(Record {
             time: self.time,
             link: interface.link,
             interface: interface.number,
-            data: start..start + captured,
+            data: start..start + captured as usize,
             original_len: original,
         })
     }
@@ -299,6 +288,17 @@ impl<'a> Iterator for Options<'a> {
         self.rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
         (code != OPTION_END).then_some((code, value))
     }
+}
+
+/// Whether a packet's captured length is possible in a block with so much room.
+#[inline]
+fn fits(header: &Header, captured: u32, room: usize) -> Result<(), Fault> {
+    let expected = match captured as usize {
+        length if length > MAX_FRAME => "more than the 1048576 that a frame can have",
+        length if length > room => "more than its block holds",
+        _ => return Ok(()),
+    };
+    Err(damaged("captured length of the packet", header.offset, captured, expected))
 }
 
 #[cold]

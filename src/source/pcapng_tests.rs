@@ -175,10 +175,12 @@ fn damage_is_said_with_its_place_and_value() {
     assert!(error(&with(enhanced(), 4, u32::MAX)).contains("more than a frame of 1048576 bytes"));
     assert!(error(&with(enhanced(), 4, 16)).contains("length of the block is 16, less than the 32"));
     assert!(error(&with(enhanced(), 20, 5)).contains("captured length of the packet is 5, more than its block holds"));
+    let too_long = Block::enhanced(false, 0, 1, &vec![0; MAX_FRAME + 1], 0);
+    assert!(error(&too_long).contains("is 1048577, more than the 1048576 that a frame can have"));
     assert!(error(&with(enhanced(), 8, 1)).contains("interface of the packet is 1"));
     assert!(error(&Block::any(false, 1, &[1, 0])).contains("less than the 20"));
     assert!(error(&Block::any(false, 3, &[])).contains("less than the 16"));
-    assert!(error(&Block::simple(false, b"abcd", 40)).contains("length of the simple packet is 40"));
+    assert!(error(&Block::simple(false, b"abcd", 40)).contains("captured length of the packet is 40"));
     assert!(error(&with(Block::section(false), 8, 7)).contains("byte order mark of the section is 7"));
 }
 
