@@ -18,9 +18,9 @@ pub const MAX_OPEN: usize = 1024;
 pub const MAX_OPEN_BYTES: usize = 64 << 20;
 /// The most unused transactions, and queues, that are kept for later.
 const MAX_POOL: usize = 1024;
-/// Connections whose community identifiers are remembered. One in 14 bits of its number: a plain table, in which a
-/// newer connection takes the place of an older.
-const COMMUNITY_SLOTS: u64 = 1024;
+/// Connections whose community identifiers are remembered, in a plain table in which a newer connection takes the place
+/// of an older.
+const COMMUNITY_SLOTS: u16 = 1024;
 
 /// What is kept of a head.
 #[derive(Debug, Clone, Default)]
@@ -91,7 +91,7 @@ impl Desk {
         Self {
             names,
             redaction: settings.redaction,
-            community: settings.community_id.then(|| vec![(0, [0; community::LEN]); COMMUNITY_SLOTS as usize]),
+            community: settings.community_id.then(|| vec![(0, [0; community::LEN]); usize::from(COMMUNITY_SLOTS)]),
             pool: Vec::new(),
             queues: Vec::new(),
             held: 0,
@@ -104,6 +104,12 @@ impl Desk {
     #[must_use]
     pub const fn held(&self) -> usize {
         self.held
+    }
+
+    /// Number of transactions that wait to be used again.
+    #[cfg(test)]
+    pub(crate) fn pooled(&self) -> usize {
+        self.pool.len()
     }
 
     pub(crate) fn queue(&mut self) -> Box<Queue> {
@@ -158,7 +164,7 @@ impl Desk {
     }
 
     fn community_id(&mut self, transaction: &Transaction) -> [u8; community::LEN] {
-        let place = usize::try_from(transaction.conn % COMMUNITY_SLOTS).unwrap_or(0);
+        let place = usize::try_from(transaction.conn % u64::from(COMMUNITY_SLOTS)).unwrap_or(0);
         let slot = self.community.as_mut().and_then(|table| table.get_mut(place));
         match slot {
             Some((conn, text)) if *conn == transaction.conn && *conn != 0 => *text,

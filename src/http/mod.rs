@@ -10,6 +10,8 @@ pub mod flags;
 pub mod record;
 pub mod redact;
 pub mod select;
+#[cfg(test)]
+pub(crate) mod support;
 pub mod transaction;
 
 pub use desk::{Counters, Desk, Settings};
