@@ -4,4 +4,5 @@ pub mod abi;
 pub mod flow;
 pub mod http;
 pub mod packet;
+pub mod pipeline;
 pub mod source;

@@ -1,0 +1,3 @@
+//! The pipeline: threads, channels and the clock.
+
+pub mod privileges;
