@@ -10,6 +10,3 @@ pub mod packet;
 pub mod pipeline;
 pub mod sandbox;
 pub mod source;
-
-/// The guest module that build.rs makes of `guest/`.
-pub const BUILTIN_GUEST: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/picotap.wasm"));

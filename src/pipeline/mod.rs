@@ -7,6 +7,7 @@ pub mod capture;
 pub mod export;
 pub mod ledger;
 pub mod polled;
+pub mod privileges;
 pub mod quarantine;
 pub mod replay;
 pub mod run;
