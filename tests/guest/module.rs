@@ -39,7 +39,7 @@ fn compiled() -> &'static (Engine, Compiled) {
     static COMPILED: OnceLock<(Engine, Compiled)> = OnceLock::new();
     COMPILED.get_or_init(|| {
         let engine = Engine::new(&Config::new()).expect("engine");
-        let module = Compiled::new(&engine, picotap::BUILTIN_GUEST).expect("module");
+        let module = Compiled::new(&engine, picotap::sandbox::BUILTIN_GUEST).expect("module");
         (engine, module)
     })
 }
