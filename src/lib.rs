@@ -2,9 +2,11 @@
 
 pub mod abi;
 pub mod batch;
+pub mod cli;
 pub mod export;
 pub mod flow;
 pub mod http;
 pub mod packet;
+pub mod pipeline;
 pub mod sandbox;
 pub mod source;

@@ -104,8 +104,7 @@ impl Format for Json {
 }
 
 /// What a tunnel carries, by name; `None` if the transaction opened none.
-#[must_use]
-pub fn tunnel(transaction: &Transaction) -> Option<&'static str> {
+pub(crate) fn tunnel(transaction: &Transaction) -> Option<&'static str> {
     let name = match transaction.tunnel {
         0 => "connect",
         not_http::TLS => "tls",
@@ -118,14 +117,14 @@ pub fn tunnel(transaction: &Transaction) -> Option<&'static str> {
     transaction.flags.has(crate::http::Flags::TUNNEL).then_some(name)
 }
 
-fn optional(key: &[u8], value: Option<&[u8]>, out: &mut Vec<u8>) {
+pub(crate) fn optional(key: &[u8], value: Option<&[u8]>, out: &mut Vec<u8>) {
     if let Some(value) = value {
         out.extend_from_slice(key);
         escape::json(value, out);
     }
 }
 
-fn numeric(key: &[u8], value: Option<u64>, out: &mut Vec<u8>) {
+pub(crate) fn numeric(key: &[u8], value: Option<u64>, out: &mut Vec<u8>) {
     if let Some(value) = value {
         out.extend_from_slice(key);
         number(value, out);
@@ -153,7 +152,7 @@ fn times(transaction: &Transaction, out: &mut Vec<u8>) {
     numeric(b",\"duration_us\":", micros(transaction.duration()), out);
 }
 
-fn headers(key: &[u8], transaction: &Transaction, of_request: bool, out: &mut Vec<u8>) {
+pub(crate) fn headers(key: &[u8], transaction: &Transaction, of_request: bool, out: &mut Vec<u8>) {
     let mut last: Option<&[u8]> = None;
     for (name, value) in transaction.headers(of_request) {
         match last {
@@ -169,5 +168,92 @@ fn headers(key: &[u8], transaction: &Transaction, of_request: bool, out: &mut Ve
     }
     if last.is_some() {
         out.extend_from_slice(b"]}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::abi::{flag, framing, not_http};
+    use crate::http::Settings;
+    use crate::http::record::Kind;
+    use crate::http::redact::Redaction;
+    use crate::http::support::Wire;
+
+    fn line(wire: &Wire) -> String {
+        let mut out = Vec::new();
+        Json::new(Arc::new(["eth0".to_owned()])).line(wire.last(), &mut out);
+        assert_eq!(out.pop(), Some(b'\n'));
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn the_keys_come_in_their_order() {
+        let settings =
+            Settings { headers: vec!["Via".to_owned(), "Age".to_owned()], community_id: true, ..Settings::default() };
+        let mut wire = Wire::new(settings);
+        let head = "POST /a?b HTTP/1.1\nHost: h\nUser-Agent: u\nReferer: r\nvia: 1\nVia: 2";
+        wire.ask(1, head, flag::BARE_LF).end(0, 1, 7, flag::GAP).wait(12);
+        wire.answer(1, "HTTP/1.1 200 OK\nAge: 5\nVia: 3", 0).wait(3);
+        wire.feed(1, flag::TRAILERS, 20, Kind::End { number: 1, wire: 20, decoded: 10, lost: 2 });
+        let wanted = concat!(
+            r#"{"ts":"2026-01-02T03:04:05.000000Z","conn":1,"seq":1,"client":"10.0.0.1","client_port":4321,"#,
+            r#""server":"10.0.0.2","server_port":80,"method":"POST","target":"/a?b","version":"1.1","host":"h","#,
+            r#""user_agent":"u","referer":"r","status":200,"reason":"OK","request_body_bytes":7,"#,
+            r#""response_body_bytes":20,"response_body_decoded_bytes":10,"request_head_bytes":65,"#,
+            r#""response_head_bytes":29,"lost_bytes":2,"ttfb_us":12000,"duration_us":15000,"#,
+            r#""request_headers":{"via":["1","2"]},"response_headers":{"via":["3"],"age":["5"]},"interface":"eth0","#,
+            r#""community_id":"COMMUNITY","flags":["bare_lf","trailers","gap"]}"#,
+        );
+        let [one, other] = wire.facts.endpoints;
+        let community_id = crate::http::community::identifier(one, other);
+        assert_eq!(line(&wire), wanted.replace("COMMUNITY", std::str::from_utf8(&community_id).unwrap()));
+    }
+
+    #[test]
+    fn what_is_not_known_is_absent() {
+        let mut wire = Wire::new(Settings::default());
+        wire.facts.interface = 9;
+        wire.ask(1, "GET / HTTP/1.1", 0).close(crate::http::CloseReason::Capture);
+        let wanted = concat!(
+            r#"{"ts":"2026-01-02T03:04:05.000000Z","conn":1,"seq":1,"client":"10.0.0.1","client_port":4321,"#,
+            r#""server":"10.0.0.2","server_port":80,"method":"GET","target":"/","version":"1.1","#,
+            r#""request_head_bytes":14,"flags":["open"]}"#,
+        );
+        assert_eq!(line(&wire), wanted);
+    }
+
+    #[test]
+    fn tunnels_and_interim_responses_are_named() {
+        let mut wire = Wire::new(Settings::default());
+        wire.get(1, "/").answer(1, "HTTP/1.1 103 Early", flag::INTERIM);
+        wire.answer_framed(1, "HTTP/1.1 101 Switching", 0, framing::TUNNEL);
+        wire.feed(1, 0, 0, Kind::Tunnel { number: 1, code: not_http::WEBSOCKET });
+        let value: Value = serde_json::from_str(&line(&wire)).unwrap();
+        assert_eq!((&value["interim"], &value["tunnel"]), (&Value::from(1), &Value::from("websocket")));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_make_one_line_that_reads_back(
+            word in proptest::collection::vec(any::<u8>().prop_filter("space", |byte| !b" \n".contains(byte)), 1..40),
+            value in proptest::collection::vec(any::<u8>().prop_filter("line", |byte| *byte != b'\n'), 0..80),
+        ) {
+            let settings = Settings { redaction: Redaction::off(), headers: vec!["x-a".to_owned()], ..Settings::default() };
+            let mut wire = Wire::new(settings);
+            let head = [b"GET ", &word[..], b" HTTP/1.1\nx-a: ", &value].concat();
+            wire.ask(1, head, 0).end(0, 1, 0, 0);
+            wire.answer(1, [b"HTTP/1.1 200 ", &value[..]].concat(), 0).end(1, 1, 0, 0);
+            let line = line(&wire);
+            prop_assert!(!line.chars().any(char::is_control));
+            let read: Value = serde_json::from_str(&line).unwrap();
+            let text = |value: &Value| escape::undo(value.as_str().unwrap_or_default().as_bytes());
+            prop_assert_eq!(text(&read["target"]), word);
+            prop_assert_eq!(text(&read["request_headers"]["x-a"][0]), value.trim_ascii());
+            prop_assert_eq!(text(&read["reason"]), value);
+        }
     }
 }

@@ -3,10 +3,13 @@
 //! A [`Format`] turns transactions into lines. What the wire can put into a line is escaped reversibly in every format:
 //! see [`escape`].
 
+pub mod clf;
+pub mod ecs;
 pub mod escape;
 pub mod json;
 pub mod stamp;
 pub mod text;
+pub mod zeek;
 
 use std::fmt;
 use std::str::FromStr;
@@ -35,11 +38,18 @@ pub enum FormatName {
     Json,
     /// A short line for people.
     Text,
+    /// One object a line in the Elastic Common Schema.
+    Ecs,
+    /// Zeek's `http.log`.
+    Zeek,
+    /// NCSA combined log format.
+    Clf,
 }
 
 impl FormatName {
     /// Every format with its name.
-    pub const ALL: &[(&str, Self)] = &[("json", Self::Json), ("text", Self::Text)];
+    pub const ALL: &[(&str, Self)] =
+        &[("json", Self::Json), ("text", Self::Text), ("ecs", Self::Ecs), ("zeek", Self::Zeek), ("clf", Self::Clf)];
 
     /// A writer of this format. `interfaces`: names of the capture interfaces by index; empty when there is nothing to
     /// name.
@@ -48,6 +58,9 @@ impl FormatName {
         match self {
             Self::Json => Box::new(json::Json::new(interfaces)),
             Self::Text => Box::new(text::Text),
+            Self::Ecs => Box::new(ecs::Ecs::new(interfaces)),
+            Self::Zeek => Box::new(zeek::Zeek),
+            Self::Clf => Box::new(clf::Clf),
         }
     }
 }

@@ -75,7 +75,8 @@ mod tests {
     fn agrees_with_the_published_vectors() {
         let (client, server) = (endpoint("128.232.110.120", 34855), endpoint("66.35.250.204", 80));
         assert_eq!(text(client, server), "1:LQU9qZlK+B5F3KDmev6m5PMibrg=");
-        let (client, server) = (endpoint("2001:470:e5bf:dead:4957:2174:e82c:4887", 63943), endpoint("2607:f8b0:400c:c03::1a", 25));
+        let (client, server) =
+            (endpoint("2001:470:e5bf:dead:4957:2174:e82c:4887", 63943), endpoint("2607:f8b0:400c:c03::1a", 25));
         assert_eq!(text(client, server), "1:/qFaeAR+gFe1KYjMzVDsMv+wgU4=");
     }
 

@@ -18,9 +18,9 @@ pub const MAX_OPEN: usize = 1024;
 pub const MAX_OPEN_BYTES: usize = 64 << 20;
 /// The most unused transactions, and queues, that are kept for later.
 const MAX_POOL: usize = 1024;
-/// Connections whose community identifiers are remembered. One in 14 bits of its number: a plain table, in which a
-/// newer connection takes the place of an older.
-const COMMUNITY_SLOTS: u64 = 1024;
+/// Connections whose community identifiers are remembered, in a plain table in which a newer connection takes the place
+/// of an older.
+const COMMUNITY_SLOTS: u16 = 1024;
 
 /// What is kept of a head.
 #[derive(Debug, Clone, Default)]
@@ -46,6 +46,21 @@ pub struct Counters {
     pub errors: [u64; abi::error::ALL.len() + 1],
     /// Message ends, tunnels and interim responses that belong to no open transaction.
     pub stray: u64,
+}
+
+impl Counters {
+    /// Adds another desk's counters.
+    pub fn add(&mut self, other: &Self) {
+        self.transactions += other.transactions;
+        self.overflow += other.overflow;
+        self.stray += other.stray;
+        let arrays = [(&mut self.not_http[..], &other.not_http[..]), (&mut self.errors[..], &other.errors[..])];
+        for (mine, others) in arrays {
+            for (mine, other) in mine.iter_mut().zip(others) {
+                *mine += other;
+            }
+        }
+    }
 }
 
 pub(crate) type Queue = VecDeque<Box<Transaction>>;
@@ -76,7 +91,7 @@ impl Desk {
         Self {
             names,
             redaction: settings.redaction,
-            community: settings.community_id.then(|| vec![(0, [0; community::LEN]); COMMUNITY_SLOTS as usize]),
+            community: settings.community_id.then(|| vec![(0, [0; community::LEN]); usize::from(COMMUNITY_SLOTS)]),
             pool: Vec::new(),
             queues: Vec::new(),
             held: 0,
@@ -89,6 +104,12 @@ impl Desk {
     #[must_use]
     pub const fn held(&self) -> usize {
         self.held
+    }
+
+    /// Number of transactions that wait to be used again.
+    #[cfg(test)]
+    pub(crate) fn pooled(&self) -> usize {
+        self.pool.len()
     }
 
     pub(crate) fn queue(&mut self) -> Box<Queue> {
@@ -143,7 +164,7 @@ impl Desk {
     }
 
     fn community_id(&mut self, transaction: &Transaction) -> [u8; community::LEN] {
-        let place = usize::try_from(transaction.conn % COMMUNITY_SLOTS).unwrap_or(0);
+        let place = usize::try_from(transaction.conn % u64::from(COMMUNITY_SLOTS)).unwrap_or(0);
         let slot = self.community.as_mut().and_then(|table| table.get_mut(place));
         match slot {
             Some((conn, text)) if *conn == transaction.conn && *conn != 0 => *text,

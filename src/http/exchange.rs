@@ -95,7 +95,13 @@ impl Exchange {
     }
 
     /// Hands out what is open. To be called once for every connection, also when it was given up.
-    pub fn close(&mut self, desk: &mut Desk, facts: &ConnFacts, reason: CloseReason, out: &mut impl FnMut(&Transaction)) {
+    pub fn close(
+        &mut self,
+        desk: &mut Desk,
+        facts: &ConnFacts,
+        reason: CloseReason,
+        out: &mut impl FnMut(&Transaction),
+    ) {
         if let Some(mut queue) = self.queue.take() {
             while let Some(mut transaction) = queue.pop_front() {
                 desk.release(&transaction);
@@ -162,7 +168,9 @@ impl Exchange {
         let place = match response.number {
             0 if inferred => self.infer(record),
             0 => None,
-            number => self.place_of(number).filter(|place| self.get(*place).is_some_and(|open| open.response.is_none())),
+            number => {
+                self.place_of(number).filter(|place| self.get(*place).is_some_and(|open| open.response.is_none()))
+            }
         };
         let Some(place) = place else {
             self.make_room(desk, facts, out);
@@ -222,8 +230,7 @@ impl Exchange {
             0 => self.queue.as_ref().and_then(|queue| queue.iter().position(|open| of_response(open))),
             number => self.place_of(number),
         };
-        let Some((place, transaction)) =
-            place.and_then(|place| Some((place, self.queue.as_mut()?.get_mut(place)?)))
+        let Some((place, transaction)) = place.and_then(|place| Some((place, self.queue.as_mut()?.get_mut(place)?)))
         else {
             desk.counters.stray += 1;
             return;
@@ -249,7 +256,14 @@ impl Exchange {
         }
     }
 
-    fn tunnel(&mut self, desk: &mut Desk, facts: &ConnFacts, number: u32, code: u16, out: &mut impl FnMut(&Transaction)) {
+    fn tunnel(
+        &mut self,
+        desk: &mut Desk,
+        facts: &ConnFacts,
+        number: u32,
+        code: u16,
+        out: &mut impl FnMut(&Transaction),
+    ) {
         let Some(place) = self.place_of(number) else {
             desk.counters.stray += 1;
             return;
@@ -396,3 +410,5 @@ fn count(counters: &mut [u64], code: u16) {
     }
 }
 
+#[cfg(test)]
+mod tests;

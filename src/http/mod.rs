@@ -10,9 +10,11 @@ pub mod flags;
 pub mod record;
 pub mod redact;
 pub mod select;
+#[cfg(test)]
+pub(crate) mod support;
 pub mod transaction;
 
-pub use desk::{Desk, Settings};
+pub use desk::{Counters, Desk, Settings};
 pub use exchange::{CloseReason, ConnFacts, Exchange};
 pub use flags::Flags;
 pub use transaction::{Message, Transaction};

@@ -189,7 +189,10 @@ mod tests {
         assert_eq!(plain("http://u:p@h/x"), "http://REDACTED:REDACTED@h/x");
         assert_eq!(plain("http://u@h"), "http://REDACTED@h");
         assert_eq!(plain("http://a:b@c@h/"), "http://REDACTED:REDACTED@h/");
-        assert_eq!(plain("/p/http://u:p@h/?next=ftp://v:w@i/@"), "/p/http://REDACTED:REDACTED@h/?next=ftp://REDACTED:REDACTED@i/@");
+        assert_eq!(
+            plain("/p/http://u:p@h/?next=ftp://v:w@i/@"),
+            "/p/http://REDACTED:REDACTED@h/?next=ftp://REDACTED:REDACTED@i/@"
+        );
         assert_eq!(plain("/mail/a@b?c=d@e"), "/mail/a@b?c=d@e");
         assert_eq!(plain("http://h/@:x"), "http://h/@:x");
     }

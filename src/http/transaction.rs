@@ -251,21 +251,44 @@ impl Transaction {
             .map(|kept| (self.read(kept.name), self.read(kept.value)))
     }
 
-    /// Path of the target: without query, and without scheme and authority in absolute form. `None` without a request.
+    /// Authority of the target in absolute form and of CONNECT, else `None`.
+    #[must_use]
+    pub fn authority(&self) -> Option<&[u8]> {
+        match self.parts()? {
+            (authority, _) if !authority.is_empty() => Some(authority),
+            _ => None,
+        }
+    }
+
+    /// Path of the target: without query, and without scheme and authority in absolute form. `None` without a request
+    /// and for CONNECT.
     #[must_use]
     pub fn path(&self) -> Option<&[u8]> {
+        let (_, path) = self.parts()?;
+        path.split(|byte| matches!(byte, b'?' | b'#')).next().filter(|path| !path.is_empty())
+    }
+
+    /// Query of the target, without its question mark.
+    #[must_use]
+    pub fn query(&self) -> Option<&[u8]> {
         let target = self.target()?;
-        let path = match (target.first(), memchr::memmem::find(target, b"://")) {
-            (Some(b'/' | b'*'), _) | (_, None) => target,
-            (_, Some(scheme)) => {
-                let rest = target.get(scheme.saturating_add(3)..).unwrap_or_default();
-                match memchr::memchr3(b'/', b'?', b'#', rest).and_then(|at| rest.get(at..)) {
-                    Some(path) if path.starts_with(b"/") => path,
-                    _ => b"/",
-                }
-            }
+        let query = target.get(memchr::memchr(b'?', target)?.saturating_add(1)..)?;
+        query.split(|byte| *byte == b'#').next()
+    }
+
+    /// Authority (may be empty) and path with query of the target, by the forms of RFC 9112, section 3.2.
+    fn parts(&self) -> Option<(&[u8], &[u8])> {
+        let target = self.target()?;
+        if self.method() == Some(b"CONNECT") {
+            return Some((target, b""));
+        }
+        let scheme = memchr::memmem::find(target, b"://");
+        let Some(scheme) = scheme.filter(|_| !target.starts_with(b"/")) else {
+            return Some((b"", target));
         };
-        path.split(|byte| matches!(byte, b'?' | b'#')).next()
+        let rest = target.get(scheme.saturating_add(3)..).unwrap_or_default();
+        let (authority, path) = rest.split_at(memchr::memchr3(b'/', b'?', b'#', rest).unwrap_or(rest.len()));
+        Some((authority, if path.starts_with(b"/") { path } else { b"/" }))
     }
 
     /// Capture time of its first byte, nanoseconds since the Unix epoch.
@@ -337,20 +360,28 @@ impl Transaction {
 mod tests {
     use super::*;
 
-    fn path(target: &str) -> String {
+    fn asked(method: &str, target: &str) -> Transaction {
         let mut transaction = Transaction::empty();
+        transaction.method = transaction.store(MAX_TEXT, |out| out.extend_from_slice(method.as_bytes()));
         transaction.target = transaction.store(MAX_TARGET, |out| out.extend_from_slice(target.as_bytes()));
-        String::from_utf8(transaction.path().unwrap().to_vec()).unwrap()
+        transaction
     }
 
     #[test]
-    fn the_path_is_found_in_every_form_of_target() {
-        assert_eq!(path("/a/b?c=http://d/e"), "/a/b");
-        assert_eq!(path("http://host:80/a?b"), "/a");
-        assert_eq!(path("http://host"), "/");
-        assert_eq!(path("http://host?q"), "/");
-        assert_eq!(path("host:443"), "host:443");
-        assert_eq!(path("*"), "*");
+    fn every_form_of_target_is_taken_apart() {
+        let cases = [
+            ("GET", "/a/b?c=http://d/e", None, Some("/a/b"), Some("c=http://d/e")),
+            ("GET", "http://host:80/a?b#c", Some("host:80"), Some("/a"), Some("b")),
+            ("GET", "http://host", Some("host"), Some("/"), None),
+            ("GET", "http://host?q", Some("host"), Some("/"), Some("q")),
+            ("CONNECT", "host:443", Some("host:443"), None, None),
+            ("OPTIONS", "*", None, Some("*"), None),
+        ];
+        for (method, target, authority, path, query) in cases {
+            let transaction = asked(method, target);
+            let parts = [transaction.authority(), transaction.path(), transaction.query()];
+            assert_eq!(parts, [authority, path, query].map(|part| part.map(str::as_bytes)), "{target}");
+        }
     }
 
     #[test]

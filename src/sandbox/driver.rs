@@ -85,6 +85,25 @@ pub struct Counters {
 }
 
 impl Counters {
+    /// Adds another driver's counters.
+    pub const fn add(&mut self, other: &Self) {
+        self.bytes_in += other.bytes_in;
+        self.parsed += other.parsed;
+        self.skipped += other.skipped;
+        self.ignored += other.ignored;
+        self.quarantined += other.quarantined;
+        self.dropped += other.dropped;
+        self.unfinished += other.unfinished;
+        self.calls += other.calls;
+        self.events += other.events;
+        self.records += other.records;
+        self.faults += other.faults;
+        self.condemned += other.condemned;
+        self.unreproduced += other.unreproduced;
+        self.renewals += other.renewals;
+        self.connections += other.connections;
+    }
+
     /// Payload bytes in, and the sum of all accounts in which they may have ended.
     #[must_use]
     pub const fn balance(&self) -> (u64, u64) {

@@ -126,6 +126,12 @@ impl Instance {
         }
     }
 
+    /// Input and output buffer after a call, to be looked at from outside of the driver.
+    pub fn output(&mut self) -> (&[u8], &[u8]) {
+        let (input, output) = self.buffers();
+        (input, output)
+    }
+
     /// Parses `events` events that stand in the input buffer, in the time that `bytes` bytes are given.
     ///
     /// # Errors

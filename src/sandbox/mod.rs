@@ -10,6 +10,7 @@ pub mod instance;
 pub mod layout;
 pub mod memory;
 pub mod quarantine;
+pub mod selftest;
 pub mod stream;
 
 /// The parser that is built in: picohttpparser with its glue, compiled from `guest/`.
