@@ -97,7 +97,13 @@ fn run_replay(replay: &Replay) -> Result<ExitCode> {
     let engine = Engine::new(2)?;
     let parser = engine.load(&module(replay.guest.as_deref())?)?;
     let mut out = std::io::stdout().lock();
-    writeln!(out, "event     {} bytes of side {} of connection {}", poison.bytes.len(), poison.event.side, poison.connection)?;
+    writeln!(
+        out,
+        "event     {} bytes of side {} of connection {}",
+        poison.bytes.len(),
+        poison.event.side,
+        poison.connection
+    )?;
     writeln!(out, "recorded  {} with module {}", poison.fault, poison.sha256)?;
     match pipeline::replay::replay(&parser, &poison) {
         Ok(records) => writeln!(out, "now       holds with module {}: {records} records", parser.sha256)?,
@@ -120,7 +126,11 @@ fn inspect(file: Option<&Path>) -> Result<ExitCode> {
     let (start, most) = parser.memory();
     writeln!(out, "sha256        {}\nabi           {}", parser.sha256, parser.abi_version)?;
     writeln!(out, "state format  {}\nbytes         {}\nimports       none", parser.state_format, parser.bytes)?;
-    writeln!(out, "memory        {start} bytes at the start, {} at the most", most.map_or("unbounded".into(), |m| m.to_string()))?;
+    writeln!(
+        out,
+        "memory        {start} bytes at the start, {} at the most",
+        most.map_or("unbounded".into(), |m| m.to_string())
+    )?;
     for (name, ty) in parser.exports() {
         writeln!(out, "export        {name}: {ty}")?;
     }

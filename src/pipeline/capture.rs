@@ -86,7 +86,7 @@ impl Capture {
         self.table.set_external(elsewhere);
         if let Ok(mut counters) = self.shared.capture.lock() {
             counters.packets = self.decoder.counts().clone();
-            counters.flow = self.table.counters();
+            counters.flow = *self.table.counters();
             counters.batch = self.batcher.counters();
             counters.filtered = filtered;
             counters.connections = self.table.len() as u64;

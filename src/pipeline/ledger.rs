@@ -66,7 +66,11 @@ impl Ledger {
         let (into, out) = self.sandbox.balance();
         let pairs = [
             ("payload bytes and their accounts", self.flow.payload, payload),
-            ("payload bytes in the flow table and its accounts", self.flow.payload_balance().0, self.flow.payload_balance().1),
+            (
+                "payload bytes in the flow table and its accounts",
+                self.flow.payload_balance().0,
+                self.flow.payload_balance().1,
+            ),
             ("bytes handed on and bytes that came in slots", self.flow.handed_on, between),
             ("bytes in slots and their accounts", into, out),
         ];

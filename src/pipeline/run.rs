@@ -20,7 +20,7 @@ use crate::flow::{self, Table};
 use crate::http::{Desk, Settings};
 use crate::packet::{self, Decoder};
 use crate::sandbox::driver::{self, Driver};
-use crate::sandbox::engine::{Engine, LoadError, MAX_GUEST_MEMORY, Parser};
+use crate::sandbox::engine::{Engine, LoadError, MAX_GUEST_MEMORY};
 use crate::sandbox::fault::{Fault, NAMES};
 use crate::sandbox::layout::Bounds;
 use crate::source::{self, Captures, Filter};

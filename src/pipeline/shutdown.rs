@@ -26,7 +26,8 @@ pub struct Shutdown {
 impl Shutdown {
     /// Asks for a stop. The first reason stands.
     pub fn ask(&self, why: Why) {
-        drop(self.wish.compare_exchange(0, why as u8, Ordering::Relaxed, Ordering::Relaxed));
+        // Losing the race means that somebody else's reason stands.
+        let _lost = self.wish.compare_exchange(0, why as u8, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     /// Whether to stop.
