@@ -15,6 +15,22 @@ pub(super) struct Moment {
 /// Never; stands for "not proved".
 pub(super) const NEVER: Moment = Moment { time: i64::MAX, packets: 0 };
 
+/// The packet that carries something, or causes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Carrier {
+    /// Offset of the other side that its sender had acknowledged, or [`UNKNOWN`].
+    pub(super) ack: u64,
+    /// Its time.
+    pub(super) time: i64,
+}
+
+impl Carrier {
+    /// Only its time matters.
+    pub(super) const fn at(time: i64) -> Self {
+        Self { ack: UNKNOWN, time }
+    }
+}
+
 /// A run of held bytes.
 #[derive(Debug, Clone)]
 pub(super) struct Piece {
@@ -22,10 +38,7 @@ pub(super) struct Piece {
     /// Its bytes in the stream. `data` holds as many, or none where the bytes will be skipped anyway.
     pub(super) len: u64,
     pub(super) data: Box<[u8]>,
-    /// Offset of the other side that its sender had acknowledged, or [`UNKNOWN`].
-    pub(super) ack: u64,
-    /// Time of its packet.
-    pub(super) time: i64,
+    pub(super) carrier: Carrier,
     /// When it came.
     pub(super) came: Moment,
     /// Since when the peer's acknowledgement covers all that lies before it.
@@ -54,8 +67,7 @@ impl Piece {
 pub(super) struct Arrival<'a> {
     pub(super) offset: u64,
     pub(super) data: &'a [u8],
-    pub(super) ack: u64,
-    pub(super) time: i64,
+    pub(super) carrier: Carrier,
     pub(super) came: Moment,
     pub(super) proved: Moment,
     pub(super) missing: u32,
@@ -77,8 +89,7 @@ pub(super) struct Taken {
 /// A FIN that waits for the bytes below it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Fin {
-    pub(super) ack: u64,
-    pub(super) time: i64,
+    pub(super) carrier: Carrier,
     pub(super) came: Moment,
     pub(super) proved: Moment,
 }
@@ -161,7 +172,7 @@ impl Assembler {
                 taken.duplicate += upto - cursor;
                 taken.conflicting += differing(piece.part(cursor, upto), slice(new.data, new.offset, cursor, upto));
             }
-            at = self.lower_ack(at, cursor, upto, new.ack) + 1;
+            at = self.lower_ack(at, cursor, upto, new.carrier.ack) + 1;
             cursor = upto;
         }
         taken
@@ -177,11 +188,11 @@ impl Assembler {
             && piece.data.is_empty()
             && piece.end() == from
             && piece.missing == 0
-            && piece.ack == new.ack
+            && piece.carrier.ack == new.carrier.ack
             && !piece.tentative
         {
             piece.len += len;
-            piece.time = piece.time.max(new.time);
+            piece.carrier.time = piece.carrier.time.max(new.carrier.time);
             piece.missing = missing;
             return 0;
         }
@@ -191,8 +202,7 @@ impl Assembler {
             offset: from,
             len,
             data,
-            ack: new.ack,
-            time: new.time,
+            carrier: new.carrier,
             came: new.came,
             proved: new.proved,
             missing,
@@ -209,7 +219,7 @@ impl Assembler {
         let repeated = at.checked_sub(1).and_then(|before| self.pieces.get_mut(before));
         match repeated {
             _ if inside || new.missing == 0 => {}
-            Some(piece) if piece.end() == new.offset && piece.ack == new.ack => {
+            Some(piece) if piece.end() == new.offset && piece.carrier.ack == new.carrier.ack => {
                 piece.missing = piece.missing.max(new.missing);
             }
             _ => {
@@ -222,7 +232,7 @@ impl Assembler {
     /// retransmission carries a later acknowledgement than the original. Returns the place of the range's end.
     fn lower_ack(&mut self, at: usize, from: u64, to: u64, ack: u64) -> usize {
         let Some(piece) = self.pieces.get(at) else { return at };
-        if piece.ack == UNKNOWN || ack >= piece.ack {
+        if piece.carrier.ack == UNKNOWN || ack >= piece.carrier.ack {
             return at;
         }
         let at = if from > piece.offset { at + self.split(at, from) } else { at };
@@ -230,7 +240,7 @@ impl Assembler {
             self.split(at, to);
         }
         if let Some(piece) = self.pieces.get_mut(at) {
-            piece.ack = ack;
+            piece.carrier.ack = ack;
         }
         at
     }
@@ -315,7 +325,12 @@ impl Assembler {
 
     /// The other stream's start has turned out to lie `by` bytes earlier.
     pub(super) fn shift_acks(&mut self, by: u64) {
-        for ack in self.pieces.iter_mut().map(|piece| &mut piece.ack).chain(self.fin.as_mut().map(|fin| &mut fin.ack)) {
+        for ack in self
+            .pieces
+            .iter_mut()
+            .map(|piece| &mut piece.carrier.ack)
+            .chain(self.fin.as_mut().map(|fin| &mut fin.carrier.ack))
+        {
             if *ack != UNKNOWN {
                 *ack += by;
             }

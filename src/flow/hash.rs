@@ -45,7 +45,7 @@ impl PairHasher {
 
 fn wide(endpoint: &Endpoint) -> (u128, u16) {
     let bits = match endpoint.ip {
-        IpAddr::V4(ip) => u128::from(ip.to_ipv6_mapped().to_bits()),
+        IpAddr::V4(ip) => ip.to_ipv6_mapped().to_bits(),
         IpAddr::V6(ip) => ip.to_bits(),
     };
     (bits, endpoint.port)

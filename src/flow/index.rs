@@ -127,8 +127,8 @@ const fn tag_of(hash: u64) -> u64 {
     hash >> 32
 }
 
-const fn home(tag: u64, mask: usize) -> usize {
-    tag as usize & mask
+fn home(tag: u64, mask: usize) -> usize {
+    usize::try_from(tag).unwrap_or(0) & mask
 }
 
 const fn place_of(slot: u64) -> u32 {

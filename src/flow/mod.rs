@@ -6,14 +6,19 @@
 mod assembler;
 mod connection;
 mod counters;
+mod data;
+mod far;
+mod handshake;
 mod hash;
 mod index;
 mod lists;
 mod order;
+mod room;
 mod seq;
 mod slab;
 mod stream;
 mod table;
+mod tell;
 
 pub use counters::Counters;
 pub use table::Table;

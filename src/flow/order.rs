@@ -1,10 +1,10 @@
 //! Order decides what is handed on next: bytes in the order of their stream, and never before what their sender had
 //! already acknowledged of the other stream.
 
-use super::assembler::{Arrival, Moment, NEVER, UNKNOWN, slice};
+use super::assembler::{Arrival, Carrier, Moment, NEVER, UNKNOWN, slice};
 use super::connection::{Connection, Shared};
 use super::stream::{Known, Stream};
-use super::{EndReason, MAX_PIECE, Place, Side, Sink};
+use super::{EndReason, Side, Sink};
 
 /// Why something that stands in the way is to be given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +28,7 @@ enum Obstacle {
     Wait { ack: u64, came: Moment },
 }
 
-/// How far an acknowledgement is satisfied.
+/// An acknowledgement is satisfied.
 fn satisfied(ack: u64, peer: &Stream) -> bool {
     ack == UNKNOWN || ack <= peer.passed() || peer.ended() || !peer.known.has(Known::SEEN)
 }
@@ -37,8 +37,8 @@ fn obstacle(own: &Stream, peer: &Stream) -> Option<Obstacle> {
     let store = own.store()?;
     let (upto, ack, came, proved) = match (store.first(), store.fin) {
         (Some(piece), _) if piece.tentative && piece.offset <= own.front() => return None,
-        (Some(piece), _) => (piece.offset, piece.ack, piece.came, piece.proved),
-        (None, Some(fin)) => (own.fin, fin.ack, fin.came, fin.proved),
+        (Some(piece), _) => (piece.offset, piece.carrier.ack, piece.came, piece.proved),
+        (None, Some(fin)) => (own.fin, fin.carrier.ack, fin.came, fin.proved),
         (None, None) => return None,
     };
     if upto > own.front() {
@@ -61,7 +61,7 @@ impl Connection {
             shared.counters.conflicting += replaced.conflicting;
             shared.counters.overlap_conflicts += u64::from(replaced.conflicting > 0);
         }
-        if !new.tentative && new.offset <= own.front() && satisfied(new.ack, peer) {
+        if !new.tentative && new.offset <= own.front() && satisfied(new.carrier.ack, peer) {
             let first = own.store().and_then(|store| store.first()).map_or(UNKNOWN, |piece| piece.offset);
             let end = new.offset + new.data.len() as u64;
             let upto = first.clamp(new.offset, end);
@@ -74,9 +74,9 @@ impl Connection {
                 let direct = slice(new.data, new.offset, new.offset, upto);
                 if new.offset > own.next {
                     shared.counters.gaps_cut += 1;
-                    self.advance_lost(side, new.offset, new.ack, new.time, shared, sink);
+                    self.advance_lost(side, new.offset, new.carrier, shared, sink);
                 }
-                self.give(side, direct, new.starts, new.ack, new.time, shared, sink);
+                self.give(side, direct, new.starts, new.carrier, shared, sink);
                 new.starts = false;
                 new.data = slice(new.data, new.offset, upto, end);
                 new.offset = upto;
@@ -118,7 +118,7 @@ impl Connection {
         shared.counters.duplicate += taken.duplicate;
         shared.counters.conflicting += taken.conflicting;
         shared.counters.overlap_conflicts += u64::from(taken.conflicting > 0);
-        let time = new.time;
+        let time = new.carrier.time;
         self.drain(time, shared, sink);
         while self.over_bound(side, shared) && self.resolve(Pressure::Bound(side), time, shared, sink) {
             self.drain(time, shared, sink);
@@ -153,18 +153,18 @@ impl Connection {
         let next = own.next;
         let Some(store) = own.store_mut() else { return false };
         let Some(piece) = store.first() else {
-            let Some(waiting) = store.fin.filter(|waiting| fin <= front && satisfied(waiting.ack, peer)) else {
+            let Some(waiting) = store.fin.filter(|waiting| fin <= front && satisfied(waiting.carrier.ack, peer)) else {
                 return false;
             };
             store.fin = None;
             if fin > next {
                 shared.counters.gaps_cut += 1;
-                self.advance_lost(side, fin, waiting.ack, waiting.time, shared, sink);
+                self.advance_lost(side, fin, waiting.carrier, shared, sink);
             }
-            self.end(side, waiting.ack, waiting.time, EndReason::Fin, shared, sink);
+            self.end(side, waiting.carrier, EndReason::Fin, shared, sink);
             return true;
         };
-        if piece.offset > front || piece.tentative || !satisfied(piece.ack, peer) {
+        if piece.offset > front || piece.tentative || !satisfied(piece.carrier.ack, peer) {
             return false;
         }
         let Some(piece) = store.pop() else { return false };
@@ -177,12 +177,12 @@ impl Connection {
                 return true;
             }
             shared.counters.gaps_cut += 1;
-            self.advance_lost(side, piece.offset, piece.ack, piece.time, shared, sink);
+            self.advance_lost(side, piece.offset, piece.carrier, shared, sink);
         }
         if piece.data.is_empty() {
-            self.pass(side, piece.len, piece.ack, piece.time, shared, sink);
+            self.pass(side, piece.len, piece.carrier, shared, sink);
         } else {
-            self.give(side, &piece.data, piece.starts, piece.ack, piece.time, shared, sink);
+            self.give(side, &piece.data, piece.starts, piece.carrier, shared, sink);
         }
         if piece.missing > 0 {
             let untidy = self.stream_mut(side).untidy();
@@ -216,7 +216,7 @@ impl Connection {
                 Pressure::Bound(_) | Pressure::Due => continue,
             };
             *counter += 1;
-            self.advance_lost(side, upto, UNKNOWN, time, shared, sink);
+            self.advance_lost(side, upto, Carrier::at(time), shared, sink);
             return true;
         }
         let mut chosen: Option<(Side, u64, Moment)> = None;
@@ -261,146 +261,5 @@ impl Connection {
                 Obstacle::Wait { came, .. } => came.time.saturating_add(shared.config.grace_time),
             })
             .min()
-    }
-
-    /// Applies the worker's word that bytes of a side below `upto` are not needed.
-    pub(super) fn skip(&mut self, side: Side, upto: u64) {
-        let own = self.stream_mut(side);
-        if !own.ended() && upto > own.next {
-            own.skip = own.skip.max(upto);
-        }
-    }
-
-    /// Declares all of a side below `to` lost that has not been handed on.
-    pub(super) fn advance_lost<S: Sink>(
-        &mut self,
-        side: Side,
-        to: u64,
-        ack: u64,
-        time: i64,
-        shared: &mut Shared,
-        sink: &mut S,
-    ) {
-        let own = self.stream_mut(side);
-        let from = own.next;
-        if to <= from {
-            return;
-        }
-        shared.counters.gap += to - from;
-        own.known.set(Known::TOLD);
-        if own.skip > from {
-            let upto = own.skip.min(to);
-            own.open_void();
-            own.void_lost += upto - from;
-            own.next = upto;
-            self.close_void(side, ack, time, sink);
-        }
-        self.stream_mut(side).next = to;
-    }
-
-    /// Passes over captured bytes that are not needed.
-    fn pass<S: Sink>(&mut self, side: Side, len: u64, ack: u64, time: i64, shared: &mut Shared, sink: &mut S) {
-        let own = self.stream_mut(side);
-        own.open_void();
-        own.next += len;
-        shared.counters.skipped += len;
-        self.close_void(side, ack, time, sink);
-    }
-
-    /// Hands bytes on that are next.
-    fn give<S: Sink>(
-        &mut self,
-        side: Side,
-        data: &[u8],
-        starts: bool,
-        ack: u64,
-        time: i64,
-        shared: &mut Shared,
-        sink: &mut S,
-    ) {
-        let own = self.stream_mut(side);
-        own.known.set(Known::TOLD);
-        let mut rest = data;
-        let mut starts = starts;
-        if own.skip > own.next {
-            let passed = usize::try_from(own.skip - own.next).unwrap_or(usize::MAX).min(data.len());
-            self.pass(side, passed as u64, ack, time, shared, sink);
-            rest = data.get(passed..).unwrap_or_default();
-            starts &= passed == 0;
-        }
-        let peer_acked = self.peer_acked(side, ack);
-        for piece in rest.chunks(MAX_PIECE) {
-            let own = self.stream_mut(side);
-            let place = Place { side, offset: own.next, peer_acked, time };
-            own.next += piece.len() as u64;
-            shared.counters.handed_on += piece.len() as u64;
-            sink.bytes(&mut self.conn, place, starts, piece);
-            starts = false;
-        }
-    }
-
-    fn peer_acked(&mut self, side: Side, ack: u64) -> Option<u64> {
-        if ack == UNKNOWN {
-            return None;
-        }
-        self.stream_mut(side.other()).known.set(Known::TOLD);
-        Some(ack)
-    }
-
-    /// Tells a void that has reached the offset below which nothing was needed.
-    fn close_void<S: Sink>(&mut self, side: Side, ack: u64, time: i64, sink: &mut S) {
-        let own = self.stream(side);
-        if own.next >= own.skip {
-            self.tell_void(side, ack, time, sink);
-        }
-    }
-
-    fn tell_void<S: Sink>(&mut self, side: Side, ack: u64, time: i64, sink: &mut S) {
-        let peer_acked = self.peer_acked(side, ack);
-        let own = self.stream_mut(side);
-        if own.void_start == UNKNOWN {
-            return;
-        }
-        let place = Place { side, offset: own.void_start, peer_acked, time };
-        let (length, lost) = (own.next - own.void_start, own.void_lost);
-        own.void_start = UNKNOWN;
-        own.void_lost = 0;
-        own.known.set(Known::TOLD);
-        sink.void(&mut self.conn, place, length, lost);
-    }
-
-    /// Ends a side where it stands.
-    pub(super) fn end<S: Sink>(
-        &mut self,
-        side: Side,
-        ack: u64,
-        time: i64,
-        reason: EndReason,
-        shared: &mut Shared,
-        sink: &mut S,
-    ) {
-        self.tell_void(side, ack, time, sink);
-        let peer_acked = self.peer_acked(side, ack);
-        let own = self.stream_mut(side);
-        own.known.set(Known::ENDED | Known::TOLD);
-        own.skip = 0;
-        let place = Place { side, offset: own.next, peer_acked, time };
-        *match reason {
-            EndReason::Fin => &mut shared.counters.ends_fin,
-            EndReason::Reset => &mut shared.counters.ends_reset,
-            EndReason::Timeout => &mut shared.counters.ends_timeout,
-            EndReason::Evicted => &mut shared.counters.ends_evicted,
-            EndReason::Reused => &mut shared.counters.ends_reused,
-            EndReason::Capture => &mut shared.counters.ends_capture,
-        } += 1;
-        sink.end(&mut self.conn, place, reason);
-    }
-}
-
-impl Stream {
-    const fn open_void(&mut self) {
-        if self.void_start == UNKNOWN {
-            self.void_start = self.next;
-        }
     }
 }

@@ -41,13 +41,13 @@ impl Slab {
     /// Adds a chunk of free places, the lowest to be taken first.
     pub(super) fn grow(&mut self) {
         let first = self.chunks.len() * CHUNK;
-        let Ok(end) = u32::try_from(first + CHUNK) else { return };
+        let (Ok(first), Ok(end)) = (u32::try_from(first), u32::try_from(first + CHUNK)) else { return };
         let mut chunk = Vec::with_capacity(CHUNK);
         chunk.resize_with(CHUNK, || None);
         self.chunks.push(chunk);
         let places = self.chunks.len() * CHUNK;
         self.free.reserve_exact(places - self.free.len());
-        self.free.extend((end - (CHUNK as u32)..end).rev());
+        self.free.extend((first..end).rev());
     }
 
     /// One past the greatest place there is.

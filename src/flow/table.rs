@@ -4,7 +4,6 @@ use super::connection::{Connection, Shared, Verdict};
 use super::hash::PairHasher;
 use super::index::Index;
 use super::lists::{List, Lists};
-use super::order::Pressure;
 use super::seq::Seq;
 use super::slab::Slab;
 use super::stream::Known;
@@ -23,11 +22,11 @@ const BEAT: u32 = 22;
 
 /// All connections.
 pub struct Table {
-    shared: Shared,
+    pub(super) shared: Shared,
     hasher: PairHasher,
-    index: Index,
-    slab: Slab,
-    lists: Lists,
+    pub(super) index: Index,
+    pub(super) slab: Slab,
+    pub(super) lists: Lists,
     /// Connections so far.
     numbers: u64,
     /// Beat of the clock at which timers were last looked at.
@@ -245,7 +244,7 @@ impl Table {
     }
 
     /// Puts a connection where it will be looked at in time.
-    fn relist(&mut self, index: u32) {
+    pub(super) fn relist(&mut self, index: u32) {
         let Some(entry) = self.slab.get(index) else { return };
         let list = if entry.closed() {
             List::Closed
@@ -262,7 +261,7 @@ impl Table {
     }
 
     /// Ends a connection and forgets it.
-    fn expire<S: Sink>(&mut self, index: u32, reason: EndReason, time: i64, sink: &mut S) {
+    pub(super) fn expire<S: Sink>(&mut self, index: u32, reason: EndReason, time: i64, sink: &mut S) {
         let Some(entry) = self.slab.get_mut(index) else { return };
         let hash = entry.conn.hash;
         let before = entry.memory();
@@ -329,89 +328,6 @@ impl Table {
             return true;
         }
         false
-    }
-
-    /// Sees to it that there is a free place.
-    fn make_room<S: Sink>(&mut self, time: i64, sink: &mut S) {
-        let most = self.shared.config.max_connections.max(1) as usize;
-        if self.slab.len() < most {
-            if self.slab.has_room() {
-                return;
-            }
-            let grown = self.slab.bytes_with(1) + self.index.bytes_with(Slab::chunk());
-            if self.slab.places() == 0 || grown <= self.shared.config.memory_limit / 4 * 3 {
-                self.slab.grow();
-                return;
-            }
-        }
-        self.evict(time, sink);
-    }
-
-    /// Gives a connection up. First those that have ended and linger, since nothing is lost; then those that have shown
-    /// only SYNs, oldest first, which is what a flood consists of; then those with held data whose time is nearest;
-    /// then those that have been idle longest.
-    fn evict<S: Sink>(&mut self, time: i64, sink: &mut S) {
-        let counters = &mut self.shared.counters;
-        let (index, counter) = if let Some(index) = self.lists.head(List::Closed) {
-            (index, &mut counters.evicted_closed)
-        } else if let Some(index) = self.lists.head(List::Syn) {
-            (index, &mut counters.evicted_syn)
-        } else if let Some(index) = self.lists.soonest() {
-            (index, &mut counters.evicted_hole)
-        } else if let Some(index) = self.idlest() {
-            (index, &mut self.shared.counters.evicted_idle)
-        } else {
-            return;
-        };
-        *counter += 1;
-        self.expire(index, EndReason::Evicted, time, sink);
-    }
-
-    fn evict_for_external<S: Sink>(&mut self, time: i64, sink: &mut S) {
-        if let Some(index) = self.idlest() {
-            self.shared.counters.evicted_idle += 1;
-            self.expire(index, EndReason::Evicted, time, sink);
-        }
-    }
-
-    /// The open connection that has been idle longest, among the first few of the list: those that have had packets
-    /// since they were put there go to its tail.
-    fn idlest(&mut self) -> Option<u32> {
-        let mut best: Option<(i64, u32)> = None;
-        for _ in 0..8 {
-            let index = self.lists.head(List::Open)?;
-            let entry = self.slab.get(index)?;
-            let (last, queued) = (entry.last, entry.link.queued);
-            if last <= queued {
-                return Some(index);
-            }
-            if best.is_none_or(|(least, _)| last < least) {
-                best = Some((last, index));
-            }
-            self.lists.move_to(List::Open, index, self.shared.clock, &mut self.slab);
-        }
-        best.map(|(_, index)| index)
-    }
-
-    /// Makes room for `more` held bytes: has the connections whose time is nearest declare what they wait for.
-    fn relieve<S: Sink>(&mut self, more: u64, time: i64, sink: &mut S) {
-        // A piece takes more than its bytes.
-        let more = more + 4096;
-        for _ in 0..4 {
-            self.shared.full = self.memory_used() + more > self.shared.config.memory_limit;
-            if !self.shared.full {
-                return;
-            }
-            let Some(index) = self.lists.soonest() else { return };
-            let Some(entry) = self.slab.get_mut(index) else { return };
-            let before = entry.memory();
-            while entry.resolve(Pressure::Memory, time, &mut self.shared, sink) {
-                entry.drain(time, &mut self.shared, sink);
-            }
-            entry.settle(before, &mut self.shared);
-            self.relist(index);
-        }
-        self.shared.full = self.memory_used() + more > self.shared.config.memory_limit;
     }
 }
 
