@@ -12,15 +12,15 @@ const INSTALL: &str =
     "run deploy/setup.sh, or on Debian: apt-get install clang-19 lld-19 wasi-libc libclang-rt-19-dev-wasm32 libpcap-dev";
 
 /// A module that clang makes of C.
-struct Guest {
+struct Guest<'a> {
     /// Name of the `.wasm` file in `OUT_DIR`.
     name: &'static str,
     /// Files under `guest/`.
-    sources: &'static [&'static str],
+    sources: &'a [&'a str],
     /// Whether picohttpparser itself is compiled in.
     picohttpparser: bool,
     /// Further words for clang.
-    flags: &'static [&'static str],
+    flags: &'a [&'a str],
 }
 
 /// A library: no start function, no imports, and memory of a fixed size with the stack below the data, so that an
@@ -34,9 +34,47 @@ const LIBRARY: &[&str] = &[
     "-Wl,--max-memory=4194304",
     "-msimd128",
     "-D__SSE4_2__=1",
+    "-DNDEBUG",
+    // picohttpparser's inner loop is written to be inlined: only then are its tables constants to our SIMD header.
+    "-mllvm",
+    "-inline-threshold=2000",
+    "-flto",
 ];
 
-const GUESTS: &[Guest] = &[Guest { name: "picotap", sources: &["picotap.c"], picohttpparser: false, flags: LIBRARY }];
+/// The daemon's parser.
+const PARSER: &[&str] = &[
+    "picotap.c", "message.c", "pairing.c", "start.c", "head.c", "fields.c", "framing.c", "chunked.c", "resync.c",
+    "recognise.c",
+];
+
+const GUESTS: &[Guest<'static>] = &[Guest { name: "picotap", sources: PARSER, picohttpparser: true, flags: LIBRARY }];
+
+/// The guests of `picotap parse`, built with cargo feature `parse`: the parser, with a file of the way's own around it.
+const WAYS: &[Guest<'static>] = &[
+    // A program: wasi-libc's start, its memory grows, and the heap behind the data is malloc's.
+    Guest { name: "pico", sources: &["ways/argv.c"], picohttpparser: true, flags: &[UNEXPORTED, "-D__heap_base=ways_buffers"] },
+    Guest {
+        name: "externref",
+        sources: &["ways/externref.c"],
+        picohttpparser: true,
+        flags: &[UNEXPORTED, "-Wl,--export=get_input_buf,--export=get_output_buf", "-mreference-types"],
+    },
+    Guest {
+        name: "bridged",
+        sources: &["ways/bridged.c"],
+        picohttpparser: true,
+        flags: &[
+            UNEXPORTED,
+            "-Wl,--export=get_input_buf,--export=get_output_buf",
+            "-Wl,--export-table,--growable-table",
+            "-mreference-types",
+        ],
+    },
+    Guest { name: "picotap-import", sources: &[], picohttpparser: true, flags: &["-Wl,--import-memory"] },
+];
+
+/// The way exports its own functions under the parser's names, so those of the parser are not.
+const UNEXPORTED: &str = "-Dexport_name(name)=used";
 
 fn main() {
     println!("cargo::rerun-if-changed=guest");
@@ -57,9 +95,26 @@ fn build() -> Result<(), String> {
     for guest in GUESTS {
         compile(&clang, &parser, guest, &out)?;
     }
+    if env::var_os("CARGO_FEATURE_PARSE").is_some() {
+        ways(&clang, &parser, &out)?;
+    }
     println!("cargo::rustc-env=PICOTAP_CLANG_VERSION={}", version(&clang));
     println!("cargo::rustc-env=PICOHTTPPARSER_SOURCE={}", parser.display());
     Ok(())
+}
+
+/// Compiles the guests of `picotap parse`, and the WAT of the one that has any.
+fn ways(clang: &str, parser: &Path, out: &Path) -> Result<(), String> {
+    for way in WAYS {
+        let sources = [way.sources, PARSER].concat();
+        let library = LIBRARY.iter().filter(|flag| way.name != "pico" || !flag.starts_with("-Wl,") && **flag != "-nostartfiles");
+        let flags: Vec<&str> = library.chain(way.flags).copied().collect();
+        compile(clang, parser, &Guest { name: way.name, sources: &sources, picohttpparser: true, flags: &flags }, out)?;
+    }
+    let source = Path::new("guest/ways/bridge.wat");
+    let text = fs::read_to_string(source).map_err(|e| format!("{}: {e}", source.display()))?;
+    let module = wat::parse_str(&text).map_err(|e| format!("{}: {e}", source.display()))?;
+    fs::write(out.join("bridge.wasm"), module).map_err(|e| format!("bridge.wasm: {e}"))
 }
 
 /// A clang that knows wasm32, with its linker.
@@ -127,7 +182,7 @@ fn picohttpparser() -> Result<PathBuf, String> {
     Ok(root.join("deps/picohttpparser"))
 }
 
-fn compile(clang: &str, parser: &Path, guest: &Guest, out: &Path) -> Result<(), String> {
+fn compile(clang: &str, parser: &Path, guest: &Guest<'_>, out: &Path) -> Result<(), String> {
     let target = out.join(format!("{}.wasm", guest.name));
     let mut command = Command::new(clang);
     command.args(["--target=wasm32-wasi", "-std=c11", "-O3", "-fwrapv", "-Wall", "-Wextra", "-Werror=implicit"]);

@@ -4,4 +4,6 @@ pub mod abi;
 pub mod flow;
 pub mod http;
 pub mod packet;
+#[cfg(feature = "parse")]
+pub mod parse;
 pub mod source;
