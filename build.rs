@@ -47,10 +47,10 @@ const PARSER: &[&str] = &[
     "recognise.c",
 ];
 
-const GUESTS: &[Guest<'static>] = &[Guest { name: "picotap", sources: PARSER, picohttpparser: true, flags: LIBRARY }];
+const GUESTS: &[Guest] = &[Guest { name: "picotap", sources: PARSER, picohttpparser: true, flags: LIBRARY }];
 
 /// The guests of `picotap parse`, built with cargo feature `parse`: the parser, with a file of the way's own around it.
-const WAYS: &[Guest<'static>] = &[
+const WAYS: &[Guest] = &[
     // A program: wasi-libc's start, its memory grows, and the heap behind the data is malloc's.
     Guest { name: "pico", sources: &["ways/argv.c"], picohttpparser: true, flags: &[UNEXPORTED, "-D__heap_base=ways_buffers"] },
     Guest {
@@ -182,7 +182,7 @@ fn picohttpparser() -> Result<PathBuf, String> {
     Ok(root.join("deps/picohttpparser"))
 }
 
-fn compile(clang: &str, parser: &Path, guest: &Guest<'_>, out: &Path) -> Result<(), String> {
+fn compile(clang: &str, parser: &Path, guest: &Guest, out: &Path) -> Result<(), String> {
     let target = out.join(format!("{}.wasm", guest.name));
     let mut command = Command::new(clang);
     command.args(["--target=wasm32-wasi", "-std=c11", "-O3", "-fwrapv", "-Wall", "-Wextra", "-Werror=implicit"]);

@@ -7,3 +7,6 @@ pub mod packet;
 #[cfg(feature = "parse")]
 pub mod parse;
 pub mod source;
+
+/// The guest module that build.rs makes of `guest/`.
+pub const BUILTIN_GUEST: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/picotap.wasm"));
