@@ -105,7 +105,7 @@ pub(super) fn check(requests: &[&[u8]]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Checks what a run left, and hands its lines on.
+/// Checks how a run ended, and hands its lines on.
 pub(super) fn finish(wasi: Wasi) -> Result<Vec<u8>, Error> {
     match wasi.exit {
         None | Some(0 | 1) => Ok(wasi.printed),
@@ -137,10 +137,10 @@ impl Argv {
     }
 }
 
-impl Way for Argv {
-    fn parse(&mut self, requests: &[&[u8]], replies: &mut Replies) -> Result<usize, Error> {
-        check(requests)?;
-        let mut store = engine::store(self.program.module().engine(), Wasi::new(requests));
+impl Argv {
+    /// Runs the program on `arguments`, and reads its results, which are about `requests`.
+    fn run(&mut self, arguments: &[&[u8]], requests: &[&[u8]], replies: &mut Replies) -> Result<(), Error> {
+        let mut store = engine::store(self.program.module().engine(), Wasi::new(arguments));
         let instance = self.program.instantiate(&mut store).map_err(Error::engine)?;
         let main: TypedFunc<(), ()> = engine::function(&mut store, &instance, "_start")?;
         store.set_epoch_deadline(engine::DEADLINE_TICKS);
@@ -149,9 +149,16 @@ impl Way for Argv {
         {
             return Err(Error::engine(error));
         }
+        self.printed = finish(std::mem::take(&mut store.data_mut().data))?;
         let memory = instance.get_memory(&mut store, "memory").ok_or(Error::Export("memory"))?;
-        results(&mut Ran { store: &mut store, instance, memory }, requests, replies)?;
-        self.printed = finish(store.into_data().data)?;
+        results(&mut Ran { store: &mut store, instance, memory }, requests, replies)
+    }
+}
+
+impl Way for Argv {
+    fn parse(&mut self, requests: &[&[u8]], replies: &mut Replies) -> Result<usize, Error> {
+        check(requests)?;
+        self.run(requests, requests, replies)?;
         Ok(requests.len())
     }
 
@@ -204,4 +211,87 @@ fn link(linker: &mut Linker<Host<Wasi>>) -> wasmtime::Result<()> {
         Err(Exit.into())
     })?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parse::BUILT_IN;
+
+    #[test]
+    fn without_arguments_the_program_parses_the_built_in_requests() {
+        let mut argv = Argv::new().unwrap();
+        let (mut given, mut own) = (Replies::default(), Replies::default());
+        argv.run(&BUILT_IN, &BUILT_IN, &mut given).unwrap();
+        let printed = argv.printed.clone();
+        argv.run(&[], &BUILT_IN, &mut own).unwrap();
+        assert_eq!((own, &argv.printed), (given, &printed));
+    }
+
+    #[test]
+    fn the_program_imports_four_functions_and_no_more() {
+        let argv = Argv::new().unwrap();
+        let mut names: Vec<String> = argv.program.module().imports().map(|import| import.name().to_owned()).collect();
+        names.sort();
+        assert_eq!(names, ["args_get", "args_sizes_get", "fd_write", "proc_exit"]);
+    }
+
+    #[test]
+    fn the_program_refuses_a_request_that_is_too_long() {
+        let long = vec![b'a'; crate::parse::REQUEST_BYTES + 1];
+        let error = Argv::new().unwrap().parse(&[&long], &mut Replies::default()).unwrap_err().to_string();
+        assert!(error.starts_with("pico.wasm: exit code 2: pico: a request is longer"), "{error}");
+    }
+
+    /// A program of which only the memory and three words are known.
+    struct Fake {
+        words: [u32; 3],
+        memory: Vec<u8>,
+    }
+
+    impl Program for Fake {
+        fn word(&mut self, name: &'static str) -> Result<u32, Error> {
+            let names = ["get_result_struct_size", "get_result_count", "get_result_buf"];
+            Ok(self.words[names.iter().position(|known| *known == name).unwrap()])
+        }
+
+        fn copy(&mut self, address: u32, into: &mut [u8]) -> Result<(), Error> {
+            into.copy_from_slice(engine::part(&self.memory, address, into.len())?);
+            Ok(())
+        }
+    }
+
+    /// What is made of one result, which stands at 4, for a request of 20 bytes.
+    fn read(words: [u32; 3], result: [u32; 11]) -> String {
+        let mut memory = vec![0; 4];
+        memory.extend(result.iter().flat_map(|word| word.to_le_bytes()));
+        memory.resize(256, 0);
+        let mut replies = Replies::default();
+        match results(&mut Fake { words, memory }, &[b"GET / HTTP/1.1\r\n\r\n.."], &mut replies) {
+            Ok(()) => format!("{:?}", replies.heads()[0].status),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn a_result_is_taken_only_if_it_can_be_true() {
+        let good = [1, 0, 0, 18, 1, 0, 3, 4, 1, 0, 0];
+        let with = |place: usize, value: u32| {
+            let mut result = good;
+            result[place] = value;
+            read([44, 1, 4], result)
+        };
+        assert_eq!(read([44, 1, 4], good), "Parsed { bytes: 18 }");
+        assert_eq!(read([40, 1, 4], good), "guest: the size of a result cannot be 40");
+        assert_eq!(read([44, 2, 4], good), "guest: the number of events done cannot be 2");
+        assert_eq!(read([44, 1, 0], good), "guest: the address of a buffer cannot be 0");
+        assert_eq!(read([44, 1, 213], good), "guest: the address of a buffer cannot be 213");
+        assert_eq!(read([44, 1, u32::MAX], good), "guest: the address of a buffer cannot be 4294967295");
+        assert_eq!(with(0, 4), "guest: the kind of a record cannot be 0");
+        assert_eq!(with(3, 21), "guest: the position of a text cannot be 0");
+        assert_eq!(with(5, 18), "guest: the position of a text cannot be 18");
+        assert_eq!(with(8, u32::MAX), "guest: the position of a text cannot be 4");
+        assert_eq!(with(10, 129), "guest: the number of headers cannot be 129");
+        assert_eq!(with(10, 1), "guest: the address of a buffer cannot be 0");
+    }
 }

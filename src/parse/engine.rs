@@ -110,3 +110,30 @@ pub(super) fn part_mut(memory: &mut [u8], address: u32, len: usize) -> Result<&m
         .filter(|_| address != 0)
         .ok_or_else(|| Error::lie(Lie::Address, address))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guest_that_does_not_end_is_ended() {
+        let engine = engine(Needs::Nothing).unwrap();
+        let endless = wat::parse_str(r#"(module (func (export "f") (loop (br 0))))"#).unwrap();
+        let module = module(&engine, &endless).unwrap();
+        let mut store = store(&engine, ());
+        let instance = Instance::new(&mut store, &module, &[]).unwrap();
+        let endless: TypedFunc<(), ()> = function(&mut store, &instance, "f").unwrap();
+        let error = call(&mut store, &endless, ()).unwrap_err().to_string();
+        assert!(error.contains("interrupt"), "{error}");
+    }
+
+    #[test]
+    fn a_way_that_needs_nothing_has_neither_references_nor_several_memories() {
+        let references = wat::parse_str("(module (table 1 externref))").unwrap();
+        let memories = wat::parse_str("(module (memory 1) (memory 1))").unwrap();
+        let takes = |needs, bytes: &[u8]| module(&engine(needs).unwrap(), bytes).is_ok();
+        assert!(!takes(Needs::Nothing, &references) && !takes(Needs::Nothing, &memories));
+        assert!(takes(Needs::ExternRef, &references) && !takes(Needs::ExternRef, &memories));
+        assert!(!takes(Needs::MultiMemory, &references) && takes(Needs::MultiMemory, &memories));
+    }
+}

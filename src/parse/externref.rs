@@ -9,7 +9,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use wasmtime::{Caller, ExternRef, Instance, Linker, OwnedRooted, RootScope, Rooted, Store, TypedFunc};
+use wasmtime::{Caller, ExternRef, Linker, OwnedRooted, RootScope, Rooted, Store, TypedFunc};
 
 use super::engine::{self, Host, Needs};
 use super::layout::{self, OUTPUT_BYTES};

@@ -179,3 +179,72 @@ fn at_most(alleged: u32, limit: usize, lie: Lie) -> Result<usize, Error> {
 fn word(size: usize) -> u32 {
     u32::try_from(size).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nA: b\r\n\r\n";
+
+    /// An honest reply to one request, but for what `lie` makes of it: what is read from it.
+    fn read_one(lie: impl FnOnce(&mut abi::Output, &mut abi::Result, &mut abi::Record, &mut abi::Pair)) -> String {
+        let mut header =
+            abi::Output { abi_version: abi::VERSION, events_done: 1, num_records: 1, num_pairs: 1, ..abi::Output::default() };
+        let mut result = abi::Result { verdict: verdict::DONE, consumed: 24, ..abi::Result::default() };
+        let mut record =
+            abi::Record { kind: record::REQUEST, minor: 1, end: 24, text_len: 3, target: 4, target_len: 1, ..abi::Record::default() };
+        record.num_pairs = 1;
+        let mut pair = abi::Pair { name: 16, name_len: 1, value: 19, value_len: 1 };
+        lie(&mut header, &mut result, &mut record, &mut pair);
+        let mut output = vec![0; OUTPUT_BYTES];
+        put(&mut output, 0, header.as_bytes()).unwrap();
+        put(&mut output, RESULTS_AT, result.as_bytes()).unwrap();
+        put(&mut output, RECORDS_AT, record.as_bytes()).unwrap();
+        put(&mut output, PAIRS_AT, pair.as_bytes()).unwrap();
+        let mut replies = Replies::default();
+        match read(&[REQUEST], &output, &mut replies) {
+            Ok(_) => format!("{:?} {:?}", replies.heads()[0].status, replies.headers(&replies.heads()[0])),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn an_honest_reply_is_taken() {
+        let span = |at, len| Span { at, len };
+        let headers = [(span(16, 1), span(19, 1))];
+        assert_eq!(read_one(|_, _, _, _| ()), format!("{:?} {headers:?}", Status::Parsed { bytes: 24 }));
+    }
+
+    #[test]
+    fn a_reply_is_taken_only_if_it_can_be_true() {
+        assert_eq!(read_one(|o, _, _, _| o.abi_version = 2), "guest: the version of the reply cannot be 2");
+        assert_eq!(read_one(|o, _, _, _| o.events_done = 0), "guest: the number of events done cannot be 0");
+        assert_eq!(read_one(|o, _, _, _| o.events_done = 2), "guest: the number of events done cannot be 2");
+        assert_eq!(read_one(|o, _, _, _| o.num_records = u32::MAX), "guest: the number of records cannot be 4294967295");
+        assert_eq!(read_one(|o, _, _, _| o.num_pairs = u32::MAX), "guest: the number of headers cannot be 4294967295");
+        assert_eq!(read_one(|_, r, q, _| (r.verdict, q.event) = (9, 1)), "guest: a verdict cannot be 9");
+        assert_eq!(read_one(|_, r, q, _| (r.verdict, q.event) = (verdict::OUTPUT_FULL, 1)), "guest: a verdict cannot be 3");
+        assert_eq!(read_one(|_, _, q, _| q.kind = 7), "guest: the kind of a record cannot be 7");
+        assert_eq!(read_one(|_, _, q, _| q.end = 25), "guest: the position of a text cannot be 0");
+        assert_eq!(read_one(|_, _, q, _| q.text_len = u32::MAX), "guest: the position of a text cannot be 0");
+        assert_eq!(read_one(|_, _, q, _| q.target = 24), "guest: the position of a text cannot be 24");
+        assert_eq!(read_one(|_, _, q, _| q.first_pair = u32::MAX), "guest: the number of headers cannot be 4294967295");
+        assert_eq!(read_one(|_, _, q, _| q.num_pairs = 129), "guest: the number of headers cannot be 129");
+        assert_eq!(read_one(|_, _, _, p| p.value = u32::MAX), "guest: the position of a text cannot be 4294967295");
+    }
+
+    #[test]
+    fn a_short_buffer_is_no_panic() {
+        for len in 0..INPUT_BYTES.min(400) {
+            assert_eq!(lay(&[REQUEST], &mut vec![0; len]).is_ok(), len >= EVENTS_AT + EVENT + ROW + REQUEST.len());
+            assert!(read(&[REQUEST], &vec![0; len], &mut Replies::default()).is_err());
+        }
+    }
+
+    #[test]
+    fn the_largest_batch_fits() {
+        let requests = vec![[b'a'; BATCH_BYTES / BATCH_REQUESTS]; BATCH_REQUESTS];
+        let requests: Vec<&[u8]> = requests.iter().map(<[u8; 1024]>::as_slice).collect();
+        lay(&requests, &mut vec![0; INPUT_BYTES]).unwrap();
+    }
+}

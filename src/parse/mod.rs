@@ -24,7 +24,7 @@ mod wasmedge;
 
 use std::ffi::OsString;
 use std::fmt::Display;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
@@ -106,6 +106,9 @@ pub struct Args {
     /// Measure all ways on the requests, native picohttpparser and httparse beside them
     #[arg(long, conflicts_with_all = ["via", "runtime", "json"])]
     pub bench: bool,
+    /// Write the program of the argv way, for other runtimes' command lines, and do nothing else
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["via", "runtime", "json", "bench", "files", "requests"])]
+    pub save_program: Option<PathBuf>,
     /// Requests, each a whole argument; `-` is standard input. None at all: three built-in ones
     #[arg(value_name = "REQUEST")]
     pub requests: Vec<OsString>,
@@ -137,6 +140,14 @@ pub enum Error {
     #[error("{}: {error}", .path.display())]
     Read {
         /// From where.
+        path: PathBuf,
+        /// What went wrong.
+        error: io::Error,
+    },
+    /// The program could not be saved.
+    #[error("{}: {error}", .path.display())]
+    Save {
+        /// Where.
         path: PathBuf,
         /// What went wrong.
         error: io::Error,
@@ -245,7 +256,7 @@ impl Error {
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::Nul { .. } | Self::TooLong { .. } | Self::Runtime | Self::Read { .. } | Self::NoWasmEdge(_) => 2,
+            Self::Nul { .. } | Self::TooLong { .. } | Self::Runtime | Self::Read { .. } | Self::Save { .. } | Self::NoWasmEdge(_) => 2,
             _ => 1,
         }
     }
@@ -322,6 +333,10 @@ pub fn parse(via: Via, runtime: Runtime, requests: &[&[u8]]) -> Result<(Replies,
 /// # Errors
 /// See [`Error::exit_code`] for what to exit with.
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<u8, Error> {
+    if let Some(path) = &args.save_program {
+        let saved = fs::write(path, argv::PROGRAM);
+        return saved.map(|()| 0).map_err(|error| Error::Save { path: path.clone(), error });
+    }
     let via = match (args.runtime, args.via) {
         (Runtime::Wasmedge, None) => Via::Argv,
         (_, via) => via.unwrap_or_default(),

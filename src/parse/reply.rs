@@ -153,13 +153,6 @@ impl Replies {
         Ok(())
     }
 
-    /// Adds all of `other`.
-    pub fn append(&mut self, other: &Self) {
-        let base = self.pairs.len();
-        self.pairs.extend_from_slice(&other.pairs);
-        self.heads.extend(other.heads.iter().map(|head| Head { first_pair: head.first_pair + base, ..*head }));
-    }
-
     /// One reply a request.
     #[must_use]
     pub fn heads(&self) -> &[Head] {
@@ -296,5 +289,24 @@ fn reversible(bytes: &[u8]) -> Cow<'_, str> {
             }
             Cow::Owned(text)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_printed_has_no_control_character_and_can_be_undone() {
+        let mut lines = String::new();
+        line(&mut lines, "Path      : ", b"/a\\x1b\x1b[31m\xff");
+        assert_eq!(lines, "Path      : /a\\\\x1b\\x1b[31m\\xff\n");
+    }
+
+    #[test]
+    fn json_text_keeps_utf8_and_escapes_the_rest() {
+        assert_eq!(reversible("/caf\u{e9}\n".as_bytes()), "/caf\u{e9}\n");
+        assert_eq!(reversible(b"/\xc3\xa9\xe9"), "/\u{e9}\\xe9");
+        assert_eq!(reversible(b"\\xe9"), "\\\\xe9");
     }
 }

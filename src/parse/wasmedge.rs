@@ -5,6 +5,7 @@
 //! by [`WasmEdge`] and [`Run`], which free it in the order that the API asks for.
 #![allow(unsafe_code, reason = "WasmEdge is reached through its C API, which is loaded at run time")]
 
+use std::error::Error as _;
 use std::ffi::{CStr, c_char, c_void};
 use std::ptr::{self, NonNull};
 use std::slice;
@@ -133,16 +134,15 @@ impl WasmEdge {
     /// # Errors
     /// It is not installed, or of another version.
     pub(super) fn new() -> Result<Self, Error> {
-        let mut why = String::new();
+        let mut why = None;
         for name in LIBRARIES {
             // SAFETY: loading runs the library's initialisers; it is WasmEdge's, from where the system keeps libraries.
             match unsafe { Library::new(name) } {
-                Ok(library) => return Self::of(Functions::find(library).map_err(|e| Error::NoWasmEdge(e.to_string()))?),
-                Err(error) if why.is_empty() => why = error.to_string(),
-                Err(_) => {}
+                Ok(library) => return Self::of(Functions::find(library).map_err(|error| missing(&error))?),
+                Err(error) => why = why.or(Some(missing(&error))),
             }
         }
-        Err(Error::NoWasmEdge(why))
+        Err(why.unwrap_or_else(|| Error::NoWasmEdge("no name to look for".into())))
     }
 
     fn of(functions: Functions) -> Result<Self, Error> {
@@ -157,13 +157,18 @@ impl WasmEdge {
     }
 }
 
+/// What the loader says: the error itself names the function that failed, its source the file and why.
+fn missing(error: &libloading::Error) -> Error {
+    Error::NoWasmEdge(error.source().map_or_else(|| error.to_string(), ToString::to_string))
+}
+
 impl Way for WasmEdge {
     fn parse(&mut self, requests: &[&[u8]], replies: &mut Replies) -> Result<usize, Error> {
         argv::check(requests)?;
         let mut run = Run::new(&self.functions, requests)?;
         run.main()?;
-        argv::results(&mut run, requests, replies)?;
         self.printed = argv::finish(run.take())?;
+        argv::results(&mut run, requests, replies)?;
         Ok(requests.len())
     }
 
@@ -181,7 +186,7 @@ struct Context {
 /// One run of the program. The virtual machine is deleted before the host module, and this before what it points to.
 struct Run<'a> {
     functions: &'a Functions,
-    /// Made by `Box::into_raw`; the host functions of `wasi` point to it.
+    /// Made by `Box::leak`; the host functions of `wasi` point to it.
     context: NonNull<Context>,
     wasi: Handle,
     vm: Handle,
@@ -275,7 +280,7 @@ impl<'a> Run<'a> {
 
     /// What the run left.
     fn take(&mut self) -> Wasi {
-        // SAFETY: made by `Box::into_raw`, and no host function runs outside of a call.
+        // SAFETY: made by `Box::leak`, and no host function runs outside of a call.
         std::mem::take(unsafe { &mut self.context.as_mut().wasi })
     }
 }
