@@ -4,6 +4,8 @@
 #![allow(clippy::cast_possible_truncation, reason = "test sizes are small")]
 
 mod chunks;
+mod contract;
+mod cuts;
 mod framing;
 mod heads;
 mod host;
