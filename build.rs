@@ -11,15 +11,15 @@ use std::{env, fs};
 const INSTALL: &str = "run deploy/setup.sh, or on Debian: apt-get install clang-19 lld-19 wasi-libc libclang-rt-19-dev-wasm32 libpcap-dev";
 
 /// A module that clang makes of C.
-struct Guest {
+struct Guest<'a> {
     /// Name of the `.wasm` file in `OUT_DIR`.
     name: &'static str,
     /// Files under `guest/`.
-    sources: &'static [&'static str],
+    sources: &'a [&'a str],
     /// Whether picohttpparser itself is compiled in.
     picohttpparser: bool,
     /// Further words for clang.
-    flags: &'static [&'static str],
+    flags: &'a [&'a str],
 }
 
 /// A library: no start function, no imports, and memory of a fixed size with the stack below the data, so that an
@@ -48,6 +48,33 @@ const PARSER: &[&str] = &[
 
 const GUESTS: &[Guest] = &[Guest { name: "picotap", sources: PARSER, picohttpparser: true, flags: LIBRARY }];
 
+/// The guests of `picotap parse`, built with cargo feature `parse`: the parser, with a file of the way's own around it.
+const WAYS: &[Guest] = &[
+    // A program: wasi-libc's start, its memory grows, and the heap behind the data is malloc's.
+    Guest { name: "pico", sources: &["ways/argv.c"], picohttpparser: true, flags: &[UNEXPORTED, "-D__heap_base=ways_buffers"] },
+    Guest {
+        name: "externref",
+        sources: &["ways/externref.c"],
+        picohttpparser: true,
+        flags: &[UNEXPORTED, "-Wl,--export=get_input_buf,--export=get_output_buf", "-mreference-types"],
+    },
+    Guest {
+        name: "bridged",
+        sources: &["ways/bridged.c"],
+        picohttpparser: true,
+        flags: &[
+            UNEXPORTED,
+            "-Wl,--export=get_input_buf,--export=get_output_buf",
+            "-Wl,--export-table,--growable-table",
+            "-mreference-types",
+        ],
+    },
+    Guest { name: "picotap-import", sources: &[], picohttpparser: true, flags: &["-Wl,--import-memory"] },
+];
+
+/// The way exports its own functions under the parser's names, so those of the parser are not.
+const UNEXPORTED: &str = "-Dexport_name(name)=used";
+
 fn main() {
     println!("cargo::rerun-if-changed=guest");
     println!("cargo::rerun-if-changed=build.rs");
@@ -67,9 +94,26 @@ fn build() -> Result<(), String> {
     for guest in GUESTS {
         compile(&clang, &parser, guest, &out)?;
     }
+    if env::var_os("CARGO_FEATURE_PARSE").is_some() {
+        ways(&clang, &parser, &out)?;
+    }
     println!("cargo::rustc-env=PICOTAP_CLANG_VERSION={}", version(&clang));
     println!("cargo::rustc-env=PICOHTTPPARSER_SOURCE={}", parser.display());
     Ok(())
+}
+
+/// Compiles the guests of `picotap parse`, and the WAT of the one that has any.
+fn ways(clang: &str, parser: &Path, out: &Path) -> Result<(), String> {
+    for way in WAYS {
+        let sources = [way.sources, PARSER].concat();
+        let library = LIBRARY.iter().filter(|flag| way.name != "pico" || !flag.starts_with("-Wl,") && **flag != "-nostartfiles");
+        let flags: Vec<&str> = library.chain(way.flags).copied().collect();
+        compile(clang, parser, &Guest { name: way.name, sources: &sources, picohttpparser: true, flags: &flags }, out)?;
+    }
+    let source = Path::new("guest/ways/bridge.wat");
+    let text = fs::read_to_string(source).map_err(|e| format!("{}: {e}", source.display()))?;
+    let module = wat::parse_str(&text).map_err(|e| format!("{}: {e}", source.display()))?;
+    fs::write(out.join("bridge.wasm"), module).map_err(|e| format!("bridge.wasm: {e}"))
 }
 
 /// A clang that knows wasm32, with its linker.

@@ -1,8 +1,7 @@
 /* Framing: what follows a head (RFC 9112, section 6.3), and the records that say so. */
 #include "fields.h"
 #include "head.h"
-
-#include <string.h>
+#include "scan.h"
 
 /* What the headers of a head announce. */
 typedef struct announced {
@@ -135,15 +134,12 @@ static unsigned switched_to(const announced *a)
     return same_word(a->upgrade, len, "h2c", 3) ? PICO_NOT_HTTP_H2C : PICO_NOT_HTTP_OTHER;
 }
 
-static bool is_method(const head *h, const char *method, uint32_t len)
-{
-    return h->text_len == len && memcmp(h->text, method, len) == 0;
-}
+#define IS_METHOD(h, method) ((h)->text_len == sizeof(method) - 1 && is_word((h)->text, method, sizeof(method) - 1))
 
 static bool body_is_odd(const head *h)
 {
-    return is_method(h, "GET", 3) || is_method(h, "HEAD", 4) || is_method(h, "DELETE", 6) || is_method(h, "TRACE", 5) ||
-           is_method(h, "CONNECT", 7);
+    return IS_METHOD(h, "GET") || IS_METHOD(h, "HEAD") || IS_METHOD(h, "DELETE") || IS_METHOD(h, "TRACE") ||
+           IS_METHOD(h, "CONNECT");
 }
 
 /* The body begins, or the message ends where its head did. */
@@ -186,7 +182,7 @@ static void write_request(work *w, const head *h, const announced *a, uint32_t f
 {
     block *b = w->block;
     framing f = frame(h, a, false);
-    unsigned kind = is_method(h, "HEAD", 4) ? KIND_HEAD : is_method(h, "CONNECT", 7) ? KIND_CONNECT : KIND_PLAIN;
+    unsigned kind = IS_METHOD(h, "HEAD") ? KIND_HEAD : IS_METHOD(h, "CONNECT") ? KIND_CONNECT : KIND_PLAIN;
 
     b->shared |= w->me == 0 ? SHARED_CLIENT0 : SHARED_CLIENT1;
     if (h->minor != 0 && a->hosts == 0)
@@ -263,11 +259,10 @@ bool write_head(work *w, head *h, uint32_t flags)
     block *b = w->block;
     uint8_t *mine = flags_of(w);
     side_state *other = &b->sides[w->me ^ 1u];
-    announced a;
+    announced a = {0};
 
     if (h->num_headers > w->call->in->max_pairs - out->num_pairs)
         return false;
-    memset(&a, 0, sizeof(a));
     read_headers(w, h, &a, w->call->pairs + out->num_pairs);
     uint32_t first_pair = out->num_pairs;
     out->num_pairs += (uint32_t)h->num_headers;

@@ -2,8 +2,6 @@
  * not, and phr_parse_headers for the rest. */
 #include "head.h"
 
-#include <string.h>
-
 #include "scan.h"
 
 enum line { LINE_OK, LINE_PARTIAL, LINE_BAD };
@@ -52,7 +50,7 @@ static enum line lex_version(const uint8_t **at, const uint8_t *end, head *h)
     size_t have = (size_t)(end - p);
     if (have < 8)
         return starts_like(p, have, "HTTP/1.", 7) ? LINE_PARTIAL : LINE_BAD;
-    if (memcmp(p, "HTTP/1.", 7) != 0 || p[7] < '0' || p[7] > '9')
+    if (!is_word(p, "HTTP/1.", 7) || p[7] < '0' || p[7] > '9')
         return LINE_BAD;
     h->minor = (uint8_t)(p[7] - '0');
     *at = p + 8;
@@ -131,7 +129,7 @@ static enum line lex_line(const work *w, const uint8_t **at, const uint8_t *end,
     if (client_known(b))
         h->response = is_server(b, w->me);
     else
-        h->response = end - *at >= 5 && memcmp(*at, "HTTP/", 5) == 0;
+        h->response = end - *at >= 5 && is_word(*at, "HTTP/", 5);
     return h->response ? lex_response(at, end, h) : lex_request(at, end, h);
 }
 

@@ -1,6 +1,4 @@
 /* Messages: the records that say what began, ended or went wrong, and the phases that follow from them. */
-#include <string.h>
-
 #include "state.h"
 
 bool has_room(const work *w)
@@ -11,12 +9,7 @@ bool has_room(const work *w)
 pico_record *add_record(work *w, unsigned kind, uint32_t start, uint32_t end)
 {
     pico_record *record = &w->call->records[w->call->out->num_records++];
-    memset(record, 0, sizeof(*record));
-    record->kind = (uint8_t)kind;
-    record->side = w->me;
-    record->event = w->index;
-    record->start = start;
-    record->end = end;
+    *record = (pico_record){.kind = (uint8_t)kind, .side = w->me, .event = w->index, .start = start, .end = end};
     return record;
 }
 

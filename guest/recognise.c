@@ -1,8 +1,6 @@
 /* Recognition of what is not HTTP/1, by content alone: ports say nothing. */
 #include "recognise.h"
 
-#include <string.h>
-
 #include "abi.h"
 #include "scan.h"
 
@@ -59,9 +57,9 @@ int recognise_line(const uint8_t *line, uint32_t len)
     while (len != 0 && (line[len - 1] == '\r' || line[len - 1] == '\n'))
         --len;
     for (uint32_t i = 0; i + 5 <= len; ++i)
-        if (memcmp(line + i, "HTTP/", 5) == 0 && (i == 0 || line[i - 1] == ' ' || line[i - 1] == '\t'))
+        if (is_word(line + i, "HTTP/", 5) && (i == 0 || line[i - 1] == ' ' || line[i - 1] == '\t'))
             return RECOGNISE_HTTP;
-    if (len > 4 && memcmp(line, "GET /", 5) == 0 && scan_target(line + 4, line + len) == line + len)
+    if (len > 4 && is_word(line, "GET /", 5) && scan_target(line + 4, line + len) == line + len)
         return PICO_NOT_HTTP_HTTP09;
     return PICO_NOT_HTTP_OTHER;
 }

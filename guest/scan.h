@@ -67,6 +67,15 @@ static inline bool is_token(uint8_t byte)
     return (tokens[byte >> 5] >> (byte & 31)) & 1;
 }
 
+/* Whether `len` bytes, a constant, are `word`. Inline: a call of memcmp costs more than the comparison. */
+static inline __attribute__((always_inline)) bool is_word(const uint8_t *at, const char *word, size_t len)
+{
+    bool same = true;
+    for (size_t i = 0; i < len; ++i)
+        same &= at[i] == (uint8_t)word[i];
+    return same;
+}
+
 /* Whether the `have` bytes at `at` are `word`, or as much of it as fits. */
 static inline bool starts_like(const uint8_t *at, size_t have, const char *word, size_t len)
 {

@@ -32,6 +32,9 @@ pub struct Cli {
 /// What else picotap can do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Parse HTTP given on the command line, in a file or on standard input, through one of five ways into a sandbox
+    #[cfg(feature = "parse")]
+    Parse(crate::parse::Args),
     /// Run a quarantined event through the parser again and say what happens
     Replay(Replay),
     /// Look at a parser module

@@ -7,6 +7,8 @@ pub mod export;
 pub mod flow;
 pub mod http;
 pub mod packet;
+#[cfg(feature = "parse")]
+pub mod parse;
 pub mod pipeline;
 pub mod sandbox;
 pub mod source;

@@ -24,6 +24,8 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command {
         None => watch(cli.watch),
+        #[cfg(feature = "parse")]
+        Some(Command::Parse(args)) => parse(&args),
         Some(Command::Replay(replay)) => run_replay(&replay),
         Some(Command::Guest { command: GuestCommand::Inspect { file } }) => inspect(file.as_deref()),
     };
@@ -88,6 +90,11 @@ fn module(file: Option<&Path>) -> Result<Vec<u8>> {
         None => Ok(BUILTIN_GUEST.to_vec()),
         Some(path) => fs::read(path).with_context(|| format!("{}: cannot be read", path.display())),
     }
+}
+
+#[cfg(feature = "parse")]
+fn parse(args: &picotap::parse::Args) -> Result<ExitCode> {
+    Ok(ExitCode::from(picotap::parse::run(args, &mut std::io::stdout().lock())?))
 }
 
 fn run_replay(replay: &Replay) -> Result<ExitCode> {

@@ -1,4 +1,5 @@
 //! Every input that a fuzzer ever failed on, once more. A file in tests/regressions/TARGET is one.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout, reason = "a test that fails may panic")]
 
 use std::path::Path;
 

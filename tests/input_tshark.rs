@@ -1,5 +1,6 @@
 //! The decoder against tshark: one capture with every encapsulation, and from both the addresses, sequence number and
 //! length of the innermost TCP segment of each frame.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout, reason = "a test that fails may panic")]
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -231,7 +232,7 @@ fn has_tshark() -> bool {
     }
     let message = "the_innermost_segments_are_those_that_tshark_sees: needs tshark";
     assert!(std::env::var_os("PICOTAP_REQUIRE_ALL").is_none(), "{message}");
-    writeln!(std::io::stderr(), "skipped: {message}").unwrap();
+    writeln!(std::io::stderr(), "skipped: {message}").expect("standard error takes a line");
     if let Some(list) = std::env::var_os("PICOTAP_SKIPPED") {
         let mut file = std::fs::OpenOptions::new().create(true).append(true).open(list).unwrap();
         writeln!(file, "{message}").unwrap();

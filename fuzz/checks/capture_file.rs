@@ -22,7 +22,7 @@ impl Read for Slowly {
 type Seen = (i64, i32, u32, u32, usize, u64);
 
 /// The input is a file.
-pub fn check(input: &[u8]) {
+pub(crate) fn check(input: &[u8]) {
     let at_once = read(Box::new(Cursor::new(input.to_vec())));
     let slowly = read(Box::new(Slowly(Cursor::new(input.to_vec()))));
     assert_eq!(at_once, slowly);

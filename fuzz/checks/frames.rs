@@ -10,7 +10,7 @@ const LINKS: [i32; 12] = [1, 1, 0, 12, 14, 101, 108, 113, 228, 229, 276, 147];
 const LONGEST: usize = 65_535;
 
 /// The input is frames, each behind four bytes: link type, bytes that were cut off, length (two bytes, little-endian).
-pub fn check(mut input: &[u8]) {
+pub(crate) fn check(mut input: &[u8]) {
     let mut fast = Decoder::new(false);
     let mut slow = Decoder::new(false).without_shortcuts();
     let mut verifying = Decoder::new(true);

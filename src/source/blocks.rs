@@ -113,3 +113,45 @@ impl Blocks {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn blocks(length: usize) -> Blocks {
+        let bytes: Vec<u8> = (0..length).map(|n| u8::try_from(n % 251).unwrap()).collect();
+        Blocks::new(Stream::new(Box::new(io::Cursor::new(bytes))).unwrap())
+    }
+
+    #[test]
+    fn passing_over_needs_no_more_memory() {
+        let mut blocks = blocks(10 << 20);
+        assert_eq!(blocks.skip(9 << 20).unwrap(), 9 << 20);
+        assert_eq!(blocks.offset(), 9 << 20);
+        assert_eq!(blocks.buffer.len(), BLOCK);
+        assert_eq!(blocks.skip(u64::MAX).unwrap(), 1 << 20);
+    }
+
+    #[test]
+    fn the_buffer_grows_to_its_bound_and_not_beyond() {
+        let mut blocks = blocks(4 << 20);
+        assert!(blocks.need(MAX_NEED).unwrap() >= MAX_NEED);
+        assert_eq!(blocks.buffer.len(), MAX_NEED);
+        assert!(blocks.need(usize::MAX).unwrap() <= MAX_NEED);
+        assert_eq!(blocks.buffer.len(), MAX_NEED);
+    }
+
+    #[test]
+    fn bytes_stay_in_order_over_every_refill() {
+        let mut blocks = blocks(1 << 20);
+        let mut expected = 0_u64;
+        while blocks.need(1000).unwrap() >= 1000 {
+            assert_eq!(blocks.offset(), expected);
+            let taken = blocks.take(1000);
+            let first = u8::try_from(expected % 251).unwrap();
+            assert_eq!(blocks.get(taken).first(), Some(&first));
+            expected += 1000;
+        }
+        assert_eq!(blocks.rest().len(), (1 << 20) % 1000);
+    }
+}

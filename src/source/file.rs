@@ -109,14 +109,9 @@ impl Captures {
     pub fn open(paths: &[PathBuf], filter: Option<Filter>) -> Self {
         // A file that is missing counts nothing: that it is missing is told in its turn.
         let size = |path: &PathBuf| match std::fs::metadata(path) {
-            Ok(metadata) => metadata.is_file().then(|| metadata.len()),
-            Err(_) => {
-                if path.as_os_str() == "-" {
-                    None
-                } else {
-                    Some(0)
-                }
-            }
+            _ if path.as_os_str() == "-" => None,
+            Ok(metadata) => metadata.is_file().then_some(metadata.len()),
+            Err(_) => Some(0),
         };
         Self {
             waiting: paths.iter().cloned().collect(),

@@ -2,6 +2,8 @@
 
 use std::io::{Cursor, Write};
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::packet::frames::{self, Block, Tcp};
 use crate::source::MAX_FRAME;
@@ -268,4 +270,33 @@ fn captures_go_to_another_thread() {
     fn is_send<T: Send>() {}
     is_send::<Captures>();
     is_send::<Error>();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn libpcap_reads_the_same_frames(
+        all in proptest::collection::vec((0_u64..1 << 50, proptest::collection::vec(any::<u8>(), 0..300), 0_usize..400), 0..40),
+        pcapng: bool,
+    ) {
+        let mut bytes = frames::pcap(1, &all);
+        if pcapng {
+            bytes = [Block::section(true), Block::interface(true, 1, 0, &[(2, b"eth0"), (9, &[6])])].concat();
+            for (time, data, original) in &all {
+                bytes.extend(Block::enhanced(true, 0, *time, data, *original));
+            }
+        }
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), &bytes).unwrap();
+        let mut theirs = Vec::new();
+        let mut capture = pcap::Capture::from_file_with_precision(file.path(), pcap::Precision::Nano).unwrap();
+        while let Ok(packet) = capture.next_packet() {
+            let time = packet.header.ts.tv_sec * 1_000_000_000 + packet.header.ts.tv_usec;
+            // libpcap gives an original length below the captured one as it stands in the file.
+            let original = packet.header.len.max(packet.header.caplen);
+            theirs.push((time, 1, 0, packet.data.to_vec(), original));
+        }
+        prop_assert_eq!(good(&bytes), theirs);
+    }
 }

@@ -24,41 +24,33 @@ impl Filter {
         Self { expression: expression.to_owned(), programs: Vec::new() }
     }
 
-    /// Compiles the expression for a link type, if that is not done yet, so that an error in it is told early.
-    ///
-    /// # Errors
-    /// [`Error::Filter`] with libpcap's message.
-    pub fn prepare(&mut self, link: i32) -> Result<(), Error> {
-        if self.programs.iter().any(|(known, _)| *known == link) || self.programs.len() == MAX_LINKS {
-            return Ok(());
-        }
-        let compiled = Capture::dead(Linktype(data_link(link))).and_then(|dead| dead.compile(&self.expression, true));
-        match compiled {
-            Ok(program) => {
-                self.programs.push((link, Some(program)));
-                Ok(())
-            }
-            Err(error) => {
-                self.programs.push((link, None));
-                let message = match error {
-                    pcap::Error::PcapError(message) => message,
-                    other => other.to_string(),
-                };
-                Err(Error::Filter { expression: self.expression.clone(), link, message })
-            }
-        }
-    }
-
     /// Whether the expression chooses a frame.
     ///
     /// # Errors
-    /// [`Error::Filter`] at the first frame of a link type that the expression does not compile for; later frames of it
-    /// are not chosen.
+    /// [`Error::Filter`] with libpcap's message at the first frame of a link type that the expression does not compile
+    /// for; later frames of it are not chosen.
     pub fn accepts(&mut self, frame: &Frame<'_>) -> Result<bool, Error> {
-        self.prepare(frame.link)?;
+        if !self.programs.iter().any(|(link, _)| *link == frame.link) && self.programs.len() < MAX_LINKS {
+            self.compile(frame.link)?;
+        }
         let program =
             self.programs.iter().find(|(link, _)| *link == frame.link).and_then(|(_, program)| program.as_ref());
         Ok(program.is_some_and(|program| program.filter(frame.data)))
+    }
+
+    #[cold]
+    fn compile(&mut self, link: i32) -> Result<(), Error> {
+        let compiled = Capture::dead(Linktype(data_link(link))).and_then(|dead| dead.compile(&self.expression, true));
+        let (program, failed) = match compiled {
+            Ok(program) => (Some(program), None),
+            Err(pcap::Error::PcapError(message)) => (None, Some(message)),
+            Err(other) => (None, Some(other.to_string())),
+        };
+        self.programs.push((link, program));
+        match failed {
+            None => Ok(()),
+            Some(message) => Err(Error::Filter { expression: self.expression.clone(), link, message }),
+        }
     }
 }
 

@@ -85,6 +85,8 @@ pub(super) struct Pcapng {
 struct Header {
     kind: u32,
     offset: u64,
+    /// As it stands in front of the block and behind it.
+    length: u32,
     /// Bytes of the body, with its padding.
     body: u64,
 }
@@ -111,7 +113,7 @@ impl Pcapng {
                 }
                 continue;
             }
-            let body = Self::body(&header, blocks)?;
+            let body = self.body(&header, blocks)?;
             match header.kind {
                 SECTION_HEADER => self.described.clear(),
                 INTERFACE => self.describe(&header, blocks.get(body), interfaces)?,
@@ -154,13 +156,13 @@ impl Pcapng {
         // Some writers leave the padding out of the length; Wireshark reads such files too.
         let padded = u64::from(length).next_multiple_of(4);
         match padded.checked_sub((BEFORE + BEHIND) as u64) {
-            Some(body) => Ok(Some(Header { kind, offset, body })),
+            Some(body) => Ok(Some(Header { kind, offset, length, body })),
             None => Err(damaged("length of the block", offset, length, "less than the 12 that a block has at least")),
         }
     }
 
     /// Takes a whole block and gives its body.
-    fn body(header: &Header, blocks: &mut Blocks) -> Result<Range<usize>, Fault> {
+    fn body(&self, header: &Header, blocks: &mut Blocks) -> Result<Range<usize>, Fault> {
         let whole = header.body + (BEFORE + BEHIND) as u64;
         let Some(whole) = usize::try_from(whole).ok().filter(|whole| *whole <= MAX_NEED) else {
             let expected = "more than a frame of 1048576 bytes with its options can need";
@@ -172,7 +174,14 @@ impl Pcapng {
             return Err(Fault::Cut { what: "block", offset: header.offset, needed, had });
         }
         let taken = blocks.take(whole);
-        Ok(taken.start + BEFORE..taken.end - BEHIND)
+        let body = taken.start + BEFORE..taken.end - BEHIND;
+        // Where both differ, whatever follows would be read from the wrong place.
+        let behind = blocks.get(body.end..taken.end).first_chunk().map_or(0, |length| self.order.u32(*length));
+        if behind != header.length {
+            let expected = "not the same as in front of it";
+            return Err(damaged("length behind the block", header.offset, behind, expected));
+        }
+        Ok(body)
     }
 
     fn describe(&mut self, header: &Header, body: &[u8], interfaces: &mut Interfaces) -> Result<(), Fault> {

@@ -173,7 +173,9 @@ fn damage_is_said_with_its_place_and_value() {
     let enhanced = || Block::enhanced(false, 0, 1, b"abcd", 4);
     assert!(error(&with(enhanced(), 4, 8)).contains("length of the block is 8, less than the 12"));
     assert!(error(&with(enhanced(), 4, u32::MAX)).contains("more than a frame of 1048576 bytes"));
-    assert!(error(&with(enhanced(), 4, 16)).contains("length of the block is 16, less than the 32"));
+    assert!(error(&with(enhanced(), 4, 32)).contains("length behind the block is 1684234849, not the same"));
+    assert!(error(&with(enhanced(), 32, 40)).contains("length behind the block is 40, not the same"));
+    assert!(error(&Block::any(false, 6, &[0; 4])).contains("length of the block is 16, less than the 32"));
     assert!(error(&with(enhanced(), 20, 5)).contains("captured length of the packet is 5, more than its block holds"));
     let too_long = Block::enhanced(false, 0, 1, &vec![0; MAX_FRAME + 1], 0);
     assert!(error(&too_long).contains("is 1048577, more than the 1048576 that a frame can have"));

@@ -3,6 +3,6 @@
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test may fail by panic")]
 #![allow(clippy::cast_possible_truncation, reason = "test sizes are small")]
 
+mod framing;
 mod host;
 mod module;
-mod smoke;

@@ -31,8 +31,17 @@ pub(crate) struct Module {
     pub(crate) memory: Memory,
     pub(crate) input: usize,
     pub(crate) output: usize,
-    parse: TypedFunc<u32, u32>,
+    pub(crate) parse: TypedFunc<u32, u32>,
     pub(crate) instance: Instance,
+}
+
+/// Where the parts of a call lie: rows in memory, the others in the output buffer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Layout {
+    pub(crate) rows: usize,
+    pub(crate) results: usize,
+    pub(crate) records: usize,
+    pub(crate) pairs: usize,
 }
 
 fn compiled() -> &'static (Engine, Compiled) {
@@ -47,6 +56,10 @@ fn compiled() -> &'static (Engine, Compiled) {
 impl Module {
     pub(crate) fn new() -> Self {
         let (engine, compiled) = compiled();
+        Self::of(engine, compiled)
+    }
+
+    pub(crate) fn of(engine: &Engine, compiled: &Compiled) -> Self {
         assert_eq!(compiled.imports().len(), 0);
         let mut store = Store::new(engine, ());
         let instance = Instance::new(&mut store, compiled, &[]).expect("instance");
@@ -62,8 +75,8 @@ impl Module {
         Self { store, memory, input, output, parse, instance }
     }
 
-    /// Lays a call out and makes it: `Err` is the refusal's number.
-    pub(crate) fn call(&mut self, events: &[Event], rows: &mut [abi::Row], max_records: u32, max_pairs: u32) -> Result<Reply, u32> {
+    /// Lays a call out, without making it.
+    pub(crate) fn lay_out(&mut self, events: &[Event], rows: &[abi::Row], max_records: u32, max_pairs: u32) -> Layout {
         let marks: Vec<u32> = events.iter().flat_map(|e| e.marks.iter().copied()).collect();
         let arena: Vec<u8> = events.iter().flat_map(|e| e.bytes.iter().copied()).collect();
         let mut input = vec![0u8; size_of::<abi::Input>()];
@@ -108,12 +121,20 @@ impl Module {
         input[..at_events].copy_from_slice(head.as_bytes());
         assert!(input.len() <= INPUT_BYTES as usize, "input of {} bytes", input.len());
         self.memory.data_mut(&mut self.store)[self.input..][..input.len()].copy_from_slice(&input);
+        Layout { rows: self.input + at_rows, results, records, pairs }
+    }
+
+    /// Lays a call out and makes it: `Err` is the refusal's number.
+    pub(crate) fn call(&mut self, events: &[Event], rows: &mut [abi::Row], max_records: u32, max_pairs: u32) -> Result<Reply, u32> {
+        let at = self.lay_out(events, rows, max_records, max_pairs);
         let refused = self.parse.call(&mut self.store, events.len() as u32).expect("no trap");
         if refused != 0 {
             return Err(refused);
         }
+        let Layout { results, records, pairs, .. } = at;
         let data = self.memory.data(&self.store);
-        rows.as_mut_bytes().copy_from_slice(&data[self.input + at_rows..self.input + at_marks]);
+        let rows = rows.as_mut_bytes();
+        rows.copy_from_slice(&data[at.rows..][..rows.len()]);
         let output = &data[self.output..];
         let mut reply = Reply::default();
         let mut said = abi::Output::new_zeroed();
