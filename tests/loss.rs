@@ -39,7 +39,8 @@ fn exchange(random: &mut Random, connection: u64, n: u64) -> (Message, Message) 
 /// The packets of all connections, each connection's in order, and what was said on them.
 fn traffic(seed: u64) -> (Scene, Vec<(Sent, Sent)>) {
     let mut random = Random::new(seed);
-    let mut scene = Scene { step: 20_000, ..Scene::default() };
+    let mut scene = Scene::default();
+    scene.step = 20_000;
     let mut said = vec![];
     let mut parts: Vec<Vec<Vec<Packet>>> = vec![];
     for connection in 0..CONNECTIONS {
