@@ -4,6 +4,7 @@ pub mod abi;
 pub mod config;
 pub mod flow;
 pub mod http;
+pub mod manual;
 pub mod packet;
 pub mod pipeline;
 pub mod source;
