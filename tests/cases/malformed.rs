@@ -1,0 +1,129 @@
+//! Messages that break the rules: nothing is invented from them, and nothing behind them or beside them is lost.
+
+use super::{Case, after, case};
+use crate::support::conversation::Conversation;
+use crate::support::message::Message;
+use crate::support::scene::Scene;
+use crate::support::wire::Side;
+
+/// A broken request on one connection, answered with 400 and closed; a healthy exchange on another.
+fn request(s: &mut Scene, broken: &[u8]) {
+    let mut c = s.connection();
+    c.open();
+    c.send(Side::Client, broken);
+    let answer = c.response(&Message::response("400 Bad Request").header("Connection", "close").body(b"bad"));
+    hang_up(&mut c);
+    s.capture(&mut c);
+    s.line(1, 1, None, Some(&answer)).flag("no_request").flag("unpaired");
+    healthy(s);
+}
+
+/// A good request whose answer is broken; a healthy exchange on another connection.
+fn response(s: &mut Scene, broken: &[u8]) {
+    let mut c = s.connection();
+    c.open();
+    let q = c.request(&Message::get("/broken"));
+    c.send(Side::Server, broken);
+    hang_up(&mut c);
+    s.capture(&mut c);
+    s.line(1, 1, Some(&q), None).flag("no_response");
+    healthy(s);
+}
+
+/// A good response head whose body breaks its framing; a healthy exchange on another connection.
+fn body(s: &mut Scene, broken: &Message) {
+    let mut c = s.connection();
+    c.open();
+    let q = c.request(&Message::get("/broken"));
+    let a = c.response(broken);
+    hang_up(&mut c);
+    s.capture(&mut c);
+    s.line(1, 1, Some(&q), Some(&a)).flag("truncated");
+    healthy(s);
+}
+
+fn hang_up(c: &mut Conversation) {
+    c.fin(Side::Server);
+    c.fin(Side::Client);
+    c.ack(Side::Server);
+}
+
+fn healthy(s: &mut Scene) {
+    let mut c = s.connection();
+    c.open();
+    let (q, a) = after();
+    let pair = c.exchange(&q, &a);
+    c.close();
+    s.capture(&mut c);
+    s.whole(2, 1, &pair);
+}
+
+const NO_REQUEST: &str = "The request is an error by name; its 400 is printed without a request; the neighbour is read.";
+const NO_RESPONSE: &str = "The answer is an error by name; the request is printed without one; the neighbour is read.";
+const CUT: &str = "The head is printed, the message is cut where its framing breaks; the neighbour is read.";
+
+pub(super) fn cases() -> Vec<Case> {
+    vec![
+        case("bad-space-before-colon", "A header name with a space before its colon.", NO_REQUEST, |s| {
+            request(s, b"POST /x HTTP/1.1\r\nHost: example.test\r\nContent-Length : 5\r\n\r\nhello");
+        })
+        .differs("tshark reads on where a head is broken"),
+        case("bad-nul-in-header", "A NUL in a header value.", NO_REQUEST, |s| {
+            request(s, b"GET /x HTTP/1.1\r\nHost: example.test\r\nX: a\0b\r\n\r\n");
+        })
+        .differs("tshark reads on where a head is broken"),
+        case("bad-space-in-target", "A target with a space in it.", NO_REQUEST, |s| {
+            request(s, b"GET /a b HTTP/1.1\r\nHost: example.test\r\n\r\n");
+        })
+        .differs("tshark reads on where a head is broken"),
+        case("bad-version", "Versions 1.10 and 3.0.", NO_REQUEST, |s| {
+            request(s, b"GET /a HTTP/1.10\r\nHost: example.test\r\n\r\nGET /b HTTP/3.0\r\n\r\n");
+        })
+        .differs("tshark reads on where a head is broken"),
+        case("bad-transfer-coding", "A request whose last transfer coding is not chunked.", NO_REQUEST, |s| {
+            request(s, b"POST /x HTTP/1.1\r\nHost: example.test\r\nTransfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n");
+        })
+        .differs("tshark reads on where a head is broken"),
+        case("bad-too-many-headers", "129 headers.", NO_REQUEST, |s| {
+            let mut head = b"GET /x HTTP/1.1\r\n".to_vec();
+            head.extend(b"X: y\r\n".repeat(129));
+            head.extend(b"\r\n");
+            request(s, &head);
+        })
+        .differs("tshark reads on where a head is broken"),
+        case("bad-status", "A status of two digits.", NO_RESPONSE, |s| {
+            response(s, b"HTTP/1.1 20 OK\r\nContent-Length: 0\r\n\r\n");
+        }),
+        case("bad-response-header", "A header without a name.", NO_RESPONSE, |s| {
+            response(s, b"HTTP/1.1 200 OK\r\n: value\r\n\r\n");
+        })
+        .differs("tshark reads on where a head is broken"),
+        case("bad-content-length", "Content-Length: -5, +5, 0x5, 5 6, and one above 2^63.", NO_RESPONSE, |s| {
+            for (i, value) in ["-5", "+5", "0x5", "5 6", "9223372036854775808"].iter().enumerate() {
+                let mut c = s.connection();
+                c.open();
+                let q = c.request(&Message::get("/broken"));
+                c.send(Side::Server, format!("HTTP/1.1 200 OK\r\nContent-Length: {value}\r\n\r\nhello").as_bytes());
+                hang_up(&mut c);
+                s.capture(&mut c);
+                s.line(i as u64 + 1, 1, Some(&q), None).flag("no_response");
+            }
+        })
+        .differs("tshark reads on where a head is broken"),
+        case("bad-content-length-conflict", "Content-Length: 5 and Content-Length: 6.", NO_RESPONSE, |s| {
+            response(s, b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello!");
+        })
+        .differs("tshark reads on where a head is broken"),
+        case("bad-chunk-size", "A chunk size of 0x5.", CUT, |s| {
+            body(s, &Message::response("200 OK").header("Transfer-Encoding", "chunked").wire("0x5\r\nhello\r\n0\r\n\r\n", 0));
+        }),
+        case("bad-chunk-size-overflow", "A chunk size of 2^64.", CUT, |s| {
+            let wire = "10000000000000000\r\nhello\r\n0\r\n\r\n";
+            body(s, &Message::response("200 OK").header("Transfer-Encoding", "chunked").wire(wire, 0));
+        }),
+        case("bad-chunk-end", "A chunk that is longer than it says.", CUT, |s| {
+            let wire = "5\r\nhello world\r\n0\r\n\r\n";
+            body(s, &Message::response("200 OK").header("Transfer-Encoding", "chunked").wire(wire, 5));
+        }),
+    ]
+}
