@@ -17,6 +17,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("http", &["abi", "flow", "packet"]),
     ("export", &["abi", "http", "packet"]),
     ("pipeline", &["abi", "source", "packet", "flow", "batch", "sandbox", "http", "export"]),
+    ("config", &[]),
+    ("manual", &[]),
     ("parse", &["abi", "sandbox"]),
     ("cli", &["pipeline", "parse"]),
     ("main", &["pipeline", "parse", "cli", "sandbox", "export", "http", "source", "picotap"]),
