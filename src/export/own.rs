@@ -63,7 +63,7 @@ metrics! {
     GAPS = Counter "picotap_gaps_total" [] "Stretches of TCP payload that were never seen.";
     CONNECTIONS = Counter "picotap_connections_total" [] "TCP connections seen.";
     CONNECTIONS_OPEN = Gauge "picotap_open_connections" [] "TCP connections that are followed now.";
-    CONNECTIONS_ENDED = Counter "picotap_ended_connections_total" ["reason"] "TCP connections, by how they ended.";
+    CONNECTIONS_ENDED = Counter "picotap_ended_sides_total" ["reason"] "Sides of TCP connections, by how they ended.";
     OPEN_TRANSACTION_BYTES = Gauge "picotap_open_transaction_bytes" [] "Memory of transactions that are not complete.";
     OVERFLOW = Counter "picotap_transaction_overflows_total" [] "Transactions logged before they were complete, for want of room.";
     STRAY = Counter "picotap_stray_records_total" [] "Parser's records that belong to no open transaction.";
@@ -75,6 +75,8 @@ metrics! {
     SANDBOX_FAULTS = Counter "picotap_sandbox_faults_total" ["reason"] "Calls that ended in a trap, at the deadline or with a reply that does not hold.";
     QUARANTINED = Counter "picotap_quarantined_events_total" [] "Events on which the parser failed again when alone.";
     SWAPS = Counter "picotap_parser_swaps_total" ["result"] "Attempts to put another parser in place.";
+    SHADOW_RECORDS = Counter "picotap_shadow_compared_records_total" [] "Records compared with a second parser's.";
+    SHADOW_DIFFERENCES = Counter "picotap_shadow_differences_total" ["field"] "Records in which a second parser differs, by field.";
     QUEUE_LENGTH = Gauge "picotap_queue_length" ["queue"] "Slots that wait in a queue.";
     QUEUE_CAPACITY = Gauge "picotap_queue_capacity" ["queue"] "Slots that a queue may hold.";
     DROPPED_SLOTS = Counter "picotap_dropped_slots_total" ["queue"] "Slots dropped because a queue was full.";
