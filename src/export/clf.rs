@@ -1,0 +1,104 @@
+//! A CLF line is a transaction in the NCSA combined log format, as web servers write it.
+//!
+//! `client - - [time] "method target HTTP/1.x" status bytes "referer" "user agent"`. The bytes are those of the response's
+//! body without chunk framing; `-` stands for none, and for what is not known.
+
+use crate::export::stamp::{Calendar, address, number, padded};
+use crate::export::{Format, escape};
+use crate::http::{Message, Transaction};
+
+/// Writes combined log lines.
+#[derive(Debug)]
+pub struct Clf;
+
+impl Format for Clf {
+    fn line(&mut self, transaction: &Transaction, out: &mut Vec<u8>) {
+        address(transaction.client.ip, out);
+        out.extend_from_slice(b" - - [");
+        date(transaction.time(), out);
+        out.extend_from_slice(b"] \"");
+        match (transaction.method(), transaction.target(), transaction.minor()) {
+            (Some(method), Some(target), Some(minor)) => {
+                escape::ascii(method, out);
+                out.push(b' ');
+                escape::ascii(target, out);
+                out.extend_from_slice(b" HTTP/1.");
+                number(minor, out);
+            }
+            _ => out.push(b'-'),
+        }
+        out.extend_from_slice(b"\" ");
+        let sent = transaction.response.as_ref().and_then(Message::body).map(|body| body.decoded);
+        for value in [Some(u64::from(transaction.status)), sent] {
+            match value {
+                Some(value @ 1..) => number(value, out),
+                _ => out.push(b'-'),
+            }
+            out.push(b' ');
+        }
+        quoted(transaction.referer(), out);
+        out.push(b' ');
+        quoted(transaction.user_agent(), out);
+        out.push(b'\n');
+    }
+}
+
+fn quoted(text: Option<&[u8]>, out: &mut Vec<u8>) {
+    out.push(b'"');
+    escape::ascii(text.unwrap_or(b"-"), out);
+    out.push(b'"');
+}
+
+/// Appends `10/Oct/2000:13:55:36 +0000`.
+fn date(time: i64, out: &mut Vec<u8>) {
+    const MONTHS: [&[u8]; 12] =
+        [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
+    let Calendar { year, month, day, hour, minute, second, .. } = Calendar::new(time);
+    padded(day, 2, out);
+    out.push(b'/');
+    out.extend_from_slice(MONTHS.get((month as usize).saturating_sub(1)).copied().unwrap_or_default());
+    out.push(b'/');
+    padded(year, 4, out);
+    for value in [hour, minute, second] {
+        out.push(b':');
+        padded(value, 2, out);
+    }
+    out.extend_from_slice(b" +0000");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::support::Wire;
+    use crate::http::{CloseReason, Settings};
+
+    fn line(wire: &Wire) -> String {
+        let mut out = Vec::new();
+        Clf.line(wire.last(), &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_line_is_what_a_server_would_have_written() {
+        let mut wire = Wire::new(Settings::default());
+        wire.ask(1, "GET /a\"b\u{e9}\\ HTTP/1.1\nUser-Agent: x \"y\"\t\nReferer: http://r/", 0).end(0, 1, 0, 0);
+        wire.reply(1, 200, 2326);
+        let wanted = concat!(
+            r#"10.0.0.1 - - [02/Jan/2026:03:04:05 +0000] "GET /a\x22b\xc3\xa9\x5c HTTP/1.1" 200 2326 "#,
+            r#""http://r/" "x \x22y\x22""#,
+            "\n"
+        );
+        assert_eq!(line(&wire), wanted);
+    }
+
+    #[test]
+    fn dashes_stand_for_what_is_missing() {
+        let mut wire = Wire::new(Settings::default());
+        wire.get(1, "/").close(CloseReason::Closed);
+        let wanted = "10.0.0.1 - - [02/Jan/2026:03:04:05 +0000] \"GET / HTTP/1.1\" - - \"-\" \"-\"\n";
+        assert_eq!(line(&wire), wanted);
+        wire.reply(0, 200, 0);
+        let wanted = "10.0.0.1 - - [02/Jan/2026:03:04:05 +0000] \"-\" 200 - \"-\" \"-\"\n";
+        assert_eq!(line(&wire), wanted);
+    }
+}

@@ -1,0 +1,224 @@
+//! An ECS line is a transaction as one JSON object in the Elastic Common Schema.
+//!
+//! Fields that the schema has no name for stand under `picotap`: `conn`, `seq`, `ttfb_us`, `interim`, `tunnel`,
+//! `lost_bytes`, `request_headers`, `response_headers`, `flags`. `http.*.bytes` is head and body as on the wire. Texts are
+//! escaped as [`crate::export::escape`] says.
+
+use std::sync::Arc;
+
+use crate::export::json::{headers, numeric, optional, tunnel};
+use crate::export::stamp::{address, number, rfc3339};
+use crate::export::{Format, escape};
+use crate::http::select::{is_error, without_port};
+use crate::http::{Flags, Message, Transaction};
+use crate::packet::Endpoint;
+
+/// Version of the schema that the fields are taken from.
+pub const VERSION: &str = "9.0.0";
+
+/// Writes ECS lines.
+#[derive(Debug)]
+pub struct Ecs {
+    interfaces: Arc<[String]>,
+}
+
+impl Ecs {
+    /// `interfaces`: names by index; those without a name are not written.
+    #[must_use]
+    pub const fn new(interfaces: Arc<[String]>) -> Self {
+        Self { interfaces }
+    }
+}
+
+impl Format for Ecs {
+    fn line(&mut self, transaction: &Transaction, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"{\"@timestamp\":\"");
+        rfc3339(transaction.time(), out);
+        out.extend_from_slice(b"\",\"ecs\":{\"version\":\"");
+        out.extend_from_slice(VERSION.as_bytes());
+        out.extend_from_slice(b"\"}");
+        event(transaction, out);
+        endpoint(b",\"source\":{\"address\":\"", transaction.client, out);
+        endpoint(b",\"destination\":{\"address\":\"", transaction.server, out);
+        network(transaction, out);
+        http(transaction, out);
+        url(transaction, out);
+        if let Some(user_agent) = transaction.user_agent() {
+            optional(b",\"user_agent\":{\"original\":", Some(user_agent), out);
+            out.push(b'}');
+        }
+        if let Some(name) = self.interfaces.get(transaction.interface as usize) {
+            optional(b",\"observer\":{\"ingress\":{\"interface\":{\"name\":", Some(name.as_bytes()), out);
+            out.extend_from_slice(b"}}}");
+        }
+        own(transaction, out);
+        out.extend_from_slice(b"}\n");
+    }
+}
+
+fn event(transaction: &Transaction, out: &mut Vec<u8>) {
+    out.extend_from_slice(
+        b",\"event\":{\"kind\":\"event\",\"category\":[\"web\",\"network\"],\"type\":[\"access\"],\"dataset\":\"picotap.http\"",
+    );
+    out.extend_from_slice(b",\"start\":\"");
+    rfc3339(transaction.time(), out);
+    out.push(b'"');
+    if let Some((end, _)) = transaction.response.and_then(|response| response.end) {
+        out.extend_from_slice(b",\"end\":\"");
+        rfc3339(end.time, out);
+        out.push(b'"');
+    }
+    numeric(b",\"duration\":", transaction.duration().and_then(|time| u64::try_from(time).ok()), out);
+    let outcome: &[u8] = match transaction.response {
+        _ if transaction.flags.has(Flags::OPEN | Flags::FAULT | Flags::OVERFLOW) => b"unknown",
+        _ if is_error(transaction) => b"failure",
+        Some(_) => b"success",
+        None => b"unknown",
+    };
+    out.extend_from_slice(b",\"outcome\":\"");
+    out.extend_from_slice(outcome);
+    out.extend_from_slice(b"\"}");
+}
+
+fn endpoint(key: &[u8], endpoint: Endpoint, out: &mut Vec<u8>) {
+    out.extend_from_slice(key);
+    address(endpoint.ip, out);
+    out.extend_from_slice(b"\",\"ip\":\"");
+    address(endpoint.ip, out);
+    out.extend_from_slice(b"\",\"port\":");
+    number(endpoint.port, out);
+    out.push(b'}');
+}
+
+fn network(transaction: &Transaction, out: &mut Vec<u8>) {
+    out.extend_from_slice(b",\"network\":{\"transport\":\"tcp\",\"protocol\":\"http\",\"type\":\"");
+    out.extend_from_slice(if transaction.client.ip.is_ipv4() { b"ipv4\"" } else { b"ipv6\"" });
+    optional(b",\"community_id\":", transaction.community_id.as_ref().map(|text| &text[..]), out);
+    out.push(b'}');
+}
+
+fn http(transaction: &Transaction, out: &mut Vec<u8>) {
+    out.extend_from_slice(b",\"http\":{\"version\":\"1.");
+    number(transaction.minor().unwrap_or(1), out);
+    out.push(b'"');
+    if let Some(request) = &transaction.request {
+        optional(b",\"request\":{\"method\":", Some(transaction.method().unwrap_or_default()), out);
+        optional(b",\"referrer\":", transaction.referer(), out);
+        sizes(request, out);
+    }
+    if let Some(response) = &transaction.response {
+        numeric(b",\"response\":{\"status_code\":", Some(u64::from(transaction.status)), out);
+        sizes(response, out);
+    }
+    out.push(b'}');
+}
+
+/// Sizes of a message, and the end of its object.
+fn sizes(message: &Message, out: &mut Vec<u8>) {
+    if let Some(body) = message.body() {
+        numeric(b",\"bytes\":", Some(message.head_bytes().saturating_add(body.wire)), out);
+        numeric(b",\"body\":{\"bytes\":", Some(body.wire), out);
+        out.push(b'}');
+    }
+    out.push(b'}');
+}
+
+fn url(transaction: &Transaction, out: &mut Vec<u8>) {
+    if transaction.request.is_none() {
+        return;
+    }
+    optional(b",\"url\":{\"original\":", Some(transaction.target().unwrap_or_default()), out);
+    out.extend_from_slice(b",\"scheme\":\"http\"");
+    if let Some(authority) = transaction.authority().or_else(|| transaction.host()) {
+        let domain = without_port(authority);
+        optional(b",\"domain\":", Some(domain), out);
+        let port = authority.get(domain.len().saturating_add(1)..).and_then(|port| std::str::from_utf8(port).ok());
+        numeric(b",\"port\":", port.and_then(|port| port.parse::<u16>().ok()).map(u64::from), out);
+    }
+    optional(b",\"path\":", transaction.path(), out);
+    optional(b",\"query\":", transaction.query(), out);
+    out.push(b'}');
+}
+
+fn own(transaction: &Transaction, out: &mut Vec<u8>) {
+    out.extend_from_slice(b",\"picotap\":{\"conn\":");
+    number(transaction.conn, out);
+    numeric(b",\"seq\":", Some(u64::from(transaction.seq)), out);
+    let ttfb = transaction.time_to_first_byte().and_then(|time| u64::try_from(time / 1000).ok());
+    numeric(b",\"ttfb_us\":", ttfb, out);
+    numeric(b",\"interim\":", Some(u64::from(transaction.interim)).filter(|interim| *interim != 0), out);
+    optional(b",\"tunnel\":", tunnel(transaction).map(str::as_bytes), out);
+    numeric(b",\"lost_bytes\":", Some(transaction.lost()).filter(|lost| *lost != 0), out);
+    headers(b",\"request_headers\":{", transaction, true, out);
+    headers(b",\"response_headers\":{", transaction, false, out);
+    for (place, name) in transaction.flags.names().enumerate() {
+        out.extend_from_slice(if place == 0 { b",\"flags\":[" } else { b"," });
+        escape::json(name.as_bytes(), out);
+    }
+    out.extend_from_slice(if transaction.flags.is_empty() { b"}" } else { b"]}" });
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::abi::flag;
+    use crate::http::support::Wire;
+    use crate::http::{CloseReason, Settings};
+
+    fn value(wire: &Wire) -> Value {
+        let mut out = Vec::new();
+        Ecs::new(Arc::new(["eth0".to_owned()])).line(wire.last(), &mut out);
+        assert_eq!(out.iter().filter(|byte| **byte == b'\n').count(), 1);
+        serde_json::from_slice(&out).unwrap()
+    }
+
+    #[test]
+    fn a_transaction_has_the_schemas_fields() {
+        let mut wire = Wire::new(Settings { headers: vec!["via".to_owned()], ..Settings::default() });
+        wire.ask(1, "POST /a?b=c HTTP/1.1\nHost: h:8080\nUser-Agent: u\nReferer: r\nVia: v", flag::BARE_LF);
+        wire.end(0, 1, 7, 0).wait(12).reply(1, 200, 9);
+        let wanted = json!({
+            "@timestamp": "2026-01-02T03:04:05.000000Z",
+            "ecs": {"version": "9.0.0"},
+            "event": {
+                "kind": "event", "category": ["web", "network"], "type": ["access"], "dataset": "picotap.http",
+                "start": "2026-01-02T03:04:05.000000Z", "end": "2026-01-02T03:04:05.012000Z",
+                "duration": 12_000_000, "outcome": "success",
+            },
+            "source": {"address": "10.0.0.1", "ip": "10.0.0.1", "port": 4321},
+            "destination": {"address": "10.0.0.2", "ip": "10.0.0.2", "port": 80},
+            "network": {"transport": "tcp", "protocol": "http", "type": "ipv4"},
+            "http": {
+                "version": "1.1",
+                "request": {"method": "POST", "referrer": "r", "bytes": 72, "body": {"bytes": 7}},
+                "response": {"status_code": 200, "bytes": 28, "body": {"bytes": 9}},
+            },
+            "url": {"original": "/a?b=c", "scheme": "http", "domain": "h", "port": 8080, "path": "/a", "query": "b=c"},
+            "user_agent": {"original": "u"},
+            "observer": {"ingress": {"interface": {"name": "eth0"}}},
+            "picotap": {"conn": 1, "seq": 1, "ttfb_us": 12000, "request_headers": {"via": ["v"]}, "flags": ["bare_lf"]},
+        });
+        assert_eq!(value(&wire), wanted);
+    }
+
+    #[test]
+    fn outcomes_are_told_apart() {
+        let outcome = |wire: &Wire| value(wire)["event"]["outcome"].as_str().unwrap().to_owned();
+        let mut wire = Wire::new(Settings::default());
+        assert_eq!(outcome(wire.get(1, "/").reply(1, 500, 0)), "failure");
+        assert_eq!(outcome(wire.get(2, "/").close(CloseReason::Capture)), "unknown");
+        assert_eq!(outcome(wire.get(3, "/").close(CloseReason::Reset)), "failure");
+        assert_eq!(outcome(wire.answer(0, "HTTP/1.1 200 OK", 0).end(1, 0, 0, 0)), "success");
+        assert_eq!(value(&wire)["url"], Value::Null);
+    }
+
+    #[test]
+    fn the_targets_own_authority_counts_before_the_host() {
+        let mut wire = Wire::new(Settings::default());
+        wire.ask(1, "GET http://[::1]:81 HTTP/1.1\nHost: h", 0).end(0, 1, 0, 0).reply(1, 200, 0);
+        let url = &value(&wire)["url"];
+        assert_eq!((&url["domain"], &url["port"], &url["path"]), (&json!("[::1]"), &json!(81), &json!("/")));
+    }
+}

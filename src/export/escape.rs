@@ -1,0 +1,231 @@
+//! An escape is what stands in a line for a byte that must not stand there itself.
+//!
+//! One scheme serves all formats, so that one rule brings every text's bytes back: **`\xNN` (two hexadecimal digits) is
+//! the byte NN, everything else is itself.** A byte that would otherwise make such a sequence by accident is escaped:
+//! a backslash before an `x` (in Zeek and CLF lines, every backslash).
+//!
+//! - JSON (and ECS): valid UTF-8 stays; control characters (C0, DEL, C1) and characters that turn text round are JSON's
+//!   own `\u00NN`; a byte that is not part of valid UTF-8 is the four characters `\xNN`, thus `\\xNN` in the file. So
+//!   every JSON reader reads every line, and only texts with such bytes need the rule above.
+//! - text: valid UTF-8 stays, all else is `\xNN`; control characters never reach a terminal.
+//! - Zeek: like text. CLF: every byte outside of printable ASCII, the quote and the backslash are `\xNN`, as nginx does.
+
+/// Appends `\xNN`.
+fn hex(byte: u8, out: &mut Vec<u8>) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |value: u8| DIGITS.get(usize::from(value)).copied().unwrap_or(b'0');
+    out.extend_from_slice(&[b'\\', b'x', digit(byte >> 4), digit(byte & 15)]);
+}
+
+/// Characters that are not shown but change how what follows is shown: C1 controls, line separators, and those that
+/// set or turn the direction of writing, by which a log line can be made to look like another.
+const fn misleads(character: char) -> bool {
+    matches!(character, '\u{80}'..='\u{9f}' | '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Length of the longest beginning of `text` that is printable ASCII without `"` and `\`. Looks at eight bytes at a time.
+fn plain(text: &[u8]) -> usize {
+    const LOW: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let mut chunks = text.chunks_exact(8);
+    let mut at = 0;
+    for chunk in &mut chunks {
+        let word = <[u8; 8]>::try_from(chunk).map_or(HIGH, u64::from_le_bytes);
+        // The lowest byte that meets a condition has its high bit set; what a borrow does above it does not matter.
+        let zero = |word: u64| word.wrapping_sub(LOW) & !word & HIGH;
+        let below_space = word.wrapping_sub(LOW * 0x20) & !word & HIGH;
+        let odd = (word & HIGH)
+            | below_space
+            | zero(word ^ (LOW * u64::from(b'"')))
+            | zero(word ^ (LOW * u64::from(b'\\')))
+            | zero(word ^ (LOW * 0x7f));
+        if odd != 0 {
+            return at + odd.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    let rest = chunks.remainder();
+    at + rest.iter().position(|byte| !is_plain(*byte)).unwrap_or(rest.len())
+}
+
+const fn is_plain(byte: u8) -> bool {
+    matches!(byte, 0x20..=0x7e) && byte != b'"' && byte != b'\\'
+}
+
+/// Appends `text` as a JSON string, quotes included.
+pub fn json(text: &[u8], out: &mut Vec<u8>) {
+    out.push(b'"');
+    let mut rest = text;
+    loop {
+        let (clean, odd) = rest.split_at(plain(rest));
+        out.extend_from_slice(clean);
+        let Some((byte, after)) = odd.split_first() else { break };
+        rest = after;
+        match byte {
+            b'"' => out.extend_from_slice(b"\\\""),
+            b'\\' if after.first() == Some(&b'x') => out.extend_from_slice(br"\\x5c"),
+            b'\\' => out.extend_from_slice(br"\\"),
+            0x80.. => rest = json_beyond_ascii(odd, out),
+            control => unicode(u32::from(*control), out),
+        }
+    }
+    out.push(b'"');
+}
+
+/// Appends the stretch of bytes from 0x80 on at the front of `text`; gives back what is behind it.
+fn json_beyond_ascii<'a>(text: &'a [u8], out: &mut Vec<u8>) -> &'a [u8] {
+    let end = text.iter().position(u8::is_ascii).unwrap_or(text.len());
+    let (stretch, rest) = text.split_at(end);
+    for chunk in stretch.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            match misleads(character) {
+                true => unicode(u32::from(character), out),
+                false => out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes()),
+            }
+        }
+        for byte in chunk.invalid() {
+            out.push(b'\\');
+            hex(*byte, out);
+        }
+    }
+    rest
+}
+
+/// Appends `\uNNNN`; every character that is written so is below U+10000.
+fn unicode(code: u32, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"\\u");
+    for shift in [12, 8, 4, 0] {
+        out.push(char::from_digit(code >> shift & 15, 16).map_or(b'0', |digit| u8::try_from(digit).unwrap_or(b'0')));
+    }
+}
+
+/// Appends `text` for a line that a terminal may show, or a tab-separated one. `all_backslashes`: escape every backslash,
+/// not only those before an `x`.
+pub fn shown(text: &[u8], all_backslashes: bool, out: &mut Vec<u8>) {
+    let mut rest = text;
+    loop {
+        let (clean, odd) = rest.split_at(plain(rest));
+        out.extend_from_slice(clean);
+        let Some((byte, after)) = odd.split_first() else { break };
+        rest = after;
+        match byte {
+            b'"' => out.push(b'"'),
+            b'\\' if all_backslashes || after.first() == Some(&b'x') => hex(b'\\', out),
+            b'\\' => out.push(b'\\'),
+            0x80.. => rest = shown_beyond_ascii(odd, out),
+            control => hex(*control, out),
+        }
+    }
+}
+
+fn shown_beyond_ascii<'a>(text: &'a [u8], out: &mut Vec<u8>) -> &'a [u8] {
+    let end = text.iter().position(u8::is_ascii).unwrap_or(text.len());
+    let (stretch, rest) = text.split_at(end);
+    for chunk in stretch.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            let mut bytes = [0; 4];
+            let bytes = character.encode_utf8(&mut bytes).as_bytes();
+            match misleads(character) {
+                true => bytes.iter().for_each(|byte| hex(*byte, out)),
+                false => out.extend_from_slice(bytes),
+            }
+        }
+        chunk.invalid().iter().for_each(|byte| hex(*byte, out));
+    }
+    rest
+}
+
+/// Appends `text` for a place between quotes in a line of pure ASCII.
+pub fn ascii(text: &[u8], out: &mut Vec<u8>) {
+    let mut rest = text;
+    loop {
+        let (clean, odd) = rest.split_at(plain(rest));
+        out.extend_from_slice(clean);
+        let Some((byte, after)) = odd.split_first() else { break };
+        hex(*byte, out);
+        rest = after;
+    }
+}
+
+/// The bytes of an escaped text: of a JSON string after the JSON reader, of the other formats as they stand.
+#[must_use]
+pub fn undo(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((byte, after)) = rest.split_first() {
+        let escaped = match rest {
+            [b'\\', b'x', high, low, ..] => std::str::from_utf8(&[*high, *low])
+                .ok()
+                .filter(|digits| !digits.starts_with('+'))
+                .and_then(|digits| u8::from_str_radix(digits, 16).ok()),
+            _ => None,
+        };
+        out.push(escaped.unwrap_or(*byte));
+        rest = if escaped.is_some() { rest.get(4..).unwrap_or_default() } else { after };
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn bytes() -> impl Strategy<Value = Vec<u8>> {
+        let piece = prop_oneof![
+            any::<Vec<u8>>(),
+            "[ -~]{0,20}".prop_map(String::into_bytes),
+            "\\PC{0,8}".prop_map(String::into_bytes),
+            "[\\\\x0-9a-f\"\t\u{80}\u{202e}]{0,12}".prop_map(String::into_bytes),
+        ];
+        proptest::collection::vec(piece, 0..6).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn every_json_reader_gives_the_bytes_back(text in bytes()) {
+            let mut out = Vec::new();
+            json(&text, &mut out);
+            let read: String = serde_json::from_slice(&out).unwrap();
+            prop_assert_eq!(undo(read.as_bytes()), text);
+        }
+
+        #[test]
+        fn every_other_format_gives_the_bytes_back(text in bytes(), all in any::<bool>()) {
+            let mut out = Vec::new();
+            shown(&text, all, &mut out);
+            prop_assert!(std::str::from_utf8(&out).unwrap().chars().all(|c| !c.is_control() && !misleads(c)));
+            prop_assert_eq!(undo(&out), text.clone());
+            out.clear();
+            ascii(&text, &mut out);
+            prop_assert!(out.iter().all(|byte| is_plain(*byte) || *byte == b'\\'));
+            prop_assert_eq!(undo(&out), text);
+        }
+
+        #[test]
+        fn eight_at_a_time_finds_what_one_at_a_time_finds(text in bytes()) {
+            prop_assert_eq!(plain(&text), text.iter().position(|byte| !is_plain(*byte)).unwrap_or(text.len()));
+        }
+    }
+
+    #[test]
+    fn common_texts_stay_as_they_are() {
+        let mut out = Vec::new();
+        json("/a?b=é\\d".as_bytes(), &mut out);
+        assert_eq!(out, "\"/a?b=é\\\\d\"".as_bytes());
+    }
+
+    #[test]
+    fn a_terminal_never_sees_an_escape_character() {
+        let mut out = Vec::new();
+        shown("a\x1b[2Jb\u{9b}c\u{202e}".as_bytes(), false, &mut out);
+        assert_eq!(out, br"a\x1b[2Jb\xc2\x9bc\xe2\x80\xae");
+    }
+
+    #[test]
+    fn an_escape_in_the_input_is_told_from_one_of_ours() {
+        let mut out = Vec::new();
+        json(br"\x41\y", &mut out);
+        assert_eq!(out, br#""\\x5cx41\\y""#);
+    }
+}

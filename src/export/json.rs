@@ -1,0 +1,259 @@
+//! A JSON line is a transaction as one object, its keys in a fixed order, absent when unknown.
+//!
+//! | key | meaning |
+//! |---|---|
+//! | `ts` | first byte of the request (without one: of the response), RFC 3339, UTC, microseconds |
+//! | `conn`, `seq` | number of the connection, number of the transaction on it, both from 1 |
+//! | `client`, `client_port`, `server`, `server_port` | the sender of the request, and its receiver |
+//! | `method`, `target`, `version`, `host`, `user_agent`, `referer` | of the request; version as in `1.1` |
+//! | `status`, `reason` | of the final response |
+//! | `request_body_bytes`, `response_body_bytes` | body bytes on the wire, chunk framing included |
+//! | `request_body_decoded_bytes`, `response_body_decoded_bytes` | without chunk framing; absent when the same |
+//! | `request_head_bytes`, `response_head_bytes` | start line to empty line |
+//! | `lost_bytes` | body bytes that were never seen; absent when none |
+//! | `ttfb_us` | last byte of the request to the first of the final response; absent with flag `early_response` |
+//! | `duration_us` | first byte of the request to the last of the final response |
+//! | `interim` | number of interim (1xx) responses; absent when none |
+//! | `tunnel` | with flag `tunnel`: `connect`, `websocket`, `h2c`, ... |
+//! | `request_headers`, `response_headers` | objects of arrays: headers that were asked for |
+//! | `interface` | name of the capture interface, live |
+//! | `community_id` | Community ID version 1 |
+//! | `flags` | list of names; absent when empty |
+//!
+//! Texts are escaped as [`crate::export::escape`] says.
+
+use std::sync::Arc;
+
+use crate::abi::not_http;
+use crate::export::stamp::{address, number, rfc3339};
+use crate::export::{Format, escape};
+use crate::http::{Message, Transaction};
+
+/// Writes JSON lines.
+#[derive(Debug)]
+pub struct Json {
+    interfaces: Arc<[String]>,
+}
+
+impl Json {
+    /// `interfaces`: names by index; those without a name are not written.
+    #[must_use]
+    pub const fn new(interfaces: Arc<[String]>) -> Self {
+        Self { interfaces }
+    }
+}
+
+impl Format for Json {
+    fn line(&mut self, transaction: &Transaction, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"{\"ts\":\"");
+        rfc3339(transaction.time(), out);
+        out.extend_from_slice(b"\",\"conn\":");
+        number(transaction.conn, out);
+        out.extend_from_slice(b",\"seq\":");
+        number(transaction.seq, out);
+        out.extend_from_slice(b",\"client\":\"");
+        address(transaction.client.ip, out);
+        out.extend_from_slice(b"\",\"client_port\":");
+        number(transaction.client.port, out);
+        out.extend_from_slice(b",\"server\":\"");
+        address(transaction.server.ip, out);
+        out.extend_from_slice(b"\",\"server_port\":");
+        number(transaction.server.port, out);
+        optional(b",\"method\":", transaction.method(), out);
+        optional(b",\"target\":", transaction.target(), out);
+        if let Some(minor) = transaction.minor() {
+            out.extend_from_slice(b",\"version\":\"1.");
+            number(minor, out);
+            out.push(b'"');
+        }
+        optional(b",\"host\":", transaction.host(), out);
+        optional(b",\"user_agent\":", transaction.user_agent(), out);
+        optional(b",\"referer\":", transaction.referer(), out);
+        if transaction.response.is_some() {
+            out.extend_from_slice(b",\"status\":");
+            number(transaction.status, out);
+        }
+        optional(b",\"reason\":", transaction.reason(), out);
+        sizes(transaction, out);
+        times(transaction, out);
+        if transaction.interim != 0 {
+            out.extend_from_slice(b",\"interim\":");
+            number(transaction.interim, out);
+        }
+        if let Some(tunnel) = tunnel(transaction) {
+            out.extend_from_slice(b",\"tunnel\":\"");
+            out.extend_from_slice(tunnel.as_bytes());
+            out.push(b'"');
+        }
+        headers(b",\"request_headers\":{", transaction, true, out);
+        headers(b",\"response_headers\":{", transaction, false, out);
+        if let Some(name) = self.interfaces.get(transaction.interface as usize) {
+            optional(b",\"interface\":", Some(name.as_bytes()), out);
+        }
+        if let Some(community_id) = &transaction.community_id {
+            out.extend_from_slice(b",\"community_id\":\"");
+            out.extend_from_slice(community_id);
+            out.push(b'"');
+        }
+        for (place, name) in transaction.flags.names().enumerate() {
+            out.extend_from_slice(if place == 0 { b",\"flags\":[\"" } else { b"\",\"" });
+            out.extend_from_slice(name.as_bytes());
+        }
+        out.extend_from_slice(if transaction.flags.is_empty() { b"}\n" } else { b"\"]}\n" });
+    }
+}
+
+/// What a tunnel carries, by name; `None` if the transaction opened none.
+pub(crate) fn tunnel(transaction: &Transaction) -> Option<&'static str> {
+    let name = match transaction.tunnel {
+        0 => "connect",
+        not_http::TLS => "tls",
+        not_http::HTTP2 => "http2",
+        not_http::SSH => "ssh",
+        not_http::WEBSOCKET => "websocket",
+        not_http::H2C => "h2c",
+        _ => "other",
+    };
+    transaction.flags.has(crate::http::Flags::TUNNEL).then_some(name)
+}
+
+pub(crate) fn optional(key: &[u8], value: Option<&[u8]>, out: &mut Vec<u8>) {
+    if let Some(value) = value {
+        out.extend_from_slice(key);
+        escape::json(value, out);
+    }
+}
+
+pub(crate) fn numeric(key: &[u8], value: Option<u64>, out: &mut Vec<u8>) {
+    if let Some(value) = value {
+        out.extend_from_slice(key);
+        number(value, out);
+    }
+}
+
+fn sizes(transaction: &Transaction, out: &mut Vec<u8>) {
+    let body = |message: &Option<Message>| message.as_ref().and_then(Message::body);
+    let (request, response) = (body(&transaction.request), body(&transaction.response));
+    numeric(b",\"request_body_bytes\":", request.map(|body| body.wire), out);
+    numeric(b",\"response_body_bytes\":", response.map(|body| body.wire), out);
+    let decoded = |body: Option<crate::http::transaction::Body>| {
+        body.filter(|body| body.wire != body.decoded).map(|body| body.decoded)
+    };
+    numeric(b",\"request_body_decoded_bytes\":", decoded(request), out);
+    numeric(b",\"response_body_decoded_bytes\":", decoded(response), out);
+    numeric(b",\"request_head_bytes\":", transaction.request.as_ref().map(Message::head_bytes), out);
+    numeric(b",\"response_head_bytes\":", transaction.response.as_ref().map(Message::head_bytes), out);
+    numeric(b",\"lost_bytes\":", Some(transaction.lost()).filter(|lost| *lost != 0), out);
+}
+
+fn times(transaction: &Transaction, out: &mut Vec<u8>) {
+    let micros = |time: Option<i64>| time.and_then(|time| u64::try_from(time / 1000).ok());
+    numeric(b",\"ttfb_us\":", micros(transaction.time_to_first_byte()), out);
+    numeric(b",\"duration_us\":", micros(transaction.duration()), out);
+}
+
+pub(crate) fn headers(key: &[u8], transaction: &Transaction, of_request: bool, out: &mut Vec<u8>) {
+    let mut last: Option<&[u8]> = None;
+    for (name, value) in transaction.headers(of_request) {
+        match last {
+            Some(same) if same == name => out.push(b','),
+            _ => {
+                out.extend_from_slice(if last.is_none() { key } else { b"]," });
+                escape::json(name, out);
+                out.extend_from_slice(b":[");
+            }
+        }
+        escape::json(value, out);
+        last = Some(name);
+    }
+    if last.is_some() {
+        out.extend_from_slice(b"]}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::abi::{flag, framing, not_http};
+    use crate::http::Settings;
+    use crate::http::record::Kind;
+    use crate::http::redact::Redaction;
+    use crate::http::support::Wire;
+
+    fn line(wire: &Wire) -> String {
+        let mut out = Vec::new();
+        Json::new(Arc::new(["eth0".to_owned()])).line(wire.last(), &mut out);
+        assert_eq!(out.pop(), Some(b'\n'));
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn the_keys_come_in_their_order() {
+        let settings =
+            Settings { headers: vec!["Via".to_owned(), "Age".to_owned()], community_id: true, ..Settings::default() };
+        let mut wire = Wire::new(settings);
+        let head = "POST /a?b HTTP/1.1\nHost: h\nUser-Agent: u\nReferer: r\nvia: 1\nVia: 2";
+        wire.ask(1, head, flag::BARE_LF).end(0, 1, 7, flag::GAP).wait(12);
+        wire.answer(1, "HTTP/1.1 200 OK\nAge: 5\nVia: 3", 0).wait(3);
+        wire.feed(1, flag::TRAILERS, 20, Kind::End { number: 1, wire: 20, decoded: 10, lost: 2 });
+        let wanted = concat!(
+            r#"{"ts":"2026-01-02T03:04:05.000000Z","conn":1,"seq":1,"client":"10.0.0.1","client_port":4321,"#,
+            r#""server":"10.0.0.2","server_port":80,"method":"POST","target":"/a?b","version":"1.1","host":"h","#,
+            r#""user_agent":"u","referer":"r","status":200,"reason":"OK","request_body_bytes":7,"#,
+            r#""response_body_bytes":20,"response_body_decoded_bytes":10,"request_head_bytes":65,"#,
+            r#""response_head_bytes":29,"lost_bytes":2,"ttfb_us":12000,"duration_us":15000,"#,
+            r#""request_headers":{"via":["1","2"]},"response_headers":{"via":["3"],"age":["5"]},"interface":"eth0","#,
+            r#""community_id":"COMMUNITY","flags":["bare_lf","trailers","gap"]}"#,
+        );
+        let [one, other] = wire.facts.endpoints;
+        let community_id = crate::http::community::identifier(one, other);
+        assert_eq!(line(&wire), wanted.replace("COMMUNITY", std::str::from_utf8(&community_id).unwrap()));
+    }
+
+    #[test]
+    fn what_is_not_known_is_absent() {
+        let mut wire = Wire::new(Settings::default());
+        wire.facts.interface = 9;
+        wire.ask(1, "GET / HTTP/1.1", 0).close(crate::http::CloseReason::Capture);
+        let wanted = concat!(
+            r#"{"ts":"2026-01-02T03:04:05.000000Z","conn":1,"seq":1,"client":"10.0.0.1","client_port":4321,"#,
+            r#""server":"10.0.0.2","server_port":80,"method":"GET","target":"/","version":"1.1","#,
+            r#""request_head_bytes":14,"flags":["open"]}"#,
+        );
+        assert_eq!(line(&wire), wanted);
+    }
+
+    #[test]
+    fn tunnels_and_interim_responses_are_named() {
+        let mut wire = Wire::new(Settings::default());
+        wire.get(1, "/").answer(1, "HTTP/1.1 103 Early", flag::INTERIM);
+        wire.answer_framed(1, "HTTP/1.1 101 Switching", 0, framing::TUNNEL);
+        wire.feed(1, 0, 0, Kind::Tunnel { number: 1, code: not_http::WEBSOCKET });
+        let value: Value = serde_json::from_str(&line(&wire)).unwrap();
+        assert_eq!((&value["interim"], &value["tunnel"]), (&Value::from(1), &Value::from("websocket")));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_make_one_line_that_reads_back(
+            word in proptest::collection::vec(any::<u8>().prop_filter("space", |byte| !b" \n".contains(byte)), 1..40),
+            value in proptest::collection::vec(any::<u8>().prop_filter("line", |byte| *byte != b'\n'), 0..80),
+        ) {
+            let settings = Settings { redaction: Redaction::off(), headers: vec!["x-a".to_owned()], ..Settings::default() };
+            let mut wire = Wire::new(settings);
+            let head = [b"GET ", &word[..], b" HTTP/1.1\nx-a: ", &value].concat();
+            wire.ask(1, head, 0).end(0, 1, 0, 0);
+            wire.answer(1, [b"HTTP/1.1 200 ", &value[..]].concat(), 0).end(1, 1, 0, 0);
+            let line = line(&wire);
+            prop_assert!(!line.chars().any(char::is_control));
+            let read: Value = serde_json::from_str(&line).unwrap();
+            let text = |value: &Value| escape::undo(value.as_str().unwrap_or_default().as_bytes());
+            prop_assert_eq!(text(&read["target"]), word);
+            prop_assert_eq!(text(&read["request_headers"]["x-a"][0]), value.trim_ascii());
+            prop_assert_eq!(text(&read["reason"]), value);
+        }
+    }
+}

@@ -1,0 +1,477 @@
+//! Metrics are counts and histograms over all transactions, under the names that OpenTelemetry gives them.
+//!
+//! Every worker has an [`Observer`], which counts for itself and hands over what it has with [`Observer::flush`], once a
+//! slot: no transaction costs a lock. Label values come from closed sets; a host becomes one only when that was asked for,
+//! and then up to a cap, beyond which it is [`OTHER`].
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use prometheus::local::LocalHistogram;
+use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry, TextEncoder};
+
+use crate::export::sample::{self, Sample};
+use crate::http::flags::{ALL, Flags};
+use crate::http::select::without_port;
+use crate::http::{Message, Transaction};
+
+/// Stands for every value beyond a closed set, as OpenTelemetry has it.
+pub const OTHER: &str = "_OTHER";
+
+/// Bounds of the time histograms, in seconds: OpenTelemetry's for `http.server.request.duration`.
+pub const SECONDS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
+
+/// Bounds of the size histograms, in bytes. OpenTelemetry has none: powers of four from 64 bytes to 1 GiB.
+pub const BYTES: [f64; 14] = [
+    0.0,
+    64.0,
+    256.0,
+    1024.0,
+    4096.0,
+    16384.0,
+    65536.0,
+    262_144.0,
+    1_048_576.0,
+    4_194_304.0,
+    16_777_216.0,
+    67_108_864.0,
+    268_435_456.0,
+    1_073_741_824.0,
+];
+
+/// Methods that are told apart: OpenTelemetry's known set.
+const METHODS: [&str; 10] = ["CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"];
+
+/// Status codes that are told apart: IANA's registry, and what well-known servers add (nginx, IIS, Cloudflare, AWS).
+/// A closed set, since a stranger may send 900 different ones.
+const STATUSES: [u16; 97] = [
+    100, 101, 102, 103, 104, 200, 201, 202, 203, 204, 205, 206, 207, 208, 218, 226, 300, 301, 302, 303, 304, 305, 306,
+    307, 308, 400, 401, 402, 403, 404, 405, 406, 407, 408, 409, 410, 411, 412, 413, 414, 415, 416, 417, 418, 419, 420,
+    421, 422, 423, 424, 425, 426, 428, 429, 430, 431, 440, 444, 449, 450, 451, 460, 463, 464, 494, 495, 496, 497, 498,
+    499, 500, 501, 502, 503, 504, 505, 506, 507, 508, 509, 510, 511, 520, 521, 522, 523, 524, 525, 526, 527, 529, 530,
+    540, 561, 598, 599, 783,
+];
+
+/// How transactions ended: `picotap_transactions_total{outcome}`.
+const OUTCOMES: [&str; 5] = ["complete", "no_response", "no_request", "tunnel", "cut"];
+
+/// Metrics over all transactions, shared by the workers.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    duration: HistogramVec,
+    first_byte: HistogramVec,
+    request_size: HistogramVec,
+    response_size: HistogramVec,
+    outcomes: Vec<IntCounter>,
+    /// By the flag's bit; none where there is no flag.
+    flags: Vec<Option<IntCounter>>,
+    hosts: Option<Mutex<Hosts>>,
+}
+
+/// Hosts that became label values.
+#[derive(Debug)]
+struct Hosts {
+    cap: usize,
+    names: Vec<Arc<str>>,
+}
+
+impl Metrics {
+    /// `host_cap`: how many hosts may become values of the label `server_address`; without it there is no such label.
+    ///
+    /// # Errors
+    /// None in practice: names and bounds are constants, which a test registers.
+    pub fn new(host_cap: Option<usize>) -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let mut labels = vec!["http_request_method", "http_response_status_code"];
+        if host_cap.is_some() {
+            labels.push("server_address");
+        }
+        let histogram = |name: &str, help: &str, bounds: &[f64]| {
+            let options = HistogramOpts::new(name, help).buckets(bounds.to_vec());
+            let histogram = HistogramVec::new(options, &labels)?;
+            registry.register(Box::new(histogram.clone()))?;
+            Ok::<_, prometheus::Error>(histogram)
+        };
+        let duration = histogram(
+            "http_server_request_duration_seconds",
+            "Time from the first byte of a request to the last of its response.",
+            &SECONDS,
+        )?;
+        let first_byte = histogram(
+            "http_server_time_to_first_byte_seconds",
+            "Time from the last byte of a request to the first of its response.",
+            &SECONDS,
+        )?;
+        let request_size =
+            histogram("http_server_request_body_size_bytes", "Bytes of request bodies on the wire.", &BYTES)?;
+        let response_size =
+            histogram("http_server_response_body_size_bytes", "Bytes of response bodies on the wire.", &BYTES)?;
+        let counter = |name: &str, help: &str, label: &str| {
+            let counter = IntCounterVec::new(Opts::new(name, help), &[label])?;
+            registry.register(Box::new(counter.clone()))?;
+            Ok::<_, prometheus::Error>(counter)
+        };
+        let outcome = counter(
+            "picotap_transactions_total",
+            "Transactions by how they ended; cut: not seen to their end.",
+            "outcome",
+        )?;
+        let anomaly = counter("picotap_http_anomalies_total", "Transactions by each flag that they bear.", "flag")?;
+        let mut flags = vec![None; 64];
+        for (flag, name, _) in ALL {
+            if let Some(slot) = flag.bits().next().and_then(|bit| flags.get_mut(bit)) {
+                *slot = Some(anomaly.with_label_values(&[name]));
+            }
+        }
+        Ok(Self {
+            duration,
+            first_byte,
+            request_size,
+            response_size,
+            outcomes: OUTCOMES.iter().map(|name| outcome.with_label_values(&[name])).collect(),
+            flags,
+            hosts: host_cap.map(|cap| Mutex::new(Hosts { cap, names: Vec::new() })),
+            registry,
+        })
+    }
+
+    /// All metrics in Prometheus' text format, version 0.0.4, with the given samples behind them.
+    ///
+    /// # Errors
+    /// None in practice: the crate's encoder refuses families without a name, and all have one.
+    pub fn text(&self, samples: &[Sample]) -> Result<String, prometheus::Error> {
+        let mut out = TextEncoder::new().encode_to_string(&self.registry.gather())?;
+        sample::write(samples, &mut out);
+        Ok(out)
+    }
+
+    /// The label value for a host, admitted if there is room; and every one there is, once there is no more room.
+    fn admit(&self, host: &str) -> (Option<Arc<str>>, Option<Vec<Arc<str>>>) {
+        let Some(hosts) = &self.hosts else { return (None, None) };
+        // A poisoned list is still a list: nothing below leaves it half changed.
+        let mut hosts = hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = hosts.names.iter().find(|known| &***known == host) {
+            return (Some(Arc::clone(known)), None);
+        }
+        if hosts.names.len() >= hosts.cap {
+            return (None, Some(hosts.names.clone()));
+        }
+        let name: Arc<str> = Arc::from(host);
+        hosts.names.push(Arc::clone(&name));
+        (Some(name), None)
+    }
+}
+
+/// Histograms of one combination of label values.
+#[derive(Debug)]
+struct Series {
+    duration: LocalHistogram,
+    first_byte: LocalHistogram,
+    request_size: LocalHistogram,
+    response_size: LocalHistogram,
+    /// Holds what was not handed over.
+    touched: bool,
+}
+
+/// Method and status by their places in the closed sets, host by its place in the observer's list.
+type Key = (u8, u8, u16);
+
+/// What one worker counts by itself until it is flushed.
+#[derive(Debug)]
+pub struct Observer {
+    shared: Arc<Metrics>,
+    series: Vec<Series>,
+    places: HashMap<Key, usize, foldhash::fast::RandomState>,
+    touched: Vec<usize>,
+    outcomes: [u64; OUTCOMES.len()],
+    flags: [u64; 64],
+    /// Label values by host as sent; bounded by [`Observer::MAX_SPELLINGS`].
+    hosts: HashMap<Vec<u8>, u16, foldhash::fast::RandomState>,
+    /// Label values of hosts: `""`, [`OTHER`], then those admitted.
+    names: Vec<Arc<str>>,
+    /// There is no room for another host: what is not known is [`OTHER`].
+    full: bool,
+}
+
+impl Observer {
+    /// Spellings of hosts that one worker remembers, so that a known one needs no clean-up. Forgotten when full.
+    const MAX_SPELLINGS: usize = 4096;
+
+    /// An observer for one worker.
+    #[must_use]
+    pub fn new(shared: Arc<Metrics>) -> Self {
+        Self {
+            shared,
+            series: Vec::new(),
+            places: HashMap::default(),
+            touched: Vec::new(),
+            outcomes: [0; OUTCOMES.len()],
+            flags: [0; 64],
+            hosts: HashMap::default(),
+            names: vec![Arc::from(""), Arc::from(OTHER)],
+            full: false,
+        }
+    }
+
+    /// Counts a transaction.
+    pub fn observe(&mut self, transaction: &Transaction) {
+        if let Some(count) = self.outcomes.get_mut(outcome(transaction)) {
+            *count += 1;
+        }
+        for bit in transaction.flags.bits() {
+            if let Some(count) = self.flags.get_mut(bit) {
+                *count += 1;
+            }
+        }
+        let duration = transaction.duration();
+        let body = |message: &Option<Message>| message.as_ref().and_then(Message::body).map(|body| body.wire);
+        let (request, response) = (body(&transaction.request), body(&transaction.response));
+        if duration.is_none() && request.is_none() && response.is_none() {
+            return;
+        }
+        let first_byte = transaction.time_to_first_byte();
+        let key = self.key(transaction);
+        let Some((place, series)) = self.series(key) else { return };
+        let seconds = |nanoseconds: i64| nanoseconds as f64 / 1e9;
+        if let Some(duration) = duration {
+            series.duration.observe(seconds(duration));
+        }
+        if let Some(first_byte) = first_byte {
+            series.first_byte.observe(seconds(first_byte));
+        }
+        if let Some(size) = request {
+            series.request_size.observe(size as f64);
+        }
+        if let Some(size) = response {
+            series.response_size.observe(size as f64);
+        }
+        if !std::mem::replace(&mut series.touched, true) {
+            self.touched.push(place);
+        }
+    }
+
+    /// Hands over what was counted since the last time.
+    pub fn flush(&mut self) {
+        for place in self.touched.drain(..) {
+            if let Some(series) = self.series.get_mut(place) {
+                series.touched = false;
+                for local in [&series.duration, &series.first_byte, &series.request_size, &series.response_size] {
+                    local.flush();
+                }
+            }
+        }
+        for (count, shared) in self.outcomes.iter_mut().zip(&self.shared.outcomes) {
+            shared.inc_by(std::mem::take(count));
+        }
+        for (count, shared) in self.flags.iter_mut().zip(&self.shared.flags) {
+            if let Some(shared) = shared.as_ref().filter(|_| *count != 0) {
+                shared.inc_by(std::mem::take(count));
+            }
+        }
+    }
+
+    fn key(&mut self, transaction: &Transaction) -> Key {
+        let method = match transaction.method() {
+            Some(method) => METHODS.iter().position(|known| known.as_bytes() == method).unwrap_or(METHODS.len()),
+            None => METHODS.len() + 1,
+        };
+        let status = match transaction.status {
+            0 => STATUSES.len() + 1,
+            status => STATUSES.binary_search(&status).unwrap_or(STATUSES.len()),
+        };
+        let small = |place: usize| u8::try_from(place).unwrap_or(u8::MAX); // both sets have fewer than 255 members
+        let host = if self.shared.hosts.is_some() { self.host(transaction.host()) } else { 0 };
+        (small(method), small(status), host)
+    }
+
+    fn host(&mut self, host: Option<&[u8]>) -> u16 {
+        const UNKNOWN: u16 = 1;
+        let Some(host) = host else { return 0 };
+        if let Some(place) = self.hosts.get(host) {
+            return *place;
+        }
+        let name = without_port(host).to_ascii_lowercase();
+        let place = match std::str::from_utf8(&name) {
+            Ok(name) if is_host(name) => self.place_of_host(name),
+            _ => UNKNOWN,
+        };
+        if self.hosts.len() >= Self::MAX_SPELLINGS {
+            self.hosts.clear();
+        }
+        self.hosts.insert(host.to_vec(), place);
+        place
+    }
+
+    fn place_of_host(&mut self, name: &str) -> u16 {
+        let known = |names: &[Arc<str>]| names.iter().position(|known| &**known == name);
+        let mut place = known(&self.names);
+        if place.is_none() && !self.full {
+            match self.shared.admit(name) {
+                (Some(admitted), _) => self.names.push(admitted),
+                (None, all) => {
+                    self.full = true;
+                    for admitted in all.unwrap_or_default() {
+                        if !self.names.contains(&admitted) {
+                            self.names.push(admitted);
+                        }
+                    }
+                }
+            }
+            place = known(&self.names);
+        }
+        place.and_then(|place| u16::try_from(place).ok()).unwrap_or(1)
+    }
+
+    fn series(&mut self, key: Key) -> Option<(usize, &mut Series)> {
+        let place = match self.places.get(&key) {
+            Some(place) => *place,
+            None => {
+                let place = self.series.len();
+                self.series.push(self.new_series(key));
+                self.places.insert(key, place);
+                place
+            }
+        };
+        self.series.get_mut(place).map(|series| (place, series))
+    }
+
+    fn new_series(&self, (method, status, host): Key) -> Series {
+        let method = match usize::from(method) {
+            place if place > METHODS.len() => "",
+            place => METHODS.get(place).copied().unwrap_or(OTHER),
+        };
+        let status = match usize::from(status) {
+            place if place > STATUSES.len() => String::new(),
+            place => STATUSES.get(place).map_or_else(|| OTHER.to_owned(), u16::to_string),
+        };
+        let mut labels: Vec<&str> = vec![method, &status];
+        if self.shared.hosts.is_some() {
+            labels.push(self.names.get(usize::from(host)).map_or(OTHER, |name| name));
+        }
+        let local = |family: &HistogramVec| family.with_label_values(&labels).local();
+        Series {
+            duration: local(&self.shared.duration),
+            first_byte: local(&self.shared.first_byte),
+            request_size: local(&self.shared.request_size),
+            response_size: local(&self.shared.response_size),
+            touched: false,
+        }
+    }
+}
+
+/// Place in [`OUTCOMES`].
+fn outcome(transaction: &Transaction) -> usize {
+    const CUT: [Flags; 5] = [Flags::OPEN, Flags::FAULT, Flags::OVERFLOW, Flags::TRUNCATED, Flags::EVICTED];
+    match transaction.flags {
+        flags if flags.has(Flags::TUNNEL) => 3,
+        flags if CUT.iter().any(|cut| flags.has(*cut)) => 4,
+        flags if flags.has(Flags::NO_REQUEST) => 2,
+        flags if flags.has(Flags::NO_RESPONSE) => 1,
+        _ => 0,
+    }
+}
+
+/// Whether a text looks like a host name or an address, so that it is worth a label value.
+fn is_host(text: &str) -> bool {
+    const LONGEST: usize = 253;
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':' | b'[' | b']');
+    !text.is_empty() && text.len() <= LONGEST && text.bytes().all(allowed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::abi::flag;
+    use crate::http::support::Wire;
+    use crate::http::{CloseReason, Settings};
+
+    fn text(metrics: &Arc<Metrics>, wire: &Wire) -> String {
+        let mut observer = Observer::new(Arc::clone(metrics));
+        wire.done.iter().for_each(|transaction| observer.observe(transaction));
+        observer.flush();
+        metrics.text(&[]).unwrap()
+    }
+
+    fn metrics(cap: Option<usize>) -> Arc<Metrics> {
+        Arc::new(Metrics::new(cap).unwrap())
+    }
+
+    #[track_caller]
+    fn holds(text: &str, line: &str) {
+        assert!(text.lines().any(|known| known == line), "{line} is not in\n{text}");
+    }
+
+    #[test]
+    fn closed_sets_are_in_order() {
+        assert!(STATUSES.is_sorted_by(|a, b| a < b) && METHODS.is_sorted());
+        assert!(STATUSES.len() + 1 < 255);
+    }
+
+    #[test]
+    fn times_and_sizes_are_counted_by_method_and_status() {
+        let mut wire = Wire::new(Settings::default());
+        wire.get(1, "/").wait(20).answer(1, "HTTP/1.1 200 OK", 0).wait(10).end(1, 1, 300, 0);
+        wire.ask(2, "FOO / HTTP/1.1", 0).end(0, 2, 5, 0).reply(2, 987, 0);
+        let text = text(&metrics(None), &wire);
+        let get = r#"http_request_method="GET",http_response_status_code="200""#;
+        holds(&text, &format!(r#"http_server_request_duration_seconds_bucket{{{get},le="0.025"}} 0"#));
+        holds(&text, &format!(r#"http_server_request_duration_seconds_bucket{{{get},le="0.05"}} 1"#));
+        holds(&text, &format!("http_server_request_duration_seconds_sum{{{get}}} 0.03"));
+        holds(&text, &format!("http_server_time_to_first_byte_seconds_sum{{{get}}} 0.02"));
+        holds(&text, &format!("http_server_response_body_size_bytes_sum{{{get}}} 300"));
+        let other = r#"http_request_method="_OTHER",http_response_status_code="_OTHER""#;
+        holds(&text, &format!("http_server_request_body_size_bytes_sum{{{other}}} 5"));
+        holds(&text, r#"picotap_transactions_total{outcome="complete"} 2"#);
+    }
+
+    #[test]
+    fn outcomes_and_flags_are_counted() {
+        let mut wire = Wire::new(Settings::default());
+        wire.answer(0, "HTTP/1.1 408 Timeout", flag::UNSOLICITED | flag::BARE_LF).end(1, 0, 0, 0);
+        wire.get(1, "/").close(CloseReason::Reset).get(2, "/").close(CloseReason::Capture);
+        let text = text(&metrics(None), &wire);
+        for line in [
+            r#"picotap_transactions_total{outcome="no_request"} 1"#,
+            r#"picotap_transactions_total{outcome="no_response"} 1"#,
+            r#"picotap_transactions_total{outcome="cut"} 1"#,
+            r#"picotap_http_anomalies_total{flag="bare_lf"} 1"#,
+            r#"picotap_http_anomalies_total{flag="gap"} 0"#,
+        ] {
+            holds(&text, line);
+        }
+    }
+
+    #[test]
+    fn hosts_become_labels_up_to_the_cap_for_all_workers_together() {
+        let metrics = metrics(Some(2));
+        let mut wire = Wire::new(Settings::default());
+        let hosts = ["A.example:80", "a.EXAMPLE", "b.example", "c.example", "bad host", "a.example"];
+        for (number, host) in (1..).zip(hosts) {
+            wire.ask(number, format!("GET / HTTP/1.1\nHost: {host}"), 0).end(0, number, 0, 0).reply(number, 200, 0);
+        }
+        text(&metrics, &wire);
+        let text = text(&metrics, &wire);
+        let count = |host: &str| {
+            format!(
+                r#"http_server_request_duration_seconds_count{{http_request_method="GET",http_response_status_code="200",server_address="{host}"}}"#
+            )
+        };
+        holds(&text, &(count("a.example") + " 6"));
+        holds(&text, &(count("b.example") + " 2"));
+        holds(&text, &(count(OTHER) + " 4"));
+        assert!(!text.contains("c.example") && !text.contains("bad host"));
+    }
+
+    #[test]
+    fn nothing_is_counted_twice_by_flushing() {
+        let metrics = metrics(None);
+        let mut wire = Wire::new(Settings::default());
+        wire.get(1, "/").reply(1, 200, 0);
+        let mut observer = Observer::new(Arc::clone(&metrics));
+        observer.observe(wire.last());
+        observer.flush();
+        observer.flush();
+        holds(&metrics.text(&[]).unwrap(), r#"picotap_transactions_total{outcome="complete"} 1"#);
+    }
+}

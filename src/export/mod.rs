@@ -1,0 +1,95 @@
+//! An export is what leaves picotap: log lines, metrics, the summary.
+//!
+//! A [`Format`] turns transactions into lines. What the wire can put into a line is escaped reversibly in every format:
+//! see [`escape`].
+
+pub mod clf;
+pub mod ecs;
+pub mod escape;
+pub mod file;
+pub mod json;
+pub mod lines;
+pub mod metrics;
+pub mod own;
+pub mod ranking;
+pub mod rotated;
+pub mod sample;
+pub mod server;
+pub mod stamp;
+pub mod summary;
+pub mod text;
+pub mod zeek;
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use crate::http::Transaction;
+
+/// Writes transactions as lines. Each worker has its own.
+pub trait Format: Send {
+    /// Appends what stands at the top of a file opened at `time` (nanoseconds since the Unix epoch).
+    fn header(&mut self, time: i64, out: &mut Vec<u8>) {
+        let _ = (time, out);
+    }
+    /// Appends one line, its end included.
+    fn line(&mut self, transaction: &Transaction, out: &mut Vec<u8>);
+    /// Appends what stands at the end of a file closed at `time`.
+    fn footer(&mut self, time: i64, out: &mut Vec<u8>) {
+        let _ = (time, out);
+    }
+}
+
+/// The name of a format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FormatName {
+    /// One JSON object a line.
+    Json,
+    /// A short line for people.
+    Text,
+    /// One object a line in the Elastic Common Schema.
+    Ecs,
+    /// Zeek's `http.log`.
+    Zeek,
+    /// NCSA combined log format.
+    Clf,
+}
+
+impl FormatName {
+    /// Every format with its name.
+    pub const ALL: &[(&str, Self)] =
+        &[("json", Self::Json), ("text", Self::Text), ("ecs", Self::Ecs), ("zeek", Self::Zeek), ("clf", Self::Clf)];
+
+    /// A writer of this format. `interfaces`: names of the capture interfaces by index; empty when there is nothing to
+    /// name.
+    #[must_use]
+    pub fn writer(self, interfaces: Arc<[String]>) -> Box<dyn Format> {
+        match self {
+            Self::Json => Box::new(json::Json::new(interfaces)),
+            Self::Text => Box::new(text::Text),
+            Self::Ecs => Box::new(ecs::Ecs::new(interfaces)),
+            Self::Zeek => Box::new(zeek::Zeek),
+            Self::Clf => Box::new(clf::Clf),
+        }
+    }
+}
+
+impl fmt::Display for FormatName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = Self::ALL.iter().find(|(_, format)| format == self).map_or("", |(name, _)| name);
+        formatter.write_str(name)
+    }
+}
+
+/// A format that does not exist.
+#[derive(Debug, thiserror::Error)]
+#[error("unknown format \"{0}\": needed json, text, ecs, zeek or clf")]
+pub struct UnknownFormat(String);
+
+impl FromStr for FormatName {
+    type Err = UnknownFormat;
+    fn from_str(text: &str) -> Result<Self, UnknownFormat> {
+        let found = Self::ALL.iter().find(|(name, _)| *name == text);
+        found.map(|(_, format)| *format).ok_or_else(|| UnknownFormat(text.to_owned()))
+    }
+}

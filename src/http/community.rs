@@ -1,0 +1,97 @@
+//! A community identifier is the same short text for one TCP connection in every tool that computes it.
+//!
+//! Version 1 of the Community ID specification: SHA-1 over seed (0), ordered addresses, protocol, a zero byte and ordered
+//! ports, in base64.
+
+use std::net::IpAddr;
+
+use sha1::{Digest, Sha1};
+
+use crate::packet::Endpoint;
+
+/// Length of the text: `1:` and 20 bytes in base64.
+pub const LEN: usize = 30;
+
+/// The identifier of a TCP connection between two endpoints, whichever way round they are given.
+#[must_use]
+pub fn identifier(one: Endpoint, other: Endpoint) -> [u8; LEN] {
+    let (low, high) = if key(one) <= key(other) { (one, other) } else { (other, one) };
+    let mut hash = Sha1::new();
+    hash.update(0u16.to_be_bytes());
+    for ip in [low.ip, high.ip] {
+        match ip {
+            IpAddr::V4(ip) => hash.update(ip.octets()),
+            IpAddr::V6(ip) => hash.update(ip.octets()),
+        }
+    }
+    hash.update([6, 0]);
+    hash.update(low.port.to_be_bytes());
+    hash.update(high.port.to_be_bytes());
+    let digest: [u8; 20] = hash.finalize().into();
+    let mut text = *b"1:                            ";
+    base64(&digest, text.get_mut(2..).unwrap_or_default());
+    text
+}
+
+/// Addresses are ordered as bytes, equal ones by port.
+fn key(endpoint: Endpoint) -> ([u8; 16], u16) {
+    let octets = match endpoint.ip {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
+        IpAddr::V6(ip) => ip.octets(),
+    };
+    (octets, endpoint.port)
+}
+
+/// RFC 4648, section 4, with padding; writes as many characters as `out` holds.
+fn base64(bytes: &[u8], out: &mut [u8]) {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    for (group, four) in bytes.chunks(3).zip(out.chunks_mut(4)) {
+        let byte = |at: usize| u32::from(group.get(at).copied().unwrap_or_default());
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for (at, letter) in four.iter_mut().enumerate() {
+            let six = bits >> (18 - 6 * at) & 63;
+            *letter = match at <= group.len() {
+                true => ALPHABET.get(six as usize).copied().unwrap_or(b'='),
+                false => b'=',
+            };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoint(ip: &str, port: u16) -> Endpoint {
+        Endpoint { ip: ip.parse().unwrap(), port }
+    }
+
+    fn text(one: Endpoint, other: Endpoint) -> String {
+        String::from_utf8(identifier(one, other).to_vec()).unwrap()
+    }
+
+    /// The specification's own vector for TCP over IPv4, and its IPv6 one.
+    #[test]
+    fn agrees_with_the_published_vectors() {
+        let (client, server) = (endpoint("128.232.110.120", 34855), endpoint("66.35.250.204", 80));
+        assert_eq!(text(client, server), "1:LQU9qZlK+B5F3KDmev6m5PMibrg=");
+        let (client, server) =
+            (endpoint("2001:470:e5bf:dead:4957:2174:e82c:4887", 63943), endpoint("2607:f8b0:400c:c03::1a", 25));
+        assert_eq!(text(client, server), "1:/qFaeAR+gFe1KYjMzVDsMv+wgU4=");
+    }
+
+    #[test]
+    fn is_the_same_from_both_ends() {
+        let (one, other) = (endpoint("10.0.0.1", 80), endpoint("10.0.0.1", 8080));
+        assert_eq!(text(one, other), text(other, one));
+    }
+
+    #[test]
+    fn base64_pads() {
+        let mut out = [0; 4];
+        base64(b"f", &mut out);
+        assert_eq!(&out, b"Zg==");
+        base64(b"fo", &mut out);
+        assert_eq!(&out, b"Zm8=");
+    }
+}

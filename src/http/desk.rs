@@ -1,0 +1,281 @@
+//! A desk is what one worker shares among all its connections to make transactions: what to keep of a head, used
+//! buffers, and counters.
+
+use std::collections::VecDeque;
+
+use crate::abi;
+use crate::http::community;
+use crate::http::exchange::ConnFacts;
+use crate::http::flags::Flags;
+use crate::http::record::{Headers, Record, Request, Response};
+use crate::http::redact::{REDACTED, Redaction};
+use crate::http::transaction::{Kept, MAX_HEADERS, MAX_TARGET, MAX_TEXT, Message, Span, Transaction};
+
+/// The most open transactions of one connection: twice what Suricata allows, an arbitrary number.
+pub const MAX_OPEN: usize = 1024;
+/// Memory that open transactions of one worker may take before the oldest of the connection at hand is logged as it is.
+/// Arbitrary: room for 100,000 common ones.
+pub const MAX_OPEN_BYTES: usize = 64 << 20;
+/// The most unused transactions, and queues, that are kept for later.
+const MAX_POOL: usize = 1024;
+/// Connections whose community identifiers are remembered, in a plain table in which a newer connection takes the place
+/// of an older.
+const COMMUNITY_SLOTS: u16 = 1024;
+
+/// What is kept of a head.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// Names of further headers to keep, of requests and responses. Compared without case, logged in lower case.
+    pub headers: Vec<String>,
+    /// Secrets.
+    pub redaction: Redaction,
+    /// Whether transactions carry the community identifier.
+    pub community_id: bool,
+}
+
+/// What happened at a desk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counters {
+    /// Transactions that were handed out.
+    pub transactions: u64,
+    /// Of these, those handed out before they were complete because [`MAX_OPEN`] or [`MAX_OPEN_BYTES`] was reached.
+    pub overflow: u64,
+    /// Sides that speak something else, by [`abi::not_http`] code (index 0: a code that is not known).
+    pub not_http: [u64; abi::not_http::ALL.len() + 1],
+    /// Errors, by [`abi::error`] code (index 0: a code that is not known).
+    pub errors: [u64; abi::error::ALL.len() + 1],
+    /// Message ends, tunnels and interim responses that belong to no open transaction.
+    pub stray: u64,
+}
+
+impl Counters {
+    /// Adds another desk's counters.
+    pub fn add(&mut self, other: &Self) {
+        self.transactions += other.transactions;
+        self.overflow += other.overflow;
+        self.stray += other.stray;
+        let arrays = [(&mut self.not_http[..], &other.not_http[..]), (&mut self.errors[..], &other.errors[..])];
+        for (mine, others) in arrays {
+            for (mine, other) in mine.iter_mut().zip(others) {
+                *mine += other;
+            }
+        }
+    }
+}
+
+pub(crate) type Queue = VecDeque<Box<Transaction>>;
+
+/// What one worker shares among its connections.
+#[derive(Debug)]
+pub struct Desk {
+    names: Vec<Vec<u8>>,
+    redaction: Redaction,
+    community: Option<Vec<(u64, [u8; community::LEN])>>,
+    #[expect(clippy::vec_box, reason = "they move between this list and the connections' queues")]
+    pool: Vec<Box<Transaction>>,
+    #[expect(clippy::vec_box, reason = "a connection holds one pointer, and none while nothing is open")]
+    queues: Vec<Box<Queue>>,
+    /// Memory of the transactions that are open.
+    held: usize,
+    folded: Vec<u8>,
+    /// What happened here.
+    pub counters: Counters,
+}
+
+impl Desk {
+    /// A desk that keeps what `settings` say. At most 65,535 header names count.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        let mut names: Vec<_> = settings.headers.iter().map(|name| name.to_ascii_lowercase().into_bytes()).collect();
+        names.truncate(usize::from(u16::MAX));
+        Self {
+            names,
+            redaction: settings.redaction,
+            community: settings.community_id.then(|| vec![(0, [0; community::LEN]); usize::from(COMMUNITY_SLOTS)]),
+            pool: Vec::new(),
+            queues: Vec::new(),
+            held: 0,
+            folded: Vec::new(),
+            counters: Counters::default(),
+        }
+    }
+
+    /// Bytes of memory that open transactions take.
+    #[must_use]
+    pub const fn held(&self) -> usize {
+        self.held
+    }
+
+    /// Number of transactions that wait to be used again.
+    #[cfg(test)]
+    pub(crate) fn pooled(&self) -> usize {
+        self.pool.len()
+    }
+
+    pub(crate) fn queue(&mut self) -> Box<Queue> {
+        self.queues.pop().unwrap_or_default()
+    }
+
+    pub(crate) fn take_back_queue(&mut self, mut queue: Box<Queue>) {
+        queue.shrink_to(16);
+        if self.queues.len() < MAX_POOL {
+            self.queues.push(queue);
+        }
+    }
+
+    /// A new transaction. The client is side `client_side`.
+    pub(crate) fn open(&mut self, facts: &ConnFacts, seq: u32, client_side: u8) -> Box<Transaction> {
+        let mut transaction = self.pool.pop().unwrap_or_else(|| Box::new(Transaction::empty()));
+        let [first, second] = facts.endpoints;
+        let (client, server) = if client_side == 0 { (first, second) } else { (second, first) };
+        transaction.conn = facts.number;
+        transaction.seq = seq;
+        (transaction.client, transaction.server) = (client, server);
+        transaction.client_side = client_side;
+        transaction.interface = facts.interface;
+        if facts.midstream && seq == 1 {
+            transaction.flags |= Flags::MIDSTREAM;
+        }
+        transaction
+    }
+
+    /// Counts the memory of a transaction whose texts are all there.
+    pub(crate) fn hold(&mut self, transaction: &Transaction) {
+        self.held = self.held.saturating_add(transaction.size());
+    }
+
+    /// The reverse of [`Self::hold`], before texts are added or the transaction is handed out.
+    pub(crate) fn release(&mut self, transaction: &Transaction) {
+        self.held = self.held.saturating_sub(transaction.size());
+    }
+
+    /// Hands a transaction out that is not held any more, and keeps it for later use.
+    pub(crate) fn hand_out(&mut self, mut transaction: Box<Transaction>, out: &mut impl FnMut(&Transaction)) {
+        transaction.settle();
+        if self.community.is_some() {
+            transaction.community_id = Some(self.community_id(&transaction));
+        }
+        self.counters.transactions += 1;
+        out(&transaction);
+        if self.pool.len() < MAX_POOL {
+            transaction.clear();
+            self.pool.push(transaction);
+        }
+    }
+
+    fn community_id(&mut self, transaction: &Transaction) -> [u8; community::LEN] {
+        let place = usize::try_from(transaction.conn % u64::from(COMMUNITY_SLOTS)).unwrap_or(0);
+        let slot = self.community.as_mut().and_then(|table| table.get_mut(place));
+        match slot {
+            Some((conn, text)) if *conn == transaction.conn && *conn != 0 => *text,
+            slot => {
+                let text = community::identifier(transaction.client, transaction.server);
+                if let Some(slot) = slot {
+                    *slot = (transaction.conn, text);
+                }
+                text
+            }
+        }
+    }
+
+    pub(crate) fn write_request(&mut self, transaction: &mut Transaction, record: &Record, request: &Request) {
+        transaction.request = Some(message(record, request.minor, request.framing));
+        transaction.flags |= Flags::from_record(record.flags);
+        transaction.number = request.number;
+        transaction.client_acked = record.peer_acked;
+        transaction.method = transaction.store(MAX_TEXT, |out| out.extend_from_slice(request.method));
+        let redaction = &self.redaction;
+        transaction.target = transaction.store(MAX_TARGET, |out| match request.method {
+            b"CONNECT" => redaction.authority(request.target, out),
+            _ => redaction.url(request.target, out),
+        });
+        self.headers(transaction, request.headers, true);
+    }
+
+    pub(crate) fn write_response(&mut self, transaction: &mut Transaction, record: &Record, response: &Response) {
+        transaction.response = Some(message(record, response.minor, response.framing));
+        transaction.flags |= Flags::from_record(record.flags);
+        transaction.status = response.status;
+        transaction.awaits_tunnel = response.framing == abi::framing::TUNNEL;
+        transaction.reason = transaction.store(MAX_TEXT, |out| out.extend_from_slice(response.reason));
+        if !self.names.is_empty() {
+            self.headers(transaction, response.headers, false);
+        }
+    }
+
+    fn headers(&mut self, transaction: &mut Transaction, headers: Headers<'_>, of_request: bool) {
+        let mut pairs = headers.iter().peekable();
+        let mut folded = std::mem::take(&mut self.folded);
+        while let Some((name, mut value)) = pairs.next() {
+            if name.is_empty() {
+                continue; // belongs to a header that is not kept, or to none
+            }
+            let standard = of_request && matches!(name.len(), 4 | 6 | 7 | 10);
+            let asked = self.names.iter().position(|wanted| wanted.eq_ignore_ascii_case(name));
+            if !standard && asked.is_none() {
+                continue;
+            }
+            if pairs.peek().is_some_and(|(next, _)| next.is_empty()) {
+                // RFC 9112, section 5.2: a continued line reads as a space. Joined before secrets are looked for.
+                folded.clear();
+                folded.extend_from_slice(value);
+                while let Some((_, more)) = pairs.next_if(|(next, _)| next.is_empty()) {
+                    folded.push(b' ');
+                    folded.extend_from_slice(more.trim_ascii());
+                }
+                value = &folded;
+            }
+            if standard {
+                self.standard_header(transaction, name, value);
+            }
+            if let Some(index) = asked {
+                self.keep(transaction, of_request, index, value);
+            }
+        }
+        self.folded = folded;
+    }
+
+    /// Only the first of several headers of one name counts.
+    fn standard_header(&self, transaction: &mut Transaction, name: &[u8], value: &[u8]) {
+        let redaction = &self.redaction;
+        if name.eq_ignore_ascii_case(b"host") && transaction.host().is_none() {
+            transaction.host = transaction.store(MAX_TEXT, |out| redaction.authority(value, out));
+        } else if name.eq_ignore_ascii_case(b"user-agent") && transaction.user_agent().is_none() {
+            transaction.user_agent = transaction.store(MAX_TEXT, |out| out.extend_from_slice(value));
+        } else if name.eq_ignore_ascii_case(b"referer") && transaction.referer().is_none() {
+            transaction.referer = transaction.store(MAX_TEXT, |out| redaction.url(value, out));
+        } else if name.eq_ignore_ascii_case(b"origin") && transaction.origin().is_none() {
+            transaction.origin = transaction.store(MAX_TEXT, |out| redaction.url(value, out));
+        }
+    }
+
+    fn keep(&self, transaction: &mut Transaction, of_request: bool, index: usize, value: &[u8]) {
+        if transaction.kept.len() >= MAX_HEADERS {
+            transaction.flags |= Flags::TEXT_CUT;
+            return;
+        }
+        let name: &[u8] = self.names.get(index).map(Vec::as_slice).unwrap_or_default();
+        let hidden = self.redaction.hides(name);
+        let name = transaction.store(MAX_TEXT, |out| out.extend_from_slice(name));
+        let value = transaction.store(MAX_TEXT, |out| match hidden {
+            true => out.extend_from_slice(REDACTED),
+            false => self.redaction.url(value, out),
+        });
+        let index = u16::try_from(index).unwrap_or(u16::MAX);
+        transaction.kept.push(Kept { of_request, index, name, value });
+    }
+}
+
+fn message(record: &Record, minor: u8, framing: u8) -> Message {
+    Message { minor, framing, start: record.start, head_end: record.end, end: None }
+}
+
+/// An interim response's reason phrase, as a text of the transaction. The last one counts; earlier ones stay in the
+/// buffer unused, so only a few are stored.
+pub(crate) fn interim_reason(transaction: &mut Transaction, reason: &[u8]) -> Span {
+    const STORED: u32 = 4;
+    match transaction.interim <= STORED {
+        true => transaction.store(MAX_TEXT, |out| out.extend_from_slice(reason)),
+        false => Span::default(),
+    }
+}

@@ -1,0 +1,414 @@
+//! An exchange is the open transactions of one connection.
+//!
+//! Invariants: the queue exists only while it holds something, never holds more than [`MAX_OPEN`], is in order of the
+//! requests (a response without one stands in front), and at most one response in it has begun and not ended.
+
+use crate::abi;
+use crate::flow::Opener;
+use crate::http::desk::{Desk, MAX_OPEN, MAX_OPEN_BYTES, Queue, interim_reason};
+use crate::http::flags::Flags;
+use crate::http::record::{Kind, Record, Request, Response};
+use crate::http::transaction::{Body, Transaction};
+use crate::packet::Endpoint;
+
+/// What is known of a connection without looking into it.
+#[derive(Debug, Clone, Copy)]
+pub struct ConnFacts {
+    /// Its number, from 1, never used twice.
+    pub number: u64,
+    /// Addresses of side 0 and side 1.
+    pub endpoints: [Endpoint; 2],
+    /// Who opened it.
+    pub opener: Opener,
+    /// Its start was not captured.
+    pub midstream: bool,
+    /// Index of the capture interface.
+    pub interface: u32,
+}
+
+/// Why a connection is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CloseReason {
+    /// Both sides ended in order.
+    Closed,
+    /// It was reset.
+    Reset,
+    /// Nothing came for too long.
+    Timeout,
+    /// It was given up for want of memory.
+    Evicted,
+    /// Its ports were taken by a new connection.
+    Reused,
+    /// The capture ended.
+    Capture,
+    /// The parser failed on it.
+    Fault,
+}
+
+impl CloseReason {
+    const fn flag(self) -> Flags {
+        match self {
+            Self::Closed => Flags::NONE,
+            Self::Reset => Flags::RESET,
+            Self::Timeout => Flags::TIMEOUT,
+            Self::Evicted => Flags::EVICTED,
+            Self::Reused => Flags::REUSED,
+            Self::Capture => Flags::OPEN,
+            Self::Fault => Flags::FAULT,
+        }
+    }
+}
+
+/// The open transactions of one connection. Takes 16 bytes while nothing is open.
+#[derive(Debug, Default)]
+pub struct Exchange {
+    queue: Option<Box<Queue>>,
+    /// Transactions begun so far.
+    begun: u32,
+    /// An error code of a side that had no transaction to bear it; 0: none.
+    error: u8,
+    /// The side of `error`.
+    error_side: u8,
+}
+
+impl Exchange {
+    /// Takes a record and hands out the transactions that are complete with it.
+    pub fn record(&mut self, desk: &mut Desk, facts: &ConnFacts, record: &Record, out: &mut impl FnMut(&Transaction)) {
+        match &record.kind {
+            Kind::Request(request) => self.request(desk, facts, record, request, out),
+            Kind::Response(response) if record.flags & abi::flag::INTERIM != 0 => self.interim(desk, response),
+            Kind::Response(response) => self.response(desk, facts, record, response, out),
+            Kind::End { number, wire, decoded, lost } => {
+                let body = Body { wire: *wire, decoded: *decoded, lost: *lost };
+                self.message_end(desk, facts, record, *number, body, out);
+            }
+            Kind::Tunnel { number, code } => self.tunnel(desk, facts, *number, *code, out),
+            Kind::NotHttp(code) => {
+                count(&mut desk.counters.not_http, *code);
+                if let Some(transaction) = self.queue.as_mut().and_then(|queue| queue.front_mut()) {
+                    transaction.flags |= Flags::NOT_HTTP;
+                }
+            }
+            Kind::Error(code) => self.error(desk, record.side, *code),
+        }
+        self.give_back(desk);
+    }
+
+    /// Hands out what is open. To be called once for every connection, also when it was given up.
+    pub fn close(
+        &mut self,
+        desk: &mut Desk,
+        facts: &ConnFacts,
+        reason: CloseReason,
+        out: &mut impl FnMut(&Transaction),
+    ) {
+        if let Some(mut queue) = self.queue.take() {
+            while let Some(mut transaction) = queue.pop_front() {
+                desk.release(&transaction);
+                transaction.flags |= reason.flag();
+                // A response that the capture, or the parser, did not live to see may well have come.
+                let unseen = matches!(reason, CloseReason::Capture | CloseReason::Fault);
+                finish(desk, facts, transaction, unseen, out);
+            }
+            desk.take_back_queue(queue);
+        }
+        *self = Self::default();
+    }
+
+    /// Number of open transactions.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.queue.as_ref().map_or(0, |queue| queue.len())
+    }
+
+    fn request(
+        &mut self,
+        desk: &mut Desk,
+        facts: &ConnFacts,
+        record: &Record,
+        request: &Request,
+        out: &mut impl FnMut(&Transaction),
+    ) {
+        self.hand_out_held(desk, facts, out);
+        self.make_room(desk, facts, out);
+        let mut transaction = self.begin(desk, facts, record.side);
+        desk.write_request(&mut transaction, record, request);
+        desk.hold(&transaction);
+        self.queue.get_or_insert_with(|| desk.queue()).push_back(transaction);
+        self.give_up_if_full(desk, facts, out);
+    }
+
+    fn interim(&mut self, desk: &mut Desk, response: &Response) {
+        let open = self.queue.as_mut().and_then(|queue| {
+            queue.iter_mut().find(|open| open.number == response.number && open.number != 0 && open.response.is_none())
+        });
+        let Some(transaction) = open else {
+            desk.counters.stray += 1;
+            return;
+        };
+        desk.release(transaction);
+        transaction.interim = transaction.interim.saturating_add(1);
+        transaction.interim_status = response.status;
+        transaction.interim_reason = interim_reason(transaction, response.reason);
+        desk.hold(transaction);
+    }
+
+    fn response(
+        &mut self,
+        desk: &mut Desk,
+        facts: &ConnFacts,
+        record: &Record,
+        response: &Response,
+        out: &mut impl FnMut(&Transaction),
+    ) {
+        self.hand_out_held(desk, facts, out);
+        // Another response begins: the one before it, if still unended, never will be.
+        self.hand_out_where(desk, facts, out, |open| open.response.is_some_and(|message| message.end.is_none()));
+        let inferred = record.flags & abi::flag::UNPAIRED != 0 && response.number == 0;
+        let place = match response.number {
+            0 if inferred => self.infer(record),
+            0 => None,
+            number => {
+                self.place_of(number).filter(|place| self.get(*place).is_some_and(|open| open.response.is_none()))
+            }
+        };
+        let Some(place) = place else {
+            self.make_room(desk, facts, out);
+            let mut transaction = self.begin(desk, facts, record.side ^ 1);
+            transaction.flags |= Flags::NO_REQUEST | self.take_error(record.side ^ 1);
+            desk.write_response(&mut transaction, record, response);
+            desk.hold(&transaction);
+            self.queue.get_or_insert_with(|| desk.queue()).push_front(transaction);
+            return self.give_up_if_full(desk, facts, out);
+        };
+        // Responses come in order: what stands before it will not be answered any more.
+        for _ in 0..place {
+            self.hand_out(desk, facts, 0, out);
+        }
+        if let Some(transaction) = self.queue.as_mut().and_then(|queue| queue.front_mut()) {
+            desk.release(transaction);
+            if inferred {
+                transaction.flags |= Flags::PAIRING_INFERRED;
+            }
+            desk.write_response(transaction, record, response);
+            desk.hold(transaction);
+        }
+    }
+
+    /// Place of the request that an unpaired response most likely answers.
+    ///
+    /// A request can only have been answered if the server had acknowledged it. Of these the newest counts, since what
+    /// came before it was most likely answered in what was lost; but requests that the client sent without having seen
+    /// anything more of the server in between were pipelined, and of those the oldest is answered first.
+    fn infer(&self, record: &Record) -> Option<usize> {
+        let queue = self.queue.as_deref()?;
+        let acked = record.peer_acked.unwrap_or(u64::MAX);
+        let may_be = |open: &Transaction| {
+            let end = open.request.map(|request| request.end.map_or(request.head_end, |(end, _)| end).offset);
+            // A client cannot acknowledge an answer before it has begun.
+            let seen = open.client_acked.is_none_or(|acked| acked <= record.start.offset);
+            open.client_side != record.side && open.response.is_none() && end.is_some_and(|end| end <= acked) && seen
+        };
+        let newest = queue.iter().rposition(|open| may_be(open))?;
+        let burst = queue.get(newest)?.client_acked;
+        queue.iter().position(|open| may_be(open) && open.client_acked == burst)
+    }
+
+    fn message_end(
+        &mut self,
+        desk: &mut Desk,
+        facts: &ConnFacts,
+        record: &Record,
+        number: u32,
+        body: Body,
+        out: &mut impl FnMut(&Transaction),
+    ) {
+        let of_response = |open: &Transaction| {
+            open.client_side != record.side && open.response.is_some_and(|message| message.end.is_none())
+        };
+        let place = match number {
+            0 => self.queue.as_ref().and_then(|queue| queue.iter().position(|open| of_response(open))),
+            number => self.place_of(number),
+        };
+        let Some((place, transaction)) = place.and_then(|place| Some((place, self.queue.as_mut()?.get_mut(place)?)))
+        else {
+            desk.counters.stray += 1;
+            return;
+        };
+        let half = match record.side == transaction.client_side {
+            true => &mut transaction.request,
+            false => &mut transaction.response,
+        };
+        match half {
+            Some(message) if message.end.is_none() => message.end = Some((record.end, body)),
+            _ => {
+                desk.counters.stray += 1;
+                return;
+            }
+        }
+        transaction.flags |= Flags::from_record(record.flags);
+        if transaction.complete() {
+            // Cut by the end of the connection or by a gap? What comes next knows.
+            transaction.held = record.flags & abi::flag::TRUNCATED != 0;
+            if !transaction.held {
+                self.hand_out(desk, facts, place, out);
+            }
+        }
+    }
+
+    fn tunnel(
+        &mut self,
+        desk: &mut Desk,
+        facts: &ConnFacts,
+        number: u32,
+        code: u16,
+        out: &mut impl FnMut(&Transaction),
+    ) {
+        let Some(place) = self.place_of(number) else {
+            desk.counters.stray += 1;
+            return;
+        };
+        if let Some(transaction) = self.queue.as_mut().and_then(|queue| queue.get_mut(place)) {
+            transaction.flags |= Flags::TUNNEL;
+            transaction.tunnel = code;
+            transaction.awaits_tunnel = false;
+        }
+        for _ in 0..=place {
+            self.hand_out(desk, facts, 0, out);
+        }
+    }
+
+    /// An error is told on the transaction whose message it is in. If there is none, the next response without a request
+    /// bears it: it is most likely the answer (400) to what could not be read.
+    fn error(&mut self, desk: &mut Desk, side: u8, code: u16) {
+        count(&mut desk.counters.errors, code);
+        let unended = |open: &&mut Box<Transaction>| {
+            let half = if open.client_side == side { open.request } else { open.response };
+            half.map_or(open.client_side != side, |message| message.end.is_none())
+        };
+        match self.queue.as_mut().and_then(|queue| queue.iter_mut().find(unended)) {
+            Some(transaction) => transaction.flags |= Flags::from_error(code),
+            None => {
+                self.error = u8::try_from(code).unwrap_or(0);
+                self.error_side = side;
+            }
+        }
+    }
+
+    fn take_error(&mut self, side: u8) -> Flags {
+        match self.error_side == side {
+            true => Flags::from_error(u16::from(std::mem::take(&mut self.error))),
+            false => Flags::NONE,
+        }
+    }
+
+    fn begin(&mut self, desk: &mut Desk, facts: &ConnFacts, client_side: u8) -> Box<Transaction> {
+        self.begun = self.begun.saturating_add(1);
+        desk.open(facts, self.begun, client_side)
+    }
+
+    fn make_room(&mut self, desk: &mut Desk, facts: &ConnFacts, out: &mut impl FnMut(&Transaction)) {
+        if self.open() >= MAX_OPEN {
+            self.overflow(desk, facts, out);
+        }
+    }
+
+    /// Beyond the desk's bound the connection at hand pays, oldest first, with the newest too if need be.
+    fn give_up_if_full(&mut self, desk: &mut Desk, facts: &ConnFacts, out: &mut impl FnMut(&Transaction)) {
+        while desk.held() > MAX_OPEN_BYTES && self.open() > 0 {
+            self.overflow(desk, facts, out);
+        }
+    }
+
+    fn overflow(&mut self, desk: &mut Desk, facts: &ConnFacts, out: &mut impl FnMut(&Transaction)) {
+        desk.counters.overflow += 1;
+        if let Some(transaction) = self.queue.as_mut().and_then(|queue| queue.front_mut()) {
+            transaction.flags |= Flags::OVERFLOW;
+        }
+        self.hand_out(desk, facts, 0, out);
+    }
+
+    fn get(&self, place: usize) -> Option<&Transaction> {
+        self.queue.as_ref()?.get(place).map(|transaction| &**transaction)
+    }
+
+    /// Place of the transaction whose request has this number: nearly always the first or the last.
+    fn place_of(&self, number: u32) -> Option<usize> {
+        let queue = self.queue.as_deref()?;
+        if number == 0 {
+            return None;
+        }
+        match queue.back() {
+            Some(last) if last.number == number => queue.len().checked_sub(1),
+            _ => queue.iter().position(|open| open.number == number),
+        }
+    }
+
+    fn hand_out_held(&mut self, desk: &mut Desk, facts: &ConnFacts, out: &mut impl FnMut(&Transaction)) {
+        self.hand_out_where(desk, facts, out, |open| open.held);
+    }
+
+    /// Hands out the first that `wanted` holds for: by the invariant there is no second.
+    fn hand_out_where(
+        &mut self,
+        desk: &mut Desk,
+        facts: &ConnFacts,
+        out: &mut impl FnMut(&Transaction),
+        wanted: impl Fn(&Transaction) -> bool,
+    ) {
+        let place = self.queue.as_ref().and_then(|queue| queue.iter().position(|open| wanted(open)));
+        if let Some(place) = place {
+            self.hand_out(desk, facts, place, out);
+        }
+    }
+
+    fn hand_out(&mut self, desk: &mut Desk, facts: &ConnFacts, place: usize, out: &mut impl FnMut(&Transaction)) {
+        if let Some(transaction) = self.queue.as_mut().and_then(|queue| queue.remove(place)) {
+            desk.release(&transaction);
+            finish(desk, facts, transaction, false, out);
+        }
+    }
+
+    fn give_back(&mut self, desk: &mut Desk) {
+        if let Some(queue) = self.queue.take_if(|queue| queue.is_empty()) {
+            desk.take_back_queue(queue);
+        }
+    }
+}
+
+/// Hands out a transaction with the flags for what it lacks. `unseen`: a response may have come unseen.
+fn finish(
+    desk: &mut Desk,
+    facts: &ConnFacts,
+    mut transaction: Box<Transaction>,
+    unseen: bool,
+    out: &mut impl FnMut(&Transaction),
+) {
+    let opened_by_client = match facts.opener {
+        Opener::First => transaction.client_side == 0,
+        Opener::Second => transaction.client_side == 1,
+        Opener::Unknown => true,
+    };
+    if !opened_by_client {
+        transaction.flags |= Flags::REVERSED;
+    }
+    if !unseen && !transaction.flags.has(Flags::TUNNEL | Flags::OVERFLOW) {
+        match transaction.response {
+            None => transaction.flags |= Flags::NO_RESPONSE,
+            Some(_) if !transaction.complete() => transaction.flags |= Flags::TRUNCATED,
+            Some(_) => {}
+        }
+    }
+    desk.hand_out(transaction, out);
+}
+
+/// Counts a code; one that is not known counts at index 0.
+fn count(counters: &mut [u64], code: u16) {
+    let place = if usize::from(code) < counters.len() { usize::from(code) } else { 0 };
+    if let Some(counter) = counters.get_mut(place) {
+        *counter += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests;

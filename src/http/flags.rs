@@ -1,0 +1,205 @@
+//! A flag is a named thing to know about a transaction: something odd on the wire, or something missing.
+
+use std::fmt;
+use std::ops::{BitOr, BitOrAssign};
+
+use crate::abi;
+
+/// A set of flags.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Hash)]
+pub struct Flags(u64);
+
+/// What the host decides by itself, from the records' own bits: these never come over as they are.
+const NOT_TAKEN: u32 = abi::flag::INTERIM | abi::flag::UNPAIRED | abi::flag::UNSOLICITED;
+
+/// Bits of the flags that stand for `abi::error` codes begin here: code 1 is this bit.
+const ERROR_BIT: u32 = 44;
+
+macro_rules! flags {
+    ($($name:ident = $bit:expr, $text:literal, $meaning:literal;)+) => {
+        impl Flags {
+            $(#[doc = $meaning] pub const $name: Self = Self(1 << $bit);)+
+        }
+
+        /// Every flag: itself, its name in logs and metrics, its meaning. In order of the bits.
+        pub const ALL: &[(Flags, &str, &str)] = &[$((Flags::$name, $text, $meaning)),+];
+
+        const NAMES: [&str; 64] = {
+            let mut names = [""; 64];
+            $(names[$bit] = $text;)+
+            names
+        };
+    };
+}
+
+// Bits 0 to 24 are those of `abi::flag` (a test compares them).
+flags! {
+    TE_CL_CONFLICT = 0, "te_cl_conflict", "both Transfer-Encoding and Content-Length";
+    CL_REPEATED = 1, "cl_repeated", "several Content-Length values, all equal";
+    CL_CONFLICT = 2, "cl_conflict", "several Content-Length values that differ";
+    TE_HTTP10 = 3, "te_http10", "Transfer-Encoding in an HTTP/1.0 message";
+    TE_ODD = 4, "te_odd", "Transfer-Encoding spelt in a way that parsers read differently";
+    OBS_FOLD = 5, "obs_fold", "a header continued on the next line";
+    BARE_LF = 6, "bare_lf", "a line ended by LF alone";
+    LEADING_EMPTY = 7, "leading_empty", "empty lines before the start line";
+    ODD_SPACE = 8, "odd_space", "more than one space, or a tab, in the start line";
+    CHUNK_ODD = 9, "chunk_odd", "chunk sizes that parsers read differently";
+    CHUNK_EXTENSION = 10, "chunk_extension", "a chunk extension";
+    TRAILERS = 11, "trailers", "trailer fields after the last chunk";
+    BODY_FORBIDDEN = 12, "body_forbidden", "a 1xx, 204 or 304 response that announces a body";
+    HOST_MISSING = 13, "host_missing", "an HTTP/1.1 request without Host";
+    HOST_REPEATED = 14, "host_repeated", "more than one Host";
+    PAIRING_INFERRED = 16, "pairing_inferred", "paired by TCP acknowledgements, because loss hid the order";
+    RESYNC = 17, "resync", "a head found by searching after loss or an error";
+    GAP = 18, "gap", "bytes of a body were never seen";
+    TRUNCATED = 19, "truncated", "a message was cut before its end";
+    EARLY_RESPONSE = 20, "early_response", "the response began before the request had ended";
+    UPGRADE = 21, "upgrade", "the request asks for an upgrade";
+    MIDSTREAM = 22, "midstream", "first message of a connection whose start was not captured";
+    NO_REQUEST = 23, "no_request", "a response whose request was not seen, or that answers none";
+    BODY_ODD = 24, "body_odd", "a body on a method for which none is defined";
+    NO_RESPONSE = 32, "no_response", "a request to which no response was seen";
+    TUNNEL = 33, "tunnel", "the connection carries something else from here on";
+    TEXT_CUT = 34, "text_cut", "a text was longer than is kept, or more headers were asked for than are kept";
+    RESET = 35, "reset", "the connection was reset during the transaction";
+    TIMEOUT = 36, "timeout", "nothing came for too long";
+    EVICTED = 37, "evicted", "the connection was given up for want of memory";
+    REUSED = 38, "reused", "its ports were taken by a new connection";
+    OPEN = 39, "open", "the capture ended during the transaction";
+    FAULT = 40, "fault", "the parser failed on the connection, which is ignored from there on";
+    OVERFLOW = 41, "overflow", "too many open transactions: logged before it was complete";
+    NOT_HTTP = 42, "not_http", "a side turned out to speak something else";
+    REVERSED = 43, "reversed", "the requests come from the side that did not open the connection";
+    BAD_START_LINE = 44, "bad_start_line", "error: a start line that is none";
+    BAD_HEADER = 45, "bad_header", "error: a header line that is none";
+    TOO_MANY_HEADERS = 46, "too_many_headers", "error: more headers than are read";
+    HEAD_TOO_LONG = 47, "head_too_long", "error: a head longer than is read";
+    BAD_CONTENT_LENGTH = 48, "bad_content_length", "error: a Content-Length that is no number, too large, or contradicts itself";
+    BAD_TRANSFER_CODING = 49, "bad_transfer_coding", "error: a request whose Transfer-Encoding does not end in chunked";
+    BAD_CHUNK = 50, "bad_chunk", "error: a chunk size that is none";
+    CHUNK_OVERHEAD = 51, "chunk_overhead", "error: far more chunk framing than data";
+    BAD_TRAILER = 52, "bad_trailer", "error: a trailer field that is none";
+    LOST_HEAD = 53, "lost_head", "error: a gap in a head, or the end of the stream inside one";
+    LOST_FRAMING = 54, "lost_framing", "error: a gap that hid where a message ends";
+    NO_START = 55, "no_start", "error: no start line found after loss; the side is given up";
+}
+
+impl Flags {
+    /// No flag.
+    pub const NONE: Self = Self(0);
+
+    /// The flags that a record's bits stand for. Bits that say how to pair are left to the exchange, unknown ones fall
+    /// away.
+    #[must_use]
+    pub fn from_record(bits: u32) -> Self {
+        const KNOWN: u64 = {
+            let (mut known, mut index) = (0, 0);
+            while index < ALL.len() {
+                #[expect(clippy::indexing_slicing, reason = "evaluated at compile time, below the length")]
+                let (flag, _, _) = ALL[index];
+                known |= flag.0;
+                index += 1;
+            }
+            known
+        };
+        Self(u64::from(bits & !NOT_TAKEN) & KNOWN)
+    }
+
+    /// The flag of an [`abi::error`] code; none for an unknown code.
+    #[must_use]
+    pub fn from_error(code: u16) -> Self {
+        match abi::error::ALL.iter().any(|(_, known)| *known == code) {
+            true => Self(1 << (ERROR_BIT + u32::from(code) - 1)),
+            false => Self::NONE,
+        }
+    }
+
+    /// Whether any flag of `other` is in this set.
+    #[must_use]
+    pub const fn has(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// Whether no flag is set.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Place of each flag of the set in a table of 64, in ascending order.
+    pub fn bits(self) -> impl Iterator<Item = usize> {
+        let mut rest = self.0;
+        std::iter::from_fn(move || {
+            let bit = (rest != 0).then_some(rest.trailing_zeros() as usize);
+            rest &= rest.wrapping_sub(1);
+            bit
+        })
+    }
+
+    /// Names of the flags of the set, in a fixed order.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        self.bits().filter_map(|bit| NAMES.get(bit).copied())
+    }
+}
+
+impl BitOr for Flags {
+    type Output = Self;
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+impl BitOrAssign for Flags {
+    fn bitor_assign(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+}
+
+impl fmt::Debug for Flags {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_set().entries(self.names()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_guest_flag_has_a_name_or_is_the_hosts_to_decide() {
+        for &(name, bit) in abi::flag::ALL {
+            let flags = Flags::from_record(bit);
+            if bit & NOT_TAKEN != 0 {
+                assert!(flags.is_empty(), "{name}");
+                continue;
+            }
+            let text: Vec<_> = flags.names().collect();
+            let wanted = if name == "EARLY" { "early_response".to_owned() } else { name.to_lowercase() };
+            assert_eq!(text, [wanted.as_str()]);
+        }
+    }
+
+    #[test]
+    fn every_error_code_has_a_flag_of_its_name() {
+        for &(name, code) in abi::error::ALL {
+            let names: Vec<_> = Flags::from_error(code).names().collect();
+            assert_eq!(names, [name.to_lowercase()]);
+        }
+        assert!(Flags::from_error(0).is_empty() && Flags::from_error(13).is_empty());
+        assert!(Flags::from_error(u16::MAX).is_empty());
+    }
+
+    #[test]
+    fn unknown_bits_fall_away() {
+        assert!(Flags::from_record(0xfe00_0000).is_empty());
+    }
+
+    #[test]
+    fn names_and_bits_are_unique_and_in_order() {
+        let mut names: Vec<_> = ALL.iter().map(|(_, name, _)| *name).collect();
+        assert!(ALL.is_sorted_by(|a, b| a.0.0 < b.0.0));
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), ALL.len());
+    }
+}

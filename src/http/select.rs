@@ -1,0 +1,296 @@
+//! A selection says which transactions are logged. Metrics count all of them.
+//!
+//! `--filter` takes `KEY=PATTERNS` or `KEY!=PATTERNS`, with several patterns between commas, of which one must fit:
+//!
+//! - `method=GET,POST`: compared with case
+//! - `status=200,4xx,500-599`, and `none` for a transaction without response
+//! - `host=*.example.com`: without case, and without port unless the pattern has one
+//! - `path=/api/*`: the target without query
+//!
+//! In `host` and `path`, `*` stands for any bytes and `?` for any one. What is asked for more than once must hold every
+//! time, and so must `--slow` and `--errors`.
+
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+
+use crate::http::flags::Flags;
+use crate::http::transaction::Transaction;
+
+/// A text in which `*` and `?` stand for others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Glob(Vec<u8>);
+
+impl Glob {
+    /// Whether the pattern fits all of `text`. Takes no more steps than the product of both lengths.
+    fn fits(&self, text: &[u8]) -> bool {
+        let pattern = &self.0;
+        let (mut at, mut place) = (0, 0);
+        // Where the last star was, and how much of the text it has taken.
+        let mut star: Option<(usize, usize)> = None;
+        while place < text.len() {
+            match pattern.get(at) {
+                Some(b'*') => {
+                    star = Some((at, place));
+                    at += 1;
+                }
+                Some(byte) if *byte == b'?' || Some(byte) == text.get(place) => {
+                    at += 1;
+                    place += 1;
+                }
+                _ => {
+                    let Some((star_at, taken)) = star else { return false };
+                    star = Some((star_at, taken + 1));
+                    (at, place) = (star_at + 1, taken + 1);
+                }
+            }
+        }
+        pattern.get(at..).unwrap_or_default().iter().all(|byte| *byte == b'*')
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Patterns {
+    Method(Vec<Vec<u8>>),
+    /// 0 is "none".
+    Status(Vec<RangeInclusive<u16>>),
+    Host(Vec<Glob>),
+    Path(Vec<Glob>),
+}
+
+/// One `--filter`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Filter {
+    patterns: Patterns,
+    negated: bool,
+}
+
+/// A filter that cannot be read.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum FilterError {
+    /// No `=`.
+    #[error("filter \"{0}\" has no \"=\": needed KEY=PATTERN, for example status=5xx")]
+    NoSign(String),
+    /// A key that is none.
+    #[error("filter \"{filter}\" begins with \"{key}\": needed method, status, host or path")]
+    Key {
+        /// The whole filter.
+        filter: String,
+        /// Its key.
+        key: String,
+    },
+    /// An empty pattern.
+    #[error("filter \"{0}\" has an empty pattern")]
+    Empty(String),
+    /// A status that is none.
+    #[error(
+        "filter \"{filter}\" has status \"{status}\": needed a code (404), a class (4xx), a range (500-599) or none"
+    )]
+    Status {
+        /// The whole filter.
+        filter: String,
+        /// The part that cannot be read.
+        status: String,
+    },
+}
+
+impl FromStr for Filter {
+    type Err = FilterError;
+
+    fn from_str(text: &str) -> Result<Self, FilterError> {
+        let (key, patterns) = text.split_once('=').ok_or_else(|| FilterError::NoSign(text.to_owned()))?;
+        let (key, negated) = key.strip_suffix('!').map_or((key, false), |key| (key, true));
+        let patterns: Vec<&str> = patterns.split(',').map(str::trim).collect();
+        if patterns.iter().any(|pattern| pattern.is_empty()) {
+            return Err(FilterError::Empty(text.to_owned()));
+        }
+        let bytes = || patterns.iter().map(|pattern| pattern.as_bytes().to_vec());
+        let patterns = match key.trim() {
+            "method" => Patterns::Method(bytes().collect()),
+            "host" => Patterns::Host(bytes().map(|text| Glob(text.to_ascii_lowercase())).collect()),
+            "path" => Patterns::Path(bytes().map(Glob).collect()),
+            "status" => {
+                let ranges = patterns.iter().map(|status| {
+                    range(status)
+                        .ok_or_else(|| FilterError::Status { filter: text.to_owned(), status: (*status).to_owned() })
+                });
+                Patterns::Status(ranges.collect::<Result<_, _>>()?)
+            }
+            key => return Err(FilterError::Key { filter: text.to_owned(), key: key.to_owned() }),
+        };
+        Ok(Self { patterns, negated })
+    }
+}
+
+fn range(text: &str) -> Option<RangeInclusive<u16>> {
+    let code = |text: &str| text.parse().ok().filter(|code| (100..=999).contains(code) && text.len() == 3);
+    if text == "none" {
+        return Some(0..=0);
+    }
+    if let Some(class) = text.strip_suffix("xx").or_else(|| text.strip_suffix("XX")) {
+        let first = class.parse::<u16>().ok().filter(|class| (1..=9).contains(class) && text.len() == 3)? * 100;
+        return Some(first..=first + 99);
+    }
+    match text.split_once('-') {
+        Some((first, last)) => Some(code(first)?..=code(last)?).filter(|range| !range.is_empty()),
+        None => code(text).map(|code| code..=code),
+    }
+}
+
+impl Filter {
+    /// Whether the transaction is what this filter asks for.
+    #[must_use]
+    pub fn fits(&self, transaction: &Transaction) -> bool {
+        let fits = match &self.patterns {
+            Patterns::Method(methods) => {
+                transaction.method().is_some_and(|method| methods.iter().any(|wanted| wanted == method))
+            }
+            Patterns::Status(ranges) => ranges.iter().any(|range| range.contains(&transaction.status)),
+            Patterns::Host(globs) => transaction.host().is_some_and(|host| {
+                let host = host.to_ascii_lowercase();
+                globs.iter().any(|glob| glob.fits(if glob.0.contains(&b':') { &host } else { without_port(&host) }))
+            }),
+            Patterns::Path(globs) => transaction.path().is_some_and(|path| globs.iter().any(|glob| glob.fits(path))),
+        };
+        fits != self.negated
+    }
+}
+
+/// A host without `:port`. A bracketed IPv6 address keeps its colons.
+#[must_use]
+pub fn without_port(host: &[u8]) -> &[u8] {
+    let Some((name, port)) = memchr::memrchr(b':', host).map(|at| host.split_at(at)) else {
+        return host;
+    };
+    let is_port = port.iter().skip(1).all(u8::is_ascii_digit);
+    let is_name = !name.contains(&b':') || name.ends_with(b"]");
+    if is_port && is_name { name } else { host }
+}
+
+/// Which transactions are logged. The default takes all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// All must fit.
+    pub filters: Vec<Filter>,
+    /// Only those that took at least so many nanoseconds. One without a duration is not slow.
+    pub slow: Option<i64>,
+    /// Only errors: status 400 and above, no response, a message that was cut, a parser's fault.
+    pub errors: bool,
+}
+
+impl Selection {
+    /// Whether the transaction is to be logged.
+    #[must_use]
+    pub fn takes(&self, transaction: &Transaction) -> bool {
+        let slow = |limit| transaction.duration().is_some_and(|duration| duration >= limit);
+        self.slow.is_none_or(slow)
+            && (!self.errors || is_error(transaction))
+            && self.filters.iter().all(|filter| filter.fits(transaction))
+    }
+}
+
+/// Whether something went wrong with the transaction, so far as the wire tells.
+#[must_use]
+pub fn is_error(transaction: &Transaction) -> bool {
+    const WRONG: [Flags; 5] = [Flags::NO_RESPONSE, Flags::TRUNCATED, Flags::RESET, Flags::TIMEOUT, Flags::FAULT];
+    transaction.status >= 400 || WRONG.iter().any(|flag| transaction.flags.has(*flag))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::support::Wire;
+    use crate::http::{CloseReason, Settings};
+    use proptest::prelude::*;
+
+    fn takes(filter: &str, wire: &Wire) -> bool {
+        Selection { filters: vec![filter.parse().unwrap()], ..Selection::default() }.takes(wire.last())
+    }
+
+    fn wire() -> Wire {
+        let mut wire = Wire::new(Settings::default());
+        wire.ask(1, "GET /api/v1/x?a=b HTTP/1.1\nHost: WWW.Example.com:8080", 0).end(0, 1, 0, 0).wait(250);
+        wire.reply(1, 404, 0);
+        wire
+    }
+
+    #[test]
+    fn each_key_selects() {
+        let wire = wire();
+        for filter in [
+            "method=POST,GET",
+            "status=404",
+            "status=2xx,4xx",
+            "status=400-499",
+            "host=*.example.com",
+            "host=www.example.com:80*",
+            "path=/api/*/x",
+            "method!=POST",
+            "status!=none",
+            "path=/api/v?/x",
+        ] {
+            assert!(takes(filter, &wire), "{filter}");
+        }
+        for filter in
+            ["method=get", "status=5xx", "status!=404", "host=example.com", "path=/api", "path=*b", "status=none"]
+        {
+            assert!(!takes(filter, &wire), "{filter}");
+        }
+    }
+
+    #[test]
+    fn slow_and_errors_must_hold_together() {
+        let wire = wire();
+        let select = |slow, errors| Selection { slow, errors, ..Selection::default() }.takes(wire.last());
+        assert!(select(Some(250_000_000), true) && select(None, false));
+        assert!(!select(Some(250_000_001), true));
+        let mut open = Wire::new(Settings::default());
+        open.get(1, "/").close(CloseReason::Reset);
+        assert!(is_error(open.last()) && takes("status=none", &open));
+        assert!(!Selection { slow: Some(0), ..Selection::default() }.takes(open.last()));
+    }
+
+    #[test]
+    fn errors_say_what_and_where() {
+        let say = |text: &str| text.parse::<Filter>().unwrap_err().to_string();
+        assert_eq!(say("GET"), "filter \"GET\" has no \"=\": needed KEY=PATTERN, for example status=5xx");
+        assert_eq!(say("verb=GET"), "filter \"verb=GET\" begins with \"verb\": needed method, status, host or path");
+        assert_eq!(say("path=/a,"), "filter \"path=/a,\" has an empty pattern");
+        for status in ["20", "2000", "axx", "0xx", "99-200", "300-200", "+20", "xx", "200-"] {
+            let text = format!("status={status}");
+            assert_eq!(
+                say(&text),
+                format!(
+                    "filter \"{text}\" has status \"{status}\": needed a code (404), a class (4xx), a range (500-599) or none"
+                )
+            );
+        }
+    }
+
+    #[test]
+    fn ports_are_told_from_addresses() {
+        for (host, wanted) in
+            [("a:80", "a"), ("a", "a"), ("[::1]:80", "[::1]"), ("[::1]", "[::1]"), ("a:b", "a:b"), ("::1", "::1")]
+        {
+            assert_eq!(without_port(host.as_bytes()), wanted.as_bytes());
+        }
+    }
+
+    /// The obvious model of a glob.
+    fn model(pattern: &[u8], text: &[u8]) -> bool {
+        match (pattern, text) {
+            ([], []) => true,
+            ([b'*', rest @ ..], _) => (0..=text.len()).any(|taken| model(rest, &text[taken..])),
+            ([b'?', rest @ ..], [_, after @ ..]) => model(rest, after),
+            ([byte, rest @ ..], [same, after @ ..]) if byte == same => model(rest, after),
+            _ => false,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn globs_agree_with_the_model(pattern in "[ab*?]{0,8}", text in "[ab]{0,10}") {
+            let glob = Glob(pattern.clone().into_bytes());
+            prop_assert_eq!(glob.fits(text.as_bytes()), model(pattern.as_bytes(), text.as_bytes()));
+        }
+    }
+}

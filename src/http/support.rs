@@ -1,0 +1,165 @@
+//! A wire is a connection for tests: heads written as text, time and offsets kept.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use crate::abi::{self, Pair, flag, framing};
+use crate::flow::Opener;
+use crate::http::record::{Headers, Kind, Moment, Record, Request, Response};
+use crate::http::{CloseReason, ConnFacts, Desk, Exchange, Settings, Transaction};
+use crate::packet::Endpoint;
+
+pub(crate) const MS: i64 = 1_000_000;
+
+pub(crate) struct Wire {
+    pub(crate) desk: Desk,
+    pub(crate) exchange: Exchange,
+    pub(crate) facts: ConnFacts,
+    pub(crate) done: Vec<Transaction>,
+    /// Next offset of each side.
+    pub(crate) at: [u64; 2],
+    /// Nanoseconds.
+    pub(crate) now: i64,
+}
+
+impl Wire {
+    pub(crate) fn new(settings: Settings) -> Self {
+        let endpoint = |last, port| Endpoint { ip: IpAddr::V4(Ipv4Addr::new(10, 0, 0, last)), port };
+        Self {
+            desk: Desk::new(settings),
+            exchange: Exchange::default(),
+            facts: ConnFacts {
+                number: 1,
+                endpoints: [endpoint(1, 4321), endpoint(2, 80)],
+                opener: Opener::First,
+                midstream: false,
+                interface: 0,
+            },
+            done: Vec::new(),
+            at: [0, 0],
+            now: 1_767_323_045_000_000_000,
+        }
+    }
+
+    pub(crate) fn wait(&mut self, millis: i64) -> &mut Self {
+        self.now += millis * MS;
+        self
+    }
+
+    /// Lets a side send bytes that no record speaks of.
+    pub(crate) fn pass(&mut self, side: usize, bytes: u64) -> &mut Self {
+        self.at[side] += bytes;
+        self
+    }
+
+    fn moment(&self, side: usize) -> Moment {
+        Moment { offset: self.at[side], time: self.now }
+    }
+
+    pub(crate) fn feed(&mut self, side: usize, flags: u32, bytes: u64, kind: Kind<'_>) -> &mut Self {
+        let start = self.moment(side);
+        self.at[side] += bytes;
+        let record = Record {
+            side: u8::try_from(side).unwrap(),
+            flags,
+            start,
+            end: self.moment(side),
+            peer_acked: Some(self.at[side ^ 1]),
+            kind,
+        };
+        let Self { desk, exchange, facts, done, .. } = self;
+        exchange.record(desk, facts, &record, &mut |transaction| done.push(transaction.clone()));
+        self
+    }
+
+    /// A request head without its empty line: `"GET / HTTP/1.1\nHost: a"`.
+    pub(crate) fn ask(&mut self, number: u32, head: impl AsRef<[u8]>, flags: u32) -> &mut Self {
+        let head = head.as_ref();
+        let (line, pairs) = parse(head);
+        let mut words = line.splitn(3, |byte| *byte == b' ');
+        let (method, target) = (words.next().unwrap(), words.next().unwrap());
+        let headers = Headers::new(head, &pairs);
+        let framing = framing::NONE;
+        let kind = Kind::Request(Request { number, method, target, minor: 1, framing, content_length: 0, headers });
+        self.feed(0, flags, head.len() as u64, kind)
+    }
+
+    /// A response head: `"HTTP/1.1 200 OK\nServer: a"`.
+    pub(crate) fn answer(&mut self, number: u32, head: impl AsRef<[u8]>, flags: u32) -> &mut Self {
+        self.answer_framed(number, head, flags, framing::LENGTH)
+    }
+
+    pub(crate) fn answer_framed(&mut self, number: u32, head: impl AsRef<[u8]>, flags: u32, framing: u8) -> &mut Self {
+        let head = head.as_ref();
+        let (line, pairs) = parse(head);
+        let mut words = line.splitn(3, |byte| *byte == b' ').skip(1);
+        let status = std::str::from_utf8(words.next().unwrap()).unwrap().parse().unwrap();
+        let reason = words.next().unwrap_or_default();
+        let headers = Headers::new(head, &pairs);
+        let kind = Kind::Response(Response { number, status, reason, minor: 1, framing, content_length: 0, headers });
+        self.feed(1, flags, head.len() as u64, kind)
+    }
+
+    pub(crate) fn end(&mut self, side: usize, number: u32, bytes: u64, flags: u32) -> &mut Self {
+        let kind = Kind::End { number, wire: bytes, decoded: bytes, lost: 0 };
+        self.feed(side, flags, bytes, kind)
+    }
+
+    /// A whole request without body.
+    pub(crate) fn get(&mut self, number: u32, target: &str) -> &mut Self {
+        self.ask(number, format!("GET {target} HTTP/1.1\nHost: example.com"), 0).end(0, number, 0, 0)
+    }
+
+    /// A whole response.
+    pub(crate) fn reply(&mut self, number: u32, status: u16, body: u64) -> &mut Self {
+        self.answer(number, format!("HTTP/1.1 {status} Reason"), 0).end(1, number, body, 0)
+    }
+
+    /// A whole response whose request the guest does not know.
+    pub(crate) fn reply_unpaired(&mut self, status: u16) -> &mut Self {
+        self.answer(0, format!("HTTP/1.1 {status} Reason"), flag::UNPAIRED).end(1, 0, 0, 0)
+    }
+
+    pub(crate) fn close(&mut self, reason: CloseReason) -> &mut Self {
+        let Self { desk, exchange, facts, done, .. } = self;
+        exchange.close(desk, facts, reason, &mut |transaction| done.push(transaction.clone()));
+        self
+    }
+
+    /// `target status flags...` of each transaction handed out, in order.
+    pub(crate) fn seen(&self) -> Vec<String> {
+        let line = |transaction: &Transaction| {
+            let target = String::from_utf8_lossy(transaction.target().unwrap_or(b"-")).into_owned();
+            let mut line = format!("{} {target} {}", transaction.seq, transaction.status);
+            for name in transaction.flags.names() {
+                line += " ";
+                line += name;
+            }
+            line
+        };
+        self.done.iter().map(line).collect()
+    }
+
+    pub(crate) fn last(&self) -> &Transaction {
+        self.done.last().unwrap()
+    }
+}
+
+/// Start line and header pairs of a head whose lines end in LF. A line that begins with a space continues another.
+fn parse(head: &[u8]) -> (&[u8], Vec<Pair>) {
+    let place = |text: &[u8]| u32::try_from(text.as_ptr() as usize - head.as_ptr() as usize).unwrap();
+    let pair = |name: &[u8], value: &[u8]| Pair {
+        name: place(name),
+        name_len: u32::try_from(name.len()).unwrap(),
+        value: place(value),
+        value_len: u32::try_from(value.len()).unwrap(),
+    };
+    let mut lines = head.split(|byte| *byte == b'\n');
+    let start = lines.next().unwrap();
+    let headers = lines.map(|line| match line.iter().position(|byte| *byte == b':') {
+        Some(at) if line[0] != b' ' => pair(&line[..at], line[at + 1..].trim_ascii()),
+        _ => pair(&line[..0], line),
+    });
+    let headers: Vec<Pair> = headers.collect();
+    assert!(headers.len() <= abi::MAX_HEADERS as usize);
+    (start, headers)
+}

@@ -1,0 +1,403 @@
+//! A transaction is a request and the final response to it, with their times, sizes and texts.
+//!
+//! Either may be missing; flags say why. Texts are the bytes of the wire, cut at a bound and without secrets, held in one
+//! buffer that is used again for another transaction.
+
+use crate::http::community;
+use crate::http::flags::Flags;
+use crate::http::record::Moment;
+use crate::packet::Endpoint;
+
+/// The most bytes of a request target that are kept.
+pub const MAX_TARGET: usize = 8192;
+/// The most bytes of any other text that are kept.
+pub const MAX_TEXT: usize = 1024;
+/// The most values of headers asked for that are kept of one transaction.
+pub const MAX_HEADERS: usize = 64;
+
+/// Body sizes, known when the message has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Body {
+    /// Bytes on the wire, chunk framing included.
+    pub wire: u64,
+    /// Bytes without chunk framing.
+    pub decoded: u64,
+    /// Of the bytes on the wire, those never seen.
+    pub lost: u64,
+}
+
+/// One half of a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Message {
+    /// The digit after `HTTP/1.`.
+    pub minor: u8,
+    /// One of [`crate::abi::framing`].
+    pub framing: u8,
+    /// First byte of the start line.
+    pub start: Moment,
+    /// End of the head.
+    pub head_end: Moment,
+    /// End of the message, and its body, when it has ended.
+    pub end: Option<(Moment, Body)>,
+}
+
+impl Message {
+    /// Bytes of the head, start line to empty line.
+    #[must_use]
+    pub const fn head_bytes(&self) -> u64 {
+        self.head_end.offset.saturating_sub(self.start.offset)
+    }
+
+    /// Body sizes, if the message has ended.
+    #[must_use]
+    pub fn body(&self) -> Option<Body> {
+        self.end.map(|(_, body)| body)
+    }
+}
+
+/// A stretch of a transaction's text buffer.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Span {
+    start: u32,
+    len: u32,
+}
+
+/// A header that was asked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Kept {
+    /// Whether it is the request's.
+    pub(crate) of_request: bool,
+    /// Place of its name among the names asked for.
+    pub(crate) index: u16,
+    pub(crate) name: Span,
+    pub(crate) value: Span,
+}
+
+/// A transaction.
+#[derive(Debug, Clone)]
+pub struct Transaction {
+    /// Number of the connection.
+    pub conn: u64,
+    /// Which transaction of the connection it is, from 1, in order of the requests (a response without a request counts
+    /// when it comes).
+    pub seq: u32,
+    /// Who sent the request, or received the response.
+    pub client: Endpoint,
+    /// Who received the request, or sent the response.
+    pub server: Endpoint,
+    /// Index of the capture interface.
+    pub interface: u32,
+    /// What is to be known about it.
+    pub flags: Flags,
+    /// The request, unless it was not seen.
+    pub request: Option<Message>,
+    /// The final response, unless it was not seen.
+    pub response: Option<Message>,
+    /// Status code of the final response; 0 without one.
+    pub status: u16,
+    /// Number of interim (1xx) responses before the final one.
+    pub interim: u32,
+    /// Status code of the last interim response; 0 without one.
+    pub interim_status: u16,
+    /// With flag `tunnel`: what the connection carries now, one of [`crate::abi::not_http`] or 0 (CONNECT).
+    pub tunnel: u16,
+    /// Community identifier, if it is wanted.
+    pub community_id: Option<[u8; community::LEN]>,
+    /// The request's number on the connection, 0 without a request.
+    pub(crate) number: u32,
+    /// Side of the connection that is the client.
+    pub(crate) client_side: u8,
+    /// Offset in the server's stream that the client had acknowledged when it sent the request.
+    pub(crate) client_acked: Option<u64>,
+    /// A tunnel record must come before it is complete.
+    pub(crate) awaits_tunnel: bool,
+    /// Complete, but its last message was cut: what comes next says why.
+    pub(crate) held: bool,
+    pub(crate) method: Span,
+    pub(crate) target: Span,
+    pub(crate) host: Span,
+    pub(crate) user_agent: Span,
+    pub(crate) referer: Span,
+    pub(crate) origin: Span,
+    pub(crate) reason: Span,
+    pub(crate) interim_reason: Span,
+    pub(crate) kept: Vec<Kept>,
+    pub(crate) text: Vec<u8>,
+}
+
+impl Transaction {
+    pub(crate) const fn empty() -> Self {
+        let nobody = Endpoint { ip: std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), port: 0 };
+        let none = Span { start: 0, len: 0 };
+        Self {
+            conn: 0,
+            seq: 0,
+            client: nobody,
+            server: nobody,
+            interface: 0,
+            flags: Flags::NONE,
+            request: None,
+            response: None,
+            status: 0,
+            interim: 0,
+            interim_status: 0,
+            tunnel: 0,
+            community_id: None,
+            number: 0,
+            client_side: 0,
+            client_acked: None,
+            awaits_tunnel: false,
+            held: false,
+            method: none,
+            target: none,
+            host: none,
+            user_agent: none,
+            referer: none,
+            origin: none,
+            reason: none,
+            interim_reason: none,
+            kept: Vec::new(),
+            text: Vec::new(),
+        }
+    }
+
+    /// As new, with its buffers kept unless they grew far beyond what is common.
+    pub(crate) fn clear(&mut self) {
+        const USUAL: usize = 4096;
+        let (mut text, mut kept) = (std::mem::take(&mut self.text), std::mem::take(&mut self.kept));
+        *self = Self::empty();
+        text.clear();
+        text.shrink_to(USUAL);
+        kept.clear();
+        (self.text, self.kept) = (text, kept);
+    }
+
+    /// Makes what `write` appends a text of this transaction, cut at `limit` bytes.
+    pub(crate) fn store(&mut self, limit: usize, write: impl FnOnce(&mut Vec<u8>)) -> Span {
+        let start = self.text.len();
+        write(&mut self.text);
+        if self.text.len().saturating_sub(start) > limit {
+            self.text.truncate(start.saturating_add(limit));
+            self.flags |= Flags::TEXT_CUT;
+        }
+        // One transaction's texts are bounded far below 4 GiB, so neither conversion can fail.
+        let len = self.text.len().saturating_sub(start);
+        Span { start: u32::try_from(start).unwrap_or(0), len: u32::try_from(len).unwrap_or(0) }
+    }
+
+    fn read(&self, span: Span) -> &[u8] {
+        let start = span.start as usize;
+        self.text.get(start..start.saturating_add(span.len as usize)).unwrap_or_default()
+    }
+
+    fn text_of(&self, span: Span) -> Option<&[u8]> {
+        (span.len != 0).then(|| self.read(span))
+    }
+
+    /// Method; `None` without a request.
+    #[must_use]
+    pub fn method(&self) -> Option<&[u8]> {
+        self.text_of(self.method)
+    }
+
+    /// Request target as sent; `None` without a request.
+    #[must_use]
+    pub fn target(&self) -> Option<&[u8]> {
+        self.text_of(self.target)
+    }
+
+    /// Value of the first `Host` header; `None` if there is none or it is empty.
+    #[must_use]
+    pub fn host(&self) -> Option<&[u8]> {
+        self.text_of(self.host)
+    }
+
+    /// Value of the first `User-Agent` header.
+    #[must_use]
+    pub fn user_agent(&self) -> Option<&[u8]> {
+        self.text_of(self.user_agent)
+    }
+
+    /// Value of the first `Referer` header.
+    #[must_use]
+    pub fn referer(&self) -> Option<&[u8]> {
+        self.text_of(self.referer)
+    }
+
+    /// Value of the first `Origin` header.
+    #[must_use]
+    pub fn origin(&self) -> Option<&[u8]> {
+        self.text_of(self.origin)
+    }
+
+    /// Reason phrase of the final response; `None` if it is empty.
+    #[must_use]
+    pub fn reason(&self) -> Option<&[u8]> {
+        self.text_of(self.reason)
+    }
+
+    /// Reason phrase of the last interim response.
+    #[must_use]
+    pub fn interim_reason(&self) -> Option<&[u8]> {
+        self.text_of(self.interim_reason)
+    }
+
+    /// Headers that were asked for, of the request or the response, by name: values of one name follow each other, in
+    /// the order of the head.
+    pub fn headers(&self, of_request: bool) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.kept
+            .iter()
+            .filter(move |kept| kept.of_request == of_request)
+            .map(|kept| (self.read(kept.name), self.read(kept.value)))
+    }
+
+    /// Authority of the target in absolute form and of CONNECT, else `None`.
+    #[must_use]
+    pub fn authority(&self) -> Option<&[u8]> {
+        match self.parts()? {
+            (authority, _) if !authority.is_empty() => Some(authority),
+            _ => None,
+        }
+    }
+
+    /// Path of the target: without query, and without scheme and authority in absolute form. `None` without a request
+    /// and for CONNECT.
+    #[must_use]
+    pub fn path(&self) -> Option<&[u8]> {
+        let (_, path) = self.parts()?;
+        path.split(|byte| matches!(byte, b'?' | b'#')).next().filter(|path| !path.is_empty())
+    }
+
+    /// Query of the target, without its question mark.
+    #[must_use]
+    pub fn query(&self) -> Option<&[u8]> {
+        let target = self.target()?;
+        let query = target.get(memchr::memchr(b'?', target)?.saturating_add(1)..)?;
+        query.split(|byte| *byte == b'#').next()
+    }
+
+    /// Authority (may be empty) and path with query of the target, by the forms of RFC 9112, section 3.2.
+    fn parts(&self) -> Option<(&[u8], &[u8])> {
+        let target = self.target()?;
+        if self.method() == Some(b"CONNECT") {
+            return Some((target, b""));
+        }
+        let scheme = memchr::memmem::find(target, b"://");
+        let Some(scheme) = scheme.filter(|_| !target.starts_with(b"/")) else {
+            return Some((b"", target));
+        };
+        let rest = target.get(scheme.saturating_add(3)..).unwrap_or_default();
+        let (authority, path) = rest.split_at(memchr::memchr3(b'/', b'?', b'#', rest).unwrap_or(rest.len()));
+        Some((authority, if path.starts_with(b"/") { path } else { b"/" }))
+    }
+
+    /// Capture time of its first byte, nanoseconds since the Unix epoch.
+    #[must_use]
+    pub fn time(&self) -> i64 {
+        self.request.or(self.response).map_or(0, |message| message.start.time)
+    }
+
+    /// Version of the request, or of the response when no request was seen: the digit after `HTTP/1.`.
+    #[must_use]
+    pub fn minor(&self) -> Option<u8> {
+        self.request.or(self.response).map(|message| message.minor)
+    }
+
+    /// Nanoseconds from the last byte of the request to the first of the final response. `None` if either is missing,
+    /// or if the response began before the request had ended.
+    #[must_use]
+    pub fn time_to_first_byte(&self) -> Option<i64> {
+        let (asked, _) = self.request?.end?;
+        let time = self.response?.start.time.checked_sub(asked.time)?;
+        (time >= 0 && !self.flags.has(Flags::EARLY_RESPONSE)).then_some(time)
+    }
+
+    /// Nanoseconds from the first byte of the request to the last of the final response. `None` if either is missing.
+    #[must_use]
+    pub fn duration(&self) -> Option<i64> {
+        let (answered, _) = self.response?.end?;
+        answered.time.checked_sub(self.request?.start.time).filter(|time| *time >= 0)
+    }
+
+    /// Bytes of both bodies that were never seen.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        let lost = |message: Option<Message>| message.and_then(|message| message.body()).map_or(0, |body| body.lost);
+        lost(self.request).saturating_add(lost(self.response))
+    }
+
+    /// What is known when nothing more will come.
+    pub(crate) fn settle(&mut self) {
+        if let (Some(request), Some(response)) = (self.request, self.response)
+            && request.end.is_some_and(|(end, _)| end.time > response.start.time)
+        {
+            self.flags |= Flags::EARLY_RESPONSE;
+        }
+        if self.flags.has(Flags::TUNNEL)
+            && let Some(response) = &mut self.response
+            && response.end.is_none()
+        {
+            response.end = Some((response.head_end, Body::default()));
+        }
+        if self.kept.len() > 1 {
+            self.kept.sort_by_key(|kept| kept.index);
+        }
+    }
+
+    /// Whether both messages have ended.
+    pub(crate) fn complete(&self) -> bool {
+        let ended = |message: &Message| message.end.is_some();
+        !self.awaits_tunnel && self.response.as_ref().is_some_and(ended) && self.request.as_ref().is_none_or(ended)
+    }
+
+    /// Bytes of memory that it takes.
+    pub(crate) fn size(&self) -> usize {
+        size_of::<Self>().saturating_add(self.text.capacity()).saturating_add(self.kept.capacity() * size_of::<Kept>())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(method: &str, target: &str) -> Transaction {
+        let mut transaction = Transaction::empty();
+        transaction.method = transaction.store(MAX_TEXT, |out| out.extend_from_slice(method.as_bytes()));
+        transaction.target = transaction.store(MAX_TARGET, |out| out.extend_from_slice(target.as_bytes()));
+        transaction
+    }
+
+    #[test]
+    fn every_form_of_target_is_taken_apart() {
+        let cases = [
+            ("GET", "/a/b?c=http://d/e", None, Some("/a/b"), Some("c=http://d/e")),
+            ("GET", "http://host:80/a?b#c", Some("host:80"), Some("/a"), Some("b")),
+            ("GET", "http://host", Some("host"), Some("/"), None),
+            ("GET", "http://host?q", Some("host"), Some("/"), Some("q")),
+            ("CONNECT", "host:443", Some("host:443"), None, None),
+            ("OPTIONS", "*", None, Some("*"), None),
+        ];
+        for (method, target, authority, path, query) in cases {
+            let transaction = asked(method, target);
+            let parts = [transaction.authority(), transaction.path(), transaction.query()];
+            assert_eq!(parts, [authority, path, query].map(|part| part.map(str::as_bytes)), "{target}");
+        }
+    }
+
+    #[test]
+    fn a_long_text_is_cut_and_says_so() {
+        let mut transaction = Transaction::empty();
+        transaction.host = transaction.store(3, |out| out.extend_from_slice(b"abcd"));
+        assert_eq!(transaction.host(), Some(&b"abc"[..]));
+        assert!(transaction.flags.has(Flags::TEXT_CUT));
+    }
+
+    #[test]
+    fn a_used_transaction_is_as_new_and_gives_back_much_memory() {
+        let mut transaction = Transaction::empty();
+        transaction.target = transaction.store(MAX_TARGET, |out| out.resize(MAX_TARGET, b'x'));
+        transaction.clear();
+        assert_eq!(transaction.target(), None);
+        assert!(transaction.text.capacity() < MAX_TARGET);
+    }
+}
