@@ -1,6 +1,7 @@
 //! A connection is two streams and the rules by which a segment may touch them (RFC 9293).
 
 use super::assembler::{Assembler, Carrier, Moment, UNKNOWN};
+use super::lists::{Link, Listed};
 use super::order::Pressure;
 use super::seq::Seq;
 use super::stream::{Known, NEAR, REACH, Stream};
@@ -31,8 +32,10 @@ pub(super) enum Verdict {
     Succeed { side: Side, base: Seq, syn: bool },
 }
 
-/// A connection in the table.
+/// A connection in the table. Among a million of them every packet finds its own outside of the cache: four lines side
+/// by side, fetched together, cost about as much as one.
 #[derive(Debug)]
+#[repr(align(64))]
 pub(super) struct Connection {
     pub(super) conn: Conn,
     pub(super) sides: [Stream; 2],
@@ -42,7 +45,8 @@ pub(super) struct Connection {
     /// Clock at its last packet.
     pub(super) last: i64,
     /// Where it stands in the table's lists.
-    pub(super) link: super::lists::Link,
+    pub(super) link: Link,
+    pub(super) listed: Listed,
     /// Only SYNs were seen.
     pub(super) embryonic: bool,
     /// It was ended by an RST.
@@ -59,7 +63,8 @@ impl Connection {
             realm,
             packets: 0,
             last: 0,
-            link: super::lists::Link::default(),
+            link: Link::default(),
+            listed: Listed::NOWHERE,
             embryonic: true,
             reset: false,
             plain: false,
@@ -318,5 +323,15 @@ impl Connection {
             self.end(side, Carrier { ack, time }, reason, shared, sink);
         }
         self.plain = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fits_four_cache_lines() {
+        assert_eq!(size_of::<Option<Connection>>(), 256);
     }
 }
