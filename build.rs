@@ -8,19 +8,18 @@ use std::process::Command;
 use std::{env, fs};
 
 /// What to say when a tool is missing: one line that names it and the command.
-const INSTALL: &str =
-    "run deploy/setup.sh, or on Debian: apt-get install clang-19 lld-19 wasi-libc libclang-rt-19-dev-wasm32 libpcap-dev";
+const INSTALL: &str = "run deploy/setup.sh, or on Debian: apt-get install clang-19 lld-19 wasi-libc libclang-rt-19-dev-wasm32 libpcap-dev";
 
 /// A module that clang makes of C.
-struct Guest {
+struct Guest<'a> {
     /// Name of the `.wasm` file in `OUT_DIR`.
     name: &'static str,
     /// Files under `guest/`.
-    sources: &'static [&'static str],
+    sources: &'a [&'a str],
     /// Whether picohttpparser itself is compiled in.
     picohttpparser: bool,
     /// Further words for clang.
-    flags: &'static [&'static str],
+    flags: &'a [&'a str],
 }
 
 /// A library: no start function, no imports, and memory of a fixed size with the stack below the data, so that an
@@ -34,9 +33,47 @@ const LIBRARY: &[&str] = &[
     "-Wl,--max-memory=4194304",
     "-msimd128",
     "-D__SSE4_2__=1",
+    "-DNDEBUG",
+    // picohttpparser's inner loop is written to be inlined: only then are its tables constants to our SIMD header.
+    "-mllvm",
+    "-inline-threshold=2000",
+    "-flto",
 ];
 
-const GUESTS: &[Guest] = &[Guest { name: "picotap", sources: &["picotap.c"], picohttpparser: false, flags: LIBRARY }];
+/// The daemon's parser.
+const PARSER: &[&str] = &[
+    "picotap.c", "message.c", "pairing.c", "start.c", "head.c", "fields.c", "framing.c", "chunked.c", "resync.c",
+    "recognise.c",
+];
+
+const GUESTS: &[Guest] = &[Guest { name: "picotap", sources: PARSER, picohttpparser: true, flags: LIBRARY }];
+
+/// The guests of `picotap parse`, built with cargo feature `parse`: the parser, with a file of the way's own around it.
+const WAYS: &[Guest] = &[
+    // A program: wasi-libc's start, its memory grows, and the heap behind the data is malloc's.
+    Guest { name: "pico", sources: &["ways/argv.c"], picohttpparser: true, flags: &[UNEXPORTED, "-D__heap_base=ways_buffers"] },
+    Guest {
+        name: "externref",
+        sources: &["ways/externref.c"],
+        picohttpparser: true,
+        flags: &[UNEXPORTED, "-Wl,--export=get_input_buf,--export=get_output_buf", "-mreference-types"],
+    },
+    Guest {
+        name: "bridged",
+        sources: &["ways/bridged.c"],
+        picohttpparser: true,
+        flags: &[
+            UNEXPORTED,
+            "-Wl,--export=get_input_buf,--export=get_output_buf",
+            "-Wl,--export-table,--growable-table",
+            "-mreference-types",
+        ],
+    },
+    Guest { name: "picotap-import", sources: &[], picohttpparser: true, flags: &["-Wl,--import-memory"] },
+];
+
+/// The way exports its own functions under the parser's names, so those of the parser are not.
+const UNEXPORTED: &str = "-Dexport_name(name)=used";
 
 fn main() {
     println!("cargo::rerun-if-changed=guest");
@@ -57,9 +94,26 @@ fn build() -> Result<(), String> {
     for guest in GUESTS {
         compile(&clang, &parser, guest, &out)?;
     }
+    if env::var_os("CARGO_FEATURE_PARSE").is_some() {
+        ways(&clang, &parser, &out)?;
+    }
     println!("cargo::rustc-env=PICOTAP_CLANG_VERSION={}", version(&clang));
     println!("cargo::rustc-env=PICOHTTPPARSER_SOURCE={}", parser.display());
     Ok(())
+}
+
+/// Compiles the guests of `picotap parse`, and the WAT of the one that has any.
+fn ways(clang: &str, parser: &Path, out: &Path) -> Result<(), String> {
+    for way in WAYS {
+        let sources = [way.sources, PARSER].concat();
+        let library = LIBRARY.iter().filter(|flag| way.name != "pico" || !flag.starts_with("-Wl,") && **flag != "-nostartfiles");
+        let flags: Vec<&str> = library.chain(way.flags).copied().collect();
+        compile(clang, parser, &Guest { name: way.name, sources: &sources, picohttpparser: true, flags: &flags }, out)?;
+    }
+    let source = Path::new("guest/ways/bridge.wat");
+    let text = fs::read_to_string(source).map_err(|e| format!("{}: {e}", source.display()))?;
+    let module = wat::parse_str(&text).map_err(|e| format!("{}: {e}", source.display()))?;
+    fs::write(out.join("bridge.wasm"), module).map_err(|e| format!("bridge.wasm: {e}"))
 }
 
 /// A clang that knows wasm32, with its linker.
@@ -119,10 +173,12 @@ fn picohttpparser() -> Result<PathBuf, String> {
     if !output.status.success() {
         return Err(format!("cargo metadata: {}", String::from_utf8_lossy(&output.stderr).trim().replace('\n', " ")));
     }
-    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).map_err(|e| format!("cargo metadata: {e}"))?;
+    let metadata: serde_json::Value =
+        serde_json::from_slice(&output.stdout).map_err(|e| format!("cargo metadata: {e}"))?;
     let packages = metadata["packages"].as_array().cloned().unwrap_or_default();
     let package = packages.iter().find(|p| p["name"] == "picohttpparser-sys");
-    let manifest = package.and_then(|p| p["manifest_path"].as_str()).ok_or("cargo metadata names no picohttpparser-sys")?;
+    let manifest =
+        package.and_then(|p| p["manifest_path"].as_str()).ok_or("cargo metadata names no picohttpparser-sys")?;
     let root = Path::new(manifest).parent().ok_or("picohttpparser-sys has no directory")?;
     Ok(root.join("deps/picohttpparser"))
 }

@@ -3,7 +3,86 @@
 //! The table pushes what it finds into a [`Sink`], in causal order: payload of one side is handed on only after the
 //! other side has been handed on up to what the payload's segment acknowledges.
 
+mod assembler;
+mod connection;
+mod counters;
+mod data;
+mod far;
+mod handshake;
+mod hash;
+mod index;
+mod lists;
+mod order;
+mod room;
+mod seq;
+mod slab;
+mod stream;
+mod table;
+mod tell;
+
+pub use counters::Counters;
+pub use table::Table;
+
 use crate::packet::Endpoint;
+
+const MILLISECOND: i64 = 1_000_000;
+const SECOND: i64 = 1000 * MILLISECOND;
+
+/// Limits and times of the flow table. Times are capture time in nanoseconds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// The most bytes for connections and held payload, and for what [`Table::set_external`] says. Connections take at
+    /// most three quarters of it; at least one chunk of 256 is always there.
+    pub memory_limit: u64,
+    /// The most connections at once, those included that have ended and linger.
+    pub max_connections: u32,
+    /// The most payload bytes held per side.
+    pub ooo_bytes_per_side: usize,
+    /// The most pieces of payload held per side.
+    pub ooo_segments_per_side: usize,
+    /// Grace before an acknowledged hole counts as lost, in packets of the connection: capture may have changed the
+    /// order of packets. This number and the next are arbitrary.
+    pub grace_packets: u32,
+    /// The same in time; what is over first counts.
+    pub grace_time: i64,
+    /// A hole that nobody acknowledges counts as lost after this time.
+    pub hole_timeout: i64,
+    /// A connection that has shown only SYNs is forgotten after this time without a packet.
+    pub syn_timeout: i64,
+    /// Any other after this.
+    pub idle_timeout: i64,
+    /// After both sides have ended, late packets are known as such for this time.
+    pub close_timeout: i64,
+    /// Key of the hash; to be drawn anew for every process, since it keeps hash flooding off.
+    pub hash_seed: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            memory_limit: 64 << 20,
+            max_connections: 1 << 20,
+            ooo_bytes_per_side: 256 << 10,
+            ooo_segments_per_side: 64,
+            grace_packets: 64,
+            grace_time: 200 * MILLISECOND,
+            hole_timeout: 3 * SECOND,
+            syn_timeout: 5 * SECOND,
+            idle_timeout: 300 * SECOND,
+            close_timeout: 5 * SECOND,
+            hash_seed: 0,
+        }
+    }
+}
+
+impl Config {
+    /// Whether the grace that began at `since` is over.
+    fn grace_over(&self, since: assembler::Moment, now: assembler::Moment) -> bool {
+        since != assembler::NEVER
+            && (now.time.saturating_sub(since.time) >= self.grace_time
+                || now.packets.wrapping_sub(since.packets) >= self.grace_packets)
+    }
+}
 
 /// A side of a connection: 0 is whoever was seen first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,7 +171,8 @@ pub struct Conn {
 pub struct Place {
     /// The side whose stream it is.
     pub side: Side,
-    /// Offset in the side's stream. The first byte that the table hands on for a side has offset 0.
+    /// Offset in the side's stream. Offset 0 is the byte behind the SYN; where that was not seen, the first byte that
+    /// the table hands on, or that the other side is known to have acknowledged by then.
     pub offset: u64,
     /// Offset of the other side up to which the sender had acknowledged.
     pub peer_acked: Option<u64>,

@@ -48,6 +48,21 @@ pub struct Counters {
     pub stray: u64,
 }
 
+impl Counters {
+    /// Adds another desk's counters.
+    pub fn add(&mut self, other: &Self) {
+        self.transactions += other.transactions;
+        self.overflow += other.overflow;
+        self.stray += other.stray;
+        let arrays = [(&mut self.not_http[..], &other.not_http[..]), (&mut self.errors[..], &other.errors[..])];
+        for (mine, others) in arrays {
+            for (mine, other) in mine.iter_mut().zip(others) {
+                *mine += other;
+            }
+        }
+    }
+}
+
 pub(crate) type Queue = VecDeque<Box<Transaction>>;
 
 /// What one worker shares among its connections.

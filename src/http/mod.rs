@@ -14,7 +14,7 @@ pub mod select;
 pub(crate) mod support;
 pub mod transaction;
 
-pub use desk::{Desk, Settings};
+pub use desk::{Counters, Desk, Settings};
 pub use exchange::{CloseReason, ConnFacts, Exchange};
 pub use flags::Flags;
 pub use transaction::{Message, Transaction};

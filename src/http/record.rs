@@ -30,7 +30,9 @@ impl<'a> Headers<'a> {
     /// Name and value of each header. A continued line (obs-fold) has an empty name.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
         let bytes = self.bytes;
-        self.pairs.iter().map(move |pair| (text(bytes, pair.name, pair.name_len), text(bytes, pair.value, pair.value_len)))
+        self.pairs
+            .iter()
+            .map(move |pair| (text(bytes, pair.name, pair.name_len), text(bytes, pair.value, pair.value_len)))
     }
 }
 

@@ -1,6 +1,27 @@
 //! A segment is one TCP segment with its addresses, taken out of a frame.
+//!
+//! [`Decoder`] takes it out: through the link layer, tags, IP, fragments and tunnels. A frame without one is counted by
+//! its [`Skip`] reason. What is everyday (Ethernet, IP without options, TCP) has a fast path of its own; everything else
+//! goes by etherparse, and a property test holds both to the same answers.
+
+mod checksum;
+mod decoder;
+mod fast;
+mod fragment;
+#[cfg(test)]
+#[allow(unreachable_pub, reason = "tests outside the crate include the file and need it public")]
+pub(crate) mod frames;
+mod ip;
+mod link;
+mod skip;
+mod span;
+mod tcp;
+mod tunnel;
 
 use std::net::IpAddr;
+
+pub use decoder::{Decoder, Outcome};
+pub use skip::{Counts, Skip};
 
 /// One end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -1,5 +1,21 @@
 //! A source gives frames: captured packets in the order in which they were captured.
 
+mod blocks;
+mod error;
+mod file;
+mod filter;
+mod interfaces;
+pub mod live;
+mod pcap_file;
+mod pcapng;
+mod stream;
+
+pub use blocks::MAX_FRAME;
+pub use error::{Error, Fault};
+pub use file::{CaptureFile, Captures, Progress};
+pub use filter::Filter;
+pub use interfaces::Interface;
+
 /// One captured frame.
 #[derive(Debug, Clone, Copy)]
 pub struct Frame<'a> {

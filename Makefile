@@ -1,0 +1,53 @@
+# make only ties things together: the work is in cargo and in deploy/.
+#
+#   make run      install what is missing, build, and read fixtures/http.pcap
+#   make test     format, lints and every test (installs the tools that the tests need)
+#   make guest    the parser's modules as .wasm and .wat, in target/guest
+#   make bench    benchmarks
+#   make fuzz     each fuzz target for SECONDS_EACH seconds (default 60)
+#   make soak     the long tests: soaks, peers, other systems
+#   make clean    remove everything that was built
+
+SHELL = /bin/sh
+CARGO = cargo
+# A lock file that does not fit the manifest is an error, not something to mend on the way.
+LOCKED = --locked
+SECONDS_EACH = 60
+
+.PHONY: all run test guest bench fuzz soak clean setup setup-test
+
+all: run
+
+setup:
+	@deploy/setup.sh
+
+setup-test:
+	@deploy/setup.sh --test
+
+run: setup
+	$(CARGO) build $(LOCKED) --release
+	target/release/picotap --pcap fixtures/http.pcap
+
+test: setup-test
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy $(LOCKED) --all-targets -- -D warnings
+	deploy/check/run.sh $(CARGO) test $(LOCKED) --no-fail-fast
+
+guest: setup
+	$(CARGO) run $(LOCKED) -q --example guest -- target/guest
+
+bench: setup
+	$(CARGO) bench $(LOCKED)
+
+fuzz: setup
+	@for target in fuzz/fuzz_targets/*.rs; do \
+	    name=$$(basename $$target .rs); \
+	    echo "fuzz: $$name"; \
+	    $(CARGO) fuzz run $$name -- -max_total_time=$(SECONDS_EACH) || exit 1; \
+	done
+
+soak: setup-test
+	deploy/check/run.sh $(CARGO) test $(LOCKED) --release --no-fail-fast -- --ignored --nocapture --test-threads=1
+
+clean:
+	$(CARGO) clean

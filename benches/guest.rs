@@ -1,0 +1,67 @@
+//! What the guest costs in wasmtime: one call of 64 events, each on a connection of its own. No host work is in it but the
+//! reset of the rows.
+
+#![expect(clippy::indexing_slicing, reason = "a bench may fail by panic")]
+#![expect(clippy::cast_possible_truncation, reason = "bench sizes are small")]
+#![expect(dead_code, reason = "the module is the tests', which use all of it")]
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use picotap::abi;
+use zerocopy::{FromZeros, IntoBytes};
+
+#[path = "../tests/guest/module.rs"]
+mod module;
+
+use module::{Event, Module};
+
+/// A request of 703 bytes with nine headers, as picohttpparser's own benchmark has it.
+fn request() -> Vec<u8> {
+    let mut request = b"GET /wp-content/uploads/2010/03/hello-kitty-darth-vader-pink.jpg HTTP/1.1\r\n\
+        Host: www.kittyhell.com\r\n\
+        User-Agent: Mozilla/5.0 (Macintosh; U; Intel Mac OS X 10.6; ja-JP-mac; rv:1.9.2.3) Gecko/20100401 Firefox/3.6.3 Pathtraq/0.9\r\n\
+        Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\n\
+        Accept-Language: ja,en-us;q=0.7,en;q=0.3\r\n\
+        Accept-Encoding: gzip,deflate\r\n\
+        Accept-Charset: Shift_JIS,utf-8;q=0.7,*;q=0.7\r\n\
+        Keep-Alive: 115\r\n\
+        Connection: keep-alive\r\n\
+        Cookie: ".to_vec();
+    request.resize(703 - 4, b'x');
+    request.extend_from_slice(b"\r\n\r\n");
+    request
+}
+
+const EVENTS: u32 = 64;
+
+fn bench(c: &mut Criterion, name: &str, bytes: &[u8], records: usize) {
+    let mut module = Module::new();
+    let rows = vec![abi::Row::new_zeroed(); EVENTS as usize];
+    let events: Vec<Event> = (0..EVENTS)
+        .map(|row| {
+            let header = abi::Event { row, kind: abi::kind::BYTES, flags: abi::event_flag::SEGMENT, peer_acked: abi::UNKNOWN, ..Default::default() };
+            Event { header, bytes: bytes.to_vec(), marks: vec![] }
+        })
+        .collect();
+    let mut once = rows.clone();
+    assert_eq!(module.call(&events, &mut once, 512, 2048).expect("accepted").records.len(), records);
+    let at = module.lay_out(&events, &rows, 512, 2048);
+    let mut group = c.benchmark_group("guest");
+    group.throughput(Throughput::Elements(u64::from(EVENTS)));
+    group.bench_function(name, |b| {
+        b.iter(|| {
+            let rows = rows.as_bytes();
+            module.memory.data_mut(&mut module.store)[at.rows..][..rows.len()].copy_from_slice(rows);
+            assert_eq!(module.parse.call(&mut module.store, EVENTS).expect("no trap"), 0);
+        });
+    });
+    group.finish();
+}
+
+fn guest(c: &mut Criterion) {
+    bench(c, "request_703", &request(), 2 * EVENTS as usize);
+    bench(c, "request_min", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", 2 * EVENTS as usize);
+    bench(c, "tls", &[0x16, 3, 1, 0, 0], EVENTS as usize);
+}
+
+criterion_group!(benches, guest);
+criterion_main!(benches);

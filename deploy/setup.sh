@@ -1,0 +1,223 @@
+#!/bin/sh
+# Installs what picotap's build needs and this machine lacks; with --test also what its tests need.
+# Says nothing when nothing is missing. What it cannot install it names, and exits with 1. It never starts a service.
+set -eu
+
+with_tests=no
+for word in "$@"; do
+    case $word in
+        --test) with_tests=yes ;;
+        *) echo "setup: unknown word $word (usage: deploy/setup.sh [--test])" >&2; exit 2 ;;
+    esac
+done
+
+root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
+scratch=$(mktemp -d)
+policy=
+# shellcheck disable=SC2317
+tidy() {
+    rm -rf "$scratch"
+    if [ -n "$policy" ]; then rm -f "$policy"; fi
+}
+trap tidy EXIT
+trap 'exit 1' INT TERM HUP
+
+have() { command -v "$1" >/dev/null 2>&1; }
+# nginx, setcap and their like stand in sbin, which is not on everybody's path.
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+
+# ---- what is missing ----------------------------------------------------------------------------------------------
+# Each check tries the thing itself, not a package database: what was built by hand counts as well.
+
+# A clang that makes a wasm module which includes a header and links memcpy: clang, wasm-ld, wasi-libc and the compiler's
+# runtime in one go.
+wasm_compiler() {
+    printf '%s\n' '#include <string.h>' '#include <stdint.h>' \
+        'void copy(char *to, const char *from, unsigned n) { memcpy(to, from, n); }' > "$scratch/try.c"
+    for clang in ${PICOTAP_CLANG:-clang-19 clang-20 clang-21 clang}; do
+        if have "$clang" && "$clang" --target=wasm32-wasi -nostartfiles -Wl,--no-entry -Wl,--export=copy \
+            "$scratch/try.c" -o "$scratch/try.wasm" >/dev/null 2>&1; then
+            return 0
+        fi
+    done
+    return 1
+}
+
+c_compiler() {
+    echo 'int main(void) { return 0; }' > "$scratch/main.c"
+    have cc && cc "$scratch/main.c" -o "$scratch/main" >/dev/null 2>&1
+}
+
+libpcap() {
+    echo 'int pcap_findalldevs(void); int main(void) { return pcap_findalldevs != 0; }' > "$scratch/pcap.c"
+    [ -n "${LIBPCAP_LIBDIR:-}" ] || cc "$scratch/pcap.c" -lpcap -o "$scratch/pcap" >/dev/null 2>&1
+}
+
+python_venv() { python3 -c 'import venv, ensurepip' >/dev/null 2>&1; }
+
+# The needs that are not met, one word each; `packages` below turns them into package names.
+missing() {
+    c_compiler || echo cc
+    wasm_compiler || echo wasm
+    libpcap || echo libpcap
+    have pkg-config || echo pkg-config
+    if [ $with_tests = yes ]; then
+        for tool in tshark promtool nginx curl wrk ip tcpdump jq zstd gzip setcap unshare systemd-analyze mandoc; do
+            have "$tool" || echo $tool
+        done
+        python_venv || echo venv
+    fi
+}
+
+# ---- what the system's package manager calls it -------------------------------------------------------------------
+# apt: Debian 12 and later, Ubuntu 24.04 and later. dnf and apk: names as those systems list them, not tried by the tests.
+apt_wasm() {
+    for version in 19 20 21; do
+        if apt-cache show "clang-$version" "lld-$version" "libclang-rt-$version-dev-wasm32" >/dev/null 2>&1; then
+            echo "clang-$version lld-$version libclang-rt-$version-dev-wasm32 wasi-libc"
+            return
+        fi
+    done
+    echo "clang-19 lld-19 libclang-rt-19-dev-wasm32 wasi-libc"
+}
+
+package() {
+    case $manager:$1 in
+        apt:cc) echo "gcc libc6-dev" ;;
+        apt:wasm) apt_wasm ;;
+        apt:libpcap) echo libpcap-dev ;;
+        apt:promtool) echo prometheus ;;
+        apt:nginx) echo nginx-light ;;
+        apt:setcap) echo libcap2-bin ;;
+        apt:systemd-analyze) echo systemd ;;
+        apt:venv) echo "python3 python3-venv" ;;
+        dnf:cc) echo gcc ;;
+        dnf:wasm) echo "clang lld compiler-rt wasi-libc-devel wasi-libc-static" ;;
+        dnf:libpcap) echo libpcap-devel ;;
+        dnf:pkg-config) echo pkgconf-pkg-config ;;
+        dnf:tshark) echo wireshark-cli ;;
+        dnf:promtool) echo golang-github-prometheus ;;
+        dnf:setcap) echo libcap ;;
+        dnf:systemd-analyze) echo systemd ;;
+        dnf:venv) echo python3 ;;
+        apk:cc) echo "gcc musl-dev" ;;
+        apk:wasm) echo "clang lld wasi-libc wasi-compiler-rt" ;;
+        apk:libpcap) echo libpcap-dev ;;
+        apk:pkg-config) echo pkgconf ;;
+        apk:promtool) echo prometheus ;;
+        apk:setcap) echo libcap-utils ;;
+        apk:systemd-analyze) ;;
+        apk:venv) echo python3 ;;
+        *:ip) case $manager in dnf) echo iproute ;; *) echo iproute2 ;; esac ;;
+        *:unshare) echo util-linux ;;
+        *) echo "$1" ;;
+    esac
+}
+
+packages() {
+    for need in "$@"; do package "$need"; done | tr '\n' ' ' | sed 's/ $//'
+}
+
+# ---- installing ---------------------------------------------------------------------------------------------------
+# invoke-rc.d asks this file before a package's script starts a service: 101 is no.
+forbid_services() {
+    if [ "$(id -u)" = 0 ] && [ ! -e /usr/sbin/policy-rc.d ]; then
+        policy=/usr/sbin/policy-rc.d
+        printf '#!/bin/sh\nexit 101\n' > "$policy"
+        chmod 755 "$policy"
+    fi
+}
+
+install() {
+    # shellcheck disable=SC2086
+    case $manager in
+        apt)
+            forbid_services
+            $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $1
+            if have systemctl && systemctl is-system-running >/dev/null 2>&1; then
+                for service in prometheus nginx; do
+                    case " $1 " in *" $service"*) $as_root systemctl disable --now "$service" >/dev/null 2>&1 || : ;; esac
+                done
+            fi ;;
+        dnf) $as_root dnf install -y -q $1 ;;
+        apk) $as_root apk add -q $1 ;;
+    esac
+}
+
+manager=none
+for candidate in apt-get dnf apk; do
+    if have $candidate; then manager=${candidate%-get}; break; fi
+done
+
+# Packages are root's affair. sudo that asks for a password is of use only where somebody can type one.
+as_root=no
+if [ "$(id -u)" = 0 ]; then
+    as_root=
+elif have sudo && { [ -t 0 ] || sudo -n true >/dev/null 2>&1; }; then
+    as_root=sudo
+fi
+
+needs=$(missing | tr '\n' ' ')
+if [ -n "$needs" ]; then
+    log=$scratch/log
+    if [ "$manager" = none ]; then
+        manager=apt
+        # shellcheck disable=SC2086
+        echo "setup: missing: ${needs% }; no package manager that setup.sh knows. Debian calls these: $(packages $needs)" >&2
+        exit 1
+    fi
+    if [ "$as_root" = no ]; then
+        command="$manager install"
+        case $manager in apt) command="apt-get update && apt-get install -y" ;; apk) command="apk add" ;; esac
+        # shellcheck disable=SC2086
+        echo "setup: missing: ${needs% }; as root run: $command $(packages $needs)" >&2
+        exit 1
+    fi
+    # The list may be stale or, on a fresh image, empty. A mirror that fails is met again, and told, at the install.
+    if [ "$manager" = apt ]; then
+        $as_root apt-get update -q > "$log" 2>&1 || echo "setup: apt-get update failed; trying with the lists at hand" >&2
+    fi
+    # shellcheck disable=SC2086
+    names=$(packages $needs)
+    echo "setup: installing with $manager: $names"
+    if ! install "$names" > "$log" 2>&1 < /dev/null; then
+        tail -n 20 "$log" >&2
+        echo "setup: $manager could not install: $names" >&2
+        exit 1
+    fi
+    left=$(missing | tr '\n' ' ')
+    if [ -n "$left" ]; then
+        echo "setup: still missing after installing $names: ${left% }" >&2
+        exit 1
+    fi
+fi
+
+# ---- Rust ---------------------------------------------------------------------------------------------------------
+if ! have cargo; then
+    echo "setup: missing: cargo (Rust 1.95 or later): install rustup, then run: rustup toolchain install stable" >&2
+    exit 1
+fi
+if [ $with_tests = yes ]; then
+    for part in fmt:rustfmt clippy:clippy; do
+        if ! cargo "${part%%:*}" --version >/dev/null 2>&1; then
+            if ! have rustup; then
+                echo "setup: missing: cargo ${part%%:*}: install the Rust component ${part##*:}" >&2
+                exit 1
+            fi
+            echo "setup: installing with rustup: ${part##*:}"
+            rustup component add "${part##*:}"
+        fi
+    done
+
+    # The checkers of the deployment files, in a directory of the build: nothing of the system's Python is touched.
+    tools=$root/target/tools
+    wanted=$root/deploy/check/requirements.txt
+    if ! cmp -s "$wanted" "$tools/installed.txt"; then
+        echo "setup: installing with pip into target/tools: $(grep -v '^#' "$wanted" | tr '\n' ' ' | sed 's/ $//')"
+        rm -rf "$tools"
+        mkdir -p "$root/target"
+        python3 -m venv "$tools"
+        "$tools/bin/pip" install -q --disable-pip-version-check -r "$wanted"
+        cp "$wanted" "$tools/installed.txt"
+    fi
+fi

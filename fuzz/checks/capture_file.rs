@@ -1,0 +1,56 @@
+//! What must hold for any file: no panic, no more than one error, frames within their bound, and the same frames
+//! whether the file comes at once or byte by byte.
+
+use std::io::{Cursor, Read};
+
+use picotap::source::{Captures, MAX_FRAME};
+
+/// Frames looked at: a compressed input may hold very many.
+const FRAMES: usize = 10_000;
+
+/// A reader that gives few bytes at a time.
+struct Slowly(Cursor<Vec<u8>>);
+
+impl Read for Slowly {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        let length = into.len().min(3);
+        self.0.read(&mut into[..length])
+    }
+}
+
+/// A hash stands for a frame's bytes.
+type Seen = (i64, i32, u32, u32, usize, u64);
+
+/// The input is a file.
+pub(crate) fn check(input: &[u8]) {
+    let at_once = read(Box::new(Cursor::new(input.to_vec())));
+    let slowly = read(Box::new(Slowly(Cursor::new(input.to_vec()))));
+    assert_eq!(at_once, slowly);
+}
+
+fn read(reader: Box<dyn Read + Send>) -> (Vec<Seen>, Vec<String>) {
+    let (mut seen, mut errors) = (Vec::new(), Vec::new());
+    let mut captures = match Captures::from_reader("input", reader, None) {
+        Ok(captures) => captures,
+        Err(error) => return (seen, vec![error.to_string()]),
+    };
+    while seen.len() < FRAMES {
+        match captures.next_frame() {
+            Ok(Some(frame)) => {
+                assert!(frame.data.len() <= MAX_FRAME);
+                assert!(frame.original_len as usize >= frame.data.len());
+                let hash =
+                    frame.data.iter().fold(0, |sum: u64, byte| sum.wrapping_mul(31).wrapping_add((*byte).into()));
+                let length = frame.data.len();
+                seen.push((frame.time, frame.link, frame.interface, frame.original_len, length, hash));
+            }
+            Ok(None) => break,
+            Err(error) => errors.push(error.to_string()),
+        }
+    }
+    assert!(errors.len() <= 1, "{errors:?}");
+    for frame in &seen {
+        assert!((frame.2 as usize) < captures.interfaces().len());
+    }
+    (seen, errors)
+}

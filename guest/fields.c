@@ -1,0 +1,82 @@
+/* Fields: Content-Length and Transfer-Encoding, as strictly as smuggling demands. */
+#include "fields.h"
+
+bool same_word(const uint8_t *at, uint32_t have, const char *word, uint32_t len)
+{
+    if (have != len)
+        return false;
+    for (uint32_t i = 0; i < len; ++i) {
+        uint8_t c = at[i];
+        if (c >= 'A' && c <= 'Z')
+            c |= 0x20;
+        if (c != (uint8_t)word[i])
+            return false;
+    }
+    return true;
+}
+
+/* The next element of a comma-separated list without the white space around it. False when there are no more. */
+static bool next_element(const uint8_t **at, const uint8_t *end, const uint8_t **element, uint32_t *len)
+{
+    const uint8_t *p = *at, *q;
+    if (p == NULL)
+        return false;
+    for (q = p; q != end && *q != ','; ++q)
+        ;
+    *at = q == end ? NULL : q + 1;
+    while (p != q && (*p == ' ' || *p == '\t'))
+        ++p;
+    while (p != q && (q[-1] == ' ' || q[-1] == '\t'))
+        --q;
+    *element = p;
+    *len = (uint32_t)(q - p);
+    return true;
+}
+
+void read_length(length_field *field, const uint8_t *value, uint32_t len)
+{
+    const uint8_t *at = value, *end = value + len, *element;
+    uint32_t element_len;
+    while (next_element(&at, end, &element, &element_len)) {
+        uint64_t number = 0;
+        if (element_len == 0)
+            field->bad = true;
+        for (uint32_t i = 0; i < element_len; ++i) {
+            uint64_t digit = (uint64_t)element[i] - '0';
+            if (digit > 9 || number > (INT64_MAX - digit) / 10) {
+                field->bad = true;
+                break;
+            }
+            number = number * 10 + digit;
+        }
+        if (field->values == 0)
+            field->value = number;
+        else if (field->value != number)
+            field->conflict = true;
+        ++field->values;
+    }
+}
+
+void read_codings(coding_field *field, const uint8_t *value, uint32_t len)
+{
+    const uint8_t *at = value, *end = value + len, *element;
+    uint32_t element_len;
+    if (field->lines++ != 0)
+        field->odd = true;
+    while (next_element(&at, end, &element, &element_len)) {
+        bool chunked = same_word(element, element_len, "chunked", 7);
+        if (element_len == 0) {
+            field->odd = true;
+            continue;
+        }
+        if (field->chunked) /* before another one: twice, or not the last */
+            field->odd = true;
+        if (!chunked && !same_word(element, element_len, "gzip", 4) && !same_word(element, element_len, "deflate", 7) &&
+            !same_word(element, element_len, "compress", 8))
+            field->odd = true;
+        field->chunked = chunked;
+        ++field->codings;
+    }
+    if (field->codings == 0)
+        field->odd = true;
+}

@@ -1,0 +1,32 @@
+/* Fields: the two headers that say how long a body is, read value by value across repeated and continued lines. */
+#ifndef PICOTAP_FIELDS_H
+#define PICOTAP_FIELDS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Content-Length: one number, or a list of equal ones (RFC 9112, section 6.3). */
+typedef struct length_field {
+    uint64_t value;    /* the first */
+    uint32_t values;   /* how many */
+    bool bad;          /* not a number, or beyond 2^63-1 */
+    bool conflict;     /* values that differ */
+} length_field;
+
+void read_length(length_field *field, const uint8_t *value, uint32_t len);
+
+/* Transfer-Encoding: a list of codings, of which the last decides. */
+typedef struct coding_field {
+    uint32_t lines;    /* header lines */
+    uint32_t codings;  /* elements so far */
+    bool chunked;      /* the last one is chunked */
+    bool odd;          /* parsers may read it differently */
+} coding_field;
+
+void read_codings(coding_field *field, const uint8_t *value, uint32_t len);
+
+/* Whether `have` bytes are `word` (lower case), in any case. */
+bool same_word(const uint8_t *at, uint32_t have, const char *word, uint32_t len);
+
+#endif

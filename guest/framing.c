@@ -1,0 +1,286 @@
+/* Framing: what follows a head (RFC 9112, section 6.3), and the records that say so. */
+#include "fields.h"
+#include "head.h"
+#include "scan.h"
+
+/* What the headers of a head announce. */
+typedef struct announced {
+    length_field length;
+    coding_field codings;
+    uint32_t hosts;
+    const uint8_t *upgrade; /* value of the first Upgrade, or NULL */
+    uint32_t upgrade_len;
+    uint32_t flags;
+} announced;
+
+/* Headers whose name has this length may matter. */
+enum { HOST_LEN = 4, UPGRADE_LEN = 7, LENGTH_LEN = 14, CODING_LEN = 17 };
+
+enum last { LAST_OTHER, LAST_LENGTH, LAST_CODING };
+
+/* A line that continues another: to Content-Length nothing may be added; of codings there may be more. */
+static void read_continued(announced *a, enum last last, const uint8_t *value, uint32_t len)
+{
+    a->flags |= PICO_F_OBS_FOLD;
+    if (last == LAST_LENGTH)
+        a->length.bad = true;
+    if (last == LAST_CODING)
+        read_codings(&a->codings, value, len); /* a second line of it: odd */
+}
+
+/* Reads the headers into `a` and writes them as pairs. */
+static void read_headers(const work *w, const head *h, announced *a, pico_pair *pairs)
+{
+    const uint8_t *bytes = w->bytes;
+    enum last last = LAST_OTHER;
+
+    for (size_t i = 0; i < h->num_headers; ++i) {
+        const uint8_t *name = (const uint8_t *)h->headers[i].name;
+        const uint8_t *value = (const uint8_t *)h->headers[i].value;
+        uint32_t name_len = (uint32_t)h->headers[i].name_len;
+        uint32_t len = (uint32_t)h->headers[i].value_len;
+
+        if (value[len] == '\n')
+            a->flags |= PICO_F_BARE_LF;
+        while (len != 0 && (value[len - 1] == ' ' || value[len - 1] == '\t'))
+            --len;
+        pairs[i].name = name == NULL ? 0 : (uint32_t)(name - bytes);
+        pairs[i].name_len = name_len;
+        pairs[i].value = (uint32_t)(value - bytes);
+        pairs[i].value_len = len;
+        if (name == NULL) {
+            read_continued(a, last, value, len);
+            continue;
+        }
+        last = LAST_OTHER;
+        if (name_len == HOST_LEN) {
+            a->hosts += same_word(name, name_len, "host", HOST_LEN);
+        } else if (name_len == UPGRADE_LEN) {
+            if (a->upgrade == NULL && same_word(name, name_len, "upgrade", UPGRADE_LEN)) {
+                a->upgrade = value;
+                a->upgrade_len = len;
+            }
+        } else if (name_len == LENGTH_LEN) {
+            if (same_word(name, name_len, "content-length", LENGTH_LEN)) {
+                read_length(&a->length, value, len);
+                last = LAST_LENGTH;
+            }
+        } else if (name_len == CODING_LEN) {
+            if (same_word(name, name_len, "transfer-encoding", CODING_LEN)) {
+                read_codings(&a->codings, value, len);
+                last = LAST_CODING;
+            }
+        }
+    }
+    if (h->start[h->len - 2] != '\r')
+        a->flags |= PICO_F_BARE_LF;
+}
+
+/* What follows a head, and what is wrong with it (an error code, or 0). */
+typedef struct framing {
+    unsigned kind;
+    unsigned error;
+    uint64_t length;
+    uint32_t flags;
+} framing;
+
+static framing frame(const head *h, const announced *a, bool no_body)
+{
+    framing f = {PICO_FRAMING_NONE, 0, 0, a->flags};
+    bool coded = a->codings.lines != 0, sized = a->length.values != 0;
+
+    if (coded && sized)
+        f.flags |= PICO_F_TE_CL_CONFLICT;
+    if (a->length.conflict)
+        f.flags |= PICO_F_CL_CONFLICT;
+    else if (a->length.values > 1)
+        f.flags |= PICO_F_CL_REPEATED;
+    if (coded && h->minor == 0)
+        f.flags |= PICO_F_TE_HTTP10;
+    if (a->codings.odd)
+        f.flags |= PICO_F_TE_ODD;
+    if (no_body)
+        return f;
+    if (coded) {
+        if (a->codings.chunked)
+            f.kind = PICO_FRAMING_CHUNKED;
+        else if (h->response)
+            f.kind = PICO_FRAMING_CLOSE;
+        else
+            f.error = PICO_ERROR_BAD_TRANSFER_CODING;
+    } else if (sized) {
+        if (a->length.bad || a->length.conflict) {
+            f.error = PICO_ERROR_BAD_CONTENT_LENGTH;
+        } else {
+            f.kind = PICO_FRAMING_LENGTH;
+            f.length = a->length.value;
+        }
+    } else if (h->response) {
+        f.kind = PICO_FRAMING_CLOSE;
+    }
+    return f;
+}
+
+/* What a server that answers 101 switches to: the first word of its Upgrade. */
+static unsigned switched_to(const announced *a)
+{
+    uint32_t len = 0;
+    if (a->upgrade == NULL)
+        return PICO_NOT_HTTP_OTHER;
+    while (len < a->upgrade_len && a->upgrade[len] != ',' && a->upgrade[len] != ' ' && a->upgrade[len] != '\t')
+        ++len;
+    if (same_word(a->upgrade, len, "websocket", 9))
+        return PICO_NOT_HTTP_WEBSOCKET;
+    return same_word(a->upgrade, len, "h2c", 3) ? PICO_NOT_HTTP_H2C : PICO_NOT_HTTP_OTHER;
+}
+
+#define IS_METHOD(h, method) ((h)->text_len == sizeof(method) - 1 && is_word((h)->text, method, sizeof(method) - 1))
+
+static bool body_is_odd(const head *h)
+{
+    return IS_METHOD(h, "GET") || IS_METHOD(h, "HEAD") || IS_METHOD(h, "DELETE") || IS_METHOD(h, "TRACE") ||
+           IS_METHOD(h, "CONNECT");
+}
+
+/* The body begins, or the message ends where its head did. */
+static void begin_body(work *w, const framing *f, uint32_t number)
+{
+    uint8_t *phase = phase_of(w);
+    w->body = w->pos;
+    if (f->kind == PICO_FRAMING_CHUNKED) {
+        *phase = PHASE_CHUNK_SIZE;
+    } else if (f->kind == PICO_FRAMING_CLOSE) {
+        *phase = PHASE_CLOSE;
+    } else if (f->length != 0) {
+        *phase = PHASE_LENGTH;
+        w->side->remaining = f->length;
+    } else {
+        end_message(w, number, f->error != 0 ? PICO_F_TRUNCATED : 0, offset_at(w, w->pos), w->pos, w->pos);
+    }
+    if (f->error != 0) {
+        add_error(w, f->error, w->pos, w->pos);
+        enter_resync(w);
+    }
+}
+
+static pico_record *head_record(work *w, const head *h, const framing *f, uint32_t flags, uint32_t first_pair)
+{
+    uint32_t start = (uint32_t)(h->start - w->bytes);
+    pico_record *r = add_record(w, h->response ? PICO_RECORD_RESPONSE : PICO_RECORD_REQUEST, start, start + h->len);
+    r->minor = h->minor;
+    r->framing = (uint8_t)f->kind;
+    r->flags = flags | f->flags | h->flags;
+    r->text = (uint32_t)(h->text - w->bytes);
+    r->text_len = h->text_len;
+    r->first_pair = first_pair;
+    r->num_pairs = (uint32_t)h->num_headers;
+    r->content_length = f->length;
+    return r;
+}
+
+static void write_request(work *w, const head *h, const announced *a, uint32_t flags, uint32_t first_pair)
+{
+    block *b = w->block;
+    framing f = frame(h, a, false);
+    unsigned kind = IS_METHOD(h, "HEAD") ? KIND_HEAD : IS_METHOD(h, "CONNECT") ? KIND_CONNECT : KIND_PLAIN;
+
+    b->shared |= w->me == 0 ? SHARED_CLIENT0 : SHARED_CLIENT1;
+    if (h->minor != 0 && a->hosts == 0)
+        flags |= PICO_F_HOST_MISSING;
+    if (a->hosts > 1)
+        flags |= PICO_F_HOST_REPEATED;
+    if (a->upgrade != NULL)
+        flags |= PICO_F_UPGRADE;
+    if ((f.kind == PICO_FRAMING_CHUNKED || f.length != 0) && body_is_odd(h))
+        flags |= PICO_F_BODY_ODD;
+    request_seen(b, kind, offset_at(w, w->pos));
+    pico_record *r = head_record(w, h, &f, flags, first_pair);
+    r->number = b->requests;
+    r->target = (uint32_t)(h->target - w->bytes);
+    r->target_len = h->target_len;
+    begin_body(w, &f, b->requests);
+}
+
+/* A CONNECT that was refused: its client goes on with HTTP, wherever it stands. */
+static void refuse_connect(work *w)
+{
+    block *b = w->block;
+    uint8_t *client = &b->phase[w->me ^ 1u];
+    if (*client == PHASE_CONNECT) {
+        *client = PHASE_START;
+    } else if (*client == PHASE_GUESS) {
+        side_state *side = &b->sides[w->me ^ 1u];
+        side->candidate = PICO_FOREVER;
+        *client = PHASE_RESYNC;
+        become_unsure(b);
+    }
+}
+
+static void write_response(work *w, const head *h, const announced *a, uint32_t flags, uint32_t first_pair)
+{
+    block *b = w->block;
+    b->shared |= w->me == 0 ? SHARED_CLIENT1 : SHARED_CLIENT0;
+    pairing p = pair_response(w, h->status);
+    bool interim = h->status < 200 && h->status != 101;
+    bool forbidden = h->status < 200 || h->status == 204 || h->status == 304;
+    bool accepted = p.kind == KIND_CONNECT && h->status >= 200 && h->status < 300;
+    bool tunnel = accepted || h->status == 101;
+    framing f = frame(h, a, forbidden || accepted || p.kind == KIND_HEAD);
+
+    flags |= p.flags;
+    if (interim)
+        flags |= PICO_F_INTERIM;
+    if (forbidden && (a->codings.lines != 0 || a->length.value != 0))
+        flags |= PICO_F_BODY_FORBIDDEN;
+    if (!interim && p.number != 0 && p.number == b->requests && in_body(b->phase[w->me ^ 1u]))
+        flags |= PICO_F_EARLY;
+    if (tunnel)
+        f.kind = PICO_FRAMING_TUNNEL;
+    pico_record *r = head_record(w, h, &f, flags, first_pair);
+    r->code = h->status;
+    r->number = p.number;
+    if (tunnel) {
+        pico_record *t = add_record(w, PICO_RECORD_TUNNEL, w->pos, w->pos);
+        t->code = (uint16_t)(accepted ? 0 : switched_to(a));
+        t->number = p.number;
+    } else if (p.kind == KIND_CONNECT && !interim) {
+        refuse_connect(w);
+    }
+    if (p.number != 0 && !interim)
+        *flags_of(w) |= SIDE_NUMBERED;
+    begin_body(w, &f, p.number);
+    if (tunnel)
+        open_tunnel(w);
+}
+
+bool write_head(work *w, head *h, uint32_t flags)
+{
+    pico_output *out = w->call->out;
+    block *b = w->block;
+    uint8_t *mine = flags_of(w);
+    side_state *other = &b->sides[w->me ^ 1u];
+    announced a = {0};
+
+    if (h->num_headers > w->call->in->max_pairs - out->num_pairs)
+        return false;
+    read_headers(w, h, &a, w->call->pairs + out->num_pairs);
+    uint32_t first_pair = out->num_pairs;
+    out->num_pairs += (uint32_t)h->num_headers;
+    w->pos = (uint32_t)(h->start - w->bytes) + h->len;
+
+    if (w->midstream && !(*mine & SIDE_SPOKE))
+        flags |= PICO_F_MIDSTREAM;
+    w->side->remaining = w->side->decoded = w->side->overhead = w->side->lost = 0;
+    *mine &= SIDE_SPOKE;
+    if (h->response)
+        write_response(w, h, &a, flags, first_pair);
+    else
+        write_request(w, h, &a, flags, first_pair);
+    *mine |= SIDE_SPOKE;
+    /* What speaks HTTP on one side is worth a longer search on the other. */
+    if (b->phase[w->me ^ 1u] == PHASE_RESYNC) {
+        other->passed = 0;
+        other->tries = 0;
+    }
+    return true;
+}

@@ -1,0 +1,118 @@
+/* Start: a side before a head. */
+#include "head.h"
+#include "recognise.h"
+#include "scan.h"
+
+/* More empty lines than this before a start line are no HTTP. */
+#define MOST_EMPTY_LINES 8u
+
+/* A side that nothing is known of: here, and only here, other protocols are looked for. */
+static bool is_fresh(work *w)
+{
+    return !(*flags_of(w) & SIDE_SPOKE) && !w->midstream;
+}
+
+/* The head that begins at w->pos is no good: an error, and the search goes on behind its first byte. */
+static enum step bad_head(work *w, unsigned code)
+{
+    add_error(w, code, w->pos, w->pos);
+    enter_resync(w);
+    ++w->pos;
+    return STEP_ON;
+}
+
+static enum step not_http(work *w, unsigned code)
+{
+    give_up(w, code, w->pos);
+    w->pos = w->len;
+    return STEP_ON;
+}
+
+/* A line that is whole and no start line. In mid-stream that is to be expected: no word of it. */
+static enum step bad_line(work *w, const uint8_t *line)
+{
+    const uint8_t *end = w->bytes + w->len;
+    const uint8_t *lf = scan_lf(line, end);
+    int code = recognise_line(line, (uint32_t)(lf - line));
+
+    if (is_fresh(w) && code != RECOGNISE_HTTP)
+        return not_http(w, (unsigned)code);
+    if (w->midstream && !(*flags_of(w) & SIDE_SPOKE)) {
+        enter_resync(w);
+        w->side->tries = 1;
+        w->side->passed = 1;
+        ++w->pos;
+        return STEP_ON;
+    }
+    return bad_head(w, PICO_ERROR_BAD_START_LINE);
+}
+
+/* A start line that is not whole. */
+static enum step partial_line(work *w, const uint8_t *line, bool last)
+{
+    uint32_t len = w->len - (uint32_t)(line - w->bytes);
+    if (!last)
+        return len >= RECOGNISE_BYTES ? STEP_MORE_LF : STEP_MORE;
+    if (is_fresh(w) && !may_be_http(line, len))
+        return not_http(w, PICO_NOT_HTTP_OTHER);
+    return bad_head(w, w->final ? PICO_ERROR_LOST_HEAD : PICO_ERROR_HEAD_TOO_LONG);
+}
+
+/* Where the start line begins, behind empty lines: at most `end`, where more may follow. NULL: there are too many. */
+static const uint8_t *skip_empty_lines(const uint8_t *at, const uint8_t *end)
+{
+    for (unsigned lines = 0; at != end; ++lines) {
+        if (*at == '\n')
+            ++at;
+        else if (*at == '\r' && end - at == 1)
+            return end;
+        else if (*at == '\r' && at[1] == '\n')
+            at += 2;
+        else
+            return at;
+        if (lines == MOST_EMPTY_LINES)
+            return NULL;
+    }
+    return at;
+}
+
+enum step step_start(work *w)
+{
+    const uint8_t *unit = w->bytes + w->pos, *end = w->bytes + w->len;
+    const uint8_t *line = skip_empty_lines(unit, end);
+    bool last = is_last_look(w, w->pos);
+    head head;
+
+    if (line == NULL)
+        return bad_line(w, unit);
+    if (line == end) {
+        if (!w->final)
+            return STEP_MORE_LF;
+        w->pos = w->len;
+        return STEP_ON;
+    }
+    if (is_fresh(w)) {
+        int code = recognise(line, (uint32_t)(end - line));
+        if (code > 0)
+            return not_http(w, (unsigned)code);
+        if (code == RECOGNISE_MORE)
+            return partial_line(w, line, last);
+    }
+    switch (read_head(w, w->pos, (uint32_t)(line - w->bytes), &head)) {
+    case HEAD_OK:
+        return write_head(w, &head, line != unit ? PICO_F_LEADING_EMPTY : 0) ? STEP_ON : STEP_FULL;
+    case HEAD_PARTIAL:
+        return last ? bad_head(w, PICO_ERROR_LOST_HEAD) : STEP_MORE_LF;
+    case HEAD_LINE_PARTIAL:
+        return partial_line(w, line, last);
+    case HEAD_LINE_BAD:
+        return bad_line(w, line);
+    case HEAD_BAD:
+        return bad_head(w, PICO_ERROR_BAD_HEADER);
+    case HEAD_MANY:
+        return bad_head(w, PICO_ERROR_TOO_MANY_HEADERS);
+    case HEAD_LONG:
+        return bad_head(w, PICO_ERROR_HEAD_TOO_LONG);
+    }
+    __builtin_unreachable();
+}

@@ -1,0 +1,28 @@
+;; The bridge: moves bytes between memories of the host and the memory of a C guest, which knows of one memory only.
+;;
+;; It imports all three. An instruction names the memory that it means by its index, so `memory.copy` goes from one to
+;; another, and the engine checks both ends. The guest cannot import these functions, since they import its memory: it
+;; would have to be there before itself. So they are put into the guest's table at start, and the guest is told where; to
+;; its C they are function pointers.
+(module
+  (import "host" "input" (memory $input 1))
+  (import "host" "output" (memory $output 1))
+  (import "guest" "memory" (memory $guest 1))
+  (import "guest" "__indirect_function_table" (table $functions 1 funcref))
+  (import "guest" "bridge_connect" (func $connect (param i32 i32)))
+
+  (func $read (param $to i32) (param $from i32) (param $len i32)
+    (memory.copy $guest $input (local.get $to) (local.get $from) (local.get $len)))
+
+  (func $write (param $to i32) (param $from i32) (param $len i32)
+    (memory.copy $output $guest (local.get $to) (local.get $from) (local.get $len)))
+
+  (elem declare func $read $write)
+
+  (func $start (local $slot i32)
+    (local.set $slot (table.grow $functions (ref.func $read) (i32.const 2)))
+    (if (i32.lt_s (local.get $slot) (i32.const 0)) (then unreachable))
+    (table.set $functions (i32.add (local.get $slot) (i32.const 1)) (ref.func $write))
+    (call $connect (local.get $slot) (i32.add (local.get $slot) (i32.const 1))))
+
+  (start $start))

@@ -1,0 +1,68 @@
+/* Ways: what the ways into the sandbox that are not the daemon's have in common. Each of them is a small host inside the
+ * sandbox: it fetches requests in its own fashion, lays them out as abi.h says and has the library parse them, so that
+ * every way has the same parser in it and says the same.
+ *
+ * The parser's own exports are switched off (in build.rs, by a macro that eats export_name), since a way has another
+ * pico_parse_events; hence the spelling with underscores here. */
+#ifndef PICOTAP_WAYS_H
+#define PICOTAP_WAYS_H
+
+#include "abi.h"
+
+#define EXPORT(name) __attribute__((__export_name__(name)))
+
+/* The parser's. */
+uint32_t pico_parse_events(uint32_t num_events);
+uint32_t allocate_input_output_bufs(uint32_t input_bytes, uint32_t output_bytes);
+uint32_t get_input_buf(void);
+uint32_t get_output_buf(void);
+
+/* The limits of one call, as in src/parse/layout.rs. */
+#define WAYS_MAX_EVENTS 1024u
+#define WAYS_MAX_RECORDS (4u * WAYS_MAX_EVENTS)
+#define WAYS_MAX_PAIRS (16u * WAYS_MAX_EVENTS)
+
+static inline void *at_address(uint32_t address)
+{
+    return (void *)(uintptr_t)address;
+}
+
+/* An input header for `num_events` events, each the first of a connection of its own, with room in the output for
+ * `max_events`. The arena follows the rows. */
+static inline pico_input ways_layout(uint32_t num_events, uint32_t max_events, uint32_t max_records, uint32_t max_pairs)
+{
+    uint32_t results = sizeof(pico_output);
+    uint32_t records = results + max_events * (uint32_t)sizeof(pico_result);
+    uint32_t rows = sizeof(pico_input) + num_events * (uint32_t)sizeof(pico_event);
+    uint32_t arena = rows + num_events * (uint32_t)sizeof(pico_row);
+
+    return (pico_input){
+        .abi_version = PICO_ABI_VERSION,
+        .num_events = num_events,
+        .num_rows = num_events,
+        .events = sizeof(pico_input),
+        .rows = rows,
+        .marks = arena,
+        .arena = arena,
+        .results = results,
+        .records = records,
+        .max_records = max_records,
+        .pairs = records + max_records * (uint32_t)sizeof(pico_record),
+        .max_pairs = max_pairs,
+    };
+}
+
+/* The first event of connection `row`, whose client speaks. */
+static inline pico_event ways_event(uint32_t row, uint32_t data, uint32_t len)
+{
+    return (pico_event){
+        .row = row,
+        .kind = PICO_EVENT_BYTES,
+        .flags = PICO_EVENT_SEGMENT,
+        .peer_acked = PICO_UNKNOWN,
+        .data = data,
+        .len = len,
+    };
+}
+
+#endif

@@ -1,0 +1,470 @@
+//! A slot is a bounded buffer of events on their way to a worker; the batcher fills one for each worker.
+//!
+//! Every payload byte is copied into its slot once. Slots are recycled: in steady state nothing is allocated.
+//! A slot that nobody takes (live, when the queue is full) loses its bytes, counted, and keeps its ends: a later jump in
+//! the stream offsets tells the guest what is missing.
+
+use crate::abi;
+use crate::flow::{Conn, EndReason, Opener, Place, Side, Sink, SinkTag};
+use crate::packet::Endpoint;
+
+/// Bytes of payload in a slot: small enough to stay in a second-level cache together with the guest's copy.
+pub const SLOT_BYTES: usize = 256 * 1024;
+/// Events in a slot.
+pub const SLOT_EVENTS: usize = 2048;
+/// End of a list of events.
+pub const NONE: u32 = u32::MAX;
+
+/// What a worker needs to know of a connection.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// Place in the flow table, to be given back with a skip.
+    pub index: u32,
+    /// Number of the connection, from 1; never used twice.
+    pub number: u64,
+    /// Address of side 0 and of side 1.
+    pub endpoints: [Endpoint; 2],
+    /// Who opened it.
+    pub opener: Opener,
+    /// Its start was not captured.
+    pub midstream: bool,
+    /// Index of the capture interface.
+    pub interface: u32,
+}
+
+/// A connection that has events in a slot.
+#[derive(Debug, Clone)]
+pub struct SlotRow {
+    /// The connection.
+    pub facts: Facts,
+    /// Its first event in the slot.
+    pub first: u32,
+    /// Its last event in the slot.
+    pub last: u32,
+}
+
+/// What happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum What {
+    /// Payload: `len` bytes of the arena from `data`.
+    Bytes {
+        /// Position in the arena.
+        data: u32,
+        /// Number of bytes, at least 1.
+        len: u32,
+        /// The first byte is the first of a segment's payload.
+        starts_segment: bool,
+    },
+    /// A stretch that the capture thread left out on the guest's word.
+    Void {
+        /// Its length.
+        length: u64,
+        /// How much of it was never seen.
+        lost: u64,
+    },
+    /// The side's stream ends.
+    End(EndReason),
+}
+
+/// One event.
+#[derive(Debug, Clone, Copy)]
+pub struct SlotEvent {
+    /// Whose stream.
+    pub side: Side,
+    /// What happened.
+    pub what: What,
+    /// Offset in the side's stream.
+    pub offset: u64,
+    /// What the sender had acknowledged of the other side ([`abi::UNKNOWN`]: not known).
+    pub peer_acked: u64,
+    /// Time of the packet.
+    pub time: i64,
+    /// The next event of the same connection in this slot, or [`NONE`].
+    pub next: u32,
+    /// The connection's row.
+    pub row: u32,
+}
+
+/// A bounded buffer of events.
+#[derive(Debug, Default)]
+pub struct Slot {
+    /// Connections, in order of their first event.
+    pub rows: Vec<SlotRow>,
+    /// Events, in order of arrival.
+    pub events: Vec<SlotEvent>,
+    /// Payload.
+    pub arena: Vec<u8>,
+    /// Number of the filling, from 1: what a connection's tag refers to.
+    serial: u64,
+    /// Frame time of the first event.
+    opened: Option<i64>,
+}
+
+impl Slot {
+    /// An empty slot with room for all that it may hold.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            rows: Vec::with_capacity(SLOT_EVENTS / 4),
+            events: Vec::with_capacity(SLOT_EVENTS),
+            arena: Vec::with_capacity(SLOT_BYTES),
+            serial: 0,
+            opened: None,
+        }
+    }
+
+    /// Whether it holds nothing.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+
+    /// Empties it, keeping its memory.
+    pub fn clear(&mut self) {
+        self.rows.clear();
+        self.events.clear();
+        self.arena.clear();
+        self.opened = None;
+    }
+
+    /// The payload of an event.
+    #[must_use]
+    pub fn payload(&self, data: u32, len: u32) -> &[u8] {
+        let start = data as usize;
+        self.arena.get(start..start.saturating_add(len as usize)).unwrap_or_default()
+    }
+
+    /// Events and payload bytes that it holds.
+    #[must_use]
+    pub fn load(&self) -> (usize, usize) {
+        (self.events.len(), self.arena.len())
+    }
+
+    fn has_room(&self, payload: usize) -> bool {
+        self.events.len() < SLOT_EVENTS && self.arena.len().saturating_add(payload) <= SLOT_BYTES
+    }
+
+    fn push(&mut self, conn: &mut Conn, place: Place, what: What) {
+        let at = u32::try_from(self.events.len()).expect("a slot holds at most SLOT_EVENTS events");
+        if conn.tag.serial != self.serial {
+            let row = u32::try_from(self.rows.len()).expect("a slot has no more rows than events");
+            conn.tag = SinkTag { serial: self.serial, row };
+            self.rows.push(SlotRow { facts: facts(conn), first: at, last: NONE });
+        }
+        self.opened.get_or_insert(place.time);
+        let Some(row) = self.rows.get_mut(conn.tag.row as usize) else { return };
+        let before = std::mem::replace(&mut row.last, at);
+        self.events.push(SlotEvent {
+            side: place.side,
+            what,
+            offset: place.offset,
+            peer_acked: place.peer_acked.unwrap_or(abi::UNKNOWN),
+            time: place.time,
+            next: NONE,
+            row: conn.tag.row,
+        });
+        if let Some(before) = self.events.get_mut(before as usize) {
+            before.next = at;
+        }
+    }
+
+    /// Drops everything but the ends of connections. Gives the payload bytes dropped and the skipped bytes whose void
+    /// is gone with them.
+    fn keep_ends(&mut self) -> (u64, u64) {
+        let mut dropped = 0;
+        let mut voided = 0;
+        let events = std::mem::take(&mut self.events);
+        let rows = std::mem::take(&mut self.rows);
+        for (row, at) in rows.into_iter().zip(0..) {
+            let mut kept = SlotRow { first: NONE, last: NONE, ..row };
+            let mut next = row.first;
+            while let Some(event) = events.get(next as usize) {
+                next = event.next;
+                match event.what {
+                    What::Bytes { len, .. } => dropped += u64::from(len),
+                    What::Void { length, lost } => voided += length - lost,
+                    What::End(_) => self.keep(&mut kept, at, *event),
+                }
+            }
+            // Rows stay where they are, since connections refer to them by number.
+            self.rows.push(kept);
+        }
+        self.arena.clear();
+        (dropped, voided)
+    }
+
+    fn keep(&mut self, row: &mut SlotRow, number: u32, event: SlotEvent) {
+        let at = u32::try_from(self.events.len()).unwrap_or(NONE);
+        match self.events.get_mut(row.last as usize) {
+            Some(before) => before.next = at,
+            None => row.first = at,
+        }
+        row.last = at;
+        self.events.push(SlotEvent { next: NONE, row: number, ..event });
+    }
+}
+
+fn facts(conn: &Conn) -> Facts {
+    Facts {
+        index: conn.index,
+        number: conn.number,
+        endpoints: conn.endpoints,
+        opener: conn.opener,
+        midstream: conn.midstream,
+        interface: conn.interface,
+    }
+}
+
+/// Takes full slots to their workers.
+pub trait Deliver {
+    /// Hands a slot to a worker and gives an empty one. `must`: wait for room if there is none; otherwise a slot for
+    /// which there is no room comes back as it is.
+    ///
+    /// # Errors
+    /// The slot itself, when the worker's queue is full and `must` is false.
+    fn deliver(&mut self, worker: usize, slot: Box<Slot>, must: bool) -> Result<Box<Slot>, Box<Slot>>;
+}
+
+/// What the batcher had to drop.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Slots that found their queue full.
+    pub slots_dropped: u64,
+    /// Payload bytes in them.
+    pub bytes_dropped: u64,
+    /// Slots delivered.
+    pub slots: u64,
+    /// Events delivered or dropped.
+    pub events: u64,
+}
+
+/// Fills one slot for each worker.
+#[derive(Debug)]
+pub struct Batcher<D> {
+    deliver: D,
+    slots: Vec<Box<Slot>>,
+    serial: u64,
+    max_age: i64,
+    lossless: bool,
+    counters: Counters,
+}
+
+impl<D: Deliver> Batcher<D> {
+    /// `max_age`: nanoseconds of frame time after which a slot is handed on though it is not full. `lossless`: wait for
+    /// room in a worker's queue instead of dropping.
+    pub fn new(workers: usize, max_age: i64, lossless: bool, deliver: D) -> Self {
+        let mut serial = 0;
+        let slots = (0..workers.max(1)).map(|_| {
+            serial += 1;
+            Box::new(Slot { serial, ..Slot::new() })
+        });
+        let slots = slots.collect();
+        Self { deliver, slots, serial, max_age, lossless, counters: Counters::default() }
+    }
+
+    /// What was dropped so far.
+    pub const fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// The deliverer.
+    pub const fn deliverer(&mut self) -> &mut D {
+        &mut self.deliver
+    }
+
+    /// Hands on every slot that is older than allowed at `now`.
+    pub fn tick(&mut self, now: i64) {
+        for worker in 0..self.slots.len() {
+            let opened = self.slots.get(worker).and_then(|slot| slot.opened);
+            if opened.is_some_and(|opened| now.saturating_sub(opened) >= self.max_age) {
+                self.hand_on(worker);
+            }
+        }
+    }
+
+    /// Hands on everything.
+    pub fn flush(&mut self) {
+        for worker in 0..self.slots.len() {
+            self.hand_on(worker);
+        }
+    }
+
+    fn worker(&self, conn: &Conn) -> usize {
+        let workers = u64::try_from(self.slots.len()).unwrap_or(1).max(1);
+        // The high half, scaled: the low bits of the same hash choose the bucket in the flow table.
+        usize::try_from(((conn.hash >> 32) * workers) >> 32).unwrap_or(0)
+    }
+
+    fn hand_on(&mut self, worker: usize) {
+        let Some(place) = self.slots.get_mut(worker) else { return };
+        if place.is_empty() {
+            return;
+        }
+        let slot = std::mem::take(place);
+        self.counters.events += slot.events.len() as u64;
+        // A slot with little but ends in it gains nothing from being dropped.
+        let ends = slot.events.iter().filter(|event| matches!(event.what, What::End(_))).count();
+        let must = self.lossless || ends > SLOT_EVENTS / 2;
+        match self.deliver.deliver(worker, slot, must) {
+            Ok(mut empty) => {
+                self.counters.slots += 1;
+                empty.clear();
+                self.serial += 1;
+                empty.serial = self.serial;
+                *place = empty;
+            }
+            Err(mut full) => {
+                let (dropped, _) = full.keep_ends();
+                self.counters.events -= full.events.len() as u64;
+                self.counters.slots_dropped += 1;
+                self.counters.bytes_dropped += dropped;
+                full.opened = full.events.first().map(|event| event.time);
+                *place = full;
+                if place.is_empty() {
+                    place.rows.clear();
+                    self.serial += 1;
+                    place.serial = self.serial;
+                }
+            }
+        }
+    }
+
+    fn put(&mut self, conn: &mut Conn, place: Place, what: What, payload: &[u8]) {
+        let worker = self.worker(conn);
+        for _ in 0..2 {
+            let Some(slot) = self.slots.get_mut(worker) else { return };
+            if slot.has_room(payload.len()) {
+                let what = match what {
+                    What::Bytes { starts_segment, .. } => {
+                        let data = u32::try_from(slot.arena.len()).unwrap_or(NONE);
+                        slot.arena.extend_from_slice(payload);
+                        What::Bytes { data, len: u32::try_from(payload.len()).unwrap_or(NONE), starts_segment }
+                    }
+                    other => other,
+                };
+                slot.push(conn, place, what);
+                return;
+            }
+            self.hand_on(worker);
+        }
+        debug_assert!(false, "an empty slot has room for one piece");
+    }
+}
+
+impl<D: Deliver> Sink for Batcher<D> {
+    fn bytes(&mut self, conn: &mut Conn, place: Place, starts_segment: bool, payload: &[u8]) {
+        self.put(conn, place, What::Bytes { data: 0, len: 0, starts_segment }, payload);
+    }
+
+    fn void(&mut self, conn: &mut Conn, place: Place, length: u64, lost: u64) {
+        self.put(conn, place, What::Void { length, lost }, &[]);
+    }
+
+    fn end(&mut self, conn: &mut Conn, place: Place, reason: EndReason) {
+        self.put(conn, place, What::End(reason), &[]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{IpAddr, Ipv4Addr};
+
+    /// Keeps what it is given, or refuses everything.
+    #[derive(Default)]
+    struct Shelf {
+        taken: Vec<Box<Slot>>,
+        refuse: bool,
+    }
+
+    impl Deliver for Shelf {
+        fn deliver(&mut self, _: usize, slot: Box<Slot>, must: bool) -> Result<Box<Slot>, Box<Slot>> {
+            if self.refuse && !must {
+                return Err(slot);
+            }
+            self.taken.push(slot);
+            Ok(Box::default())
+        }
+    }
+
+    fn conn(number: u64) -> Conn {
+        let endpoint = |port| Endpoint { ip: IpAddr::V4(Ipv4Addr::LOCALHOST), port };
+        Conn {
+            index: 0,
+            number,
+            hash: number << 32,
+            endpoints: [endpoint(1), endpoint(2)],
+            opener: Opener::First,
+            midstream: false,
+            interface: 0,
+            tag: SinkTag::default(),
+        }
+    }
+
+    fn place(offset: u64) -> Place {
+        Place { side: Side::First, offset, peer_acked: None, time: 7 }
+    }
+
+    #[test]
+    fn events_of_a_connection_are_a_list_in_order() {
+        let mut batcher = Batcher::new(1, i64::MAX, true, Shelf::default());
+        let (mut a, mut b) = (conn(1), conn(2));
+        batcher.bytes(&mut a, place(0), true, b"one");
+        batcher.bytes(&mut b, place(0), true, b"two");
+        batcher.bytes(&mut a, place(3), true, b"three");
+        batcher.flush();
+        let slot = &batcher.deliverer().taken[0];
+        assert_eq!(slot.rows.len(), 2);
+        let first = slot.events[slot.rows[0].first as usize];
+        let second = slot.events[first.next as usize];
+        let What::Bytes { data, len, .. } = second.what else { panic!("{second:?}") };
+        assert_eq!(slot.payload(data, len), b"three");
+        assert_eq!(second.next, NONE);
+    }
+
+    #[test]
+    fn a_full_slot_is_handed_on_and_the_connection_gets_a_row_in_the_next() {
+        let mut batcher = Batcher::new(1, i64::MAX, true, Shelf::default());
+        let mut a = conn(1);
+        let piece = vec![0; crate::flow::MAX_PIECE];
+        for n in 0..5 {
+            batcher.bytes(&mut a, place(n * piece.len() as u64), true, &piece);
+        }
+        assert_eq!(batcher.deliverer().taken.len(), 1);
+        batcher.flush();
+        assert_eq!(batcher.deliverer().taken[1].rows.len(), 1);
+    }
+
+    #[test]
+    fn a_refused_slot_keeps_its_ends_and_counts_its_bytes() {
+        let mut batcher = Batcher::new(1, i64::MAX, false, Shelf { refuse: true, ..Shelf::default() });
+        let (mut a, mut b) = (conn(1), conn(2));
+        batcher.bytes(&mut a, place(0), true, b"gone");
+        batcher.bytes(&mut b, place(0), true, b"too");
+        batcher.end(&mut b, place(3), EndReason::Fin);
+        batcher.flush();
+        assert_eq!(batcher.counters().bytes_dropped, 7);
+        batcher.deliverer().refuse = false;
+        batcher.bytes(&mut a, place(4), true, b"kept");
+        batcher.flush();
+        let slot = &batcher.deliverer().taken[0];
+        let ends: Vec<u64> = slot
+            .rows
+            .iter()
+            .filter(|row| slot.events.get(row.first as usize).is_some_and(|e| matches!(e.what, What::End(_))))
+            .map(|row| row.facts.number)
+            .collect();
+        assert_eq!(ends, [2]);
+        assert_eq!(slot.events.len(), 2);
+    }
+
+    #[test]
+    fn an_old_slot_is_handed_on_by_the_clock_of_the_frames() {
+        let mut batcher = Batcher::new(1, 5, true, Shelf::default());
+        batcher.bytes(&mut conn(1), place(0), true, b"x");
+        batcher.tick(11);
+        assert!(batcher.deliverer().taken.is_empty());
+        batcher.tick(12);
+        assert_eq!(batcher.deliverer().taken.len(), 1);
+    }
+}

@@ -1,0 +1,162 @@
+//! The command line: what a person asks for, as a structure.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// What stands at the end of the help.
+const AFTER: &str = "\
+Examples:
+  picotap --pcap capture.pcap                 one line for each transaction in a file
+  zcat big.pcap.gz | picotap -r - --format zeek -o http.log
+  picotap -i eth0 -o /var/log/picotap/http.json --metrics-addr 127.0.0.1:9464 'tcp port 80'
+  picotap -r day1.pcap -r day2.pcapng --errors --header content-type 'host 10.0.0.7'
+
+Exit codes: 0 done; 1 an input was damaged or something failed (what was good has been written); 2 wrong usage.";
+
+/// Watches HTTP/1.x traffic and parses every byte of it inside a WebAssembly sandbox.
+///
+/// Reads captures or a network interface, prints a line for each request with its response, and counts for Prometheus.
+#[derive(Debug, Parser)]
+#[command(name = "picotap", version, after_help = AFTER, args_conflicts_with_subcommands = true, max_term_width = 120)]
+pub struct Cli {
+    /// Something else than watching.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// Watching.
+    #[command(flatten)]
+    pub watch: Watch,
+}
+
+/// What else picotap can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Parse HTTP given on the command line, in a file or on standard input, through one of five ways into a sandbox
+    #[cfg(feature = "parse")]
+    Parse(crate::parse::Args),
+    /// Run a quarantined event through the parser again and say what happens
+    Replay(Replay),
+    /// Look at a parser module
+    Guest {
+        /// What to do with it.
+        #[command(subcommand)]
+        command: GuestCommand,
+    },
+}
+
+/// What can be done with a parser module.
+#[derive(Debug, Subcommand)]
+pub enum GuestCommand {
+    /// Print version, hash, exports and limits of a module, and run the self-test
+    Inspect {
+        /// The module; without it, the built-in one
+        file: Option<PathBuf>,
+    },
+}
+
+/// Arguments of `picotap replay`.
+#[derive(Debug, Args)]
+pub struct Replay {
+    /// A file from the quarantine directory
+    pub file: PathBuf,
+    /// Parser module to run it through instead of the built-in one
+    #[arg(long, value_name = "FILE.wasm")]
+    pub guest: Option<PathBuf>,
+}
+
+/// Arguments of watching.
+#[derive(Debug, Clone, Args)]
+pub struct Watch {
+    /// Capture file to read (pcap or pcapng, plain, gzip or zstd); - is standard input; may be repeated
+    #[arg(short = 'r', long = "pcap", value_name = "FILE", help_heading = "Input")]
+    pub pcap: Vec<PathBuf>,
+    /// Stop after this many packets
+    #[arg(short = 'c', long, value_name = "N", help_heading = "Input", value_parser = clap::value_parser!(u64).range(1..))]
+    pub count: Option<u64>,
+    /// Skip packets whose IPv4 or TCP checksum is wrong
+    #[arg(long, help_heading = "Input")]
+    pub verify_checksums: bool,
+    /// Capture filter in the language of pcap-filter(7), applied to files too
+    #[arg(value_name = "FILTER", trailing_var_arg = true, help_heading = "Input")]
+    pub filter: Vec<String>,
+
+    /// Format of the lines: json, text, ecs, zeek or clf [default: text on a terminal, else json]
+    #[arg(long, value_name = "FORMAT", help_heading = "Output")]
+    pub format: Option<String>,
+    /// File to write lines to; standard output by default
+    #[arg(short = 'o', long, value_name = "FILE", help_heading = "Output")]
+    pub output: Option<PathBuf>,
+    /// Header to add to each line, of request and response; may be repeated
+    #[arg(long, value_name = "NAME", help_heading = "Output")]
+    pub header: Vec<String>,
+    /// Leave the community identifier out
+    #[arg(long, help_heading = "Output")]
+    pub no_community_id: bool,
+    /// Query key whose value is not shown, beside those of signed URLs; may be repeated
+    #[arg(long, value_name = "KEY", help_heading = "Output")]
+    pub redact_query: Vec<String>,
+    /// Show credentials, cookies and signatures as they are
+    #[arg(long, help_heading = "Output")]
+    pub no_redact: bool,
+    /// Print the ledger at the end: where every packet and every byte went
+    #[arg(long, help_heading = "Output")]
+    pub stats: bool,
+    /// Print nothing on standard error but errors
+    #[arg(short = 'q', long, help_heading = "Output")]
+    pub quiet: bool,
+
+    /// Address for Prometheus to scrape: PORT (on loopback) or ADDRESS:PORT
+    #[arg(long, value_name = "ADDR", num_args = 0..=1, default_missing_value = "9464", value_parser = listen, help_heading = "Metrics")]
+    pub metrics_addr: Option<SocketAddr>,
+    /// File to write the metrics to at the end, in the text format
+    #[arg(long, value_name = "FILE", help_heading = "Metrics")]
+    pub metrics_file: Option<PathBuf>,
+
+    /// Sandboxes to parse in, each with a thread [default: one less than there are cores]
+    #[arg(long, value_name = "N", help_heading = "Sandbox", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub workers: Option<u16>,
+    /// Parser module to use instead of the built-in one
+    #[arg(long, value_name = "FILE.wasm", help_heading = "Sandbox")]
+    pub guest: Option<PathBuf>,
+    /// Directory that keeps events on which the parser failed, for `picotap replay`
+    #[arg(long, value_name = "DIR", help_heading = "Sandbox")]
+    pub quarantine_dir: Option<PathBuf>,
+    /// Faults in a second after which a worker drops what comes for the rest of that second; 0: never
+    #[arg(long, value_name = "N", default_value_t = 1000, help_heading = "Sandbox")]
+    pub fault_limit: u32,
+    /// Memory for connections and held payload, in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 256, help_heading = "Sandbox", value_parser = clap::value_parser!(u32).range(4..=1_048_576))]
+    pub memory_limit: u32,
+}
+
+/// `PORT` or `ADDRESS:PORT`.
+fn listen(text: &str) -> Result<SocketAddr, String> {
+    if let Ok(port) = text.parse::<u16>() {
+        return Ok(SocketAddr::from(([127, 0, 0, 1], port)));
+    }
+    text.parse().map_err(|_| format!("needed a port or ADDRESS:PORT (such as 9464 or 127.0.0.1:9464), got {text:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn filter_words_follow_the_options() {
+        let cli = Cli::parse_from(["picotap", "-r", "x.pcap", "--stats", "tcp", "port", "80"]);
+        assert_eq!(cli.watch.filter.join(" "), "tcp port 80");
+    }
+
+    #[test]
+    fn a_bare_port_listens_on_loopback() {
+        assert_eq!(listen("9464"), Ok(SocketAddr::from(([127, 0, 0, 1], 9464))));
+        assert!(listen("eth0").is_err());
+    }
+}

@@ -1,0 +1,322 @@
+//! A connection is two streams and the rules by which a segment may touch them (RFC 9293).
+
+use super::assembler::{Assembler, Carrier, Moment, UNKNOWN};
+use super::order::Pressure;
+use super::seq::Seq;
+use super::stream::{Known, NEAR, REACH, Stream};
+use super::{Config, Conn, Counters, EndReason, Place, Side, Sink};
+use crate::packet::{Segment, TcpFlags};
+
+/// What all connections of a table have in common.
+pub(super) struct Shared {
+    pub(super) config: Config,
+    pub(super) counters: Counters,
+    /// The latest time of any frame: never goes back.
+    pub(super) clock: i64,
+    /// Bytes of memory that connections take outside of the table.
+    pub(super) memory: u64,
+    /// No more bytes may be held for now.
+    pub(super) full: bool,
+}
+
+/// What is to be done with the connection after a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Nothing.
+    Keep,
+    /// Its ports have been taken: the segment begins another connection.
+    Replace,
+    /// Its ports have been taken by a connection of which `side` has sent what lies before `base`; the segment is the
+    /// other side's answer to it (or, `own`, that side's next one).
+    Succeed { side: Side, base: Seq, syn: bool },
+}
+
+/// A connection in the table.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) conn: Conn,
+    pub(super) sides: [Stream; 2],
+    pub(super) realm: u32,
+    /// Packets seen of it, modulo 2^32.
+    pub(super) packets: u32,
+    /// Clock at its last packet.
+    pub(super) last: i64,
+    /// Where it stands in the table's lists.
+    pub(super) link: super::lists::Link,
+    /// Only SYNs were seen.
+    pub(super) embryonic: bool,
+    /// It was ended by an RST.
+    pub(super) reset: bool,
+    /// Both sides seen, based and open, no FIN: the short way through.
+    pub(super) plain: bool,
+}
+
+impl Connection {
+    pub(super) fn new(conn: Conn, realm: u32) -> Self {
+        Self {
+            conn,
+            sides: [Stream::new(), Stream::new()],
+            realm,
+            packets: 0,
+            last: 0,
+            link: super::lists::Link::default(),
+            embryonic: true,
+            reset: false,
+            plain: false,
+        }
+    }
+
+    pub(super) const fn stream(&self, side: Side) -> &Stream {
+        let [first, second] = &self.sides;
+        match side {
+            Side::First => first,
+            Side::Second => second,
+        }
+    }
+
+    pub(super) const fn stream_mut(&mut self, side: Side) -> &mut Stream {
+        let [first, second] = &mut self.sides;
+        match side {
+            Side::First => first,
+            Side::Second => second,
+        }
+    }
+
+    /// The stream of a side, and the other one.
+    pub(super) const fn pair(&mut self, side: Side) -> (&mut Stream, &mut Stream) {
+        let [first, second] = &mut self.sides;
+        match side {
+            Side::First => (first, second),
+            Side::Second => (second, first),
+        }
+    }
+
+    /// Both sides have ended.
+    pub(super) const fn closed(&self) -> bool {
+        self.stream(Side::First).ended() && self.stream(Side::Second).ended()
+    }
+
+    pub(super) fn memory(&self) -> u64 {
+        self.stream(Side::First).memory() + self.stream(Side::Second).memory()
+    }
+
+    /// A segment in order on a tidy connection, which nearly all are. False: it is not, and nothing was done.
+    #[inline]
+    pub(super) fn quick<S: Sink>(
+        &mut self,
+        side: Side,
+        segment: &Segment<'_>,
+        shared: &mut Shared,
+        sink: &mut S,
+    ) -> bool {
+        const KINDS: u8 = TcpFlags::SYN | TcpFlags::FIN | TcpFlags::RST | TcpFlags::ACK;
+        if !self.plain || segment.flags.0 & KINDS != TcpFlags::ACK || segment.missing != 0 {
+            return false;
+        }
+        let [first, second] = &mut self.sides;
+        let (own, peer) = match side {
+            Side::First => (first, second),
+            Side::Second => (second, first),
+        };
+        let len = segment.payload.len();
+        let tidy = own.untidy.is_none() && peer.untidy.is_none();
+        let probe = len == 1 && peer.window == 0;
+        if !tidy || Seq(segment.seq) != own.base.plus(own.next) || probe || len > super::MAX_PIECE {
+            return false;
+        }
+        let behind = peer.base.plus(peer.next).since(Seq(segment.ack));
+        let Some(acked) = peer.next.checked_add_signed(-behind).filter(|_| (0..REACH).contains(&behind)) else {
+            return false;
+        };
+        let len = len as u64;
+        let next = own.next + len;
+        if own.skip > own.next {
+            if next >= own.skip {
+                return false;
+            }
+            if own.void_start == UNKNOWN {
+                own.void_start = own.next;
+            }
+            shared.counters.skipped += len;
+        } else if len > 0 {
+            let place = Place { side, offset: own.next, peer_acked: Some(acked), time: segment.time };
+            sink.bytes(&mut self.conn, place, true, segment.payload);
+            shared.counters.handed_on += len;
+        }
+        own.next = next;
+        own.acked = own.acked.max(acked);
+        own.window = segment.window;
+        self.packets = self.packets.wrapping_add(1);
+        true
+    }
+
+    /// Any segment.
+    pub(super) fn segment<S: Sink>(
+        &mut self,
+        side: Side,
+        segment: &Segment<'_>,
+        shared: &mut Shared,
+        sink: &mut S,
+    ) -> Verdict {
+        let before = self.memory();
+        self.packets = self.packets.wrapping_add(1);
+        let verdict = self.judge(side, segment, shared, sink);
+        self.settle(before, shared);
+        self.plain = !self.embryonic
+            && self.sides.iter().all(|stream| {
+                stream.known.has(Known::SEEN | Known::BASED)
+                    && !stream.movable()
+                    && !stream.ended()
+                    && stream.fin == UNKNOWN
+            });
+        verdict
+    }
+
+    /// Gives back what is no longer needed, and accounts for the memory, which was `before`.
+    pub(super) fn settle(&mut self, before: u64, shared: &mut Shared) {
+        for side in [Side::First, Side::Second] {
+            self.stream_mut(side).tidy();
+        }
+        shared.memory = (shared.memory + self.memory()).saturating_sub(before);
+    }
+
+    fn judge<S: Sink>(&mut self, side: Side, segment: &Segment<'_>, shared: &mut Shared, sink: &mut S) -> Verdict {
+        let flags = segment.flags;
+        let len = segment.payload.len() as u64;
+        if flags.syn() && (flags.fin() || flags.rst()) {
+            shared.counters.odd_flags += len;
+            return Verdict::Keep;
+        }
+        if self.closed() {
+            return self.after_close(side, segment, shared);
+        }
+        if flags.rst() {
+            shared.counters.in_reset += len;
+            self.on_reset(side, segment, shared, sink);
+            return Verdict::Keep;
+        }
+        if flags.syn() {
+            return self.on_syn(side, segment, shared, sink);
+        }
+        if !flags.ack() {
+            shared.counters.no_ack += len;
+            return Verdict::Keep;
+        }
+        self.adopt(side, segment, shared);
+        let wire = len + u64::from(segment.missing) + u64::from(flags.fin());
+        let Some(offset) = self.locate(side, segment, wire) else {
+            return self.on_far(side, segment, wire, shared, sink);
+        };
+        self.embryonic = false;
+        let ack = self.on_ack(side, segment, shared, sink);
+        self.on_data(side, segment, offset, ack, shared, sink);
+        self.drain(segment.time, shared, sink);
+        Verdict::Keep
+    }
+
+    /// Takes the numbering of a side from its first segment, where no handshake gave it.
+    fn adopt(&mut self, side: Side, segment: &Segment<'_>, shared: &mut Shared) {
+        let seq = Seq(segment.seq);
+        let single = segment.payload.len() == 1 && !segment.flags.fin();
+        let fresh = self.embryonic;
+        let (own, peer) = self.pair(side);
+        if own.known.has(Known::SEEN) {
+            return;
+        }
+        own.known.set(Known::SEEN);
+        if own.known.has(Known::EXACT) {
+            return;
+        }
+        // One byte may be a keep-alive's, which stands before the next byte and is garbage.
+        let start = seq.plus(u64::from(single));
+        let guess = own.known.has(Known::BASED).then(|| seq.since(own.base));
+        match guess {
+            Some(0..=NEAR) => {}
+            Some(-1) if segment.payload.len() <= 1 => {}
+            Some(ahead) if (-NEAR..0).contains(&ahead) => {
+                own.base = seq;
+                peer.acked = ahead.unsigned_abs();
+            }
+            Some(_) | None => {
+                own.base = start;
+                peer.acked = 0;
+            }
+        }
+        own.known.set(Known::BASED);
+        if fresh && !peer.known.has(Known::SEEN) {
+            self.conn.midstream = true;
+            shared.counters.midstream += 1;
+        }
+    }
+
+    /// Offset of a segment in its stream, or nothing if it lies out of reach. May move a start that is not certain.
+    fn locate(&mut self, side: Side, segment: &Segment<'_>, wire: u64) -> Option<i64> {
+        let (own, peer) = self.pair(side);
+        let offset = Seq(segment.seq).offset(own.base, own.next);
+        let top = own.top().max(peer.acked).cast_signed();
+        let bottom = own.next.cast_signed();
+        if own.movable() && own.next == 0 && wire > 0 {
+            if (-NEAR..0).contains(&offset) && !(wire == 1 && offset == -1) {
+                self.move_start(side, offset.unsigned_abs());
+                return Some(0);
+            }
+            if offset == 1 && own.untidy.is_none() && peer.acked <= 1 {
+                // What gave the start was a keep-alive.
+                own.base = own.base.plus(1);
+                peer.acked = 0;
+                return Some(0);
+            }
+        }
+        let fits = offset + wire.cast_signed() >= bottom - REACH && offset <= top + REACH;
+        fits.then_some(offset)
+    }
+
+    /// A side's stream starts `by` bytes earlier than was thought.
+    pub(super) fn move_start(&mut self, side: Side, by: u64) {
+        let (own, peer) = self.pair(side);
+        own.base = Seq(own.base.0.wrapping_sub((by & 0xffff_ffff) as u32));
+        peer.acked += by;
+        if own.fin != UNKNOWN {
+            own.fin += by;
+        }
+        if let Some(untidy) = &mut own.untidy {
+            untidy.store.shift(by);
+            untidy.lost_upto += by;
+            untidy.excused += by;
+        }
+        if let Some(store) = peer.store_mut() {
+            store.shift_acks(by);
+        }
+    }
+
+    pub(super) const fn moment(&self, shared: &Shared) -> Moment {
+        Moment { time: shared.clock, packets: self.packets }
+    }
+
+    /// Hands on what is held, declaring gaps, and ends both sides.
+    pub(super) fn finish<S: Sink>(&mut self, reason: EndReason, time: i64, shared: &mut Shared, sink: &mut S) {
+        self.drain(time, shared, sink);
+        while self.resolve(Pressure::All, time, shared, sink) {
+            self.drain(time, shared, sink);
+        }
+        for side in [Side::First, Side::Second] {
+            let own = self.stream_mut(side);
+            let dropped = own.store_mut().map_or(0, Assembler::drop_tentative);
+            shared.counters.unfinished += dropped;
+            shared.counters.held -= dropped;
+            let own = self.stream(side);
+            if own.ended() {
+                continue;
+            }
+            let front = own.front();
+            if front > own.next {
+                shared.counters.gaps_cut += 1;
+                self.advance_lost(side, front, Carrier::at(time), shared, sink);
+            }
+            let acked = self.stream(side).acked;
+            let ack = if self.stream(side.other()).known.has(Known::TOLD) { acked } else { UNKNOWN };
+            self.end(side, Carrier { ack, time }, reason, shared, sink);
+        }
+        self.plain = false;
+    }
+}

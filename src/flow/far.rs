@@ -1,0 +1,109 @@
+//! Far segments lie out of the stream's reach: an attacker's, a new connection's, or behind a great loss.
+
+use super::assembler::{Assembler, Carrier, UNKNOWN};
+use super::connection::{Connection, Shared, Verdict};
+use super::order::Pressure;
+use super::seq::Seq;
+use super::stream::{Far, Known};
+use super::{Side, Sink};
+use crate::packet::Segment;
+
+impl Connection {
+    /// A segment out of reach. An attacker can send one at will, and its receiver will not take it; but if capture
+    /// lost much, or the ports have a new owner, the other side goes along.
+    pub(super) fn on_far<S: Sink>(
+        &mut self,
+        side: Side,
+        segment: &Segment<'_>,
+        wire: u64,
+        shared: &mut Shared,
+        sink: &mut S,
+    ) -> Verdict {
+        let start = Seq(segment.seq);
+        let end = start.plus(wire);
+        let (own, peer) = self.pair(side);
+        if let Some(far) = peer.untidy.as_ref().and_then(|untidy| untidy.far)
+            && far.goes_along(Seq(segment.ack))
+        {
+            return Verdict::Succeed { side: side.other(), base: far.end, syn: far.syn };
+        }
+        let alone = !peer.known.has(Known::SEEN);
+        let before = own.untidy().far;
+        let far = match before {
+            Some(far) if far.syn && far.end == start && alone => {
+                return Verdict::Succeed { side, base: start, syn: true };
+            }
+            Some(far) if !far.syn && far.end == start => Far { end, run: far.run.saturating_add(1), ..far },
+            Some(far) if far.syn => far,
+            _ => Far { start, end, syn: false, run: 1 },
+        };
+        own.untidy().far = Some(far);
+        // Nobody is there to go along: three in a row have to do (an arbitrary number).
+        if alone && far.run >= 3 {
+            if start.since(own.base.plus(own.next)) < 0 {
+                return Verdict::Succeed { side, base: start, syn: false };
+            }
+            self.jump(side, start, segment.time, shared, sink);
+            let offset = self.stream(side).next.cast_signed();
+            let ack = self.on_ack(side, segment, shared, sink);
+            self.on_data(side, segment, offset, ack, shared, sink);
+            self.drain(segment.time, shared, sink);
+        } else {
+            shared.counters.out_of_reach += segment.payload.len() as u64;
+        }
+        Verdict::Keep
+    }
+
+    /// An acknowledgement out of reach, of a segment that is not: counts if the other side did go there.
+    pub(super) fn on_far_ack<S: Sink>(
+        &mut self,
+        side: Side,
+        segment: &Segment<'_>,
+        shared: &mut Shared,
+        sink: &mut S,
+    ) -> u64 {
+        let peer = self.stream(side.other());
+        let far = peer.untidy.as_ref().and_then(|untidy| untidy.far).filter(|far| !far.syn);
+        let Some(far) = far.filter(|far| far.goes_along(Seq(segment.ack))) else {
+            shared.counters.ack_invalid += 1;
+            return UNKNOWN;
+        };
+        self.jump(side.other(), far.end, segment.time, shared, sink);
+        let (own, peer) = self.pair(side);
+        own.acked = peer.next;
+        peer.next
+    }
+
+    /// A side's stream goes on at `to`, far ahead: all before it is lost.
+    fn jump<S: Sink>(&mut self, side: Side, to: Seq, time: i64, shared: &mut Shared, sink: &mut S) {
+        self.relieve(side, time, shared, sink);
+        let own = self.stream_mut(side);
+        own.untidy().far = None;
+        let target = own.next + to.forward_from(own.base.plus(own.next));
+        shared.counters.gaps_jumped += 1;
+        self.advance_lost(side, target, Carrier::at(time), shared, sink);
+    }
+
+    /// Declares every gap of a side, until it holds nothing.
+    fn relieve<S: Sink>(&mut self, side: Side, time: i64, shared: &mut Shared, sink: &mut S) {
+        while self.stream(side).store().is_some_and(|store| !store.is_empty()) {
+            if !self.resolve(Pressure::Bound(side), time, shared, sink) {
+                let dropped = self.stream_mut(side).store_mut().map_or(0, Assembler::drop_tentative);
+                shared.counters.unfinished += dropped;
+                shared.counters.held -= dropped;
+                if dropped == 0 {
+                    return;
+                }
+            }
+            self.drain(time, shared, sink);
+        }
+    }
+}
+
+impl Far {
+    fn goes_along(&self, ack: Seq) -> bool {
+        let span = self.end.since(self.start);
+        let ahead = ack.since(self.start);
+        ahead <= span && (ahead > 0 || self.syn && ahead == 0)
+    }
+}

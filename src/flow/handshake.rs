@@ -1,0 +1,161 @@
+//! The handshake and the reset: the segments that begin a connection and tear it down, and who may send them.
+
+use super::assembler::{Arrival, Assembler, Carrier, NEVER, UNKNOWN};
+use super::connection::{Connection, Shared, Verdict};
+use super::seq::Seq;
+use super::stream::{Far, Known, NEAR};
+use super::{EndReason, Opener, Side, Sink};
+use crate::packet::Segment;
+
+impl Connection {
+    pub(super) fn on_syn<S: Sink>(
+        &mut self,
+        side: Side,
+        segment: &Segment<'_>,
+        shared: &mut Shared,
+        sink: &mut S,
+    ) -> Verdict {
+        let base = Seq(segment.seq).plus(1);
+        let len = segment.payload.len() as u64;
+        let acks = segment.flags.ack();
+        let (own, peer) = self.pair(side);
+        let syn_expected = peer.untidy.as_ref().and_then(|untidy| untidy.far).filter(|far| far.syn);
+        if let Some(far) = syn_expected.filter(|far| acks && far.end == Seq(segment.ack)) {
+            return Verdict::Succeed { side: side.other(), base: far.end, syn: true };
+        }
+        let known = own.known.has(Known::BASED) && !own.movable();
+        if known && own.base != base {
+            if acks {
+                shared.counters.syn_ack_invalid += 1;
+            } else {
+                shared.counters.syn_mismatched += 1;
+                own.untidy().far = Some(Far { start: base, end: base, syn: true, run: 0 });
+            }
+            shared.counters.stray_syn += len;
+            return Verdict::Keep;
+        }
+        if acks && peer.known.has(Known::EXACT) {
+            let offset = Seq(segment.ack).offset(peer.base, peer.next);
+            if !(0..=peer.top().cast_signed()).contains(&offset) {
+                shared.counters.syn_ack_invalid += 1;
+                shared.counters.stray_syn += len;
+                return Verdict::Keep;
+            }
+        }
+        if own.known.has(Known::EXACT | Known::SEEN) {
+            shared.counters.syn_repeated += 1;
+        } else if own.movable() && own.known.has(Known::SEEN) && own.base != base {
+            // The handshake comes late: what is held keeps its place.
+            let ahead = own.base.since(base);
+            if own.store().is_none_or(Assembler::is_empty) {
+                own.base = base;
+                peer.acked = 0;
+            } else if (0..NEAR).contains(&ahead) {
+                self.move_start(side, ahead.unsigned_abs());
+            }
+        }
+        let (own, peer) = self.pair(side);
+        if own.base == base || !own.known.has(Known::SEEN) {
+            own.base = base;
+            own.known.set(Known::BASED | Known::EXACT);
+        }
+        own.known.set(Known::SEEN);
+        if acks && peer.movable() && !peer.known.has(Known::SEEN) {
+            peer.base = Seq(segment.ack);
+            peer.known.set(Known::BASED | Known::EXACT);
+        }
+        if self.conn.opener == Opener::Unknown && !self.conn.midstream {
+            let opener = if acks { side.other() } else { side };
+            self.conn.opener = match opener {
+                Side::First => Opener::First,
+                Side::Second => Opener::Second,
+            };
+        }
+        let mut ack = UNKNOWN;
+        if acks {
+            let (_, peer) = self.pair(side);
+            if Seq(segment.ack) == peer.base && peer.next == 0 {
+                // The data in the SYN was refused (RFC 7413, section 4.2) and will be sent again.
+                let refused = peer.store_mut().map_or(0, Assembler::drop_tentative);
+                shared.counters.syn_refused += refused;
+                shared.counters.held -= refused;
+            }
+            ack = self.on_ack(side, segment, shared, sink);
+        } else {
+            self.stream_mut(side).window = segment.window;
+        }
+        self.on_syn_data(side, segment, ack, shared, sink);
+        self.drain(segment.time, shared, sink);
+        Verdict::Keep
+    }
+
+    /// Data in a SYN waits until it is acknowledged: the receiver may refuse it.
+    pub(super) fn on_syn_data<S: Sink>(
+        &mut self,
+        side: Side,
+        segment: &Segment<'_>,
+        ack: u64,
+        shared: &mut Shared,
+        sink: &mut S,
+    ) {
+        let own = self.stream(side);
+        let len = segment.payload.len() as u64;
+        if len == 0 {
+            return;
+        }
+        if own.next > 0 || own.ended() || own.fin != UNKNOWN {
+            shared.counters.duplicate += len;
+            return;
+        }
+        let arrival = Arrival {
+            offset: 0,
+            data: segment.payload,
+            carrier: Carrier { ack, time: segment.time },
+            came: self.moment(shared),
+            proved: NEVER,
+            missing: segment.missing,
+            starts: true,
+            tentative: true,
+            keep: true,
+        };
+        self.take(side, arrival, shared, sink);
+    }
+
+    pub(super) fn on_reset<S: Sink>(&mut self, side: Side, segment: &Segment<'_>, shared: &mut Shared, sink: &mut S) {
+        let (own, peer) = self.pair(side);
+        let valid = if own.known.has(Known::BASED) && (own.known.has(Known::SEEN) || own.known.has(Known::EXACT)) {
+            // As Linux and RFC 9293, section 3.5.3 have it: inside the receiver's window. The window's scale is not
+            // known, so it is taken as it stands.
+            let offset = Seq(segment.seq).offset(own.base, own.next);
+            let low = if peer.known.has(Known::SEEN) { peer.acked } else { own.next };
+            let top = own.top().max(peer.acked) + 1 + u64::from(peer.window);
+            (low.cast_signed()..=top.cast_signed()).contains(&offset)
+        } else {
+            // An answer to a SYN or to data, from a side that has shown nothing else.
+            let top = peer.base.plus(peer.top());
+            segment.flags.ack() && peer.known.has(Known::SEEN) && (0..=1).contains(&Seq(segment.ack).since(top))
+        };
+        if !valid {
+            shared.counters.rst_invalid += 1;
+            return;
+        }
+        self.finish(EndReason::Reset, segment.time, shared, sink);
+        self.reset = true;
+    }
+
+    /// After both ends: either a late segment, or a new connection.
+    pub(super) fn after_close(&mut self, side: Side, segment: &Segment<'_>, shared: &mut Shared) -> Verdict {
+        let own = self.stream(side);
+        let repeated = Seq(segment.seq).plus(1) == own.base;
+        if segment.flags.syn() && !repeated {
+            return Verdict::Replace;
+        }
+        let len = segment.payload.len() as u64;
+        if self.reset {
+            shared.counters.after_reset += len;
+        } else {
+            shared.counters.late += len;
+        }
+        Verdict::Keep
+    }
+}

@@ -1,0 +1,91 @@
+//! Room under the memory limit: who has to go when there is none.
+
+use super::lists::List;
+use super::order::Pressure;
+use super::slab::Slab;
+use super::{EndReason, Sink, Table};
+
+impl Table {
+    /// Sees to it that there is a free place.
+    pub(super) fn make_room<S: Sink>(&mut self, time: i64, sink: &mut S) {
+        let most = self.shared.config.max_connections.max(1) as usize;
+        if self.slab.len() < most {
+            if self.slab.has_room() {
+                return;
+            }
+            let grown = self.slab.bytes_with(1) + self.index.bytes_with(Slab::chunk());
+            if self.slab.places() == 0 || grown <= self.shared.config.memory_limit / 4 * 3 {
+                self.slab.grow();
+                return;
+            }
+        }
+        self.evict(time, sink);
+    }
+
+    /// Gives a connection up. First those that have ended and linger, since nothing is lost; then those that have shown
+    /// only SYNs, oldest first, which is what a flood consists of; then those with held data whose time is nearest;
+    /// then those that have been idle longest.
+    fn evict<S: Sink>(&mut self, time: i64, sink: &mut S) {
+        let counters = &mut self.shared.counters;
+        let (index, counter) = if let Some(index) = self.lists.head(List::Closed) {
+            (index, &mut counters.evicted_closed)
+        } else if let Some(index) = self.lists.head(List::Syn) {
+            (index, &mut counters.evicted_syn)
+        } else if let Some(index) = self.lists.soonest() {
+            (index, &mut counters.evicted_hole)
+        } else if let Some(index) = self.idlest() {
+            (index, &mut self.shared.counters.evicted_idle)
+        } else {
+            return;
+        };
+        *counter += 1;
+        self.expire(index, EndReason::Evicted, time, sink);
+    }
+
+    pub(super) fn evict_for_external<S: Sink>(&mut self, time: i64, sink: &mut S) {
+        if let Some(index) = self.idlest() {
+            self.shared.counters.evicted_idle += 1;
+            self.expire(index, EndReason::Evicted, time, sink);
+        }
+    }
+
+    /// The open connection that has been idle longest, among the first few of the list: those that have had packets
+    /// since they were put there go to its tail.
+    fn idlest(&mut self) -> Option<u32> {
+        let mut best: Option<(i64, u32)> = None;
+        for _ in 0..8 {
+            let index = self.lists.head(List::Open)?;
+            let entry = self.slab.get(index)?;
+            let (last, queued) = (entry.last, entry.link.queued);
+            if last <= queued {
+                return Some(index);
+            }
+            if best.is_none_or(|(least, _)| last < least) {
+                best = Some((last, index));
+            }
+            self.lists.move_to(List::Open, index, self.shared.clock, &mut self.slab);
+        }
+        best.map(|(_, index)| index)
+    }
+
+    /// Makes room for `more` held bytes: has the connections whose time is nearest declare what they wait for.
+    pub(super) fn relieve<S: Sink>(&mut self, more: u64, time: i64, sink: &mut S) {
+        // A piece takes more than its bytes.
+        let more = more + 4096;
+        for _ in 0..4 {
+            self.shared.full = self.memory_used() + more > self.shared.config.memory_limit;
+            if !self.shared.full {
+                return;
+            }
+            let Some(index) = self.lists.soonest() else { return };
+            let Some(entry) = self.slab.get_mut(index) else { return };
+            let before = entry.memory();
+            while entry.resolve(Pressure::Memory, time, &mut self.shared, sink) {
+                entry.drain(time, &mut self.shared, sink);
+            }
+            entry.settle(before, &mut self.shared);
+            self.relist(index);
+        }
+        self.shared.full = self.memory_used() + more > self.shared.config.memory_limit;
+    }
+}

@@ -1,0 +1,146 @@
+//! What is told to the sink: bytes, voids and ends, each at its offset, with every byte put on its account.
+
+use super::assembler::{Carrier, UNKNOWN};
+use super::connection::{Connection, Shared};
+use super::stream::{Known, Stream};
+use super::{EndReason, MAX_PIECE, Place, Side, Sink};
+
+impl Connection {
+    /// Applies the worker's word that bytes of a side below `upto` are not needed.
+    pub(super) fn skip(&mut self, side: Side, upto: u64) {
+        let own = self.stream_mut(side);
+        if !own.ended() && upto > own.next {
+            own.skip = own.skip.max(upto);
+        }
+    }
+
+    /// Declares all of a side below `to` lost that has not been handed on.
+    pub(super) fn advance_lost<S: Sink>(
+        &mut self,
+        side: Side,
+        to: u64,
+        carrier: Carrier,
+        shared: &mut Shared,
+        sink: &mut S,
+    ) {
+        let own = self.stream_mut(side);
+        let from = own.next;
+        if to <= from {
+            return;
+        }
+        shared.counters.gap += to - from;
+        own.known.set(Known::TOLD);
+        if own.skip > from {
+            let upto = own.skip.min(to);
+            own.open_void();
+            own.void_lost += upto - from;
+            own.next = upto;
+            self.close_void(side, carrier, sink);
+        }
+        self.stream_mut(side).next = to;
+    }
+
+    /// Passes over captured bytes that are not needed.
+    pub(super) fn pass<S: Sink>(&mut self, side: Side, len: u64, carrier: Carrier, shared: &mut Shared, sink: &mut S) {
+        let own = self.stream_mut(side);
+        own.open_void();
+        own.next += len;
+        shared.counters.skipped += len;
+        self.close_void(side, carrier, sink);
+    }
+
+    /// Hands bytes on that are next.
+    pub(super) fn give<S: Sink>(
+        &mut self,
+        side: Side,
+        data: &[u8],
+        starts: bool,
+        carrier: Carrier,
+        shared: &mut Shared,
+        sink: &mut S,
+    ) {
+        let own = self.stream_mut(side);
+        own.known.set(Known::TOLD);
+        let mut rest = data;
+        let mut starts = starts;
+        if own.skip > own.next {
+            let passed = usize::try_from(own.skip - own.next).unwrap_or(usize::MAX).min(data.len());
+            self.pass(side, passed as u64, carrier, shared, sink);
+            rest = data.get(passed..).unwrap_or_default();
+            starts &= passed == 0;
+        }
+        let peer_acked = self.peer_acked(side, carrier.ack);
+        for piece in rest.chunks(MAX_PIECE) {
+            let own = self.stream_mut(side);
+            let place = Place { side, offset: own.next, peer_acked, time: carrier.time };
+            own.next += piece.len() as u64;
+            shared.counters.handed_on += piece.len() as u64;
+            sink.bytes(&mut self.conn, place, starts, piece);
+            starts = false;
+        }
+    }
+
+    fn peer_acked(&mut self, side: Side, ack: u64) -> Option<u64> {
+        if ack == UNKNOWN {
+            return None;
+        }
+        self.stream_mut(side.other()).known.set(Known::TOLD);
+        Some(ack)
+    }
+
+    /// Tells a void that has reached the offset below which nothing was needed.
+    fn close_void<S: Sink>(&mut self, side: Side, carrier: Carrier, sink: &mut S) {
+        let own = self.stream(side);
+        if own.next >= own.skip {
+            self.tell_void(side, carrier, sink);
+        }
+    }
+
+    fn tell_void<S: Sink>(&mut self, side: Side, carrier: Carrier, sink: &mut S) {
+        let peer_acked = self.peer_acked(side, carrier.ack);
+        let own = self.stream_mut(side);
+        if own.void_start == UNKNOWN {
+            return;
+        }
+        let place = Place { side, offset: own.void_start, peer_acked, time: carrier.time };
+        let (length, lost) = (own.next - own.void_start, own.void_lost);
+        own.void_start = UNKNOWN;
+        own.void_lost = 0;
+        own.known.set(Known::TOLD);
+        sink.void(&mut self.conn, place, length, lost);
+    }
+
+    /// Ends a side where it stands.
+    pub(super) fn end<S: Sink>(
+        &mut self,
+        side: Side,
+        carrier: Carrier,
+        reason: EndReason,
+        shared: &mut Shared,
+        sink: &mut S,
+    ) {
+        self.tell_void(side, carrier, sink);
+        let peer_acked = self.peer_acked(side, carrier.ack);
+        let own = self.stream_mut(side);
+        own.known.set(Known::ENDED | Known::TOLD);
+        own.skip = 0;
+        let place = Place { side, offset: own.next, peer_acked, time: carrier.time };
+        *match reason {
+            EndReason::Fin => &mut shared.counters.ends_fin,
+            EndReason::Reset => &mut shared.counters.ends_reset,
+            EndReason::Timeout => &mut shared.counters.ends_timeout,
+            EndReason::Evicted => &mut shared.counters.ends_evicted,
+            EndReason::Reused => &mut shared.counters.ends_reused,
+            EndReason::Capture => &mut shared.counters.ends_capture,
+        } += 1;
+        sink.end(&mut self.conn, place, reason);
+    }
+}
+
+impl Stream {
+    const fn open_void(&mut self) {
+        if self.void_start == UNKNOWN {
+            self.void_start = self.next;
+        }
+    }
+}

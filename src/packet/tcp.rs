@@ -1,0 +1,59 @@
+//! The TCP header, read by etherparse.
+
+use etherparse::TcpHeaderSlice;
+use etherparse::err::tcp::HeaderSliceError;
+
+use super::ip::Packet;
+use super::{Endpoint, Segment, Skip, TcpFlags, checksum};
+
+/// Bytes of a header without options, and with the most options.
+const SHORTEST: usize = 20;
+const LONGEST: usize = 60;
+
+/// Where and when a segment was captured.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Context {
+    pub(super) time: i64,
+    pub(super) interface: u32,
+    pub(super) realm: u32,
+}
+
+/// Reads the TCP segment in a packet. Options are not needed: if the snap length cut them, the rest still counts.
+pub(super) fn segment<'a>(context: Context, packet: &Packet<'a>, verify: bool) -> Result<Segment<'a>, Skip> {
+    let span = packet.payload;
+    // A copy with room for the options, so that a header whose options were cut can be read.
+    let mut room = [0; LONGEST];
+    let there = span.data.get(..LONGEST).unwrap_or(span.data);
+    if there.len() < SHORTEST {
+        return Err(if span.missing > 0 { Skip::CutHeader } else { Skip::BadTcpHeader });
+    }
+    room.get_mut(..there.len()).ok_or(Skip::BadTcpHeader)?.copy_from_slice(there);
+    let header = TcpHeaderSlice::from_slice(&room).map_err(|error| match error {
+        HeaderSliceError::Len(_) | HeaderSliceError::Content(_) => Skip::BadTcpHeader,
+    })?;
+    let length = header.slice().len();
+    if length as u64 > span.wire_len() {
+        return Err(Skip::BadTcpHeader);
+    }
+    if verify && packet.judged && span.missing == 0 {
+        let good = checksum::tcp_is_good(packet.source, packet.destination, span.data);
+        if !good {
+            return Err(Skip::BadTcpChecksum);
+        }
+    }
+    // Options that were cut are not payload.
+    let cut_options = u32::try_from(length.saturating_sub(span.data.len())).unwrap_or(u32::MAX);
+    Ok(Segment {
+        time: context.time,
+        interface: context.interface,
+        realm: context.realm,
+        source: Endpoint { ip: packet.source, port: header.source_port() },
+        destination: Endpoint { ip: packet.destination, port: header.destination_port() },
+        seq: header.sequence_number(),
+        ack: header.acknowledgment_number(),
+        flags: TcpFlags(header.slice().get(13).copied().unwrap_or(0)),
+        window: header.window_size(),
+        payload: span.data.get(length..).unwrap_or_default(),
+        missing: span.missing.saturating_sub(cut_options),
+    })
+}

@@ -1,0 +1,108 @@
+//! A tunnel carries frames or packets inside IP: VXLAN, Geneve, GRE, IP in IP.
+
+use etherparse::UdpHeaderSlice;
+
+use super::Skip;
+use super::ip::Packet;
+use super::link::{ERSPAN, ETHERNET, IPV4, IPV6};
+use super::span::Span;
+
+/// UDP ports: VXLAN (RFC 7348) and what Linux took before there was a number; Geneve (RFC 8926).
+const VXLAN: u16 = 4789;
+const VXLAN_LINUX: u16 = 8472;
+const GENEVE: u16 = 6081;
+/// UDP ports of tunnels that are only named.
+const L2TP: u16 = 1701;
+const GTP_U: u16 = 2152;
+
+/// Bytes of a VXLAN header, and of a Geneve header without its options.
+const HEADER: usize = 8;
+
+/// What a tunnel carries.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Inner<'a> {
+    /// [`ETHERNET`] for a frame.
+    pub(super) ether_type: u16,
+    pub(super) span: Span<'a>,
+    /// The virtual network, if the tunnel has numbered ones: its number plus one.
+    pub(super) realm: Option<u32>,
+}
+
+/// What a packet of another protocol than TCP carries, or why that is not followed.
+pub(super) fn inner<'a>(packet: &Packet<'a>) -> Result<Inner<'a>, Skip> {
+    let span = packet.payload;
+    match packet.protocol {
+        4 => Ok(Inner { ether_type: IPV4, span, realm: None }),
+        41 => Ok(Inner { ether_type: IPV6, span, realm: None }),
+        17 => udp(span),
+        47 => gre(span),
+        1 | 58 => Err(Skip::Icmp),
+        50 => Err(Skip::Esp),
+        115 => Err(Skip::L2tp),
+        132 => Err(Skip::Sctp),
+        137 => Err(Skip::Mpls),
+        _ => Err(Skip::OtherProtocol),
+    }
+}
+
+/// Any UDP datagram: one that only has a tunnel's port by chance is told by its first bytes, as far as they tell.
+fn udp(span: Span<'_>) -> Result<Inner<'_>, Skip> {
+    let header = UdpHeaderSlice::from_slice(span.data).map_err(|_| short(span, Skip::Udp))?;
+    let datagram = match header.length() {
+        0 => span,
+        length => span.limit(u32::from(length)),
+    };
+    let rest = datagram.behind(header.slice().len()).ok_or(Skip::Udp)?;
+    match (header.source_port(), header.destination_port()) {
+        (_, VXLAN | VXLAN_LINUX) => vxlan(rest),
+        (_, GENEVE) => geneve(rest),
+        (L2TP, _) | (_, L2TP) => Err(Skip::L2tp),
+        (GTP_U, _) | (_, GTP_U) => Err(Skip::GtpU),
+        _ => Err(Skip::Udp),
+    }
+}
+
+/// RFC 7348, section 5. Bits that are reserved there are used by extensions and not looked at.
+fn vxlan(span: Span<'_>) -> Result<Inner<'_>, Skip> {
+    let [flags, _, _, _, a, b, c, _] = span.data.first_chunk::<HEADER>().ok_or(short(span, Skip::Udp))?;
+    if flags & 0x08 == 0 {
+        return Err(Skip::Udp);
+    }
+    let span = span.behind(HEADER).ok_or(Skip::Udp)?;
+    Ok(Inner { ether_type: ETHERNET, span, realm: Some(u32::from_be_bytes([0, *a, *b, *c]) + 1) })
+}
+
+/// RFC 8926, section 3.4. Options do not change where the payload starts, only how far behind.
+fn geneve(span: Span<'_>) -> Result<Inner<'_>, Skip> {
+    let [first, _, high, low, a, b, c, _] = span.data.first_chunk::<HEADER>().ok_or(short(span, Skip::Udp))?;
+    if first >> 6 != 0 {
+        return Err(Skip::Udp);
+    }
+    let options = usize::from(first & 0x3f) * 4;
+    let span = span.behind(HEADER + options).ok_or(short(span, Skip::BadTunnelHeader))?;
+    let realm = u32::from_be_bytes([0, *a, *b, *c]) + 1;
+    Ok(Inner { ether_type: u16::from_be_bytes([*high, *low]), span, realm: Some(realm) })
+}
+
+/// RFC 2784 with the key and sequence number of RFC 2890; also what NVGRE (RFC 7637) makes of it.
+fn gre(span: Span<'_>) -> Result<Inner<'_>, Skip> {
+    let [f0, f1, high, low] = *span.data.first_chunk::<4>().ok_or(short(span, Skip::BadTunnelHeader))?;
+    let (checksum, routing, key, sequence) = (f0 & 0x80 != 0, f0 & 0x40 != 0, f0 & 0x20 != 0, f0 & 0x10 != 0);
+    match f1 & 0x07 {
+        0 if !routing => {}
+        1 => return Err(Skip::Pptp),
+        _ => return Err(Skip::BadTunnelHeader),
+    }
+    let length = 4 * (1 + usize::from(checksum) + usize::from(key) + usize::from(sequence));
+    let ether_type = u16::from_be_bytes([high, low]);
+    if ether_type == ERSPAN || ether_type == 0x22eb {
+        return Err(Skip::Erspan);
+    }
+    let span = span.behind(length).ok_or(short(span, Skip::BadTunnelHeader))?;
+    Ok(Inner { ether_type, span, realm: None })
+}
+
+/// The reason for a header that is not whole.
+fn short(span: Span<'_>, otherwise: Skip) -> Skip {
+    if span.missing > 0 { Skip::CutHeader } else { otherwise }
+}

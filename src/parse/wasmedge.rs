@@ -1,0 +1,390 @@
+//! WasmEdge runs the program of the argv way by its embedding API, from a library that is looked for at run time: nothing
+//! is linked, and where it is not installed, only this way is missing.
+//!
+//! The API is C, so all of it is unsafe. The unsafe part of the command is this file; what it lends to WasmEdge is owned
+//! by [`WasmEdge`] and [`Run`], which free it in the order that the API asks for.
+#![allow(unsafe_code, reason = "WasmEdge is reached through its C API, which is loaded at run time")]
+
+use std::error::Error as _;
+use std::ffi::{CStr, c_char, c_void};
+use std::ptr::{self, NonNull};
+use std::slice;
+
+use libloading::Library;
+
+use super::argv::{self, PROGRAM, Program, WASI};
+use super::reply::Replies;
+use super::wasi::Wasi;
+use super::{Error, Lie, Way};
+
+/// Under which names the library may be found: the one with the number of its binary interface first.
+const LIBRARIES: [&str; 2] = ["libwasmedge.so.0", "libwasmedge.so"];
+/// The version whose structures are written down here. Those of 0.13 are others under the same library name.
+const VERSION: (u32, u32) = (0, 14);
+/// Pages of 64 KiB that the program may have, and how long it may run, in milliseconds. WasmEdge interprets.
+const MEMORY_PAGES: u32 = 1024;
+const DEADLINE_MS: u64 = 30_000;
+
+/// Codes of `WasmEdge_Result`: done; ended by `proc_exit`; a trap.
+const RESULT_SUCCESS: u32 = 0;
+const RESULT_TERMINATED: u32 = 1;
+const RESULT_FAILED: u32 = 2;
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Text {
+    length: u32,
+    bytes: *const c_char,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Outcome {
+    code: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Type {
+    data: [u8; 8],
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Value {
+    value: u128,
+    kind: Type,
+}
+
+/// The contexts of the API, known by address only.
+#[repr(C)]
+struct Opaque {
+    _private: [u8; 0],
+}
+type Handle = *mut Opaque;
+
+type HostFunction = extern "C" fn(*mut c_void, Handle, *const Value, *mut Value) -> Outcome;
+
+/// The functions of the library, by name and type. The library stays loaded while they can be called.
+macro_rules! functions {
+    ($($field:ident = $name:literal: fn($($argument:ty),*) $(-> $result:ty)?;)+) => {
+        struct Functions {
+            $($field: unsafe extern "C" fn($($argument),*) $(-> $result)?,)+
+            _library: Library,
+        }
+
+        impl Functions {
+            fn find(library: Library) -> Result<Self, libloading::Error> {
+                // SAFETY: the types are those of wasmedge.h 0.14; `version` is checked before any but the functions that
+                // tell the version is called, and these take and give plain numbers in every version. The pointers do
+                // not outlive the library, which is kept beside them.
+                unsafe {
+                    $(let $field = *library.get::<unsafe extern "C" fn($($argument),*) $(-> $result)?>($name)?;)+
+                    Ok(Self { $($field,)+ _library: library })
+                }
+            }
+        }
+    };
+}
+
+functions! {
+    version_major = b"WasmEdge_VersionGetMajor\0": fn() -> u32;
+    version_minor = b"WasmEdge_VersionGetMinor\0": fn() -> u32;
+    log_off = b"WasmEdge_LogOff\0": fn();
+    i32_type = b"WasmEdge_ValTypeGenI32\0": fn() -> Type;
+    result_message = b"WasmEdge_ResultGetMessage\0": fn(Outcome) -> *const c_char;
+    configure_create = b"WasmEdge_ConfigureCreate\0": fn() -> Handle;
+    configure_delete = b"WasmEdge_ConfigureDelete\0": fn(Handle);
+    configure_max_pages = b"WasmEdge_ConfigureSetMaxMemoryPage\0": fn(Handle, u32);
+    function_type_create = b"WasmEdge_FunctionTypeCreate\0": fn(*const Type, u32, *const Type, u32) -> Handle;
+    function_type_delete = b"WasmEdge_FunctionTypeDelete\0": fn(Handle);
+    function_create = b"WasmEdge_FunctionInstanceCreate\0": fn(Handle, HostFunction, *mut c_void, u64) -> Handle;
+    module_create = b"WasmEdge_ModuleInstanceCreate\0": fn(Text) -> Handle;
+    module_delete = b"WasmEdge_ModuleInstanceDelete\0": fn(Handle);
+    module_add_function = b"WasmEdge_ModuleInstanceAddFunction\0": fn(Handle, Text, Handle);
+    module_find_memory = b"WasmEdge_ModuleInstanceFindMemory\0": fn(Handle, Text) -> Handle;
+    frame_memory = b"WasmEdge_CallingFrameGetMemoryInstance\0": fn(Handle, u32) -> Handle;
+    memory_pages = b"WasmEdge_MemoryInstanceGetPageSize\0": fn(Handle) -> u32;
+    memory_pointer = b"WasmEdge_MemoryInstanceGetPointer\0": fn(Handle, u32, u32) -> *mut u8;
+    memory_get = b"WasmEdge_MemoryInstanceGetData\0": fn(Handle, *mut u8, u32, u32) -> Outcome;
+    vm_create = b"WasmEdge_VMCreate\0": fn(Handle, Handle) -> Handle;
+    vm_delete = b"WasmEdge_VMDelete\0": fn(Handle);
+    vm_register = b"WasmEdge_VMRegisterModuleFromImport\0": fn(Handle, Handle) -> Outcome;
+    vm_load = b"WasmEdge_VMLoadWasmFromBuffer\0": fn(Handle, *const u8, u32) -> Outcome;
+    vm_validate = b"WasmEdge_VMValidate\0": fn(Handle) -> Outcome;
+    vm_instantiate = b"WasmEdge_VMInstantiate\0": fn(Handle) -> Outcome;
+    vm_execute = b"WasmEdge_VMExecute\0": fn(Handle, Text, *const Value, u32, *mut Value, u32) -> Outcome;
+    vm_start = b"WasmEdge_VMAsyncExecute\0": fn(Handle, Text, *const Value, u32) -> Handle;
+    vm_module = b"WasmEdge_VMGetActiveModule\0": fn(Handle) -> Handle;
+    async_wait_for = b"WasmEdge_AsyncWaitFor\0": fn(Handle, u64) -> bool;
+    async_cancel = b"WasmEdge_AsyncCancel\0": fn(Handle);
+    async_get = b"WasmEdge_AsyncGet\0": fn(Handle, *mut Value, u32) -> Outcome;
+    async_delete = b"WasmEdge_AsyncDelete\0": fn(Handle);
+}
+
+/// The library, loaded.
+pub(super) struct WasmEdge {
+    functions: Functions,
+    printed: Vec<u8>,
+}
+
+impl WasmEdge {
+    /// Looks for the library.
+    ///
+    /// # Errors
+    /// It is not installed, or of another version.
+    pub(super) fn new() -> Result<Self, Error> {
+        let mut why = None;
+        for name in LIBRARIES {
+            // SAFETY: loading runs the library's initialisers; it is WasmEdge's, from where the system keeps libraries.
+            match unsafe { Library::new(name) } {
+                Ok(library) => return Self::of(Functions::find(library).map_err(|error| missing(&error))?),
+                Err(error) => why = why.or(Some(missing(&error))),
+            }
+        }
+        Err(why.unwrap_or_else(|| Error::NoWasmEdge("no name to look for".into())))
+    }
+
+    fn of(functions: Functions) -> Result<Self, Error> {
+        // SAFETY: both take nothing and give a number, in every version.
+        let version = unsafe { ((functions.version_major)(), (functions.version_minor)()) };
+        if version != VERSION {
+            return Err(Error::NoWasmEdge(format!("its version is {}.{}, not 0.14", version.0, version.1)));
+        }
+        // SAFETY: takes nothing. Without it, the library writes to standard output.
+        unsafe { (functions.log_off)() };
+        Ok(Self { functions, printed: Vec::new() })
+    }
+}
+
+/// What the loader says: the error itself names the function that failed, its source the file and why.
+fn missing(error: &libloading::Error) -> Error {
+    Error::NoWasmEdge(error.source().map_or_else(|| error.to_string(), ToString::to_string))
+}
+
+impl Way for WasmEdge {
+    fn parse(&mut self, requests: &[&[u8]], replies: &mut Replies) -> Result<usize, Error> {
+        argv::check(requests)?;
+        let mut run = Run::new(&self.functions, requests)?;
+        run.main()?;
+        self.printed = argv::finish(run.take())?;
+        argv::results(&mut run, requests, replies)?;
+        Ok(requests.len())
+    }
+
+    fn printed(&self) -> Option<&[u8]> {
+        Some(&self.printed)
+    }
+}
+
+/// What the host functions are given.
+struct Context {
+    functions: *const Functions,
+    wasi: Wasi,
+}
+
+/// One run of the program. The virtual machine is deleted before the host module, and this before what it points to.
+struct Run<'a> {
+    functions: &'a Functions,
+    /// Made by `Box::leak`; the host functions of `wasi` point to it.
+    context: NonNull<Context>,
+    wasi: Handle,
+    vm: Handle,
+}
+
+impl<'a> Run<'a> {
+    fn new(functions: &'a Functions, requests: &[&[u8]]) -> Result<Self, Error> {
+        let context = Box::new(Context { functions, wasi: Wasi::new(requests) });
+        let context = NonNull::from(Box::leak(context));
+        // SAFETY: texts are copied by the callee; a configuration may go once the machine is made; a null handle is
+        // checked for below, and every delete takes null. `run` frees all of it, also on the way out by an error.
+        let run = unsafe {
+            let wasi = (functions.module_create)(text(WASI));
+            let configuration = (functions.configure_create)();
+            (functions.configure_max_pages)(configuration, MEMORY_PAGES);
+            let vm = (functions.vm_create)(configuration, ptr::null_mut());
+            (functions.configure_delete)(configuration);
+            Self { functions, context, wasi, vm }
+        };
+        if run.wasi.is_null() || run.vm.is_null() {
+            return Err(Error::WasmEdge("out of memory".into()));
+        }
+        run.define("args_sizes_get", 2, 1, args_sizes_get);
+        run.define("args_get", 2, 1, args_get);
+        run.define("fd_write", 4, 1, fd_write);
+        run.define("proc_exit", 1, 0, proc_exit);
+        let size = u32::try_from(PROGRAM.len()).map_err(|_| Error::WasmEdge("the program is too large".into()))?;
+        // SAFETY: both handles are good, and the program's bytes are static.
+        let steps = unsafe {
+            [
+                (functions.vm_register)(run.vm, run.wasi),
+                (functions.vm_load)(run.vm, PROGRAM.as_ptr(), size),
+                (functions.vm_validate)(run.vm),
+                (functions.vm_instantiate)(run.vm),
+            ]
+        };
+        for outcome in steps {
+            run.check(outcome)?;
+        }
+        Ok(run)
+    }
+
+    /// Adds a host function of `arguments` words and `results` words.
+    fn define(&self, name: &str, arguments: u32, results: u32, function: HostFunction) {
+        // SAFETY: the type is copied by the function that is made of it, which the module then owns. `context` lives
+        // until the module is deleted.
+        unsafe {
+            let word = [(self.functions.i32_type)(); 4];
+            let kind = (self.functions.function_type_create)(word.as_ptr(), arguments, word.as_ptr(), results);
+            let made = (self.functions.function_create)(kind, function, self.context.as_ptr().cast(), 0);
+            (self.functions.function_type_delete)(kind);
+            (self.functions.module_add_function)(self.wasi, text(name), made);
+        }
+    }
+
+    /// Runs `_start`, on a thread of WasmEdge's since only so can it be ended.
+    fn main(&mut self) -> Result<(), Error> {
+        // SAFETY: the machine is good; the handle is waited for and deleted here. While the program runs, only its host
+        // functions touch the context.
+        let outcome = unsafe {
+            let run = (self.functions.vm_start)(self.vm, text("_start"), ptr::null(), 0);
+            if run.is_null() {
+                return Err(Error::WasmEdge("no thread to run the program on".into()));
+            }
+            if !(self.functions.async_wait_for)(run, DEADLINE_MS) {
+                (self.functions.async_cancel)(run);
+            }
+            let outcome = (self.functions.async_get)(run, ptr::null_mut(), 0);
+            (self.functions.async_delete)(run);
+            outcome
+        };
+        self.check(outcome)
+    }
+
+    fn check(&self, outcome: Outcome) -> Result<(), Error> {
+        // The upper byte is a category, 0 for WasmEdge's own codes.
+        match outcome.code {
+            RESULT_SUCCESS | RESULT_TERMINATED => Ok(()),
+            _ => {
+                // SAFETY: gives a static text.
+                let message = unsafe { (self.functions.result_message)(outcome) };
+                if message.is_null() {
+                    return Err(Error::WasmEdge(format!("error {}", outcome.code)));
+                }
+                // SAFETY: not null, static, ended by NUL.
+                let message = unsafe { CStr::from_ptr(message) };
+                Err(Error::WasmEdge(message.to_string_lossy().into_owned()))
+            }
+        }
+    }
+
+    /// What the run left.
+    fn take(&mut self) -> Wasi {
+        // SAFETY: made by `Box::leak`, and no host function runs outside of a call.
+        std::mem::take(unsafe { &mut self.context.as_mut().wasi })
+    }
+}
+
+impl Drop for Run<'_> {
+    fn drop(&mut self) {
+        // SAFETY: each was made by `new` and is deleted once; null is allowed.
+        unsafe {
+            (self.functions.vm_delete)(self.vm);
+            (self.functions.module_delete)(self.wasi);
+            drop(Box::from_raw(self.context.as_ptr()));
+        }
+    }
+}
+
+impl Program for Run<'_> {
+    fn word(&mut self, name: &'static str) -> Result<u32, Error> {
+        // SAFETY: gives a type by value.
+        let mut value = Value { value: 0, kind: unsafe { (self.functions.i32_type)() } };
+        // SAFETY: room for one result is given; the names that are called take nothing and give a word.
+        let outcome = unsafe { (self.functions.vm_execute)(self.vm, text(name), ptr::null(), 0, &raw mut value, 1) };
+        self.check(outcome)?;
+        Ok(word(&value))
+    }
+
+    fn copy(&mut self, address: u32, into: &mut [u8]) -> Result<(), Error> {
+        let len = u32::try_from(into.len()).map_err(|_| Error::lie(Lie::Address, address))?;
+        // SAFETY: the machine is good; the module and its memory belong to it.
+        let memory = unsafe { (self.functions.module_find_memory)((self.functions.vm_module)(self.vm), text("memory")) };
+        if memory.is_null() {
+            return Err(Error::Export("memory"));
+        }
+        // SAFETY: `into` has `len` bytes; the callee checks the bounds of the memory.
+        let outcome = unsafe { (self.functions.memory_get)(memory, into.as_mut_ptr(), address, len) };
+        if outcome.code == RESULT_SUCCESS { Ok(()) } else { Err(Error::lie(Lie::Address, address)) }
+    }
+}
+
+/// A text that the callee copies before it returns.
+fn text(text: &str) -> Text {
+    Text { length: u32::try_from(text.len()).unwrap_or(0), bytes: text.as_ptr().cast() }
+}
+
+/// The low 32 bits, which hold an i32.
+fn word(value: &Value) -> u32 {
+    u32::try_from(value.value & u128::from(u32::MAX)).unwrap_or(0)
+}
+
+/// Runs one WASI function on the arguments that the guest gave, and puts its error number into the result.
+fn serve<const N: usize>(
+    data: *mut c_void,
+    frame: Handle,
+    arguments: *const Value,
+    result: *mut Value,
+    run: fn(&mut Wasi, &mut [u8], [u32; N]) -> u32,
+) -> Outcome {
+    // SAFETY: `data` is the context given to `define`, which lives until the module is deleted; no other host function
+    // runs at the same time, as the program has one thread.
+    let context = unsafe { &mut *data.cast::<Context>() };
+    // SAFETY: the functions outlive the run.
+    let functions = unsafe { &*context.functions };
+    // SAFETY: the frame is that of this call; a null memory is checked for.
+    let memory = unsafe { (functions.frame_memory)(frame, 0) };
+    if memory.is_null() {
+        return Outcome { code: RESULT_FAILED };
+    }
+    // SAFETY: the memory is good. 65,536 pages would overflow; the machine is limited to fewer.
+    let len = unsafe { (functions.memory_pages)(memory) }.min(MEMORY_PAGES) * 65536;
+    // SAFETY: as above; it is null if the memory had not `len` bytes.
+    let start = unsafe { (functions.memory_pointer)(memory, 0, len) };
+    if start.is_null() {
+        return Outcome { code: RESULT_FAILED };
+    }
+    // SAFETY: `start` points to `len` bytes, which nobody else touches during this call: the program waits for it.
+    let memory = unsafe { slice::from_raw_parts_mut(start, len as usize) };
+    // SAFETY: WasmEdge gives as many arguments as the type says, which `define` was told by whoever calls with this N.
+    let arguments = unsafe { slice::from_raw_parts(arguments, N) };
+    let words = std::array::from_fn(|index| arguments.get(index).map_or(0, word));
+    let errno = run(&mut context.wasi, memory, words);
+    if !result.is_null() {
+        // SAFETY: not null: the type has a result, and WasmEdge gives room for it.
+        unsafe { result.write(Value { value: u128::from(errno), kind: (functions.i32_type)() }) };
+    }
+    Outcome { code: RESULT_SUCCESS }
+}
+
+extern "C" fn args_sizes_get(data: *mut c_void, frame: Handle, arguments: *const Value, result: *mut Value) -> Outcome {
+    serve(data, frame, arguments, result, |wasi, memory, [count, bytes]| wasi.args_sizes_get(memory, count, bytes))
+}
+
+extern "C" fn args_get(data: *mut c_void, frame: Handle, arguments: *const Value, result: *mut Value) -> Outcome {
+    serve(data, frame, arguments, result, |wasi, memory, [table, buffer]| wasi.args_get(memory, table, buffer))
+}
+
+extern "C" fn fd_write(data: *mut c_void, frame: Handle, arguments: *const Value, result: *mut Value) -> Outcome {
+    serve(data, frame, arguments, result, |wasi, memory, [descriptor, pieces, count, written]| {
+        wasi.fd_write(memory, descriptor, pieces, count, written)
+    })
+}
+
+extern "C" fn proc_exit(data: *mut c_void, frame: Handle, arguments: *const Value, _: *mut Value) -> Outcome {
+    serve(data, frame, arguments, ptr::null_mut(), |wasi, _, [code]| {
+        wasi.exit = Some(code);
+        0
+    });
+    Outcome { code: RESULT_TERMINATED }
+}

@@ -1,0 +1,245 @@
+//! Privileges: what the process may do to the rest of the machine, which after the interfaces are open is next to nothing.
+//!
+//! In this order: another user, no capability in any set, no new privileges, files only where they are needed (landlock),
+//! and of the system calls those that picotap makes (seccomp). All of it holds for the threads that are started later, so
+//! it must be done before any is.
+
+mod calls;
+mod files;
+
+use std::fmt;
+use std::fs;
+use std::path::PathBuf;
+
+use caps::CapSet;
+use nix::errno::Errno;
+use nix::sys::prctl;
+use nix::unistd::{Gid, Uid, User, getegid, geteuid, setgroups, setresgid, setresuid};
+use thiserror::Error;
+
+/// What is to be given up, and what kept.
+#[derive(Debug, Clone, Default)]
+pub struct Wish {
+    /// The user to become: a name, or `uid` or `uid:gid` in numbers. `None`: as root `picotap`, else `nobody`; as anyone
+    /// else, stay.
+    pub user: Option<String>,
+    /// Files and directories that are still read: the guest's, the configuration's.
+    pub readable: Vec<PathBuf>,
+    /// Directories in which files are still made and written: logs, metrics, the quarantine.
+    pub writable: Vec<PathBuf>,
+}
+
+/// Why privileges could not be given up. None of these may be passed over: what was asked for is then not in force.
+#[derive(Debug, Error)]
+pub enum PrivilegeError {
+    /// The user does not exist.
+    #[error("user {0}: there is no such user; make it (deploy/sysusers.d/picotap.conf) or name another with --user")]
+    NoSuchUser(String),
+    /// Becoming another user needs root.
+    #[error("user {wanted}: only root can become another user, and this is uid {present}")]
+    NotRoot {
+        /// Who was asked for.
+        wanted: String,
+        /// Who it is.
+        present: Uid,
+    },
+    /// The user asked for is root.
+    #[error("user {0}: that is root, which gives nothing up")]
+    IsRoot(String),
+    /// Threads are running that would keep their privileges.
+    #[error("privileges are given up for one thread, but {0} are running")]
+    Threads(usize),
+    /// A step failed.
+    #[error("{doing}: {cause}")]
+    Step {
+        /// The step.
+        doing: &'static str,
+        /// The system's words.
+        cause: String,
+    },
+    /// A step was carried out, but root can still be had.
+    #[error("root could be regained after it was given up")]
+    Regained,
+}
+
+/// What is in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// Who the process is.
+    pub user: String,
+    /// Its user number.
+    pub uid: u32,
+    /// Its group number.
+    pub gid: u32,
+    /// Whether the bounding set is empty too. Emptying it takes root.
+    pub bounding_empty: bool,
+    /// How many system calls are allowed, or why they are not filtered.
+    pub calls: Result<usize, String>,
+    /// What holds for files, in words.
+    pub files: String,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { user, uid, gid, bounding_empty, calls, files } = self;
+        write!(f, "running as {user} (uid {uid}, gid {gid}), no capabilities")?;
+        if !bounding_empty {
+            f.write_str(" (bounding set kept: emptying it takes root)")?;
+        }
+        f.write_str(", no new privileges, ")?;
+        match calls {
+            Ok(allowed) => write!(f, "{allowed} system calls allowed")?,
+            Err(reason) => write!(f, "system calls not filtered ({reason})")?,
+        }
+        write!(f, ", {files}")
+    }
+}
+
+/// Gives the privileges up. Sockets and files that are open stay open.
+///
+/// # Errors
+/// See [`PrivilegeError`]; the process should then end. The filter of system calls and landlock are left out where the
+/// kernel or the architecture lacks them, and the report says so.
+pub fn give_up(wish: &Wish) -> Result<Report, PrivilegeError> {
+    let threads = fs::read_dir("/proc/self/task").map_err(|e| step("counting threads", e))?.count();
+    if threads != 1 {
+        return Err(PrivilegeError::Threads(threads));
+    }
+    let target = target(wish.user.as_deref())?;
+    // Dropping from the bounding set takes CAP_SETPCAP, which is gone with root.
+    let bounding_empty = caps::clear(None, CapSet::Bounding).is_ok();
+    if let Some(target) = &target {
+        become_user(target)?;
+    }
+    // Ambient first: it is bounded by the other two.
+    for (set, doing) in [
+        (CapSet::Ambient, "emptying the ambient capabilities"),
+        (CapSet::Inheritable, "emptying the inheritable capabilities"),
+        (CapSet::Effective, "emptying the effective capabilities"),
+        (CapSet::Permitted, "emptying the permitted capabilities"),
+    ] {
+        caps::clear(None, set).map_err(|e| step(doing, e))?;
+    }
+    prctl::set_no_new_privs().map_err(|e| step("setting no-new-privileges", e))?;
+    let files = files::restrict(&wish.readable, &wish.writable);
+    let calls = calls::filter().map_err(|e| step("filtering system calls", e))?;
+    let (uid, gid) = (geteuid(), getegid());
+    let user = target.map_or_else(|| format!("uid {uid}"), |target| target.name);
+    Ok(Report { user, uid: uid.as_raw(), gid: gid.as_raw(), bounding_empty, calls, files })
+}
+
+/// Whom to become.
+#[derive(Debug, PartialEq, Eq)]
+struct Target {
+    name: String,
+    uid: Uid,
+    gid: Gid,
+}
+
+/// `None`: stay who we are.
+fn target(wanted: Option<&str>) -> Result<Option<Target>, PrivilegeError> {
+    let present = geteuid();
+    let Some(wanted) = wanted else {
+        if !present.is_root() {
+            return Ok(None);
+        }
+        for name in ["picotap", "nobody"] {
+            if let Some(found) = named(name)? {
+                return Ok(Some(found));
+            }
+        }
+        // An image without a list of users: the number that is nobody everywhere.
+        return Ok(Some(Target { name: "nobody".into(), uid: Uid::from_raw(65534), gid: Gid::from_raw(65534) }));
+    };
+    let found = match numbers(wanted) {
+        Some(found) => found,
+        None => named(wanted)?.ok_or_else(|| PrivilegeError::NoSuchUser(wanted.to_owned()))?,
+    };
+    if found.uid == present && !present.is_root() {
+        return Ok(None);
+    }
+    if !present.is_root() {
+        return Err(PrivilegeError::NotRoot { wanted: wanted.to_owned(), present });
+    }
+    if found.uid.is_root() {
+        return Err(PrivilegeError::IsRoot(wanted.to_owned()));
+    }
+    Ok(Some(found))
+}
+
+fn named(name: &str) -> Result<Option<Target>, PrivilegeError> {
+    let user = User::from_name(name).map_err(|e| step("looking the user up", e))?;
+    Ok(user.map(|user| Target { name: user.name, uid: user.uid, gid: user.gid }))
+}
+
+/// `uid` or `uid:gid`; without a group, the user's own, or else the one of the same number.
+fn numbers(text: &str) -> Option<Target> {
+    let (uid, gid) = match text.split_once(':') {
+        Some((uid, gid)) => (uid.parse().ok()?, Some(gid.parse().ok()?)),
+        None => (text.parse().ok()?, None),
+    };
+    let known = User::from_uid(Uid::from_raw(uid)).ok().flatten();
+    let own = || known.as_ref().map_or(uid, |user| user.gid.as_raw());
+    let gid = gid.unwrap_or_else(own);
+    let name = known.as_ref().map_or_else(|| uid.to_string(), |user| user.name.clone());
+    Some(Target { name, uid: Uid::from_raw(uid), gid: Gid::from_raw(gid) })
+}
+
+fn become_user(target: &Target) -> Result<(), PrivilegeError> {
+    setgroups(&[]).map_err(|e| step("leaving the supplementary groups", e))?;
+    setresgid(target.gid, target.gid, target.gid).map_err(|e| step("changing the group", e))?;
+    setresuid(target.uid, target.uid, target.uid).map_err(|e| step("changing the user", e))?;
+    let root = Uid::from_raw(0);
+    if setresuid(root, root, root) != Err(Errno::EPERM) {
+        return Err(PrivilegeError::Regained);
+    }
+    Ok(())
+}
+
+fn step(doing: &'static str, cause: impl ToString) -> PrivilegeError {
+    PrivilegeError::Step { doing, cause: cause.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_may_be_given_in_numbers() {
+        let found = numbers("4711:42").expect("numbers");
+        assert_eq!((found.uid.as_raw(), found.gid.as_raw()), (4711, 42));
+        assert_eq!(numbers("4711").expect("a number").gid.as_raw(), 4711);
+        assert_eq!(numbers("picotap"), None);
+        assert_eq!(numbers("1:"), None);
+    }
+
+    #[test]
+    fn an_unknown_user_is_named() {
+        let error = target(Some("no-such-user")).expect_err("there is no such user");
+        assert!(error.to_string().starts_with("user no-such-user: there is no such user"), "{error}");
+    }
+
+    #[test]
+    fn giving_up_is_refused_once_threads_run() {
+        // The harness runs a test in a thread of its own.
+        let error = give_up(&Wish::default()).expect_err("more than one thread");
+        assert!(matches!(error, PrivilegeError::Threads(2..)), "{error}");
+    }
+
+    #[test]
+    fn the_report_fits_a_line() {
+        let report = Report {
+            user: "picotap".into(),
+            uid: 998,
+            gid: 997,
+            bounding_empty: true,
+            calls: Ok(90),
+            files: "files not restricted (landlock is not in this kernel)".into(),
+        };
+        assert_eq!(
+            report.to_string(),
+            "running as picotap (uid 998, gid 997), no capabilities, no new privileges, 90 system calls allowed, \
+             files not restricted (landlock is not in this kernel)"
+        );
+    }
+}

@@ -1,0 +1,309 @@
+//! System calls that the process may still make, by seccomp.
+//!
+//! Three filters, of which the kernel takes the strictest answer: an allow-list, whose answer to anything else is EPERM,
+//! since a libc that tries something new should fail at that and not take the capture down with it; a list of calls that
+//! only an intruder would make, which end the process (and leave a record in the kernel's log); and the two calls that
+//! libc gives up on only when it hears ENOSYS.
+
+use std::collections::BTreeMap;
+
+use seccompiler::{
+    BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule, TargetArch,
+};
+use thiserror::Error;
+
+type Rules = BTreeMap<i64, Vec<SeccompRule>>;
+
+/// Why the filters could not be put in place.
+#[derive(Debug, Error)]
+pub(super) enum FilterError {
+    /// A rule is not one. Tests hold this off.
+    #[error("a rule of the filter: {0}")]
+    Rule(#[from] BackendError),
+    /// The kernel refused.
+    #[error("the kernel refused the filter: {0}")]
+    Kernel(#[from] seccompiler::Error),
+}
+
+/// Made freely: memory, threads, time, files, sockets that listen, signals to oneself.
+const ALLOWED: &[i64] = &[
+    // memory (mmap and mprotect have conditions, below); memfd_create: the guest's first memory image
+    libc::SYS_munmap,
+    libc::SYS_mremap,
+    libc::SYS_madvise,
+    libc::SYS_brk,
+    libc::SYS_memfd_create,
+    libc::SYS_membarrier,
+    // threads
+    libc::SYS_clone3,
+    libc::SYS_futex,
+    libc::SYS_set_robust_list,
+    libc::SYS_get_robust_list,
+    libc::SYS_rseq,
+    libc::SYS_set_tid_address,
+    libc::SYS_gettid,
+    libc::SYS_getpid,
+    libc::SYS_tgkill,
+    libc::SYS_sched_yield,
+    libc::SYS_sched_getaffinity,
+    libc::SYS_sched_setaffinity,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+    libc::SYS_restart_syscall,
+    // signals: the guest's traps arrive as such
+    libc::SYS_rt_sigaction,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_rt_sigtimedwait,
+    libc::SYS_sigaltstack,
+    // time and chance
+    libc::SYS_clock_gettime,
+    libc::SYS_clock_getres,
+    libc::SYS_clock_nanosleep,
+    libc::SYS_nanosleep,
+    libc::SYS_gettimeofday,
+    libc::SYS_getrandom,
+    // files
+    libc::SYS_openat,
+    libc::SYS_close,
+    libc::SYS_close_range,
+    libc::SYS_read,
+    libc::SYS_readv,
+    libc::SYS_pread64,
+    libc::SYS_write,
+    libc::SYS_writev,
+    libc::SYS_pwrite64,
+    libc::SYS_pwritev2,
+    libc::SYS_lseek,
+    libc::SYS_fstat,
+    libc::SYS_newfstatat,
+    libc::SYS_statx,
+    libc::SYS_statfs,
+    libc::SYS_fstatfs,
+    libc::SYS_faccessat,
+    libc::SYS_faccessat2,
+    libc::SYS_getdents64,
+    libc::SYS_readlinkat,
+    libc::SYS_getcwd,
+    libc::SYS_fcntl,
+    libc::SYS_flock,
+    libc::SYS_dup,
+    libc::SYS_dup3,
+    libc::SYS_fsync,
+    libc::SYS_fdatasync,
+    libc::SYS_sync_file_range,
+    libc::SYS_ftruncate,
+    libc::SYS_fallocate,
+    libc::SYS_fadvise64,
+    libc::SYS_fchmod,
+    libc::SYS_fchmodat,
+    libc::SYS_utimensat,
+    libc::SYS_copy_file_range,
+    libc::SYS_sendfile,
+    libc::SYS_linkat,
+    libc::SYS_renameat2,
+    libc::SYS_unlinkat,
+    libc::SYS_mkdirat,
+    libc::SYS_umask,
+    // waiting
+    libc::SYS_pipe2,
+    libc::SYS_ppoll,
+    libc::SYS_pselect6,
+    libc::SYS_eventfd2,
+    libc::SYS_epoll_create1,
+    libc::SYS_epoll_ctl,
+    libc::SYS_epoll_pwait,
+    // sockets (socket has conditions, below); no connect: nothing is ever fetched or called
+    libc::SYS_socketpair,
+    libc::SYS_bind,
+    libc::SYS_listen,
+    libc::SYS_accept,
+    libc::SYS_accept4,
+    libc::SYS_getsockname,
+    libc::SYS_getpeername,
+    libc::SYS_getsockopt,
+    libc::SYS_setsockopt,
+    libc::SYS_sendto,
+    libc::SYS_sendmsg,
+    libc::SYS_recvfrom,
+    libc::SYS_recvmsg,
+    libc::SYS_shutdown,
+    // questions about oneself and the machine
+    libc::SYS_getuid,
+    libc::SYS_geteuid,
+    libc::SYS_getgid,
+    libc::SYS_getegid,
+    libc::SYS_getppid,
+    libc::SYS_prlimit64,
+    libc::SYS_getrusage,
+    libc::SYS_uname,
+    libc::SYS_sysinfo,
+];
+
+/// The older spellings of calls above, which not every architecture has.
+#[cfg(target_arch = "x86_64")]
+const ALLOWED_OLD: &[i64] = &[
+    libc::SYS_open,
+    libc::SYS_stat,
+    libc::SYS_lstat,
+    libc::SYS_access,
+    libc::SYS_readlink,
+    libc::SYS_rename,
+    libc::SYS_renameat,
+    libc::SYS_link,
+    libc::SYS_unlink,
+    libc::SYS_mkdir,
+    libc::SYS_chmod,
+    libc::SYS_dup2,
+    libc::SYS_pipe,
+    libc::SYS_poll,
+    libc::SYS_select,
+    libc::SYS_epoll_wait,
+    libc::SYS_time,
+];
+#[cfg(target_arch = "aarch64")]
+const ALLOWED_OLD: &[i64] = &[libc::SYS_renameat];
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+const ALLOWED_OLD: &[i64] = &[];
+
+/// End the process: nothing in picotap makes these, with or without success.
+const FATAL: &[i64] = &[
+    libc::SYS_execve,
+    libc::SYS_execveat,
+    libc::SYS_ptrace,
+    libc::SYS_process_vm_readv,
+    libc::SYS_process_vm_writev,
+    libc::SYS_pidfd_getfd,
+    libc::SYS_bpf,
+    libc::SYS_perf_event_open,
+    libc::SYS_userfaultfd,
+    libc::SYS_io_uring_setup,
+    libc::SYS_init_module,
+    libc::SYS_finit_module,
+    libc::SYS_delete_module,
+    libc::SYS_kexec_load,
+    libc::SYS_reboot,
+    libc::SYS_mount,
+    libc::SYS_umount2,
+    libc::SYS_pivot_root,
+    libc::SYS_chroot,
+    libc::SYS_setns,
+    libc::SYS_unshare,
+    libc::SYS_open_by_handle_at,
+    libc::SYS_keyctl,
+    libc::SYS_add_key,
+    libc::SYS_request_key,
+];
+
+/// Answered with ENOSYS, so that libc falls back. clone3 has its flags in memory, where no filter sees them; clone has
+/// them in a register.
+const ABSENT: &[i64] = &[libc::SYS_clone3, libc::SYS_pwritev2];
+
+/// Requests of ioctl: terminal or not and how wide, blocking or not, close-on-exec, bytes waiting; and of an interface
+/// its flags, index, name and unit.
+const IOCTLS: &[u64] = &[0x5401, 0x5413, 0x5421, 0x5450, 0x5451, 0x541b, 0x8910, 0x8913, 0x8921, 0x8933];
+
+/// Puts the filters in place for this thread and those it starts. Returns how many calls are allowed, or why this
+/// machine has no filter.
+pub(super) fn filter() -> Result<Result<usize, String>, FilterError> {
+    let Ok(machine) = TargetArch::try_from(std::env::consts::ARCH) else {
+        return Ok(Err(format!("no filter for {}", std::env::consts::ARCH)));
+    };
+    let allowed = allowed()?;
+    let count = allowed.len();
+    let eperm = SeccompAction::Errno(libc::EPERM.unsigned_abs());
+    let enosys = SeccompAction::Errno(libc::ENOSYS.unsigned_abs());
+    // The allow-list comes last: it does not allow another filter.
+    for (rules, matched, otherwise) in [
+        (plain(FATAL), SeccompAction::KillProcess, SeccompAction::Allow),
+        (plain(ABSENT), enosys, SeccompAction::Allow),
+        (allowed, SeccompAction::Allow, eperm),
+    ] {
+        let filter = SeccompFilter::new(rules, otherwise, matched, machine)?;
+        let program = BpfProgram::try_from(filter)?;
+        // The first of the three says whether the kernel can do it at all.
+        match seccompiler::apply_filter(&program) {
+            Err(seccompiler::Error::Seccomp(e)) if e.raw_os_error() == Some(libc::EINVAL) => {
+                return Ok(Err("this kernel has no seccomp filters".into()));
+            }
+            other => other?,
+        }
+    }
+    Ok(Ok(count))
+}
+
+fn plain(calls: &[i64]) -> Rules {
+    calls.iter().map(|call| (*call, Vec::new())).collect()
+}
+
+fn allowed() -> Result<Rules, BackendError> {
+    let mut rules = plain(ALLOWED);
+    rules.extend(plain(ALLOWED_OLD));
+    // A new thread, never a new process.
+    let thread = u64::try_from(libc::CLONE_THREAD).unwrap_or_default();
+    rules.insert(libc::SYS_clone, vec![rule(&[masked(0, thread, thread)?])?]);
+    // The compiler of the guest writes code and then makes it executable; never both at once.
+    let write_execute = u64::try_from(libc::PROT_WRITE | libc::PROT_EXEC).unwrap_or_default();
+    for call in [libc::SYS_mmap, libc::SYS_mprotect] {
+        let mut alternatives = Vec::new();
+        for protection in [0, libc::PROT_WRITE, libc::PROT_EXEC] {
+            alternatives.push(rule(&[masked(2, write_execute, u64::try_from(protection).unwrap_or_default())?])?);
+        }
+        rules.insert(call, alternatives);
+    }
+    // Internet sockets for the metrics; datagrams within the machine; the kernel's list of interfaces. No packet sockets.
+    let kind = 0xf;
+    let mut sockets = Vec::new();
+    for domain in [libc::AF_INET, libc::AF_INET6] {
+        sockets.push(rule(&[equal(0, domain)?])?);
+    }
+    let datagram = u64::try_from(libc::SOCK_DGRAM).unwrap_or_default();
+    sockets.push(rule(&[equal(0, libc::AF_UNIX)?, masked(1, kind, datagram)?])?);
+    sockets.push(rule(&[equal(0, libc::AF_NETLINK)?, equal(2, libc::NETLINK_ROUTE)?])?);
+    rules.insert(libc::SYS_socket, sockets);
+    let requests: Result<Vec<_>, _> = IOCTLS.iter().map(|request| rule(&[number(1, *request)?])).collect();
+    rules.insert(libc::SYS_ioctl, requests?);
+    // The name of a thread, and of a stretch of memory (newer libcs give one to stacks).
+    let names = [libc::PR_SET_NAME, libc::PR_GET_NAME, libc::PR_SET_VMA];
+    let names: Result<Vec<_>, _> = names.iter().map(|option| rule(&[equal(0, *option)?])).collect();
+    rules.insert(libc::SYS_prctl, names?);
+    Ok(rules)
+}
+
+fn rule(conditions: &[SeccompCondition]) -> Result<SeccompRule, BackendError> {
+    SeccompRule::new(conditions.to_vec())
+}
+
+fn number(argument: u8, value: u64) -> Result<SeccompCondition, BackendError> {
+    SeccompCondition::new(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value)
+}
+
+fn equal(argument: u8, value: libc::c_int) -> Result<SeccompCondition, BackendError> {
+    number(argument, u64::from(value.unsigned_abs()))
+}
+
+fn masked(argument: u8, mask: u64, value: u64) -> Result<SeccompCondition, BackendError> {
+    SeccompCondition::new(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(mask), value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_call_is_both_allowed_and_fatal() {
+        let allowed = allowed().expect("the rules are rules");
+        assert!(FATAL.iter().all(|call| !allowed.contains_key(call)));
+    }
+
+    #[test]
+    fn the_filter_fits_the_kernel_s_limit_on_every_machine() {
+        for machine in [TargetArch::x86_64, TargetArch::aarch64, TargetArch::riscv64] {
+            let rules = allowed().expect("the rules are rules");
+            let filter = SeccompFilter::new(rules, SeccompAction::Errno(1), SeccompAction::Allow, machine);
+            let program = BpfProgram::try_from(filter.expect("a filter")).expect("a program");
+            assert!(program.len() < 4096, "{} instructions", program.len());
+        }
+    }
+}

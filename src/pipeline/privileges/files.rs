@@ -1,0 +1,54 @@
+//! Files that the process may still reach, by landlock: best effort, since not every kernel has it.
+
+use std::path::PathBuf;
+
+use landlock::{
+    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, LandlockStatus, Ruleset, RulesetAttr,
+    RulesetCreatedAttr, RulesetError, RulesetStatus, Scope, path_beneath_rules,
+};
+
+/// The newest interface whose restrictions are asked for; a kernel with an older one enforces what it knows.
+const NEWEST: ABI = ABI::V6;
+
+/// Read at any time: the process's own figures, the interface's counters and state, the time zone.
+const READABLE: &[&str] = &["/proc", "/sys", "/etc/localtime", "/usr/share/zoneinfo"];
+/// Terminals and `/dev/null`: written, never made.
+const DEVICES: &[&str] = &["/dev"];
+
+/// Restricts the process to `readable` and, for making and writing files, to `writable`; also forbids connecting
+/// anywhere over TCP and signalling other processes. Returns what holds, in words. A path that does not exist is left
+/// out, and cannot be reached later.
+pub(super) fn restrict(readable: &[PathBuf], writable: &[PathBuf]) -> String {
+    // A container's own filter may forbid the calls; the process then is as confined as its container made it.
+    enforce(readable, writable).unwrap_or_else(|e| format!("files not restricted (landlock: {e})"))
+}
+
+fn enforce(readable: &[PathBuf], writable: &[PathBuf]) -> Result<String, RulesetError> {
+    let read = AccessFs::from_read(NEWEST) & !AccessFs::Execute;
+    let device = AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::IoctlDev;
+    let write = (AccessFs::from_all(NEWEST) & !AccessFs::Execute)
+        & !(AccessFs::MakeChar | AccessFs::MakeBlock | AccessFs::MakeSock | AccessFs::MakeFifo);
+    let status = Ruleset::default()
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(AccessFs::from_all(NEWEST))?
+        .handle_access(AccessNet::ConnectTcp)?
+        .scope(Scope::from_all(NEWEST))?
+        .create()?
+        .add_rules(path_beneath_rules(READABLE, read))?
+        .add_rules(path_beneath_rules(DEVICES, device))?
+        .add_rules(path_beneath_rules(readable, read))?
+        .add_rules(path_beneath_rules(writable, write))?
+        .restrict_self()?;
+    let missing = match status.landlock {
+        LandlockStatus::NotEnabled => "landlock is switched off in this kernel",
+        LandlockStatus::NotImplemented => "landlock is not in this kernel",
+        LandlockStatus::Available { .. } => "landlock enforced nothing",
+    };
+    Ok(match status.ruleset {
+        RulesetStatus::FullyEnforced => format!("files restricted to {} paths", readable.len() + writable.len()),
+        RulesetStatus::PartiallyEnforced => {
+            format!("files restricted to {} paths (as far as this kernel can)", readable.len() + writable.len())
+        }
+        RulesetStatus::NotEnforced => format!("files not restricted ({missing})"),
+    })
+}

@@ -1,0 +1,67 @@
+//! The quarantine writes poisonous events to files, bounded in number and readable by their owner only.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+
+use crossbeam_channel::Receiver;
+
+use crate::sandbox::quarantine::Poison;
+
+/// The most files that a directory is given: at most 192 KiB each, so 200 MB.
+const MAX_FILES: usize = 1000;
+/// Poisonous events about which a line is written; the metrics count all.
+const MAX_LINES: u32 = 10;
+
+/// Keeps events until no more come. Gives what went wrong.
+pub fn keep(directory: Option<&Path>, events: &Receiver<Poison>) -> Vec<String> {
+    let mut errors = Vec::new();
+    let mut kept = match directory.map(prepare) {
+        Some(Ok(files)) => files,
+        Some(Err(error)) => {
+            errors.push(error);
+            MAX_FILES
+        }
+        None => MAX_FILES,
+    };
+    let mut lines = 0;
+    for poison in events {
+        let mut place = String::new();
+        if let Some(directory) = directory.filter(|_| kept < MAX_FILES) {
+            let path = directory.join(format!("conn-{}-{kept:04}.poison", poison.connection));
+            match write(&path, &poison) {
+                Ok(()) => {
+                    kept += 1;
+                    place = format!("; kept as {}", path.display());
+                }
+                Err(e) if errors.is_empty() => errors.push(format!("{}: cannot be written: {e}", path.display())),
+                Err(_) => {}
+            }
+        }
+        lines += 1;
+        if lines <= MAX_LINES {
+            let Poison { connection, fault, event, .. } = &poison;
+            eprintln!(
+                "picotap: the parser failed twice on {} bytes of connection {connection} ({fault}): the connection is ignored \
+                 from here on{place}",
+                event.len
+            );
+        } else if lines == MAX_LINES + 1 {
+            eprintln!("picotap: further failures of the parser are counted, not told");
+        }
+    }
+    errors
+}
+
+/// Makes the directory if need be, and counts what is in it.
+fn prepare(directory: &Path) -> Result<usize, String> {
+    let said = |e: std::io::Error| format!("{}: cannot be used as quarantine: {e}", directory.display());
+    DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(said)?;
+    Ok(fs::read_dir(directory).map_err(said)?.count())
+}
+
+fn write(path: &Path, poison: &Poison) -> std::io::Result<()> {
+    let mut file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(&poison.to_bytes())
+}

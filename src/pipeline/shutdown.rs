@@ -1,0 +1,60 @@
+//! Shutdown is the wish to stop, which a signal or a closed output brings and every thread looks at.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+
+/// Why the pipeline is to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Why {
+    /// SIGINT or SIGTERM.
+    Signal = 1,
+    /// Nobody reads the output any more.
+    Closed = 2,
+    /// The output cannot be written.
+    Failed = 3,
+}
+
+/// The wish to stop. Copies share it.
+#[derive(Debug, Clone, Default)]
+pub struct Shutdown {
+    wish: Arc<AtomicU8>,
+    /// For signal handlers, which can only set a flag.
+    signal: Arc<AtomicBool>,
+}
+
+impl Shutdown {
+    /// Asks for a stop. The first reason stands.
+    pub fn ask(&self, why: Why) {
+        // Losing the race means that somebody else's reason stands.
+        let _lost = self.wish.compare_exchange(0, why as u8, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// Whether to stop.
+    #[must_use]
+    pub fn asked(&self) -> bool {
+        self.signal.load(Ordering::Relaxed) || self.wish.load(Ordering::Relaxed) != 0
+    }
+
+    /// Why.
+    #[must_use]
+    pub fn why(&self) -> Option<Why> {
+        match self.wish.load(Ordering::Relaxed) {
+            2 => Some(Why::Closed),
+            3 => Some(Why::Failed),
+            _ => self.asked().then_some(Why::Signal),
+        }
+    }
+
+    /// Takes SIGINT and SIGTERM from here on: the first asks for a stop, the second of them ends the process at once.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn on_signals(&self) -> std::io::Result<()> {
+        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+            signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&self.signal))?;
+            signal_hook::flag::register(signal, Arc::clone(&self.signal))?;
+        }
+        Ok(())
+    }
+}

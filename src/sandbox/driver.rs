@@ -1,0 +1,375 @@
+//! The driver takes slots through the guest: it lays out calls, takes over what a checked reply says, and contains
+//! faults.
+//!
+//! Invariant: nothing of a call (records, blocks, cursors, skips) is taken over before the call has returned and its
+//! whole reply has been checked. So a call can be thrown away at any moment and its events laid out anew.
+
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+
+use super::engine::Parser;
+use super::fault::Fault;
+use super::instance::Instance;
+use super::layout::{Bounds, Call, Cursor};
+use super::quarantine::Poison;
+use super::stream::Connection;
+use crate::abi;
+use crate::batch::{Facts, NONE, Slot, What};
+use crate::flow::EndReason;
+use crate::http::record::Record;
+
+mod commit;
+mod contain;
+mod lay;
+
+/// How a connection was closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Closed {
+    /// Both sides ended; this is how the later one did.
+    End(EndReason),
+    /// The guest failed on it twice.
+    Fault,
+}
+
+/// Receives what the guest said, after it was checked.
+pub trait Receiver {
+    /// What the receiver keeps of a connection.
+    type State: Default;
+    /// A record, in order within its connection.
+    fn record(&mut self, facts: &Facts, state: &mut Self::State, record: &Record<'_>);
+    /// Nothing more comes of this connection. `time`: of the packet that ended it.
+    fn closed(&mut self, facts: &Facts, state: &mut Self::State, how: Closed, time: i64);
+    /// The guest needs nothing of this side below this offset.
+    fn skip(&mut self, facts: &Facts, side: u8, upto: u64);
+    /// An event on which the guest failed twice.
+    fn poison(&mut self, poison: &Poison);
+    /// A call failed.
+    fn fault(&mut self, fault: &Fault);
+}
+
+/// What became of the payload that reached the sandbox, and what the guest did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Payload bytes that came in slots.
+    pub bytes_in: u64,
+    /// Consumed by the guest.
+    pub parsed: u64,
+    /// Left out here on the guest's word.
+    pub skipped: u64,
+    /// Of connections that are ignored after a fault.
+    pub ignored: u64,
+    /// In condemned events.
+    pub quarantined: u64,
+    /// In slots dropped because no instance could be made, or while a worker backed off.
+    pub dropped: u64,
+    /// Waiting for more when their connection was closed without it, or waiting still.
+    pub unfinished: u64,
+    /// Calls of the guest.
+    pub calls: u64,
+    /// Events in them.
+    pub events: u64,
+    /// Records received.
+    pub records: u64,
+    /// Calls that failed.
+    pub faults: u64,
+    /// Events condemned.
+    pub condemned: u64,
+    /// Faults of calls whose events all passed when tried alone.
+    pub unreproduced: u64,
+    /// Fresh instances made after faults.
+    pub renewals: u64,
+    /// Connections open.
+    pub connections: u64,
+}
+
+impl Counters {
+    /// Adds another driver's counters.
+    pub const fn add(&mut self, other: &Self) {
+        self.bytes_in += other.bytes_in;
+        self.parsed += other.parsed;
+        self.skipped += other.skipped;
+        self.ignored += other.ignored;
+        self.quarantined += other.quarantined;
+        self.dropped += other.dropped;
+        self.unfinished += other.unfinished;
+        self.calls += other.calls;
+        self.events += other.events;
+        self.records += other.records;
+        self.faults += other.faults;
+        self.condemned += other.condemned;
+        self.unreproduced += other.unreproduced;
+        self.renewals += other.renewals;
+        self.connections += other.connections;
+    }
+
+    /// Payload bytes in, and the sum of all accounts in which they may have ended.
+    #[must_use]
+    pub const fn balance(&self) -> (u64, u64) {
+        let out = self.parsed + self.skipped + self.ignored + self.quarantined + self.dropped + self.unfinished;
+        (self.bytes_in, out)
+    }
+}
+
+/// A module with a running copy.
+struct Seat {
+    parser: Arc<Parser>,
+    /// None after a fault, until it is needed again.
+    instance: Option<Instance>,
+}
+
+/// How far a row of the slot has come.
+#[derive(Debug, Clone, Copy)]
+struct Work {
+    /// Key of its connection.
+    key: u32,
+    cursor: Cursor,
+    /// Events that may be laid out for it in one call: all, until one is deferred; then few, doubling while it goes well.
+    window: u32,
+    /// Its row in the present call, or [`NONE`].
+    guest_row: u32,
+}
+
+/// Takes slots through the guest, and keeps what is to be remembered of connections.
+pub struct Driver<S> {
+    seats: Vec<Seat>,
+    keys: HashMap<u64, u32, RandomState>,
+    connections: Vec<Option<Box<Connection<S>>>>,
+    free: Vec<u32>,
+    call: Call,
+    works: Vec<Work>,
+    todo: Vec<u32>,
+    later: Vec<u32>,
+    counters: Counters,
+    held: lay::Held,
+    closing: Vec<u32>,
+}
+
+impl<S> std::fmt::Debug for Driver<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Driver({} connections)", self.keys.len())
+    }
+}
+
+/// State formats that may be in use at once: connections of older parsers keep theirs until they end.
+pub const MAX_SEATS: usize = 4;
+
+impl<S: Default> Driver<S> {
+    /// # Errors
+    /// If the parser cannot be started.
+    pub fn new(parser: Arc<Parser>, bounds: Bounds) -> Result<Self, Fault> {
+        let instance = Instance::new(&parser)?;
+        Ok(Self {
+            seats: vec![Seat { parser, instance: Some(instance) }],
+            keys: HashMap::with_hasher(RandomState::default()),
+            connections: Vec::new(),
+            free: Vec::new(),
+            call: Call::new(bounds),
+            works: Vec::new(),
+            todo: Vec::new(),
+            later: Vec::new(),
+            counters: Counters::default(),
+            held: lay::Held::default(),
+            closing: Vec::new(),
+        })
+    }
+
+    /// Puts another parser in charge. One with the state format of a parser in use takes over its connections; with
+    /// another format it gets the new connections, and the old ones keep their parser until they end.
+    ///
+    /// # Errors
+    /// If it cannot be started, or if too many formats are in use; then nothing has changed.
+    pub fn swap(&mut self, parser: Arc<Parser>) -> Result<(), Fault> {
+        let instance = Instance::new(&parser)?;
+        let used = |format| self.connections.iter().flatten().any(|c| c.format == format);
+        let mut kept: Vec<u32> = self.seats.iter().map(|seat| seat.parser.state_format).collect();
+        kept.retain(|&format| format != parser.state_format && used(format));
+        if kept.len() >= MAX_SEATS {
+            return Err(Fault::Instance(format!("connections of {MAX_SEATS} state formats are still open")));
+        }
+        self.seats.retain(|seat| kept.contains(&seat.parser.state_format));
+        self.seats.insert(0, Seat { parser, instance: Some(instance) });
+        Ok(())
+    }
+
+    /// The parser that gets new connections.
+    pub fn parser(&self) -> Option<&Arc<Parser>> {
+        self.seats.first().map(|seat| &seat.parser)
+    }
+
+    /// What happened so far.
+    pub fn counters(&self) -> Counters {
+        Counters {
+            connections: self.keys.len() as u64,
+            unfinished: self.counters.unfinished + self.held.bytes,
+            ..self.counters
+        }
+    }
+
+    /// Bytes of memory held for connections, waiting bytes included.
+    pub fn memory(&self) -> u64 {
+        let connection = size_of::<Connection<S>>() + 2 * size_of::<(u64, u32)>();
+        self.held.memory + (self.keys.len() * connection) as u64
+    }
+
+    /// Takes every event of a slot through the guest.
+    pub fn process<R: Receiver<State = S>>(&mut self, slot: &Slot, receiver: &mut R) {
+        self.bind(slot, receiver);
+        while let Some(format) = self.next_format() {
+            if let Err(fault) = self.ready(format) {
+                receiver.fault(&fault);
+                self.counters.faults += 1;
+                self.give_up(slot, receiver);
+                return;
+            }
+            self.lay_out(slot, format);
+            if self.call.laid.is_empty() {
+                continue;
+            }
+            if let Err(fault) = self.call(slot, format, receiver) {
+                self.contain(slot, receiver, format, &fault);
+            }
+            self.retire();
+        }
+    }
+
+    /// Accounts for a slot that is not to be parsed, and takes the ends in it.
+    pub fn discard<R: Receiver<State = S>>(&mut self, slot: &Slot, receiver: &mut R) {
+        self.bind(slot, receiver);
+        for at in 0..self.works.len() {
+            let Some(work) = self.works.get(at).copied() else { continue };
+            let dropped = self.pass_over(slot, work.key, work.cursor, receiver);
+            self.counters.dropped += dropped;
+        }
+        self.todo.clear();
+    }
+
+    /// Finds or makes the connection of every row. Rows of ignored connections are done with here.
+    fn bind<R: Receiver<State = S>>(&mut self, slot: &Slot, receiver: &mut R) {
+        self.works.clear();
+        self.todo.clear();
+        self.counters.bytes_in += slot.arena.len() as u64;
+        for row in &slot.rows {
+            let key = self.key(&row.facts);
+            let cursor = Cursor { event: row.first, passed: 0 };
+            let at = u32::try_from(self.works.len()).unwrap_or(NONE);
+            self.works.push(Work { key, cursor, window: u32::MAX, guest_row: NONE });
+            if self.connection(key).is_some_and(|c| c.ignored) {
+                let bytes = self.pass_over(slot, key, cursor, receiver);
+                self.counters.ignored += bytes;
+            } else if row.first != NONE {
+                self.todo.push(at);
+            }
+        }
+    }
+
+    fn key(&mut self, facts: &Facts) -> u32 {
+        if let Some(key) = self.keys.get(&facts.number) {
+            return *key;
+        }
+        let format = self.seats.first().map_or(0, |seat| seat.parser.state_format);
+        let connection = Some(Box::new(Connection::new(facts.clone(), format)));
+        let key = self.free.pop().unwrap_or_else(|| {
+            self.connections.push(None);
+            u32::try_from(self.connections.len() - 1).unwrap_or(NONE)
+        });
+        if let Some(place) = self.connections.get_mut(key as usize) {
+            *place = connection;
+        }
+        self.keys.insert(facts.number, key);
+        key
+    }
+
+    fn connection(&mut self, key: u32) -> Option<&mut Connection<S>> {
+        self.connections.get_mut(key as usize)?.as_deref_mut()
+    }
+
+    /// The state format whose connections are next, if there is anything left to do.
+    fn next_format(&mut self) -> Option<u32> {
+        let row = *self.todo.first()?;
+        let key = self.works.get(row as usize)?.key;
+        self.connection(key).map(|c| c.format)
+    }
+
+    /// Lays out as many events of this format as fit.
+    fn lay_out(&mut self, slot: &Slot, format: u32) {
+        self.call.clear();
+        self.later.clear();
+        let todo = std::mem::take(&mut self.todo);
+        for &row in &todo {
+            let Some(work) = self.works.get_mut(row as usize) else { continue };
+            work.guest_row = NONE;
+            let (key, window) = (work.key, work.window);
+            let same = self.connection(key).is_some_and(|c| c.format == format);
+            if !same || self.lay_row(slot, row, window) > 0 || self.has_work(row) {
+                self.later.push(row);
+            }
+        }
+        self.todo = todo;
+        std::mem::swap(&mut self.todo, &mut self.later);
+    }
+
+    /// Takes rows with nothing left off the list.
+    fn retire(&mut self) {
+        let mut todo = std::mem::take(&mut self.todo);
+        todo.retain(|&row| self.has_work(row));
+        self.todo = todo;
+    }
+
+    /// Frees a connection.
+    fn forget(&mut self, key: u32) {
+        let Some(place) = self.connections.get_mut(key as usize) else { return };
+        let Some(connection) = place.take() else { return };
+        self.keys.remove(&connection.facts.number);
+        self.free.push(key);
+        for lane in connection.lanes {
+            if let Some(waiting) = lane.waiting {
+                self.held.memory -= waiting.memory();
+                self.held.bytes -= waiting.bytes.len() as u64;
+                self.counters.unfinished += waiting.bytes.len() as u64;
+            }
+        }
+    }
+
+    /// Passes over what is left of a connection in a slot. Gives its payload bytes; ends are taken.
+    fn pass_over<R: Receiver<State = S>>(&mut self, slot: &Slot, key: u32, from: Cursor, receiver: &mut R) -> u64 {
+        let mut bytes = 0;
+        let mut passed = from.passed;
+        let mut next = from.event;
+        while let Some(event) = slot.events.get(next as usize) {
+            match event.what {
+                What::Bytes { len, .. } => bytes += u64::from(len) - passed.min(u64::from(len)),
+                What::Void { .. } => {}
+                What::End(reason) => self.end(key, event.side as u8, reason, event.time, receiver),
+            }
+            passed = 0;
+            next = event.next;
+        }
+        bytes
+    }
+
+    /// Notes that a side has ended, and closes the connection when both have.
+    fn end<R: Receiver<State = S>>(&mut self, key: u32, side: u8, reason: EndReason, time: i64, receiver: &mut R) {
+        let Some(connection) = self.connection(key) else { return };
+        connection.lane_mut(side).ended = true;
+        if connection.lanes.iter().all(|lane| lane.ended) {
+            if !connection.ignored {
+                receiver.closed(&connection.facts, &mut connection.state, Closed::End(reason), time);
+            }
+            self.forget(key);
+        }
+    }
+}
+
+const fn opener(facts: &Facts) -> u8 {
+    match facts.opener {
+        crate::flow::Opener::First => abi::opener::SIDE0,
+        crate::flow::Opener::Second => abi::opener::SIDE1,
+        crate::flow::Opener::Unknown => abi::opener::UNKNOWN,
+    }
+}
+
+const fn row_flags(facts: &Facts) -> u8 {
+    if facts.midstream { abi::row_flag::MIDSTREAM } else { 0 }
+}

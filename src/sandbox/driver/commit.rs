@@ -1,0 +1,233 @@
+//! Committing: takes over what a checked reply says.
+
+use super::lay::Held;
+use super::{Closed, Counters, Driver, Receiver, Work};
+use crate::abi::{self, kind, record, verdict};
+use crate::batch::Slot;
+use crate::http::record::{Headers, Kind, Moment, Record, Request, Response, text};
+use crate::sandbox::fault::Fault;
+use crate::sandbox::layout::{Call, Laid, Mark, covering};
+use crate::sandbox::memory::{self, Reply};
+use crate::sandbox::stream::{Connection, Waiting};
+
+/// A skip that leaves out less than this is not worth a message to the capture thread.
+const WORTH_TELLING: u64 = 4096;
+
+impl<S: Default> Driver<S> {
+    /// Runs the call that is laid out, checks the reply, and takes it over.
+    pub(super) fn call<R: Receiver<State = S>>(
+        &mut self,
+        slot: &Slot,
+        format: u32,
+        receiver: &mut R,
+    ) -> Result<(), Fault> {
+        let mut closing = std::mem::take(&mut self.closing);
+        let seat = self.seats.iter_mut().find(|seat| seat.parser.state_format == format);
+        let guest = seat.and_then(|seat| seat.instance.as_mut());
+        let guest = guest.ok_or_else(|| Fault::Instance("no parser for this state format".into()))?;
+        let (events, bytes) = self.call.finish(guest);
+        self.counters.calls += 1;
+        self.counters.events += u64::from(events);
+        let called = guest.parse(events, bytes);
+        let (input, output) = guest.buffers();
+        let checked = called.and_then(|()| memory::check(&self.call, output).map_err(Fault::Reply));
+        let reply = checked.inspect_err(|_| self.counters.faults += 1)?;
+        let mut commit = Commit {
+            slot,
+            call: &self.call,
+            input,
+            connections: &mut self.connections,
+            works: &mut self.works,
+            counters: &mut self.counters,
+            held: &mut self.held,
+            closing: &mut closing,
+            receiver,
+        };
+        commit.reply(reply);
+        for key in closing.drain(..) {
+            self.forget(key);
+        }
+        self.closing = closing;
+        Ok(())
+    }
+}
+
+struct Commit<'a, S, R> {
+    slot: &'a Slot,
+    call: &'a Call,
+    input: &'a [u8],
+    connections: &'a mut Vec<Option<Box<Connection<S>>>>,
+    works: &'a mut Vec<Work>,
+    counters: &'a mut Counters,
+    held: &'a mut Held,
+    closing: &'a mut Vec<u32>,
+    receiver: &'a mut R,
+}
+
+impl<S, R: Receiver<State = S>> Commit<'_, S, R> {
+    fn reply(&mut self, reply: Reply<'_>) {
+        let mut records = reply.records;
+        self.counters.records += records.len() as u64;
+        for ((index, laid), result) in (0..).zip(&self.call.laid).zip(reply.results) {
+            let about = records.iter().take_while(|record| record.event == index).count();
+            let Some((now, later)) = records.split_at_checked(about) else { return };
+            records = later;
+            let Some(work) = self.works.get_mut(laid.slot_row as usize) else { continue };
+            let key = work.key;
+            if result.verdict == verdict::DEFERRED {
+                work.window = 2;
+                continue;
+            }
+            // Two more for each that went well: what is laid out in vain stays in proportion to what is not.
+            work.window = work.window.saturating_add(2);
+            // An event without bytes that did not fit comes back as it is.
+            let back = result.verdict == verdict::OUTPUT_FULL && laid.event.kind != kind::BYTES;
+            if !back {
+                work.cursor = laid.after;
+            }
+            let Some(Some(connection)) = self.connections.get_mut(key as usize) else { continue };
+            if laid.first_of_row
+                && let Some(block) = Call::block(self.input, laid.event.row)
+            {
+                connection.block = *block;
+            }
+            let bytes = self.call.bytes(laid, self.slot);
+            for record in now {
+                let record = resolve(record, laid, self.call.times(laid), bytes, reply.pairs, connection);
+                self.receiver.record(&connection.facts, &mut connection.state, &record);
+            }
+            if !back {
+                self.lane(laid, result, bytes, key);
+            }
+        }
+    }
+
+    fn lane(&mut self, laid: &Laid, result: &abi::Result, bytes: &[u8], key: u32) {
+        let Some(Some(connection)) = self.connections.get_mut(key as usize) else { return };
+        let event = &laid.event;
+        self.counters.parsed += u64::from(result.consumed);
+        let lane = connection.lane_mut(event.side);
+        let end = event.offset.saturating_add(u64::from(event.len)).saturating_add(event.length);
+        lane.next = lane.next.max(end);
+        if event.kind != kind::END {
+            lane.last_time = self.call.times(laid).last().map_or(lane.last_time, |mark| mark.time);
+        }
+        if event.kind == kind::VOID {
+            lane.void = None;
+        }
+        let reusable = if laid.took_waiting { lane.waiting.take() } else { None };
+        if let Some(waiting) = &reusable {
+            self.held.memory -= waiting.memory();
+            self.held.bytes -= waiting.bytes.len() as u64;
+        }
+        if matches!(result.verdict, verdict::NEED_MORE | verdict::OUTPUT_FULL) {
+            let mut waiting = reusable.unwrap_or_default();
+            hold(&mut waiting, laid, result, bytes, self.call.times(laid));
+            self.held.memory += waiting.memory();
+            self.held.bytes += waiting.bytes.len() as u64;
+            lane.waiting = Some(waiting);
+            return;
+        }
+        if result.skip > lane.skip {
+            lane.skip = result.skip;
+            if result.skip - end >= WORTH_TELLING {
+                self.receiver.skip(&connection.facts, event.side, result.skip);
+            }
+        }
+        if event.kind == kind::END {
+            connection.lane_mut(event.side).ended = true;
+            if connection.lanes.iter().all(|lane| lane.ended) {
+                let time = self.call.times(laid).last().map_or(0, |mark| mark.time);
+                let reason = end_reason(event.reason);
+                self.receiver.closed(&connection.facts, &mut connection.state, Closed::End(reason), time);
+                self.closing.push(key);
+            }
+        }
+    }
+}
+
+/// Keeps the unconsumed rest of an event.
+fn hold(waiting: &mut Waiting, laid: &Laid, result: &abi::Result, bytes: &[u8], marks: &[Mark]) {
+    let consumed = result.consumed;
+    let rest = bytes.get(consumed as usize..).unwrap_or_default();
+    waiting.bytes.clear();
+    waiting.bytes.extend_from_slice(rest);
+    waiting.offset = laid.event.offset + u64::from(consumed);
+    waiting.marks.clear();
+    if let Some(first) = covering(marks, consumed) {
+        waiting.marks.push(Mark { position: 0, segment: first.segment && first.position == consumed, ..*first });
+    }
+    let later = marks.iter().filter(|mark| mark.position > consumed);
+    waiting.marks.extend(later.map(|mark| Mark { position: mark.position - consumed, ..*mark }));
+    let needs = result.verdict == verdict::NEED_MORE;
+    // What did not fit the output has not been looked at.
+    waiting.seen = if needs { u32::try_from(rest.len()).unwrap_or(0) } else { 0 };
+    waiting.wake = (needs && result.wake == 1).then_some(result.wake_byte);
+    waiting.again = !needs;
+    waiting.last = !needs && laid.event.flags & abi::event_flag::FINAL != 0;
+}
+
+pub(super) fn end_reason(reason: u8) -> crate::flow::EndReason {
+    use crate::flow::EndReason;
+    match reason {
+        abi::reason::FIN => EndReason::Fin,
+        abi::reason::RESET => EndReason::Reset,
+        abi::reason::TIMEOUT => EndReason::Timeout,
+        abi::reason::EVICTED => EndReason::Evicted,
+        abi::reason::REUSED => EndReason::Reused,
+        _ => EndReason::Capture,
+    }
+}
+
+/// A record with its positions turned into texts and moments.
+fn resolve<'a, S>(
+    record: &abi::Record,
+    laid: &Laid,
+    marks: &[Mark],
+    bytes: &'a [u8],
+    pairs: &'a [abi::Pair],
+    connection: &Connection<S>,
+) -> Record<'a> {
+    let event = &laid.event;
+    let first = covering(marks, record.start);
+    let last = covering(marks, record.end.saturating_sub(u32::from(record.end > record.start || record.end > 0)));
+    let time = |mark: Option<&Mark>| match event.kind {
+        // A message that ends with its side ended with the last byte that came.
+        kind::END if connection.lane(event.side).last_time != 0 => connection.lane(event.side).last_time,
+        _ => mark.map_or(0, |mark| mark.time),
+    };
+    let offset = event.offset + event.length;
+    let start = Moment { offset: offset + u64::from(record.start), time: time(first) };
+    let end = Moment { offset: offset + u64::from(record.end), time: time(last) };
+    let from = record.first_pair as usize;
+    let headers = Headers::new(bytes, pairs.get(from..from + record.num_pairs as usize).unwrap_or_default());
+    let kind = match record.kind {
+        record::REQUEST => Kind::Request(Request {
+            number: record.number,
+            method: text(bytes, record.text, record.text_len),
+            target: text(bytes, record.target, record.target_len),
+            minor: record.minor,
+            framing: record.framing,
+            content_length: record.content_length,
+            headers,
+        }),
+        record::RESPONSE => Kind::Response(Response {
+            number: record.number,
+            status: record.code,
+            reason: text(bytes, record.text, record.text_len),
+            minor: record.minor,
+            framing: record.framing,
+            content_length: record.content_length,
+            headers,
+        }),
+        record::END => {
+            Kind::End { number: record.number, wire: record.content_length, decoded: record.decoded, lost: record.lost }
+        }
+        record::TUNNEL => Kind::Tunnel { number: record.number, code: record.code },
+        record::NOT_HTTP => Kind::NotHttp(record.code),
+        _ => Kind::Error(record.code),
+    };
+    let acked = first.map_or(event.peer_acked, |mark| mark.peer_acked);
+    let peer_acked = (acked != abi::UNKNOWN).then_some(acked);
+    Record { side: record.side, flags: record.flags, start, end, peer_acked, kind }
+}

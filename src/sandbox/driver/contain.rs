@@ -1,0 +1,190 @@
+//! Containment: after a call that did not hold, finds the event to blame and has everything else parsed.
+//!
+//! The guest says which event it was on. That event is tried alone first; if it holds alone, that was a lie, and the
+//! rest is tried by halves. An event that fails twice alone is condemned: it goes to quarantine, and its connection is
+//! ignored from there on.
+
+use super::{Closed, Driver, Receiver};
+use crate::abi::{self, kind};
+use crate::batch::{NONE, Slot};
+use crate::sandbox::fault::Fault;
+use crate::sandbox::instance::Instance;
+use crate::sandbox::layout::Cursor;
+use crate::sandbox::memory;
+use crate::sandbox::quarantine::Poison;
+
+/// A stretch of the failed call's events, to be tried by itself.
+struct Part {
+    /// Rows, one for each event, neighbours of one row together.
+    rows: Vec<u32>,
+    /// It is one event, which failed alone once before.
+    again: bool,
+    /// The guest's word on which event it was on is still believed.
+    trust: bool,
+}
+
+impl<S: Default> Driver<S> {
+    /// Makes sure that there is a running copy of the parser for this format.
+    pub(super) fn ready(&mut self, format: u32) -> Result<(), Fault> {
+        let seat = self.seats.iter_mut().find(|seat| seat.parser.state_format == format);
+        let seat = seat.ok_or_else(|| Fault::Instance("no parser for this state format".into()))?;
+        if seat.instance.is_none() {
+            seat.instance = Some(Instance::new(&seat.parser)?);
+            self.counters.renewals += 1;
+        }
+        Ok(())
+    }
+
+    /// Throws the running copy away, and gives the event that it says it was on.
+    fn throw_away(&mut self, format: u32) -> usize {
+        let seat = self.seats.iter_mut().find(|seat| seat.parser.state_format == format);
+        let instance = seat.and_then(|seat| seat.instance.take());
+        instance.map_or(0, |mut instance| memory::alleged_event(instance.buffers().1))
+    }
+
+    /// Tries the events of the failed call in parts until every one is parsed or condemned.
+    pub(super) fn contain<R: Receiver<State = S>>(
+        &mut self,
+        slot: &Slot,
+        receiver: &mut R,
+        format: u32,
+        fault: &Fault,
+    ) {
+        let mut parts: Vec<Part> = Vec::new();
+        let rows = self.call.laid.iter().map(|laid| laid.slot_row).collect();
+        self.split(&mut parts, Part { rows, again: false, trust: true }, format, fault, receiver, slot);
+        while let Some(part) = parts.pop() {
+            if let Err(fault) = self.ready(format) {
+                receiver.fault(&fault);
+                self.counters.faults += 1;
+                self.give_up(slot, receiver);
+                return;
+            }
+            self.call.clear();
+            for &row in &part.rows {
+                if let Some(work) = self.works.get_mut(row as usize) {
+                    work.guest_row = NONE;
+                }
+            }
+            for same in part.rows.chunk_by(|a, b| a == b) {
+                let window = u32::try_from(same.len()).unwrap_or(1);
+                self.lay_row(slot, same.first().copied().unwrap_or(NONE), window);
+            }
+            if self.call.laid.is_empty() {
+                continue;
+            }
+            match self.call(slot, format, receiver) {
+                Ok(()) => {
+                    if part.again {
+                        self.counters.unreproduced += 1;
+                    } else if part.rows.len() == 1
+                        && let Some(next) = parts.last_mut()
+                    {
+                        // It holds alone, so the guest's word was wrong (or it depends on the company).
+                        next.trust = false;
+                    }
+                }
+                Err(fault) => self.split(&mut parts, part, format, &fault, receiver, slot),
+            }
+        }
+    }
+
+    /// What to try next after `part` failed.
+    fn split<R: Receiver<State = S>>(
+        &mut self,
+        parts: &mut Vec<Part>,
+        part: Part,
+        format: u32,
+        fault: &Fault,
+        receiver: &mut R,
+        slot: &Slot,
+    ) {
+        receiver.fault(fault);
+        let alleged = self.throw_away(format);
+        if self.call.laid.len() <= 1 {
+            if part.again {
+                self.condemn(slot, receiver, fault, format);
+            } else {
+                let rows = self.call.laid.iter().map(|laid| laid.slot_row).collect();
+                parts.push(Part { rows, again: true, trust: false });
+            }
+            return;
+        }
+        let Part { mut rows, trust, .. } = part;
+        let at = if trust && alleged < rows.len() { alleged } else { rows.len() / 2 };
+        let mut behind = rows.split_off(at);
+        if trust && !behind.is_empty() {
+            let rest = behind.split_off(1);
+            parts.push(Part { rows: rest, again: false, trust });
+        }
+        parts.push(Part { rows: behind, again: false, trust: false });
+        parts.push(Part { rows, again: false, trust: false });
+        parts.retain(|part| !part.rows.is_empty());
+    }
+
+    /// The event laid out alone goes to quarantine; its connection is ignored from here on.
+    fn condemn<R: Receiver<State = S>>(&mut self, slot: &Slot, receiver: &mut R, fault: &Fault, format: u32) {
+        let Some(laid) = self.call.laid.first().copied() else { return };
+        let Some(work) = self.works.get(laid.slot_row as usize).copied() else { return };
+        let bytes = self.call.bytes(&laid, slot).to_vec();
+        let time = self.call.times(&laid).last().map_or(0, |mark| mark.time);
+        let marks = self.call.times(&laid).iter().filter(|mark| mark.segment && mark.position > 0);
+        let marks = marks.map(|mark| mark.position).collect();
+        let seat = self.seats.iter().find(|seat| seat.parser.state_format == format);
+        let sha256 = seat.map_or_else(String::new, |seat| seat.parser.sha256.clone());
+        let Some(Some(connection)) = self.connections.get_mut(work.key as usize) else { return };
+        let row = abi::Row {
+            block: connection.block,
+            opener: super::opener(&connection.facts),
+            flags: super::row_flags(&connection.facts),
+            reserved: [0; 2],
+            scratch: 0,
+            reserved2: 0,
+        };
+        let poison = Poison {
+            fault: fault.name().to_owned(),
+            sha256,
+            connection: connection.facts.number,
+            row,
+            event: laid.event,
+            marks,
+            bytes,
+        };
+        receiver.poison(&poison);
+        receiver.closed(&connection.facts, &mut connection.state, Closed::Fault, time);
+        connection.ignored = true;
+        self.counters.condemned += 1;
+        self.counters.quarantined += u64::from(laid.event.len);
+        for (side, lane) in [0, 1].into_iter().zip(&mut connection.lanes) {
+            lane.void = None;
+            let Some(waiting) = lane.waiting.take() else { continue };
+            let len = waiting.bytes.len() as u64;
+            self.held.memory -= waiting.memory();
+            self.held.bytes -= len;
+            // What waited on this side is part of the condemned event.
+            if !(laid.took_waiting && side == laid.event.side) {
+                self.counters.ignored += len;
+            }
+        }
+        if laid.event.kind == kind::END {
+            self.end(work.key, laid.event.side, super::commit::end_reason(laid.event.reason), time, receiver);
+        }
+        let ignored = self.pass_over(slot, work.key, laid.after, receiver);
+        self.counters.ignored += ignored;
+        if let Some(work) = self.works.get_mut(laid.slot_row as usize) {
+            work.cursor = Cursor { event: NONE, passed: 0 };
+        }
+    }
+
+    /// Without a running copy nothing can be parsed: what is left of the slot is dropped, and counted.
+    pub(super) fn give_up<R: Receiver<State = S>>(&mut self, slot: &Slot, receiver: &mut R) {
+        for at in 0..self.works.len() {
+            let Some(work) = self.works.get_mut(at) else { continue };
+            let (key, cursor) = (work.key, work.cursor);
+            work.cursor = Cursor { event: NONE, passed: 0 };
+            let dropped = self.pass_over(slot, key, cursor, receiver);
+            self.counters.dropped += dropped;
+        }
+        self.todo.clear();
+    }
+}

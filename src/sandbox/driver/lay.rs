@@ -1,0 +1,416 @@
+//! Laying out: turns what comes next of a connection into events for the guest.
+//!
+//! Some of it needs no call: bytes below a skip, and bytes that cannot wake what waits. These are *absorbed*, which is
+//! final, so it is done only while nothing of the connection is laid out in the present call.
+
+use super::{Counters, Driver, Work, opener, row_flags};
+use crate::abi::{self, event_flag, kind};
+use crate::batch::{NONE, Slot, SlotEvent, What};
+use crate::flow::EndReason;
+use crate::sandbox::instance::Instance;
+use crate::sandbox::layout::{Call, Copy, Cursor, Laid, Mark};
+use crate::sandbox::stream::{Connection, Void};
+
+/// The most bytes of neighbours that are joined to one event, beside what waits before them. A single piece may be as
+/// long as [`crate::flow::MAX_PIECE`].
+const MAX_JOIN: usize = 128 << 10;
+
+/// What was done with the next thing of a connection.
+enum Step {
+    /// It is laid out.
+    Laid,
+    /// It needs no call.
+    Absorbed,
+    /// It has to wait for the next call.
+    Stop,
+}
+
+/// Bytes held at the host for more to come.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Held {
+    pub(super) memory: u64,
+    pub(super) bytes: u64,
+}
+
+/// One connection in the course of one layout.
+struct Layout<'a, S> {
+    slot: &'a Slot,
+    guest: &'a mut Instance,
+    call: &'a mut Call,
+    connection: &'a mut Connection<S>,
+    counters: &'a mut Counters,
+    held: &'a mut Held,
+    work: &'a mut Work,
+    row: u32,
+    /// Cursor behind all that is laid out or absorbed.
+    cursor: Cursor,
+    laid: u32,
+    /// Sides of which an event is laid out in this call.
+    open: [bool; 2],
+    /// Sides whose waiting bytes, and whose void, are laid out in this call.
+    waiting_laid: [bool; 2],
+    void_laid: [bool; 2],
+}
+
+impl<S: Default> Driver<S> {
+    /// Lays out up to `window` events of a row. Gives their number.
+    pub(super) fn lay_row(&mut self, slot: &Slot, row: u32, window: u32) -> u32 {
+        let Some(work) = self.works.get_mut(row as usize) else { return 0 };
+        let Some(Some(connection)) = self.connections.get_mut(work.key as usize) else { return 0 };
+        let Some(seat) = self.seats.iter_mut().find(|seat| seat.parser.state_format == connection.format) else {
+            return 0;
+        };
+        let Some(guest) = seat.instance.as_mut() else { return 0 };
+        if connection.ignored {
+            return 0;
+        }
+        let mut layout = Layout {
+            slot,
+            guest,
+            call: &mut self.call,
+            connection,
+            counters: &mut self.counters,
+            held: &mut self.held,
+            cursor: work.cursor,
+            work,
+            row,
+            laid: 0,
+            open: [false; 2],
+            waiting_laid: [false; 2],
+            void_laid: [false; 2],
+        };
+        while layout.laid < window {
+            match layout.step() {
+                Some(Step::Laid) => layout.laid += 1,
+                // Nothing is laid out before: the cursor may move for good.
+                Some(Step::Absorbed) => layout.work.cursor = layout.cursor,
+                Some(Step::Stop) | None => break,
+            }
+        }
+        layout.laid
+    }
+
+    /// Whether anything of a row is left.
+    pub(super) fn has_work(&self, row: u32) -> bool {
+        let Some(work) = self.works.get(row as usize) else { return false };
+        let Some(Some(connection)) = self.connections.get(work.key as usize) else { return false };
+        let pending = connection.lanes.iter().any(|lane| {
+            lane.waiting.as_ref().is_some_and(|waiting| waiting.again) || lane.void.as_ref().is_some_and(|v| v.ready)
+        });
+        !connection.ignored && (work.cursor.event != NONE || pending)
+    }
+}
+
+fn flag(flags: [bool; 2], side: u8) -> bool {
+    flags.get(usize::from(side)).copied().unwrap_or(true)
+}
+
+fn set(flags: &mut [bool; 2], side: u8) {
+    if let Some(flag) = flags.get_mut(usize::from(side)) {
+        *flag = true;
+    }
+}
+
+impl<S> Layout<'_, S> {
+    /// `None`: nothing is left.
+    fn step(&mut self) -> Option<Step> {
+        for side in [0, 1] {
+            let lane = self.connection.lane(side);
+            if let Some(waiting) = lane.waiting.as_ref().filter(|w| w.again && !flag(self.waiting_laid, side)) {
+                let last = waiting.last;
+                return Some(self.waiting_alone(side, last));
+            }
+            if lane.void.as_ref().is_some_and(|void| void.ready) && !flag(self.void_laid, side) {
+                return Some(self.lay_void(side));
+            }
+        }
+        let event = *self.slot.events.get(self.cursor.event as usize)?;
+        let side = event.side as u8;
+        let waits = self.connection.lane(side).waiting.is_some() && !flag(self.waiting_laid, side);
+        Some(match event.what {
+            What::Bytes { data, len, starts_segment } => {
+                let passed = u32::try_from(self.cursor.passed).unwrap_or(len).min(len);
+                let offset = event.offset + u64::from(passed);
+                let lane = self.connection.lane(side);
+                if lane.skip > lane.next && !flag(self.open, side) {
+                    self.skip_bytes(&event, offset, len - passed)
+                } else if !waits {
+                    let mark = mark(&event, starts_segment && passed == 0);
+                    self.piece(&event, offset, data + passed, len - passed, mark)
+                } else if lane.waiting.as_ref().is_some_and(|waiting| waiting.end() == offset) {
+                    self.join(side)
+                } else {
+                    self.waiting_alone(side, true)
+                }
+            }
+            What::Void { length, lost } if !waits => self.take_void(&event, length, lost),
+            What::End(reason) if !waits => self.end(&event, reason),
+            What::Void { .. } | What::End(_) => self.waiting_alone(side, true),
+        })
+    }
+
+    fn advance(&mut self, event: &SlotEvent) {
+        self.cursor = Cursor { event: event.next, passed: 0 };
+    }
+
+    /// Payload below a skip: counted, not shown.
+    fn skip_bytes(&mut self, event: &SlotEvent, offset: u64, len: u32) -> Step {
+        if self.laid > 0 {
+            return Step::Stop;
+        }
+        let lane = self.connection.lane_mut(event.side as u8);
+        let until = offset.max(lane.next).min(lane.skip);
+        let lost = until - lane.next;
+        let taken = u64::from(len).min(lane.skip.saturating_sub(offset));
+        self.extend_void(event, lost + taken, lost);
+        self.counters.skipped += taken;
+        self.cursor.passed += taken;
+        if taken == u64::from(len) {
+            self.advance(event);
+        }
+        Step::Absorbed
+    }
+
+    /// Makes the side's void longer, and ready when the skip is reached.
+    fn extend_void(&mut self, event: &SlotEvent, length: u64, lost: u64) {
+        let lane = self.connection.lane_mut(event.side as u8);
+        let start = Void {
+            offset: lane.next,
+            length: 0,
+            lost: 0,
+            time: event.time,
+            peer_acked: event.peer_acked,
+            ready: false,
+        };
+        let void = lane.void.get_or_insert_with(|| Box::new(start));
+        void.length += length;
+        void.lost += lost;
+        if length > lost {
+            void.time = event.time;
+            void.peer_acked = event.peer_acked;
+            lane.last_time = event.time;
+        }
+        lane.next = lane.next.saturating_add(length);
+        void.ready = lane.next >= lane.skip;
+    }
+
+    /// A stretch that the capture thread left out.
+    fn take_void(&mut self, event: &SlotEvent, length: u64, lost: u64) -> Step {
+        if self.laid > 0 {
+            return Step::Stop;
+        }
+        let lane = self.connection.lane_mut(event.side as u8);
+        let gap = event.offset.saturating_sub(lane.next);
+        // The guest had said that it needs none of this, or the capture thread would not have left it out.
+        lane.skip = lane.skip.max(event.offset.saturating_add(length));
+        self.extend_void(event, gap + length, gap + lost);
+        self.advance(event);
+        Step::Absorbed
+    }
+
+    fn end(&mut self, event: &SlotEvent, reason: EndReason) -> Step {
+        let side = event.side as u8;
+        let lane = self.connection.lane(side);
+        if lane.skip > lane.next && !flag(self.open, side) {
+            if self.laid > 0 {
+                return Step::Stop;
+            }
+            let lost = event.offset.min(lane.skip).saturating_sub(lane.next);
+            let lane = self.connection.lane_mut(side);
+            lane.skip = lane.next + lost;
+            if lost > 0 || lane.void.is_some() {
+                self.extend_void(event, lost, lost);
+            }
+            return Step::Absorbed;
+        }
+        let laid =
+            abi::Event { offset: event.offset, reason: reason as u8, ..header(side, kind::END, event.peer_acked) };
+        self.cursor = Cursor { event: event.next, passed: 0 };
+        self.lay(laid, &[mark(event, false)], Copy::Joined(0), 0, false)
+    }
+
+    fn lay_void(&mut self, side: u8) -> Step {
+        let Some(void) = self.connection.lane(side).void.as_deref().copied() else { return Step::Stop };
+        let head = header(side, kind::VOID, void.peer_acked);
+        let event = abi::Event { offset: void.offset, length: void.length, lost: void.lost, ..head };
+        let mark = Mark { position: 0, segment: false, time: void.time, peer_acked: void.peer_acked };
+        let step = self.lay(event, &[mark], Copy::Joined(0), 0, false);
+        if matches!(step, Step::Laid) {
+            set(&mut self.void_laid, side);
+        }
+        step
+    }
+
+    /// One piece as it lies in the slot.
+    fn piece(&mut self, event: &SlotEvent, offset: u64, data: u32, len: u32, mark: Mark) -> Step {
+        let before = self.cursor;
+        self.advance(event);
+        let flags = if mark.segment { event_flag::SEGMENT } else { 0 };
+        let laid = abi::Event { offset, flags, ..header(event.side as u8, kind::BYTES, event.peer_acked) };
+        let step = self.lay(laid, &[mark], Copy::Slot(data), len, false);
+        if !matches!(step, Step::Laid) {
+            self.cursor = before;
+        }
+        step
+    }
+
+    /// What waits, with nothing behind it.
+    fn waiting_alone(&mut self, side: u8, last: bool) -> Step {
+        let Some(waiting) = self.connection.lane_mut(side).waiting.take() else { return Step::Stop };
+        let from = self.call.joined.len();
+        let len = u32::try_from(waiting.bytes.len()).unwrap_or(0);
+        let step = if self.call.has_room(waiting.bytes.len(), waiting.marks.len()) {
+            self.call.joined.extend_from_slice(&waiting.bytes);
+            self.lay_joined(side, &waiting.marks, waiting.offset, waiting.seen, (from, len), last)
+        } else {
+            Step::Stop
+        };
+        self.connection.lane_mut(side).waiting = Some(waiting);
+        step
+    }
+
+    /// What waits, with the neighbours that follow; or, if they cannot wake it, only appended.
+    fn join(&mut self, side: u8) -> Step {
+        let Some(mut waiting) = self.connection.lane_mut(side).waiting.take() else { return Step::Stop };
+        let step = self.join_to(side, &mut waiting);
+        self.connection.lane_mut(side).waiting = Some(waiting);
+        step
+    }
+
+    fn join_to(&mut self, side: u8, waiting: &mut crate::sandbox::stream::Waiting) -> Step {
+        let (start, passed) = (self.cursor.event, self.cursor.passed);
+        let (total, pieces, behind, woken) = self.neighbours(side, waiting);
+        let room = total <= abi::MAX_WAITING as usize;
+        if !woken && room && self.laid > 0 {
+            return Step::Stop;
+        }
+        if !self.call.has_room(total, waiting.marks.len() + pieces) {
+            return Step::Stop;
+        }
+        let (len, marks) = (waiting.bytes.len(), waiting.marks.len());
+        let (before, newest) = (waiting.memory(), waiting.marks.last().copied());
+        let mut next = start;
+        let mut from = u32::try_from(passed).unwrap_or(0);
+        for _ in 0..pieces {
+            let Some(event) = self.slot.events.get(next as usize) else { break };
+            if let What::Bytes { data, len, starts_segment } = event.what {
+                let bytes = self.slot.payload(data + from.min(len), len - from.min(len));
+                waiting.append(bytes, starts_segment && from == 0, event.time, event.peer_acked);
+            }
+            from = 0;
+            next = event.next;
+        }
+        if !woken && room {
+            self.held.memory += waiting.memory() - before;
+            self.held.bytes += (waiting.bytes.len() - len) as u64;
+            let lane = self.connection.lane_mut(side);
+            lane.next = waiting.end();
+            lane.last_time = waiting.marks.last().map_or(lane.last_time, |mark| mark.time);
+            self.cursor = behind;
+            return Step::Absorbed;
+        }
+        // Presented: assembled for the guest, but waiting as before until the reply is in.
+        let at = self.call.joined.len();
+        self.call.joined.extend_from_slice(&waiting.bytes);
+        let whole = u32::try_from(waiting.bytes.len()).unwrap_or(0);
+        let cursor = std::mem::replace(&mut self.cursor, behind);
+        let all = std::mem::take(&mut waiting.marks);
+        let step = self.lay_joined(side, &all, waiting.offset, waiting.seen, (at, whole), false);
+        waiting.bytes.truncate(len);
+        waiting.marks = all;
+        waiting.marks.truncate(marks);
+        if let (Some(last), Some(newest)) = (waiting.marks.last_mut(), newest) {
+            *last = newest;
+        }
+        self.held.memory += waiting.memory() - before;
+        if !matches!(step, Step::Laid) {
+            self.cursor = cursor;
+        }
+        step
+    }
+
+    /// Total length with what waits, number of pieces, cursor behind them, and whether they hold the wake byte.
+    fn neighbours(&self, side: u8, waiting: &crate::sandbox::stream::Waiting) -> (usize, usize, Cursor, bool) {
+        let mut total = waiting.bytes.len();
+        let mut end = waiting.end();
+        let mut pieces = 0;
+        let mut woken = waiting.wake.is_none();
+        let mut cursor = self.cursor;
+        while let Some(event) = self.slot.events.get(cursor.event as usize) {
+            let What::Bytes { data, len, .. } = event.what else { break };
+            let passed = u32::try_from(cursor.passed).unwrap_or(len).min(len);
+            let next = total + (len - passed) as usize;
+            let fits = pieces == 0 || next - waiting.bytes.len() <= MAX_JOIN;
+            if event.side as u8 != side || event.offset + u64::from(passed) != end || !fits {
+                break;
+            }
+            let bytes = self.slot.payload(data + passed, len - passed);
+            woken = woken || waiting.wake.is_some_and(|wake| memchr::memchr(wake, bytes).is_some());
+            total = next;
+            end += u64::from(len - passed);
+            pieces += 1;
+            cursor = Cursor { event: event.next, passed: 0 };
+        }
+        (total, pieces, cursor, woken)
+    }
+
+    fn lay_joined(
+        &mut self,
+        side: u8,
+        marks: &[Mark],
+        offset: u64,
+        seen: u32,
+        place: (usize, u32),
+        last: bool,
+    ) -> Step {
+        let first =
+            marks.first().copied().unwrap_or(Mark { position: 0, segment: false, time: 0, peer_acked: abi::UNKNOWN });
+        let segment = if first.segment { event_flag::SEGMENT } else { 0 };
+        let flags = segment | if last { event_flag::FINAL } else { 0 };
+        let event = abi::Event { offset, seen, flags, ..header(side, kind::BYTES, first.peer_acked) };
+        let (at, len) = place;
+        let step = self.lay(event, marks, Copy::Joined(u32::try_from(at).unwrap_or(0)), len, true);
+        if matches!(step, Step::Laid) {
+            set(&mut self.waiting_laid, side);
+        }
+        step
+    }
+
+    fn lay(&mut self, event: abi::Event, marks: &[Mark], copy: Copy, len: u32, took_waiting: bool) -> Step {
+        if !self.call.has_room(len as usize, marks.len()) {
+            return Step::Stop;
+        }
+        let first_of_row = self.work.guest_row == NONE;
+        if first_of_row {
+            let connection = &self.connection;
+            let (opener, flags) = (opener(&connection.facts), row_flags(&connection.facts));
+            self.work.guest_row = self.call.row(self.guest, &connection.block, opener, flags);
+        }
+        let first_mark = u32::try_from(self.call.marks.len()).unwrap_or(0);
+        self.call.marks.extend_from_slice(marks);
+        let num_marks = u32::try_from(marks.len()).unwrap_or(0);
+        let side = event.side;
+        let event = abi::Event { row: self.work.guest_row, ..event };
+        let laid = Laid {
+            event,
+            slot_row: self.row,
+            after: self.cursor,
+            copy,
+            first_mark,
+            num_marks,
+            took_waiting,
+            first_of_row,
+        };
+        self.call.event(self.guest, laid, len, self.slot);
+        set(&mut self.open, side);
+        Step::Laid
+    }
+}
+
+fn header(side: u8, kind: u8, peer_acked: u64) -> abi::Event {
+    abi::Event { side, kind, peer_acked, ..abi::Event::default() }
+}
+
+const fn mark(event: &SlotEvent, segment: bool) -> Mark {
+    Mark { position: 0, segment, time: event.time, peer_acked: event.peer_acked }
+}

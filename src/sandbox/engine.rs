@@ -1,0 +1,267 @@
+//! The engine compiles parsers; a parser is a module that has been checked against the contract.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+use wasmtime::{Config, Engine as Wasmtime, ExternType, InstancePre, Linker, Module, PoolingAllocationConfig, ValType};
+
+use super::instance::{Guest, Instance};
+use crate::abi;
+
+/// Milliseconds between two steps of the clock by which deadlines are measured.
+pub const TICK_MS: u64 = 10;
+/// The most bytes of a module file: compiling is not interrupted, so its input is bounded.
+pub const MAX_MODULE_BYTES: usize = 16 << 20;
+/// Bytes of linear memory that one instance may have.
+pub const MAX_GUEST_MEMORY: usize = 16 << 20;
+/// Bytes of a reset memory that stay resident, so that a fault does not cost a page fault per page afterwards.
+const KEEP_RESIDENT: usize = 2 << 20;
+/// Native stack of a guest. Its own (shadow) stack lies in its memory.
+const MAX_WASM_STACK: usize = 256 << 10;
+
+/// Why a module is not taken.
+#[derive(Debug, Error)]
+pub enum LoadError {
+    /// It is not WebAssembly that this engine takes.
+    #[error("not a module that can be run here: {0}")]
+    Broken(String),
+    /// It is too large to be compiled here.
+    #[error("the module has {had} bytes, more than the {limit} that are allowed")]
+    TooLarge {
+        /// Bytes it has.
+        had: usize,
+        /// Bytes allowed.
+        limit: usize,
+    },
+    /// It wants something from the host.
+    #[error("the module imports {module}.{name}: a parser may import nothing")]
+    Import {
+        /// Module part of the import's name.
+        module: String,
+        /// Its name.
+        name: String,
+    },
+    /// An export is missing.
+    #[error("the module does not export {name} ({needed})")]
+    Missing {
+        /// What.
+        name: &'static str,
+        /// Its type.
+        needed: &'static str,
+    },
+    /// An export is something else.
+    #[error("the module's export {name} is not {needed}")]
+    WrongType {
+        /// What.
+        name: &'static str,
+        /// Its type.
+        needed: &'static str,
+    },
+    /// It speaks another version of the contract.
+    #[error("the module speaks version {had} of the parser contract, and this picotap speaks version {needed}")]
+    Version {
+        /// The version spoken here.
+        needed: u32,
+        /// Its version.
+        had: u32,
+    },
+    /// Its records have another size.
+    #[error("the module's records have {had} bytes, and the contract says {needed}")]
+    RecordSize {
+        /// Size here.
+        needed: u32,
+        /// Its size.
+        had: u32,
+    },
+    /// It cannot be started.
+    #[error("the module does not start: {0}")]
+    Start(String),
+}
+
+/// The exports that the contract demands, with their types.
+const EXPORTS: &[(&str, &str, usize, usize)] = &[
+    ("pico_abi_version", "a function () -> i32", 0, 1),
+    ("pico_state_format", "a function () -> i32", 0, 1),
+    ("allocate_input_output_bufs", "a function (i32, i32) -> i32", 2, 1),
+    ("free_input_output_bufs", "a function ()", 0, 0),
+    ("get_input_buf", "a function () -> i32", 0, 1),
+    ("get_output_buf", "a function () -> i32", 0, 1),
+    ("get_output_item_count", "a function () -> i32", 0, 1),
+    ("get_output_item_size", "a function () -> i32", 0, 1),
+    ("pico_parse_events", "a function (i32) -> i32", 1, 1),
+];
+
+/// Compiles modules and keeps the clock for their deadlines.
+#[derive(Debug)]
+pub struct Engine {
+    wasmtime: Wasmtime,
+    stop: Arc<AtomicBool>,
+    clock: Option<JoinHandle<()>>,
+}
+
+impl Engine {
+    /// `instances`: how many may be alive at once.
+    ///
+    /// # Errors
+    /// What wasmtime says if it cannot work here, for instance because address space is limited.
+    pub fn new(instances: u32) -> Result<Self, LoadError> {
+        let wasmtime = Wasmtime::new(&config(instances)).map_err(|e| LoadError::Start(format!("{e:#}")))?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let (weak, stopped) = (wasmtime.weak(), Arc::clone(&stop));
+        let clock = std::thread::Builder::new().name("deadline".into()).spawn(move || {
+            while !stopped.load(Ordering::Relaxed) {
+                std::thread::sleep(Duration::from_millis(TICK_MS));
+                let Some(engine) = weak.upgrade() else { return };
+                engine.increment_epoch();
+            }
+        });
+        let clock = Some(clock.map_err(|e| LoadError::Start(format!("no thread for deadlines: {e}")))?);
+        Ok(Self { wasmtime, stop, clock })
+    }
+
+    /// Compiles a module and checks it: no imports, the right exports, version, sizes, limits.
+    ///
+    /// # Errors
+    /// Says which of these does not hold.
+    pub fn load(&self, wasm: &[u8]) -> Result<Parser, LoadError> {
+        if wasm.len() > MAX_MODULE_BYTES {
+            return Err(LoadError::TooLarge { had: wasm.len(), limit: MAX_MODULE_BYTES });
+        }
+        let module = Module::new(&self.wasmtime, wasm).map_err(|e| LoadError::Broken(format!("{e:#}")))?;
+        check_module(&module)?;
+        let linker: Linker<Guest> = Linker::new(&self.wasmtime);
+        let pre = linker.instantiate_pre(&module).map_err(|e| LoadError::Start(format!("{e:#}")))?;
+        let sha256 = Sha256::digest(wasm).iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut parser = Parser { pre, sha256, state_format: 0, abi_version: abi::VERSION, bytes: wasm.len() };
+        let mut instance = Instance::new(&parser).map_err(|fault| LoadError::Start(fault.to_string()))?;
+        let mut ask = |name| instance.ask(name).map_err(|fault| LoadError::Start(format!("{name}: {fault}")));
+        let version = ask("pico_abi_version")?;
+        if version != abi::VERSION {
+            return Err(LoadError::Version { needed: abi::VERSION, had: version });
+        }
+        let needed = u32::try_from(size_of::<abi::Record>()).unwrap_or(0);
+        let had = ask("get_output_item_size")?;
+        if had != needed {
+            return Err(LoadError::RecordSize { needed, had });
+        }
+        parser.state_format = ask("pico_state_format")?;
+        Ok(parser)
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(clock) = self.clock.take() {
+            drop(clock.join());
+        }
+    }
+}
+
+/// A module that keeps to the contract's outside; what it does inside is watched at every call.
+#[derive(Clone)]
+pub struct Parser {
+    pub(super) pre: InstancePre<Guest>,
+    /// SHA-256 of the module file, in hexadecimal.
+    pub sha256: String,
+    /// Number of the layout of its opaque block.
+    pub state_format: u32,
+    /// Version of the contract that it speaks.
+    pub abi_version: u32,
+    /// Bytes of the module file.
+    pub bytes: usize,
+}
+
+impl std::fmt::Debug for Parser {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Parser({}, state format {})", self.sha256, self.state_format)
+    }
+}
+
+impl Parser {
+    /// Name and type of every export.
+    pub fn exports(&self) -> Vec<(String, String)> {
+        self.pre.module().exports().map(|e| (e.name().to_owned(), describe(&e.ty()))).collect()
+    }
+
+    /// Bytes of memory: at the start, and at the most (`None`: as far as the host lets it).
+    pub fn memory(&self) -> (u64, Option<u64>) {
+        let memory = self.pre.module().get_export("memory");
+        match memory {
+            Some(ExternType::Memory(ty)) => (ty.minimum() << 16, ty.maximum().map(|pages| pages << 16)),
+            _ => (0, None),
+        }
+    }
+}
+
+fn describe(ty: &ExternType) -> String {
+    match ty {
+        ExternType::Func(f) => {
+            let list =
+                |types: &mut dyn Iterator<Item = ValType>| types.map(|t| t.to_string()).collect::<Vec<_>>().join(", ");
+            format!("({}) -> ({})", list(&mut f.params()), list(&mut f.results()))
+        }
+        ExternType::Memory(m) => format!("memory, {} to {:?} pages", m.minimum(), m.maximum()),
+        ExternType::Table(_) => "table".into(),
+        ExternType::Global(_) => "global".into(),
+        _ => "other".into(),
+    }
+}
+
+fn check_module(module: &Module) -> Result<(), LoadError> {
+    if let Some(import) = module.imports().next() {
+        return Err(LoadError::Import { module: import.module().to_owned(), name: import.name().to_owned() });
+    }
+    match module.get_export("memory") {
+        // One that is too large does not fit the engine's pool, and was refused before.
+        Some(ExternType::Memory(_)) => {}
+        Some(_) => return Err(LoadError::WrongType { name: "memory", needed: "a memory" }),
+        None => return Err(LoadError::Missing { name: "memory", needed: "a memory" }),
+    }
+    for &(name, needed, params, results) in EXPORTS {
+        let Some(export) = module.get_export(name) else { return Err(LoadError::Missing { name, needed }) };
+        let ExternType::Func(ty) = export else { return Err(LoadError::WrongType { name, needed }) };
+        let all_i32 = ty.params().chain(ty.results()).all(|t| t.is_i32());
+        if !all_i32 || ty.params().len() != params || ty.results().len() != results {
+            return Err(LoadError::WrongType { name, needed });
+        }
+    }
+    Ok(())
+}
+
+/// What is off is off to keep the trusted part of wasmtime small: every proposal that a C parser does not use.
+fn config(instances: u32) -> Config {
+    let mut config = Config::new();
+    config
+        .epoch_interruption(true)
+        .max_wasm_stack(MAX_WASM_STACK)
+        .memory_may_move(false)
+        .wasm_backtrace_max_frames(NonZeroUsize::new(8))
+        .wasm_simd(true)
+        .wasm_bulk_memory(true)
+        .wasm_relaxed_simd(false)
+        .wasm_multi_memory(false)
+        .wasm_memory64(false)
+        .wasm_tail_call(false)
+        .wasm_function_references(false)
+        .wasm_gc(false)
+        .gc_support(false)
+        .wasm_reference_types(true)
+        .wasm_extended_const(false)
+        .wasm_wide_arithmetic(false);
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_core_instances(instances)
+        .total_memories(instances)
+        .total_tables(instances)
+        .max_memories_per_module(1)
+        .max_tables_per_module(4)
+        .max_memory_size(MAX_GUEST_MEMORY)
+        .linear_memory_keep_resident(KEEP_RESIDENT);
+    config.allocation_strategy(pool);
+    config
+}

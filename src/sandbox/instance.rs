@@ -1,0 +1,152 @@
+//! An instance is one running copy of a parser, with its buffers.
+
+use wasmtime::{Memory, Store, StoreLimits, StoreLimitsBuilder, TypedFunc};
+
+use super::engine::{MAX_GUEST_MEMORY, Parser, TICK_MS};
+use super::fault::Fault;
+use super::layout;
+
+/// Milliseconds that any call is given: a busy machine may hold a worker up for that long without any fault of the guest.
+const LEAST_DEADLINE_MS: u64 = 100;
+/// Bytes for which one more millisecond is given: about a hundred times what the built-in parser needs.
+const BYTES_PER_MS: u64 = 16 << 10;
+
+/// What a store keeps for its guest.
+pub struct Guest {
+    limits: StoreLimits,
+}
+
+/// One running copy of a parser.
+pub struct Instance {
+    store: Store<Guest>,
+    memory: Memory,
+    parse: TypedFunc<u32, u32>,
+    instance: wasmtime::Instance,
+    input: usize,
+    output: usize,
+}
+
+impl std::fmt::Debug for Instance {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Instance(input at {}, output at {})", self.input, self.output)
+    }
+}
+
+impl Instance {
+    /// Starts a copy and has it make its buffers.
+    ///
+    /// # Errors
+    /// A trap or a deadline on the way, or buffers that do not lie in its memory.
+    pub fn new(parser: &Parser) -> Result<Self, Fault> {
+        let limits = StoreLimitsBuilder::new()
+            .memory_size(MAX_GUEST_MEMORY)
+            .table_elements(4096)
+            .instances(1)
+            .memories(1)
+            .tables(4)
+            .trap_on_grow_failure(false)
+            .build();
+        let mut store = Store::new(parser.pre.module().engine(), Guest { limits });
+        store.limiter(|guest| &mut guest.limits);
+        store.set_epoch_deadline(ticks(0));
+        let failed = |e: wasmtime::Error| Fault::from_wasmtime(&e);
+        let instance = parser.pre.instantiate(&mut store).map_err(failed)?;
+        let missing = |what: &str| Fault::Instance(format!("no export {what}"));
+        let memory = instance.get_memory(&mut store, "memory").ok_or_else(|| missing("memory"))?;
+        let parse = instance.get_typed_func(&mut store, "pico_parse_events").map_err(failed)?;
+        let mut this = Self { store, memory, parse, instance, input: 0, output: 0 };
+        let allocate = this
+            .instance
+            .get_typed_func::<(u32, u32), u32>(&mut this.store, "allocate_input_output_bufs")
+            .map_err(failed)?;
+        let sizes = (layout::INPUT_BYTES, layout::OUTPUT_BYTES);
+        let refused = allocate.call(&mut this.store, sizes).map_err(failed)?;
+        if refused != 0 {
+            let (input, output) = sizes;
+            return Err(Fault::Instance(format!("it has no room for buffers of {input} and {output} bytes")));
+        }
+        let input = this.ask("get_input_buf")?;
+        let output = this.ask("get_output_buf")?;
+        this.place(input, output)?;
+        Ok(this)
+    }
+
+    /// Takes the alleged addresses if both buffers lie in memory, aligned, and apart.
+    fn place(&mut self, input: u32, output: u32) -> Result<(), Fault> {
+        let bad = |what: &str| Fault::Instance(format!("{what} (input at {input}, output at {output})"));
+        let size = self.memory.data_size(&self.store) as u64;
+        let (input_end, output_end) =
+            (u64::from(input) + u64::from(layout::INPUT_BYTES), u64::from(output) + u64::from(layout::OUTPUT_BYTES));
+        if input == 0 || output == 0 || input_end > size || output_end > size {
+            return Err(bad("its buffers do not lie in its memory"));
+        }
+        if input % layout::ALIGN != 0 || output % layout::ALIGN != 0 {
+            return Err(bad("its buffers are not aligned"));
+        }
+        if u64::from(input) < output_end && u64::from(output) < input_end {
+            return Err(bad("its buffers overlap"));
+        }
+        self.input = input as usize;
+        self.output = output as usize;
+        Ok(())
+    }
+
+    /// Calls an export that takes nothing and gives a number.
+    ///
+    /// # Errors
+    /// A trap or the deadline.
+    pub fn ask(&mut self, name: &str) -> Result<u32, Fault> {
+        self.store.set_epoch_deadline(ticks(0));
+        let function = self.instance.get_typed_func::<(), u32>(&mut self.store, name);
+        let answer = function.and_then(|f| f.call(&mut self.store, ()));
+        answer.map_err(|e| Fault::from_wasmtime(&e))
+    }
+
+    /// The input buffer, to be written before a call.
+    pub fn input(&mut self) -> &mut [u8] {
+        let end = self.input + layout::INPUT_BYTES as usize;
+        self.memory.data_mut(&mut self.store).get_mut(self.input..end).unwrap_or_default()
+    }
+
+    /// Input and output buffer after a call. The guest does not run while these are borrowed, so that what has been
+    /// checked in them stays as it is.
+    pub(super) fn buffers(&mut self) -> (&[u8], &mut [u8]) {
+        let (input_end, output_end) =
+            (self.input + layout::INPUT_BYTES as usize, self.output + layout::OUTPUT_BYTES as usize);
+        let data = self.memory.data_mut(&mut self.store);
+        // Which buffer comes first is the guest's choice; that they do not overlap was checked.
+        if self.input < self.output {
+            let Some((low, high)) = data.split_at_mut_checked(self.output) else { return (&[], &mut []) };
+            let input = low.get(self.input..input_end).unwrap_or_default();
+            (input, high.get_mut(..layout::OUTPUT_BYTES as usize).unwrap_or_default())
+        } else {
+            let Some((low, high)) = data.split_at_mut_checked(self.input) else { return (&[], &mut []) };
+            let input = high.get(..layout::INPUT_BYTES as usize).unwrap_or_default();
+            (input, low.get_mut(self.output..output_end).unwrap_or_default())
+        }
+    }
+
+    /// Input and output buffer after a call, to be looked at from outside of the driver.
+    pub fn output(&mut self) -> (&[u8], &[u8]) {
+        let (input, output) = self.buffers();
+        (input, output)
+    }
+
+    /// Parses `events` events that stand in the input buffer, in the time that `bytes` bytes are given.
+    ///
+    /// # Errors
+    /// A trap, the deadline, or a refusal.
+    pub fn parse(&mut self, events: u32, bytes: u64) -> Result<(), Fault> {
+        self.store.set_epoch_deadline(ticks(bytes));
+        match self.parse.call(&mut self.store, events) {
+            Ok(0) => Ok(()),
+            Ok(code) => Err(Fault::Refused(code)),
+            Err(e) => Err(Fault::from_wasmtime(&e)),
+        }
+    }
+}
+
+/// Steps of the clock for a call on `bytes` bytes. One more, since the clock may step at once.
+const fn ticks(bytes: u64) -> u64 {
+    (LEAST_DEADLINE_MS + bytes / BYTES_PER_MS) / TICK_MS + 1
+}

@@ -1,0 +1,257 @@
+//! The layout says where in the guest's buffers the parts of a call stand, and holds the host's side of the call.
+
+use zerocopy::IntoBytes;
+
+use super::instance::Instance;
+use crate::abi;
+use crate::batch::Slot;
+
+/// Events in one call.
+pub const MAX_EVENTS: u32 = 2048;
+/// Connections in one call.
+pub const MAX_ROWS: u32 = 2048;
+/// Marks in one call.
+pub const MAX_MARKS: u32 = 16384;
+/// Payload bytes in one call: a slot, or one joined event and all that may wait before it.
+pub const ARENA_BYTES: u32 = 512 << 10;
+/// Records in one reply. When more are needed, the guest says *output_full* and is called again.
+pub const MAX_RECORDS: u32 = 4096;
+/// Header pairs in one reply.
+pub const MAX_PAIRS: u32 = 16384;
+/// Alignment of both buffers.
+pub const ALIGN: u32 = 64;
+
+const EVENTS_AT: u32 = size_of::<abi::Input>() as u32;
+const ROWS_AT: u32 = EVENTS_AT + MAX_EVENTS * size_of::<abi::Event>() as u32;
+const MARKS_AT: u32 = ROWS_AT + MAX_ROWS * size_of::<abi::Row>() as u32;
+const ARENA_AT: u32 = MARKS_AT + MAX_MARKS * 4;
+/// Size of the input buffer.
+pub const INPUT_BYTES: u32 = ARENA_AT + ARENA_BYTES;
+
+pub(super) const RESULTS_AT: u32 = size_of::<abi::Output>() as u32;
+pub(super) const RECORDS_AT: u32 = RESULTS_AT + MAX_EVENTS * size_of::<abi::Result>() as u32;
+pub(super) const PAIRS_AT: u32 = RECORDS_AT + MAX_RECORDS * size_of::<abi::Record>() as u32;
+/// Size of the output buffer.
+pub const OUTPUT_BYTES: u32 = PAIRS_AT + MAX_PAIRS * size_of::<abi::Pair>() as u32;
+
+/// Which packet carried the bytes of an event from a position on.
+#[derive(Debug, Clone, std::marker::Copy, PartialEq, Eq)]
+pub struct Mark {
+    /// Position in the event.
+    pub position: u32,
+    /// The byte there is the first of a segment.
+    pub segment: bool,
+    /// Time of the packet.
+    pub time: i64,
+    /// What its sender had acknowledged.
+    pub peer_acked: u64,
+}
+
+/// Where the host keeps the bytes of a laid-out event.
+#[derive(Debug, Clone, std::marker::Copy, PartialEq, Eq)]
+pub enum Copy {
+    /// In the slot's arena, from here on.
+    Slot(u32),
+    /// In the call's own buffer for joined events, from here on.
+    Joined(u32),
+}
+
+/// An event as it was laid out for the guest, and what the host must know to take the answer.
+#[derive(Debug, Clone, std::marker::Copy)]
+pub struct Laid {
+    /// As the guest sees it.
+    pub event: abi::Event,
+    /// The slot's row that it belongs to.
+    pub slot_row: u32,
+    /// The row's cursor behind it: next slot event, and bytes of that already passed.
+    pub after: Cursor,
+    /// Where the bytes are.
+    pub copy: Copy,
+    /// First of its times among the call's marks.
+    pub first_mark: u32,
+    /// Number of its times, at least 1.
+    pub num_marks: u32,
+    /// Whether what waited at the host for this side is part of it.
+    pub took_waiting: bool,
+    /// The first event of its connection in the call.
+    pub first_of_row: bool,
+}
+
+/// How far the host has come with a connection's events in a slot.
+#[derive(Debug, Clone, std::marker::Copy, PartialEq, Eq, Default)]
+pub struct Cursor {
+    /// Index of the next event in the slot.
+    pub event: u32,
+    /// Bytes (or length of a void) of it that are done with.
+    pub passed: u64,
+}
+
+/// How large a call and its reply may be: the layout's own bounds, or less in tests.
+#[derive(Debug, Clone, std::marker::Copy)]
+pub struct Bounds {
+    /// Events in one call.
+    pub events: u32,
+    /// Records in one reply, at least 8.
+    pub records: u32,
+    /// Header pairs in one reply, at least [`abi::MAX_HEADERS`].
+    pub pairs: u32,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { events: MAX_EVENTS, records: MAX_RECORDS, pairs: MAX_PAIRS }
+    }
+}
+
+/// The host's side of one call.
+#[derive(Debug, Default)]
+pub struct Call {
+    /// Events in order.
+    pub laid: Vec<Laid>,
+    /// Times of all events.
+    pub marks: Vec<Mark>,
+    /// Bytes of events that were joined from several pieces.
+    pub joined: Vec<u8>,
+    /// Positions for the guest.
+    segment_marks: Vec<u32>,
+    /// Rows in use.
+    rows: u32,
+    /// Bytes in the guest's arena.
+    arena: u32,
+    /// Bounds of this call.
+    pub bounds: Bounds,
+}
+
+impl Call {
+    /// An empty call with these bounds.
+    #[must_use]
+    pub fn new(bounds: Bounds) -> Self {
+        Self { bounds, ..Self::default() }
+    }
+
+    /// Empties it, keeping its memory.
+    pub fn clear(&mut self) {
+        self.laid.clear();
+        self.marks.clear();
+        self.joined.clear();
+        self.segment_marks.clear();
+        self.rows = 0;
+        self.arena = 0;
+    }
+
+    /// Whether an event with `bytes` bytes and `marks` marks still fits.
+    #[must_use]
+    pub fn has_room(&self, bytes: usize, marks: usize) -> bool {
+        let events = u32::try_from(self.laid.len()).is_ok_and(|n| n < self.bounds.events.min(MAX_EVENTS));
+        let bytes = u32::try_from(bytes).is_ok_and(|n| n <= ARENA_BYTES - self.arena);
+        let marks = self.segment_marks.len().saturating_add(marks) <= MAX_MARKS as usize;
+        events && bytes && marks && self.rows < MAX_ROWS
+    }
+
+    /// Connections in the call.
+    #[must_use]
+    pub const fn rows(&self) -> usize {
+        self.rows as usize
+    }
+
+    /// Writes a connection's row into the guest and gives its index. There is room for it whenever there is room for
+    /// an event.
+    pub fn row(&mut self, guest: &mut Instance, block: &abi::Block, opener: u8, flags: u8) -> u32 {
+        let row = abi::Row { block: *block, opener, flags, reserved: [0; 2], scratch: 0, reserved2: 0 };
+        let index = self.rows;
+        self.rows += 1;
+        put(guest.input(), ROWS_AT + index * size_of::<abi::Row>() as u32, row.as_bytes());
+        index
+    }
+
+    /// Writes an event's bytes into the guest and notes the event. `event.data`, `marks` and `num_marks` are filled in
+    /// here; `marks` of the call from `laid.first_mark` on are its times.
+    pub fn event(&mut self, guest: &mut Instance, mut laid: Laid, len: u32, slot: &Slot) {
+        laid.event.data = self.arena;
+        laid.event.len = len;
+        put(guest.input(), ARENA_AT + self.arena, self.bytes(&laid, slot));
+        self.arena += len;
+        laid.event.marks = u32::try_from(self.segment_marks.len()).unwrap_or(0);
+        if laid.num_marks > 1 {
+            let first = laid.first_mark as usize;
+            let times = self.marks.get(first..).unwrap_or_default();
+            let starts = times.iter().filter(|mark| mark.segment && mark.position > 0);
+            let before = self.segment_marks.len();
+            self.segment_marks.extend(starts.map(|mark| mark.position));
+            laid.event.num_marks = u32::try_from(self.segment_marks.len() - before).unwrap_or(0);
+        }
+        self.laid.push(laid);
+    }
+
+    /// Writes what is left to write, head and tables. Gives the number of events and bytes.
+    pub fn finish(&mut self, guest: &mut Instance) -> (u32, u64) {
+        let count = |n: usize| u32::try_from(n).unwrap_or(0);
+        let head = abi::Input {
+            abi_version: abi::VERSION,
+            num_events: count(self.laid.len()),
+            num_rows: self.rows,
+            num_marks: count(self.segment_marks.len()),
+            events: EVENTS_AT,
+            rows: ROWS_AT,
+            marks: MARKS_AT,
+            arena: ARENA_AT,
+            arena_len: self.arena,
+            results: RESULTS_AT,
+            records: RECORDS_AT,
+            max_records: self.bounds.records.min(MAX_RECORDS),
+            pairs: PAIRS_AT,
+            max_pairs: self.bounds.pairs.min(MAX_PAIRS),
+            reserved: [0; 2],
+        };
+        let input = guest.input();
+        put(input, 0, head.as_bytes());
+        put(input, MARKS_AT, self.segment_marks.as_bytes());
+        for (laid, at) in self.laid.iter().zip((EVENTS_AT..).step_by(size_of::<abi::Event>())) {
+            put(input, at, laid.event.as_bytes());
+        }
+        let (_, output) = guest.buffers();
+        put(output, 0, abi::Output::default().as_bytes());
+        (head.num_events, u64::from(self.arena))
+    }
+
+    /// The row's block in the input buffer, as the guest left it.
+    #[must_use]
+    pub(super) fn block(input: &[u8], row: u32) -> Option<&abi::Block> {
+        let at = ROWS_AT as usize + row as usize * size_of::<abi::Row>();
+        input.get(at..at + abi::BLOCK_SIZE)?.try_into().ok()
+    }
+
+    /// The host's copy of an event's bytes.
+    #[must_use]
+    pub fn bytes<'a>(&'a self, laid: &Laid, slot: &'a Slot) -> &'a [u8] {
+        let (buffer, at) = match laid.copy {
+            Copy::Slot(at) => (&slot.arena, at),
+            Copy::Joined(at) => (&self.joined, at),
+        };
+        let start = at as usize;
+        buffer.get(start..start.saturating_add(laid.event.len as usize)).unwrap_or_default()
+    }
+
+    /// The marks of a laid-out event.
+    #[must_use]
+    pub fn times(&self, laid: &Laid) -> &[Mark] {
+        let first = laid.first_mark as usize;
+        self.marks.get(first..first + laid.num_marks as usize).unwrap_or_default()
+    }
+}
+
+fn put(buffer: &mut [u8], at: u32, bytes: &[u8]) {
+    let start = at as usize;
+    let place = buffer.get_mut(start..start.saturating_add(bytes.len()));
+    debug_assert!(place.is_some(), "the layout's bounds keep every part inside the buffer");
+    if let Some(place) = place {
+        place.copy_from_slice(bytes);
+    }
+}
+
+/// The mark that covers a position: the last that starts at or before it.
+#[must_use]
+pub fn covering(marks: &[Mark], position: u32) -> Option<&Mark> {
+    let behind = marks.partition_point(|mark| mark.position <= position);
+    marks.get(behind.checked_sub(1)?)
+}

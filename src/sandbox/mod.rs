@@ -1,0 +1,17 @@
+//! The sandbox runs the parser: a slot goes in, checked records or a typed fault come out.
+//!
+//! What the guest says is an allegation. Guest memory is read in one place only, [`memory`], where every offset, length,
+//! count and enumeration is checked; nothing that a call said is taken over before the whole reply has been checked.
+
+pub mod driver;
+pub mod engine;
+pub mod fault;
+pub mod instance;
+pub mod layout;
+pub mod memory;
+pub mod quarantine;
+pub mod selftest;
+pub mod stream;
+
+/// The parser that is built in: picohttpparser with its glue, compiled from `guest/`.
+pub const BUILTIN_GUEST: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/picotap.wasm"));

@@ -1,0 +1,157 @@
+//! Quarantine keeps an event that the guest failed on twice, alone, with all that is needed to run it again.
+
+use thiserror::Error;
+use zerocopy::{FromBytes, IntoBytes};
+
+use super::layout::{Call, Copy, Cursor, Laid, Mark};
+use crate::abi;
+
+/// First bytes of a file in quarantine.
+const MAGIC: &[u8; 8] = b"PICOPSN1";
+
+/// The event and the connection's row, as they were when the guest failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Poison {
+    /// Name of the fault.
+    pub fault: String,
+    /// Hash of the module that failed.
+    pub sha256: String,
+    /// Number of the connection.
+    pub connection: u64,
+    /// The guest's memory of it before the call.
+    pub row: abi::Row,
+    /// The event.
+    pub event: abi::Event,
+    /// Where segments start in it.
+    pub marks: Vec<u32>,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// Why a file is not a quarantined event.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum PoisonError {
+    /// Another first line.
+    #[error("not a quarantined event: it does not begin with {}", String::from_utf8_lossy(MAGIC))]
+    Magic,
+    /// Cut short or too long.
+    #[error("the quarantined event is damaged: {needed} bytes are needed from offset {at}, and there are {had}")]
+    Length {
+        /// Where.
+        at: usize,
+        /// How many are needed.
+        needed: usize,
+        /// How many there are.
+        had: usize,
+    },
+}
+
+impl Poison {
+    /// As a file: magic, then fault name, module hash and connection, each with its length, then row, event, marks and
+    /// bytes.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = MAGIC.to_vec();
+        let mut part = |bytes: &[u8]| {
+            out.extend_from_slice(&u32::try_from(bytes.len()).unwrap_or(0).to_le_bytes());
+            out.extend_from_slice(bytes);
+        };
+        part(self.fault.as_bytes());
+        part(self.sha256.as_bytes());
+        part(&self.connection.to_le_bytes());
+        part(self.row.as_bytes());
+        part(self.event.as_bytes());
+        part(self.marks.as_bytes());
+        part(&self.bytes);
+        out
+    }
+
+    /// Reads such a file.
+    ///
+    /// # Errors
+    /// Where it is not whole.
+    pub fn from_bytes(file: &[u8]) -> Result<Self, PoisonError> {
+        let mut rest = file.strip_prefix(MAGIC).ok_or(PoisonError::Magic)?;
+        let mut part = || {
+            let at = file.len() - rest.len();
+            let short = |needed: usize, had: usize| PoisonError::Length { at, needed, had };
+            let (head, tail) = rest.split_first_chunk::<4>().ok_or_else(|| short(4, rest.len()))?;
+            let len = u32::from_le_bytes(*head) as usize;
+            let (bytes, tail) = tail.split_at_checked(len).ok_or_else(|| short(len, tail.len()))?;
+            rest = tail;
+            Ok((at, bytes))
+        };
+        let text = |(_, bytes): (usize, &[u8])| String::from_utf8_lossy(bytes).into_owned();
+        let fault = text(part()?);
+        let sha256 = text(part()?);
+        let connection = u64::from_le_bytes(sized(part()?)?);
+        let row: [u8; size_of::<abi::Row>()] = sized(part()?)?;
+        let event: [u8; size_of::<abi::Event>()] = sized(part()?)?;
+        let (_, marks) = part()?;
+        let marks = marks.chunks_exact(4).map(|c| c.try_into().map_or(0, u32::from_le_bytes)).collect();
+        let (at, bytes) = part()?;
+        let (Ok(row), Ok(event)) = (abi::Row::read_from_bytes(&row), abi::Event::read_from_bytes(&event)) else {
+            return Err(PoisonError::Magic);
+        };
+        if !rest.is_empty() {
+            return Err(PoisonError::Length { at, needed: 0, had: rest.len() });
+        }
+        Ok(Self { fault, sha256, connection, row, event, marks, bytes: bytes.to_vec() })
+    }
+
+    /// As a call of this event alone.
+    #[must_use]
+    pub fn laid(&self, call: &mut Call) -> Laid {
+        call.joined.extend_from_slice(&self.bytes);
+        let first = Mark { position: 0, segment: true, time: 0, peer_acked: self.event.peer_acked };
+        call.marks.push(first);
+        call.marks.extend(self.marks.iter().map(|&position| Mark { position, ..first }));
+        let num_marks = u32::try_from(call.marks.len()).unwrap_or(1);
+        Laid {
+            event: abi::Event { row: 0, ..self.event },
+            slot_row: 0,
+            after: Cursor::default(),
+            copy: Copy::Joined(0),
+            first_mark: 0,
+            num_marks,
+            took_waiting: false,
+            first_of_row: true,
+        }
+    }
+}
+
+fn sized<const N: usize>((at, bytes): (usize, &[u8])) -> Result<[u8; N], PoisonError> {
+    bytes.try_into().map_err(|_| PoisonError::Length { at, needed: N, had: bytes.len() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn poison() -> Poison {
+        let row = abi::Row { block: [3; 128], opener: 1, flags: 0, reserved: [0; 2], scratch: 0, reserved2: 0 };
+        let event = abi::Event { kind: abi::kind::BYTES, len: 3, offset: 9, ..abi::Event::default() };
+        Poison {
+            fault: "deadline".into(),
+            sha256: "00".into(),
+            connection: 7,
+            row,
+            event,
+            marks: vec![1, 2],
+            bytes: b"\0\xffx".to_vec(),
+        }
+    }
+
+    #[test]
+    fn a_file_gives_back_what_was_put_in() {
+        assert_eq!(Poison::from_bytes(&poison().to_bytes()), Ok(poison()));
+    }
+
+    #[test]
+    fn every_cut_of_a_file_is_refused() {
+        let file = poison().to_bytes();
+        for len in 0..file.len() {
+            assert!(Poison::from_bytes(&file[..len]).is_err(), "{len}");
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! The self-test is what a parser must pass before it is let at traffic: a request is found however it is cut, and
+//! nothing that may come over a wire makes it break the contract.
+
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use super::driver::{Closed, Driver, Receiver};
+use super::engine::Parser;
+use super::fault::Fault;
+use super::layout::Bounds;
+use super::quarantine::Poison;
+use crate::batch::{Batcher, Deliver, Facts, Slot};
+use crate::flow::{Conn, EndReason, Opener, Place, Side, Sink, SinkTag};
+use crate::http::record::{Kind, Record};
+use crate::packet::Endpoint;
+
+/// Why a parser is not let at traffic.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum SelfTestError {
+    /// It broke the contract.
+    #[error("self-test {test}: {fault}")]
+    Fault {
+        /// Which test.
+        test: String,
+        /// What happened.
+        fault: Fault,
+    },
+    /// It did not find the request.
+    #[error("self-test {test}: needed one request record with method GET and target /selftest, got {had}")]
+    NoRequest {
+        /// Which test.
+        test: String,
+        /// How many such records there were.
+        had: u64,
+    },
+    /// It says another thing of the same bytes when they are cut.
+    #[error("self-test {test}: {had} records, and {needed} when the bytes come in one piece")]
+    Unsteady {
+        /// Which test.
+        test: String,
+        /// Records of the whole.
+        needed: u64,
+        /// Records of the cut.
+        had: u64,
+    },
+}
+
+const REQUEST: &[u8] = b"GET /selftest HTTP/1.1\r\nHost: localhost\r\nX-Test: yes\r\n\r\n";
+const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
+
+/// Runs it. Gives the number of exchanges that were tried.
+///
+/// # Errors
+/// The first thing that went wrong.
+pub fn selftest(parser: &Arc<Parser>) -> Result<usize, SelfTestError> {
+    let whole = run(parser, "whole", &exchange(usize::MAX))?;
+    let needed = whole.records;
+    if whole.requests != 1 {
+        return Err(SelfTestError::NoRequest { test: "whole".into(), had: whole.requests });
+    }
+    let mut tried = 1;
+    for cut in 1..REQUEST.len().max(RESPONSE.len()) {
+        let test = format!("cut every {cut} bytes");
+        let notes = run(parser, &test, &exchange(cut))?;
+        if notes.requests != 1 {
+            return Err(SelfTestError::NoRequest { test, had: notes.requests });
+        }
+        if notes.records != needed {
+            return Err(SelfTestError::Unsteady { test, needed, had: notes.records });
+        }
+        tried += 1;
+    }
+    for (test, script) in hostile() {
+        run(parser, test, &script)?;
+        tried += 1;
+    }
+    Ok(tried)
+}
+
+/// What happens on a connection: side, stream offset, and bytes, a void, or the end.
+enum Move {
+    Bytes(Side, u64, Vec<u8>),
+    Void(Side, u64, u64),
+    End(Side, u64, EndReason),
+}
+
+fn exchange(cut: usize) -> Vec<Move> {
+    let mut moves = Vec::new();
+    for (side, bytes) in [(Side::First, REQUEST), (Side::Second, RESPONSE)] {
+        let mut offset = 0;
+        for piece in bytes.chunks(cut.min(bytes.len())) {
+            moves.push(Move::Bytes(side, offset, piece.to_vec()));
+            offset += piece.len() as u64;
+        }
+    }
+    moves.push(Move::End(Side::First, REQUEST.len() as u64, EndReason::Fin));
+    moves.push(Move::End(Side::Second, RESPONSE.len() as u64, EndReason::Fin));
+    moves
+}
+
+/// Streams that nobody should send.
+fn hostile() -> Vec<(&'static str, Vec<Move>)> {
+    let every: Vec<u8> = (0..=255).collect();
+    let long = vec![b'a'; 65_000];
+    let mut headers = b"GET / HTTP/1.1\r\n".to_vec();
+    for n in 0..200 {
+        headers.extend_from_slice(format!("H{n}: v\r\n").as_bytes());
+    }
+    headers.extend_from_slice(b"\r\n");
+    let chunks = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\nx".to_vec();
+    let huge = b"POST / HTTP/1.1\r\nContent-Length: 99999999999999999999999\r\n\r\n".to_vec();
+    let one = |bytes: Vec<u8>| {
+        let end = bytes.len() as u64;
+        vec![
+            Move::Bytes(Side::First, 0, bytes),
+            Move::End(Side::First, end, EndReason::Reset),
+            Move::End(Side::Second, 0, EndReason::Reset),
+        ]
+    };
+    let gap = vec![
+        Move::Bytes(Side::First, 0, REQUEST.iter().take(20).copied().collect()),
+        Move::Bytes(Side::First, 1 << 40, REQUEST.to_vec()),
+        Move::Bytes(Side::Second, u64::MAX / 2, RESPONSE.to_vec()),
+        Move::End(Side::First, 1 << 41, EndReason::Timeout),
+        Move::End(Side::Second, u64::MAX - 1, EndReason::Capture),
+    ];
+    let empty = vec![Move::End(Side::Second, 0, EndReason::Evicted), Move::End(Side::First, 7, EndReason::Reused)];
+    let body = b"POST /selftest HTTP/1.1\r\nContent-Length: 100000\r\n\r\nbegin".to_vec();
+    let end = body.len() as u64 + 99_995;
+    let void = vec![
+        Move::Bytes(Side::First, 0, body.clone()),
+        Move::Void(Side::First, body.len() as u64, 99_995),
+        Move::End(Side::First, end, EndReason::Fin),
+        Move::End(Side::Second, 0, EndReason::Fin),
+    ];
+    vec![
+        ("every byte", one(every)),
+        ("65,000 bytes without a line end", one(long)),
+        ("200 headers", one(headers)),
+        ("a chunk of 2^64 bytes", one(chunks)),
+        ("a length beyond 64 bits", one(huge)),
+        ("empty lines", one(vec![b'\n'; 4096])),
+        ("zeros", one(vec![0; 4096])),
+        ("gaps", gap),
+        ("ends alone", empty),
+        ("a body left out", void),
+    ]
+}
+
+#[derive(Default)]
+struct Notes {
+    requests: u64,
+    records: u64,
+    fault: Option<Fault>,
+}
+
+impl Receiver for Notes {
+    type State = ();
+    fn record(&mut self, _: &Facts, (): &mut (), record: &Record<'_>) {
+        self.records += 1;
+        if let Kind::Request(request) = &record.kind {
+            self.requests += u64::from(request.method == b"GET" && request.target == b"/selftest");
+        }
+    }
+    fn closed(&mut self, _: &Facts, (): &mut (), _: Closed, _: i64) {}
+    fn skip(&mut self, _: &Facts, _: u8, _: u64) {}
+    fn poison(&mut self, _: &Poison) {}
+    fn fault(&mut self, fault: &Fault) {
+        self.fault.get_or_insert_with(|| fault.clone());
+    }
+}
+
+/// Keeps slots.
+struct Shelf(Vec<Box<Slot>>);
+
+impl Deliver for Shelf {
+    fn deliver(&mut self, _: usize, slot: Box<Slot>, _: bool) -> Result<Box<Slot>, Box<Slot>> {
+        self.0.push(slot);
+        Ok(Box::default())
+    }
+}
+
+fn run(parser: &Arc<Parser>, test: &str, script: &[Move]) -> Result<Notes, SelfTestError> {
+    let failed = |fault| SelfTestError::Fault { test: test.to_owned(), fault };
+    let mut driver = Driver::new(Arc::clone(parser), Bounds::default()).map_err(failed)?;
+    let mut notes = Notes::default();
+    let mut batcher = Batcher::new(1, i64::MAX, true, Shelf(Vec::new()));
+    let endpoint = |port| Endpoint { ip: std::net::Ipv4Addr::LOCALHOST.into(), port };
+    let mut conn = Conn {
+        index: 0,
+        number: 1,
+        hash: 0,
+        endpoints: [endpoint(40_000), endpoint(80)],
+        opener: Opener::First,
+        midstream: false,
+        interface: 0,
+        tag: SinkTag::default(),
+    };
+    for step in script {
+        let place = |side, offset| Place { side, offset, peer_acked: None, time: 0 };
+        match step {
+            Move::Bytes(side, offset, bytes) => batcher.bytes(&mut conn, place(*side, *offset), true, bytes),
+            Move::Void(side, offset, length) => batcher.void(&mut conn, place(*side, *offset), *length, 0),
+            Move::End(side, offset, reason) => batcher.end(&mut conn, place(*side, *offset), *reason),
+        }
+    }
+    batcher.flush();
+    for slot in &batcher.deliverer().0 {
+        driver.process(slot, &mut notes);
+    }
+    match notes.fault.take() {
+        Some(fault) => Err(failed(fault)),
+        None => Ok(notes),
+    }
+}

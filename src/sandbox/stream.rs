@@ -1,0 +1,150 @@
+//! A connection as the worker carries it from call to call: the guest's block, and for each side what waits, what is
+//! skipped, and how far the stream has come.
+
+use super::layout::Mark;
+use crate::abi::{self, Block};
+use crate::batch::Facts;
+
+/// The most times that are kept for bytes that wait: a head sent a byte at a time has one for each. Beyond that the
+/// times in the middle grow coarse; first and last stay exact.
+const MAX_MARKS: usize = 1024;
+
+/// Bytes that wait for more of their side.
+#[derive(Debug, Clone, Default)]
+pub struct Waiting {
+    /// The bytes: the host's whole copy of what will be presented.
+    pub bytes: Vec<u8>,
+    /// Stream offset of the first.
+    pub offset: u64,
+    /// Who carried them.
+    pub marks: Vec<Mark>,
+    /// How many of them the guest has seen.
+    pub seen: u32,
+    /// Until a byte of this value comes, the guest need not be asked.
+    pub wake: Option<u8>,
+    /// To be presented again at once (*output_full*), not with the next bytes.
+    pub again: bool,
+    /// Presented as final, so that it has to be again.
+    pub last: bool,
+}
+
+impl Waiting {
+    /// Stream offset behind the last byte.
+    #[must_use]
+    pub fn end(&self) -> u64 {
+        self.offset + self.bytes.len() as u64
+    }
+
+    /// Appends a piece.
+    pub fn append(&mut self, bytes: &[u8], segment: bool, time: i64, peer_acked: u64) {
+        if self.marks.len() >= MAX_MARKS {
+            self.marks.pop();
+        }
+        let position = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
+        self.marks.push(Mark { position, segment, time, peer_acked });
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Memory that it takes.
+    #[must_use]
+    pub fn memory(&self) -> u64 {
+        (self.bytes.capacity() + self.marks.capacity() * size_of::<Mark>() + size_of::<Self>()) as u64
+    }
+}
+
+/// A stretch that is not shown to the guest, on its own word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Void {
+    /// Where it starts.
+    pub offset: u64,
+    /// How long it is so far.
+    pub length: u64,
+    /// How much of it was never seen.
+    pub lost: u64,
+    /// Time of the packet that carried its last byte.
+    pub time: i64,
+    /// What that packet acknowledged.
+    pub peer_acked: u64,
+    /// Complete: to be presented next.
+    pub ready: bool,
+}
+
+/// One side of a connection.
+#[derive(Debug, Default)]
+pub struct Lane {
+    /// What waits.
+    pub waiting: Option<Box<Waiting>>,
+    /// What is being skipped.
+    pub void: Option<Box<Void>>,
+    /// Stream offset below which the guest needs nothing.
+    pub skip: u64,
+    /// Stream offset behind all that was presented, waits or was skipped.
+    pub next: u64,
+    /// Time of the packet that carried the last byte before `next`.
+    pub last_time: i64,
+    /// Its end was presented.
+    pub ended: bool,
+}
+
+/// A connection and the state `S` that whoever receives the records keeps for it.
+#[derive(Debug)]
+pub struct Connection<S> {
+    /// Who it is.
+    pub facts: Facts,
+    /// The guest's memory of it.
+    pub block: Block,
+    /// State format of the module that the block belongs to.
+    pub format: u32,
+    /// Its sides.
+    pub lanes: [Lane; 2],
+    /// It poisoned the guest: nothing of it is parsed any more.
+    pub ignored: bool,
+    /// The receiver's.
+    pub state: S,
+}
+
+impl<S: Default> Connection<S> {
+    /// A new connection.
+    #[must_use]
+    pub fn new(facts: Facts, format: u32) -> Self {
+        Self {
+            facts,
+            block: [0; abi::BLOCK_SIZE],
+            format,
+            lanes: [Lane::default(), Lane::default()],
+            ignored: false,
+            state: S::default(),
+        }
+    }
+}
+
+impl<S> Connection<S> {
+    /// The side with this index; anything but 0 is side 1.
+    #[must_use]
+    pub const fn lane(&self, side: u8) -> &Lane {
+        let [first, second] = &self.lanes;
+        if side == 0 { first } else { second }
+    }
+
+    /// The side with this index, to be changed.
+    pub const fn lane_mut(&mut self, side: u8) -> &mut Lane {
+        let [first, second] = &mut self.lanes;
+        if side == 0 { first } else { second }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_of_waiting_bytes_are_bounded_and_keep_first_and_last() {
+        let mut waiting = Waiting::default();
+        for time in 0..5000 {
+            waiting.append(b"x", true, time, 0);
+        }
+        assert_eq!(waiting.marks.len(), MAX_MARKS);
+        assert_eq!(waiting.marks[0].time, 0);
+        assert_eq!(waiting.marks[MAX_MARKS - 1], Mark { position: 4999, segment: true, time: 4999, peer_acked: 0 });
+    }
+}

@@ -1,0 +1,235 @@
+//! A capture file gives the frames that a file or pipe holds; several are read one after another.
+
+use std::collections::VecDeque;
+use std::io::Read;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use super::blocks::Blocks;
+use super::interfaces::Interfaces;
+use super::pcap_file::PcapFile;
+use super::pcapng::Pcapng;
+use super::stream::Stream;
+use super::{Error, Fault, Filter, Frame, Interface};
+
+/// A frame whose bytes are still in the reader's buffer, at `data`.
+pub(super) struct Record {
+    pub(super) time: i64,
+    pub(super) link: i32,
+    pub(super) interface: u32,
+    pub(super) data: Range<usize>,
+    pub(super) original_len: u32,
+}
+
+enum Format {
+    Pcap(PcapFile),
+    Pcapng(Pcapng),
+}
+
+/// One capture file: pcap or pcapng, plain or compressed with gzip or zstd.
+pub struct CaptureFile {
+    name: String,
+    blocks: Blocks,
+    format: Format,
+    /// An error ends a file: behind it nothing has a meaning.
+    ended: bool,
+}
+
+impl CaptureFile {
+    fn open(path: &Path, interfaces: &mut Interfaces) -> Result<Self, Error> {
+        let name = name_of(path);
+        let stream = Stream::open(path).map_err(|fault| fault.of(&name))?;
+        Self::start(name, stream, interfaces)
+    }
+
+    fn start(name: String, stream: Stream, interfaces: &mut Interfaces) -> Result<Self, Error> {
+        let mut blocks = Blocks::new(stream);
+        match Self::format(&mut blocks, interfaces) {
+            Ok(format) => Ok(Self { name, blocks, format, ended: false }),
+            Err(fault) => Err(fault.of(&name)),
+        }
+    }
+
+    fn format(blocks: &mut Blocks, interfaces: &mut Interfaces) -> Result<Format, Fault> {
+        if let Some(pcap) = PcapFile::open(blocks, interfaces)? {
+            return Ok(Format::Pcap(pcap));
+        }
+        if let Some(pcapng) = Pcapng::open(blocks)? {
+            return Ok(Format::Pcapng(pcapng));
+        }
+        if blocks.available() == 0 {
+            return Err(Fault::Empty);
+        }
+        Err(Fault::NotCapture { first: first_bytes(blocks.rest()) })
+    }
+
+    #[inline]
+    fn advance(&mut self, interfaces: &mut Interfaces) -> Result<Option<Record>, Error> {
+        if self.ended {
+            return Ok(None);
+        }
+        let next = match &mut self.format {
+            Format::Pcap(pcap) => pcap.next(&mut self.blocks),
+            Format::Pcapng(pcapng) => pcapng.next(&mut self.blocks, interfaces),
+        };
+        next.map_err(|fault| {
+            self.ended = true;
+            fault.of(&self.name)
+        })
+    }
+}
+
+/// How far the reading of files has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes of the files that were read, as they lie on the disk.
+    pub bytes: u64,
+    /// Bytes of all files; unknown if one of them is not a regular file.
+    pub total: Option<u64>,
+}
+
+/// Capture files, read in the order given.
+///
+/// Files are opened when their turn comes. An error ends the file that it is about and nothing else: call
+/// [`Captures::next_frame`] again for the frames of the files behind it.
+pub struct Captures {
+    waiting: VecDeque<PathBuf>,
+    current: Option<CaptureFile>,
+    interfaces: Interfaces,
+    filter: Option<Filter>,
+    filtered: u64,
+    /// Bytes of the files that are done.
+    done: u64,
+    total: Option<u64>,
+}
+
+impl Captures {
+    /// Takes paths, "-" being standard input, and a filter for the frames.
+    #[must_use]
+    pub fn open(paths: &[PathBuf], filter: Option<Filter>) -> Self {
+        // A file that is missing counts nothing: that it is missing is told in its turn.
+        let size = |path: &PathBuf| match std::fs::metadata(path) {
+            _ if path.as_os_str() == "-" => None,
+            Ok(metadata) => metadata.is_file().then_some(metadata.len()),
+            Err(_) => Some(0),
+        };
+        Self {
+            waiting: paths.iter().cloned().collect(),
+            current: None,
+            interfaces: Interfaces::default(),
+            filter,
+            filtered: 0,
+            done: 0,
+            total: paths.iter().map(size).try_fold(0_u64, |sum, size| Some(sum.saturating_add(size?))),
+        }
+    }
+
+    /// Takes a capture from anything that gives bytes; `name` is what errors call it.
+    ///
+    /// # Errors
+    /// [`Error::File`] if it does not start as a capture.
+    pub fn from_reader(name: &str, reader: Box<dyn Read + Send>, filter: Option<Filter>) -> Result<Self, Error> {
+        let mut captures = Self::open(&[], filter);
+        captures.total = None;
+        let stream = Stream::new(reader).map_err(|fault| fault.of(name))?;
+        captures.current = Some(CaptureFile::start(name.to_owned(), stream, &mut captures.interfaces)?);
+        Ok(captures)
+    }
+
+    /// The next frame that the filter chooses, `None` behind the last one of the last file.
+    ///
+    /// # Errors
+    /// [`Error`], once for each file that cannot be read, or not to its end, and once for each link type that the
+    /// filter does not compile for. Every frame before was given, and the next call goes on behind the trouble.
+    #[inline]
+    pub fn next_frame(&mut self) -> Result<Option<Frame<'_>>, Error> {
+        let Some(record) = self.advance()? else {
+            return Ok(None);
+        };
+        Ok(self.current.as_ref().map(|file| frame(&record, &file.blocks)))
+    }
+
+    #[inline]
+    fn advance(&mut self) -> Result<Option<Record>, Error> {
+        loop {
+            let Some(file) = &mut self.current else {
+                if !self.open_next()? {
+                    return Ok(None);
+                }
+                continue;
+            };
+            let Some(record) = file.advance(&mut self.interfaces)? else {
+                self.close();
+                continue;
+            };
+            let Some(filter) = &mut self.filter else {
+                return Ok(Some(record));
+            };
+            // Counted first: a frame whose filter does not compile is not given either.
+            self.filtered += 1;
+            if filter.accepts(&frame(&record, &file.blocks))? {
+                self.filtered -= 1;
+                return Ok(Some(record));
+            }
+        }
+    }
+
+    fn open_next(&mut self) -> Result<bool, Error> {
+        let Some(path) = self.waiting.pop_front() else {
+            return Ok(false);
+        };
+        self.current = Some(CaptureFile::open(&path, &mut self.interfaces)?);
+        Ok(true)
+    }
+
+    fn close(&mut self) {
+        if let Some(file) = self.current.take() {
+            self.done += file.blocks.bytes_read();
+        }
+    }
+
+    /// Frames that were read and not given because the filter did not choose them.
+    #[must_use]
+    pub fn filtered(&self) -> u64 {
+        self.filtered
+    }
+
+    /// How far the reading has come.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        let current = self.current.as_ref().map_or(0, |file| file.blocks.bytes_read());
+        Progress { bytes: self.done + current, total: self.total }
+    }
+
+    /// The interfaces seen so far; a frame's `interface` is an index into them.
+    #[must_use]
+    pub fn interfaces(&self) -> &[Interface] {
+        self.interfaces.all()
+    }
+}
+
+#[inline]
+fn frame<'a>(record: &Record, blocks: &'a Blocks) -> Frame<'a> {
+    Frame {
+        time: record.time,
+        link: record.link,
+        interface: record.interface,
+        data: blocks.get(record.data.clone()),
+        original_len: record.original_len,
+    }
+}
+
+fn name_of(path: &Path) -> String {
+    if path.as_os_str() == "-" { "standard input".to_owned() } else { path.display().to_string() }
+}
+
+/// What a file starts with, so that a person sees what it is instead.
+fn first_bytes(bytes: &[u8]) -> String {
+    let first = bytes.get(..8).unwrap_or(bytes);
+    let hex: Vec<String> = first.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{} (\"{}\")", hex.join(" "), first.escape_ascii())
+}
+
+#[cfg(test)]
+#[path = "file_tests.rs"]
+mod tests;

@@ -1,0 +1,488 @@
+//! A live source: the frames of one network interface as the kernel hands them over, through libpcap.
+
+mod error;
+mod interface;
+mod socket;
+
+use std::os::fd::AsFd;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use pcap::{Active, Capture, Precision};
+
+pub use self::error::LiveError;
+use self::error::{refusal, system, words};
+pub use self::interface::{Interface, list};
+use super::Frame;
+
+/// libpcap's greatest snap length, and tcpdump's default.
+pub const MAX_SNAPLEN: u32 = 262_144;
+/// Default size of the kernel's ring in KiB. libpcap's own 2 MiB are eight blocks: 16 ms at 1 Gbit/s.
+pub const DEFAULT_BUFFER_KIB: u32 = 32 * 1024;
+/// How long a turn waits for a frame, and how long the kernel may sit on a block that is not full, in milliseconds.
+const WAIT_MS: u16 = 100;
+/// Most frames in one turn, so that a busy interface cannot keep the capture thread from its other duties.
+const FRAMES_PER_TURN: usize = 4096;
+/// So many turns without a frame make it worth asking whether the interface is up: half a second.
+const TURNS_PER_LOOK: u32 = 5;
+/// The longest wait between two attempts to get a lost interface back, in turns of `WAIT_MS`: 5 s.
+const LONGEST_BACKOFF: u32 = 50;
+
+/// Which way a frame went, seen from this host (tcpdump's `-Q`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Direction {
+    /// Received frames.
+    In,
+    /// Sent frames.
+    Out,
+    /// Both.
+    #[default]
+    InOut,
+}
+
+impl FromStr for Direction {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "in" => Ok(Self::In),
+            "out" => Ok(Self::Out),
+            "inout" => Ok(Self::InOut),
+            other => Err(format!("direction is in, out or inout, not {other:?}")),
+        }
+    }
+}
+
+/// What to capture.
+#[derive(Debug, Clone)]
+pub struct LiveConfig {
+    /// Name of the interface, its number in the list, or `any`.
+    pub interface: String,
+    /// Number that its frames carry ([`Frame::interface`]).
+    pub index: u32,
+    /// Whether frames for other hosts are wanted. `any` cannot give them.
+    pub promiscuous: bool,
+    /// Bytes kept of a frame; 0 stands for [`MAX_SNAPLEN`], as in tcpdump.
+    pub snaplen: u32,
+    /// Size of the kernel's ring in KiB.
+    pub buffer_kib: u32,
+    /// Which way.
+    pub direction: Direction,
+    /// A filter in the language of pcap-filter(7); empty: everything.
+    pub filter: String,
+    /// Base of the fan-out group's number, if several sources share the interface; the interface's index is added. The
+    /// numbers are shared by the whole network namespace, and another program's group must not be met: the low half of
+    /// the process id is a good base.
+    pub fanout: Option<u16>,
+}
+
+impl LiveConfig {
+    /// An interface with the defaults: promiscuous, everything, both ways.
+    #[must_use]
+    pub fn new(interface: impl Into<String>) -> Self {
+        Self {
+            interface: interface.into(),
+            index: 0,
+            promiscuous: true,
+            snaplen: MAX_SNAPLEN,
+            buffer_kib: DEFAULT_BUFFER_KIB,
+            direction: Direction::default(),
+            filter: String::new(),
+            fanout: None,
+        }
+    }
+}
+
+/// What one turn of the source came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Turn {
+    /// So many frames, at least one, were handed on.
+    Frames(usize),
+    /// For 100 ms nothing came: time to look at the clock.
+    Idle,
+    /// The interface went down or away; said once. The source goes on trying, with turns that are `Idle`.
+    Lost(String),
+    /// The interface is back.
+    Back,
+    /// The source was stopped, and everything that the kernel had captured before that has been handed on.
+    Stopped,
+}
+
+/// Frames counted by the kernel since the source was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LiveStats {
+    /// Frames that passed the filter, those dropped for want of room included.
+    pub received: u64,
+    /// Frames dropped because the ring was full.
+    pub dropped: u64,
+    /// Frames dropped by the interface or its driver.
+    pub if_dropped: u64,
+    /// Frames handed on.
+    pub handed: u64,
+    /// Frames left out because they were captured before [`Live::start_at`].
+    pub early: u64,
+}
+
+/// Stops a [`Live`] from another thread.
+#[derive(Debug, Clone)]
+pub struct Stopper {
+    wanted: Arc<AtomicBool>,
+    wake: Arc<EventFd>,
+}
+
+impl Stopper {
+    /// Asks the source to hand on what is captured and then to end. May be called more than once.
+    pub fn stop(&self) {
+        self.wanted.store(true, Ordering::Release);
+        // The only failure is a full counter, and then the source is awake.
+        self.wake.write(1).ok();
+    }
+}
+
+/// An open interface.
+///
+/// The handle of libpcap is non-blocking, and the waiting is done here: on Linux libpcap itself would wait without end
+/// on an idle interface. Unless `lost` holds a value, the handle delivers.
+pub struct Live {
+    capture: Capture<Active>,
+    config: LiveConfig,
+    link: i32,
+    stopper: Stopper,
+    draining: bool,
+    idle_turns: u32,
+    lost: Option<Lost>,
+    /// The kernel's number of the interface when the socket was last bound to it; `None` for `any`.
+    bound: Option<u32>,
+    start: i64,
+    stats: LiveStats,
+    counters: Counters,
+}
+
+/// An interface that does not deliver.
+#[derive(Debug, Clone, Copy)]
+struct Lost {
+    /// Turns until the next attempt.
+    wait: u32,
+    /// Turns between the last two.
+    backoff: u32,
+}
+
+impl Lost {
+    const NEW: Self = Self { wait: 1, backoff: 1 };
+}
+
+impl Live {
+    /// Opens the interface.
+    ///
+    /// # Errors
+    /// Each says what is needed: see [`LiveError`].
+    pub fn open(config: &LiveConfig) -> Result<Self, LiveError> {
+        let mut config = config.clone();
+        config.interface = interface::resolve(&config.interface);
+        let capture = activate(&config)?;
+        let bound = socket::index(&config.interface);
+        let wake = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)
+            .map_err(|e| system(&config, "wake-up descriptor", e))?;
+        let stopper = Stopper { wanted: Arc::new(AtomicBool::new(false)), wake: Arc::new(wake) };
+        Ok(Self {
+            link: link_type(capture.get_datalink().0),
+            capture,
+            config,
+            stopper,
+            draining: false,
+            idle_turns: 0,
+            lost: None,
+            bound,
+            start: i64::MIN,
+            stats: LiveStats::default(),
+            counters: Counters::default(),
+        })
+    }
+
+    /// The interface's name.
+    #[must_use]
+    pub fn interface(&self) -> &str {
+        &self.config.interface
+    }
+
+    /// Link type of its frames as in the LINKTYPE_ registry.
+    #[must_use]
+    pub fn link(&self) -> i32 {
+        self.link
+    }
+
+    /// A handle that stops this source.
+    #[must_use]
+    pub fn stopper(&self) -> Stopper {
+        self.stopper.clone()
+    }
+
+    /// Leaves out frames older than `time` (nanoseconds since the Unix epoch). Until the last member of a fan-out group
+    /// has joined, a connection's frames go to one member and then to another: a common start makes a clean cut.
+    pub fn start_at(&mut self, time: i64) {
+        self.start = time;
+    }
+
+    /// Hands on the frames that are there, at most 4096; if there are none, waits up to 100 ms for some.
+    ///
+    /// # Errors
+    /// The interface was made anew, is in a fan-out group, and the privilege to open it again has been given up: only a
+    /// restart helps. Or the wait itself failed.
+    pub fn turn(&mut self, mut on_frame: impl FnMut(Frame<'_>)) -> Result<Turn, LiveError> {
+        if !self.draining && self.stopper.wanted.load(Ordering::Acquire) {
+            self.draining = true;
+            // Without this the end would recede for as long as frames come. If it fails, what comes is read as well.
+            if self.lost.is_none() {
+                drop(socket::refuse_everything(self.capture.as_fd()));
+            }
+        }
+        if self.lost.is_some() {
+            return self.turn_while_lost();
+        }
+        if let Some(turn) = self.read(&mut on_frame) {
+            return Ok(turn);
+        }
+        let arrived = self.wait()?;
+        match self.read(&mut on_frame) {
+            Some(turn) => Ok(turn),
+            // The kernel hands a block over that is not full after WAIT_MS: once that has passed without one, all is read.
+            None if self.draining && !arrived => Ok(Turn::Stopped),
+            None => Ok(self.idle()),
+        }
+    }
+
+    /// Nothing came. libpcap says so when an interface is removed, but not when it is taken down, so that is looked after here.
+    fn idle(&mut self) -> Turn {
+        self.idle_turns += 1;
+        if self.idle_turns < TURNS_PER_LOOK || self.bound.is_none() {
+            return Turn::Idle;
+        }
+        self.idle_turns = 0;
+        if socket::is_up(&self.config.interface) {
+            return Turn::Idle;
+        }
+        self.lost = Some(Lost::NEW);
+        Turn::Lost("the interface is down".into())
+    }
+
+    /// The counters, totals of the whole run. They wrap in the kernel and in libpcap, so this must be called at least
+    /// once in four thousand million frames.
+    pub fn stats(&mut self) -> LiveStats {
+        if let Ok(now) = self.capture.stats() {
+            let [received, dropped, if_dropped] = self.counters.advance([now.received, now.dropped, now.if_dropped]);
+            self.stats.received += received;
+            self.stats.dropped += dropped;
+            self.stats.if_dropped += if_dropped;
+        }
+        self.stats
+    }
+
+    /// One batch from libpcap; `None` if there is nothing.
+    fn read(&mut self, on_frame: &mut impl FnMut(Frame<'_>)) -> Option<Turn> {
+        let (link, interface, start) = (self.link, self.config.index, self.start);
+        let stats = &mut self.stats;
+        let read = self.capture.dispatch(Some(FRAMES_PER_TURN), |packet| {
+            let time = nanoseconds(packet.header.ts);
+            if time < start {
+                stats.early += 1;
+                return;
+            }
+            stats.handed += 1;
+            on_frame(Frame { time, link, interface, data: packet.data, original_len: packet.header.len });
+        });
+        match read {
+            Ok(0) => None,
+            Ok(frames) => Some(Turn::Frames(frames)),
+            Err(_) if self.draining => Some(Turn::Stopped),
+            Err(e) => {
+                self.lost = Some(Lost::NEW);
+                Some(Turn::Lost(words(&e)))
+            }
+        }
+    }
+
+    /// Waits for a frame, the stop or the time. Whether it was a frame.
+    fn wait(&self) -> Result<bool, LiveError> {
+        let mut sources = [
+            PollFd::new(self.capture.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.stopper.wake.as_fd(), PollFlags::POLLIN),
+        ];
+        // While draining, the wake-up is already spent, and a block may take its full time to come.
+        let (watched, milliseconds) = if self.draining { (1, WAIT_MS * 2) } else { (2, WAIT_MS) };
+        let watched = sources.get_mut(..watched).unwrap_or_default();
+        match poll(watched, PollTimeout::from(milliseconds)) {
+            Ok(_) | Err(Errno::EINTR) => Ok(watched.first().and_then(PollFd::any).unwrap_or(false)),
+            Err(e) => Err(system(&self.config, "waiting for frames", e)),
+        }
+    }
+
+    fn turn_while_lost(&mut self) -> Result<Turn, LiveError> {
+        if self.draining {
+            return Ok(Turn::Stopped);
+        }
+        let mut sources = [PollFd::new(self.stopper.wake.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut sources, PollTimeout::from(WAIT_MS)) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(e) => return Err(system(&self.config, "waiting for the interface", e)),
+        }
+        let Some(lost) = &mut self.lost else { return Ok(Turn::Idle) };
+        lost.wait = lost.wait.saturating_sub(1);
+        if lost.wait > 0 {
+            return Ok(Turn::Idle);
+        }
+        lost.backoff = (lost.backoff * 2).min(LONGEST_BACKOFF);
+        lost.wait = lost.backoff;
+        if self.regain()? {
+            self.lost = None;
+            return Ok(Turn::Back);
+        }
+        Ok(Turn::Idle)
+    }
+
+    /// Tries to capture again. An interface that was down delivers by itself once it is up; one that was removed and made
+    /// anew has another index, to which the open socket is bound; and where the kernel refuses that, a new handle is opened,
+    /// which works only while the privilege is still there.
+    fn regain(&mut self) -> Result<bool, LiveError> {
+        if !socket::is_up(&self.config.interface) {
+            return Ok(false);
+        }
+        let index = socket::index(&self.config.interface);
+        if index == self.bound {
+            return Ok(true);
+        }
+        if let Some(index) = index
+            && socket::rebind(self.capture.as_fd(), index, self.config.promiscuous).is_ok()
+        {
+            self.bound = Some(index);
+            return Ok(true);
+        }
+        let capture = match activate(&self.config) {
+            Ok(capture) => capture,
+            Err(e @ LiveError::Privilege { .. }) => return Err(e),
+            Err(_) => return Ok(false),
+        };
+        self.stats();
+        self.counters = Counters::default();
+        self.link = link_type(capture.get_datalink().0);
+        self.capture = capture;
+        self.bound = index;
+        Ok(true)
+    }
+}
+
+/// Opens a handle with everything set.
+fn activate(config: &LiveConfig) -> Result<Capture<Active>, LiveError> {
+    let most = u32::try_from(i32::MAX / 1024).unwrap_or(0);
+    let buffer = config.buffer_kib.checked_mul(1024).and_then(|bytes| i32::try_from(bytes).ok());
+    let buffer =
+        buffer.ok_or(LiveError::Buffer { interface: config.interface.clone(), kib: config.buffer_kib, most })?;
+    let snaplen = if config.snaplen == 0 { MAX_SNAPLEN } else { config.snaplen.min(MAX_SNAPLEN) };
+    let snaplen = i32::try_from(snaplen).map_err(|e| system(config, "snap length", e))?;
+    let any = config.interface == "any";
+    let inactive = Capture::from_device(config.interface.as_str())
+        .map_err(|e| refusal(config, &e))?
+        .promisc(config.promiscuous && !any)
+        .snaplen(snaplen)
+        .buffer_size(buffer)
+        .timeout(i32::from(WAIT_MS))
+        .precision(Precision::Nano);
+    let mut capture = inactive.open().map_err(|e| refusal(config, &e))?;
+    let direction = match config.direction {
+        Direction::In => Some(pcap::Direction::In),
+        Direction::Out => Some(pcap::Direction::Out),
+        Direction::InOut => None,
+    };
+    if let Some(direction) = direction {
+        capture.direction(direction).map_err(|e| system(config, "direction", words(&e)))?;
+    }
+    if !config.filter.is_empty() {
+        capture.filter(&config.filter, true).map_err(|e| LiveError::Filter {
+            interface: config.interface.clone(),
+            filter: config.filter.clone(),
+            cause: words(&e),
+        })?;
+    }
+    if let Some(group) = config.fanout {
+        // The kernel wants the members of a group on one interface. One that was made anew has another index, and so
+        // gets another group, which all members find without a word between them.
+        let [.., high, low] = socket::index(&config.interface).unwrap_or(0).to_be_bytes();
+        let group = group.wrapping_add(u16::from_be_bytes([high, low]));
+        socket::join_fanout(capture.as_fd(), group).map_err(|e| system(config, "joining the fan-out group", e))?;
+    }
+    capture.setnonblock().map_err(|e| system(config, "non-blocking mode", words(&e)))
+}
+
+/// libpcap's DLT_ number to the registry's LINKTYPE_ number. They differ for raw IP only, among those read here.
+fn link_type(dlt: i32) -> i32 {
+    const DLT_RAW: i32 = 12;
+    const LINKTYPE_RAW: i32 = 101;
+    if dlt == DLT_RAW { LINKTYPE_RAW } else { dlt }
+}
+
+/// With nanosecond precision libpcap puts nanoseconds where the name says microseconds.
+fn nanoseconds(time: libc::timeval) -> i64 {
+    time.tv_sec.saturating_mul(1_000_000_000).saturating_add(time.tv_usec)
+}
+
+/// Counters of 32 bits that wrap, as they were last seen.
+#[derive(Debug, Clone, Copy, Default)]
+struct Counters([u32; 3]);
+
+impl Counters {
+    /// How far each has come since the last look.
+    fn advance(&mut self, now: [u32; 3]) -> [u64; 3] {
+        let before = std::mem::replace(&mut self.0, now);
+        let mut steps = [0; 3];
+        for ((step, now), before) in steps.iter_mut().zip(now).zip(before) {
+            *step = u64::from(now.wrapping_sub(before));
+        }
+        steps
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_counter_that_wraps_keeps_counting() {
+        let mut counters = Counters::default();
+        assert_eq!(counters.advance([u32::MAX, 5, 0]), [u64::from(u32::MAX), 5, 0]);
+        assert_eq!(counters.advance([9, 5, 1]), [10, 0, 1]);
+    }
+
+    #[test]
+    fn the_directions_are_those_of_tcpdump() {
+        assert_eq!("in".parse(), Ok(Direction::In));
+        assert_eq!("inout".parse(), Ok(Direction::InOut));
+        assert_eq!("sideways".parse::<Direction>(), Err("direction is in, out or inout, not \"sideways\"".into()));
+    }
+
+    #[test]
+    fn raw_ip_has_the_registry_s_number() {
+        assert_eq!([link_type(1), link_type(12), link_type(113)], [1, 101, 113]);
+    }
+
+    #[test]
+    fn nanoseconds_are_taken_from_the_field_of_microseconds() {
+        assert_eq!(nanoseconds(libc::timeval { tv_sec: 2, tv_usec: 999_999_999 }), 2_999_999_999);
+    }
+
+    #[test]
+    fn an_unknown_interface_is_answered_with_those_there_are() {
+        let error = Live::open(&LiveConfig::new("nosuch0")).err().expect("there is no such interface");
+        assert!(error.to_string().starts_with("nosuch0: no such interface; there are: "), "{error}");
+        assert!(error.to_string().contains("lo"), "{error}");
+    }
+
+    #[test]
+    fn a_ring_beyond_two_gibibytes_is_refused() {
+        let config = LiveConfig { buffer_kib: 4 << 20, ..LiveConfig::new("lo") };
+        let error = Live::open(&config).err().expect("too large");
+        assert_eq!(error.to_string(), "lo: a ring of 4194304 KiB: at most 2097151 KiB");
+    }
+}

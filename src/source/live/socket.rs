@@ -1,0 +1,86 @@
+//! A packet socket's options that libpcap has no call for: fan-out, refusing everything, binding to an interface that
+//! came back.
+
+use std::io;
+use std::mem::size_of;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use libc::{c_int, c_void, socklen_t};
+use nix::ifaddrs::getifaddrs;
+use nix::net::if_::{InterfaceFlags, if_nametoindex};
+
+/// Joins `group`: the kernel then gives each packet to one socket of the group, by a hash of the flow that is the same
+/// in both directions, after putting IP fragments together (packet(7), `PACKET_FANOUT`).
+pub(super) fn join_fanout(socket: BorrowedFd<'_>, group: u16) -> io::Result<()> {
+    let kind = libc::PACKET_FANOUT_HASH | libc::PACKET_FANOUT_FLAG_DEFRAG;
+    let value: u32 = u32::from(group) | (kind << 16);
+    set_option(socket, libc::SOL_PACKET, libc::PACKET_FANOUT, &value)
+}
+
+/// From here on the kernel gives this socket nothing; what is in its ring stays there to be read.
+pub(super) fn refuse_everything(socket: BorrowedFd<'_>) -> io::Result<()> {
+    // "Return 0": of every packet, keep no byte.
+    let mut program = [libc::sock_filter { code: 0x06, jt: 0, jf: 0, k: 0 }];
+    let filter = libc::sock_fprog { len: 1, filter: program.as_mut_ptr() };
+    set_option(socket, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &filter)
+}
+
+/// The kernel's number of the interface that now has this name.
+pub(super) fn index(interface: &str) -> Option<u32> {
+    if_nametoindex(interface).ok()
+}
+
+/// Binds an open packet socket to another interface. Needs no privilege: that was for opening the socket. The kernel
+/// refuses it to a socket in a fan-out group.
+pub(super) fn rebind(socket: BorrowedFd<'_>, index: u32, promiscuous: bool) -> io::Result<()> {
+    let index = c_int::try_from(index).map_err(io::Error::other)?;
+    let address = libc::sockaddr_ll {
+        sll_family: u16::try_from(libc::AF_PACKET).map_err(io::Error::other)?,
+        sll_protocol: u16::try_from(libc::ETH_P_ALL).map_err(io::Error::other)?.to_be(),
+        sll_ifindex: index,
+        sll_hatype: 0,
+        sll_pkttype: 0,
+        sll_halen: 0,
+        sll_addr: [0; 8],
+    };
+    bind(socket, &address)?;
+    if promiscuous {
+        let member = libc::packet_mreq {
+            mr_ifindex: index,
+            mr_type: u16::try_from(libc::PACKET_MR_PROMISC).map_err(io::Error::other)?,
+            mr_alen: 0,
+            mr_address: [0; 8],
+        };
+        set_option(socket, libc::SOL_PACKET, libc::PACKET_ADD_MEMBERSHIP, &member)?;
+    }
+    Ok(())
+}
+
+/// Whether an interface of this name exists and is up.
+pub(super) fn is_up(interface: &str) -> bool {
+    let Ok(addresses) = getifaddrs() else { return false };
+    addresses
+        .into_iter()
+        .any(|address| address.interface_name == interface && address.flags.contains(InterfaceFlags::IFF_UP))
+}
+
+#[expect(unsafe_code, reason = "setsockopt of options that no safe binding has")]
+fn set_option<T>(socket: BorrowedFd<'_>, level: c_int, name: c_int, value: &T) -> io::Result<()> {
+    let length = socklen_t::try_from(size_of::<T>()).map_err(io::Error::other)?;
+    // SAFETY: the descriptor is borrowed and so open; `value` is a live reference to `length` bytes of a C structure,
+    // which the kernel only reads. A sock_fprog in it points at a program that outlives the call.
+    let result = unsafe {
+        libc::setsockopt(socket.as_raw_fd(), level, name, std::ptr::from_ref(value).cast::<c_void>(), length)
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+#[expect(unsafe_code, reason = "no safe binding makes a packet socket's address")]
+fn bind(socket: BorrowedFd<'_>, address: &libc::sockaddr_ll) -> io::Result<()> {
+    let length = socklen_t::try_from(size_of::<libc::sockaddr_ll>()).map_err(io::Error::other)?;
+    // SAFETY: the descriptor is borrowed and so open; `address` is a live reference to `length` bytes of a sockaddr_ll,
+    // which the kernel only reads.
+    let result =
+        unsafe { libc::bind(socket.as_raw_fd(), std::ptr::from_ref(address).cast::<libc::sockaddr>(), length) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}

@@ -1,0 +1,246 @@
+//! Heads that are unusual and yet mean something: what is read, and what is flagged.
+
+use super::{Case, after, case, exchanges, one};
+use crate::support::message::{Message, filler};
+use crate::support::wire::{ACK, PSH, Side};
+
+pub(super) fn cases() -> Vec<Case> {
+    vec![
+        case(
+            "target-forms",
+            "Absolute-form, asterisk-form and origin-form with a query.",
+            "The target is printed as it was sent (RFC 9112, section 3.2).",
+            |s| {
+                let options = Message::start("OPTIONS * HTTP/1.1").header("Host", "example.test");
+                let absolute = Message::get("http://example.test/a?b=c");
+                exchanges(s, &[(options, Message::response("204 No Content")), (absolute, Message::ok(b"")), after()]);
+            },
+        ),
+        case(
+            "log-fields",
+            "User-Agent, Referer and Host in unusual case and with white space around the values.",
+            "Names are without case, and white space around a value is not part of it (RFC 9112, section 5).",
+            |s| {
+                let request = Message::start("GET /page HTTP/1.1")
+                    .header("hOST", " shop.example.test:8080 ")
+                    .header("USER-AGENT", "\t Mozilla/5.0 (X11; \"quoted\") \t")
+                    .header("referer", "http://example.test/\u{e9}");
+                one(s, request, Message::response("404 Not Found").body(b"gone"));
+            },
+        ),
+        case(
+            "empty-lines-before-a-request",
+            "Three empty lines before the second request, as old clients send after a POST.",
+            "They are skipped, and flagged (RFC 9112, section 2.2).",
+            |s| {
+                let mut c = s.connection();
+                c.open();
+                let first = c.exchange(&Message::post("/form", b"a=1"), &Message::ok(b""));
+                c.segment(Side::Client, b"\r\n\r\n\r\n").flags |= PSH;
+                let (q, a) = after();
+                let second = c.exchange(&q, &a);
+                c.close();
+                s.capture(&mut c);
+                s.whole(1, 1, &first);
+                s.whole(1, 2, &second).flag("leading_empty");
+            },
+        ),
+        case(
+            "obs-fold",
+            "A header continued on the next line.",
+            "Obsolete but readable; flagged, since parsers read it differently (RFC 9112, section 5.2).",
+            |s| {
+                let head = "GET /fold HTTP/1.1\r\nHost: example.test\r\nX-Long: one\r\n two\r\n\tthree\r\n\r\n";
+                one(s, Message::raw(head), Message::ok(b"")).flag("obs_fold");
+            },
+        ),
+        case(
+            "bare-lf",
+            "Lines that end in LF alone, in request and response.",
+            "A recipient may take LF for a line end (RFC 9112, section 2.2); flagged.",
+            |s| {
+                let request = Message::raw("GET /lf HTTP/1.1\nHost: example.test\n\n");
+                let answer = Message::raw("HTTP/1.1 200 OK\nContent-Length: 5\n\n").bytes(b"hello");
+                one(s, request, answer).flag("bare_lf");
+            },
+        ),
+        case(
+            "odd-spaces-in-the-start-line",
+            "Two spaces around the target, and two before the status.",
+            "Read as one (RFC 9112, section 3, lenient), and flagged.",
+            |s| {
+                let request = Message::raw("GET  /spaces  HTTP/1.1\r\nHost: example.test\r\n\r\n");
+                let answer = Message::raw("HTTP/1.1  200  OK\r\nContent-Length: 0\r\n\r\n");
+                let line = one(s, request, answer).flag("odd_space");
+                for (key, value) in [("target", "/spaces"), ("version", "1.1"), ("reason", "OK")] {
+                    line.set(key, value);
+                }
+                line.set("status", 200);
+            },
+        )
+        .differs("tshark takes the target for empty"),
+        case(
+            "no-reason-phrase",
+            "A status line that ends behind the code, one with an empty reason, and one with a long one.",
+            "The reason is optional (RFC 9112, section 4); absent and empty are the same.",
+            |s| {
+                let bare = Message::raw("HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n");
+                let empty = Message::raw("HTTP/1.1 200 \r\nContent-Length: 0\r\n\r\n");
+                let long = Message::response("299 Miscellaneous persistent warning").body(b"");
+                exchanges(
+                    s,
+                    &[(Message::get("/1"), bare), (Message::get("/2"), empty), (Message::get("/3"), long)],
+                );
+                for line in &mut s.lines[..2] {
+                    line.unset("reason");
+                }
+            },
+        ),
+        case(
+            "host-missing-and-repeated",
+            "HTTP/1.1 without Host, and with two of them.",
+            "A server must answer 400 (RFC 9112, section 3.2); an observer prints what was said, and flags it.",
+            |s| {
+                let missing = Message::start("GET /no-host HTTP/1.1");
+                let repeated = Message::get("/two-hosts").header("Host", "other.test");
+                let bad = || Message::response("400 Bad Request").body(b"");
+                exchanges(s, &[(missing, bad()), (repeated, bad())]);
+                s.lines[0].flag("host_missing");
+                s.lines[1].flag("host_repeated");
+            },
+        ),
+        case(
+            "unknown-methods",
+            "Methods from WebDAV and from nowhere.",
+            "Any token is a method (RFC 9110, section 9.1).",
+            |s| {
+                let propfind = Message::start("PROPFIND /dav HTTP/1.1").header("Host", "example.test").body(b"<x/>");
+                let own = Message::start("FROB-NICATE! /x HTTP/1.1").header("Host", "example.test");
+                exchanges(
+                    s,
+                    &[
+                        (propfind, Message::response("207 Multi-Status").body(b"<y/>")),
+                        (own, Message::response("501 Not Implemented").body(b"")),
+                        after(),
+                    ],
+                );
+            },
+        )
+        .differs("tshark knows a list of methods, and this one is not on it"),
+        case(
+            "slow-head",
+            "A request head and a response head in segments of one byte, 5 ms apart.",
+            "The same as in one segment; the times show how long it took.",
+            |s| {
+                let mut c = s.connection();
+                c.open();
+                let request = Message::get("/slow-loris").header("User-Agent", "drip/1.0");
+                let q = c.place(Side::Client, &request);
+                for byte in request.all().chunks(1) {
+                    c.segment(Side::Client, byte).pause = 5_000_000;
+                }
+                let answer = Message::ok(b"patience");
+                let a = c.place(Side::Server, &answer);
+                for byte in answer.all().chunks(1) {
+                    c.segment(Side::Server, byte).pause = 5_000_000;
+                }
+                c.ack(Side::Client);
+                c.close();
+                s.capture(&mut c);
+                s.line(1, 1, Some(&q), Some(&a));
+            },
+        ),
+        case(
+            "many-headers",
+            "A request with 100 headers and a response with 128.",
+            "Both are read: 128 is the bound.",
+            |s| {
+                let mut request = Message::get("/many");
+                for i in 0..99 {
+                    request = request.header(&format!("X-Header-{i}"), "value");
+                }
+                let mut answer = Message::ok(b"many");
+                for i in 0..127 {
+                    answer = answer.header(&format!("X-Header-{i}"), "value");
+                }
+                one(s, request, answer);
+            },
+        ),
+        case(
+            "long-head",
+            "A target of 30,000 bytes and a cookie of 20,000, in forty segments; the answer too has a long head.",
+            "A head of up to 64 KiB is read whole. Of the target 8192 bytes are kept, and the line says `text_cut`.",
+            |s| {
+                let target = format!("/{}", "a".repeat(30_000));
+                let cookie = "b".repeat(20_000);
+                let request = Message::get(&target).header("Cookie", &cookie);
+                let answer = Message::ok(b"long").header("Set-Cookie", &"c".repeat(20_000));
+                let line = one(s, request, answer).flag("text_cut");
+                line.set("target", &target[..8192]);
+            },
+        )
+        .differs("tshark prints the target whole"),
+        case(
+            "bytes-that-are-not-text",
+            "Bytes above 127, some valid UTF-8 and some not, and an escape character in the target and headers.",
+            "Printed reversibly: a byte that is not UTF-8 as \\xNN; JSON has its own way for control characters.",
+            |s| {
+                let head = b"GET /caf\xc3\xa9/\xff\xfe?back\\slash HTTP/1.1\r\nHost: ex\xe9mple.test\r\nUser-Agent: a\xc3\xa9\t\"b\"\r\n\r\n";
+                let answer = Message::raw(b"HTTP/1.1 200 \xd6K\r\nContent-Length: 0\r\n\r\n");
+                let line = one(s, Message::raw(head), answer);
+                line.set("target", "/caf\u{e9}/\\xff\\xfe?back\\slash").set("host", "ex\\xe9mple.test");
+                line.set("user_agent", "a\u{e9}\t\"b\"").set("reason", "\\xd6K");
+            },
+        )
+        .differs("tshark writes bytes that are not UTF-8 in another way"),
+        case(
+            "secrets",
+            "Authorization, cookies, user-info in the target, and query keys that carry signatures.",
+            "None of the secrets is printed unless asked for; the keys stay (OpenTelemetry, url.query).",
+            |s| {
+                s.args = ["--header", "Authorization", "--header", "Cookie", "--header", "Set-Cookie", "--header", "X-Ok"]
+                    .map(String::from)
+                    .to_vec();
+                let request = Message::get("http://user:secret@example.test/a?x=1&sig=secret&X-Amz-Signature=secret&y=2")
+                    .header("Authorization", "Basic c2VjcmV0")
+                    .header("Cookie", "id=secret")
+                    .header("X-Ok", "shown");
+                let answer = Message::ok(b"").header("Set-Cookie", "id=secret").header("Set-Cookie", "b=secret");
+                let line = one(s, request, answer);
+                line.set(
+                    "target",
+                    "http://REDACTED:REDACTED@example.test/a?x=1&sig=REDACTED&X-Amz-Signature=REDACTED&y=2",
+                );
+                line.set(
+                    "request_headers",
+                    serde_json::json!({"authorization": ["REDACTED"], "cookie": ["REDACTED"], "x-ok": ["shown"]}),
+                );
+                line.set("response_headers", serde_json::json!({"set-cookie": ["REDACTED", "REDACTED"]}));
+            },
+        )
+        .differs("tshark prints the target with its secrets"),
+        case(
+            "head-over-two-reads",
+            "A request head cut in the middle of its CRLF CRLF, and a response head cut in the status code.",
+            "The same as in one segment.",
+            |s| {
+                let mut c = s.connection();
+                c.open();
+                let request = Message::get("/cut");
+                let q = c.place(Side::Client, &request);
+                let all = request.all();
+                c.segment(Side::Client, &all[..all.len() - 2]);
+                c.segment(Side::Client, &all[all.len() - 2..]).flags = ACK | PSH;
+                let answer = Message::ok(&filler(40));
+                let a = c.place(Side::Server, &answer);
+                let all = answer.all();
+                c.segment(Side::Server, &all[..11]);
+                c.segment(Side::Server, &all[11..]).flags = ACK | PSH;
+                c.ack(Side::Client);
+                c.close();
+                s.capture(&mut c);
+                s.line(1, 1, Some(&q), Some(&a));
+            },
+        ),
+    ]
+}

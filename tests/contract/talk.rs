@@ -1,0 +1,220 @@
+//! A talk is what two sides send, as events; it can be cut and batched at will.
+
+use std::sync::{Arc, OnceLock};
+
+use picotap::abi::flag;
+use picotap::batch::{Batcher, Deliver, Facts, Slot};
+use picotap::flow::{Conn, EndReason, Opener, Place, Side, Sink, SinkTag};
+use picotap::http::record::{Kind, Record};
+use picotap::packet::Endpoint;
+use picotap::sandbox::BUILTIN_GUEST;
+use picotap::sandbox::driver::{Closed, Counters, Driver, Receiver};
+use picotap::sandbox::engine::{Engine, Parser};
+use picotap::sandbox::fault::Fault;
+use picotap::sandbox::layout::Bounds;
+use picotap::sandbox::quarantine::Poison;
+
+#[derive(Debug, Clone)]
+enum Step {
+    Bytes { side: Side, offset: u64, bytes: Vec<u8>, starts: bool, acked: Option<u64> },
+    End { side: Side, offset: u64, reason: EndReason },
+    Batch,
+}
+
+/// What two sides send.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Talk {
+    steps: Vec<Step>,
+    next: [u64; 2],
+    midstream: bool,
+}
+
+/// What was said of it.
+#[derive(Debug, Default)]
+pub(crate) struct Said {
+    /// Records in words, but for errors.
+    pub(crate) lines: Vec<String>,
+    /// Requests, with the side that sent them.
+    pub(crate) sides: Vec<(u8, String)>,
+    /// Accounts.
+    pub(crate) counters: Counters,
+}
+
+pub(crate) fn get(target: &str) -> String {
+    format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n")
+}
+
+pub(crate) fn ok(body: &str) -> String {
+    format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+}
+
+impl Talk {
+    pub(crate) fn midstream() -> Self {
+        Self { midstream: true, ..Self::default() }
+    }
+
+    /// One segment; its sender has seen all that the other side sent so far.
+    pub(crate) fn bytes(self, side: Side, bytes: impl AsRef<[u8]>) -> Self {
+        let acked = self.next[side.other().index()];
+        self.bytes_acking(side, bytes, acked)
+    }
+
+    pub(crate) fn bytes_acking(mut self, side: Side, bytes: impl AsRef<[u8]>, acked: u64) -> Self {
+        let bytes = bytes.as_ref().to_vec();
+        let offset = self.next[side.index()];
+        self.next[side.index()] += bytes.len() as u64;
+        self.steps.push(Step::Bytes { side, offset, bytes, starts: true, acked: Some(acked) });
+        self
+    }
+
+    pub(crate) fn gap(mut self, side: Side, bytes: u64) -> Self {
+        self.next[side.index()] += bytes;
+        self
+    }
+
+    pub(crate) fn batch(mut self) -> Self {
+        self.steps.push(Step::Batch);
+        self
+    }
+
+    pub(crate) fn end(mut self, side: Side, reason: EndReason) -> Self {
+        self.steps.push(Step::End { side, offset: self.next[side.index()], reason });
+        self
+    }
+
+    pub(crate) fn close(self) -> Self {
+        self.end(Side::First, EndReason::Fin).end(Side::Second, EndReason::Fin)
+    }
+
+    /// The same talk in segments of `cut` bytes, and `batch` events a batch.
+    pub(crate) fn cut(&self, cut: usize, batch: usize) -> Self {
+        let mut other = Self { steps: Vec::new(), ..self.clone() };
+        for step in &self.steps {
+            match step {
+                Step::Bytes { side, offset, bytes, acked, .. } => {
+                    for (piece, at) in bytes.chunks(cut).zip((*offset..).step_by(cut)) {
+                        let bytes = piece.to_vec();
+                        other.steps.push(Step::Bytes { side: *side, offset: at, bytes, starts: true, acked: *acked });
+                    }
+                }
+                other_step => other.steps.push(other_step.clone()),
+            }
+        }
+        let cut = std::mem::take(&mut other.steps);
+        for chunk in cut.chunks(batch) {
+            other.steps.extend_from_slice(chunk);
+            other.steps.push(Step::Batch);
+        }
+        other
+    }
+
+    /// Takes it through the built-in parser, in one batch unless it says otherwise.
+    pub(crate) fn run(&self, bounds: Bounds) -> Said {
+        let mut driver = Driver::new(parser(), bounds).expect("driver");
+        let mut notes = Notes::default();
+        let mut batcher = Batcher::new(1, i64::MAX, true, Shelf::default());
+        let endpoint = |port| Endpoint { ip: std::net::Ipv4Addr::LOCALHOST.into(), port };
+        let mut conn = Conn {
+            index: 0,
+            number: 1,
+            hash: 0,
+            endpoints: [endpoint(40_000), endpoint(80)],
+            opener: if self.midstream { Opener::Unknown } else { Opener::First },
+            midstream: self.midstream,
+            interface: 0,
+            tag: SinkTag::default(),
+        };
+        for (time, step) in (0..).zip(&self.steps) {
+            match step {
+                Step::Bytes { side, offset, bytes, starts, acked } => {
+                    let place = Place { side: *side, offset: *offset, peer_acked: *acked, time };
+                    batcher.bytes(&mut conn, place, *starts, bytes);
+                }
+                Step::End { side, offset, reason } => {
+                    let place = Place { side: *side, offset: *offset, peer_acked: None, time };
+                    batcher.end(&mut conn, place, *reason);
+                }
+                Step::Batch => batcher.flush(),
+            }
+            for slot in batcher.deliverer().0.drain(..) {
+                driver.process(&slot, &mut notes);
+            }
+        }
+        batcher.flush();
+        for slot in batcher.deliverer().0.drain(..) {
+            driver.process(&slot, &mut notes);
+        }
+        assert_eq!(notes.faults, [""; 0]);
+        let counters = driver.counters();
+        let (into, out) = counters.balance();
+        assert_eq!(into, out, "{counters:?}");
+        Said { lines: notes.lines, sides: notes.sides, counters }
+    }
+}
+
+/// Compiled once: that takes longer than any of the talks.
+fn parser() -> Arc<Parser> {
+    static BUILT: OnceLock<(Engine, Arc<Parser>)> = OnceLock::new();
+    let (_, parser) = BUILT.get_or_init(|| {
+        let engine = Engine::new(64).expect("engine");
+        let parser = Arc::new(engine.load(BUILTIN_GUEST).expect("built-in guest"));
+        (engine, parser)
+    });
+    Arc::clone(parser)
+}
+
+#[derive(Default)]
+struct Shelf(Vec<Box<Slot>>);
+
+impl Deliver for Shelf {
+    fn deliver(&mut self, _: usize, slot: Box<Slot>, _: bool) -> Result<Box<Slot>, Box<Slot>> {
+        self.0.push(slot);
+        Ok(Box::default())
+    }
+}
+
+#[derive(Default)]
+struct Notes {
+    lines: Vec<String>,
+    sides: Vec<(u8, String)>,
+    faults: Vec<&'static str>,
+}
+
+impl Receiver for Notes {
+    type State = ();
+    fn record(&mut self, _: &Facts, (): &mut (), record: &Record<'_>) {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let mut line = match &record.kind {
+            Kind::Request(request) => {
+                let what = format!("{} {}", text(request.method), text(request.target));
+                self.sides.push((record.side, what.clone()));
+                format!("{} {what}", request.number)
+            }
+            Kind::Response(response) if record.flags & flag::INTERIM != 0 => format!("interim {}", response.status),
+            Kind::Response(response) => format!("{} answered {}", response.number, response.status),
+            Kind::End { number, wire, decoded, lost: 0 } => format!("{number} end {wire}/{decoded}"),
+            Kind::End { number, wire, decoded, lost } => format!("{number} end {wire}/{decoded} lost {lost}"),
+            Kind::Tunnel { number, code } => format!("{number} tunnel {code}"),
+            Kind::NotHttp(code) => format!("not http {code}"),
+            Kind::Error(_) => return,
+        };
+        let named = [
+            (flag::UNPAIRED, " unpaired"),
+            (flag::RESYNC, " resync"),
+            (flag::TRUNCATED, " truncated"),
+            (flag::EARLY, " early"),
+        ];
+        for (bit, name) in named {
+            if record.flags & bit != 0 {
+                line += name;
+            }
+        }
+        self.lines.push(line);
+    }
+    fn closed(&mut self, _: &Facts, (): &mut (), _: Closed, _: i64) {}
+    fn skip(&mut self, _: &Facts, _: u8, _: u64) {}
+    fn poison(&mut self, _: &Poison) {}
+    fn fault(&mut self, fault: &Fault) {
+        self.faults.push(fault.name());
+    }
+}

@@ -1,0 +1,286 @@
+//! The privileges of a process that gave them up: a child started by root does so, and tells what it can still do.
+#![expect(clippy::print_stdout, reason = "the child tells its parent so")]
+
+use std::error::Error;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::process::CommandExt;
+use std::panic::catch_unwind;
+use std::path::Path;
+use std::process::{Command, Output, exit};
+use std::{env, fs, thread};
+
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{ForkResult, fork};
+use picotap::pipeline::privileges::{Wish, give_up};
+use picotap::source::live::{Live, LiveConfig, Turn};
+use wasmtime::{Config, Engine, Instance, Module, PoolingAllocationConfig, Store};
+
+use crate::require;
+
+/// What a shell says of a process that SIGSYS ended.
+const BY_SIGSYS: i32 = 128 + 31;
+const NOBODY: u32 = 65534;
+
+/// Runs `child` below in a process of its own. `user` as for `--user`.
+fn in_child(scenario: &str, user: Option<&str>, directory: &Path) -> Output {
+    let mut command = Command::new(env::current_exe().expect("this program has a file"));
+    command.args(["--exact", "privileges::child", "--ignored", "--nocapture", "--test-threads=1"]);
+    command.env("PICOTAP_CHILD", scenario).env("PICOTAP_DIRECTORY", directory).env("RUST_BACKTRACE", "0");
+    command.env_remove("PICOTAP_USER");
+    if let Some(user) = user {
+        command.env("PICOTAP_USER", user);
+    }
+    command.output().expect("the child runs")
+}
+
+/// A directory that the child may write, and nothing else.
+fn directory() -> tempfile::TempDir {
+    let directory = tempfile::tempdir().expect("a directory");
+    chown(directory.path(), Some(NOBODY), Some(NOBODY)).expect("root gives a directory away");
+    directory
+}
+
+#[test]
+#[ignore = "what the other tests of this file start"]
+fn child() {
+    let (Ok(scenario), Ok(directory)) = (env::var("PICOTAP_CHILD"), env::var("PICOTAP_DIRECTORY")) else { return };
+    match alone() {
+        ForkResult::Child => {
+            // A panic must not unwind into the harness, which believes to be in its own process.
+            let played = catch_unwind(|| scene(&scenario, directory));
+            exit(i32::from(played.is_err()));
+        }
+        ForkResult::Parent { child } => match waitpid(child, None).expect("the child ends") {
+            WaitStatus::Exited(_, code) => exit(code),
+            WaitStatus::Signaled(_, signal, _) => exit(128 + signal as i32),
+            other => panic!("{other:?}"),
+        },
+    }
+}
+
+/// A copy of this process with this thread only: the harness has another.
+#[expect(unsafe_code, reason = "the harness leaves no other way to a process with one thread")]
+fn alone() -> ForkResult {
+    // SAFETY: the only other thread is the harness's, which waits for this one and holds no lock meanwhile.
+    unsafe { fork() }.expect("a process more")
+}
+
+fn scene(scenario: &str, directory: String) {
+    let mut live = Live::open(&LiveConfig { filter: "tcp".into(), ..LiveConfig::new("lo") }).expect("root may capture");
+    let wish = Wish {
+        user: Some(env::var("PICOTAP_USER").unwrap_or(NOBODY.to_string())).filter(|user| user != "default"),
+        readable: vec!["/etc/hostname".into()],
+        writable: vec![directory.clone().into()],
+    };
+    let report = give_up(&wish).unwrap_or_else(|e| panic!("{e}"));
+    println!("report: {report}");
+    match scenario {
+        "work" => work(&mut live, Path::new(&directory)).unwrap_or_else(|e| panic!("{e}")),
+        "status" => println!("{}", fs::read_to_string("/proc/self/status").expect("one's own status")),
+        "exec" => panic!("{}", Command::new("/bin/true").exec()),
+        "unshare" => panic!("{:?}", unshare(CloneFlags::CLONE_NEWUSER)),
+        "ptrace" => panic!("{}", ptrace()),
+        "refused" => refused(),
+        other => panic!("{other}"),
+    }
+}
+
+/// What picotap does after the drop must still work.
+fn work(live: &mut Live, directory: &Path) -> Result<(), Box<dyn Error>> {
+    // Capture, its counters, and the state of interfaces.
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    println!("listening on {}", listener.local_addr()?.port());
+    let mut frames = 0;
+    while frames == 0 {
+        // The parent connects, since this process cannot.
+        fs::write(directory.join("port"), listener.local_addr()?.port().to_string())?;
+        let (mut peer, _) = listener.accept()?;
+        peer.write_all(b"hello")?;
+        while let Turn::Frames(more) = live.turn(|_| {})? {
+            frames += more;
+        }
+    }
+    assert!(live.stats().received > 0);
+    for _ in 0..12 {
+        live.turn(|_| {})?;
+    }
+    // Threads, files, rotation with compression.
+    let path = directory.join("log");
+    thread::Builder::new().name("export".into()).spawn(move || -> std::io::Result<()> {
+        fs::write(&path, b"line\n")?;
+        fs::rename(&path, path.with_extension("1"))?;
+        let mut packed =
+            flate2::write::GzEncoder::new(fs::File::create(path.with_extension("1.gz"))?, flate2::Compression::fast());
+        packed.write_all(&fs::read(path.with_extension("1"))?)?;
+        packed.finish()?.sync_all()?;
+        fs::remove_file(path.with_extension("1"))
+    })?;
+    // A guest compiled, run, trapped twice (by signal), under both allocators.
+    for pooled in [false, true] {
+        let mut config = Config::new();
+        config.epoch_interruption(true);
+        if pooled {
+            config.allocation_strategy(PoolingAllocationConfig::default());
+        }
+        let engine = Engine::new(&config)?;
+        let text = r#"(module (memory 1) (data (i32.const 0) "x")
+            (func (export "run") (param i32) (result i32) (i32.load8_u (local.get 0)))
+            (func (export "trap") unreachable))"#;
+        let module = Module::new(&engine, wat::parse_str(text)?)?;
+        for _ in 0..3 {
+            let mut store = Store::new(&engine, ());
+            store.set_epoch_deadline(10);
+            let instance = Instance::new(&mut store, &module, &[])?;
+            let run = instance.get_typed_func::<i32, i32>(&mut store, "run")?;
+            assert_eq!(run.call(&mut store, 0)?, i32::from(b'x'));
+            assert!(run.call(&mut store, 65536).is_err());
+            assert!(instance.get_typed_func::<(), ()>(&mut store, "trap")?.call(&mut store, ()).is_err());
+        }
+    }
+    println!("worked");
+    Ok(())
+}
+
+/// What an intruder would try first; each answers with an error, and the process lives.
+fn refused() {
+    let packet = socket(AddressFamily::Packet, SockType::Raw, SockFlag::empty(), None);
+    println!("packet socket: {:?}", packet.map(drop));
+    println!("connection: {:?}", TcpStream::connect("127.0.0.1:9").map(drop).map_err(|e| e.raw_os_error()));
+    println!("process: {:?}", Command::new("/bin/true").spawn().map(drop).map_err(|e| e.raw_os_error()));
+    println!("root: {:?}", nix::unistd::setuid(nix::unistd::Uid::from_raw(0)));
+    println!("writable code: {:?}", writable_code());
+    println!("shadow: {:?}", fs::read("/etc/shadow").map(drop).map_err(|e| e.kind()));
+    println!("root's file: {:?}", fs::write("/etc/picotap", b"").map_err(|e| e.kind()));
+    println!("signal to init: {:?}", nix::sys::signal::kill(nix::unistd::Pid::from_raw(1), None));
+}
+
+#[expect(unsafe_code, reason = "no safe binding of this call, which fails")]
+fn ptrace() -> std::io::Error {
+    // SAFETY: PTRACE_TRACEME takes no pointer.
+    unsafe { libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0) };
+    std::io::Error::last_os_error()
+}
+
+#[expect(unsafe_code, reason = "no safe binding maps memory")]
+fn writable_code() -> Option<i32> {
+    let protection = libc::PROT_READ | libc::PROT_WRITE | libc::PROT_EXEC;
+    // SAFETY: a new mapping, of which nothing is used.
+    let mapped =
+        unsafe { libc::mmap(std::ptr::null_mut(), 4096, protection, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0) };
+    (mapped == libc::MAP_FAILED).then(|| std::io::Error::last_os_error().raw_os_error().unwrap_or(0))
+}
+
+fn field<'a>(status: &'a str, name: &str) -> &'a str {
+    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    line.unwrap_or_else(|| panic!("{name} in {status}")).trim()
+}
+
+#[test]
+fn no_capability_is_left_and_no_way_to_one() {
+    if !require::has(&["root"]) {
+        return;
+    }
+    let output = in_child("status", None, directory().path());
+    let status = String::from_utf8_lossy(&output.stdout);
+    for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+        assert_eq!(field(&status, set), "0000000000000000", "{set}");
+    }
+    assert_eq!(field(&status, "NoNewPrivs"), "1");
+    assert_eq!((field(&status, "Seccomp"), field(&status, "Seccomp_filters")), ("2", "3"));
+    assert_eq!(field(&status, "Uid"), "65534\t65534\t65534\t65534");
+    assert_eq!(field(&status, "Gid"), "65534\t65534\t65534\t65534");
+    assert_eq!(field(&status, "Groups"), "");
+    assert!(status.contains("no capabilities, no new privileges, "), "{status}");
+}
+
+#[test]
+fn root_becomes_an_ordinary_user_unasked() {
+    if !require::has(&["root"]) {
+        return;
+    }
+    let output = in_child("status", Some("default"), directory().path());
+    let status = String::from_utf8_lossy(&output.stdout);
+    assert_ne!(field(&status, "Uid").split('\t').next(), Some("0"), "{status}");
+    assert!(status.contains("report: running as picotap") || status.contains("report: running as nobody"), "{status}");
+}
+
+#[test]
+fn what_picotap_does_still_works() {
+    if !require::has(&["root"]) {
+        return;
+    }
+    let directory = directory();
+    let port = directory.path().join("port");
+    // The child waits for somebody to connect to it; ends with the test.
+    let caller = thread::spawn(move || {
+        for _ in 0..600 {
+            if let Some(port) = fs::read_to_string(&port).ok().and_then(|text| text.parse::<u16>().ok())
+                && let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port))
+            {
+                stream.read_to_string(&mut String::new()).ok();
+            }
+            thread::sleep(std::time::Duration::from_millis(50));
+            if port_gone(&port) {
+                return;
+            }
+        }
+    });
+    let output = in_child("work", None, directory.path());
+    fs::remove_file(directory.path().join("port")).expect("the child wrote its port");
+    caller.join().expect("the caller ends");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("worked"), "{output:?}");
+    let packed = fs::metadata(directory.path().join("log.1.gz")).expect("rotated and packed");
+    assert_eq!((packed.uid(), packed.gid()), (NOBODY, NOBODY), "made as the user that was become");
+}
+
+fn port_gone(port: &Path) -> bool {
+    !port.exists()
+}
+
+#[test]
+fn what_an_intruder_would_try_is_refused() {
+    if !require::has(&["root"]) {
+        return;
+    }
+    let output = in_child("refused", None, directory().path());
+    let said = String::from_utf8_lossy(&output.stdout);
+    for line in [
+        "packet socket: Err(EPERM)",
+        "connection: Err(Some(1))",
+        "process: Err(Some(1))",
+        "root: Err(EPERM)",
+        "writable code: Some(1)",
+        "shadow: Err(PermissionDenied)",
+        "root's file: Err(PermissionDenied)",
+        "signal to init: Err(EPERM)",
+    ] {
+        assert!(said.contains(line), "{line}: {said}");
+    }
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
+fn what_only_an_intruder_would_do_ends_the_process() {
+    if !require::has(&["root"]) {
+        return;
+    }
+    for scenario in ["exec", "unshare", "ptrace"] {
+        let output = in_child(scenario, None, directory().path());
+        assert_eq!(output.status.code(), Some(BY_SIGSYS), "{scenario}: {output:?}");
+    }
+}
+
+#[test]
+fn root_is_no_user_to_drop_to() {
+    if !require::has(&["root"]) {
+        return;
+    }
+    let output = in_child("status", Some("root"), directory().path());
+    let said = String::from_utf8_lossy(&output.stderr) + String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("user root: that is root, which gives nothing up"), "{said}");
+}

@@ -1,0 +1,285 @@
+//! Guests that misbehave: each gives the fault that it must, and nothing else suffers.
+
+#[path = "hostile/wat_guest.rs"]
+mod wat_guest;
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use picotap::batch::{Batcher, Deliver, Facts, Slot};
+use picotap::flow::{Conn, EndReason, Opener, Place, Side, Sink, SinkTag};
+use picotap::http::record::Record;
+use picotap::packet::Endpoint;
+use picotap::sandbox::driver::{Closed, Counters, Driver, Receiver};
+use picotap::sandbox::engine::{Engine, LoadError};
+use picotap::sandbox::fault::{Fault, NAMES};
+use picotap::sandbox::layout::Bounds;
+use picotap::sandbox::quarantine::Poison;
+use wat_guest::{HONEST, POISON, guest, guest_with};
+
+/// Notes what it is told.
+#[derive(Default)]
+struct Notes {
+    closed: Vec<(u64, Closed)>,
+    poison: Vec<Poison>,
+    faults: Vec<&'static str>,
+    records: u64,
+}
+
+impl Receiver for Notes {
+    type State = ();
+    fn record(&mut self, _: &Facts, (): &mut (), _: &Record<'_>) {
+        self.records += 1;
+    }
+    fn closed(&mut self, facts: &Facts, (): &mut (), how: Closed, _: i64) {
+        self.closed.push((facts.number, how));
+    }
+    fn skip(&mut self, _: &Facts, _: u8, _: u64) {}
+    fn poison(&mut self, poison: &Poison) {
+        self.poison.push(poison.clone());
+    }
+    fn fault(&mut self, fault: &Fault) {
+        self.faults.push(fault.name());
+    }
+}
+
+#[derive(Default)]
+struct Shelf(Vec<Box<Slot>>);
+
+impl Deliver for Shelf {
+    fn deliver(&mut self, _: usize, slot: Box<Slot>, _: bool) -> Result<Box<Slot>, Box<Slot>> {
+        self.0.push(slot);
+        Ok(Box::default())
+    }
+}
+
+fn conn(number: u64) -> Conn {
+    let endpoint = |port| Endpoint { ip: IpAddr::V4(Ipv4Addr::LOCALHOST), port };
+    Conn {
+        index: 0,
+        number,
+        hash: number << 32,
+        endpoints: [endpoint(4000), endpoint(80)],
+        opener: Opener::First,
+        midstream: false,
+        interface: 0,
+        tag: SinkTag::default(),
+    }
+}
+
+/// A slot in which each connection sends its payload and ends.
+fn slot(payloads: &[&[u8]]) -> Box<Slot> {
+    let mut batcher = Batcher::new(1, i64::MAX, true, Shelf::default());
+    for (number, payload) in (1..).zip(payloads) {
+        let mut conn = conn(number);
+        let place = |side, offset| Place { side, offset, peer_acked: None, time: 1 };
+        batcher.bytes(&mut conn, place(Side::First, 0), true, payload);
+        batcher.end(&mut conn, place(Side::First, payload.len() as u64), EndReason::Fin);
+        batcher.end(&mut conn, place(Side::Second, 0), EndReason::Fin);
+    }
+    batcher.flush();
+    batcher.deliverer().0.remove(0)
+}
+
+fn run(wat: &str, payloads: &[&[u8]]) -> (Notes, Counters) {
+    let engine = Engine::new(8).unwrap();
+    let parser = Arc::new(engine.load(&wat::parse_str(wat).unwrap()).unwrap());
+    let mut driver = Driver::new(parser, Bounds::default()).unwrap();
+    let mut notes = Notes::default();
+    driver.process(&slot(payloads), &mut notes);
+    (notes, driver.counters())
+}
+
+fn balanced(counters: &Counters) {
+    let (into, out) = counters.balance();
+    assert_eq!(into, out, "{counters:?}");
+    assert_eq!(counters.connections, 0, "every connection is closed");
+}
+
+#[test]
+fn an_honest_guest_has_no_faults() {
+    let (notes, counters) = run(&guest(HONEST), &[b"one", b"two", b"three"]);
+    assert_eq!(notes.faults, [""; 0]);
+    assert_eq!(notes.closed.len(), 3);
+    assert_eq!((counters.parsed, counters.calls), (11, 1));
+    balanced(&counters);
+}
+
+/// What a guest does to the event at hand (`$event`: address of the event, `$result`: of its result, `$out`: of the
+/// output header, `$records`, `$pairs`: of those tables, `$n`: number of events), and the fault that it must give.
+const MISDEEDS: &[(&str, &str, &str)] = &[
+    ("unreachable", "unreachable", "trap_unreachable"),
+    ("division by zero", "(drop (i32.div_u (i32.const 1) (i32.const 0)))", "trap_arithmetic"),
+    ("load out of bounds", "(drop (i32.load (i32.const -4)))", "trap_memory"),
+    ("store behind its memory", "(i32.store (i32.mul (memory.size) (i32.const 65536)) (i32.const 1))", "trap_memory"),
+    ("endless loop", "(loop $l (br $l))", "deadline"),
+    ("endless recursion", "(call $recurse)", "trap_stack_overflow"),
+    ("indirect call to nothing", "(call_indirect (type $nothing) (i32.const 0))", "trap_indirect_call"),
+    (
+        "grow without end, then touch",
+        "(loop $l (br_if $l (i32.ne (memory.grow (i32.const 16)) (i32.const -1)))) unreachable",
+        "trap_unreachable",
+    ),
+    ("refuse", "(return (i32.const 3))", "refused_input"),
+    ("another version", "(i32.store (local.get $out) (i32.const 2))", "reply_version"),
+    ("reserved bytes in the head", "(i32.store offset=60 (local.get $out) (i32.const 1))", "reply_reserved"),
+    ("reserved bytes in a result", "(i32.store8 offset=3 (local.get $result) (i32.const 1))", "reply_reserved"),
+    ("wake that is no truth value", "(i32.store8 offset=1 (local.get $result) (i32.const 2))", "reply_reserved"),
+    ("more results than events", "(global.set $done (i32.const 100000))", "reply_event_count"),
+    ("no results", "(global.set $done (i32.const -1))", "reply_event_count"),
+    ("more records than fit", "(i32.store offset=12 (local.get $out) (i32.const 4097))", "reply_record_count"),
+    ("all the records there could be", "(i32.store offset=12 (local.get $out) (i32.const -1))", "reply_record_count"),
+    ("more pairs than fit", "(i32.store offset=16 (local.get $out) (i32.const 16385))", "reply_pair_count"),
+    ("a verdict of zero", "(i32.store8 (local.get $result) (i32.const 0))", "reply_verdict"),
+    ("a verdict of five", "(i32.store8 (local.get $result) (i32.const 5))", "reply_verdict"),
+    ("consumed too much", "(i32.store offset=4 (local.get $result) (i32.const -1))", "reply_consumed"),
+    ("consumed too little", "(i32.store offset=4 (local.get $result) (i32.const 1))", "reply_consumed"),
+    ("a skip backwards", "(i64.store offset=8 (local.get $result) (i64.const 1))", "reply_skip"),
+    ("need more of nothing", "(i32.store8 (local.get $result) (i32.const 2))", "reply_waiting"),
+    (
+        "output full for nothing",
+        "(i32.store8 (local.get $result) (i32.const 3)) (i32.store offset=4 (local.get $result) (i32.const 0)) (i32.store offset=8 (local.get $out) (i32.add (local.get $at) (i32.const 1))) (return (i32.const 0))",
+        "reply_no_progress",
+    ),
+    (
+        "deferred without a reason",
+        "(i32.store8 (local.get $result) (i32.const 4)) (i32.store offset=4 (local.get $result) (i32.const 0))",
+        "reply_order",
+    ),
+    (
+        "a record of no kind",
+        "(call $record (local.get $event) (i32.const 9) (i32.const 0) (i32.const 0) (i32.const 3))",
+        "reply_record_kind",
+    ),
+    (
+        "a record of a later event",
+        "(call $record (local.get $event) (i32.const 5) (i32.const 1) (i32.const 0) (i32.const 3)) (i32.store offset=12 (local.get $records) (i32.const 5000))",
+        "reply_record_event",
+    ),
+    (
+        "a record behind the event",
+        "(call $record (local.get $event) (i32.const 5) (i32.const 1) (i32.const 0) (i32.const 4000))",
+        "reply_position",
+    ),
+    (
+        "a record that ends before it starts",
+        "(call $record (local.get $event) (i32.const 5) (i32.const 1) (i32.const 2) (i32.const 1))",
+        "reply_position",
+    ),
+    (
+        "a method that wraps around",
+        "(call $record (local.get $event) (i32.const 1) (i32.const 0) (i32.const 0) (i32.const 3)) (i32.store offset=20 (local.get $records) (i32.const 0)) (i32.store offset=16 (local.get $records) (i32.const 1)) (i32.store offset=28 (local.get $records) (i32.const -2)) (i32.store offset=32 (local.get $records) (i32.const 4))",
+        "reply_position",
+    ),
+    (
+        "texts that overlap",
+        "(call $record (local.get $event) (i32.const 1) (i32.const 0) (i32.const 0) (i32.const 3)) (i32.store offset=16 (local.get $records) (i32.const 1)) (i32.store offset=32 (local.get $records) (i32.const 2)) (i32.store offset=40 (local.get $records) (i32.const 2))",
+        "reply_overlap",
+    ),
+    (
+        "headers that were not written",
+        "(call $record (local.get $event) (i32.const 1) (i32.const 0) (i32.const 0) (i32.const 3)) (i32.store offset=16 (local.get $records) (i32.const 1)) (i32.store offset=48 (local.get $records) (i32.const 1))",
+        "reply_pairs",
+    ),
+    (
+        "headers without number",
+        "(call $record (local.get $event) (i32.const 1) (i32.const 0) (i32.const 0) (i32.const 3)) (i32.store offset=16 (local.get $records) (i32.const 1)) (i32.store offset=44 (local.get $records) (i32.const -1)) (i32.store offset=48 (local.get $records) (i32.const -1))",
+        "reply_pairs",
+    ),
+    (
+        "request number zero",
+        "(call $record (local.get $event) (i32.const 1) (i32.const 0) (i32.const 0) (i32.const 3))",
+        "reply_number",
+    ),
+    (
+        "status 99",
+        "(call $record (local.get $event) (i32.const 2) (i32.const 99) (i32.const 0) (i32.const 3))",
+        "reply_record_kind",
+    ),
+    (
+        "a body of which more was lost than there was",
+        "(call $record (local.get $event) (i32.const 3) (i32.const 0) (i32.const 0) (i32.const 3)) (i64.store offset=72 (local.get $records) (i64.const 1))",
+        "reply_record_kind",
+    ),
+];
+
+#[test]
+fn every_misdeed_gives_its_fault_and_costs_one_connection() {
+    for (what, misdeed, fault) in MISDEEDS {
+        assert!(NAMES.contains(fault), "{fault}");
+        let wat = guest_with(misdeed);
+        let (notes, counters) = run(&wat, &[b"fine", b"also fine", POISON, b"fine again"]);
+        assert!(notes.faults.iter().all(|name| name == fault), "{what}: {:?}", notes.faults);
+        assert_eq!(notes.poison.len(), 1, "{what}");
+        assert_eq!(notes.poison[0].bytes, POISON, "{what}");
+        let ended = notes.closed.iter().filter(|(_, how)| *how == Closed::End(EndReason::Fin)).count();
+        assert_eq!((ended, notes.closed.len()), (3, 4), "{what}: {:?}", notes.closed);
+        assert!(notes.closed.contains(&(3, Closed::Fault)), "{what}");
+        assert_eq!(counters.quarantined, POISON.len() as u64, "{what}");
+        balanced(&counters);
+    }
+}
+
+#[test]
+fn a_guest_that_is_broken_for_every_event_costs_every_connection_and_no_more() {
+    let (notes, counters) = run(&guest("unreachable"), &[b"a", b"b", b"c"]);
+    assert_eq!(notes.poison.len(), 3);
+    assert_eq!(counters.condemned, 3);
+    balanced(&counters);
+}
+
+#[test]
+fn a_guest_that_lies_about_the_event_it_was_on_is_found_by_halves() {
+    for lie in [0, 1, 5, 100, -1_i32] {
+        let misdeed = format!("(i32.store offset=4 (local.get $out) (i32.const {lie})) unreachable");
+        let payloads: Vec<&[u8]> = (0..40).map(|n| if n == 29 { POISON } else { b"fine" }).collect();
+        let (notes, counters) = run(&guest_with(&misdeed), &payloads);
+        assert_eq!(notes.poison.len(), 1, "{lie}");
+        assert_eq!(notes.poison[0].connection, 30, "{lie}");
+        assert_eq!(counters.condemned, 1);
+        balanced(&counters);
+    }
+}
+
+#[test]
+fn a_fault_that_does_not_happen_again_costs_nothing() {
+    // Fails whenever there is more than one event.
+    let misdeed = "(if (i32.gt_u (local.get $n) (i32.const 1)) (then unreachable))";
+    let (notes, counters) = run(&guest(&format!("{misdeed} {HONEST}")), &[b"a", b"b", b"c", b"d"]);
+    assert_eq!(notes.poison.len(), 0);
+    assert_eq!((counters.parsed, counters.condemned), (4, 0));
+    assert!(counters.faults > 0);
+    balanced(&counters);
+}
+
+#[test]
+fn a_module_that_breaks_the_outer_contract_is_refused_by_name() {
+    let engine = Engine::new(8).unwrap();
+    let load = |text: &str| engine.load(&wat::parse_str(text).unwrap()).map(|_| ()).unwrap_err().to_string();
+    let good = guest(HONEST);
+    assert!(matches!(engine.load(b"nonsense"), Err(LoadError::Broken(_))));
+    let import = good.replacen("(module", "(module (import \"env\" \"clock\" (func))", 1);
+    assert_eq!(load(&import), "the module imports env.clock: a parser may import nothing");
+    let version = good.replace("(i32.const 1)) ;; version", "(i32.const 9)) ;; version");
+    assert!(load(&version).contains("speaks version 9"), "{}", load(&version));
+    let size = good.replace("(i32.const 80)) ;; item size", "(i32.const 96)) ;; item size");
+    assert!(load(&size).contains("records have 96 bytes"), "{}", load(&size));
+    let missing = good.replace("\"pico_state_format\"", "\"something\"");
+    assert!(load(&missing).contains("does not export pico_state_format"));
+    let wrong = good.replace(
+        "(func (export \"free_input_output_bufs\"))",
+        "(func (export \"free_input_output_bufs\") (param i64))",
+    );
+    assert!(load(&wrong).contains("free_input_output_bufs is not a function ()"));
+    let memory = good.replace("(memory (export \"memory\") 64)", "(memory (export \"memory\") 4096)");
+    assert!(load(&memory).contains("memory"), "{}", load(&memory));
+    for (from, to) in [
+        ("(i32.const 2097152)) ;; output", "(i32.const 65600)) ;; output"),
+        ("(i32.const 65536)) ;; input", "(i32.const -64)) ;; input"),
+        ("(i32.const 65536)) ;; input", "(i32.const 65537)) ;; input"),
+    ] {
+        assert!(load(&good.replace(from, to)).contains("its buffers"), "{}", load(&good.replace(from, to)));
+    }
+    let start = good.replacen("(module", "(module (func $s (loop $l (br $l))) (start $s)", 1);
+    assert!(load(&start).contains("deadline"), "{}", load(&start));
+}

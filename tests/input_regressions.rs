@@ -1,0 +1,30 @@
+//! Every input that a fuzzer ever failed on, once more. A file in tests/regressions/TARGET is one.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout, reason = "a test that fails may panic")]
+
+use std::path::Path;
+
+#[path = "../fuzz/checks/capture_file.rs"]
+mod capture_file;
+#[path = "../fuzz/checks/frames.rs"]
+mod frames;
+
+fn replay(target: &str, check: fn(&[u8])) {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/regressions").join(target);
+    let mut files: Vec<_> = std::fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    assert!(!files.is_empty(), "{} is empty", directory.display());
+    for file in files {
+        println!("{}", file.display());
+        check(&std::fs::read(&file).unwrap());
+    }
+}
+
+#[test]
+fn frames_that_failed_do_not_fail_again() {
+    replay("frames", frames::check);
+}
+
+#[test]
+fn capture_files_that_failed_do_not_fail_again() {
+    replay("capture_file", capture_file::check);
+}

@@ -1,0 +1,163 @@
+//! Packets that the capture does not have: every transaction whose heads survive is printed, and lost heads cost their own
+//! transactions only.
+
+use std::collections::HashMap;
+use std::fs;
+
+use serde_json::Value;
+
+mod support;
+
+use support::capture::{Compression, Format, Order, file};
+use support::conversation::Sent;
+use support::message::{Message, filler};
+use support::program::{read, scratch};
+use support::random::Random;
+use support::scene::Scene;
+use support::wire::{Packet, Side};
+
+const CONNECTIONS: u64 = 40;
+const EACH: u64 = 30;
+
+/// What an exchange looks like: small and large bodies, with lengths and with chunks, and some without.
+fn exchange(random: &mut Random, connection: u64, n: u64) -> (Message, Message) {
+    let size = if random.one_in(3) { 8000 + random.below(50_000) as usize } else { random.below(800) as usize };
+    let body = filler(size);
+    let target = format!("/{connection}/{n}");
+    let id = format!("{connection}-{n}");
+    let get = || Message::get(&target);
+    let (request, response) = match random.below(8) {
+        0 => (Message::start(&format!("HEAD {target} HTTP/1.1")).header("Host", "x"), Message::response("200 OK").header("Content-Length", "77777")),
+        1 => (get(), Message::response("304 Not Modified")),
+        2 | 3 => (get(), Message::response("200 OK").chunked(&body.chunks(4000).collect::<Vec<_>>())),
+        4 => (Message::post(&target, &filler(random.below(6000) as usize)), Message::response("201 Created").body(b"made")),
+        _ => (get(), Message::ok(&body)),
+    };
+    (request, response.header("X-Id", &id))
+}
+
+/// The packets of all connections, each connection's in order, and what was said on them.
+fn traffic(seed: u64) -> (Scene, Vec<(Sent, Sent)>) {
+    let mut random = Random::new(seed);
+    let mut scene = Scene::default();
+    scene.step = 20_000;
+    let mut said = vec![];
+    let mut parts: Vec<Vec<Vec<Packet>>> = vec![];
+    for connection in 0..CONNECTIONS {
+        let mut c = scene.connection();
+        c.open();
+        let mut own = vec![std::mem::take(&mut c.packets)];
+        for n in 0..EACH {
+            let (request, response) = exchange(&mut random, connection, n);
+            let asked = c.request(&request);
+            let answered = c.place(Side::Server, &response);
+            // The client acknowledges every second segment.
+            for pair in response.all().chunks(2 * c.mss) {
+                c.send(Side::Server, pair);
+                c.ack(Side::Client);
+            }
+            said.push((asked, answered));
+            own.push(std::mem::take(&mut c.packets));
+        }
+        c.close();
+        own.push(std::mem::take(&mut c.packets));
+        own.reverse();
+        parts.push(own);
+    }
+    while !parts.is_empty() {
+        let at = random.below(parts.len() as u64) as usize;
+        match parts[at].pop() {
+            Some(packets) => scene.packets.extend(packets),
+            None => drop(parts.swap_remove(at)),
+        }
+    }
+    scene.stamp();
+    (scene, said)
+}
+
+/// Whether every byte of the head was captured.
+fn survives(scene: &Scene, sent: &Sent) -> bool {
+    let mut at = sent.start;
+    while at < sent.head_end {
+        let holds = |p: &&Packet| {
+            p.conversation == sent.conversation && p.side == sent.side && p.offset <= at && at < p.offset + p.payload.len() as u64
+        };
+        match scene.packets.iter().find(holds) {
+            Some(packet) => at = packet.offset + packet.payload.len() as u64,
+            None => return false,
+        }
+    }
+    true
+}
+
+/// Removes about one packet in `one_in`, and checks what is printed.
+fn lose(seed: u64, one_in: u64) {
+    let (mut scene, said) = traffic(seed);
+    let mut random = Random::new(seed ^ 0xdead);
+    let before = scene.packets.len();
+    scene.packets.retain(|_| !random.one_in(one_in));
+    let lost = before - scene.packets.len();
+    let path = scratch(&format!("loss-{seed}-{one_in}.pcap"));
+    fs::write(&path, file(&scene.frames(&scene.packets), Format::Pcap(Order::Little, false), Compression::None)).unwrap();
+    let outcome = read(&path, &["--header", "X-Id"]);
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+
+    let mut lines: HashMap<String, Value> = HashMap::new();
+    for line in outcome.lines() {
+        let value: Value = serde_json::from_str(&line).unwrap();
+        if let Some(target) = value["target"].as_str() {
+            let twice = lines.insert(target.to_owned(), value);
+            assert!(twice.is_none(), "{line} is printed twice");
+        }
+    }
+    // Which packets are there, by connection, is asked often: search in each connection's packets alone.
+    let mut by_connection: Vec<Vec<Packet>> = vec![vec![]; CONNECTIONS as usize];
+    for packet in std::mem::take(&mut scene.packets) {
+        by_connection[packet.conversation].push(packet);
+    }
+    let (mut whole, mut missing, mut invented) = (0, vec![], vec![]);
+    for (asked, answered) in &said {
+        scene.packets = std::mem::take(&mut by_connection[asked.conversation]);
+        let (request, response) = (survives(&scene, asked), survives(&scene, answered));
+        let target = asked.message.words()[1].clone();
+        let id = answered.message.value("x-id").unwrap();
+        let line = lines.get(&target);
+        let paired = line.is_some_and(|line| line["response_headers"]["x-id"][0] == *id);
+        if request && response {
+            whole += 1;
+            if !paired {
+                missing.push(format!("{target}: {line:?}"));
+            }
+        } else if request && line.is_none() {
+            missing.push(format!("{target}: its request was there"));
+        }
+        // A response is never given to a request that it does not answer.
+        if line.is_some_and(|line| line["response_headers"]["x-id"].is_array()) && !paired {
+            invented.push(format!("{target}: {line:?}"));
+        }
+        by_connection[asked.conversation] = std::mem::take(&mut scene.packets);
+    }
+    println!("{lost} of {before} packets lost, {whole} of {} transactions with both heads", said.len());
+    assert!(missing.is_empty(), "{}: {} of {whole} missing: {:#?}", path.display(), missing.len(), &missing[..missing.len().min(5)]);
+    assert!(invented.is_empty(), "{}: {} paired wrongly: {:#?}", path.display(), invented.len(), &invented[..invented.len().min(5)]);
+    fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn nothing_is_lost_without_loss() {
+    lose(1, u64::MAX);
+}
+
+#[test]
+fn one_packet_in_a_hundred_is_lost() {
+    for seed in 10..13 {
+        lose(seed, 100);
+    }
+}
+
+#[test]
+fn one_packet_in_ten_is_lost() {
+    for seed in 20..23 {
+        lose(seed, 10);
+    }
+}

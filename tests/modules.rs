@@ -1,0 +1,140 @@
+//! Imports go one way: a module uses only what stands above it in the table.
+//!
+//! The table is that of ARCHITECTURE.md. Read are the words `crate::NAME` in every file under `src/`, tests included.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+/// Module, and the modules of the crate that it may use beside itself.
+const MAY_USE: &[(&str, &[&str])] = &[
+    ("abi", &[]),
+    ("source", &[]),
+    ("packet", &["source"]),
+    ("flow", &["packet"]),
+    ("batch", &["abi", "flow", "packet"]),
+    ("sandbox", &["abi"]),
+    ("http", &["abi", "flow", "packet"]),
+    ("export", &["abi", "http", "packet"]),
+    ("pipeline", &["abi", "source", "packet", "flow", "batch", "sandbox", "http", "export"]),
+    ("config", &[]),
+    ("manual", &[]),
+    ("parse", &["abi", "sandbox"]),
+    ("cli", &["pipeline", "parse"]),
+    ("main", &["pipeline", "parse", "cli", "sandbox", "export", "http", "source", "picotap"]),
+    ("lib", &[]),
+];
+
+/// Modules that must not know threads, clocks, files or the network: bytes and time are their arguments.
+const PURE: &[&str] = &["abi", "packet", "flow", "batch", "http"];
+const IMPURE: &[&str] = &["std::thread", "std::fs", "std::net::Tcp", "std::net::Udp", "Instant::now", "SystemTime::now", "std::io::stdin", "std::io::stdout"];
+
+fn files(directory: &Path, out: &mut Vec<(String, String)>) {
+    for entry in fs::read_dir(directory).expect("a directory") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            files(&path, out);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+            let name = path.strip_prefix(source).expect("under src").to_string_lossy().into_owned();
+            out.push((name, fs::read_to_string(&path).expect("text")));
+        }
+    }
+}
+
+fn sources() -> Vec<(String, String)> {
+    let mut out = vec![];
+    files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut out);
+    out.sort();
+    out
+}
+
+/// The module that a file belongs to: the first part of its path.
+fn module(file: &str) -> &str {
+    file.split('/').next().unwrap_or(file).trim_end_matches(".rs")
+}
+
+/// Modules named behind `prefix`: one word, or several in braces.
+fn named<'a>(text: &'a str, prefix: &str) -> BTreeSet<&'a str> {
+    let word = |text: &'a str| text.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default();
+    let mut out = BTreeSet::new();
+    for (at, _) in text.match_indices(prefix) {
+        let rest = text.get(at + prefix.len()..).unwrap_or_default();
+        match rest.strip_prefix('{').and_then(|group| group.split_once('}')) {
+            Some((group, _)) => out.extend(group.split(',').map(|item| word(item.trim()))),
+            None => {
+                out.insert(word(rest));
+            }
+        }
+    }
+    out.retain(|name| name.starts_with(|c: char| c.is_ascii_lowercase()));
+    out
+}
+
+/// A file without the lines that are only comment.
+fn code(text: &str) -> String {
+    text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn imports_go_up_the_table_only() {
+    let mut wrong = vec![];
+    for (file, text) in sources() {
+        let own = module(&file);
+        let Some((_, allowed)) = MAY_USE.iter().find(|(name, _)| *name == own) else {
+            wrong.push(format!("src/{file}: module {own} is not in the table"));
+            continue;
+        };
+        let text = code(&text);
+        let mut used = named(&text, "crate::");
+        if own == "main" {
+            used.extend(named(&text, "picotap::"));
+        }
+        for name in used {
+            let known = MAY_USE.iter().any(|(module, _)| *module == name);
+            if known && name != own && !allowed.contains(&name) {
+                wrong.push(format!("src/{file} uses {name}, which {own} may not"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_table_has_no_circle() {
+    for (name, allowed) in MAY_USE {
+        for other in *allowed {
+            let back = MAY_USE.iter().find(|(module, _)| module == other).map_or(&[][..], |(_, uses)| *uses);
+            assert!(!back.contains(name), "{name} and {other} may use each other");
+        }
+    }
+}
+
+#[test]
+fn what_handles_bytes_knows_no_thread_clock_or_file() {
+    let mut wrong = vec![];
+    for (file, text) in sources() {
+        if !PURE.contains(&module(&file)) {
+            continue;
+        }
+        // Tests at the bottom of a file may read what they like.
+        let text = code(text.split("#[cfg(test)]").next().unwrap_or_default());
+        for word in IMPURE {
+            if text.contains(word) {
+                wrong.push(format!("src/{file} has {word}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_file_is_about_one_noun() {
+    for (file, text) in sources() {
+        let lines = text.lines().count();
+        let tests = text.lines().skip_while(|line| !line.contains("#[cfg(test)]")).count();
+        assert!(lines - tests <= 500, "src/{file} has {} lines before its tests: split it", lines - tests);
+        let first = text.lines().next().unwrap_or_default();
+        assert!(first.starts_with("//!"), "src/{file} does not say what it is about");
+    }
+}

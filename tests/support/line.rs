@@ -1,0 +1,227 @@
+//! A line is what picotap must print for a transaction, worked out from how the scene was played: no parser, no
+//! reassembly.
+
+use std::net::{IpAddr, SocketAddr};
+
+use serde_json::{Map, Value, json};
+use sha1::{Digest, Sha1};
+
+use super::conversation::Sent;
+use super::scene::Scene;
+use super::wire::octets;
+
+/// The keys in the order in which they are printed.
+const KEYS: [&str; 31] = [
+    "ts",
+    "conn",
+    "seq",
+    "client",
+    "client_port",
+    "server",
+    "server_port",
+    "method",
+    "target",
+    "version",
+    "host",
+    "user_agent",
+    "referer",
+    "status",
+    "reason",
+    "request_body_bytes",
+    "response_body_bytes",
+    "request_body_decoded_bytes",
+    "response_body_decoded_bytes",
+    "request_head_bytes",
+    "response_head_bytes",
+    "lost_bytes",
+    "ttfb_us",
+    "duration_us",
+    "interim",
+    "tunnel",
+    "request_headers",
+    "response_headers",
+    "interface",
+    "community_id",
+    "flags",
+];
+
+#[derive(Debug)]
+pub struct Line {
+    pub conn: u64,
+    pub seq: u64,
+    pub request: Option<Sent>,
+    pub response: Option<Sent>,
+    flags: Vec<&'static str>,
+    /// Values that differ from what the scene gives by itself; nothing: the key is absent.
+    set: Vec<(&'static str, Option<Value>)>,
+}
+
+impl Line {
+    pub const fn new(conn: u64, seq: u64, request: Option<Sent>, response: Option<Sent>) -> Self {
+        Self { conn, seq, request, response, flags: vec![], set: vec![] }
+    }
+
+    pub fn flag(&mut self, name: &'static str) -> &mut Self {
+        self.flags.push(name);
+        self
+    }
+
+    pub fn set(&mut self, key: &'static str, value: impl Into<Value>) -> &mut Self {
+        self.set.push((key, Some(value.into())));
+        self
+    }
+
+    pub fn unset(&mut self, key: &'static str) -> &mut Self {
+        self.set.push((key, None));
+        self
+    }
+
+    /// The line as text.
+    pub fn render(&self, scene: &Scene) -> String {
+        let mut values = Map::new();
+        let any = self.request.as_ref().or(self.response.as_ref()).expect("a line has a request or a response");
+        let [client, server] = scene.ends[any.conversation];
+        let first = |sent: &Sent| scene.carried(sent.conversation, sent.side, sent.start);
+        let last = |sent: &Sent| scene.carried(sent.conversation, sent.side, sent.end - 1);
+        if let Some(time) = first(any) {
+            values.insert("ts".into(), stamp(time).into());
+        }
+        for (key, value) in [
+            ("conn", json!(self.conn)),
+            ("seq", json!(self.seq)),
+            ("client", json!(client.ip().to_string())),
+            ("client_port", json!(client.port())),
+            ("server", json!(server.ip().to_string())),
+            ("server_port", json!(server.port())),
+            ("community_id", json!(community_id(client, server))),
+        ] {
+            values.insert(key.into(), value);
+        }
+        if let Some(request) = &self.request {
+            let words = request.message.words();
+            values.insert("method".into(), json!(words.first()));
+            values.insert("target".into(), json!(words.get(1)));
+            values.insert("version".into(), json!(words.get(2).map(|w| w.trim_start_matches("HTTP/"))));
+            for (key, header) in [("host", "host"), ("user_agent", "user-agent"), ("referer", "referer")] {
+                if let Some(value) = request.message.value(header) {
+                    values.insert(key.into(), value.into());
+                }
+            }
+            sizes(&mut values, "request", request);
+        }
+        if let Some(response) = &self.response {
+            let words = response.message.words();
+            values.insert("status".into(), json!(words.get(1).and_then(|w| w.parse::<u16>().ok())));
+            if let Some(reason) = words.get(2) {
+                values.insert("reason".into(), json!(reason));
+            }
+            if self.request.is_none() {
+                values.insert("version".into(), json!(words[0].trim_start_matches("HTTP/")));
+            }
+            sizes(&mut values, "response", response);
+        }
+        if let (Some(request), Some(response)) = (&self.request, &self.response) {
+            if let (Some(asked), Some(answered)) = (last(request), first(response))
+                && answered >= asked
+            {
+                values.insert("ttfb_us".into(), ((answered - asked) / 1000).into());
+            }
+            if let (Some(asked), Some(answered)) = (first(request), last(response))
+                && answered >= asked
+            {
+                values.insert("duration_us".into(), ((answered - asked) / 1000).into());
+            }
+        }
+        if !self.flags.is_empty() {
+            values.insert("flags".into(), json!(self.flags));
+        }
+        for (key, value) in &self.set {
+            match value {
+                Some(value) => values.insert((*key).into(), value.clone()),
+                None => values.remove(*key),
+            };
+        }
+        let ordered: Map<String, Value> =
+            KEYS.iter().filter_map(|key| values.remove(*key).map(|value| ((*key).to_owned(), value))).collect();
+        assert!(values.is_empty(), "keys without a place: {values:?}");
+        normal(&serde_json::to_string(&ordered).unwrap())
+    }
+}
+
+/// Body bytes on the wire, without chunk framing where that is another number, and head bytes.
+fn sizes(values: &mut Map<String, Value>, which: &str, sent: &Sent) {
+    let wire = sent.message.body.len() as u64;
+    values.insert(format!("{which}_body_bytes"), wire.into());
+    if wire != sent.message.decoded {
+        values.insert(format!("{which}_body_decoded_bytes"), sent.message.decoded.into());
+    }
+    values.insert(format!("{which}_head_bytes"), sent.message.head.len().into());
+}
+
+/// A line with its flags in alphabetical order and its texts as serde_json writes them: what lines are compared as. The
+/// order of the keys stays.
+pub fn normal(line: &str) -> String {
+    let mut value: Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{line:?} is not JSON: {e}"));
+    if let Some(flags) = value.get_mut("flags").and_then(Value::as_array_mut) {
+        flags.sort_by_key(Value::to_string);
+    }
+    value.to_string()
+}
+
+/// RFC 3339 with microseconds, UTC.
+pub fn stamp(nanoseconds: i64) -> String {
+    let seconds = nanoseconds.div_euclid(1_000_000_000);
+    let (days, rest) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    // Howard Hinnant's civil_from_days.
+    let z = days + 719_468;
+    let era = z.div_euclid(146_097);
+    let day_of_era = z.rem_euclid(146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    let micros = nanoseconds.rem_euclid(1_000_000_000) / 1000;
+    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{micros:06}Z", rest / 3600, rest / 60 % 60, rest % 60)
+}
+
+/// Community ID version 1 with seed 0.
+pub fn community_id(one: SocketAddr, other: SocketAddr) -> String {
+    let key = |end: SocketAddr| (octets(end.ip()), end.port());
+    let (low, high) = if key(one) <= key(other) { (one, other) } else { (other, one) };
+    let ip = |end: SocketAddr| -> IpAddr { end.ip() };
+    let mut hash = Sha1::new();
+    hash.update([0, 0]);
+    hash.update(octets(ip(low)));
+    hash.update(octets(ip(high)));
+    hash.update([6, 0]);
+    hash.update(low.port().to_be_bytes());
+    hash.update(high.port().to_be_bytes());
+    format!("1:{}", base64(&hash.finalize()))
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::new();
+    for group in bytes.chunks(3) {
+        let word = group.iter().fold(0u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - group.len()));
+        for i in 0..4 {
+            let letter = LETTERS[(word >> (18 - 6 * i) & 63) as usize] as char;
+            out.push(if i <= group.len() { letter } else { '=' });
+        }
+    }
+    out
+}
+
+/// The list that a judge is asked for: client, its port, method, target, status; `-` for what is not there.
+pub fn essence(line: &str) -> (String, u64, String) {
+    let value: Value = serde_json::from_str(line).unwrap();
+    let text = |key: &str| match &value[key] {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let row = [text("client"), text("client_port"), text("method"), text("target"), text("status")].join(" ");
+    (text("client") + ":" + &text("client_port"), value["seq"].as_u64().unwrap_or(0), row)
+}
