@@ -1,3 +1,5 @@
+//! What the exchange promises, one thought a test.
+
 use proptest::prelude::*;
 
 use super::*;
