@@ -3,9 +3,11 @@
 pub mod abi;
 pub mod batch;
 pub mod cli;
+pub mod config;
 pub mod export;
 pub mod flow;
 pub mod http;
+pub mod manual;
 pub mod packet;
 #[cfg(feature = "parse")]
 pub mod parse;

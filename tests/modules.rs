@@ -18,6 +18,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("sandbox", &["abi", "packet", "flow", "batch", "http"]),
     ("export", &["abi", "http", "packet"]),
     ("pipeline", &["abi", "source", "packet", "flow", "batch", "sandbox", "http", "export"]),
+    ("config", &[]),
+    ("manual", &[]),
     ("parse", &["abi", "http", "sandbox"]),
     ("cli", &["pipeline", "parse"]),
     ("main", &["pipeline", "parse", "cli", "sandbox", "export", "http", "source", "picotap"]),

@@ -45,9 +45,12 @@ impl Connection {
         if own.known.has(Known::EXACT | Known::SEEN) {
             shared.counters.syn_repeated += 1;
         } else if own.movable() && own.known.has(Known::SEEN) && own.base != base {
-            // The handshake comes late: what was held already keeps its place.
+            // The handshake comes late: what is held keeps its place.
             let ahead = own.base.since(base);
-            if (0..NEAR).contains(&ahead) {
+            if own.store().is_none_or(Assembler::is_empty) {
+                own.base = base;
+                peer.acked = 0;
+            } else if (0..NEAR).contains(&ahead) {
                 self.move_start(side, ahead.unsigned_abs());
             }
         }

@@ -1,4 +1,5 @@
 //! The privileges of a process that gave them up: a child started by root does so, and tells what it can still do.
+#![expect(clippy::print_stdout, reason = "the child tells its parent so")]
 
 use std::error::Error;
 use std::io::{Read, Write};

@@ -10,7 +10,7 @@ use zerocopy::FromZeros;
 use crate::module::{Event, Module};
 
 /// Something that happens on a side.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) enum Happens {
     /// A segment.
     Bytes(u8, Vec<u8>),
@@ -21,6 +21,18 @@ pub(crate) enum Happens {
     End(u8, u8),
     /// From here on the other side's acknowledgements are known: everything so far, or up to an offset.
     Acks(u8, Option<u64>),
+}
+
+impl std::fmt::Debug for Happens {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Bytes(side, bytes) => write!(f, "Bytes({side}, b\"{}\".to_vec())", bytes.escape_ascii()),
+            Self::More(side, bytes) => write!(f, "More({side}, b\"{}\".to_vec())", bytes.escape_ascii()),
+            Self::Gap(side, lost) => write!(f, "Gap({side}, {lost})"),
+            Self::End(side, reason) => write!(f, "End({side}, {reason})"),
+            Self::Acks(side, upto) => write!(f, "Acks({side}, {upto:?})"),
+        }
+    }
 }
 
 pub(crate) fn c(bytes: impl AsRef<[u8]>) -> Happens {

@@ -3,6 +3,13 @@
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test may fail by panic")]
 #![allow(clippy::cast_possible_truncation, reason = "test sizes are small")]
 
+mod chunks;
+mod contract;
+mod cuts;
 mod framing;
+mod heads;
 mod host;
+mod loss;
 mod module;
+mod other;
+mod pairs;

@@ -33,7 +33,6 @@ const ALLOWED: &[i64] = &[
     libc::SYS_mremap,
     libc::SYS_madvise,
     libc::SYS_brk,
-    libc::SYS_mincore,
     libc::SYS_memfd_create,
     libc::SYS_membarrier,
     // threads

@@ -1,0 +1,34 @@
+-- The table that vector.yaml writes to: one row per transaction, a day per partition, kept for 30 days.
+CREATE DATABASE IF NOT EXISTS picotap;
+
+CREATE TABLE IF NOT EXISTS picotap.transactions
+(
+    ts DateTime64(6, 'UTC') CODEC(DoubleDelta, ZSTD(1)),
+    node LowCardinality(String),
+    interface LowCardinality(String) DEFAULT '',
+    conn UInt64 CODEC(ZSTD(1)),
+    seq UInt32 CODEC(ZSTD(1)),
+    client IPv6,
+    client_port UInt16,
+    server IPv6,
+    server_port UInt16,
+    method LowCardinality(String) DEFAULT '',
+    target String DEFAULT '' CODEC(ZSTD(3)),
+    version LowCardinality(String) DEFAULT '',
+    host LowCardinality(String) DEFAULT '',
+    user_agent String DEFAULT '' CODEC(ZSTD(3)),
+    referer String DEFAULT '' CODEC(ZSTD(3)),
+    status UInt16 DEFAULT 0,
+    reason LowCardinality(String) DEFAULT '',
+    request_body_bytes Nullable(UInt64),
+    response_body_bytes Nullable(UInt64),
+    ttfb_us Nullable(UInt64),
+    duration_us Nullable(UInt64),
+    community_id String DEFAULT '',
+    flags Array(LowCardinality(String))
+)
+ENGINE = MergeTree
+PARTITION BY toDate(ts)
+ORDER BY (server, host, ts)
+TTL toDateTime(ts) + INTERVAL 30 DAY
+SETTINGS ttl_only_drop_parts = 1;

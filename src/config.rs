@@ -1,0 +1,427 @@
+//! The configuration: a TOML file whose keys are the command's long options, so that there is one list of them, one set of
+//! checks and one help text. The file's entries become arguments; what stands on the command line goes before them.
+
+use std::ffi::OsString;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::{fmt, fs, io};
+
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use thiserror::Error;
+use toml::de::{DeTable, DeValue};
+
+/// Options that say nothing in a file: the file itself, and those that print something and end.
+const NOT_IN_A_FILE: &[&str] = &["config", "help", "version", "list-interfaces"];
+/// A configuration is written by hand; a longer file is a mistake in its name.
+const MOST_BYTES: u64 = 1 << 20;
+
+/// Why the configuration cannot be used.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("{path}: {cause}", path = path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's words.
+        cause: io::Error,
+    },
+    /// The file's content is at fault; every fault is named.
+    #[error("{}", lines(path, faults))]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, in the file's order.
+        faults: Vec<Fault>,
+    },
+    /// The command line, or the command line and the file together, are at fault. Also how clap asks for help and version
+    /// to be printed.
+    #[error(transparent)]
+    Usage(#[from] clap::Error),
+}
+
+/// A place in the file and what is wrong with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// From 1.
+    pub line: usize,
+    /// From 1, in characters.
+    pub column: usize,
+    /// What is wrong.
+    pub what: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: {}", self.line, self.column, self.what)
+    }
+}
+
+fn lines(path: &Path, faults: &[Fault]) -> String {
+    faults.iter().map(|fault| format!("{}:{fault}", path.display())).collect::<Vec<_>>().join("\n")
+}
+
+/// One entry of the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Entry {
+    /// The option's identifier in the command.
+    id: String,
+    /// What it comes to on a command line; none for a switch that is off.
+    words: Vec<OsString>,
+}
+
+/// Parses a command line whose option `--config FILE` may name a configuration. An option given on the command line
+/// replaces the file's of that name, and drives out those that it cannot stand beside.
+///
+/// # Errors
+/// See [`ConfigError`].
+pub fn matches(command: &Command, words: impl IntoIterator<Item = OsString>) -> Result<ArgMatches, ConfigError> {
+    let words: Vec<OsString> = words.into_iter().collect();
+    // An option that must be given may stand in the file: at first only what is there counts.
+    let Ok(given) = command.clone().ignore_errors(true).try_get_matches_from(&words) else {
+        return Ok(command.clone().try_get_matches_from(words)?);
+    };
+    let path = given.try_get_one::<PathBuf>("config").ok().flatten().filter(|_| given.subcommand().is_none());
+    let Some(path) = path else { return Ok(command.clone().try_get_matches_from(words)?) };
+    let typed =
+        |id: &str| given.ids().any(|known| known == id) && given.value_source(id) == Some(ValueSource::CommandLine);
+    let mut built = command.clone();
+    built.build();
+    // A conflict is declared on one of the two options only.
+    let conflict =
+        |one: &Arg, other: &Arg| built.get_arg_conflicts_with(one).iter().any(|arg| arg.get_id() == other.get_id());
+    let driven_out = |id: &str| {
+        let arg = built.get_arguments().find(|arg| arg.get_id() == id);
+        let mut against = built.get_arguments().filter(|other| typed(other.get_id().as_str()));
+        arg.is_some_and(|arg| against.any(|other| conflict(arg, other) || conflict(other, arg)))
+    };
+    let entries = read(command, path)?;
+    let (program, rest) = words.split_first().map_or((None, words.as_slice()), |(first, rest)| (Some(first), rest));
+    let kept = entries.into_iter().filter(|entry| !typed(&entry.id) && !driven_out(&entry.id));
+    let all = program.cloned().into_iter().chain(kept.flat_map(|entry| entry.words)).chain(rest.iter().cloned());
+    Ok(command.clone().try_get_matches_from(all)?)
+}
+
+/// Checks a configuration by itself. Returns how many options it sets.
+///
+/// # Errors
+/// See [`ConfigError`]. What only the command line can complete is not missed.
+pub fn check(command: &Command, path: &Path) -> Result<usize, ConfigError> {
+    let entries = read(command, path)?;
+    let count = entries.len();
+    let program = OsString::from(command.get_name());
+    let words = std::iter::once(program).chain(entries.into_iter().flat_map(|entry| entry.words));
+    match command.clone().try_get_matches_from(words) {
+        Err(e) if !completed_elsewhere(e.kind()) => Err(e.into()),
+        _ => Ok(count),
+    }
+}
+
+/// Faults that say that something is missing, which may be given elsewhere.
+fn completed_elsewhere(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::MissingRequiredArgument
+            | ErrorKind::MissingSubcommand
+            | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+    )
+}
+
+/// The file's entries, each of them right in itself.
+fn read(command: &Command, path: &Path) -> Result<Vec<Entry>, ConfigError> {
+    let failed = |cause| ConfigError::Read { path: path.to_owned(), cause };
+    let size = fs::metadata(path).map_err(failed)?.len();
+    if size > MOST_BYTES {
+        return Err(failed(io::Error::other(format!("a configuration of {size} bytes: at most {MOST_BYTES}"))));
+    }
+    let text = fs::read_to_string(path).map_err(failed)?;
+    parse(command, &text).map_err(|faults| ConfigError::File { path: path.to_owned(), faults })
+}
+
+fn parse(command: &Command, text: &str) -> Result<Vec<Entry>, Vec<Fault>> {
+    let fault = |span: Range<usize>, what: String| {
+        let before = text.get(..span.start).unwrap_or(text);
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        Fault { line, column, what }
+    };
+    let table = DeTable::parse(text)
+        .map_err(|e| vec![fault(e.span().unwrap_or(0..0), e.message().replace('\n', ", "))])?
+        .into_inner();
+    let mut built = command.clone();
+    built.build();
+    let mut places = Vec::new();
+    let mut faults = Vec::new();
+    for (key, value) in &table {
+        let name = key.get_ref().as_ref();
+        let Some(arg) = option(&built, name) else {
+            faults.push(fault(key.span(), unknown(&built, name)));
+            continue;
+        };
+        match words(arg, name, value.get_ref()).and_then(|words| proven(command, name, words)) {
+            Ok(words) => places.push((key.span().start, Entry { id: arg.get_id().to_string(), words })),
+            Err(what) => faults.push(fault(value.span(), what)),
+        }
+    }
+    if faults.is_empty() {
+        // The parser sorts by name; a command line would have had the order of the file.
+        places.sort_by_key(|(place, _)| *place);
+        return Ok(places.into_iter().map(|(_, entry)| entry).collect());
+    }
+    faults.sort_by_key(|fault| (fault.line, fault.column));
+    Err(faults)
+}
+
+/// The option of this long name that may stand in a file.
+fn option<'a>(built: &'a Command, name: &str) -> Option<&'a Arg> {
+    let known = |arg: &&Arg| arg.get_long_and_visible_aliases().is_some_and(|names| names.contains(&name));
+    built.get_arguments().filter(|_| !NOT_IN_A_FILE.contains(&name)).find(known)
+}
+
+fn unknown(built: &Command, name: &str) -> String {
+    if NOT_IN_A_FILE.contains(&name) {
+        return format!("{name}: only on the command line");
+    }
+    let names = built.get_arguments().filter_map(Arg::get_long).filter(|known| !NOT_IN_A_FILE.contains(known));
+    let spelt = name.replace('_', "-");
+    let nearest = names
+        .map(|known| (strsim::damerau_levenshtein(known, &spelt), known))
+        .min()
+        .filter(|(distance, known)| *distance <= 1 + known.len() / 3);
+    match nearest {
+        Some((_, known)) => format!("{name}: no such option; did you mean {known}?"),
+        None => format!("{name}: no such option; picotap --help lists them"),
+    }
+}
+
+/// What the entry would be on a command line.
+fn words(arg: &Arg, name: &str, value: &DeValue<'_>) -> Result<Vec<OsString>, String> {
+    let range = arg.get_num_args().unwrap_or_default();
+    let alone = || vec![OsString::from(format!("--{name}"))];
+    let with = |text: &str| OsString::from(format!("--{name}={text}"));
+    let odd = |wanted: &str| format!("{name}: {wanted} wanted, this is {}", article(value));
+    match value {
+        DeValue::Boolean(on) if range.min_values() == 0 => Ok(if *on { alone() } else { Vec::new() }),
+        _ if !range.takes_values() => match (arg.get_action(), value) {
+            (ArgAction::Count, DeValue::Integer(times)) => {
+                let times: usize = times.to_string().parse().map_err(|_| odd("a count"))?;
+                Ok(std::iter::repeat_n(format!("--{name}").into(), times.min(usize::from(u8::MAX))).collect())
+            }
+            (ArgAction::Count, _) => Err(odd("a count")),
+            _ => Err(odd("true or false")),
+        },
+        DeValue::Array(values) if matches!(arg.get_action(), ArgAction::Append) => {
+            let texts = values.iter().map(|value| scalar(value.get_ref()));
+            texts.map(|text| text.map(|text| with(&text)).ok_or_else(|| odd("a list of values"))).collect()
+        }
+        value => match scalar(value) {
+            Some(text) => Ok(vec![with(&text)]),
+            None => Err(odd("one value")),
+        },
+    }
+}
+
+fn scalar(value: &DeValue<'_>) -> Option<String> {
+    match value {
+        DeValue::String(text) => Some(text.to_string()),
+        DeValue::Integer(number) => Some(number.to_string()),
+        DeValue::Float(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+fn article(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a text",
+        DeValue::Integer(_) => "a number",
+        DeValue::Float(_) => "a number with a fraction",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    }
+}
+
+/// Lets the command itself judge the value, by giving it this option alone.
+fn proven(command: &Command, name: &str, words: Vec<OsString>) -> Result<Vec<OsString>, String> {
+    let program = OsString::from(command.get_name());
+    let tried = command.clone().try_get_matches_from(std::iter::once(program).chain(words.iter().cloned()));
+    match tried {
+        Err(e)
+            if matches!(
+                e.kind(),
+                ErrorKind::InvalidValue
+                    | ErrorKind::ValueValidation
+                    | ErrorKind::TooManyValues
+                    | ErrorKind::TooFewValues
+                    | ErrorKind::WrongNumberOfValues
+                    | ErrorKind::NoEquals
+                    | ErrorKind::InvalidUtf8
+            ) =>
+        {
+            let said = e.to_string();
+            let first = said.lines().next().unwrap_or_default();
+            let possible = said.lines().find_map(|line| line.trim().strip_prefix("[possible values: "));
+            let possible = possible.map(|list| format!(" (one of {})", list.trim_end_matches(']'))).unwrap_or_default();
+            Err(format!("{name}: {}{possible}", first.strip_prefix("error: ").unwrap_or(first)))
+        }
+        _ => Ok(words),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{CommandFactory, Parser};
+    use std::io::Write;
+
+    /// Options of every kind that the real command has.
+    #[derive(Debug, Parser)]
+    #[command(name = "picotap")]
+    struct Options {
+        #[arg(long)]
+        config: Option<PathBuf>,
+        #[arg(short, long, required_unless_present = "pcap", conflicts_with = "pcap")]
+        interface: Option<String>,
+        #[arg(long)]
+        pcap: Option<PathBuf>,
+        #[arg(long, default_value_t = 1)]
+        workers: u16,
+        #[arg(long)]
+        header: Vec<String>,
+        #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "127.0.0.1:9464")]
+        metrics_addr: Option<String>,
+        #[arg(short = 'p', long)]
+        no_promiscuous_mode: bool,
+        #[arg(short, long, action = ArgAction::Count)]
+        verbose: u8,
+        #[arg(long, value_parser = ["json", "text"])]
+        format: Option<String>,
+        expression: Vec<String>,
+    }
+
+    /// Picotap's options after reading `file` and these words.
+    fn options(file: &str, words: &[&str]) -> Result<Options, ConfigError> {
+        let mut written = tempfile::NamedTempFile::new().expect("a file");
+        written.write_all(file.as_bytes()).expect("written");
+        let config = ["picotap".into(), "--config".into(), written.path().into()];
+        let all = config.into_iter().chain(words.iter().map(OsString::from));
+        let matches = matches(&Options::command(), all)?;
+        Ok(clap::FromArgMatches::from_arg_matches(&matches)?)
+    }
+
+    fn faults(file: &str) -> String {
+        let faults = parse(&Options::command(), file).expect_err("faulty");
+        faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    }
+
+    #[test]
+    fn every_kind_of_option_may_stand_in_the_file() {
+        let file = "interface = 'eth0'\nworkers = 3\nheader = ['host', '-odd=']\nmetrics-addr = '[::]:9464'\n\
+                    no-promiscuous-mode = true\nverbose = 2\nformat = 'json'\n";
+        let read = options(file, &["port", "80"]).expect("all is right");
+        assert_eq!((read.interface.as_deref(), read.workers, read.verbose), (Some("eth0"), 3, 2));
+        assert_eq!(read.header, ["host", "-odd="]);
+        assert_eq!((read.metrics_addr.as_deref(), read.format.as_deref()), (Some("[::]:9464"), Some("json")));
+        assert!(read.no_promiscuous_mode);
+        assert_eq!(read.expression, ["port", "80"]);
+    }
+
+    #[test]
+    fn a_switch_that_is_false_is_absent() {
+        let read = options("interface = 'eth0'\nno-promiscuous-mode = false\nmetrics-addr = true", &[]).expect("right");
+        assert!(!read.no_promiscuous_mode);
+        assert_eq!(read.metrics_addr.as_deref(), Some("127.0.0.1:9464"));
+    }
+
+    #[test]
+    fn the_command_line_replaces_what_the_file_says() {
+        let file = "interface = 'eth0'\nworkers = 3\nheader = ['host', 'via']";
+        let read = options(file, &["-i", "lo", "--workers", "1", "--header", "accept"]).expect("right");
+        assert_eq!((read.interface.as_deref(), read.workers), (Some("lo"), 1));
+        assert_eq!(read.header, ["accept"]);
+    }
+
+    #[test]
+    fn the_command_line_drives_out_what_it_cannot_stand_beside() {
+        let read = options("interface = 'eth0'", &["--pcap", "x.pcap"]).expect("right");
+        assert_eq!((read.interface, read.pcap), (None, Some("x.pcap".into())));
+    }
+
+    #[test]
+    fn what_must_be_given_must_be_given_somewhere() {
+        assert!(matches!(options("workers = 2", &[]), Err(ConfigError::Usage(_))));
+    }
+
+    #[test]
+    fn an_unknown_key_is_answered_with_the_nearest() {
+        assert_eq!(faults("\nworker = 2"), "2:1: worker: no such option; did you mean workers?");
+        assert_eq!(faults("metrics_addr = ''"), "1:1: metrics_addr: no such option; did you mean metrics-addr?");
+        assert_eq!(faults("frobnicate = 1"), "1:1: frobnicate: no such option; picotap --help lists them");
+        assert_eq!(faults("config = 'x'"), "1:1: config: only on the command line");
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_kind_is_named_with_its_place() {
+        assert_eq!(faults("workers = true"), "1:11: workers: one value wanted, this is true or false");
+        assert_eq!(faults("workers = [1]"), "1:11: workers: one value wanted, this is a list");
+        assert_eq!(
+            faults("no-promiscuous-mode = 1"),
+            "1:23: no-promiscuous-mode: true or false wanted, this is a number"
+        );
+        assert_eq!(faults("[header]\nx = 1"), "1:1: header: one value wanted, this is a table");
+        assert_eq!(faults("verbose = -1"), "1:11: verbose: a count wanted, this is a number");
+    }
+
+    #[test]
+    fn a_value_that_the_option_refuses_is_named_with_its_place() {
+        assert_eq!(
+            faults("format = 'json'\nworkers = 'two'"),
+            "2:11: workers: invalid value 'two' for '--workers <WORKERS>': invalid digit found in string"
+        );
+        assert_eq!(
+            faults("format = 'yaml'"),
+            "1:10: format: invalid value 'yaml' for '--format <FORMAT>' (one of json, text)"
+        );
+    }
+
+    #[test]
+    fn every_fault_is_named_in_the_order_of_the_file() {
+        let found = parse(&Options::command(), "zzzzzz = 1\nworkers = 'two'\naaaaaa = 1").expect_err("three faults");
+        assert_eq!(found.iter().map(|fault| fault.line).collect::<Vec<_>>(), [1, 2, 3]);
+    }
+
+    #[test]
+    fn a_fault_of_syntax_has_its_place() {
+        assert!(faults("workers = 1\nheader = [").starts_with("2:"), "{}", faults("workers = 1\nheader = ["));
+    }
+
+    #[test]
+    fn a_key_that_is_there_twice_is_a_fault() {
+        assert!(faults("workers = 1\nworkers = 2").starts_with("2:1: duplicate key"));
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_named() {
+        let words = ["picotap", "--config", "/no/such/file"].map(OsString::from);
+        let error = matches(&Options::command(), words).expect_err("no such file");
+        assert_eq!(error.to_string(), "/no/such/file: No such file or directory (os error 2)");
+    }
+
+    #[test]
+    fn a_check_names_options_that_cannot_stand_together() {
+        let mut written = tempfile::NamedTempFile::new().expect("a file");
+        written.write_all(b"interface = 'eth0'\nworkers = 2").expect("written");
+        assert_eq!(check(&Options::command(), written.path()).expect("right"), 2);
+        written.write_all(b"\npcap = 'x.pcap'").expect("written");
+        assert!(matches!(check(&Options::command(), written.path()), Err(ConfigError::Usage(_))));
+    }
+
+    #[test]
+    fn help_is_still_help() {
+        let error = matches(&Options::command(), ["picotap", "--help"].map(OsString::from)).expect_err("help");
+        assert!(matches!(error, ConfigError::Usage(e) if e.kind() == ErrorKind::DisplayHelp));
+    }
+}
