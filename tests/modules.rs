@@ -21,8 +21,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("config", &[]),
     ("manual", &[]),
     ("parse", &["abi", "http", "sandbox"]),
-    ("cli", &["pipeline", "parse"]),
-    ("main", &["pipeline", "parse", "cli", "sandbox", "export", "http", "source", "picotap"]),
+    ("cli", &["config", "source", "http", "export", "pipeline", "parse"]),
+    ("main", &["config", "source", "sandbox", "http", "export", "pipeline", "parse", "manual", "cli"]),
     ("lib", &[]),
 ];
 
