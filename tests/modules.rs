@@ -21,13 +21,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("config", &[]),
     ("manual", &[]),
     ("parse", &["abi", "http", "sandbox"]),
-<<<<<<< HEAD
-    ("cli", &["pipeline", "parse", "export", "http", "source"]),
-    ("main", &["pipeline", "parse", "cli", "sandbox", "export", "http", "source", "config", "picotap"]),
-=======
     ("cli", &["config", "source", "http", "export", "pipeline", "parse"]),
     ("main", &["config", "source", "sandbox", "http", "export", "pipeline", "parse", "manual", "cli"]),
->>>>>>> refs/heads/fixtures
     ("lib", &[]),
 ];
 
