@@ -109,7 +109,8 @@ pub(crate) fn check(input: &[u8]) {
             scale => {
                 // Offsets are small, or (scale 4) so great that they lie out of reach.
                 let factor = if scale == 4 { 60_000 } else { 1 };
-                let number = |side: usize, offset: i64| ISNS[side].wrapping_add((offset * factor) as u32);
+                let number =
+                    |side: usize, offset: i64| ISNS[side].wrapping_add(((offset * factor) & 0xffff_ffff) as u32);
                 let seq = number(side, signed(at0, at1));
                 let data: Vec<u8> = (0..u32::from(length) * if content & 32 == 0 { 1 } else { 7 })
                     .map(|i| (seq.wrapping_add(u32::from(flags & 2 != 0)).wrapping_add(i) & 63) as u8 | content & 0xc0)

@@ -78,7 +78,13 @@ impl Connection {
     fn jump<S: Sink>(&mut self, side: Side, to: Seq, time: i64, shared: &mut Shared, sink: &mut S) {
         self.relieve(side, time, shared, sink);
         let own = self.stream_mut(side);
-        own.untidy().far = None;
+        if let Some(untidy) = &mut own.untidy {
+            untidy.far = None;
+        }
+        if own.ended() {
+            // Its FIN was among what was held.
+            return;
+        }
         let target = own.next + to.forward_from(own.base.plus(own.next));
         shared.counters.gaps_jumped += 1;
         self.advance_lost(side, target, Carrier::at(time), shared, sink);
