@@ -6,6 +6,7 @@
 #   make bench    benchmarks
 #   make fuzz     each fuzz target for SECONDS_EACH seconds (default 60)
 #   make soak     the long tests: soaks, peers, other systems
+#   make deb      the Debian package, in target/debian
 #   make clean    remove everything that was built
 
 SHELL = /bin/sh
@@ -14,7 +15,7 @@ CARGO = cargo
 LOCKED = --locked
 SECONDS_EACH = 60
 
-.PHONY: all run test guest bench fuzz soak clean setup setup-test
+.PHONY: all run test guest bench fuzz soak deb clean setup setup-test
 
 all: run
 
@@ -40,13 +41,23 @@ bench: setup
 	$(CARGO) bench $(LOCKED)
 
 fuzz: setup
+	@$(CARGO) +nightly fuzz --version >/dev/null 2>&1 || { \
+	    echo "fuzz: missing: rustup toolchain install nightly && cargo install cargo-fuzz" >&2; exit 1; }
 	@for target in fuzz/fuzz_targets/*.rs; do \
 	    name=$$(basename $$target .rs); \
 	    echo "fuzz: $$name"; \
-	    $(CARGO) fuzz run $$name -- -max_total_time=$(SECONDS_EACH) || exit 1; \
+	    $(CARGO) +nightly fuzz run $$name -- -max_total_time=$(SECONDS_EACH) || exit 1; \
 	done
 
-soak: setup-test
+# The man pages and completions come from the program's own list of options.
+deb: setup
+	@$(CARGO) deb --version >/dev/null 2>&1 || { echo "deb: missing: cargo install cargo-deb" >&2; exit 1; }
+	$(CARGO) build $(LOCKED) --release
+	$(CARGO) run $(LOCKED) -q --release --example manual -- target/manual
+	$(CARGO) deb --no-build
+
+soak:
+	@deploy/setup.sh --test --soak
 	deploy/check/run.sh $(CARGO) test $(LOCKED) --release --no-fail-fast -- --ignored --nocapture --test-threads=1
 
 clean:

@@ -1,13 +1,16 @@
 #!/bin/sh
-# Installs what picotap's build needs and this machine lacks; with --test also what its tests need.
+# Installs what picotap's build needs and this machine lacks; with --test also what its tests need, with --soak what the
+# long ones need.
 # Says nothing when nothing is missing. What it cannot install it names, and exits with 1. It never starts a service.
 set -eu
 
 with_tests=no
+with_soak=no
 for word in "$@"; do
     case $word in
         --test) with_tests=yes ;;
-        *) echo "setup: unknown word $word (usage: deploy/setup.sh [--test])" >&2; exit 2 ;;
+        --soak) with_soak=yes ;;
+        *) echo "setup: unknown word $word (usage: deploy/setup.sh [--test] [--soak])" >&2; exit 2 ;;
     esac
 done
 
@@ -66,6 +69,9 @@ missing() {
             have "$tool" || echo $tool
         done
         python_venv || echo venv
+    fi
+    if [ $with_soak = yes ]; then
+        have debootstrap || echo debootstrap
     fi
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::{CommandFactory, FromArgMatches};
 use picotap::cli::{Cli, Command, ConfigCommand, GuestCommand, Replay, Watch};
 use picotap::config::{self, ConfigError};
@@ -17,7 +17,7 @@ use picotap::http::redact::Redaction;
 use picotap::http::select::Selection;
 use picotap::pipeline::privileges::Wish;
 use picotap::pipeline::shutdown::{Shutdown, Why};
-use picotap::pipeline::{self, Config, Input, Module};
+use picotap::pipeline::{self, Config, Failure, Input, Module};
 use picotap::sandbox::BUILTIN_GUEST;
 use picotap::sandbox::engine::Engine;
 use picotap::sandbox::quarantine::Poison;
@@ -124,8 +124,15 @@ fn watch(watch: Watch) -> Result<ExitCode> {
     };
     let shutdown = Shutdown::default();
     shutdown.on_signals().context("signals cannot be taken")?;
-    let with_summary = config.summary;
-    let report = pipeline::run(config, &shutdown)?;
+    let (with_summary, gives_up) = (config.summary, config.give_up.is_some());
+    let report = pipeline::run(config, &shutdown).map_err(|error| match error {
+        Failure::Log(_) if gives_up => anyhow!(
+            "{error} (privileges are given up before files are opened: make the directory writable for that user, or name \
+             another with --user)"
+        ),
+        // Each of these says all there is to say, its cause included.
+        error => anyhow!("{error}"),
+    })?;
     for error in &report.errors {
         eprintln!("picotap: {error}");
     }

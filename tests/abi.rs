@@ -23,7 +23,12 @@ fn ask(expressions: &[String]) -> BTreeMap<String, u64> {
     text.push_str("    return 0;\n}\n");
     std::fs::write(&source, text).unwrap();
     let compiler = std::env::var("CC").unwrap_or_else(|_| "cc".into());
-    let built = Command::new(compiler).args(["-std=c11", "-Wall", "-Werror", "-o"]).arg(&program).arg(&source).output().unwrap();
+    let built = Command::new(compiler)
+        .args(["-std=c11", "-Wall", "-Werror", "-o"])
+        .arg(&program)
+        .arg(&source)
+        .output()
+        .unwrap();
     assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
     let output = Command::new(program).output().unwrap();
     let numbers = String::from_utf8(output.stdout).unwrap();
@@ -78,8 +83,14 @@ fn constants() -> BTreeMap<String, u64> {
     add("FOREVER", abi::FOREVER);
     add("UNKNOWN", abi::UNKNOWN);
     for (prefix, set) in [
-        ("EVENT_", abi::kind::ALL), ("END_", abi::reason::ALL), ("EVENT_", abi::event_flag::ALL), ("OPENER_", abi::opener::ALL),
-        ("ROW_", abi::row_flag::ALL), ("", abi::verdict::ALL), ("RECORD_", abi::record::ALL), ("FRAMING_", abi::framing::ALL),
+        ("EVENT_", abi::kind::ALL),
+        ("END_", abi::reason::ALL),
+        ("EVENT_", abi::event_flag::ALL),
+        ("OPENER_", abi::opener::ALL),
+        ("ROW_", abi::row_flag::ALL),
+        ("", abi::verdict::ALL),
+        ("RECORD_", abi::record::ALL),
+        ("FRAMING_", abi::framing::ALL),
     ] {
         set.iter().for_each(|(name, value)| add(&format!("{prefix}{name}"), (*value).into()));
     }
@@ -125,9 +136,13 @@ fn no_constant_of_the_header_is_forgotten() {
         let line = line.strip_prefix("#define ").unwrap_or(line);
         let inline = line.strip_prefix("enum ").and_then(|rest| rest.split_once('{')).map(|(_, rest)| rest);
         for part in inline.unwrap_or(line).split(',') {
-            let name: String = part.trim().chars().take_while(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || *c == '_').collect();
+            let name: String =
+                part.trim().chars().take_while(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || *c == '_').collect();
             let rest = part.trim().get(name.len()..).unwrap_or_default().trim_start();
-            let is_value = rest.starts_with('=') || rest.starts_with(|c: char| c.is_ascii_digit()) || rest.starts_with("(1u") || rest.starts_with("UINT64_MAX");
+            let is_value = rest.starts_with('=')
+                || rest.starts_with(|c: char| c.is_ascii_digit())
+                || rest.starts_with("(1u")
+                || rest.starts_with("UINT64_MAX");
             if name.starts_with("PICO_") && is_value {
                 assert!(known.contains_key(&name), "{name} is not in src/abi.rs");
                 seen += 1;

@@ -61,11 +61,32 @@ fn native(kind: Kind, input: &[u8]) -> Outcome {
     let result = match kind {
         // SAFETY: `input` has the length given, `headers` the count given, and every out-parameter is a live local.
         Kind::Request => unsafe {
-            phr_parse_request(at, input.len(), &mut text, &mut text_len, &mut target, &mut target_len, &mut minor, headers.as_mut_ptr(), &mut count, 0)
+            phr_parse_request(
+                at,
+                input.len(),
+                &mut text,
+                &mut text_len,
+                &mut target,
+                &mut target_len,
+                &mut minor,
+                headers.as_mut_ptr(),
+                &mut count,
+                0,
+            )
         },
         // SAFETY: as above.
         Kind::Response => unsafe {
-            phr_parse_response(at, input.len(), &mut minor, &mut status, &mut text, &mut text_len, headers.as_mut_ptr(), &mut count, 0)
+            phr_parse_response(
+                at,
+                input.len(),
+                &mut minor,
+                &mut status,
+                &mut text,
+                &mut text_len,
+                headers.as_mut_ptr(),
+                &mut count,
+                0,
+            )
         },
     };
     let Ok(len) = usize::try_from(result) else {
@@ -73,7 +94,14 @@ fn native(kind: Kind, input: &[u8]) -> Outcome {
     };
     let pair = |h: &phr_header| (bytes(h.name, h.name_len).to_vec(), bytes(h.value, h.value_len).to_vec());
     let headers = headers.iter().take(count).map(pair).collect();
-    Outcome::Accepted(Head { len, minor, status, text: bytes(text, text_len).to_vec(), target: bytes(target, target_len).to_vec(), headers })
+    Outcome::Accepted(Head {
+        len,
+        minor,
+        status,
+        text: bytes(text, text_len).to_vec(),
+        target: bytes(target, target_len).to_vec(),
+        headers,
+    })
 }
 
 /// Upstream changed in what it accepts, and so do we: more than one space between the parts of a start line (2019), no
@@ -121,7 +149,10 @@ fn refuse(kind: Kind, normal: &[u8], head: &Head) -> bool {
     match kind {
         Kind::Request => {
             let version = head.text.len() + head.target.len() + 2 + 8;
-            head.text.is_empty() || head.target.is_empty() || !head.text.iter().all(|b| is_token(*b)) || normal.get(version).is_none_or(u8::is_ascii_digit)
+            head.text.is_empty()
+                || head.target.is_empty()
+                || !head.text.iter().all(|b| is_token(*b))
+                || normal.get(version).is_none_or(u8::is_ascii_digit)
         }
         Kind::Response => {
             let digits = normal.iter().skip(9).take_while(|b| b.is_ascii_digit()).count();
@@ -157,7 +188,14 @@ struct Guest {
 }
 
 fn event(side: u8, offset: &mut u64, bytes: &[u8]) -> Event {
-    let header = abi::Event { side, kind: abi::kind::BYTES, flags: abi::event_flag::SEGMENT, offset: *offset, peer_acked: abi::UNKNOWN, ..Default::default() };
+    let header = abi::Event {
+        side,
+        kind: abi::kind::BYTES,
+        flags: abi::event_flag::SEGMENT,
+        offset: *offset,
+        peer_acked: abi::UNKNOWN,
+        ..Default::default()
+    };
     *offset += bytes.len() as u64;
     Event { header, bytes: bytes.to_vec(), marks: vec![] }
 }
@@ -209,7 +247,11 @@ fn compare(guest: &mut Guest, kind: Kind, input: &[u8]) -> Outcome {
     let leads = begins > 0;
     // a refused status line need not be whole for us to refuse it: its line is
     let late = ours == Outcome::Refused && theirs == Outcome::Partial && !whole;
-    assert!(ours == theirs || (early && (!whole || leads)) || late, "{}\nours {ours:?}\ntheirs {theirs:?}", input.escape_ascii());
+    assert!(
+        ours == theirs || (early && (!whole || leads)) || late,
+        "{}\nours {ours:?}\ntheirs {theirs:?}",
+        input.escape_ascii()
+    );
     ours
 }
 
@@ -358,7 +400,8 @@ fn upstream_chunked(mut body: &[u8]) -> Option<Option<(usize, u64)>> {
         let Some(lf) = body.iter().position(|b| *b == b'\n') else { return Some(None) };
         let line = body[..lf].strip_suffix(b"\r")?;
         let digits = line.iter().take_while(|b| b.is_ascii_hexdigit()).count();
-        if digits == 0 || digits > 16 || line.contains(&b'\r') || line.get(digits).is_some_and(|b| !b" \t;".contains(b)) {
+        if digits == 0 || digits > 16 || line.contains(&b'\r') || line.get(digits).is_some_and(|b| !b" \t;".contains(b))
+        {
             return None;
         }
         let size = u64::from_str_radix(std::str::from_utf8(&line[..digits]).unwrap(), 16).unwrap();
@@ -408,9 +451,17 @@ fn guest_chunked(guest: &mut Guest, body: &[u8]) -> Option<Option<(usize, u64)>>
 }
 
 const CHUNKED: &[&str] = &[
-    "b\r\nhello world\r\n0\r\n\r\n", "6\r\nhello \r\n5\r\nworld\r\n0\r\n\r\n", "6;comment=hi\r\nhello \r\n5\r\nworld\r\n0\r\n\r\n",
-    "6 ; comment\r\nhello \r\n5\r\nworld\r\n0\r\n\r\n", "6\r\nhello \r\n5\r\nworld\r\n0\r\na: b\r\nc: d\r\n\r\n", "0000000000000005\r\nhello\r\n0\r\n\r\n",
-    "A\r\n0123456789\r\n0\r\n\r\nGET", "5\nhello\n0\n\n", "5xyz\r\nhello\r\n0\r\n\r\n", "0x5\r\nhello\r\n0\r\n\r\n", "5\r\nhello\r\r\r\n0\r\n\r\n",
+    "b\r\nhello world\r\n0\r\n\r\n",
+    "6\r\nhello \r\n5\r\nworld\r\n0\r\n\r\n",
+    "6;comment=hi\r\nhello \r\n5\r\nworld\r\n0\r\n\r\n",
+    "6 ; comment\r\nhello \r\n5\r\nworld\r\n0\r\n\r\n",
+    "6\r\nhello \r\n5\r\nworld\r\n0\r\na: b\r\nc: d\r\n\r\n",
+    "0000000000000005\r\nhello\r\n0\r\n\r\n",
+    "A\r\n0123456789\r\n0\r\n\r\nGET",
+    "5\nhello\n0\n\n",
+    "5xyz\r\nhello\r\n0\r\n\r\n",
+    "0x5\r\nhello\r\n0\r\n\r\n",
+    "5\r\nhello\r\r\r\n0\r\n\r\n",
 ];
 
 #[test]

@@ -1,6 +1,6 @@
 //! What Prometheus and people get from the HTTP endpoint, judged by promtool and curl.
 
-#![expect(clippy::indexing_slicing, reason = "a test")]
+#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a failing test may panic")]
 
 use std::io::Write;
 use std::process::{Command, Stdio};

@@ -265,7 +265,11 @@ pub fn run(config: Config, shutdown: &Shutdown) -> Result<Report, Failure> {
     for (place, skips) in skips.into_iter().enumerate() {
         let delivery = Delivery { workers: delivery.clone() };
         let age = if live { SLOT_AGE } else { i64::MAX };
-        let table = flow::Config { memory_limit: config.memory_limit / captures as u64, ..flow::Config::default() };
+        let table = flow::Config {
+            memory_limit: config.memory_limit / captures as u64,
+            hash_seed: seed(),
+            ..flow::Config::default()
+        };
         let capture = Capture {
             place,
             decoder: Decoder::new(config.verify_checksums),
@@ -322,6 +326,12 @@ pub fn run(config: Config, shutdown: &Shutdown) -> Result<Report, Failure> {
         debug_assert_eq!(ledger.imbalance(), None, "the ledger does not balance");
     }
     Ok(Report { errors, ledger, summary: shared.summary(), stopped })
+}
+
+/// A number that nobody outside can guess: an attacker who knew it could fill one bucket of a hash table.
+fn seed() -> u64 {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    RandomState::new().build_hasher().finish()
 }
 
 fn defect(thread: &str) -> String {

@@ -1,11 +1,11 @@
 //! A live source: the frames of one network interface as the kernel hands them over, through libpcap.
 
+mod config;
 mod error;
 mod interface;
 mod socket;
 
 use std::os::fd::AsFd;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -14,15 +14,12 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use pcap::{Active, Capture, Precision};
 
+pub use self::config::{DEFAULT_BUFFER_KIB, Direction, LiveConfig, MAX_SNAPLEN};
 pub use self::error::LiveError;
 use self::error::{refusal, system, words};
 pub use self::interface::{Interface, list};
 use super::Frame;
 
-/// libpcap's greatest snap length, and tcpdump's default.
-pub const MAX_SNAPLEN: u32 = 262_144;
-/// Default size of the kernel's ring in KiB. libpcap's own 2 MiB are eight blocks: 16 ms at 1 Gbit/s.
-pub const DEFAULT_BUFFER_KIB: u32 = 32 * 1024;
 /// How long a turn waits for a frame, and how long the kernel may sit on a block that is not full, in milliseconds.
 const WAIT_MS: u16 = 100;
 /// Most frames in one turn, so that a busy interface cannot keep the capture thread from its other duties.
@@ -31,71 +28,6 @@ const FRAMES_PER_TURN: usize = 4096;
 const TURNS_PER_LOOK: u32 = 5;
 /// The longest wait between two attempts to get a lost interface back, in turns of `WAIT_MS`: 5 s.
 const LONGEST_BACKOFF: u32 = 50;
-
-/// Which way a frame went, seen from this host (tcpdump's `-Q`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Direction {
-    /// Received frames.
-    In,
-    /// Sent frames.
-    Out,
-    /// Both.
-    #[default]
-    InOut,
-}
-
-impl FromStr for Direction {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "in" => Ok(Self::In),
-            "out" => Ok(Self::Out),
-            "inout" => Ok(Self::InOut),
-            other => Err(format!("direction is in, out or inout, not {other:?}")),
-        }
-    }
-}
-
-/// What to capture.
-#[derive(Debug, Clone)]
-pub struct LiveConfig {
-    /// Name of the interface, its number in the list, or `any`.
-    pub interface: String,
-    /// Number that its frames carry ([`Frame::interface`]).
-    pub index: u32,
-    /// Whether frames for other hosts are wanted. `any` cannot give them.
-    pub promiscuous: bool,
-    /// Bytes kept of a frame; 0 stands for [`MAX_SNAPLEN`], as in tcpdump.
-    pub snaplen: u32,
-    /// Size of the kernel's ring in KiB.
-    pub buffer_kib: u32,
-    /// Which way.
-    pub direction: Direction,
-    /// A filter in the language of pcap-filter(7); empty: everything.
-    pub filter: String,
-    /// Base of the fan-out group's number, if several sources share the interface; the interface's index is added. The
-    /// numbers are shared by the whole network namespace, and another program's group must not be met: the low half of
-    /// the process id is a good base.
-    pub fanout: Option<u16>,
-}
-
-impl LiveConfig {
-    /// An interface with the defaults: promiscuous, everything, both ways.
-    #[must_use]
-    pub fn new(interface: impl Into<String>) -> Self {
-        Self {
-            interface: interface.into(),
-            index: 0,
-            promiscuous: true,
-            snaplen: MAX_SNAPLEN,
-            buffer_kib: DEFAULT_BUFFER_KIB,
-            direction: Direction::default(),
-            filter: String::new(),
-            fanout: None,
-        }
-    }
-}
 
 /// What one turn of the source came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -453,13 +385,6 @@ mod tests {
         let mut counters = Counters::default();
         assert_eq!(counters.advance([u32::MAX, 5, 0]), [u64::from(u32::MAX), 5, 0]);
         assert_eq!(counters.advance([9, 5, 1]), [10, 0, 1]);
-    }
-
-    #[test]
-    fn the_directions_are_those_of_tcpdump() {
-        assert_eq!("in".parse(), Ok(Direction::In));
-        assert_eq!("inout".parse(), Ok(Direction::InOut));
-        assert_eq!("sideways".parse::<Direction>(), Err("direction is in, out or inout, not \"sideways\"".into()));
     }
 
     #[test]

@@ -31,14 +31,37 @@ fn trailers_are_flagged() {
 
 #[test]
 fn bad_trailers_are_an_error() {
-    for trailer in ["A\r\n\r\n".to_owned(), "A : b\r\n\r\n".into(), " a\r\n\r\n".into(), "A: b\r\n".repeat(129) + "\r\n", "A: ".to_owned() + &"b".repeat(65536)] {
+    for trailer in [
+        "A\r\n\r\n".to_owned(),
+        "A : b\r\n\r\n".into(),
+        " a\r\n\r\n".into(),
+        "A: b\r\n".repeat(129) + "\r\n",
+        "A: ".to_owned() + &"b".repeat(65536),
+    ] {
         assert_eq!(body("0\r\n".to_owned() + &trailer), ["0 end#1 3/0 +truncated", "0 error bad_trailer"]);
     }
 }
 
 #[test]
 fn spellings_that_parsers_read_differently_are_refused() {
-    for size in ["5\nhello\n", "5xyz\r\n", "0x5\r\n", "\r\n", " 5\r\n", "-5\r\n", "+5\r\n", ";a\r\n", "5\r\r\n", "5;\ra\r\n", "5,\r\n", "g\r\n", "00000000000000005\r\n", "10000000000000000\r\n", "5\u{b}\r\n", "5;a\n"] {
+    for size in [
+        "5\nhello\n",
+        "5xyz\r\n",
+        "0x5\r\n",
+        "\r\n",
+        " 5\r\n",
+        "-5\r\n",
+        "+5\r\n",
+        ";a\r\n",
+        "5\r\r\n",
+        "5;\ra\r\n",
+        "5,\r\n",
+        "g\r\n",
+        "00000000000000005\r\n",
+        "10000000000000000\r\n",
+        "5\u{b}\r\n",
+        "5;a\n",
+    ] {
         let said = body(size);
         assert!(said[0].starts_with("0 end#1 0/0") && said[0].ends_with("+truncated"), "{size:?}: {said:?}");
         assert_eq!(said[1..], ["0 error bad_chunk"], "{size:?}");
@@ -48,13 +71,26 @@ fn spellings_that_parsers_read_differently_are_refused() {
 #[test]
 fn a_chunk_ends_with_cr_lf() {
     for end in ["\n", "\r\r\n", "\r\r\r\n", "x\r\n", "\rx", " \r\n"] {
-        assert_eq!(body(format!("5\r\nhello{end}0\r\n\r\n")), ["0 end#1 8/5 +truncated", "0 error bad_chunk"], "{end:?}");
+        assert_eq!(
+            body(format!("5\r\nhello{end}0\r\n\r\n")),
+            ["0 end#1 8/5 +truncated", "0 error bad_chunk"],
+            "{end:?}"
+        );
     }
 }
 
 #[test]
 fn sizes_that_upstream_accepts_and_others_may_not_are_flagged() {
-    for (size, odd) in [("5", false), ("05", false), ("00000005", false), ("000000005", true), ("0000000000000005", true), ("5 ", true), ("5\t", true), ("5 x", true)] {
+    for (size, odd) in [
+        ("5", false),
+        ("05", false),
+        ("00000005", false),
+        ("000000005", true),
+        ("0000000000000005", true),
+        ("5 ", true),
+        ("5\t", true),
+        ("5 x", true),
+    ] {
         let said = body(format!("{size}\r\nhello\r\n0\r\n\r\n"));
         assert_eq!(said[0].contains("+chunk_odd"), odd, "{size:?}: {said:?}");
         assert!(said[0].contains("/5"), "{said:?}");

@@ -9,12 +9,28 @@ use crate::module::{Event, Module};
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
 fn event(row: u32, side: u8, offset: u64, bytes: &[u8]) -> Event {
-    let header = abi::Event { row, side, kind: abi::kind::BYTES, flags: abi::event_flag::SEGMENT, offset, peer_acked: abi::UNKNOWN, ..Default::default() };
+    let header = abi::Event {
+        row,
+        side,
+        kind: abi::kind::BYTES,
+        flags: abi::event_flag::SEGMENT,
+        offset,
+        peer_acked: abi::UNKNOWN,
+        ..Default::default()
+    };
     Event { header, bytes: bytes.to_vec(), marks: vec![] }
 }
 
 fn end(row: u32, side: u8, offset: u64) -> Event {
-    let header = abi::Event { row, side, kind: abi::kind::END, reason: abi::reason::FIN, offset, peer_acked: abi::UNKNOWN, ..Default::default() };
+    let header = abi::Event {
+        row,
+        side,
+        kind: abi::kind::END,
+        reason: abi::reason::FIN,
+        offset,
+        peer_acked: abi::UNKNOWN,
+        ..Default::default()
+    };
     Event { header, ..Event::default() }
 }
 
@@ -39,8 +55,16 @@ fn the_module_imports_nothing_and_exports_what_is_promised() {
     let mut names: Vec<String> = module.instance.exports(&mut module.store).map(|e| e.name().to_owned()).collect();
     names.sort();
     let promised = [
-        "allocate_input_output_bufs", "free_input_output_bufs", "get_input_buf", "get_output_buf", "get_output_item_count",
-        "get_output_item_size", "memory", "pico_abi_version", "pico_parse_events", "pico_state_format",
+        "allocate_input_output_bufs",
+        "free_input_output_bufs",
+        "get_input_buf",
+        "get_output_buf",
+        "get_output_item_count",
+        "get_output_item_size",
+        "memory",
+        "pico_abi_version",
+        "pico_parse_events",
+        "pico_state_format",
     ];
     assert_eq!(names, promised);
     let ty = module.memory.ty(&module.store);
@@ -58,8 +82,11 @@ fn the_module_imports_nothing_and_exports_what_is_promised() {
 #[test]
 fn buffers_that_do_not_fit_are_refused() {
     let mut module = Module::new();
-    let allocate = module.instance.get_typed_func::<(u32, u32), u32>(&mut module.store, "allocate_input_output_bufs").unwrap();
-    for sizes in [(u32::MAX, u32::MAX), (1 << 22, 1 << 20), (1 << 20, 1 << 22), (0, 1 << 20), (1 << 20, 0), (u32::MAX - 63, 64)] {
+    let allocate =
+        module.instance.get_typed_func::<(u32, u32), u32>(&mut module.store, "allocate_input_output_bufs").unwrap();
+    for sizes in
+        [(u32::MAX, u32::MAX), (1 << 22, 1 << 20), (1 << 20, 1 << 22), (0, 1 << 20), (1 << 20, 0), (u32::MAX - 63, 64)]
+    {
         assert_ne!(allocate.call(&mut module.store, sizes).unwrap(), 0, "{sizes:?}");
     }
     let free = module.instance.get_typed_func::<(), ()>(&mut module.store, "free_input_output_bufs").unwrap();
@@ -77,12 +104,18 @@ fn an_empty_call_is_answered() {
 #[test]
 fn a_side_that_waits_defers_its_later_events_and_then_the_connection() {
     let events = [
-        event(0, 0, 0, b"GET /"), event(1, 0, 0, GET), event(0, 1, 0, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
-        event(0, 0, 5, b" HT"), event(0, 1, 38, b"HTTP"), event(1, 0, GET.len() as u64, GET), end(0, 0, 8),
+        event(0, 0, 0, b"GET /"),
+        event(1, 0, 0, GET),
+        event(0, 1, 0, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
+        event(0, 0, 5, b" HT"),
+        event(0, 1, 38, b"HTTP"),
+        event(1, 0, GET.len() as u64, GET),
+        end(0, 0, 8),
     ];
-    assert_eq!(verdicts(&mut Module::new(), &events, &mut rows(2)), [
-        (MORE, 0), (DONE, 27), (DONE, 38), (DEFERRED, 0), (DEFERRED, 0), (DONE, 27), (DEFERRED, 0),
-    ]);
+    assert_eq!(
+        verdicts(&mut Module::new(), &events, &mut rows(2)),
+        [(MORE, 0), (DONE, 27), (DONE, 38), (DEFERRED, 0), (DEFERRED, 0), (DONE, 27), (DEFERRED, 0),]
+    );
 }
 
 #[test]
@@ -105,7 +138,11 @@ fn heads_and_lines_wait_for_a_line_feed_and_fragments_for_any_byte() {
 
 #[test]
 fn no_more_waits_than_may_wait() {
-    for bytes in [vec![b'a'; 70_000], [b"GET /".to_vec(), vec![b'a'; 70_000]].concat(), [b"CONNECT a:1 HTTP/1.1\r\n\r\n".to_vec(), vec![b'a'; 70_000]].concat()] {
+    for bytes in [
+        vec![b'a'; 70_000],
+        [b"GET /".to_vec(), vec![b'a'; 70_000]].concat(),
+        [b"CONNECT a:1 HTTP/1.1\r\n\r\n".to_vec(), vec![b'a'; 70_000]].concat(),
+    ] {
         let mut module = Module::new();
         for len in [65_534, 65_535, 65_536, 65_537, 70_000] {
             module.call(&[event(0, 0, 0, &bytes[..len])], &mut rows(1), 8, 128).expect("accepted");
@@ -115,7 +152,14 @@ fn no_more_waits_than_may_wait() {
 
 #[test]
 fn a_final_event_is_consumed() {
-    for bytes in [&b"GET / HT"[..], b"\r\n", b"H", b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5", b"\x16", b"CONNECT a:1 HTTP/1.1\r\n\r\nx"] {
+    for bytes in [
+        &b"GET / HT"[..],
+        b"\r\n",
+        b"H",
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5",
+        b"\x16",
+        b"CONNECT a:1 HTTP/1.1\r\n\r\nx",
+    ] {
         let mut last = event(0, 0, 0, bytes);
         last.header.flags |= abi::event_flag::FINAL;
         let verdict = verdicts(&mut Module::new(), &[last], &mut rows(1));
@@ -169,7 +213,10 @@ fn a_full_output_says_where_to_go_on() {
     assert_eq!((reply.results[0].verdict, reply.results[0].consumed, reply.records.len()), (FULL, 27 * 3, 6));
     let head = [b"GET / HTTP/1.1\r\n".to_vec(), b"A: b\r\n".repeat(100), b"\r\n".to_vec()].concat();
     let reply = module.call(&[event(0, 0, 81, &head.repeat(2))], &mut rows, 64, 128).unwrap();
-    assert_eq!((reply.results[0].verdict, reply.results[0].consumed, reply.pairs.len()), (FULL, head.len() as u32, 100));
+    assert_eq!(
+        (reply.results[0].verdict, reply.results[0].consumed, reply.pairs.len()),
+        (FULL, head.len() as u32, 100)
+    );
     let reply = module.call(&[event(0, 0, 81 + head.len() as u64, &head)], &mut rows, 64, 128).unwrap();
     assert_eq!((reply.results[0].verdict, reply.pairs.len()), (DONE, 100));
 }

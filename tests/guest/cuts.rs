@@ -6,9 +6,12 @@ use proptest::prelude::*;
 
 use crate::host::{Happens, Manner, Said, c, fin, reset, s, said};
 
+/// A record in words, its place, its texts and its headers.
+type Essence = (String, u64, u64, String, String, Vec<(String, String)>);
+
 /// What must not depend on the cuts: all but where texts lie in an event, where in an event a body began, and, with
 /// skips, where in an event it ended.
-fn essence(said: &[Said], skips: bool) -> Vec<(String, u64, u64, String, String, Vec<(String, String)>)> {
+fn essence(said: &[Said], skips: bool) -> Vec<Essence> {
     let essence = said.iter().map(|one| {
         let head = matches!(one.record.kind, abi::record::REQUEST | abi::record::RESPONSE);
         let start = if head { one.start } else { 0 };
@@ -63,7 +66,11 @@ struct Cuts {
 }
 
 fn cuts() -> impl Strategy<Value = Cuts> {
-    let manner = (prop_oneof![Just(1usize), Just(2), Just(7), Just(1000)], prop_oneof![Just(8u32), Just(11), Just(64)], any::<bool>());
+    let manner = (
+        prop_oneof![Just(1usize), Just(2), Just(7), Just(1000)],
+        prop_oneof![Just(8u32), Just(11), Just(64)],
+        any::<bool>(),
+    );
     (prop::collection::vec(1u8..40, 1..20), manner).prop_map(|(seed, (events_per_call, max_records, skips))| Cuts {
         seed,
         manner: Manner { events_per_call, max_records, max_pairs: 128, skips, wakes: false, midstream: false },

@@ -45,15 +45,37 @@ fn method_and_target_are_not_empty() {
 
 #[test]
 fn a_method_is_a_token() {
-    for line in [&b"G@T / HTTP/1.1"[..], b"G\xffT / HTTP/1.1", b"G\0T / HTTP/1.1", b"GET\t/ HTTP/1.1", b"(GET / HTTP/1.1", b"G\x7f / HTTP/1.1"] {
+    for line in [
+        &b"G@T / HTTP/1.1"[..],
+        b"G\xffT / HTTP/1.1",
+        b"G\0T / HTTP/1.1",
+        b"GET\t/ HTTP/1.1",
+        b"(GET / HTTP/1.1",
+        b"G\x7f / HTTP/1.1",
+    ] {
         assert_eq!(request([line, b"\r\nHost: a\r\n\r\n"].concat()), ["0 error bad_start_line"]);
     }
-    assert_eq!(accepted(request("!#$%&'*+-.^_`|~09azAZ / HTTP/1.1\r\nHost: a\r\n\r\n")), "0 req#2 !#$%&\\'*+-.^_`|~09azAZ / 1.1 none");
+    assert_eq!(
+        accepted(request("!#$%&'*+-.^_`|~09azAZ / HTTP/1.1\r\nHost: a\r\n\r\n")),
+        "0 req#2 !#$%&\\'*+-.^_`|~09azAZ / 1.1 none"
+    );
 }
 
 #[test]
 fn a_version_has_one_digit() {
-    for version in ["HTTP/1.10", "HTTP/1.12", "HTTP/1.99999999999", "HTTP/1.", "HTTP/1", "HTTP/2.0", "HTTP/0.9", "http/1.1", "HTTP/1.x", "HTTP/ 1.1", "HTTP/11"] {
+    for version in [
+        "HTTP/1.10",
+        "HTTP/1.12",
+        "HTTP/1.99999999999",
+        "HTTP/1.",
+        "HTTP/1",
+        "HTTP/2.0",
+        "HTTP/0.9",
+        "http/1.1",
+        "HTTP/1.x",
+        "HTTP/ 1.1",
+        "HTTP/11",
+    ] {
         assert_eq!(request(format!("GET / {version}\r\nHost: a\r\n\r\n")), ["0 error bad_start_line"], "{version}");
         assert_eq!(response(format!("{version} 200 OK\r\n\r\n")), ["1 error bad_start_line"], "{version}");
     }
@@ -72,15 +94,26 @@ fn a_status_has_three_digits() {
 fn a_reason_may_be_missing() {
     assert_eq!(accepted(response("HTTP/1.1 200\r\n\r\n")), "1 res#2 200 \"\" 1.1 none");
     assert_eq!(accepted(response("HTTP/1.1 200 \r\n\r\n")), "1 res#2 200 \"\" 1.1 none");
-    assert_eq!(accepted(response("HTTP/1.1 200 O\tK \u{e9}\r\n\r\n")), "1 res#2 200 \"O\\\\tK \\\\xc3\\\\xa9\" 1.1 none");
+    assert_eq!(
+        accepted(response("HTTP/1.1 200 O\tK \u{e9}\r\n\r\n")),
+        "1 res#2 200 \"O\\\\tK \\\\xc3\\\\xa9\" 1.1 none"
+    );
 }
 
 #[test]
 fn control_characters_in_a_start_line_are_refused() {
     for byte in [0u8, 1, 9, 11, 12, 13, 31, 127] {
-        assert_eq!(request([b"GET /a", &[byte][..], b"b HTTP/1.1\r\nHost: a\r\n\r\n"].concat()), ["0 error bad_start_line"], "{byte}");
+        assert_eq!(
+            request([b"GET /a", &[byte][..], b"b HTTP/1.1\r\nHost: a\r\n\r\n"].concat()),
+            ["0 error bad_start_line"],
+            "{byte}"
+        );
         if byte != 9 {
-            assert_eq!(response([b"HTTP/1.1 200 O", &[byte][..], b"K\r\n\r\n"].concat()), ["1 error bad_start_line"], "{byte}");
+            assert_eq!(
+                response([b"HTTP/1.1 200 O", &[byte][..], b"K\r\n\r\n"].concat()),
+                ["1 error bad_start_line"],
+                "{byte}"
+            );
         }
     }
     assert_eq!(request("GET /a b HTTP/1.1\r\nHost: a\r\n\r\n"), ["0 error bad_start_line"]);
@@ -90,7 +123,12 @@ fn control_characters_in_a_start_line_are_refused() {
 
 #[test]
 fn bare_line_feeds_are_accepted_and_flagged() {
-    for head in ["GET / HTTP/1.1\nHost: a\n\n", "GET / HTTP/1.1\nHost: a\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\n\n"] {
+    for head in [
+        "GET / HTTP/1.1\nHost: a\n\n",
+        "GET / HTTP/1.1\nHost: a\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\n\n",
+    ] {
         assert_eq!(accepted(request(head)), "0 req#2 GET / 1.1 none +bare_lf", "{head:?}");
     }
     assert_eq!(accepted(response("HTTP/1.1 200 OK\n\n")), "1 res#2 200 \"OK\" 1.1 none +bare_lf");
@@ -99,8 +137,13 @@ fn bare_line_feeds_are_accepted_and_flagged() {
 #[test]
 fn up_to_eight_empty_lines_may_lead() {
     for lines in 1..=8 {
-        assert_eq!(accepted(request(format!("{}GET / HTTP/1.1\r\nHost: a\r\n\r\n", "\r\n".repeat(lines)))), "0 req#2 GET / 1.1 none +leading_empty");
-        assert!(accepted(response(format!("{}HTTP/1.1 200 OK\r\n\r\n", "\n".repeat(lines)))).ends_with("+leading_empty"));
+        assert_eq!(
+            accepted(request(format!("{}GET / HTTP/1.1\r\nHost: a\r\n\r\n", "\r\n".repeat(lines)))),
+            "0 req#2 GET / 1.1 none +leading_empty"
+        );
+        assert!(
+            accepted(response(format!("{}HTTP/1.1 200 OK\r\n\r\n", "\n".repeat(lines)))).ends_with("+leading_empty")
+        );
     }
     assert_eq!(request(format!("{}GET / HTTP/1.1\r\nHost: a\r\n\r\n", "\r\n".repeat(9))), ["0 error bad_start_line"]);
     assert_eq!(request("\rGET / HTTP/1.1\r\nHost: a\r\n\r\n"), ["0 error bad_start_line"]);
@@ -116,8 +159,27 @@ fn a_continued_line_is_a_pair_without_a_name() {
 
 #[test]
 fn bad_headers_are_refused() {
-    for line in [&b"A : b"[..], b": b", b"A", b"A\0: b", b"A: b\0", b"A: \x01", b"A: b\rc", b"A(: b", b"A\xe9: b", b"A: b\x7f", b"\tA: b", b"A b: c", b"A\r: c"] {
-        assert_eq!(request([b"GET / HTTP/1.1\r\n", line, b"\r\nHost: a\r\n\r\n"].concat()), ["0 error bad_header"], "{}", line.escape_ascii());
+    for line in [
+        &b"A : b"[..],
+        b": b",
+        b"A",
+        b"A\0: b",
+        b"A: b\0",
+        b"A: \x01",
+        b"A: b\rc",
+        b"A(: b",
+        b"A\xe9: b",
+        b"A: b\x7f",
+        b"\tA: b",
+        b"A b: c",
+        b"A\r: c",
+    ] {
+        assert_eq!(
+            request([b"GET / HTTP/1.1\r\n", line, b"\r\nHost: a\r\n\r\n"].concat()),
+            ["0 error bad_header"],
+            "{}",
+            line.escape_ascii()
+        );
     }
     assert_eq!(accepted(request(b"GET / HTTP/1.1\r\nHost: a\r\nA|~: \xe9\tb\r\n\r\n")), "0 req#2 GET / 1.1 none");
 }

@@ -1,6 +1,6 @@
 //! The guest against its contract: `guest/abi.h` says what each record means, and a test a rule.
 
-#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test may fail by panic")]
+#![expect(clippy::indexing_slicing, reason = "a test may fail by panic")]
 #![allow(clippy::cast_possible_truncation, reason = "test sizes are small")]
 
 mod chunks;

@@ -7,9 +7,20 @@ const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 #[test]
 fn other_protocols_are_known_by_their_first_bytes() {
     for (bytes, kind) in [
-        (&b"\x16\x03\x01\x02\x00\x01"[..], "tls"), (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "http2"), (b"SSH-2.0-OpenSSH\r\n", "ssh"),
-        (b"220 mail ESMTP\r\n", "smtp"), (b"220-mail\r\n", "smtp"), (b"GET /x\r\n", "http09"), (b"GET /x\n", "http09"), (b"\0\0\0\x01", "other"),
-        (b"\x16\x04", "other"), (b"EHLO a\r\n", "other"), (b"+OK\r\n", "other"), (b"GET x\r\n", "other"), (b"\xff\xfe", "other"), (b"AB\x01", "other"),
+        (&b"\x16\x03\x01\x02\x00\x01"[..], "tls"),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "http2"),
+        (b"SSH-2.0-OpenSSH\r\n", "ssh"),
+        (b"220 mail ESMTP\r\n", "smtp"),
+        (b"220-mail\r\n", "smtp"),
+        (b"GET /x\r\n", "http09"),
+        (b"GET /x\n", "http09"),
+        (b"\0\0\0\x01", "other"),
+        (b"\x16\x04", "other"),
+        (b"EHLO a\r\n", "other"),
+        (b"+OK\r\n", "other"),
+        (b"GET x\r\n", "other"),
+        (b"\xff\xfe", "other"),
+        (b"AB\x01", "other"),
     ] {
         let said = told(&[c(bytes), c(GET), s("\x15\x03"), s(GET)]);
         assert_eq!(said, [format!("0 not_http {kind}")], "{}", bytes.escape_ascii());
@@ -38,7 +49,10 @@ fn http_gone_wrong_is_an_error_and_not_another_protocol() {
 #[test]
 fn the_other_side_is_given_up_only_if_it_has_shown_nothing() {
     let said = told(&[c(GET), s("\x01\x02\x03"), c(GET)]);
-    assert_eq!(said, ["0 req#1 GET / 1.1 none", "0 end#1 0/0", "1 not_http other", "0 req#2 GET / 1.1 none", "0 end#2 0/0"]);
+    assert_eq!(
+        said,
+        ["0 req#1 GET / 1.1 none", "0 end#1 0/0", "1 not_http other", "0 req#2 GET / 1.1 none", "0 end#2 0/0"]
+    );
     assert_eq!(told(&[s("SSH-2.0-x\r\n"), c("SSH-2.0-y\r\n"), s("\x01"), fin(0), fin(1)]), ["1 not_http ssh"]);
 }
 
@@ -60,7 +74,15 @@ fn what_is_not_wanted_is_skipped() {
     for happens in [
         vec![c("\x16\x03"), c(&body), s(&body), c(&body), s(&body)],
         vec![c(GET), s("HTTP/1.1 200 OK\r\nContent-Length: 4000000\r\n\r\n"), s(&body), s(&body), s(&body), s(&body)],
-        vec![c(GET), s("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3d0900\r\n"), s(&body), s(&body), s(&body), s(&body), s("\r\n0\r\n\r\n")],
+        vec![
+            c(GET),
+            s("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3d0900\r\n"),
+            s(&body),
+            s(&body),
+            s(&body),
+            s(&body),
+            s("\r\n0\r\n\r\n"),
+        ],
         vec![c(GET), s("HTTP/1.1 200 OK\r\n\r\n"), s(&body), s(&body), s(&body), s(&body)],
     ] {
         let mut host = Host::new(Manner { skips: true, ..Manner::default() });

@@ -54,11 +54,23 @@ fn a_response_without_a_request_is_unsolicited() {
 #[test]
 fn a_response_before_the_end_of_its_request_is_early() {
     let post = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nab";
-    let said = told(&[c(post), s("HTTP/1.1 100 Continue\r\n\r\n"), s("HTTP/1.1 413 No\r\nContent-Length: 0\r\n\r\n"), c("cd")]);
-    assert_eq!(said, [
-        "0 req#1 POST / 1.1 length=4", "1 res#1 100 \"Continue\" 1.1 none +interim", "1 end#1 0/0",
-        "1 res#1 413 \"No\" 1.1 length=0 +early", "1 end#1 0/0", "0 end#1 4/4",
+    let said = told(&[
+        c(post),
+        s("HTTP/1.1 100 Continue\r\n\r\n"),
+        s("HTTP/1.1 413 No\r\nContent-Length: 0\r\n\r\n"),
+        c("cd"),
     ]);
+    assert_eq!(
+        said,
+        [
+            "0 req#1 POST / 1.1 length=4",
+            "1 res#1 100 \"Continue\" 1.1 none +interim",
+            "1 end#1 0/0",
+            "1 res#1 413 \"No\" 1.1 length=0 +early",
+            "1 end#1 0/0",
+            "0 end#1 4/4",
+        ]
+    );
 }
 
 /// After a loss that hid heads of the client.
@@ -69,14 +81,29 @@ fn unsure() -> Vec<Happens> {
 #[test]
 fn loss_on_the_request_side_leaves_responses_unpaired_until_they_acknowledge_what_came_after() {
     let mut happens = unsure();
-    happens.extend([Happens::Acks(1, Some(26)), s(OK.to_owned() + "hi"), Happens::Acks(1, None), s(OK), c(HEAD), s(OK)]);
-    assert_eq!(told(&happens)[5..], [
-        // acknowledges the first request only: whatever it answers, it is taken for a plain request
-        "1 res#0 200 \"OK\" 1.1 length=2 +unpaired", "1 end#0 2/2",
-        // acknowledges the HEAD
-        "1 res#0 200 \"OK\" 1.1 none +unpaired", "1 end#0 0/0",
-        "0 req#3 HEAD / 1.1 none", "0 end#3 0/0", "1 res#3 200 \"OK\" 1.1 none", "1 end#3 0/0",
+    happens.extend([
+        Happens::Acks(1, Some(26)),
+        s(OK.to_owned() + "hi"),
+        Happens::Acks(1, None),
+        s(OK),
+        c(HEAD),
+        s(OK),
     ]);
+    assert_eq!(
+        told(&happens)[5..],
+        [
+            // acknowledges the first request only: whatever it answers, it is taken for a plain request
+            "1 res#0 200 \"OK\" 1.1 length=2 +unpaired",
+            "1 end#0 2/2",
+            // acknowledges the HEAD
+            "1 res#0 200 \"OK\" 1.1 none +unpaired",
+            "1 end#0 0/0",
+            "0 req#3 HEAD / 1.1 none",
+            "0 end#3 0/0",
+            "1 res#3 200 \"OK\" 1.1 none",
+            "1 end#3 0/0",
+        ]
+    );
 }
 
 #[test]
@@ -88,7 +115,10 @@ fn without_acknowledgements_an_unsure_connection_stays_so() {
 #[test]
 fn a_gap_that_keeps_framing_keeps_pairing() {
     let happens = [c(GET), s(OK), gap(1, 1), s("i"), c(GET), s(OK)];
-    assert_eq!(told(&happens)[3..7], ["1 end#1 2/2 lost 1 +gap", "0 req#2 GET / 1.1 none", "0 end#2 0/0", "1 res#2 200 \"OK\" 1.1 length=2"]);
+    assert_eq!(
+        told(&happens)[3..7],
+        ["1 end#1 2/2 lost 1 +gap", "0 req#2 GET / 1.1 none", "0 end#2 0/0", "1 res#2 200 \"OK\" 1.1 length=2"]
+    );
 }
 
 #[test]

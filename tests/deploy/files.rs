@@ -1,0 +1,351 @@
+//! The files under `deploy/`, read by the tools that will read them.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use crate::require;
+
+/// Metrics that rules and dashboard name: those of OpenTelemetry, of Prometheus' libraries, and picotap's own.
+const METRICS: &[&str] = &[
+    "http_server_request_body_size_bytes",
+    "http_server_request_duration_seconds",
+    "http_server_response_body_size_bytes",
+    "http_server_time_to_first_byte_seconds",
+    "picotap_build_info",
+    "picotap_capture_interface_up",
+    "picotap_capture_packets_dropped_total",
+    "picotap_capture_packets_if_dropped_total",
+    "picotap_capture_packets_received_total",
+    "picotap_connections_open",
+    "picotap_frames_skipped_total",
+    "picotap_gap_bytes_total",
+    "picotap_http_anomalies_total",
+    "picotap_log_lines_total",
+    "picotap_log_write_errors_total",
+    "picotap_parser_info",
+    "picotap_payload_bytes_total",
+    "picotap_queue_dropped_bytes_total",
+    "picotap_queue_length",
+    "picotap_sandbox_calls_total",
+    "picotap_sandbox_faults_total",
+    "picotap_sandbox_seconds_total",
+    "picotap_transactions_total",
+    "process_cpu_seconds_total",
+    "process_resident_memory_bytes",
+];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
+}
+
+fn run(program: &str, arguments: &[&str]) -> Output {
+    let path = if program.contains('/') { root().join(program) } else { program.into() };
+    let output = Command::new(path).args(arguments).current_dir(root()).output();
+    output.unwrap_or_else(|e| panic!("{program}: {e}"))
+}
+
+fn succeeds(program: &str, arguments: &[&str]) -> String {
+    let output = run(program, arguments);
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program} {arguments:?}: {said}");
+    said.into_owned()
+}
+
+/// The words of a text that look like metrics' names, without what a histogram appends.
+fn metrics(text: &str) -> BTreeSet<String> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let named = words.filter(|word| ["http_server_", "picotap_", "process_"].iter().any(|p| word.starts_with(p)));
+    let base = |word: &str| {
+        let cut = ["_bucket", "_sum", "_count"].iter().find_map(|suffix| word.strip_suffix(suffix));
+        cut.unwrap_or(word).to_owned()
+    };
+    named.map(base).collect()
+}
+
+/// The queries of a file, without the names of recorded series, which hold a colon.
+fn queries(path: &str) -> String {
+    let text = read(path);
+    let dashboard = path.ends_with(".json");
+    let wanted = |line: &&str| if dashboard { line.contains("\"expr\"") } else { !line.trim().starts_with("- record") };
+    let lines: Vec<&str> = text.lines().filter(wanted).collect();
+    let words = lines.iter().flat_map(|line| line.split_whitespace());
+    words.map(|word| if word.contains(":http_") || word.contains(":picotap_") { "" } else { word }).fold(
+        String::new(),
+        |mut all, word| {
+            all.push_str(word);
+            all.push(' ');
+            all
+        },
+    )
+}
+
+#[test]
+fn rules_and_dashboard_name_metrics_that_are_there() {
+    let mut named = metrics(&queries("deploy/prometheus/rules.yml"));
+    named.extend(metrics(&queries("deploy/grafana/dashboards/picotap.json")));
+    let known: BTreeSet<String> = METRICS.iter().map(ToString::to_string).collect();
+    assert_eq!(named, known);
+}
+
+#[test]
+fn every_recorded_series_that_is_used_is_recorded() {
+    let rules = read("deploy/prometheus/rules.yml");
+    let colons = |text: &str| -> BTreeSet<String> {
+        let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != ':');
+        words.filter(|word| word.contains(":http_") || word.contains(":picotap_")).map(ToOwned::to_owned).collect()
+    };
+    let recorded: BTreeSet<String> =
+        rules.lines().filter_map(|line| line.trim().strip_prefix("- record: ")).map(ToOwned::to_owned).collect();
+    let used = colons(&rules);
+    assert!(used.is_subset(&recorded), "{:?}", used.difference(&recorded));
+    assert!(recorded.len() >= 6, "{recorded:?}");
+}
+
+#[test]
+fn prometheus_accepts_configuration_and_rules() {
+    if !require::has(&["promtool"]) {
+        return;
+    }
+    for file in ["deploy/prometheus/prometheus.yml", "deploy/prometheus/federate.yml"] {
+        succeeds("promtool", &["check", "config", file]);
+    }
+    succeeds("promtool", &["check", "rules", "--lint=all", "--lint-fatal", "deploy/prometheus/rules.yml"]);
+}
+
+#[test]
+fn alerts_are_roused_by_what_they_are_for_and_by_nothing_else() {
+    if !require::has(&["promtool"]) {
+        return;
+    }
+    succeeds("promtool", &["test", "rules", "deploy/prometheus/rules.test.yml"]);
+}
+
+#[test]
+fn the_dashboard_is_whole() {
+    let dashboard: serde_json::Value =
+        serde_json::from_str(&read("deploy/grafana/dashboards/picotap.json")).expect("JSON");
+    assert_eq!(dashboard["uid"], "picotap");
+    assert!(dashboard.get("__inputs").is_none(), "provisioning knows no inputs");
+    let panels = dashboard["panels"].as_array().expect("panels");
+    let mut ids = BTreeSet::new();
+    for panel in panels {
+        assert!(ids.insert(panel["id"].as_u64().expect("a number")), "{}", panel["title"]);
+        if panel["type"] == "row" {
+            continue;
+        }
+        assert_eq!(panel["datasource"]["uid"], "${datasource}", "{}", panel["title"]);
+        for target in panel["targets"].as_array().expect("targets") {
+            let query = target["expr"].as_str().expect("a query");
+            assert!(query.contains("$job") && query.contains("$instance"), "{query}");
+        }
+    }
+}
+
+#[test]
+fn every_query_of_the_dashboard_is_one() {
+    if !require::has(&["promtool"]) {
+        return;
+    }
+    let dashboard: serde_json::Value =
+        serde_json::from_str(&read("deploy/grafana/dashboards/picotap.json")).expect("JSON");
+    // As rules, which promtool parses; Grafana's variables become what Grafana would put there.
+    let mut rules = String::from("groups:\n- name: dashboard\n  rules:\n");
+    let panels = dashboard["panels"].as_array().expect("panels");
+    let targets = panels.iter().filter_map(|panel| panel["targets"].as_array()).flatten();
+    for (number, target) in targets.enumerate() {
+        let query = target["expr"].as_str().expect("a query");
+        let query = query.replace("$__rate_interval", "1m").replace("$__range", "1h");
+        rules += &format!("  - record: job:dashboard:query{number}\n    expr: '{}'\n", query.replace('\'', "''"));
+    }
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    fs::write(file.path(), &rules).expect("written");
+    let said = succeeds("promtool", &["check", "rules", file.path().to_str().expect("a name")]);
+    assert!(said.contains("rules found"), "{said}");
+}
+
+#[test]
+fn the_unit_is_one_and_well_confined() {
+    if !require::has(&["systemd-analyze"]) {
+        return;
+    }
+    // The program stands elsewhere on this machine, and the man page nowhere yet.
+    let unit = read("deploy/systemd/picotap.service").replace("/usr/bin/picotap", env!("CARGO_BIN_EXE_picotap"));
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("picotap.service");
+    fs::write(&path, unit).expect("written");
+    let path = path.to_str().expect("a name");
+    let said = succeeds("systemd-analyze", &["verify", "--man=no", path]);
+    assert_eq!(said.trim(), "", "verify has something to say");
+    // Tenths: 2.5, where 10 is no confinement at all, and what must stay (sockets, the host's network) makes 1.5.
+    succeeds("systemd-analyze", &["security", "--offline=true", "--threshold=25", path]);
+}
+
+#[test]
+fn the_unit_leaves_the_compiler_of_the_guest_its_pages() {
+    let unit = read("deploy/systemd/picotap.service");
+    let settings: Vec<&str> = unit.lines().filter(|line| !line.starts_with('#')).collect();
+    for forbidden in ["MemoryDenyWriteExecute=", "LimitAS=", "PrivateNetwork=", "PrivateUsers="] {
+        assert!(!settings.iter().any(|line| line.starts_with(forbidden)), "{forbidden}");
+    }
+}
+
+#[test]
+fn users_and_directories_are_made() {
+    if !require::has(&["root", "systemd-sysusers", "systemd-tmpfiles"]) {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    for kind in ["sysusers", "tmpfiles"] {
+        let place = directory.path().join(format!("usr/lib/{kind}.d"));
+        fs::create_dir_all(&place).expect("made");
+        fs::copy(root().join(format!("deploy/{kind}.d/picotap.conf")), place.join("picotap.conf")).expect("copied");
+    }
+    fs::create_dir(directory.path().join("etc")).expect("made");
+    let option = format!("--root={}", directory.path().display());
+    succeeds("systemd-sysusers", &[&option]);
+    let users = fs::read_to_string(directory.path().join("etc/passwd")).expect("users");
+    assert!(users.starts_with("picotap:x:"), "{users}");
+    succeeds("systemd-tmpfiles", &[&option, "--create"]);
+    for made in ["var/log/picotap", "var/lib/picotap", "etc/picotap"] {
+        assert!(directory.path().join(made).is_dir(), "{made}");
+    }
+}
+
+#[test]
+fn kubernetes_accepts_the_manifests() {
+    const CHECK: &str = "target/tools/bin/kubernetes-validate";
+    if !require::has(&[CHECK]) {
+        return;
+    }
+    for file in ["deploy/kubernetes/daemonset.yaml", "deploy/kubernetes/archive-job.yaml"] {
+        succeeds(CHECK, &["--strict", file]);
+    }
+}
+
+#[test]
+fn a_manifest_with_a_fault_is_not_accepted() {
+    const CHECK: &str = "target/tools/bin/kubernetes-validate";
+    if !require::has(&[CHECK]) {
+        return;
+    }
+    let file = tempfile::NamedTempFile::with_suffix(".yaml").expect("a file");
+    let faulty = read("deploy/kubernetes/daemonset.yaml").replace("hostNetwork: true", "hostNetwrok: true");
+    fs::write(file.path(), faulty).expect("written");
+    assert!(!run(CHECK, &["--strict", file.path().to_str().expect("a name")]).status.success());
+}
+
+#[test]
+fn compose_accepts_its_file() {
+    const CHECK: &str = "target/tools/bin/check-jsonschema";
+    if !require::has(&[CHECK]) {
+        return;
+    }
+    succeeds(CHECK, &["--builtin-schema", "vendor.compose-spec", "deploy/docker/compose.yaml"]);
+    for file in ["provisioning/datasources/prometheus.yaml", "provisioning/dashboards/picotap.yaml"] {
+        assert!(read(&format!("deploy/grafana/{file}")).starts_with("apiVersion: 1\n"));
+    }
+}
+
+#[test]
+fn the_image_s_description_passes_its_lint() {
+    const CHECK: &str = "target/tools/bin/hadolint";
+    if !require::has(&[CHECK]) {
+        return;
+    }
+    let said = succeeds(CHECK, &["--failure-threshold", "info", "deploy/docker/Dockerfile"]);
+    assert_eq!(said, "");
+}
+
+#[test]
+fn what_the_image_copies_and_the_compose_file_mounts_is_there() {
+    let description = read("deploy/docker/Dockerfile");
+    let copied = description.lines().filter_map(|line| line.strip_prefix("COPY ")).filter_map(|l| l.split(' ').next());
+    for path in copied {
+        assert!(root().join(path).exists(), "{path}");
+    }
+    let compose = read("deploy/docker/compose.yaml");
+    let mounts =
+        compose.lines().filter_map(|line| line.trim().strip_prefix("- ../")).filter_map(|l| l.split(':').next());
+    let mounts: Vec<&str> = mounts.collect();
+    assert_eq!(mounts.len(), 3);
+    for path in mounts {
+        assert!(root().join("deploy").join(path).exists(), "{path}");
+    }
+}
+
+#[test]
+fn the_shell_scripts_pass_their_lint() {
+    const CHECK: &str = "target/tools/bin/shellcheck";
+    if !require::has(&[CHECK]) {
+        return;
+    }
+    succeeds(CHECK, &["deploy/setup.sh", "deploy/check/run.sh", ".ci/run"]);
+    let script = archive_script();
+    let file = tempfile::NamedTempFile::with_suffix(".sh").expect("a file");
+    fs::write(file.path(), format!("#!/bin/sh\nset -eu\n{script}\n")).expect("written");
+    succeeds(CHECK, &[file.path().to_str().expect("a name")]);
+}
+
+/// The script of the job for archives. It stands in YAML behind the line `- |`, up to the next key.
+fn archive_script() -> String {
+    let job = read("deploy/kubernetes/archive-job.yaml");
+    let (_, script) = job.split_once("- |\n").expect("a script");
+    let script: Vec<&str> = script.lines().take_while(|line| line.starts_with("              ")).collect();
+    assert!(script.len() > 10, "{script:?}");
+    script.join("\n")
+}
+
+/// Runs one index of the job for archives, with `place` for the volumes.
+fn archive_index(place: &Path, index: usize, of: usize) -> Output {
+    let script = archive_script();
+    let script = ["/captures", "/results"]
+        .iter()
+        .fold(script, |script, volume| script.replace(volume, &format!("{}{volume}", place.display())));
+    let program = Path::new(env!("CARGO_BIN_EXE_picotap")).parent().expect("a directory").display().to_string();
+    let path = program + ":" + &std::env::var("PATH").expect("a path");
+    let mut command = Command::new("sh");
+    command.args(["-euc", &script]).env("PATH", path);
+    command.env("COMPLETIONS", of.to_string()).env("JOB_COMPLETION_INDEX", index.to_string());
+    command.output().expect("sh runs")
+}
+
+#[test]
+fn the_indexes_of_the_archive_job_share_the_captures_out() {
+    let place = tempfile::tempdir().expect("a directory");
+    for name in ["captures", "results"] {
+        fs::create_dir(place.path().join(name)).expect("made");
+    }
+    let capture = root().join("fixtures/chunked/capture.pcap");
+    for number in 0..5 {
+        fs::copy(&capture, place.path().join(format!("captures/{number}.pcap"))).expect("copied");
+    }
+    fs::write(place.path().join("captures/5.pcap"), b"no capture").expect("written");
+    let lines = |number: usize| fs::read_to_string(place.path().join(format!("results/{number}.pcap.jsonl"))).ok();
+    let first = archive_index(place.path(), 0, 3);
+    assert!(first.status.success(), "{first:?}");
+    assert_eq!((0..6).filter(|number| lines(*number).is_some()).collect::<Vec<_>>(), [0, 3]);
+    assert!(archive_index(place.path(), 1, 3).status.success());
+    let damaged = archive_index(place.path(), 2, 3);
+    assert!(!damaged.status.success());
+    assert!(String::from_utf8_lossy(&damaged.stderr).contains("failed: 5.pcap"));
+    for number in 0..5 {
+        assert!(lines(number).is_some_and(|lines| lines.starts_with("{\"ts\":")), "{number}");
+    }
+    assert_eq!(lines(5), None, "what failed is not taken for done");
+}
+
+#[test]
+#[ignore = "minutes: makes two systems from packages"]
+fn the_stages_of_the_image_build() {
+    if !require::has(&["root", "debootstrap", "getcap"]) {
+        return;
+    }
+    let said = succeeds("deploy/check/image.sh", &[env!("CARGO_BIN_EXE_picotap")]);
+    assert!(said.contains(" MB unpacked"), "{said}");
+}
