@@ -2,6 +2,15 @@
 //!
 //! Long, and Suricata comes from Debian's backports: `cargo test --test oracle_suricata -- --ignored`.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a test that panics has failed, and its deadlines are on the wall clock"
+)]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::IpAddr;
@@ -90,6 +99,8 @@ fn suricata_sees_the_same_transactions() {
             _ => {}
         }
     }
-    wrong.extend(known.keys().map(|name| format!("{name} is in fixtures/suricata.md, and is no fixture of one whole file")));
+    wrong.extend(
+        known.keys().map(|name| format!("{name} is in fixtures/suricata.md, and is no fixture of one whole file")),
+    );
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
