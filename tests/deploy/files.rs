@@ -5,6 +5,10 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use clap::CommandFactory;
+use picotap::cli::Cli;
+use picotap::manual;
+
 use crate::require;
 
 /// Metrics that rules and dashboard name: those of OpenTelemetry, of Prometheus' libraries, and picotap's own.
@@ -332,12 +336,30 @@ fn the_indexes_of_the_archive_job_share_the_captures_out() {
     assert_eq!((0..6).filter(|number| lines(*number).is_some()).collect::<Vec<_>>(), [0, 3]);
     assert!(archive_index(place.path(), 1, 3).status.success());
     let damaged = archive_index(place.path(), 2, 3);
-    assert!(!damaged.status.success());
+    assert!(!damaged.status.success(), "{damaged:?}");
     assert!(String::from_utf8_lossy(&damaged.stderr).contains("failed: 5.pcap"));
     for number in 0..5 {
         assert!(lines(number).is_some_and(|lines| lines.starts_with("{\"ts\":")), "{number}");
     }
     assert_eq!(lines(5), None, "what failed is not taken for done");
+}
+
+#[test]
+fn the_manual_and_the_completions_are_read_without_a_fault() {
+    if !require::has(&["mandoc", "bash"]) {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    let files = manual::write(&Cli::command(), directory.path()).expect("written");
+    let pages: Vec<&str> = files.iter().filter_map(|file| file.to_str()).filter(|name| name.ends_with(".1")).collect();
+    assert!(pages.len() > 1, "{pages:?}");
+    for page in &pages {
+        succeeds("mandoc", &["-Tlint", "-Werror", page]);
+    }
+    let text = succeeds("mandoc", &["-Tascii", pages.last().expect("a page")]);
+    assert!(text.contains("sandbox"), "{text}");
+    let completion = files.iter().find(|file| file.ends_with("picotap.bash")).expect("for bash");
+    succeeds("bash", &["-n", completion.to_str().expect("a name")]);
 }
 
 #[test]
