@@ -51,7 +51,12 @@ const GUESTS: &[Guest] = &[Guest { name: "picotap", sources: PARSER, picohttppar
 /// The guests of `picotap parse`, built with cargo feature `parse`: the parser, with a file of the way's own around it.
 const WAYS: &[Guest] = &[
     // A program: wasi-libc's start, its memory grows, and the heap behind the data is malloc's.
-    Guest { name: "pico", sources: &["ways/argv.c"], picohttpparser: true, flags: &[UNEXPORTED, "-D__heap_base=ways_buffers"] },
+    Guest {
+        name: "pico",
+        sources: &["ways/argv.c"],
+        picohttpparser: true,
+        flags: &[UNEXPORTED, "-D__heap_base=ways_buffers"],
+    },
     Guest {
         name: "externref",
         sources: &["ways/externref.c"],
@@ -106,7 +111,8 @@ fn build() -> Result<(), String> {
 fn ways(clang: &str, parser: &Path, out: &Path) -> Result<(), String> {
     for way in WAYS {
         let sources = [way.sources, PARSER].concat();
-        let library = LIBRARY.iter().filter(|flag| way.name != "pico" || !flag.starts_with("-Wl,") && **flag != "-nostartfiles");
+        let library =
+            LIBRARY.iter().filter(|flag| way.name != "pico" || !flag.starts_with("-Wl,") && **flag != "-nostartfiles");
         let flags: Vec<&str> = library.chain(way.flags).copied().collect();
         compile(clang, parser, &Guest { name: way.name, sources: &sources, picohttpparser: true, flags: &flags }, out)?;
     }

@@ -38,7 +38,13 @@ fn bench(c: &mut Criterion, name: &str, bytes: &[u8], records: usize) {
     let rows = vec![abi::Row::new_zeroed(); EVENTS as usize];
     let events: Vec<Event> = (0..EVENTS)
         .map(|row| {
-            let header = abi::Event { row, kind: abi::kind::BYTES, flags: abi::event_flag::SEGMENT, peer_acked: abi::UNKNOWN, ..Default::default() };
+            let header = abi::Event {
+                row,
+                kind: abi::kind::BYTES,
+                flags: abi::event_flag::SEGMENT,
+                peer_acked: abi::UNKNOWN,
+                ..Default::default()
+            };
             Event { header, bytes: bytes.to_vec(), marks: vec![] }
         })
         .collect();

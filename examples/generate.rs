@@ -8,7 +8,6 @@
     clippy::indexing_slicing,
     clippy::cast_possible_truncation,
     unreachable_pub,
-    missing_docs,
     reason = "a tool of the project's own, which reads nothing from the wire"
 )]
 

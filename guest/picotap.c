@@ -12,6 +12,9 @@ enum refusal { REFUSED_NONE = 0, REFUSED_NO_BUFFERS, REFUSED_VERSION, REFUSED_LA
 /* ---- buffers -------------------------------------------------------------------------------------------------------- */
 
 extern unsigned char __heap_base;
+/* Made by the linker, and empty. Unless a module calls it, the linker makes every export run it first, and libc's
+ * destructors last. */
+extern void __wasm_call_ctors(void);
 
 /* Where the buffers are: the one thing that lasts, and nothing that was parsed can change it. */
 static struct {
@@ -40,6 +43,7 @@ uint32_t EXPORT(allocate_input_output_bufs)(uint32_t input_bytes, uint32_t outpu
     uint64_t memory = (uint64_t)__builtin_wasm_memory_size(0) << 16;
     if (input_bytes < sizeof(pico_input) || output_bytes < sizeof(pico_output) || output + output_bytes > memory)
         return 1;
+    __wasm_call_ctors();
     buffers.input = (uint32_t)input;
     buffers.input_bytes = input_bytes;
     buffers.output = (uint32_t)output;

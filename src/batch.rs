@@ -144,12 +144,13 @@ impl Slot {
         self.events.len() < SLOT_EVENTS && self.arena.len().saturating_add(payload) <= SLOT_BYTES
     }
 
-    fn push(&mut self, conn: &mut Conn, place: Place, what: What) {
+    fn push(&mut self, conn: &mut Conn, place: Place, what: What, (turn, count): (u64, u64)) {
         let at = u32::try_from(self.events.len()).expect("a slot holds at most SLOT_EVENTS events");
         if conn.tag.serial != self.serial {
             let row = u32::try_from(self.rows.len()).expect("a slot has no more rows than events");
             conn.tag = SinkTag { serial: self.serial, row };
-            self.rows.push(SlotRow { facts: facts(conn), first: at, last: NONE });
+            let number = conn.number.saturating_sub(1) * count + turn + 1;
+            self.rows.push(SlotRow { facts: facts(conn, number), first: at, last: NONE });
         }
         self.opened.get_or_insert(place.time);
         let Some(row) = self.rows.get_mut(conn.tag.row as usize) else { return };
@@ -204,10 +205,10 @@ impl Slot {
     }
 }
 
-fn facts(conn: &Conn) -> Facts {
+fn facts(conn: &Conn, number: u64) -> Facts {
     Facts {
         index: conn.index,
-        number: conn.number,
+        number,
         endpoints: conn.endpoints,
         opener: conn.opener,
         midstream: conn.midstream,
@@ -238,6 +239,16 @@ pub struct Counters {
     pub events: u64,
 }
 
+impl Counters {
+    /// Adds another batcher's.
+    pub const fn add(&mut self, other: &Self) {
+        self.slots_dropped += other.slots_dropped;
+        self.bytes_dropped += other.bytes_dropped;
+        self.slots += other.slots;
+        self.events += other.events;
+    }
+}
+
 /// Fills one slot for each worker.
 #[derive(Debug)]
 pub struct Batcher<D> {
@@ -247,6 +258,8 @@ pub struct Batcher<D> {
     max_age: i64,
     lossless: bool,
     counters: Counters,
+    /// This batcher's turn among those that deal out numbers of connections, and their count.
+    turn: (u64, u64),
 }
 
 impl<D: Deliver> Batcher<D> {
@@ -259,7 +272,14 @@ impl<D: Deliver> Batcher<D> {
             Box::new(Slot { serial, ..Slot::new() })
         });
         let slots = slots.collect();
-        Self { deliver, slots, serial, max_age, lossless, counters: Counters::default() }
+        Self { deliver, slots, serial, max_age, lossless, counters: Counters::default(), turn: (0, 1) }
+    }
+
+    /// One of several batchers whose slots meet at the same workers: its connections get every `count`-th number, so that
+    /// no number is dealt out twice.
+    #[must_use]
+    pub fn in_turn(self, turn: usize, count: usize) -> Self {
+        Self { turn: (turn as u64, count.max(1) as u64), ..self }
     }
 
     /// What was dropped so far.
@@ -342,7 +362,7 @@ impl<D: Deliver> Batcher<D> {
                     }
                     other => other,
                 };
-                slot.push(conn, place, what);
+                slot.push(conn, place, what, self.turn);
                 return;
             }
             self.hand_on(worker);

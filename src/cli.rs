@@ -5,6 +5,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::export::FormatName;
+use crate::http::select::Filter;
+use crate::source::live::{DEFAULT_BUFFER_KIB, Direction, MAX_SNAPLEN};
+
 /// What stands at the end of the help.
 const AFTER: &str = "\
 Examples:
@@ -32,13 +36,32 @@ pub struct Cli {
 /// What else picotap can do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Parse HTTP given on the command line, in a file or on standard input, through one of five ways into a sandbox
+    #[cfg(feature = "parse")]
+    Parse(crate::parse::Args),
     /// Run a quarantined event through the parser again and say what happens
     Replay(Replay),
+    /// Check a configuration file
+    Config {
+        /// What to do with it.
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
     /// Look at a parser module
     Guest {
         /// What to do with it.
         #[command(subcommand)]
         command: GuestCommand,
+    },
+}
+
+/// What can be done with a configuration file.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Say whether every line of it is right
+    Check {
+        /// The file
+        file: PathBuf,
     },
 }
 
@@ -66,22 +89,43 @@ pub struct Replay {
 #[derive(Debug, Clone, Args)]
 pub struct Watch {
     /// Capture file to read (pcap or pcapng, plain, gzip or zstd); - is standard input; may be repeated
-    #[arg(short = 'r', long = "pcap", value_name = "FILE", help_heading = "Input")]
+    #[arg(short = 'r', long = "pcap", value_name = "FILE", help_heading = "Input", conflicts_with = "interface")]
     pub pcap: Vec<PathBuf>,
+    /// Interface to capture from, by name or number, or any; may be repeated
+    #[arg(short = 'i', long, value_name = "IFACE", help_heading = "Input")]
+    pub interface: Vec<String>,
+    /// List the interfaces and exit
+    #[arg(short = 'D', long, help_heading = "Input")]
+    pub list_interfaces: bool,
     /// Stop after this many packets
     #[arg(short = 'c', long, value_name = "N", help_heading = "Input", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
+    /// Do not put interfaces into promiscuous mode
+    #[arg(short = 'p', long, help_heading = "Input")]
+    pub no_promiscuous_mode: bool,
+    /// Bytes to capture of each packet; 0 is the default
+    #[arg(short = 's', long, value_name = "BYTES", default_value_t = MAX_SNAPLEN, help_heading = "Input")]
+    pub snapshot_length: u32,
+    /// Size of the kernel's buffer for an interface, in KiB
+    #[arg(short = 'B', long, value_name = "KIB", default_value_t = DEFAULT_BUFFER_KIB, help_heading = "Input", value_parser = clap::value_parser!(u32).range(64..=2_097_151))]
+    pub buffer_size: u32,
+    /// Direction of the packets to capture: in, out or inout [default: inout; in on loopback]
+    #[arg(short = 'Q', long, value_name = "DIRECTION", help_heading = "Input")]
+    pub direction: Option<Direction>,
+    /// Capture threads for each interface, among which the kernel spreads connections
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Input", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub fanout: u16,
     /// Skip packets whose IPv4 or TCP checksum is wrong
     #[arg(long, help_heading = "Input")]
     pub verify_checksums: bool,
     /// Capture filter in the language of pcap-filter(7), applied to files too
     #[arg(value_name = "FILTER", trailing_var_arg = true, help_heading = "Input")]
-    pub filter: Vec<String>,
+    pub filter_expression: Vec<String>,
 
     /// Format of the lines: json, text, ecs, zeek or clf [default: text on a terminal, else json]
     #[arg(long, value_name = "FORMAT", help_heading = "Output")]
-    pub format: Option<String>,
-    /// File to write lines to; standard output by default
+    pub format: Option<FormatName>,
+    /// File to append lines to; standard output by default
     #[arg(short = 'o', long, value_name = "FILE", help_heading = "Output")]
     pub output: Option<PathBuf>,
     /// Header to add to each line, of request and response; may be repeated
@@ -90,12 +134,30 @@ pub struct Watch {
     /// Leave the community identifier out
     #[arg(long, help_heading = "Output")]
     pub no_community_id: bool,
+    /// Log only what fits: KEY=PATTERN or KEY!=PATTERN with method, status, host or path; may be repeated, all must fit
+    #[arg(long, value_name = "KEY=PATTERN", help_heading = "Output")]
+    pub filter: Vec<Filter>,
+    /// Log only transactions that took at least so many milliseconds
+    #[arg(long, value_name = "MS", help_heading = "Output")]
+    pub slow: Option<u32>,
+    /// Log only errors: status 400 and above, no response, a message cut short
+    #[arg(long, help_heading = "Output")]
+    pub errors: bool,
     /// Query key whose value is not shown, beside those of signed URLs; may be repeated
     #[arg(long, value_name = "KEY", help_heading = "Output")]
     pub redact_query: Vec<String>,
     /// Show credentials, cookies and signatures as they are
     #[arg(long, help_heading = "Output")]
     pub no_redact: bool,
+    /// Put the log file aside before it exceeds so many MiB
+    #[arg(long, value_name = "MIB", help_heading = "Output", requires = "output", value_parser = clap::value_parser!(u32).range(1..))]
+    pub rotate_size: Option<u32>,
+    /// Put the log file aside every so many seconds, counted from midnight UTC
+    #[arg(long, value_name = "SECONDS", help_heading = "Output", requires = "output", value_parser = clap::value_parser!(u32).range(1..))]
+    pub rotate_interval: Option<u32>,
+    /// Log files put aside (compressed) that are kept
+    #[arg(long, value_name = "N", default_value_t = 7, help_heading = "Output")]
+    pub rotate_keep: u16,
     /// Print the ledger at the end: where every packet and every byte went
     #[arg(long, help_heading = "Output")]
     pub stats: bool,
@@ -103,19 +165,34 @@ pub struct Watch {
     #[arg(short = 'q', long, help_heading = "Output")]
     pub quiet: bool,
 
-    /// Address for Prometheus to scrape: PORT (on loopback) or ADDRESS:PORT
-    #[arg(long, value_name = "ADDR", num_args = 0..=1, default_missing_value = "9464", value_parser = listen, help_heading = "Metrics")]
+    /// Address for Prometheus to scrape: PORT (on loopback) or ADDRESS:PORT [default with -i: 9464]
+    #[arg(long, value_name = "ADDR", value_parser = listen, help_heading = "Metrics")]
     pub metrics_addr: Option<SocketAddr>,
+    /// Serve no metrics with -i
+    #[arg(long, help_heading = "Metrics", conflicts_with = "metrics_addr")]
+    pub no_metrics: bool,
     /// File to write the metrics to at the end, in the text format
     #[arg(long, value_name = "FILE", help_heading = "Metrics")]
     pub metrics_file: Option<PathBuf>,
+    /// Label metrics with the server's host, for at most so many hosts; the others are _OTHER
+    #[arg(long, value_name = "N", help_heading = "Metrics", value_parser = clap::value_parser!(u16).range(1..))]
+    pub metrics_host_label: Option<u16>,
 
     /// Sandboxes to parse in, each with a thread [default: one less than there are cores]
     #[arg(long, value_name = "N", help_heading = "Sandbox", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub workers: Option<u16>,
-    /// Parser module to use instead of the built-in one
+    /// Slots of 256 KiB that may wait for each sandbox
+    #[arg(long, value_name = "N", default_value_t = 8, help_heading = "Sandbox", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub queue: u16,
+    /// Parser module to use instead of the built-in one; SIGHUP loads it anew
     #[arg(long, value_name = "FILE.wasm", help_heading = "Sandbox")]
     pub guest: Option<PathBuf>,
+    /// Second parser module, run on a sample of connections and compared; nothing of it is printed
+    #[arg(long, value_name = "FILE.wasm", help_heading = "Sandbox")]
+    pub shadow: Option<PathBuf>,
+    /// One connection in so many is the sample
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Sandbox", value_parser = clap::value_parser!(u64).range(1..))]
+    pub shadow_sample: u64,
     /// Directory that keeps events on which the parser failed, for `picotap replay`
     #[arg(long, value_name = "DIR", help_heading = "Sandbox")]
     pub quarantine_dir: Option<PathBuf>,
@@ -125,6 +202,13 @@ pub struct Watch {
     /// Memory for connections and held payload, in MiB
     #[arg(long, value_name = "MIB", default_value_t = 256, help_heading = "Sandbox", value_parser = clap::value_parser!(u32).range(4..=1_048_576))]
     pub memory_limit: u32,
+
+    /// User to become once everything is open [default as root with -i: picotap, else nobody]
+    #[arg(long, value_name = "USER", help_heading = "Daemon")]
+    pub user: Option<String>,
+    /// Read options from this file (TOML); the command line goes before it
+    #[arg(long, value_name = "FILE", help_heading = "Daemon")]
+    pub config: Option<PathBuf>,
 }
 
 /// `PORT` or `ADDRESS:PORT`.
@@ -148,7 +232,7 @@ mod tests {
     #[test]
     fn filter_words_follow_the_options() {
         let cli = Cli::parse_from(["picotap", "-r", "x.pcap", "--stats", "tcp", "port", "80"]);
-        assert_eq!(cli.watch.filter.join(" "), "tcp port 80");
+        assert_eq!(cli.watch.filter_expression.join(" "), "tcp port 80");
     }
 
     #[test]

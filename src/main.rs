@@ -4,35 +4,62 @@ use std::fs;
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
-use clap::Parser;
-use picotap::cli::{Cli, Command, GuestCommand, Replay, Watch};
+use anyhow::{Context, Result, anyhow, bail};
+use clap::{CommandFactory, FromArgMatches};
+use picotap::cli::{Cli, Command, ConfigCommand, GuestCommand, Replay, Watch};
+use picotap::config::{self, ConfigError};
 use picotap::export::FormatName;
+use picotap::export::file::{Rotation, Target};
 use picotap::http::Settings;
 use picotap::http::redact::Redaction;
+use picotap::http::select::Selection;
+use picotap::pipeline::privileges::Wish;
 use picotap::pipeline::shutdown::{Shutdown, Why};
-use picotap::pipeline::{self, Config};
+use picotap::pipeline::{self, Config, Failure, Input, Module};
 use picotap::sandbox::BUILTIN_GUEST;
 use picotap::sandbox::engine::Engine;
 use picotap::sandbox::quarantine::Poison;
+use picotap::sandbox::selftest::selftest;
+use picotap::source::live::{self, Direction, LiveConfig};
 
 /// Exit code for wrong usage, as clap's.
 const USAGE: u8 = 2;
+/// Where metrics are served with an interface, unless something else is asked for.
+const METRICS_PORT: u16 = 9464;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let done = match cli.command {
-        None => watch(cli.watch),
-        Some(Command::Replay(replay)) => run_replay(&replay),
-        Some(Command::Guest { command: GuestCommand::Inspect { file } }) => inspect(file.as_deref()),
+    let done = match arguments() {
+        Ok(cli) => dispatch(cli),
+        Err(code) => return code,
     };
-    match done {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("picotap: {error:#}");
-            ExitCode::from(1)
+    done.unwrap_or_else(|error| {
+        eprintln!("picotap: {error:#}");
+        ExitCode::from(1)
+    })
+}
+
+/// The command line, with the configuration file that it names.
+fn arguments() -> Result<Cli, ExitCode> {
+    let matches = config::matches(&Cli::command(), std::env::args_os()).map_err(|error| match error {
+        ConfigError::Usage(error) => error.exit(),
+        other => {
+            eprintln!("picotap: {other}");
+            ExitCode::from(USAGE)
         }
+    })?;
+    Cli::from_arg_matches(&matches).map_err(|error| error.exit())
+}
+
+fn dispatch(cli: Cli) -> Result<ExitCode> {
+    match cli.command {
+        None => watch(cli.watch),
+        #[cfg(feature = "parse")]
+        Some(Command::Parse(args)) => Ok(ExitCode::from(picotap::parse::run(&args, &mut std::io::stdout().lock())?)),
+        Some(Command::Replay(replay)) => run_replay(&replay),
+        Some(Command::Config { command: ConfigCommand::Check { file } }) => check_config(&file),
+        Some(Command::Guest { command: GuestCommand::Inspect { file } }) => inspect(file.as_deref()),
     }
 }
 
@@ -43,68 +70,154 @@ fn usage(text: &str) -> ExitCode {
 }
 
 fn watch(watch: Watch) -> Result<ExitCode> {
-    if watch.pcap.is_empty() {
-        return Ok(usage("nothing to watch: needed --pcap FILE"));
+    if watch.list_interfaces {
+        return list_interfaces();
     }
-    let format = match &watch.format {
-        None if watch.output.is_none() && std::io::stdout().is_terminal() => FormatName::Text,
-        None => FormatName::Json,
-        Some(name) => match name.parse() {
-            Ok(format) => format,
-            Err(error) => return Ok(usage(&format!("--format: {error}"))),
-        },
-    };
+    let live = !watch.interface.is_empty();
+    if watch.pcap.is_empty() && !live {
+        return Ok(usage("nothing to watch: needed --pcap FILE, or -i IFACE (-D lists them)"));
+    }
+    let expression = watch.filter_expression.join(" ");
+    let input = if live { Input::Live(sources(&watch, &expression)) } else { Input::Files(watch.pcap.clone()) };
+    let on_terminal = watch.output.is_none() && std::io::stdout().is_terminal();
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let redaction = if watch.no_redact { Redaction::off() } else { Redaction::with_keys(&watch.redact_query) };
+    let rotation = (watch.rotate_size.is_some() || watch.rotate_interval.is_some()).then(|| Rotation {
+        size: watch.rotate_size.map(|mebibytes| u64::from(mebibytes) << 20),
+        interval: watch.rotate_interval.map(|seconds| i64::from(seconds) * 1_000_000_000),
+        keep: usize::from(watch.rotate_keep),
+    });
+    let address = watch.metrics_addr.or_else(|| (live && !watch.no_metrics).then(|| ([127, 0, 0, 1], METRICS_PORT).into()));
+    let shadow = match &watch.shadow {
+        Some(path) => Some((read(path)?, watch.shadow_sample)),
+        None => None,
+    };
+    let settings = Settings { headers: watch.header.clone(), redaction, community_id: !watch.no_community_id };
+    let selection = Selection {
+        filters: watch.filter.clone(),
+        slow: watch.slow.map(|ms| i64::from(ms) * 1_000_000),
+        errors: watch.errors,
+    };
     let config = Config {
-        files: watch.pcap,
-        filter: (!watch.filter.is_empty()).then(|| watch.filter.join(" ")),
+        input,
+        filter: (!live && !expression.is_empty()).then_some(expression),
         count: watch.count,
         verify_checksums: watch.verify_checksums,
         workers: watch.workers.map_or_else(|| cores.saturating_sub(1).max(1), usize::from),
-        format,
-        output: watch.output,
-        settings: Settings { headers: watch.header, redaction, community_id: !watch.no_community_id },
-        guest: module(watch.guest.as_deref())?,
+        queue: usize::from(watch.queue),
+        format: watch.format.unwrap_or(if on_terminal { FormatName::Text } else { FormatName::Json }),
+        target: watch.output.clone().map_or(Target::Stdout, Target::File),
+        rotation,
+        settings,
+        selection,
+        metrics_address: address,
+        metrics_file: watch.metrics_file.clone(),
+        host_labels: watch.metrics_host_label.map(usize::from),
+        guest: Module { wasm: module(watch.guest.as_deref())?, file: watch.guest.clone() },
+        shadow,
         memory_limit: u64::from(watch.memory_limit) << 20,
         fault_limit: watch.fault_limit,
-        quarantine: watch.quarantine_dir,
+        quarantine: watch.quarantine_dir.clone(),
+        give_up: wish(&watch, live),
+        summary: !watch.quiet && (watch.stats || std::io::stderr().is_terminal()),
+        tell: !watch.quiet,
     };
     let shutdown = Shutdown::default();
     shutdown.on_signals().context("signals cannot be taken")?;
-    let report = pipeline::run(config, &shutdown)?;
+    let (with_summary, gives_up) = (config.summary, config.give_up.is_some());
+    let report = pipeline::run(config, &shutdown).map_err(|error| match error {
+        Failure::Log(_) if gives_up => anyhow!(
+            "{error} (privileges are given up before files are opened: make the directory writable for that user, or name \
+             another with --user)"
+        ),
+        // Each of these says all there is to say, its cause included.
+        error => anyhow!("{error}"),
+    })?;
     for error in &report.errors {
         eprintln!("picotap: {error}");
     }
-    if watch.stats && report.stopped != Some(Why::Closed) {
-        eprint!("{}", report.ledger);
+    if report.stopped != Some(Why::Closed) {
+        if with_summary {
+            eprint!("{}", report.summary.text(&report.ledger.losses()));
+        }
+        if watch.stats {
+            eprint!("{}", report.ledger);
+        }
     }
     Ok(if report.errors.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
+/// One source for each interface and member of its fan-out group.
+fn sources(watch: &Watch, expression: &str) -> Vec<LiveConfig> {
+    let base = u16::try_from(std::process::id() & 0xffff).unwrap_or(0);
+    let source = |(index, name): (usize, &String)| LiveConfig {
+        index: u32::try_from(index).unwrap_or(u32::MAX),
+        promiscuous: !watch.no_promiscuous_mode,
+        snaplen: watch.snapshot_length,
+        buffer_kib: watch.buffer_size,
+        // On loopback every packet is seen twice, going out and coming in.
+        direction: watch.direction.unwrap_or(if name == "lo" { Direction::In } else { Direction::InOut }),
+        filter: expression.to_owned(),
+        fanout: (watch.fanout > 1).then_some(base),
+        ..LiveConfig::new(name)
+    };
+    let members = usize::from(watch.fanout);
+    watch.interface.iter().enumerate().map(source).flat_map(|source| std::iter::repeat_n(source, members)).collect()
+}
+
+/// Whom to become: whoever is asked for, and with an interface as root somebody else at any rate.
+fn wish(watch: &Watch, live: bool) -> Option<Wish> {
+    let root = nix::unistd::geteuid().is_root();
+    if watch.user.is_none() && !(live && root) {
+        return None;
+    }
+    let directory = |path: &Path| path.parent().map_or_else(|| ".".into(), |parent| if parent.as_os_str().is_empty() { ".".into() } else { parent.to_path_buf() });
+    let mut writable: Vec<_> = watch.output.iter().chain(&watch.metrics_file).map(|path| directory(path)).collect();
+    writable.extend(watch.quarantine_dir.clone());
+    let readable = watch.guest.iter().map(|path| directory(path)).chain(watch.pcap.iter().map(|path| directory(path)));
+    Some(Wish { user: watch.user.clone(), readable: readable.collect(), writable })
+}
+
+fn list_interfaces() -> Result<ExitCode> {
+    let mut out = std::io::stdout().lock();
+    for interface in live::list()? {
+        let state = if interface.up { "up" } else { "down" };
+        writeln!(out, "{:<16} {state:<5} {}", interface.name, interface.description)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("{}: cannot be read", path.display()))
+}
+
 /// The parser module: a file, or the one that is built in.
 fn module(file: Option<&Path>) -> Result<Vec<u8>> {
-    match file {
-        None => Ok(BUILTIN_GUEST.to_vec()),
-        Some(path) => fs::read(path).with_context(|| format!("{}: cannot be read", path.display())),
+    file.map_or_else(|| Ok(BUILTIN_GUEST.to_vec()), read)
+}
+
+fn check_config(file: &Path) -> Result<ExitCode> {
+    match config::check(&Cli::command(), file) {
+        Ok(options) => {
+            let mut out = std::io::stdout().lock();
+            writeln!(out, "{}: good, {options} options", file.display())?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(error) => {
+            eprintln!("picotap: {error}");
+            Ok(ExitCode::from(USAGE))
+        }
     }
 }
 
 fn run_replay(replay: &Replay) -> Result<ExitCode> {
-    let name = replay.file.display();
-    let file = fs::read(&replay.file).with_context(|| format!("{name}: cannot be read"))?;
-    let poison = Poison::from_bytes(&file).with_context(|| name.to_string())?;
-    let engine = Engine::new(2)?;
+    let poison = Poison::from_bytes(&read(&replay.file)?).with_context(|| replay.file.display().to_string())?;
+    let engine = Engine::new(4)?;
     let parser = engine.load(&module(replay.guest.as_deref())?)?;
     let mut out = std::io::stdout().lock();
-    writeln!(
-        out,
-        "event     {} bytes of side {} of connection {}",
-        poison.bytes.len(),
-        poison.event.side,
-        poison.connection
-    )?;
-    writeln!(out, "recorded  {} with module {}", poison.fault, poison.sha256)?;
+    let Poison { fault, sha256, connection, event, bytes, .. } = &poison;
+    writeln!(out, "event     {} bytes of side {} of connection {connection}", bytes.len(), event.side)?;
+    writeln!(out, "recorded  {fault} with module {sha256}")?;
     match pipeline::replay::replay(&parser, &poison) {
         Ok(records) => writeln!(out, "now       holds with module {}: {records} records", parser.sha256)?,
         Err(fault) => {
@@ -116,23 +229,24 @@ fn run_replay(replay: &Replay) -> Result<ExitCode> {
 }
 
 fn inspect(file: Option<&Path>) -> Result<ExitCode> {
-    let engine = Engine::new(2)?;
-    let wasm = module(file)?;
-    let parser = match engine.load(&wasm) {
-        Ok(parser) => parser,
-        Err(error) => bail!("{}: {error}", file.map_or("built-in module".into(), |path| path.display().to_string())),
+    let name = file.map_or("built-in module".into(), |path| path.display().to_string());
+    let engine = Engine::new(4)?;
+    let parser = match engine.load(&module(file)?) {
+        Ok(parser) => Arc::new(parser),
+        Err(error) => bail!("{name}: {error}"),
     };
     let mut out = std::io::stdout().lock();
     let (start, most) = parser.memory();
+    let most = most.map_or("as much as the host lets it have".into(), |bytes| format!("at the most {bytes} bytes"));
     writeln!(out, "sha256        {}\nabi           {}", parser.sha256, parser.abi_version)?;
     writeln!(out, "state format  {}\nbytes         {}\nimports       none", parser.state_format, parser.bytes)?;
-    writeln!(
-        out,
-        "memory        {start} bytes at the start, {} at the most",
-        most.map_or("unbounded".into(), |m| m.to_string())
-    )?;
+    writeln!(out, "memory        {start} bytes at the start, {most}")?;
     for (name, ty) in parser.exports() {
         writeln!(out, "export        {name}: {ty}")?;
+    }
+    match selftest(&parser) {
+        Ok(tried) => writeln!(out, "self-test     passed ({tried} exchanges)")?,
+        Err(error) => bail!("{name}: {error}"),
     }
     Ok(ExitCode::SUCCESS)
 }

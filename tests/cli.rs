@@ -165,6 +165,7 @@ fn standard_input_is_read() {
 #[test]
 fn output_goes_to_a_file() {
     let out = scratch("out.jsonl");
+    fs::remove_file(&out).ok();
     let outcome = read(&fixture("pipeline/capture.pcap"), &["-o", out.to_str().unwrap()]);
     assert_eq!(outcome.code, Some(0), "{outcome:?}");
     assert!(outcome.stdout.is_empty());

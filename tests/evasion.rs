@@ -6,6 +6,7 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
 use serde_json::Value;
 
 mod support;
@@ -23,12 +24,12 @@ fn timeless(line: &str) -> String {
     let mut value: Value = serde_json::from_str(line).unwrap();
     let map = value.as_object_mut().unwrap();
     for key in ["ts", "ttfb_us", "duration_us"] {
-        map.remove(key);
+        map.shift_remove(key);
     }
     if let Some(flags) = map.get_mut("flags").and_then(Value::as_array_mut) {
         flags.retain(|flag| flag != "early_response");
         if flags.is_empty() {
-            map.remove("flags");
+            map.shift_remove("flags");
         }
     }
     value.to_string()
@@ -113,8 +114,14 @@ fn overlap(c: &mut Conversation, random: &mut Random, streams: &[Vec<u8>; 2], da
     packet
 }
 
+/// Inputs that ever failed stand in a file beside this one, and are tried first.
+fn config() -> ProptestConfig {
+    let failures = FileFailurePersistence::Direct("tests/evasion.proptest-regressions");
+    ProptestConfig { cases: 64, failure_persistence: Some(Box::new(failures)), ..ProptestConfig::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     /// Any order of the data segments, both directions mixed, with copies, other cuts and agreeing overlaps, at any initial
     /// sequence numbers.
@@ -217,8 +224,15 @@ fn flood(name: &str, strangers: u32, limit: u32, mut each: impl FnMut(&mut Flood
     }
     assert!(child.wait().unwrap().success());
     let text = fs::read_to_string(&output).unwrap();
-    let whole = text.lines().filter(|line| line.contains("\"client\":\"10.0.0.1\"") && !line.contains("\"flags\"")).count();
-    assert_eq!(whole, 200, "transactions of those who behave, {}", path.display());
+    // Under memory pressure a connection may be given up while nothing is open on it, and be picked up in mid-stream.
+    let whole = |line: &&str| {
+        line.contains("\"client\":\"10.0.0.1\"")
+            && line.contains("\"status\":200,")
+            && line.contains("\"target\":")
+            && line.contains("\"response_body_bytes\":3000,")
+            && (!line.contains("\"flags\"") || line.contains("\"flags\":[\"midstream\"]"))
+    };
+    assert_eq!(text.lines().filter(whole).count(), 200, "transactions of those who behave, {}", path.display());
     println!("{name}: {peak} KiB at the peak");
     fs::remove_file(path).unwrap();
     peak

@@ -39,7 +39,8 @@ fn exchange(random: &mut Random, connection: u64, n: u64) -> (Message, Message) 
 /// The packets of all connections, each connection's in order, and what was said on them.
 fn traffic(seed: u64) -> (Scene, Vec<(Sent, Sent)>) {
     let mut random = Random::new(seed);
-    let mut scene = Scene { step: 20_000, ..Scene::default() };
+    let mut scene = Scene::default();
+    scene.step = 20_000;
     let mut said = vec![];
     let mut parts: Vec<Vec<Vec<Packet>>> = vec![];
     for connection in 0..CONNECTIONS {
@@ -114,7 +115,7 @@ fn lose(seed: u64, one_in: u64) {
     for packet in std::mem::take(&mut scene.packets) {
         by_connection[packet.conversation].push(packet);
     }
-    let (mut whole, mut missing, mut invented) = (0, vec![], vec![]);
+    let (mut whole, mut guessed, mut missing, mut invented) = (0, 0, vec![], vec![]);
     for (asked, answered) in &said {
         scene.packets = std::mem::take(&mut by_connection[asked.conversation]);
         let (request, response) = (survives(&scene, asked), survives(&scene, answered));
@@ -130,15 +131,23 @@ fn lose(seed: u64, one_in: u64) {
         } else if request && line.is_none() {
             missing.push(format!("{target}: its request was there"));
         }
-        // A response is never given to a request that it does not answer.
-        if line.is_some_and(|line| line["response_headers"]["x-id"].is_array()) && !paired {
-            invented.push(format!("{target}: {line:?}"));
+        // A response is never given to a request that it does not answer, unless the line says that it is a guess.
+        if let Some(line) = line.filter(|line| line["response_headers"]["x-id"].is_array() && !paired) {
+            let flags = line["flags"].as_array();
+            if flags.is_some_and(|flags| flags.iter().any(|flag| flag == "pairing_inferred")) {
+                guessed += 1;
+            } else {
+                invented.push(format!("{target}: {line}"));
+            }
         }
         by_connection[asked.conversation] = std::mem::take(&mut scene.packets);
     }
-    println!("{lost} of {before} packets lost, {whole} of {} transactions with both heads", said.len());
+    println!("{lost} of {before} packets lost, {guessed} wrong guesses, {whole} of {} transactions with both heads", said.len());
     assert!(missing.is_empty(), "{}: {} of {whole} missing: {:#?}", path.display(), missing.len(), &missing[..missing.len().min(5)]);
     assert!(invented.is_empty(), "{}: {} paired wrongly: {:#?}", path.display(), invented.len(), &invented[..invented.len().min(5)]);
+    // Where both a response and the request behind it are lost, acknowledgements cannot always tell. Seldom wrong is the
+    // best that there is: one line in fifty, an arbitrary bound.
+    assert!(guessed * 50 <= said.len(), "{}: {guessed} of {} are paired by a wrong guess", path.display(), said.len());
     fs::remove_file(path).unwrap();
 }
 

@@ -1,6 +1,7 @@
 //! Imports go one way: a module uses only what stands above it in the table.
 //!
-//! The table is that of ARCHITECTURE.md. Read are the words `crate::NAME` in every file under `src/`, tests included.
+//! The table is that of ARCHITECTURE.md. Read are the words `crate::NAME` in every file under `src/`
+//! but files of tests.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,15 +14,15 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("packet", &["source"]),
     ("flow", &["packet"]),
     ("batch", &["abi", "flow", "packet"]),
-    ("sandbox", &["abi"]),
     ("http", &["abi", "flow", "packet"]),
+    ("sandbox", &["abi", "packet", "flow", "batch", "http"]),
     ("export", &["abi", "http", "packet"]),
     ("pipeline", &["abi", "source", "packet", "flow", "batch", "sandbox", "http", "export"]),
     ("config", &[]),
     ("manual", &[]),
-    ("parse", &["abi", "sandbox"]),
-    ("cli", &["pipeline", "parse"]),
-    ("main", &["pipeline", "parse", "cli", "sandbox", "export", "http", "source", "picotap"]),
+    ("parse", &["abi", "http", "sandbox"]),
+    ("cli", &["config", "source", "http", "export", "pipeline", "parse"]),
+    ("main", &["config", "source", "sandbox", "http", "export", "pipeline", "parse", "manual", "cli"]),
     ("lib", &[]),
 ];
 
@@ -85,6 +86,10 @@ fn imports_go_up_the_table_only() {
             wrong.push(format!("src/{file}: module {own} is not in the table"));
             continue;
         };
+        // A file of tests may look at what comes behind its module.
+        if file.ends_with("tests.rs") || file.contains("/tests/") {
+            continue;
+        }
         let text = code(&text);
         let mut used = named(&text, "crate::");
         if own == "main" {
@@ -135,6 +140,7 @@ fn a_file_is_about_one_noun() {
         let tests = text.lines().skip_while(|line| !line.contains("#[cfg(test)]")).count();
         assert!(lines - tests <= 500, "src/{file} has {} lines before its tests: split it", lines - tests);
         let first = text.lines().next().unwrap_or_default();
-        assert!(first.starts_with("//!"), "src/{file} does not say what it is about");
+        let only_tests = file.ends_with("tests.rs") || file.contains("/tests/");
+        assert!(only_tests || first.starts_with("//!"), "src/{file} does not say what it is about");
     }
 }

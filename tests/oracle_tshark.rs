@@ -16,6 +16,8 @@ use support::tshark::transactions;
 fn capture(place: &Path) -> Option<PathBuf> {
     let mut captures: Vec<_> =
         fs::read_dir(place).unwrap().map(|e| e.unwrap().path()).filter(|p| is_capture(p)).collect();
+    // The recording stands beside its directory.
+    captures.extend(Some(place.with_extension("pcap")).filter(|recording| recording.is_file()));
     captures.pop().filter(|_| captures.is_empty())
 }
 

@@ -1,6 +1,7 @@
 //! Every way into the sandbox gives the same reply to every vector, and the reply is native picohttpparser's but for the
 //! differences that stand in one list.
 #![cfg(feature = "parse")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
 
 #[path = "parse_native/mod.rs"]
 mod native;
@@ -58,8 +59,9 @@ fn show(replies: &Replies, index: usize, request: &[u8]) -> String {
         Status::Malformed(_) => "malformed".into(),
         Status::Parsed { bytes } => {
             let headers = replies.headers(head).iter();
-            let headers: Vec<String> =
-                headers.map(|(name, value)| format!("{}={}", text(name.of(request)), text(value.of(request)))).collect();
+            let headers: Vec<String> = headers
+                .map(|(name, value)| format!("{}={}", text(name.of(request)), text(value.of(request))))
+                .collect();
             let (method, target) = (text(head.method.of(request)), text(head.target.of(request)));
             format!("parsed {bytes}: {method} {target} 1.{} [{}]", head.minor, headers.join(", "))
         }
@@ -113,8 +115,9 @@ fn the_reply_is_native_picohttpparsers_but_for_the_listed_differences() {
         if theirs == ours {
             continue;
         }
-        let allowed =
-            |(part, native, way): &&(&str, &str, &str)| name.contains(part) && theirs.starts_with(native) && ours.starts_with(way);
+        let allowed = |(part, native, way): &&(&str, &str, &str)| {
+            name.contains(part) && theirs.starts_with(native) && ours.starts_with(way)
+        };
         match ALLOWED.iter().find(allowed) {
             Some(entry) => *used.entry(entry.0).or_insert(0) += 1,
             None => wrong.push(format!("{name}\n  native: {:.200}\n  ways:   {:.200}", theirs, ours)),

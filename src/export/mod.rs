@@ -6,12 +6,17 @@
 pub mod clf;
 pub mod ecs;
 pub mod escape;
+pub mod file;
 pub mod json;
 pub mod lines;
 pub mod metrics;
+pub mod own;
+pub mod ranking;
+pub mod rotated;
 pub mod sample;
 pub mod server;
 pub mod stamp;
+pub mod summary;
 pub mod text;
 pub mod zeek;
 

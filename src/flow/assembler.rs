@@ -350,3 +350,6 @@ fn differing(held: &[u8], new: &[u8]) -> u64 {
     }
     held.iter().zip(new).filter(|(a, b)| a != b).count() as u64
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,7 +17,6 @@ pub(super) enum List {
 }
 
 const NOBODY: u32 = u32::MAX;
-const NOWHERE: u16 = u16::MAX;
 const FIRST_SLOT: u16 = 3;
 const SLOTS: u16 = 256;
 /// Width of a slot as a power of two: 16.8 ms. The wheel spans 4.3 s; a later deadline is looked at again then.
@@ -34,25 +33,30 @@ impl List {
     }
 }
 
-/// A connection's place in the lists.
+/// A connection's place in its list.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Link {
     previous: u32,
     next: u32,
-    list: u16,
     /// Clock when it came to its place.
     pub(super) queued: i64,
 }
 
 impl Default for Link {
     fn default() -> Self {
-        Self { previous: NOBODY, next: NOBODY, list: NOWHERE, queued: 0 }
+        Self { previous: NOBODY, next: NOBODY, queued: 0 }
     }
 }
 
-impl Link {
-    pub(super) fn is_in(&self, list: List) -> bool {
-        self.list == list.number()
+/// Which list a connection stands in, if any: apart from the link, so that a connection fits its cache lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Listed(u16);
+
+impl Listed {
+    pub(super) const NOWHERE: Self = Self(u16::MAX);
+
+    pub(super) const fn is_in(self, list: List) -> bool {
+        self.0 == list.number()
     }
 }
 
@@ -125,7 +129,8 @@ impl Lists {
             entry.link.next = index;
         }
         if let Some(entry) = slab.get_mut(index) {
-            entry.link = Link { previous: last, next: NOBODY, list: number, queued: clock };
+            entry.link = Link { previous: last, next: NOBODY, queued: clock };
+            entry.listed = Listed(number);
         }
     }
 
@@ -133,14 +138,15 @@ impl Lists {
     pub(super) fn remove(&mut self, index: u32, slab: &mut Slab) {
         let Some(entry) = slab.get_mut(index) else { return };
         let link = std::mem::take(&mut entry.link);
-        let Some(ends) = self.heads.get_mut(usize::from(link.list)) else { return };
+        let Listed(list) = std::mem::replace(&mut entry.listed, Listed::NOWHERE);
+        let Some(ends) = self.heads.get_mut(usize::from(list)) else { return };
         if ends.0 == index {
             ends.0 = link.next;
         }
         if ends.1 == index {
             ends.1 = link.previous;
         }
-        self.in_wheel -= u32::from(link.list >= FIRST_SLOT);
+        self.in_wheel -= u32::from(list >= FIRST_SLOT);
         if let Some(entry) = slab.get_mut(link.previous) {
             entry.link.next = link.next;
         }

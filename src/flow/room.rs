@@ -14,7 +14,11 @@ impl Table {
                 return;
             }
             let grown = self.slab.bytes_with(1) + self.index.bytes_with(Slab::chunk());
-            if self.slab.places() == 0 || grown <= self.shared.config.memory_limit / 4 * 3 {
+            let share = grown <= self.shared.config.memory_limit / 4 * 3;
+            if share {
+                self.relieve(grown - self.slab.bytes_with(0) - self.index.bytes(), time, sink);
+            }
+            if self.slab.places() == 0 || share && !self.shared.full {
                 self.slab.grow();
                 return;
             }
@@ -70,8 +74,8 @@ impl Table {
 
     /// Makes room for `more` held bytes: has the connections whose time is nearest declare what they wait for.
     pub(super) fn relieve<S: Sink>(&mut self, more: u64, time: i64, sink: &mut S) {
-        // A piece takes more than its bytes.
-        let more = more + 4096;
+        // A piece takes more than its bytes, and the row of pieces grows by doubling.
+        let more = more + (16 << 10);
         for _ in 0..4 {
             self.shared.full = self.memory_used() + more > self.shared.config.memory_limit;
             if !self.shared.full {

@@ -255,7 +255,7 @@ impl Table {
         } else {
             List::Open
         };
-        if !entry.link.is_in(list) {
+        if !entry.listed.is_in(list) {
             self.lists.move_to(list, index, self.shared.clock, &mut self.slab);
         }
     }

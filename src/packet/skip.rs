@@ -150,6 +150,20 @@ impl Counts {
         Skip::ALL.iter().copied().zip(self.skips.iter().copied())
     }
 
+    /// Adds another decoder's.
+    pub fn add(&mut self, other: &Self) {
+        self.frames += other.frames;
+        self.segments += other.segments;
+        self.fragments_joined += other.fragments_joined;
+        self.fragments_waiting += other.fragments_waiting;
+        self.fragment_overlaps += other.fragment_overlaps;
+        self.cut_frames += other.cut_frames;
+        self.tunnelled += other.tunnelled;
+        for (mine, other) in self.skips.iter_mut().zip(other.skips) {
+            *mine += other;
+        }
+    }
+
     /// Whether every frame has exactly one account.
     #[must_use]
     pub fn balanced(&self) -> bool {

@@ -83,7 +83,8 @@ pub(super) fn results(program: &mut dyn Program, requests: &[&[u8]], replies: &m
         if !pairs.is_empty() {
             program.copy(parsed.headers, &mut pairs)?;
         }
-        let headers = pairs.chunks_exact(size_of::<abi::Pair>()).filter_map(|pair| abi::Pair::read_from_bytes(pair).ok());
+        let headers =
+            pairs.chunks_exact(size_of::<abi::Pair>()).filter_map(|pair| abi::Pair::read_from_bytes(pair).ok());
         let alleged = Alleged {
             bytes: parsed.bytes,
             method: Span { at: parsed.method, len: parsed.method_len },

@@ -30,7 +30,12 @@ const WAYS: [(&str, Via, Runtime); 6] = [
 /// Measures, and prints a table.
 pub(super) fn run(requests: &[&[u8]], out: &mut dyn Write) -> Result<(), Error> {
     let bytes: usize = requests.iter().map(|request| request.len()).sum();
-    writeln!(out, "{} requests, {} bytes on average; best of {ROUNDS} rounds", requests.len(), bytes / requests.len().max(1))?;
+    writeln!(
+        out,
+        "{} requests, {} bytes on average; best of {ROUNDS} rounds",
+        requests.len(),
+        bytes / requests.len().max(1)
+    )?;
     if cfg!(debug_assertions) {
         writeln!(out, "this is a debug build: the numbers say nothing")?;
     }
@@ -76,12 +81,11 @@ fn call(way: &mut dyn Way, requests: &[&[u8]]) -> Result<(), Error> {
     Ok(())
 }
 
+/// What is measured: something that parses requests.
+type Measured<'a> = dyn FnMut(&[&[u8]]) -> Result<(), Error> + 'a;
+
 /// One line of the table.
-fn row(
-    requests: &[&[u8]],
-    out: &mut dyn Write,
-    parse: &mut dyn FnMut(&[&[u8]]) -> Result<(), Error>,
-) -> Result<(), Error> {
+fn row(requests: &[&[u8]], out: &mut dyn Write, parse: &mut Measured<'_>) -> Result<(), Error> {
     for events in EVENTS {
         // One event a call measures each request in turn, so that all columns are about the same mixture.
         let cycle: Vec<&[u8]> = requests.iter().copied().cycle().take(events.max(requests.len())).collect();

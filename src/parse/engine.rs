@@ -4,7 +4,9 @@ use std::num::NonZeroUsize;
 use std::thread;
 use std::time::Duration;
 
-use wasmtime::{Config, Engine, Instance, Module, Store, StoreLimits, StoreLimitsBuilder, TypedFunc, WasmParams, WasmResults};
+use wasmtime::{
+    Config, Engine, Instance, Module, Store, StoreLimits, StoreLimitsBuilder, TypedFunc, WasmParams, WasmResults,
+};
 
 use super::{Error, Lie};
 
@@ -64,7 +66,8 @@ pub(super) struct Host<T> {
 
 /// A store with limits.
 pub(super) fn store<T: 'static>(engine: &Engine, data: T) -> Store<Host<T>> {
-    let limits = StoreLimitsBuilder::new().memory_size(MEMORY_BYTES).instances(2).memories(4).tables(4).table_elements(256);
+    let limits =
+        StoreLimitsBuilder::new().memory_size(MEMORY_BYTES).instances(2).memories(4).tables(4).table_elements(256);
     let limits = limits.trap_on_grow_failure(false).build();
     let mut store = Store::new(engine, Host { limits, data });
     store.limiter(|host| &mut host.limits);
@@ -99,7 +102,10 @@ pub(super) fn call<T: 'static, P: WasmParams, R: WasmResults>(
 /// `len` bytes of guest memory at an alleged address.
 pub(super) fn part(memory: &[u8], address: u32, len: usize) -> Result<&[u8], Error> {
     let start = address as usize;
-    memory.get(start..start.saturating_add(len)).filter(|_| address != 0).ok_or_else(|| Error::lie(Lie::Address, address))
+    memory
+        .get(start..start.saturating_add(len))
+        .filter(|_| address != 0)
+        .ok_or_else(|| Error::lie(Lie::Address, address))
 }
 
 /// The same, to write to.

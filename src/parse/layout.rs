@@ -188,11 +188,23 @@ mod tests {
 
     /// An honest reply to one request, but for what `lie` makes of it: what is read from it.
     fn read_one(lie: impl FnOnce(&mut abi::Output, &mut abi::Result, &mut abi::Record, &mut abi::Pair)) -> String {
-        let mut header =
-            abi::Output { abi_version: abi::VERSION, events_done: 1, num_records: 1, num_pairs: 1, ..abi::Output::default() };
+        let mut header = abi::Output {
+            abi_version: abi::VERSION,
+            events_done: 1,
+            num_records: 1,
+            num_pairs: 1,
+            ..abi::Output::default()
+        };
         let mut result = abi::Result { verdict: verdict::DONE, consumed: 24, ..abi::Result::default() };
-        let mut record =
-            abi::Record { kind: record::REQUEST, minor: 1, end: 24, text_len: 3, target: 4, target_len: 1, ..abi::Record::default() };
+        let mut record = abi::Record {
+            kind: record::REQUEST,
+            minor: 1,
+            end: 24,
+            text_len: 3,
+            target: 4,
+            target_len: 1,
+            ..abi::Record::default()
+        };
         record.num_pairs = 1;
         let mut pair = abi::Pair { name: 16, name_len: 1, value: 19, value_len: 1 };
         lie(&mut header, &mut result, &mut record, &mut pair);
@@ -220,10 +232,16 @@ mod tests {
         assert_eq!(read_one(|o, _, _, _| o.abi_version = 2), "guest: the version of the reply cannot be 2");
         assert_eq!(read_one(|o, _, _, _| o.events_done = 0), "guest: the number of events done cannot be 0");
         assert_eq!(read_one(|o, _, _, _| o.events_done = 2), "guest: the number of events done cannot be 2");
-        assert_eq!(read_one(|o, _, _, _| o.num_records = u32::MAX), "guest: the number of records cannot be 4294967295");
+        assert_eq!(
+            read_one(|o, _, _, _| o.num_records = u32::MAX),
+            "guest: the number of records cannot be 4294967295"
+        );
         assert_eq!(read_one(|o, _, _, _| o.num_pairs = u32::MAX), "guest: the number of headers cannot be 4294967295");
         assert_eq!(read_one(|_, r, q, _| (r.verdict, q.event) = (9, 1)), "guest: a verdict cannot be 9");
-        assert_eq!(read_one(|_, r, q, _| (r.verdict, q.event) = (verdict::OUTPUT_FULL, 1)), "guest: a verdict cannot be 3");
+        assert_eq!(
+            read_one(|_, r, q, _| (r.verdict, q.event) = (verdict::OUTPUT_FULL, 1)),
+            "guest: a verdict cannot be 3"
+        );
         assert_eq!(read_one(|_, _, q, _| q.kind = 7), "guest: the kind of a record cannot be 7");
         assert_eq!(read_one(|_, _, q, _| q.end = 25), "guest: the position of a text cannot be 0");
         assert_eq!(read_one(|_, _, q, _| q.text_len = u32::MAX), "guest: the position of a text cannot be 0");

@@ -256,7 +256,12 @@ impl Error {
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::Nul { .. } | Self::TooLong { .. } | Self::Runtime | Self::Read { .. } | Self::Save { .. } | Self::NoWasmEdge(_) => 2,
+            Self::Nul { .. }
+            | Self::TooLong { .. }
+            | Self::Runtime
+            | Self::Read { .. }
+            | Self::Save { .. }
+            | Self::NoWasmEdge(_) => 2,
             _ => 1,
         }
     }

@@ -137,7 +137,12 @@ impl Replies {
     ///
     /// # Errors
     /// It does not.
-    pub fn push(&mut self, alleged: Alleged, len: usize, headers: impl Iterator<Item = abi::Pair>) -> Result<(), Error> {
+    pub fn push(
+        &mut self,
+        alleged: Alleged,
+        len: usize,
+        headers: impl Iterator<Item = abi::Pair>,
+    ) -> Result<(), Error> {
         let inside = |span: Span| if span.fits(len) { Ok(span) } else { Err(Error::lie(Lie::Text, span.at)) };
         let Alleged { bytes, method, target, minor } = alleged;
         inside(Span { at: 0, len: bytes })?;

@@ -45,7 +45,8 @@ impl Wasi {
 
     /// `args_sizes_get`.
     pub(super) fn args_sizes_get(&self, memory: &mut [u8], count: u32, bytes: u32) -> u32 {
-        let done = put_word(memory, count, length(&self.starts)).and_then(|()| put_word(memory, bytes, length(&self.arguments)));
+        let done = put_word(memory, count, length(&self.starts))
+            .and_then(|()| put_word(memory, bytes, length(&self.arguments)));
         errno(done)
     }
 
@@ -62,7 +63,14 @@ impl Wasi {
     }
 
     /// `fd_write` of `count` pieces; `written` takes the number of bytes.
-    pub(super) fn fd_write(&mut self, memory: &mut [u8], descriptor: u32, pieces: u32, count: u32, written: u32) -> u32 {
+    pub(super) fn fd_write(
+        &mut self,
+        memory: &mut [u8],
+        descriptor: u32,
+        pieces: u32,
+        count: u32,
+        written: u32,
+    ) -> u32 {
         let (sink, limit) = match descriptor {
             1 => (&mut self.printed, PRINTED_BYTES),
             2 => (&mut self.complaint, COMPLAINT_BYTES),

@@ -6,9 +6,11 @@
 #![allow(unsafe_code, reason = "WasmEdge is reached through its C API, which is loaded at run time")]
 
 use std::error::Error as _;
-use std::ffi::{CStr, c_char, c_void};
+use std::ffi::{CStr, c_char, c_int, c_void};
+use std::mem::{self, ManuallyDrop};
 use std::ptr::{self, NonNull};
 use std::slice;
+use std::sync::{Mutex, PoisonError};
 
 use libloading::Library;
 
@@ -65,12 +67,13 @@ type Handle = *mut Opaque;
 
 type HostFunction = extern "C" fn(*mut c_void, Handle, *const Value, *mut Value) -> Outcome;
 
-/// The functions of the library, by name and type. The library stays loaded while they can be called.
+/// The functions of the library, by name and type. The library is never unloaded: the thread on which a program ran is still
+/// on its way out, in the library's code, when the program's result is there, and nothing tells when it is gone.
 macro_rules! functions {
     ($($field:ident = $name:literal: fn($($argument:ty),*) $(-> $result:ty)?;)+) => {
         struct Functions {
             $($field: unsafe extern "C" fn($($argument),*) $(-> $result)?,)+
-            _library: Library,
+            _library: ManuallyDrop<Library>,
         }
 
         impl Functions {
@@ -80,7 +83,7 @@ macro_rules! functions {
                 // not outlive the library, which is kept beside them.
                 unsafe {
                     $(let $field = *library.get::<unsafe extern "C" fn($($argument),*) $(-> $result)?>($name)?;)+
-                    Ok(Self { $($field,)+ _library: library })
+                    Ok(Self { $($field,)+ _library: ManuallyDrop::new(library) })
                 }
             }
         }
@@ -165,6 +168,8 @@ fn missing(error: &libloading::Error) -> Error {
 impl Way for WasmEdge {
     fn parse(&mut self, requests: &[&[u8]], replies: &mut Replies) -> Result<usize, Error> {
         argv::check(requests)?;
+        let _one = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+        let _kept = Signals::keep();
         let mut run = Run::new(&self.functions, requests)?;
         run.main()?;
         self.printed = argv::finish(run.take())?;
@@ -174,6 +179,38 @@ impl Way for WasmEdge {
 
     fn printed(&self) -> Option<&[u8]> {
         Some(&self.printed)
+    }
+}
+
+/// One run at a time: signals belong to the whole process.
+static RUNNING: Mutex<()> = Mutex::new(());
+
+/// What the process does on the signals that WasmEdge takes for the time of a call and then sets to their defaults: among
+/// them are those by which wasmtime knows of a trap, without which the next trap there would end the process. (While a program runs here, nothing may trap there.)
+struct Signals {
+    kept: [(c_int, libc::sigaction); 3],
+}
+
+impl Signals {
+    fn keep() -> Self {
+        let kept = [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE].map(|signal| {
+            // SAFETY: an action of zeros is a good one (the default), and asking changes nothing.
+            unsafe {
+                let mut action = mem::zeroed();
+                libc::sigaction(signal, ptr::null(), &raw mut action);
+                (signal, action)
+            }
+        });
+        Self { kept }
+    }
+}
+
+impl Drop for Signals {
+    fn drop(&mut self) {
+        for (signal, action) in &self.kept {
+            // SAFETY: the action was in force before, and what it calls is never unloaded.
+            unsafe { libc::sigaction(*signal, action, ptr::null_mut()) };
+        }
     }
 }
 
@@ -281,7 +318,7 @@ impl<'a> Run<'a> {
     /// What the run left.
     fn take(&mut self) -> Wasi {
         // SAFETY: made by `Box::leak`, and no host function runs outside of a call.
-        std::mem::take(unsafe { &mut self.context.as_mut().wasi })
+        mem::take(unsafe { &mut self.context.as_mut().wasi })
     }
 }
 
@@ -309,7 +346,8 @@ impl Program for Run<'_> {
     fn copy(&mut self, address: u32, into: &mut [u8]) -> Result<(), Error> {
         let len = u32::try_from(into.len()).map_err(|_| Error::lie(Lie::Address, address))?;
         // SAFETY: the machine is good; the module and its memory belong to it.
-        let memory = unsafe { (self.functions.module_find_memory)((self.functions.vm_module)(self.vm), text("memory")) };
+        let memory =
+            unsafe { (self.functions.module_find_memory)((self.functions.vm_module)(self.vm), text("memory")) };
         if memory.is_null() {
             return Err(Error::Export("memory"));
         }

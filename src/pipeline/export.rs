@@ -1,108 +1,75 @@
 //! The export thread writes what the workers made of transactions.
 
-use std::fs::File;
-use std::io::{self, ErrorKind, Write};
-use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
+use super::run::wall_clock;
+use super::shared::Shared;
 use super::shutdown::{Shutdown, Why};
-use crate::export::Format;
-
-/// Where lines go.
-pub enum Output {
-    /// Standard output.
-    Stdout(io::Stdout),
-    /// A file.
-    File(File, PathBuf),
-}
-
-impl Output {
-    /// Opens a file for writing, or standard output.
-    ///
-    /// # Errors
-    /// Names the file and says why it cannot be written.
-    pub fn open(path: Option<&PathBuf>) -> Result<Self, (PathBuf, io::Error)> {
-        match path {
-            None => Ok(Self::Stdout(io::stdout())),
-            Some(path) => {
-                let file = File::options().create(true).write(true).truncate(true).open(path);
-                file.map(|file| Self::File(file, path.clone())).map_err(|e| (path.clone(), e))
-            }
-        }
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        match self {
-            Self::Stdout(out) => {
-                let mut lock = out.lock();
-                lock.write_all(bytes)?;
-                lock.flush()
-            }
-            Self::File(file, _) => file.write_all(bytes),
-        }
-    }
-
-    fn name(&self) -> String {
-        match self {
-            Self::Stdout(_) => "standard output".into(),
-            Self::File(_, path) => path.display().to_string(),
-        }
-    }
-}
+use crate::export::file::{Log, Notice};
 
 /// Bytes that are gathered before they are written, while more are at hand.
 const GATHER: usize = 256 << 10;
+/// How often the log is looked after when nothing is to be written.
+const LOOK: Duration = Duration::from_millis(100);
 
-/// Writes until no more lines come. Gives what could not be written.
+/// Writes until no more lines come. `stop_on_failure`: a log that cannot be written ends the run (files); otherwise lines
+/// are lost and counted until it can be written again (live).
 pub fn write(
-    mut output: Output,
-    mut format: Box<dyn Format>,
+    mut log: Log,
     lines: &Receiver<Vec<u8>>,
     buffers: &Sender<Vec<u8>>,
+    shared: &Shared,
     shutdown: &Shutdown,
-    now: impl Fn() -> i64,
-) -> Option<String> {
-    let mut gathered = Vec::with_capacity(GATHER);
-    format.header(now(), &mut gathered);
-    let mut failed = None;
-    loop {
-        let next = if gathered.is_empty() { lines.recv().ok() } else { lines.try_recv().ok() };
-        match next {
-            Some(mut chunk) => {
-                gathered.extend_from_slice(&chunk);
-                chunk.clear();
-                drop(buffers.try_send(chunk));
-                if gathered.len() < GATHER {
-                    continue;
-                }
+    stop_on_failure: bool,
+) -> Vec<String> {
+    let mut gathered: Vec<u8> = Vec::with_capacity(GATHER);
+    let mut notices = Vec::new();
+    let mut errors = Vec::new();
+    let mut over = false;
+    while !over {
+        match lines.recv_timeout(LOOK) {
+            Ok(chunk) => take(chunk, &mut gathered, buffers),
+            Err(RecvTimeoutError::Timeout) => log.tick(wall_clock(), &mut notices),
+            Err(RecvTimeoutError::Disconnected) => over = true,
+        }
+        while gathered.len() < GATHER
+            && let Ok(chunk) = lines.try_recv()
+        {
+            take(chunk, &mut gathered, buffers);
+        }
+        if shared.reopen.swap(false, Ordering::Relaxed)
+            && let Err(error) = log.reopen(wall_clock())
+        {
+            eprintln!("picotap: {error}; the log goes on in the old file");
+        }
+        if !gathered.is_empty() {
+            if log.write(&gathered, wall_clock(), &mut notices).is_err() {
+                shutdown.ask(Why::Closed);
+                break;
             }
-            None if gathered.is_empty() => break,
-            None => {}
+            gathered.clear();
+            shared.publish_log(log.counters);
         }
-        if failed.is_none() {
-            failed = put(&mut output, &gathered, shutdown);
+        for notice in notices.drain(..) {
+            if stop_on_failure && matches!(notice, Notice::Failing(_)) {
+                shutdown.ask(Why::Failed);
+                errors.push(notice.to_string());
+            } else {
+                eprintln!("picotap: {notice}");
+            }
         }
-        gathered.clear();
     }
-    format.footer(now(), &mut gathered);
-    if failed.is_none() && !gathered.is_empty() {
-        failed = put(&mut output, &gathered, shutdown);
-    }
-    failed.filter(|text| !text.is_empty())
+    // Workers that still have lines must not wait for somebody to take them.
+    while lines.recv().is_ok() {}
+    shared.publish_log(log.close(wall_clock()));
+    errors
 }
 
-/// Writes, or says why not: an empty text if nobody reads any more, which is no failure.
-fn put(output: &mut Output, bytes: &[u8], shutdown: &Shutdown) -> Option<String> {
-    match output.write(bytes) {
-        Ok(()) => None,
-        Err(e) if e.kind() == ErrorKind::BrokenPipe => {
-            shutdown.ask(Why::Closed);
-            Some(String::new())
-        }
-        Err(e) => {
-            shutdown.ask(Why::Failed);
-            Some(format!("{}: cannot be written: {e}", output.name()))
-        }
-    }
+fn take(mut chunk: Vec<u8>, gathered: &mut Vec<u8>, buffers: &Sender<Vec<u8>>) {
+    gathered.extend_from_slice(&chunk);
+    chunk.clear();
+    drop(buffers.try_send(chunk));
 }

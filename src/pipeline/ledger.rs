@@ -55,6 +55,42 @@ impl Ledger {
         ]
     }
 
+    /// Gaps, however they were declared.
+    #[must_use]
+    pub const fn gaps(&self) -> u64 {
+        let flow = &self.flow;
+        let declared = flow.gaps_proved + flow.gaps_timed + flow.gaps_bound + flow.gaps_memory;
+        declared + flow.gaps_cut + flow.gaps_flushed + flow.gaps_jumped
+    }
+
+    /// How sides of connections ended.
+    #[must_use]
+    pub fn ends(&self) -> [Account; 6] {
+        let flow = &self.flow;
+        [
+            ("fin", flow.ends_fin),
+            ("reset", flow.ends_reset),
+            ("timeout", flow.ends_timeout),
+            ("evicted", flow.ends_evicted),
+            ("reused", flow.ends_reused),
+            ("capture", flow.ends_capture),
+        ]
+    }
+
+    /// What was lost and why, for the summary.
+    #[must_use]
+    pub fn losses(&self) -> Vec<Account> {
+        vec![
+            ("bytes never seen", self.flow.gap),
+            ("bytes cut by the snap length", self.flow.cut),
+            ("bytes dropped because a queue was full", self.batch.bytes_dropped),
+            ("bytes dropped while the parser kept failing", self.sandbox.dropped),
+            ("bytes of connections on which the parser failed", self.sandbox.ignored + self.sandbox.quarantined),
+            ("bytes given up for want of memory", self.flow.no_memory),
+            ("connections given up for want of memory", self.flow.ends_evicted / 2),
+        ]
+    }
+
     /// What does not add up, in words; nothing when all does.
     #[must_use]
     pub fn imbalance(&self) -> Option<String> {

@@ -1,7 +1,7 @@
 //! The pipeline joins the parts: threads, the channels between them, clocks and signals.
 //!
-//! One capture thread reads frames and fills slots; each worker owns a sandbox and turns slots into lines; the export
-//! thread writes them. All channels are bounded. From a file a full one blocks; live, it drops and counts.
+//! A capture thread reads frames and fills slots; each worker owns a sandbox and turns slots into lines; the export thread
+//! writes them. All channels are bounded. From a file a full one blocks; live, it drops and counts.
 
 pub mod capture;
 pub mod export;
@@ -9,9 +9,13 @@ pub mod ledger;
 pub mod polled;
 pub mod privileges;
 pub mod quarantine;
+pub mod reload;
 pub mod replay;
 pub mod run;
+pub mod samples;
+pub mod shared;
 pub mod shutdown;
+pub mod watch;
 pub mod worker;
 
-pub use run::{Config, Failure, Report, run};
+pub use run::{Config, Failure, Input, Module, Report, run};

@@ -1,50 +1,81 @@
 //! A run: sets up threads and channels, waits for the end, and adds up.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-use crossbeam_channel::bounded;
+use crossbeam_channel::{Receiver, Sender, bounded};
 use thiserror::Error;
 
 use super::capture::{Capture, Delivery};
-use super::export::{self, Output};
 use super::ledger::Ledger;
 use super::polled::Polled;
+use super::privileges::{self, PrivilegeError, Wish};
+use super::reload::Reloader;
+use super::samples::Scrape;
+use super::shared::{CaptureCounters, Shared};
 use super::shutdown::{Shutdown, Why};
-use super::worker::{self, Ends};
-use crate::batch::{Batcher, SLOT_BYTES, Slot};
+use super::watch::Watch;
+use super::worker::{self, Clerk, Ends, Manners, Skip};
+use super::{export, quarantine};
+use crate::batch::{Batcher, SLOT_BYTES, SLOT_EVENTS, Slot, SlotEvent};
 use crate::export::FormatName;
+use crate::export::file::{Log, LogError, Rotation, Target};
+use crate::export::metrics::{Metrics, Observer};
+use crate::export::server::{self, Pages, Server, ServerError};
+use crate::export::summary::Summary;
 use crate::flow::{self, Table};
+use crate::http::select::Selection;
 use crate::http::{Desk, Settings};
-use crate::packet::{self, Decoder};
-use crate::sandbox::driver::{self, Driver};
+use crate::packet::Decoder;
+use crate::sandbox::driver::{Driver, MAX_SEATS};
 use crate::sandbox::engine::{Engine, LoadError, MAX_GUEST_MEMORY};
-use crate::sandbox::fault::{Fault, NAMES};
+use crate::sandbox::fault::Fault;
 use crate::sandbox::layout::Bounds;
+use crate::sandbox::selftest::SelfTestError;
+use crate::sandbox::shadow::Shadow;
+use crate::source::live::{Live, LiveConfig, LiveError, Stopper};
 use crate::source::{self, Captures, Filter};
-use crate::{batch, http};
 
 /// Slots that may be under way to one worker.
 const SLOTS_IN_QUEUE: usize = 8;
 /// Buffers of lines that may be under way to the export thread.
 const LINES_IN_QUEUE: usize = 64;
-/// Words that may be under way to the capture thread.
+/// Words that may be under way to a capture thread.
 const SKIPS_IN_QUEUE: usize = 4096;
 /// Poisonous events that may be under way to the quarantine.
 const POISON_IN_QUEUE: usize = 64;
-/// Nanoseconds of frame time after which a slot goes to its worker though it is not full.
+/// Nanoseconds of frame time after which a slot goes to its worker though it is not full: live.
 const SLOT_AGE: i64 = 5_000_000;
 /// Native stack of a worker: the guest's own, what runs in it, and room to spare.
 const WORKER_STACK: usize = 4 << 20;
 
+/// Where frames come from.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// Capture files, "-" being standard input.
+    Files(Vec<PathBuf>),
+    /// Interfaces, each with its own capture thread.
+    Live(Vec<LiveConfig>),
+}
+
+/// A parser module and what it was read from.
+#[derive(Debug, Clone)]
+pub struct Module {
+    /// The module.
+    pub wasm: Vec<u8>,
+    /// Its file; none for the built-in one.
+    pub file: Option<PathBuf>,
+}
+
 /// What to do.
 #[derive(Debug)]
 pub struct Config {
-    /// Capture files, "-" being standard input.
-    pub files: Vec<PathBuf>,
-    /// Capture filter.
+    /// Where frames come from.
+    pub input: Input,
+    /// Capture filter for files; a live source has its own.
     pub filter: Option<String>,
     /// Frames to read at the most.
     pub count: Option<u64>,
@@ -52,20 +83,40 @@ pub struct Config {
     pub verify_checksums: bool,
     /// Sandboxes.
     pub workers: usize,
+    /// Slots that may wait for each of them.
+    pub queue: usize,
     /// Format of lines.
     pub format: FormatName,
-    /// Where they go; standard output by default.
-    pub output: Option<PathBuf>,
+    /// Where they go.
+    pub target: Target,
+    /// When the log is put aside.
+    pub rotation: Option<Rotation>,
     /// What transactions keep.
     pub settings: Settings,
+    /// Which are logged.
+    pub selection: Selection,
+    /// Where metrics are served.
+    pub metrics_address: Option<SocketAddr>,
+    /// Where metrics are written at the end.
+    pub metrics_file: Option<PathBuf>,
+    /// How many hosts may become label values.
+    pub host_labels: Option<usize>,
     /// Parser module.
-    pub guest: Vec<u8>,
+    pub guest: Module,
+    /// A second parser, and one in how many connections it sees.
+    pub shadow: Option<(Vec<u8>, u64)>,
     /// Bytes for connections and held payload.
     pub memory_limit: u64,
     /// Faults a second after which a worker backs off; 0: never.
     pub fault_limit: u32,
     /// Directory for poisonous events.
     pub quarantine: Option<PathBuf>,
+    /// Give privileges up to this user once everything is open.
+    pub give_up: Option<Wish>,
+    /// Make a summary.
+    pub summary: bool,
+    /// Tell on standard error what is being done.
+    pub tell: bool,
 }
 
 /// Why a run did not begin.
@@ -74,101 +125,30 @@ pub enum Failure {
     /// The parser is not taken.
     #[error("parser: {0}")]
     Parser(#[from] LoadError),
+    /// The parser does not pass its self-test.
+    #[error("parser: {0}")]
+    SelfTest(#[from] SelfTestError),
     /// A sandbox cannot be started.
     #[error("sandbox: {0}")]
     Sandbox(#[from] Fault),
-    /// The output cannot be written.
-    #[error("{path}: cannot be written: {error}")]
-    Output {
-        /// The file.
-        path: String,
-        /// The system's reason.
-        error: std::io::Error,
-    },
+    /// The log cannot be written.
+    #[error("{0}")]
+    Log(#[from] LogError),
+    /// Metrics cannot be served.
+    #[error("{0}")]
+    Server(#[from] ServerError),
     /// An input cannot be read.
     #[error("{0}")]
     Input(#[from] source::Error),
+    /// An interface cannot be captured from.
+    #[error("{0}")]
+    Live(#[from] LiveError),
+    /// Privileges cannot be given up.
+    #[error("{0}")]
+    Privileges(#[from] PrivilegeError),
     /// The system refuses something.
     #[error("{0}: {1}")]
     System(&'static str, std::io::Error),
-}
-
-/// What one worker counts.
-#[derive(Debug, Clone, Default)]
-pub struct WorkerCounters {
-    /// Its sandbox.
-    pub sandbox: driver::Counters,
-    /// Its transactions.
-    pub http: http::Counters,
-    /// Faults by name, as in [`NAMES`].
-    pub faults: [u64; NAMES.len()],
-    /// Words to the capture thread that found the channel full.
-    pub skips_unsent: u64,
-    /// Poisonous events that found the channel full.
-    pub poison_unsent: u64,
-    /// Time spent on slots.
-    pub busy: Duration,
-}
-
-/// What a capture thread counts.
-#[derive(Debug, Clone, Default)]
-pub struct CaptureCounters {
-    /// Frames that the filter left out.
-    pub filtered: u64,
-    /// Frames.
-    pub packets: packet::Counts,
-    /// Payload.
-    pub flow: flow::Counters,
-    /// Slots.
-    pub batch: batch::Counters,
-    /// Connections in the table.
-    pub connections: u64,
-    /// Bytes that the table takes.
-    pub memory: u64,
-}
-
-/// What the threads publish for metrics and the end.
-#[derive(Debug, Default)]
-pub struct Shared {
-    /// The capture thread's counters.
-    pub capture: Mutex<CaptureCounters>,
-    /// The workers'.
-    pub workers: Vec<Mutex<WorkerCounters>>,
-    /// Bytes that each worker takes for connections and waiting payload.
-    pub worker_memory: Vec<AtomicU64>,
-    /// Bytes of the input read so far.
-    pub progress: AtomicU64,
-}
-
-impl Shared {
-    /// Takes over a worker's counters.
-    pub fn publish_worker(&self, place: usize, counters: &WorkerCounters, memory: u64) {
-        if let Some(slot) = self.workers.get(place)
-            && let Ok(mut slot) = slot.lock()
-        {
-            slot.clone_from(counters);
-        }
-        if let Some(bytes) = self.worker_memory.get(place) {
-            bytes.store(memory, Ordering::Relaxed);
-        }
-    }
-
-    /// The ledger as it stands.
-    #[must_use]
-    pub fn ledger(&self) -> Ledger {
-        let mut ledger = Ledger::default();
-        if let Ok(capture) = self.capture.lock() {
-            ledger.filtered = capture.filtered;
-            ledger.packets = capture.packets.clone();
-            ledger.flow = capture.flow;
-            ledger.batch = capture.batch;
-        }
-        for worker in self.workers.iter().filter_map(|worker| worker.lock().ok()) {
-            ledger.sandbox.add(&worker.sandbox);
-            ledger.http.add(&worker.http);
-        }
-        ledger
-    }
 }
 
 /// How a run went.
@@ -178,16 +158,27 @@ pub struct Report {
     pub errors: Vec<String>,
     /// Where everything went.
     pub ledger: Ledger,
+    /// What the transactions came to.
+    pub summary: Summary,
     /// Whether it was stopped before the end of its input, and why.
     pub stopped: Option<Why>,
 }
 
-/// The greatest amount of memory that a run takes by its own bounds, in bytes.
+/// The greatest amount of memory that a run takes by its own bounds, in bytes: connections and held payload, slots under
+/// way, the sandboxes, lines under way, fragments, and 64 MiB for code, stacks, tables and metrics.
 #[must_use]
-pub fn memory_bound(config: &Config) -> u64 {
-    let workers = config.workers as u64;
-    let slots = (SLOTS_IN_QUEUE as u64 + 3) * (SLOT_BYTES as u64 + 256 * 1024);
-    config.memory_limit + workers * (slots + 2 * MAX_GUEST_MEMORY as u64) + (64 << 20)
+pub fn memory_bound(config: &Config, captures: usize) -> u64 {
+    let (workers, captures) = (config.workers as u64, captures as u64);
+    let slot = (SLOT_BYTES + SLOT_EVENTS * (size_of::<SlotEvent>() + 128)) as u64;
+    let slots = workers * (config.queue as u64 + 2 * captures + 2) * slot;
+    let sandboxes = workers * (MAX_GUEST_MEMORY as u64 + (2 << 20)) * if config.shadow.is_some() { 2 } else { 1 };
+    config.memory_limit + slots + sandboxes + captures * (5 << 20) + (64 << 20)
+}
+
+/// What is open before privileges are given up.
+enum Opened {
+    Files(Captures),
+    Live(Vec<Live>),
 }
 
 /// Runs the pipeline to the end of its input, or until a stop is asked for.
@@ -195,114 +186,262 @@ pub fn memory_bound(config: &Config) -> u64 {
 /// # Errors
 /// Whatever keeps it from beginning.
 pub fn run(config: Config, shutdown: &Shutdown) -> Result<Report, Failure> {
-    let engine = Engine::new(u32::try_from(config.workers * 2 + 2).unwrap_or(u32::MAX))?;
-    let parser = Arc::new(engine.load(&config.guest)?);
-    let captures = open(&config, shutdown)?;
-    let output = Output::open(config.output.as_ref())
-        .map_err(|(path, error)| Failure::Output { path: path.display().to_string(), error })?;
-    let shared = Arc::new(Shared {
-        workers: (0..config.workers).map(|_| Mutex::default()).collect(),
-        worker_memory: (0..config.workers).map(|_| AtomicU64::new(0)).collect(),
-        ..Shared::default()
-    });
-    let spawn = |name: String| std::thread::Builder::new().name(name);
-    let (lines_in, lines_out) = bounded(LINES_IN_QUEUE);
-    let (buffers_in, buffers_out) = bounded(LINES_IN_QUEUE);
-    let (skips_in, skips_out) = bounded(SKIPS_IN_QUEUE);
-    let (poison_in, poison_out) = bounded(POISON_IN_QUEUE);
-    let mut delivery = Delivery { workers: Vec::new() };
-    let mut workers = Vec::new();
-    for place in 0..config.workers {
-        let (full_in, full_out) = bounded(SLOTS_IN_QUEUE);
-        let (empty_in, empty_out) = bounded(SLOTS_IN_QUEUE + 2);
-        delivery.workers.push((full_in, empty_out));
-        let driver = Driver::new(Arc::clone(&parser), Bounds::default())?;
-        let ends = Ends {
-            slots: full_out,
-            empty: empty_in,
-            skips: skips_in.clone(),
-            lines: lines_in.clone(),
-            buffers: buffers_out.clone(),
-            poison: poison_in.clone(),
-        };
-        let desk = Desk::new(config.settings.clone());
-        let format = config.format.writer(Arc::default());
-        let (shared, limit) = (Arc::clone(&shared), config.fault_limit);
-        let worker = spawn(format!("sandbox-{place}"))
-            .stack_size(WORKER_STACK)
-            .spawn(move || worker::work(driver, desk, format, ends, &shared, place, limit));
-        workers.push(worker.map_err(|e| Failure::System("no thread for a sandbox", e))?);
+    let started = wall_clock();
+    let opened = open(&config, shutdown)?;
+    let bound = config.metrics_address.map(server::bind).transpose()?;
+    if let Some(wish) = &config.give_up {
+        let report = privileges::give_up(wish)?;
+        if config.tell {
+            eprintln!("picotap: {report}");
+        }
     }
-    drop((lines_in, skips_in, poison_in));
+    let captures = match &opened {
+        Opened::Files(_) => 1,
+        Opened::Live(sources) => sources.len(),
+    };
+    let names: Arc<[String]> = match &config.input {
+        Input::Files(_) => Arc::default(),
+        Input::Live(sources) => sources.iter().map(|source| source.interface.clone()).collect(),
+    };
+    let live = matches!(opened, Opened::Live(_));
+    if config.tell && live {
+        eprintln!("picotap: memory is bound to {} MiB", memory_bound(&config, captures) >> 20);
+    }
+    let seats = config.workers * (MAX_SEATS + 2) * 2 + 4;
+    let engine = Arc::new(Engine::new(u32::try_from(seats).unwrap_or(u32::MAX))?);
+    let parser = Arc::new(engine.load(&config.guest.wasm)?);
+    if config.guest.file.is_some() {
+        crate::sandbox::selftest::selftest(&parser)?;
+    }
+    let shadow = match &config.shadow {
+        Some((wasm, sample)) => Some((Arc::new(engine.load(wasm)?), *sample)),
+        None => None,
+    };
+    let log = Log::open(config.target.clone(), config.rotation, config.format.writer(Arc::clone(&names)), started)?;
+    let shared = Arc::new(Shared::new(captures, config.workers, Arc::clone(&parser)));
+    let metrics = match config.metrics_address.is_some() || config.metrics_file.is_some() {
+        true => Some(Arc::new(Metrics::new(config.host_labels).expect("names and bounds are constants, tested"))),
+        false => None,
+    };
+    let scrape = metrics.as_ref().map(|metrics| {
+        Arc::new(Scrape {
+            shared: Arc::clone(&shared),
+            metrics: Arc::clone(metrics),
+            started: started as f64 / 1e9,
+            capacity: config.queue,
+        })
+    });
+    let server = match (bound, &scrape) {
+        (Some(bound), Some(scrape)) => {
+            if config.tell {
+                eprintln!("picotap: metrics on http://{}/metrics", bound.address());
+            }
+            Some(serve(bound, scrape)?)
+        }
+        _ => None,
+    };
+
+    let crew = Crew::start(&config, &names, &parser, shadow.as_ref(), &shared, metrics.as_ref(), (captures, live))?;
+    let Crew { delivery, skips, lines, buffers, poison, workers } = crew;
     let exporter = {
-        let (format, shutdown) = (config.format.writer(Arc::default()), shutdown.clone());
-        spawn("export".into())
-            .spawn(move || export::write(output, format, &lines_out, &buffers_in, &shutdown, wall_clock))
-            .map_err(|e| Failure::System("no thread for the export", e))?
+        let (shared, shutdown) = (Arc::clone(&shared), shutdown.clone());
+        spawn("export", move || export::write(log, &lines, &buffers, &shared, &shutdown, !live))?
     };
     let keeper = {
         let directory = config.quarantine.clone();
-        spawn("quarantine".into())
-            .spawn(move || super::quarantine::keep(directory.as_deref(), &poison_out))
-            .map_err(|e| Failure::System("no thread for the quarantine", e))?
+        spawn("quarantine", move || quarantine::keep(directory.as_deref(), &poison))?
     };
-    let capture = Capture {
-        decoder: Decoder::new(config.verify_checksums),
-        table: Table::new(flow::Config { memory_limit: config.memory_limit, ..flow::Config::default() }),
-        batcher: Batcher::new(config.workers, SLOT_AGE, true, delivery),
-        skips: skips_out,
-        left: config.count.unwrap_or(u64::MAX),
-        shared: Arc::clone(&shared),
-        shutdown: shutdown.clone(),
-    };
-    let capturing = spawn("capture".into())
-        .spawn(move || capture.files(captures))
-        .map_err(|e| Failure::System("no thread for the capture", e))?;
-
-    let mut errors = Vec::new();
-    match capturing.join() {
-        Ok(trouble) => errors.extend(trouble.iter().map(ToString::to_string)),
-        Err(_) => errors.push("the capture thread failed: this is a defect of picotap".into()),
+    let reloader = Reloader { engine: Arc::clone(&engine), file: config.guest.file.clone(), shared: Arc::clone(&shared) };
+    let signals = super::reload::on_signals(reloader).map_err(|e| Failure::System("signals cannot be taken", e))?;
+    let mut stoppers = Vec::new();
+    let mut capturing: Vec<JoinHandle<Vec<String>>> = Vec::new();
+    let total = if let Opened::Files(captures) = &opened { captures.progress().total } else { None };
+    let mut sources: Vec<Option<Live>> = Vec::new();
+    let mut files = None;
+    match opened {
+        Opened::Files(captures) => files = Some(captures),
+        Opened::Live(all) => sources.extend(all.into_iter().map(Some)),
     }
-    for worker in workers {
-        if worker.join().is_err() {
-            errors.push("a sandbox thread failed: this is a defect of picotap".into());
+    for (place, skips) in skips.into_iter().enumerate() {
+        let delivery = Delivery { workers: delivery.clone() };
+        let age = if live { SLOT_AGE } else { i64::MAX };
+        let table = flow::Config {
+            memory_limit: config.memory_limit / captures as u64,
+            hash_seed: seed(),
+            ..flow::Config::default()
+        };
+        let capture = Capture {
+            place,
+            decoder: Decoder::new(config.verify_checksums),
+            table: Table::new(table),
+            batcher: Batcher::new(config.workers, age, !live, delivery).in_turn(place, captures),
+            skips,
+            left: config.count.unwrap_or(u64::MAX),
+            shared: Arc::clone(&shared),
+            shutdown: shutdown.clone(),
+            counters: CaptureCounters { interface: names.get(place).cloned(), ..CaptureCounters::default() },
+        };
+        let thread = if let Some(source) = sources.get_mut(place).and_then(Option::take) {
+            stoppers.push(source.stopper());
+            spawn("capture", move || capture.live(source))?
+        } else if let Some(files) = files.take() {
+            spawn("capture", move || capture.files(files).iter().map(ToString::to_string).collect())?
+        } else {
+            continue;
+        };
+        capturing.push(thread);
+    }
+    drop(delivery);
+
+    let mut watch = Watch::new(live, total, config.tell);
+    while !capturing.iter().all(JoinHandle::is_finished) {
+        if shutdown.asked() {
+            stoppers.iter().for_each(Stopper::stop);
+        }
+        watch.look(&shared);
+        std::thread::park_timeout(Duration::from_millis(if watch.is_hurried() { 5 } else { 50 }));
+    }
+    watch.end();
+    let mut errors = Vec::new();
+    for thread in capturing {
+        errors.extend(thread.join().unwrap_or_else(|_| vec![defect("capture")]));
+    }
+    for thread in workers {
+        if thread.join().is_err() {
+            errors.push(defect("sandbox"));
         }
     }
-    match exporter.join() {
-        Ok(trouble) => errors.extend(trouble),
-        Err(_) => errors.push("the export thread failed: this is a defect of picotap".into()),
+    errors.extend(exporter.join().unwrap_or_else(|_| vec![defect("export")]));
+    errors.extend(keeper.join().unwrap_or_else(|_| vec![defect("quarantine")]));
+    signals.close();
+    if let (Some(path), Some(scrape)) = (&config.metrics_file, &scrape) {
+        let written = scrape.text().map_err(std::io::Error::other).and_then(|text| std::fs::write(path, text));
+        errors.extend(written.err().map(|e| format!("{}: metrics cannot be written: {e}", path.display())));
     }
-    errors.extend(keeper.join().unwrap_or_default());
+    drop(server);
     let ledger = shared.ledger();
-    if shutdown.why().is_none_or(|why| why == Why::Signal) {
-        debug_assert_eq!(ledger.imbalance(), None);
+    let stopped = shutdown.why();
+    // Closed or failed: threads were left where they stood, with what they held.
+    if !matches!(stopped, Some(Why::Closed | Why::Failed)) {
+        debug_assert_eq!(ledger.imbalance(), None, "the ledger does not balance");
     }
-    Ok(Report { errors, ledger, stopped: shutdown.why() })
+    Ok(Report { errors, ledger, summary: shared.summary(), stopped })
 }
 
-fn open(config: &Config, shutdown: &Shutdown) -> Result<Captures, Failure> {
+/// A number that nobody outside can guess: an attacker who knew it could fill one bucket of a hash table.
+fn seed() -> u64 {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    RandomState::new().build_hasher().finish()
+}
+
+fn defect(thread: &str) -> String {
+    format!("the {thread} thread failed: this is a defect of picotap, please report it with the lines above")
+}
+
+fn spawn<T: Send + 'static>(name: &str, body: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>, Failure> {
+    let thread = Builder::new().name(name.to_owned()).stack_size(WORKER_STACK).spawn(body);
+    thread.map_err(|e| Failure::System("a thread cannot be started", e))
+}
+
+/// The workers, and the other ends of their channels.
+struct Crew {
+    delivery: Vec<(Sender<Box<Slot>>, Receiver<Box<Slot>>)>,
+    skips: Vec<Receiver<Skip>>,
+    lines: Receiver<Vec<u8>>,
+    buffers: Sender<Vec<u8>>,
+    poison: Receiver<crate::sandbox::quarantine::Poison>,
+    workers: Vec<JoinHandle<()>>,
+}
+
+impl Crew {
+    fn start(
+        config: &Config,
+        names: &Arc<[String]>,
+        parser: &Arc<crate::sandbox::engine::Parser>,
+        shadow: Option<&(Arc<crate::sandbox::engine::Parser>, u64)>,
+        shared: &Arc<Shared>,
+        metrics: Option<&Arc<Metrics>>,
+        (captures, live): (usize, bool),
+    ) -> Result<Self, Failure> {
+        let (lines_in, lines) = bounded(LINES_IN_QUEUE);
+        let (buffers, buffers_out) = bounded(LINES_IN_QUEUE);
+        let (poison_in, poison) = bounded(POISON_IN_QUEUE);
+        let (skips_in, skips): (Vec<_>, Vec<_>) = (0..captures).map(|_| bounded(SKIPS_IN_QUEUE)).unzip();
+        let mut crew = Self { delivery: Vec::new(), skips, lines, buffers, poison, workers: Vec::new() };
+        for place in 0..config.workers {
+            let (full_in, full_out) = bounded(config.queue.max(1));
+            let (empty_in, empty_out) = bounded(config.queue + 2 * captures);
+            crew.delivery.push((full_in, empty_out));
+            let driver = Driver::new(Arc::clone(parser), Bounds::default())?;
+            let ends = Ends {
+                slots: full_out,
+                empty: empty_in,
+                skips: skips_in.clone(),
+                lines: lines_in.clone(),
+                buffers: buffers_out.clone(),
+                poison: poison_in.clone(),
+            };
+            let clerk = Clerk {
+                desk: Desk::new(config.settings.clone()),
+                selection: config.selection.clone(),
+                format: config.format.writer(Arc::clone(names)),
+                observer: metrics.map(|metrics| Observer::new(Arc::clone(metrics))),
+                summary: config.summary.then(Box::default),
+                shadow: shadow.map(|(parser, sample)| Shadow::new(Arc::clone(parser), *sample)).transpose()?,
+            };
+            let manners = Manners { place, fault_limit: config.fault_limit, lossless: !live };
+            let shared = Arc::clone(shared);
+            let body = move || worker::work(driver, clerk, ends, &shared, manners);
+            crew.workers.push(spawn(&format!("sandbox-{place}"), body)?);
+        }
+        Ok(crew)
+    }
+}
+
+fn serve(bound: server::Bound, scrape: &Arc<Scrape>) -> Result<Server, Failure> {
+    let scrape = Arc::clone(scrape);
+    let alive = || Ok("ok\n".to_owned());
+    let pages = Pages { metrics: Box::new(move || scrape.text()), healthy: Box::new(alive), ready: Box::new(alive) };
+    Ok(bound.serve(pages)?)
+}
+
+fn open(config: &Config, shutdown: &Shutdown) -> Result<Opened, Failure> {
     let filter = config.filter.as_deref().map(Filter::new);
-    let [path] = config.files.as_slice() else { return Ok(Captures::open(&config.files, filter)) };
-    let pipe = || {
+    let files = match &config.input {
+        Input::Live(sources) => {
+            let mut opened = sources.iter().map(Live::open).collect::<Result<Vec<_>, _>>()?;
+            if opened.len() > 1 {
+                // A connection whose frames went to one member of a fan-out group before the last had joined is cut clean.
+                let now = wall_clock();
+                opened.iter_mut().for_each(|source| source.start_at(now));
+            }
+            return Ok(Opened::Live(opened));
+        }
+        Input::Files(files) => files,
+    };
+    let [path] = files.as_slice() else { return Ok(Opened::Files(Captures::open(files, filter))) };
+    let is_pipe = || {
         use std::os::unix::fs::FileTypeExt;
         std::fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo())
     };
     let (name, polled) = if path.as_os_str() == "-" {
         ("standard input".to_owned(), Polled::stdin(shutdown.clone()))
-    } else if pipe() {
+    } else if is_pipe() {
         (path.display().to_string(), Polled::pipe(path, shutdown.clone()))
     } else {
-        return Ok(Captures::open(&config.files, filter));
+        return Ok(Opened::Files(Captures::open(files, filter)));
     };
     let polled = polled.map_err(|e| Failure::System("standard input cannot be read", e))?;
     match Captures::from_reader(&name, Box::new(polled), filter) {
-        Ok(captures) => Ok(captures),
+        Ok(captures) => Ok(Opened::Files(captures)),
         // Stopped before anything came.
-        Err(_) if shutdown.asked() => Ok(Captures::open(&[], None)),
+        Err(_) if shutdown.asked() => Ok(Opened::Files(Captures::open(&[], None))),
         Err(error) => Err(error.into()),
     }
 }
+
+/// Slots that wait for a worker unless something else is asked for.
+pub const DEFAULT_QUEUE: usize = SLOTS_IN_QUEUE;
 
 /// Nanoseconds since the Unix epoch.
 #[must_use]
@@ -311,6 +450,3 @@ pub fn wall_clock() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }
-
-/// Says that a slot's memory is what [`memory_bound`] assumes.
-const _: () = assert!(size_of::<Slot>() < 256);

@@ -13,6 +13,8 @@ pub enum Why {
     Closed = 2,
     /// The output cannot be written.
     Failed = 3,
+    /// So many packets were wanted and no more.
+    Enough = 4,
 }
 
 /// The wish to stop. Copies share it.
@@ -42,6 +44,7 @@ impl Shutdown {
         match self.wish.load(Ordering::Relaxed) {
             2 => Some(Why::Closed),
             3 => Some(Why::Failed),
+            4 => Some(Why::Enough),
             _ => self.asked().then_some(Why::Signal),
         }
     }

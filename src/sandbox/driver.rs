@@ -144,6 +144,8 @@ pub struct Driver<S> {
     counters: Counters,
     held: lay::Held,
     closing: Vec<u32>,
+    /// One connection in so many is taken.
+    sample: u64,
 }
 
 impl<S> std::fmt::Debug for Driver<S> {
@@ -172,6 +174,7 @@ impl<S: Default> Driver<S> {
             counters: Counters::default(),
             held: lay::Held::default(),
             closing: Vec::new(),
+            sample: 1,
         })
     }
 
@@ -191,6 +194,16 @@ impl<S: Default> Driver<S> {
         self.seats.retain(|seat| kept.contains(&seat.parser.state_format));
         self.seats.insert(0, Seat { parser, instance: Some(instance) });
         Ok(())
+    }
+
+    /// Takes only connections whose number is a multiple of `sample`; the others are not even counted.
+    pub const fn sample(&mut self, sample: u64) {
+        self.sample = sample;
+    }
+
+    /// Whether a connection is open here.
+    pub fn knows(&self, number: u64) -> bool {
+        self.keys.contains_key(&number)
     }
 
     /// The parser that gets new connections.
@@ -249,8 +262,13 @@ impl<S: Default> Driver<S> {
     fn bind<R: Receiver<State = S>>(&mut self, slot: &Slot, receiver: &mut R) {
         self.works.clear();
         self.todo.clear();
-        self.counters.bytes_in += slot.arena.len() as u64;
+        if self.sample == 1 {
+            self.counters.bytes_in += slot.arena.len() as u64;
+        }
         for row in &slot.rows {
+            if !row.facts.number.is_multiple_of(self.sample) {
+                continue;
+            }
             let key = self.key(&row.facts);
             let cursor = Cursor { event: row.first, passed: 0 };
             let at = u32::try_from(self.works.len()).unwrap_or(NONE);

@@ -11,6 +11,7 @@ pub mod layout;
 pub mod memory;
 pub mod quarantine;
 pub mod selftest;
+pub mod shadow;
 pub mod stream;
 
 /// The parser that is built in: picohttpparser with its glue, compiled from `guest/`.

@@ -269,7 +269,7 @@ pub(super) fn cases() -> Vec<Case> {
         case(
             "midstream-response",
             "A capture that begins between a request and its answer.",
-            "The answer is printed without a request; the next exchange is whole.",
+            "The answer is printed without a request; the next exchange is whole. Both sides were picked up in mid-stream.",
             |s| {
                 let mut c = s.connection();
                 c.open();
@@ -279,6 +279,7 @@ pub(super) fn cases() -> Vec<Case> {
                 c.ack(Side::Client);
                 s.line(1, 1, None, Some(&a)).flag("no_request").flag("midstream");
                 exchange(s, &mut c, 1, 2);
+                s.lines[1].flag("midstream");
                 c.close();
                 s.capture(&mut c);
             },
@@ -296,19 +297,19 @@ pub(super) fn cases() -> Vec<Case> {
                 exchange(s, &mut c, 1, 1);
                 c.close();
                 s.capture(&mut c);
-                s.lines[0].flag("resync").flag("midstream");
+                s.lines[0].flag("resync").flag("midstream").flag("pairing_inferred");
             },
         ),
         case(
             "client-side-only",
             "Only what the client sends was captured, handshake included.",
-            "Each request is a line, without an answer.",
+            "Each request is a line; whether it was answered is not known, for the capture ended first.",
             |s| {
                 let mut c = s.connection();
                 c.open();
                 for seq in 1..=3 {
                     let (q, _) = c.exchange(&Message::get(&format!("/{seq}")), &Message::ok(b"unseen"));
-                    s.line(1, seq, Some(&q), None).flag("no_response");
+                    s.line(1, seq, Some(&q), None).flag("open");
                 }
                 c.close();
                 c.packets.retain(|p| p.side == Side::Client);

@@ -30,66 +30,89 @@ fn lossy(s: &mut Scene, answer: &Message, lose: fn(&mut Conversation)) {
 
 const GOES_ON: &str = "A hole in a body ends nothing: the length says where the message ends. The line says `gap`.";
 
+/// The exchange behind a stretch that had to be searched for a start.
+fn found_again(s: &mut Scene, line: usize) {
+    s.lines[line].flag("resync").flag("pairing_inferred");
+}
+
+const TSHARK: &str = "tshark gives up the connection at the hole";
+
 pub(super) fn cases() -> Vec<Case> {
     vec![
         case("gap-in-body", "One segment of a Content-Length body is missing.", GOES_ON, |s| {
             lossy(s, &Message::ok(&filler(5000)), |c| drop(c.packets.remove(4)));
-            s.lines[0].flag("gap");
+            s.lines[0].flag("gap").set("lost_bytes", 500);
         })
-        .differs("tshark gives up the connection at the hole"),
+        .differs(TSHARK),
         case("gap-in-body-twice", "Two stretches of a Content-Length body are missing.", GOES_ON, |s| {
             lossy(s, &Message::ok(&filler(8000)), |c| {
                 c.packets.drain(10..13);
                 c.packets.remove(4);
             });
-            s.lines[0].flag("gap");
+            s.lines[0].flag("gap").set("lost_bytes", 2000);
         })
-        .differs("tshark gives up the connection at the hole"),
+        .differs(TSHARK),
         case("gap-inside-a-chunk", "A segment in the middle of a chunk of 4000 bytes is missing.", GOES_ON, |s| {
             let answer = Message::response("200 OK").chunked(&[&filler(4000), b"end"]);
             lossy(s, &answer, |c| drop(c.packets.remove(4)));
-            s.lines[0].flag("gap");
+            s.lines[0].flag("gap").set("lost_bytes", 500);
         })
-        .differs("tshark gives up the connection at the hole"),
+        .differs(TSHARK),
         case(
             "gap-over-a-chunk-border",
             "A segment that held the end of one chunk and the size of the next is missing.",
-            "Where that message ends is lost; the next ones are found again and say `resync`.",
+            "Where that message ends is lost: it is cut at the end of the chunk, and the next one is found again.",
             |s| {
                 let pieces: Vec<Vec<u8>> = (0..10).map(|_| filler(300)).collect();
                 let pieces: Vec<&[u8]> = pieces.iter().map(|p| &p[..]).collect();
                 lossy(s, &Message::response("200 OK").chunked(&pieces), |c| drop(c.packets.remove(4)));
-                s.lines[0].flag("gap").flag("truncated");
+                // Five chunks of 307 bytes with their framing, the last without its CRLF. The hole begins 80 bytes before
+                // its end; the next packet, the fourth of the answer to come, tells.
+                let line = s.lines[0].flag("gap").flag("truncated").flag("lost_framing").set("response_body_bytes", 1533);
+                line.set("response_body_decoded_bytes", 1500).set("lost_bytes", 80).set("duration_us", 400);
+                found_again(s, 1);
             },
         )
-        .differs("tshark gives up the connection at the hole"),
+        .differs(TSHARK),
         case(
             "gap-in-response-head",
             "The first segment of an answer is missing.",
             "That answer is lost, its request is printed without it, and the next exchange is found again.",
             |s| {
                 lossy(s, &Message::ok(&filler(3000)), |c| drop(c.packets.remove(1)));
+                s.lines[0].response = None;
+                s.lines[0].flag("lost_head").flag("no_response");
+                found_again(s, 1);
             },
         )
-        .differs("tshark gives up the connection at the hole"),
+        .differs(TSHARK),
         case(
             "gap-in-request",
             "A request is missing; its answer is there.",
-            "The answer is printed without a request; the next exchange is whole.",
+            "The answer is printed without a request, and the next request is found again.",
             |s| {
                 lossy(s, &Message::ok(&filler(3000)), |c| drop(c.packets.remove(0)));
+                s.lines[0].request = None;
+                s.lines[0].flag("no_request");
+                found_again(s, 1);
             },
         )
-        .differs("tshark gives up the connection at the hole"),
+        .differs(TSHARK),
         case(
             "gap-of-a-whole-exchange",
             "A request and the whole of its answer are missing.",
-            "The exchange is not known; those behind it are found again.",
+            "The exchange is not known; those behind it are found again, and the first says that a head was lost.",
             |s| {
                 lossy(s, &Message::ok(&filler(3000)), |c| drop(c.packets.drain(..)));
+                s.lines.remove(0);
+                for line in &mut s.lines {
+                    line.seq -= 1;
+                }
+                s.lines[0].flag("lost_head");
+                found_again(s, 0);
             },
         )
-        .differs("tshark gives up the connection at the hole"),
+        .differs(TSHARK),
         case(
             "gap-at-the-end",
             "The tail of the last answer is missing, and FIN comes.",
@@ -105,7 +128,7 @@ pub(super) fn cases() -> Vec<Case> {
                 c.ack(Side::Client);
                 c.close();
                 s.capture(&mut c);
-                s.line(1, 1, Some(&q), Some(&a)).flag("gap");
+                s.line(1, 1, Some(&q), Some(&a)).flag("gap").set("lost_bytes", 500);
             },
         )
         .differs("tshark waits for the missing bytes, and does not show the answer"),
@@ -116,9 +139,12 @@ pub(super) fn cases() -> Vec<Case> {
             |s| {
                 let mut c = s.connection();
                 c.open();
+                let answer = Message::ok(&filler(4000));
+                // Three segments, of which 400 bytes less the headers are there.
+                let lost = answer.all().len() as u64 - 3 * (400 - 54);
                 for seq in 1..=3 {
-                    let pair = c.exchange(&Message::get("/snapped"), &Message::ok(&filler(4000)));
-                    s.whole(1, seq, &pair).flag("gap");
+                    let pair = c.exchange(&Message::get("/snapped"), &answer);
+                    s.whole(1, seq, &pair).flag("gap").set("lost_bytes", lost);
                 }
                 c.close();
                 for packet in &mut c.packets {

@@ -10,7 +10,7 @@ use zerocopy::FromZeros;
 use crate::module::{Event, Module};
 
 /// Something that happens on a side.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) enum Happens {
     /// A segment.
     Bytes(u8, Vec<u8>),
@@ -21,6 +21,18 @@ pub(crate) enum Happens {
     End(u8, u8),
     /// From here on the other side's acknowledgements are known: everything so far, or up to an offset.
     Acks(u8, Option<u64>),
+}
+
+impl std::fmt::Debug for Happens {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Bytes(side, bytes) => write!(f, "Bytes({side}, b\"{}\".to_vec())", bytes.escape_ascii()),
+            Self::More(side, bytes) => write!(f, "More({side}, b\"{}\".to_vec())", bytes.escape_ascii()),
+            Self::Gap(side, lost) => write!(f, "Gap({side}, {lost})"),
+            Self::End(side, reason) => write!(f, "End({side}, {reason})"),
+            Self::Acks(side, upto) => write!(f, "Acks({side}, {upto:?})"),
+        }
+    }
 }
 
 pub(crate) fn c(bytes: impl AsRef<[u8]>) -> Happens {
@@ -152,11 +164,15 @@ impl Host {
         let mut row = abi::Row::new_zeroed();
         row.opener = abi::opener::UNKNOWN;
         row.flags = if manner.midstream { abi::row_flag::MIDSTREAM } else { 0 };
-        Self { module: Module::new(), manner, row, sides: Default::default(), queue: VecDeque::new(), said: Vec::new(), shown: 0 }
-    }
-
-    pub(crate) fn block(&self) -> abi::Block {
-        self.row.block
+        Self {
+            module: Module::new(),
+            manner,
+            row,
+            sides: Default::default(),
+            queue: VecDeque::new(),
+            said: Vec::new(),
+            shown: 0,
+        }
     }
 
     pub(crate) fn happens(&mut self, what: &Happens) {
@@ -188,7 +204,19 @@ impl Host {
             (true, None) => self.sides[usize::from(side ^ 1)].offset,
         };
         let starts = if segment { vec![here.offset] } else { vec![] };
-        self.queue.push_back(Pending { side, kind, reason, flags: 0, offset: here.offset, acked, bytes: bytes.to_vec(), starts, length: 0, lost: 0, seen: 0 });
+        self.queue.push_back(Pending {
+            side,
+            kind,
+            reason,
+            flags: 0,
+            offset: here.offset,
+            acked,
+            bytes: bytes.to_vec(),
+            starts,
+            length: 0,
+            lost: 0,
+            seen: 0,
+        });
     }
 
     /// Makes calls until nothing is queued.
@@ -215,7 +243,15 @@ impl Host {
             let length = end - skip.from;
             if length > 0 {
                 let lost = length - skip.seen;
-                let void = Pending { kind: abi::kind::VOID, offset: skip.from, bytes: vec![], starts: vec![], length, lost, ..one.clone() };
+                let void = Pending {
+                    kind: abi::kind::VOID,
+                    offset: skip.from,
+                    bytes: vec![],
+                    starts: vec![],
+                    length,
+                    lost,
+                    ..one.clone()
+                };
                 self.queue.push_back(void);
             }
             one.bytes.drain(..usize::try_from(end - start).expect("in memory"));
@@ -249,7 +285,8 @@ impl Host {
             waiting.starts.append(&mut one.starts);
             waiting.acked = one.acked;
             let fits = waiting.bytes.len() <= abi::MAX_WAITING as usize;
-            if self.manner.wakes && fits && side.wake.is_some_and(|byte| !waiting.bytes[waiting.seen..].contains(&byte)) {
+            if self.manner.wakes && fits && side.wake.is_some_and(|byte| !waiting.bytes[waiting.seen..].contains(&byte))
+            {
                 waiting.seen = waiting.bytes.len();
                 side.waiting = Some(waiting);
                 continue;
@@ -373,7 +410,9 @@ impl Said {
         let written = match r.kind {
             abi::record::REQUEST => write!(line, "req#{number} {} {} 1.{} {framing}", self.text, self.target, r.minor),
             abi::record::RESPONSE => write!(line, "res#{number} {} {:?} 1.{} {framing}", r.code, self.text, r.minor),
-            abi::record::END if r.lost > 0 => write!(line, "end#{number} {}/{} lost {}", r.content_length, r.decoded, r.lost),
+            abi::record::END if r.lost > 0 => {
+                write!(line, "end#{number} {}/{} lost {}", r.content_length, r.decoded, r.lost)
+            }
             abi::record::END => write!(line, "end#{number} {}/{}", r.content_length, r.decoded),
             abi::record::TUNNEL => write!(line, "tunnel#{number} {}", name(abi::not_http::ALL)),
             abi::record::NOT_HTTP => write!(line, "not_http {}", name(abi::not_http::ALL)),

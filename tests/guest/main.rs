@@ -1,8 +1,15 @@
 //! The guest against its contract: `guest/abi.h` says what each record means, and a test a rule.
 
-#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test may fail by panic")]
+#![expect(clippy::indexing_slicing, reason = "a test may fail by panic")]
 #![allow(clippy::cast_possible_truncation, reason = "test sizes are small")]
 
+mod chunks;
+mod contract;
+mod cuts;
 mod framing;
+mod heads;
 mod host;
+mod loss;
 mod module;
+mod other;
+mod pairs;

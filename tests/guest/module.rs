@@ -64,7 +64,8 @@ impl Module {
         let mut store = Store::new(engine, ());
         let instance = Instance::new(&mut store, compiled, &[]).expect("instance");
         let memory = instance.get_memory(&mut store, "memory").expect("memory");
-        let allocate = instance.get_typed_func::<(u32, u32), u32>(&mut store, "allocate_input_output_bufs").expect("allocate");
+        let allocate =
+            instance.get_typed_func::<(u32, u32), u32>(&mut store, "allocate_input_output_bufs").expect("allocate");
         assert_eq!(allocate.call(&mut store, (INPUT_BYTES, OUTPUT_BYTES)).expect("call"), 0);
         let mut number = |name: &str| {
             let function = instance.get_typed_func::<(), u32>(&mut store, name).expect("export");
@@ -125,7 +126,13 @@ impl Module {
     }
 
     /// Lays a call out and makes it: `Err` is the refusal's number.
-    pub(crate) fn call(&mut self, events: &[Event], rows: &mut [abi::Row], max_records: u32, max_pairs: u32) -> Result<Reply, u32> {
+    pub(crate) fn call(
+        &mut self,
+        events: &[Event],
+        rows: &mut [abi::Row],
+        max_records: u32,
+        max_pairs: u32,
+    ) -> Result<Reply, u32> {
         let at = self.lay_out(events, rows, max_records, max_pairs);
         let refused = self.parse.call(&mut self.store, events.len() as u32).expect("no trap");
         if refused != 0 {
@@ -140,7 +147,9 @@ impl Module {
         let mut said = abi::Output::new_zeroed();
         said.as_mut_bytes().copy_from_slice(&output[..results]);
         assert_eq!(said.abi_version, abi::VERSION);
-        assert!(said.events_done as usize <= events.len() && said.num_records <= max_records && said.num_pairs <= max_pairs);
+        assert!(
+            said.events_done as usize <= events.len() && said.num_records <= max_records && said.num_pairs <= max_pairs
+        );
         assert!(said.reserved.iter().all(|word| *word == 0));
         reply.results = read(&output[results..], said.events_done);
         reply.records = read(&output[records..], said.num_records);

@@ -41,7 +41,12 @@ pub(crate) fn native(request: &[u8]) -> String {
                 .iter()
                 .map(|h| format!("{}={}", text(h.name, h.name_len), text(h.value, h.value_len)))
                 .collect();
-            format!("parsed {bytes}: {} {} 1.{minor} [{}]", text(method, method_len), text(path, path_len), headers.join(", "))
+            format!(
+                "parsed {bytes}: {} {} 1.{minor} [{}]",
+                text(method, method_len),
+                text(path, path_len),
+                headers.join(", ")
+            )
         }
     }
 }

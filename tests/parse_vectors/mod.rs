@@ -14,7 +14,8 @@ pub(crate) fn of_length(len: usize) -> Vec<u8> {
 
 /// All of them.
 pub(crate) fn all() -> Vec<(String, Vec<u8>)> {
-    let mut vectors: Vec<(String, Vec<u8>)> = NAMED.iter().map(|(name, bytes)| ((*name).into(), bytes.to_vec())).collect();
+    let mut vectors: Vec<(String, Vec<u8>)> =
+        NAMED.iter().map(|(name, bytes)| ((*name).into(), bytes.to_vec())).collect();
     for (n, request) in picotap::parse::BUILT_IN.iter().enumerate() {
         vectors.push((format!("built-in {n}"), request.to_vec()));
     }

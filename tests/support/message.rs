@@ -65,10 +65,10 @@ impl Message {
         self
     }
 
-    /// A chunked body.
+    /// A chunked body. An empty piece is none: it would be the last chunk.
     pub fn chunked(self, chunks: &[&[u8]]) -> Self {
         let mut wire = vec![];
-        for chunk in chunks {
+        for chunk in chunks.iter().filter(|chunk| !chunk.is_empty()) {
             wire.extend(format!("{:x}\r\n", chunk.len()).into_bytes());
             wire.extend(*chunk);
             wire.extend(b"\r\n");

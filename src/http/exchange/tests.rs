@@ -1,3 +1,5 @@
+//! What the exchange promises, one thought a test.
+
 use proptest::prelude::*;
 
 use super::*;
@@ -182,6 +184,17 @@ fn errors_and_foreign_bytes_are_told_on_the_transaction_they_hit() {
     assert_eq!(wire.seen(), wanted);
     assert_eq!(wire.desk.counters.errors[usize::from(abi::error::BAD_CHUNK)], 1);
     assert_eq!(wire.desk.counters.not_http[usize::from(not_http::SSH)], 1);
+}
+
+#[test]
+fn an_error_behind_the_message_that_it_cut_is_still_that_messages() {
+    let mut wire = wire();
+    wire.get(1, "/a").get(2, "/b").answer(1, "HTTP/1.1 200 OK", 0).end(1, 1, 5, flag::TRUNCATED);
+    wire.feed(1, 0, 3, Kind::Error(abi::error::BAD_CHUNK)).reply(2, 200, 0);
+    wire.ask(3, "POST /c HTTP/1.1", 0).end(0, 3, 5, flag::TRUNCATED);
+    wire.feed(0, 0, 3, Kind::Error(abi::error::BAD_CHUNK)).reply(3, 400, 0);
+    let wanted = ["1 /a 200 truncated bad_chunk", "2 /b 200", "3 /c 400 truncated bad_chunk"];
+    assert_eq!(wire.seen(), wanted);
 }
 
 #[test]

@@ -190,12 +190,12 @@ fn resolve<'a, S>(
 ) -> Record<'a> {
     let event = &laid.event;
     let first = covering(marks, record.start);
-    let last = covering(marks, record.end.saturating_sub(u32::from(record.end > record.start || record.end > 0)));
-    let time = |mark: Option<&Mark>| match event.kind {
-        // A message that ends with its side ended with the last byte that came.
-        kind::END if connection.lane(event.side).last_time != 0 => connection.lane(event.side).last_time,
-        _ => mark.map_or(0, |mark| mark.time),
-    };
+    // The packet that carried the last byte, not the one behind it.
+    let last = covering(marks, record.end.saturating_sub(1));
+    let before = connection.lane(event.side).last_time;
+    // A message that ends with its side, or before the first byte of an event (in a gap), ended with the last byte that came.
+    let ended_before = record.kind == record::END && record.end == 0 && event.kind != kind::VOID && before != 0;
+    let time = |mark: Option<&Mark>| if ended_before { before } else { mark.map_or(0, |mark| mark.time) };
     let offset = event.offset + event.length;
     let start = Moment { offset: offset + u64::from(record.start), time: time(first) };
     let end = Moment { offset: offset + u64::from(record.end), time: time(last) };

@@ -1,0 +1,235 @@
+//! What the threads publish for metrics and for the end, and the parser in charge.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::ledger::Ledger;
+use crate::export::file;
+use crate::export::summary::Summary;
+use crate::http::desk;
+use crate::sandbox::driver;
+use crate::sandbox::engine::Parser;
+use crate::sandbox::fault::NAMES;
+use crate::source::live::LiveStats;
+use crate::{batch, flow, packet};
+
+/// What one worker counts.
+#[derive(Debug, Clone, Default)]
+pub struct WorkerCounters {
+    /// Its sandbox.
+    pub sandbox: driver::Counters,
+    /// Its transactions.
+    pub http: desk::Counters,
+    /// Faults by name, as in [`NAMES`].
+    pub faults: [u64; NAMES.len()],
+    /// Words to the capture thread that found the channel full.
+    pub skips_unsent: u64,
+    /// Poisonous events that found the channel full.
+    pub poison_unsent: u64,
+    /// Log lines that found the channel full.
+    pub lines_unsent: u64,
+    /// Time spent on slots.
+    pub busy: Duration,
+    /// Bytes of open transactions.
+    pub open_bytes: u64,
+    /// How a second parser's records differ.
+    pub shadow: crate::sandbox::shadow::Counters,
+}
+
+/// What a capture thread counts.
+#[derive(Debug, Clone, Default)]
+pub struct CaptureCounters {
+    /// Name of the interface; none for files.
+    pub interface: Option<String>,
+    /// Frames that the filter left out.
+    pub filtered: u64,
+    /// Captured bytes of frames.
+    pub bytes: u64,
+    /// Frames.
+    pub packets: packet::Counts,
+    /// Payload.
+    pub flow: flow::Counters,
+    /// Slots.
+    pub batch: batch::Counters,
+    /// Connections in the table.
+    pub connections: u64,
+    /// What the kernel says; live only.
+    pub live: LiveStats,
+}
+
+/// The parser in charge, and the one before.
+#[derive(Debug)]
+struct InCharge {
+    parser: Arc<Parser>,
+    before: Option<Arc<Parser>>,
+}
+
+/// What the threads share.
+#[derive(Debug)]
+pub struct Shared {
+    captures: Vec<Mutex<CaptureCounters>>,
+    workers: Vec<Mutex<WorkerCounters>>,
+    summaries: Mutex<Summary>,
+    /// Bytes that each worker takes for connections and waiting payload.
+    memory: Vec<AtomicU64>,
+    /// Slots that wait for each worker.
+    queued: Vec<AtomicUsize>,
+    /// The log's counters.
+    log: Mutex<file::Counters>,
+    in_charge: Mutex<InCharge>,
+    generation: AtomicU64,
+    /// Bytes of the input read so far.
+    pub progress: AtomicU64,
+    /// Parsers put in charge, refused, and rolled back.
+    pub swaps: [AtomicU64; 3],
+    /// The log is to be opened anew.
+    pub reopen: AtomicBool,
+}
+
+/// A lock is only ever held to copy: what a thread that died under it left is whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    /// For so many threads, with this parser in charge.
+    #[must_use]
+    pub fn new(captures: usize, workers: usize, parser: Arc<Parser>) -> Self {
+        Self {
+            captures: (0..captures).map(|_| Mutex::default()).collect(),
+            workers: (0..workers).map(|_| Mutex::default()).collect(),
+            summaries: Mutex::default(),
+            memory: (0..workers).map(|_| AtomicU64::new(0)).collect(),
+            queued: (0..workers).map(|_| AtomicUsize::new(0)).collect(),
+            log: Mutex::default(),
+            in_charge: Mutex::new(InCharge { parser, before: None }),
+            generation: AtomicU64::new(0),
+            progress: AtomicU64::new(0),
+            swaps: Default::default(),
+            reopen: AtomicBool::new(false),
+        }
+    }
+
+    /// Takes over a worker's counters.
+    pub fn publish_worker(&self, place: usize, counters: &WorkerCounters, memory: u64, queued: usize) {
+        if let Some(slot) = self.workers.get(place) {
+            lock(slot).clone_from(counters);
+        }
+        if let (Some(bytes), Some(slots)) = (self.memory.get(place), self.queued.get(place)) {
+            bytes.store(memory, Ordering::Relaxed);
+            slots.store(queued, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes over a capture thread's counters.
+    pub fn publish_capture(&self, place: usize, counters: &CaptureCounters) {
+        if let Some(slot) = self.captures.get(place) {
+            lock(slot).clone_from(counters);
+        }
+    }
+
+    /// Takes over the log's counters.
+    pub fn publish_log(&self, counters: file::Counters) {
+        *lock(&self.log) = counters;
+    }
+
+    /// Adds a worker's summary.
+    pub fn add_summary(&self, summary: &Summary) {
+        lock(&self.summaries).merge(summary);
+    }
+
+    /// Bytes that all workers take.
+    #[must_use]
+    pub fn worker_memory(&self) -> u64 {
+        self.memory.iter().map(|bytes| bytes.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Slots that wait for each worker.
+    pub fn queued(&self) -> impl Iterator<Item = usize> + '_ {
+        self.queued.iter().map(|slots| slots.load(Ordering::Relaxed))
+    }
+
+    /// Counters of each capture thread.
+    #[must_use]
+    pub fn captures(&self) -> Vec<CaptureCounters> {
+        self.captures.iter().map(|slot| lock(slot).clone()).collect()
+    }
+
+    /// Counters of each worker.
+    #[must_use]
+    pub fn workers(&self) -> Vec<WorkerCounters> {
+        self.workers.iter().map(|slot| lock(slot).clone()).collect()
+    }
+
+    /// The log's counters.
+    #[must_use]
+    pub fn log(&self) -> file::Counters {
+        *lock(&self.log)
+    }
+
+    /// The summary of all workers that have ended.
+    #[must_use]
+    pub fn summary(&self) -> Summary {
+        lock(&self.summaries).clone()
+    }
+
+    /// The ledger as it stands.
+    #[must_use]
+    pub fn ledger(&self) -> Ledger {
+        let mut ledger = Ledger::default();
+        for capture in self.captures() {
+            ledger.filtered += capture.filtered;
+            ledger.packets.add(&capture.packets);
+            ledger.flow.add(&capture.flow);
+            ledger.batch.add(&capture.batch);
+        }
+        for worker in self.workers() {
+            ledger.sandbox.add(&worker.sandbox);
+            ledger.http.add(&worker.http);
+        }
+        ledger
+    }
+
+    /// Number of the last change of parsers.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// The parser in charge with the number of its change, and the one before it.
+    #[must_use]
+    pub fn parser(&self) -> (u64, Arc<Parser>, Option<Arc<Parser>>) {
+        let in_charge = lock(&self.in_charge);
+        (self.generation(), Arc::clone(&in_charge.parser), in_charge.before.clone())
+    }
+
+    /// Puts a parser in charge: each worker takes it before its next slot.
+    pub fn swap(&self, parser: Arc<Parser>) {
+        let mut in_charge = lock(&self.in_charge);
+        let before = std::mem::replace(&mut in_charge.parser, parser);
+        in_charge.before = Some(before);
+        self.generation.fetch_add(1, Ordering::Release);
+        self.count_swap(0);
+    }
+
+    /// Puts the parser before the one of this change back in charge. Whether this call did it.
+    pub fn roll_back(&self, generation: u64) -> bool {
+        let mut in_charge = lock(&self.in_charge);
+        if self.generation() != generation {
+            return false;
+        }
+        let Some(before) = in_charge.before.take() else { return false };
+        in_charge.parser = before;
+        self.generation.fetch_add(1, Ordering::Release);
+        self.count_swap(2);
+        true
+    }
+
+    /// Counts the end of an attempt: 0 done, 1 refused, 2 rolled back.
+    pub fn count_swap(&self, result: usize) {
+        if let Some(count) = self.swaps.get(result) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}

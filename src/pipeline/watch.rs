@@ -1,0 +1,130 @@
+//! Watching a run from the main thread: progress on a terminal, and words when something is odd.
+
+use std::io::IsTerminal;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::shared::Shared;
+
+/// A live run without a transaction for so long is told what was seen instead.
+const HINT_AFTER: Duration = Duration::from_secs(10);
+/// Drops are told at most so often.
+const WARN_EVERY: Duration = Duration::from_secs(10);
+/// A file that takes less than this is read without a bar.
+const BAR_AFTER: Duration = Duration::from_millis(500);
+
+/// What the main thread looks at.
+#[derive(Debug)]
+pub struct Watch {
+    started: Instant,
+    live: bool,
+    tell: bool,
+    total: Option<u64>,
+    bar: Option<ProgressBar>,
+    hinted: bool,
+    warned: Option<Instant>,
+    dropped: [u64; 3],
+}
+
+impl Watch {
+    /// `total`: bytes of the input, if known. `tell`: whether anything may be said.
+    #[must_use]
+    pub fn new(live: bool, total: Option<u64>, tell: bool) -> Self {
+        Self { started: now(), live, tell, total, bar: None, hinted: false, warned: None, dropped: [0; 3] }
+    }
+
+    /// Whether the run is so young that a short file may end at any moment.
+    #[must_use]
+    pub fn is_hurried(&self) -> bool {
+        !self.live && self.started.elapsed() < BAR_AFTER
+    }
+
+    /// Looks once.
+    pub fn look(&mut self, shared: &Shared) {
+        if !self.tell {
+            return;
+        }
+        if self.live {
+            self.hint(shared);
+            self.warn(shared);
+        } else {
+            self.progress(shared);
+        }
+    }
+
+    fn progress(&mut self, shared: &Shared) {
+        let Some(total) = self.total else { return };
+        if self.bar.is_none() {
+            if self.started.elapsed() < BAR_AFTER || !std::io::stderr().is_terminal() || std::io::stdout().is_terminal() {
+                return;
+            }
+            let template = "{bar:30} {percent:>3}% {binary_bytes_per_sec} {eta} left";
+            let bar = ProgressBar::new(total);
+            bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+            self.bar = Some(bar);
+        }
+        if let Some(bar) = &self.bar {
+            bar.set_position(shared.progress.load(Ordering::Relaxed));
+        }
+    }
+
+    /// One line that says what was seen, if no HTTP was.
+    fn hint(&mut self, shared: &Shared) {
+        if self.hinted || self.started.elapsed() < HINT_AFTER {
+            return;
+        }
+        self.hinted = true;
+        let ledger = shared.ledger();
+        if ledger.http.transactions > 0 {
+            return;
+        }
+        let tls = ledger.http.not_http.get(usize::from(crate::abi::not_http::TLS)).copied().unwrap_or(0);
+        eprintln!(
+            "picotap: no HTTP in the first {} seconds: {} packets, {} connections ({} picked up in mid-stream), {tls} sides with \
+             TLS, {} packets cut by the snap length, {} bytes of payload, {} packets without TCP",
+            HINT_AFTER.as_secs(),
+            ledger.packets.frames,
+            ledger.flow.connections,
+            ledger.flow.midstream,
+            ledger.packets.cut_frames,
+            ledger.flow.payload,
+            ledger.packets.frames - ledger.packets.segments,
+        );
+    }
+
+    /// Says that packets are being dropped, not once for each.
+    fn warn(&mut self, shared: &Shared) {
+        if self.warned.is_some_and(|last| last.elapsed() < WARN_EVERY) {
+            return;
+        }
+        self.warned = Some(now());
+        let captures = shared.captures();
+        let sum = |f: fn(&crate::source::live::LiveStats) -> u64| captures.iter().map(|c| f(&c.live)).sum::<u64>();
+        let seen = [sum(|s| s.dropped), sum(|s| s.if_dropped), captures.iter().map(|c| c.batch.bytes_dropped).sum()];
+        let [kernel, interface, queue] = [0, 1, 2].map(|at: usize| {
+            let (new, old) = (seen.get(at), self.dropped.get(at));
+            new.copied().unwrap_or(0).saturating_sub(old.copied().unwrap_or(0))
+        });
+        self.dropped = seen;
+        if kernel + interface + queue > 0 {
+            eprintln!(
+                "picotap: dropped since the last word: {kernel} packets by the kernel (a larger --buffer-size or a filter helps), \
+                 {interface} by the interface, {queue} bytes because a sandbox is behind (more --workers or --queue help)"
+            );
+        }
+    }
+
+    /// Takes the bar away.
+    pub fn end(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the pipeline tells a person how long something takes")]
+fn now() -> Instant {
+    Instant::now()
+}

@@ -1,0 +1,199 @@
+//! A shadow is a second parser that sees a sample of connections and whose records are compared with the first one's.
+//!
+//! It has blocks, waiting bytes and an instance of its own. Nothing that it says reaches the output.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+
+use super::driver::{Closed, Driver, Receiver};
+use super::engine::Parser;
+use super::fault::Fault;
+use super::layout::Bounds;
+use super::quarantine::Poison;
+use crate::batch::{Facts, Slot};
+use crate::http::record::{Kind, Record};
+
+/// Records of one connection that may wait for the other parser's. Beyond that the oldest count as missing.
+const MAX_PENDING: usize = 256;
+
+/// The fields that are compared.
+pub const FIELDS: [&str; 9] = ["missing", "extra", "kind", "number", "place", "code", "flags", "text", "sizes"];
+
+/// What was compared.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Records compared.
+    pub compared: u64,
+    /// Faults of the second parser.
+    pub faults: u64,
+    differences: [u64; FIELDS.len()],
+}
+
+impl Counters {
+    /// Adds another worker's.
+    pub fn add(&mut self, other: &Self) {
+        self.compared += other.compared;
+        self.faults += other.faults;
+        for (mine, other) in self.differences.iter_mut().zip(other.differences) {
+            *mine += other;
+        }
+    }
+
+    /// Records that differ, by field. "missing": only the first parser gave it; "extra": only the second.
+    pub fn differences(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        FIELDS.iter().copied().zip(self.differences.iter().copied())
+    }
+
+    fn differs(&mut self, field: usize, by: u64) {
+        if let Some(count) = self.differences.get_mut(field) {
+            *count += by;
+        }
+    }
+}
+
+/// A record boiled down to what is compared: place, and a hash or value for each further field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Digest {
+    kind: (u8, u8),
+    number: u32,
+    place: (u64, u64),
+    code: u16,
+    flags: u32,
+    text: u64,
+    sizes: (u64, u64, u64),
+}
+
+impl Digest {
+    fn of(record: &Record<'_>) -> Self {
+        use std::hash::{Hash, Hasher};
+        let mut text = std::hash::DefaultHasher::new();
+        let (kind, number, code, sizes) = match &record.kind {
+            Kind::Request(request) => {
+                (request.method, request.target, request.minor, request.framing).hash(&mut text);
+                request.headers.iter().for_each(|pair| pair.hash(&mut text));
+                (1, request.number, 0, (request.content_length, 0, 0))
+            }
+            Kind::Response(response) => {
+                (response.reason, response.minor, response.framing).hash(&mut text);
+                response.headers.iter().for_each(|pair| pair.hash(&mut text));
+                (2, response.number, response.status, (response.content_length, 0, 0))
+            }
+            Kind::End { number, wire, decoded, lost } => (3, *number, 0, (*wire, *decoded, *lost)),
+            Kind::Tunnel { number, code } => (4, *number, *code, (0, 0, 0)),
+            Kind::NotHttp(code) => (5, 0, *code, (0, 0, 0)),
+            Kind::Error(code) => (6, 0, *code, (0, 0, 0)),
+        };
+        let place = (record.start.offset, record.end.offset);
+        Self { kind: (kind, record.side), number, place, code, flags: record.flags, text: text.finish(), sizes }
+    }
+}
+
+/// Records of one connection that one parser gave and the other has not yet.
+#[derive(Debug, Default)]
+struct Pending {
+    first: VecDeque<Digest>,
+    second: VecDeque<Digest>,
+}
+
+/// A second parser with the sample it sees.
+pub struct Shadow {
+    driver: Driver<()>,
+    sample: u64,
+    pending: HashMap<u64, Pending, RandomState>,
+    /// What was compared so far.
+    pub counters: Counters,
+}
+
+impl std::fmt::Debug for Shadow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Shadow(one connection in {})", self.sample)
+    }
+}
+
+struct Second<'a> {
+    pending: &'a mut HashMap<u64, Pending, RandomState>,
+    counters: &'a mut Counters,
+}
+
+impl Receiver for Second<'_> {
+    type State = ();
+    fn record(&mut self, facts: &Facts, (): &mut (), record: &Record<'_>) {
+        self.pending.entry(facts.number).or_default().second.push_back(Digest::of(record));
+    }
+    fn closed(&mut self, _: &Facts, (): &mut (), _: Closed, _: i64) {}
+    fn skip(&mut self, _: &Facts, _: u8, _: u64) {}
+    fn poison(&mut self, _: &Poison) {}
+    fn fault(&mut self, _: &Fault) {
+        self.counters.faults += 1;
+    }
+}
+
+impl Shadow {
+    /// `sample`: one connection in so many is looked at.
+    ///
+    /// # Errors
+    /// If the parser cannot be started.
+    pub fn new(parser: Arc<Parser>, sample: u64) -> Result<Self, Fault> {
+        let mut driver = Driver::new(parser, Bounds::default())?;
+        driver.sample(sample.max(1));
+        let pending = HashMap::with_hasher(RandomState::default());
+        Ok(Self { driver, sample: sample.max(1), pending, counters: Counters::default() })
+    }
+
+    /// Whether a connection is in the sample.
+    #[must_use]
+    pub const fn sees(&self, number: u64) -> bool {
+        number.is_multiple_of(self.sample)
+    }
+
+    /// A record of the first parser.
+    pub fn first(&mut self, facts: &Facts, record: &Record<'_>) {
+        if self.sees(facts.number) {
+            self.pending.entry(facts.number).or_default().first.push_back(Digest::of(record));
+        }
+    }
+
+    /// Takes a slot that the first parser has been through, and compares.
+    pub fn process(&mut self, slot: &Slot) {
+        let mut second = Second { pending: &mut self.pending, counters: &mut self.counters };
+        self.driver.process(slot, &mut second);
+        let counters = &mut self.counters;
+        for row in &slot.rows {
+            let number = row.facts.number;
+            let Some(pending) = self.pending.get_mut(&number) else { continue };
+            let pairs = pending.first.len().min(pending.second.len());
+            for (one, other) in pending.first.drain(..pairs).zip(pending.second.drain(..pairs)) {
+                compare(counters, one, other);
+            }
+            let over = self.driver.knows(number);
+            let keep = if over { MAX_PENDING } else { 0 };
+            for (queue, field) in [(&mut pending.first, 0), (&mut pending.second, 1)] {
+                let lost = queue.len().saturating_sub(keep);
+                queue.drain(..lost);
+                counters.differs(field, lost as u64);
+            }
+            if !over {
+                self.pending.remove(&number);
+            }
+        }
+    }
+}
+
+fn compare(counters: &mut Counters, one: Digest, other: Digest) {
+    counters.compared += 1;
+    let differ = [
+        one.kind != other.kind,
+        one.number != other.number,
+        one.place != other.place,
+        one.code != other.code,
+        one.flags != other.flags,
+        one.text != other.text,
+        one.sizes != other.sizes,
+    ];
+    for (field, _) in (2..).zip(differ).filter(|(_, differ)| *differ) {
+        counters.differs(field, 1);
+    }
+}

@@ -1,0 +1,118 @@
+//! What Prometheus and people get from the HTTP endpoint, judged by promtool and curl.
+
+#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a failing test may panic")]
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use picotap::abi::{flag, framing};
+use picotap::export::metrics::{Metrics, Observer};
+use picotap::export::own;
+use picotap::export::sample::{Sample, process};
+use picotap::export::server::{self, Pages, Server};
+use picotap::flow::Opener;
+use picotap::http::record::{Headers, Kind, Moment, Record, Request, Response};
+use picotap::http::{CloseReason, ConnFacts, Desk, Exchange, Settings};
+use picotap::packet::Endpoint;
+
+/// Metrics that have counted transactions of every kind, with the host label.
+fn metrics() -> Arc<Metrics> {
+    let metrics = Arc::new(Metrics::new(Some(2)).unwrap());
+    let mut observer = Observer::new(Arc::clone(&metrics));
+    let mut desk = Desk::new(Settings::default());
+    let endpoint = |port| Endpoint { ip: [10, 0, 0, 1].into(), port };
+    let facts = ConnFacts {
+        number: 1,
+        endpoints: [endpoint(4321), endpoint(80)],
+        opener: Opener::First,
+        midstream: false,
+        interface: 0,
+    };
+    let mut exchange = Exchange::default();
+    for number in 1..20 {
+        let at = Moment { offset: u64::from(number) * 100, time: i64::from(number) * 1_000_000 };
+        let record = |side, flags, kind| Record { side, flags, start: at, end: at, peer_acked: None, kind };
+        let headers = Headers::new(b"HostHost-\"\\\n", &[]);
+        let request = Request {
+            number,
+            method: if number % 2 == 0 { b"GET" } else { b"\"\\\n" },
+            target: b"/",
+            minor: 1,
+            framing: framing::NONE,
+            content_length: 0,
+            headers,
+        };
+        let status = 200 + 40 * u16::try_from(number).unwrap();
+        let response =
+            Response { number, status, reason: b"", minor: 1, framing: framing::LENGTH, content_length: 0, headers };
+        let end = Kind::End { number, wire: 10, decoded: 10, lost: 0 };
+        let records = [
+            record(0, flag::ALL[number as usize].1, Kind::Request(request)),
+            record(0, 0, end),
+            record(1, 0, Kind::Response(response)),
+            record(1, 0, end),
+        ];
+        for record in records {
+            exchange.record(&mut desk, &facts, &record, &mut |transaction| observer.observe(transaction));
+        }
+    }
+    exchange.close(&mut desk, &facts, CloseReason::Closed, &mut |transaction| observer.observe(transaction));
+    observer.flush();
+    metrics
+}
+
+/// One sample of each metric that the pipeline may hand in, and the process's own.
+fn samples() -> Vec<Sample> {
+    let mut samples: Vec<Sample> = own::ALL.iter().map(|metric| metric.count(&["a \"b\"\\", "c\nd"], 1)).collect();
+    let read = |name: &str| std::fs::read_to_string(format!("/proc/self/{name}")).unwrap();
+    samples.extend(process(&read("stat"), &read("statm"), 100.0, 4096.0));
+    samples
+}
+
+fn serve() -> Server {
+    let metrics = metrics();
+    let pages = Pages {
+        metrics: Box::new(move || metrics.text(&samples()).map_err(|error| error.to_string())),
+        healthy: Box::new(|| Ok("alive\n".to_owned())),
+        ready: Box::new(|| Err("not yet".to_owned())),
+    };
+    server::bind("127.0.0.1:0".parse().unwrap()).unwrap().serve(pages).unwrap()
+}
+
+fn curl(server: &Server, arguments: &[&str], path: &str) -> String {
+    let url = format!("http://{}{path}", server.address());
+    let output = Command::new("curl").args(["-sS", "--noproxy", "*"]).args(arguments).arg(url).output().expect("curl");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn promtool_finds_nothing_to_complain_about() {
+    let text = curl(&serve(), &[], "/metrics");
+    let mut promtool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("promtool (Debian: prometheus)");
+    promtool.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let output = promtool.wait_with_output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    assert!(output.status.success() && said.is_empty(), "{}\n{text}", String::from_utf8_lossy(&said));
+    for name in ["http_server_request_duration_seconds_bucket", "picotap_build_info", "process_cpu_seconds_total"] {
+        assert!(text.contains(name), "{name} is missing");
+    }
+}
+
+#[test]
+fn curl_gets_each_page() {
+    let server = serve();
+    assert!(curl(&server, &["-I"], "/metrics").contains("Content-Type: text/plain; version=0.0.4"));
+    assert!(curl(&server, &[], "/").contains("<a href=\"/metrics\">"));
+    assert_eq!(curl(&server, &["-w", "%{http_code}"], "/healthz"), "alive\n200");
+    assert_eq!(curl(&server, &["-w", "%{http_code}"], "/readyz"), "not yet\n503");
+    assert_eq!(curl(&server, &["-o", "/dev/null", "-w", "%{http_code}", "-d", "x=1"], "/metrics"), "405");
+    assert_eq!(curl(&server, &["--http1.0", "-o", "/dev/null", "-w", "%{http_code}"], "/nothing"), "404");
+}

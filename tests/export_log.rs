@@ -1,0 +1,111 @@
+//! A log on a disk that is really full: a file system of 64 KiB in memory, which takes a part of a line and then no more.
+
+#![expect(clippy::unwrap_used, reason = "a failing test may panic")]
+
+#[path = "deploy/require.rs"]
+mod require;
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use picotap::export::FormatName;
+use picotap::export::file::{Log, Notice, Rotation, Target};
+
+/// A small file system, for as long as it lives.
+struct Disk(tempfile::TempDir);
+
+impl Disk {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        run("mount", &["-t", "tmpfs", "-o", "size=64k", "picotap-test"], directory.path());
+        Self(directory)
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        run("umount", &[], self.0.path());
+    }
+}
+
+fn run(program: &str, arguments: &[&str], path: &Path) {
+    let status = Command::new(program).args(arguments).arg(path).status().expect(program);
+    assert!(status.success(), "{program} {}", path.display());
+}
+
+fn log(path: &Path, rotation: Option<Rotation>) -> Log {
+    Log::open(Target::File(path.to_owned()), rotation, FormatName::Json.writer(Arc::new([])), 0).unwrap()
+}
+
+/// `count` lines of 100 bytes, numbered from `first`.
+fn lines(first: usize, count: usize) -> Vec<u8> {
+    (first..first + count).map(|number| format!("{number:099}\n")).collect::<String>().into_bytes()
+}
+
+/// The numbers of the lines of a file, all of which are whole.
+fn numbers(path: &Path) -> Vec<usize> {
+    let text = fs::read_to_string(path).unwrap();
+    assert!(text.ends_with('\n'), "the last line is torn");
+    let number = |line: &str| {
+        assert_eq!(line.len(), 99, "{line:?} is torn");
+        line.parse().unwrap()
+    };
+    text.lines().map(number).collect()
+}
+
+#[test]
+fn a_full_disk_loses_whole_lines_and_is_recovered_from() {
+    if !require::has(&["root", "mount", "umount"]) {
+        return;
+    }
+    let disk = Disk::new();
+    let (path, ballast) = (disk.0.path().join("log"), disk.0.path().join("ballast"));
+    fs::write(&ballast, vec![0; 30_000]).unwrap();
+    let (mut log, mut notices) = (log(&path, None), Vec::new());
+    for first in (0..1000).step_by(50) {
+        log.write(&lines(first, 50), 0, &mut notices).unwrap();
+    }
+    let lost = usize::try_from(log.counters.lost_lines).unwrap();
+    assert!(lost > 500 && matches!(notices[..], [Notice::Failing(_)]), "{notices:?}");
+    fs::remove_file(&ballast).unwrap();
+    log.write(&lines(1000, 50), 0, &mut notices).unwrap();
+    assert!(matches!(notices[..], [_, Notice::Recovered { lines }] if lines == lost as u64), "{notices:?}");
+    let kept = numbers(&path);
+    assert_eq!((kept.len(), kept.is_sorted()), (1050 - lost, true));
+    assert!(kept.ends_with(&(1000..1050).collect::<Vec<_>>()));
+}
+
+#[test]
+fn a_log_that_ends_on_a_full_disk_ends_with_a_whole_line() {
+    if !require::has(&["root", "mount", "umount"]) {
+        return;
+    }
+    let disk = Disk::new();
+    let path = disk.0.path().join("log");
+    let (mut log, mut notices) = (log(&path, None), Vec::new());
+    log.write(&lines(0, 1000), 0, &mut notices).unwrap();
+    let lost = log.close(0).lost_lines;
+    assert_eq!(numbers(&path).len() as u64 + lost, 1000);
+}
+
+#[test]
+fn rotation_makes_room_on_a_full_disk() {
+    if !require::has(&["root", "mount", "umount"]) {
+        return;
+    }
+    let disk = Disk::new();
+    let path = disk.0.path().join("log");
+    let rotation = Rotation { size: Some(16_000), interval: None, keep: 1 };
+    let (mut log, mut notices) = (log(&path, Some(rotation)), Vec::new());
+    let mut first = 0;
+    // Old files give way while more is written than the disk holds; the thread that removes them may lag behind.
+    while log.counters.rotations < 40 {
+        log.write(&lines(first, 10), 0, &mut notices).unwrap();
+        first += 10;
+    }
+    let counters = log.close(0);
+    assert_eq!(counters.lines, first as u64);
+    numbers(&path);
+}

@@ -1,0 +1,248 @@
+//! Gaps, ends within messages, and the search for a start line.
+
+use crate::host::{Happens, Manner, c, fin, gap, lines, reset, s, told};
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+
+fn post(length: u32) -> String {
+    format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n")
+}
+
+fn chunked(body: &str) -> String {
+    format!("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{body}")
+}
+
+#[test]
+fn a_gap_in_a_body_of_known_length_is_counted() {
+    let happens = [c(post(10) + "ab"), gap(0, 3), c("abcde"), c(GET)];
+    assert_eq!(told(&happens)[1..], ["0 end#1 10/10 lost 3 +gap", "0 req#2 GET / 1.1 none", "0 end#2 0/0"]);
+}
+
+#[test]
+fn a_gap_that_ends_with_the_body_ends_the_message() {
+    let happens = [c(post(10) + "ab"), gap(0, 8), c(GET)];
+    assert_eq!(told(&happens)[1..], ["0 end#1 10/10 lost 8 +gap", "0 req#2 GET / 1.1 none", "0 end#2 0/0"]);
+    let happens = [c(post(10) + "ab"), gap(0, 8), fin(0)];
+    assert_eq!(told(&happens)[1..], ["0 end#1 10/10 lost 8 +gap"]);
+}
+
+#[test]
+fn a_gap_that_goes_beyond_the_body_hides_a_head() {
+    let happens = [c(post(10) + "ab"), gap(0, 9), c("/ HTTP/1.1\r\n\r\n"), c(GET)];
+    assert_eq!(
+        told(&happens)[1..],
+        ["0 end#1 10/10 lost 8 +gap", "0 error lost_head", "0 req#2 GET / 1.1 none +resync", "0 end#2 0/0",]
+    );
+}
+
+#[test]
+fn a_gap_inside_a_chunk_is_counted() {
+    let happens = [c(chunked("a\r\nab")), gap(0, 3), c("abcde\r\n0\r\n\r\n")];
+    assert_eq!(told(&happens)[1..], ["0 end#1 20/10 lost 3 +gap"]);
+    let happens = [c(chunked("a\r\nab")), gap(0, 8), c("\r\n0\r\n\r\n")];
+    assert_eq!(told(&happens)[1..], ["0 end#1 20/10 lost 8 +gap"]);
+}
+
+#[test]
+fn a_gap_that_goes_beyond_the_chunk_hides_the_end() {
+    let happens = [c(chunked("a\r\nab")), gap(0, 9), c("\n0\r\n\r\n"), c(GET)];
+    assert_eq!(
+        told(&happens)[1..],
+        [
+            "0 end#1 13/10 lost 8 +gap +truncated",
+            "0 error lost_framing",
+            "0 req#2 GET / 1.1 none +resync",
+            "0 end#2 0/0",
+        ]
+    );
+}
+
+#[test]
+fn a_gap_in_chunk_framing_hides_the_end() {
+    for (body, wire) in [("a", 1), ("1\r\nx\r", 5), ("1\r\nx", 4), ("0\r\nA: b\r\n", 9), ("1\r\nx\r\n", 6), ("", 0)] {
+        let happens = [c(chunked(body)), gap(0, 1), c(GET)];
+        let decoded = usize::from(body.starts_with('1'));
+        assert_eq!(
+            told(&happens)[1..3],
+            [format!("0 end#1 {wire}/{decoded} +gap +truncated"), "0 error lost_framing".into()],
+            "{body:?}"
+        );
+    }
+}
+
+#[test]
+fn a_gap_in_a_body_until_the_close_is_counted() {
+    let happens = [c(GET), s("HTTP/1.0 200 OK\r\n\r\nab"), gap(1, 5), s("c"), gap(1, 1), fin(1)];
+    assert_eq!(told(&happens)[3..], ["1 end#1 9/9 lost 6 +gap"]);
+}
+
+#[test]
+fn a_gap_in_or_before_a_head_loses_it() {
+    for front in ["", "GET / HT", "GET / HTTP/1.1\r\nA"] {
+        let happens = [c(GET), c(front), gap(0, 7), c("x\r\n\r\n"), c(GET)];
+        assert_eq!(
+            told(&happens)[2..],
+            ["0 error lost_head", "0 req#2 GET / 1.1 none +resync", "0 end#2 0/0"],
+            "{front:?}"
+        );
+    }
+    let happens = [gap(0, 100), c("GET /2 HTTP/1.1\r\nHost: a\r\n\r\n")];
+    assert_eq!(told(&happens), ["0 error lost_head", "0 req#1 GET /2 1.1 none +resync", "0 end#1 0/0"]);
+}
+
+#[test]
+fn the_end_of_the_stream_in_a_head_loses_it() {
+    assert_eq!(told(&[c(GET), c("GET / HT"), fin(0)])[2..], ["0 error lost_head"]);
+    assert_eq!(told(&[c(GET), c("\r\n\r\n"), fin(0)]).len(), 2);
+    assert_eq!(told(&[c(GET), fin(0)]).len(), 2);
+    assert_eq!(told(&[c("GE"), fin(0)]), ["0 error lost_head"]);
+    assert_eq!(told(&[c("hello"), fin(0)]), ["0 not_http other"]);
+}
+
+#[test]
+fn a_reset_cuts_every_open_message() {
+    let happens = [c(post(10) + "ab"), s("HTTP/1.1 200 OK\r\n\r\nxyz"), reset(0), reset(1)];
+    assert_eq!(
+        told(&happens)[1..],
+        ["1 res#1 200 \"OK\" 1.1 close +early", "0 end#1 2/2 +truncated", "1 end#1 3/3 +truncated"]
+    );
+}
+
+#[test]
+fn only_segment_starts_are_searched() {
+    let inside = format!("xx{GET}");
+    let happens = [c(GET), gap(0, 1), c(&inside), Happens::More(0, GET.into()), c(GET)];
+    assert_eq!(told(&happens)[2..], ["0 error lost_head", "0 req#2 GET / 1.1 none +resync", "0 end#2 0/0"]);
+}
+
+#[test]
+fn a_start_line_must_be_plausible_and_its_head_good() {
+    let nearly = [
+        "get / HTTP/1.1\r\n\r\n",
+        "GET / HTTP/2.0\r\n\r\n",
+        "GET /\r\n",
+        "A man walks by HTTP/1.1\r\n\r\n",
+        "HTTP/1.1 20 OK\r\n\r\n",
+        "GET / HTTP/1.1\r\nbad\r\n\r\n",
+        "HTTP/1.1 200 OK\r\n\r\n",
+        "\r\nGET / HTTP/1.1\r\n\r\n",
+        "\x01\x02",
+        "",
+    ];
+    let mut happens = vec![c(GET), gap(0, 1)];
+    happens.extend(nearly.iter().map(c));
+    happens.push(c(GET));
+    assert_eq!(told(&happens)[2..], ["0 error lost_head", "0 req#2 GET / 1.1 none +resync", "0 end#2 0/0"]);
+}
+
+#[test]
+fn a_found_head_may_come_in_pieces() {
+    let mut happens = vec![c(GET), gap(0, 1), c("G")];
+    happens.extend(GET.bytes().skip(1).map(|byte| Happens::More(0, vec![byte])));
+    assert_eq!(told(&happens)[3..], ["0 req#2 GET / 1.1 none +resync", "0 end#2 0/0"]);
+    let split = [c(GET), gap(0, 1), c("GET / HT"), c("TP/1.1\r\n\r\n"), c(GET)];
+    assert_eq!(
+        told(&split)[3],
+        "0 req#2 GET / 1.1 none +resync +host_missing".replace("+resync +host_missing", "+host_missing +resync")
+    );
+}
+
+#[test]
+fn a_search_that_finds_nothing_ends() {
+    let noise: Vec<Happens> = (0..100).map(|_| c("noise")).collect();
+    let mut happens = vec![gap(0, 1)];
+    happens.extend(noise);
+    happens.push(c(GET));
+    assert_eq!(told(&happens), ["0 error lost_head", "0 error no_start"]);
+    let long = [gap(0, 1), c(vec![b'x'; 500_000]), c(vec![b'x'; 500_000]), c(vec![b'x'; 100_000]), c(GET)];
+    assert_eq!(lines(Manner::default(), &long), ["0 error lost_head", "0 error no_start"]);
+}
+
+#[test]
+fn where_http_was_seen_a_long_body_is_passed_over() {
+    let mut happens = vec![c(GET), s("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab"), gap(1, 2)];
+    happens.extend((0..200).map(|_| s("part of the body")));
+    happens.extend([c(GET), s(OK)]);
+    assert_eq!(
+        told(&happens)[3..],
+        [
+            "1 end#1 5/2 +gap +truncated",
+            "1 error lost_framing",
+            "0 req#2 GET / 1.1 none",
+            "0 end#2 0/0",
+            "1 res#0 200 \"OK\" 1.1 length=0 +unpaired +resync",
+            "1 end#0 0/0",
+        ]
+    );
+}
+
+#[test]
+fn a_search_gives_up_after_64_heads_that_were_none() {
+    let mut happens = vec![c(GET), gap(0, 1)];
+    happens.extend((0..70).map(|_| c("GET / HTTP/1.1\r\nbad\r\n\r\n")));
+    happens.push(c(GET));
+    assert_eq!(told(&happens)[2..], ["0 error lost_head", "0 error no_start"]);
+}
+
+#[test]
+fn an_error_is_followed_by_a_search() {
+    let happens = [c("GET / HTTP/1.1\r\nbad\r\n\r\n"), c(GET), s(OK)];
+    assert_eq!(
+        told(&happens),
+        [
+            "0 error bad_header",
+            "0 req#1 GET / 1.1 none +resync",
+            "0 end#1 0/0",
+            "1 res#0 200 \"OK\" 1.1 length=0 +unpaired",
+            "1 end#0 0/0",
+        ]
+    );
+    let happens = [c(chunked("x")), c("\r\n"), c(GET)];
+    assert_eq!(
+        told(&happens)[1..],
+        ["0 end#1 0/0 +truncated", "0 error bad_chunk", "0 req#2 GET / 1.1 none +resync", "0 end#2 0/0"]
+    );
+}
+
+#[test]
+fn mid_stream_begins_with_a_search_without_a_word() {
+    let manner = Manner { midstream: true, ..Manner::default() };
+    let happens = [s("rest of a body\r\n"), s("and more"), c(GET), s(OK), c(GET), s(OK)];
+    assert_eq!(
+        lines(manner, &happens),
+        [
+            "0 req#1 GET / 1.1 none +midstream",
+            "0 end#1 0/0",
+            "1 res#0 200 \"OK\" 1.1 length=0 +unpaired +resync +midstream",
+            "1 end#0 0/0",
+            "0 req#2 GET / 1.1 none",
+            "0 end#2 0/0",
+            "1 res#0 200 \"OK\" 1.1 length=0 +unpaired",
+            "1 end#0 0/0",
+        ]
+    );
+}
+
+#[test]
+fn mid_stream_that_begins_with_a_head_is_read_from_there() {
+    let manner = Manner { midstream: true, ..Manner::default() };
+    let mut happens = vec![c(GET), s(OK)];
+    assert_eq!(lines(manner, &happens)[2], "1 res#1 200 \"OK\" 1.1 length=0 +midstream");
+    happens.remove(0);
+    assert_eq!(lines(manner, &happens)[0], "1 res#0 200 \"OK\" 1.1 length=0 +unpaired +midstream");
+}
+
+#[test]
+fn direction_in_mid_stream_is_settled_by_content() {
+    let manner = Manner { midstream: true, ..Manner::default() };
+    let happens = [c("body of a response"), s(GET), c(OK)];
+    assert_eq!(
+        lines(manner, &happens)[..3],
+        [
+            "1 req#1 GET / 1.1 none +midstream",
+            "1 end#1 0/0",
+            "0 res#0 200 \"OK\" 1.1 length=0 +unpaired +resync +midstream",
+        ]
+    );
+}

@@ -1,0 +1,131 @@
+//! Which request a response answers.
+
+use crate::host::{Happens, Manner, c, gap, lines, s, told};
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+const HEAD: &str = "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n";
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n";
+
+#[test]
+fn fifty_pipelined_requests_with_heads_among_them() {
+    let mut happens = Vec::new();
+    let mut responses = String::new();
+    let mut requests = String::new();
+    for n in 0..50 {
+        requests += if n % 3 == 0 { HEAD } else { GET };
+        responses += OK;
+        responses += if n % 3 == 0 { "" } else { "hi" };
+    }
+    happens.push(c(requests));
+    happens.push(s(responses));
+    let said = told(&happens);
+    for n in 1..=50 {
+        let framing = if (n - 1) % 3 == 0 { "none" } else { "length=2" };
+        assert_eq!(said[100 + 2 * (n - 1)], format!("1 res#{n} 200 \"OK\" 1.1 {framing}"));
+    }
+}
+
+#[test]
+fn any_number_of_plain_requests_may_be_outstanding() {
+    let happens = [c(GET.repeat(1000)), s((OK.to_owned() + "hi").repeat(1001))];
+    let said = lines(Manner { max_records: 5000, max_pairs: 5000, ..Manner::default() }, &happens);
+    assert_eq!(said[2000 + 1998], "1 res#1000 200 \"OK\" 1.1 length=2");
+    assert_eq!(said[2000 + 2000], "1 res#0 200 \"OK\" 1.1 length=2 +unsolicited");
+}
+
+#[test]
+fn heads_up_to_the_window_are_known_and_beyond_it_pairing_is_given_up() {
+    for (outstanding, sure) in [(104, true), (105, false)] {
+        let happens = [c(HEAD.repeat(outstanding)), s(OK)];
+        let said = lines(Manner { max_records: 500, ..Manner::default() }, &happens);
+        let first = &said[2 * outstanding];
+        assert_eq!(first == "1 res#1 200 \"OK\" 1.1 none", sure, "{first}");
+        assert_eq!(first.contains("unpaired"), !sure);
+    }
+}
+
+#[test]
+fn a_response_without_a_request_is_unsolicited() {
+    let said = told(&[c(GET), s(OK.to_owned() + "hi"), s("HTTP/1.1 408 Timeout\r\nContent-Length: 0\r\n\r\n")]);
+    assert_eq!(said[4..], ["1 res#0 408 \"Timeout\" 1.1 length=0 +unsolicited", "1 end#0 0/0"]);
+    assert_eq!(told(&[s("HTTP/1.1 408 Timeout\r\n\r\n")]), ["1 res#0 408 \"Timeout\" 1.1 close +unsolicited"]);
+}
+
+#[test]
+fn a_response_before_the_end_of_its_request_is_early() {
+    let post = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nab";
+    let said = told(&[
+        c(post),
+        s("HTTP/1.1 100 Continue\r\n\r\n"),
+        s("HTTP/1.1 413 No\r\nContent-Length: 0\r\n\r\n"),
+        c("cd"),
+    ]);
+    assert_eq!(
+        said,
+        [
+            "0 req#1 POST / 1.1 length=4",
+            "1 res#1 100 \"Continue\" 1.1 none +interim",
+            "1 end#1 0/0",
+            "1 res#1 413 \"No\" 1.1 length=0 +early",
+            "1 end#1 0/0",
+            "0 end#1 4/4",
+        ]
+    );
+}
+
+/// After a loss that hid heads of the client.
+fn unsure() -> Vec<Happens> {
+    vec![Happens::Acks(1, None), c(GET), gap(0, 30), c(HEAD)]
+}
+
+#[test]
+fn loss_on_the_request_side_leaves_responses_unpaired_until_they_acknowledge_what_came_after() {
+    let mut happens = unsure();
+    happens.extend([
+        Happens::Acks(1, Some(26)),
+        s(OK.to_owned() + "hi"),
+        Happens::Acks(1, None),
+        s(OK),
+        c(HEAD),
+        s(OK),
+    ]);
+    assert_eq!(
+        told(&happens)[5..],
+        [
+            // acknowledges the first request only: whatever it answers, it is taken for a plain request
+            "1 res#0 200 \"OK\" 1.1 length=2 +unpaired",
+            "1 end#0 2/2",
+            // acknowledges the HEAD
+            "1 res#0 200 \"OK\" 1.1 none +unpaired",
+            "1 end#0 0/0",
+            "0 req#3 HEAD / 1.1 none",
+            "0 end#3 0/0",
+            "1 res#3 200 \"OK\" 1.1 none",
+            "1 end#3 0/0",
+        ]
+    );
+}
+
+#[test]
+fn without_acknowledgements_an_unsure_connection_stays_so() {
+    let happens = [c(GET), gap(0, 30), c(GET), s(OK.to_owned() + "hi"), c(GET), s(OK)];
+    assert_eq!(told(&happens).last().unwrap(), "1 res#0 200 \"OK\" 1.1 length=2 +unpaired");
+}
+
+#[test]
+fn a_gap_that_keeps_framing_keeps_pairing() {
+    let happens = [c(GET), s(OK), gap(1, 1), s("i"), c(GET), s(OK)];
+    assert_eq!(
+        told(&happens)[3..7],
+        ["1 end#1 2/2 lost 1 +gap", "0 req#2 GET / 1.1 none", "0 end#2 0/0", "1 res#2 200 \"OK\" 1.1 length=2"]
+    );
+}
+
+#[test]
+fn in_mid_stream_a_response_that_has_not_acknowledged_the_request_answers_another() {
+    let manner = Manner { midstream: true, ..Manner::default() };
+    let happens = [Happens::Acks(1, Some(0)), c(GET), s(OK.to_owned() + "hi"), Happens::Acks(1, None), s(OK)];
+    let said = lines(manner, &happens);
+    assert_eq!(said[2], "1 res#0 200 \"OK\" 1.1 length=2 +unpaired +midstream");
+    assert_eq!(said[4], "1 res#1 200 \"OK\" 1.1 length=2");
+}
