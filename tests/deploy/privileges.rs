@@ -157,6 +157,10 @@ fn refused() {
     println!("writable code: {:?}", writable_code());
     println!("shadow: {:?}", fs::read("/etc/shadow").map(drop).map_err(|e| e.kind()));
     println!("root's file: {:?}", fs::write("/etc/picotap", b"").map_err(|e| e.kind()));
+    // Anybody may write there, but landlock was told of another directory. On a kernel without it, this works.
+    let elsewhere = env::temp_dir().join(format!("picotap-{}", std::process::id()));
+    println!("elsewhere: {:?}", fs::write(&elsewhere, b"").map_err(|e| e.kind()));
+    fs::remove_file(&elsewhere).ok();
     println!("signal to init: {:?}", nix::sys::signal::kill(nix::unistd::Pid::from_raw(1), None));
 }
 
@@ -258,6 +262,9 @@ fn what_an_intruder_would_try_is_refused() {
     ] {
         assert!(said.contains(line), "{line}: {said}");
     }
+    let elsewhere =
+        if said.contains("files restricted to") { "elsewhere: Err(PermissionDenied)" } else { "elsewhere: Ok" };
+    assert!(said.contains(elsewhere), "{said}");
     assert!(output.status.success(), "{output:?}");
 }
 
