@@ -109,7 +109,7 @@ impl Packet {
         out.extend(self.destination.port().to_be_bytes());
         out.extend(self.seq.to_be_bytes());
         out.extend(self.ack.to_be_bytes());
-        out.push(((20 + self.options.len()) / 4 << 4) as u8);
+        out.push((((20 + self.options.len()) / 4) << 4) as u8);
         out.push(self.flags);
         out.extend(self.window.to_be_bytes());
         out.extend([0, 0]);
