@@ -42,7 +42,15 @@ const LIBRARY: &[&str] = &[
 
 /// The daemon's parser.
 const PARSER: &[&str] = &[
-    "picotap.c", "message.c", "pairing.c", "start.c", "head.c", "fields.c", "framing.c", "chunked.c", "resync.c",
+    "picotap.c",
+    "message.c",
+    "pairing.c",
+    "start.c",
+    "head.c",
+    "fields.c",
+    "framing.c",
+    "chunked.c",
+    "resync.c",
     "recognise.c",
 ];
 
@@ -181,7 +189,7 @@ fn picohttpparser() -> Result<PathBuf, String> {
     }
     let metadata: serde_json::Value =
         serde_json::from_slice(&output.stdout).map_err(|e| format!("cargo metadata: {e}"))?;
-    let packages = metadata["packages"].as_array().cloned().unwrap_or_default();
+    let packages = metadata.get("packages").and_then(serde_json::Value::as_array).cloned().unwrap_or_default();
     let package = packages.iter().find(|p| p["name"] == "picohttpparser-sys");
     let manifest =
         package.and_then(|p| p["manifest_path"].as_str()).ok_or("cargo metadata names no picohttpparser-sys")?;

@@ -253,6 +253,7 @@ impl Counters {
 #[derive(Debug)]
 pub struct Batcher<D> {
     deliver: D,
+    #[expect(clippy::vec_box, reason = "slots go from thread to thread as boxes")]
     slots: Vec<Box<Slot>>,
     serial: u64,
     max_age: i64,
@@ -393,6 +394,7 @@ mod tests {
     /// Keeps what it is given, or refuses everything.
     #[derive(Default)]
     struct Shelf {
+        #[expect(clippy::vec_box, reason = "slots go from thread to thread as boxes")]
         taken: Vec<Box<Slot>>,
         refuse: bool,
     }

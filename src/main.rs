@@ -90,7 +90,8 @@ fn watch(watch: Watch) -> Result<ExitCode> {
         interval: watch.rotate_interval.map(|seconds| i64::from(seconds) * 1_000_000_000),
         keep: usize::from(watch.rotate_keep),
     });
-    let address = watch.metrics_addr.or_else(|| (live && !watch.no_metrics).then(|| ([127, 0, 0, 1], METRICS_PORT).into()));
+    let address =
+        watch.metrics_addr.or_else(|| (live && !watch.no_metrics).then(|| ([127, 0, 0, 1], METRICS_PORT).into()));
     let shadow = match &watch.shadow {
         Some(path) => Some((read(path)?, watch.shadow_sample)),
         None => None,
@@ -174,7 +175,12 @@ fn wish(watch: &Watch, live: bool) -> Option<Wish> {
     if watch.user.is_none() && !(live && root) {
         return None;
     }
-    let directory = |path: &Path| path.parent().map_or_else(|| ".".into(), |parent| if parent.as_os_str().is_empty() { ".".into() } else { parent.to_path_buf() });
+    let directory = |path: &Path| {
+        path.parent().map_or_else(
+            || ".".into(),
+            |parent| if parent.as_os_str().is_empty() { ".".into() } else { parent.to_path_buf() },
+        )
+    };
     let mut writable: Vec<_> = watch.output.iter().chain(&watch.metrics_file).map(|path| directory(path)).collect();
     writable.extend(watch.quarantine_dir.clone());
     let readable = watch.guest.iter().map(|path| directory(path)).chain(watch.pcap.iter().map(|path| directory(path)));

@@ -1,5 +1,7 @@
 //! Guests that misbehave: each gives the fault that it must, and nothing else suffers.
 
+#![expect(clippy::unwrap_used, clippy::vec_box, reason = "a test: what cannot be had ends it")]
+
 #[path = "hostile/wat_guest.rs"]
 mod wat_guest;
 

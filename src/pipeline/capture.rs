@@ -22,10 +22,13 @@ const FRAMES_PER_REPORT: u64 = 8192;
 /// Nanoseconds between two publications of a live capture's counters.
 const REPORT_EVERY: i64 = 500_000_000;
 
+/// Full slots to a worker, and empty slots back.
+pub type Lane = (Sender<Box<Slot>>, Receiver<Box<Slot>>);
+
 /// The way to the workers.
 pub struct Delivery {
     /// One for each worker: full slots there, empty slots back.
-    pub workers: Vec<(Sender<Box<Slot>>, Receiver<Box<Slot>>)>,
+    pub workers: Vec<Lane>,
 }
 
 impl Deliver for Delivery {

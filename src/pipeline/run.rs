@@ -9,7 +9,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use thiserror::Error;
 
-use super::capture::{Capture, Delivery};
+use super::capture::{Capture, Delivery, Lane};
 use super::ledger::Ledger;
 use super::polled::Polled;
 use super::privileges::{self, PrivilegeError, Wish};
@@ -20,7 +20,7 @@ use super::shutdown::{Shutdown, Why};
 use super::watch::Watch;
 use super::worker::{self, Clerk, Ends, Manners, Skip};
 use super::{export, quarantine};
-use crate::batch::{Batcher, SLOT_BYTES, SLOT_EVENTS, Slot, SlotEvent};
+use crate::batch::{Batcher, SLOT_BYTES, SLOT_EVENTS, SlotEvent};
 use crate::export::FormatName;
 use crate::export::file::{Log, LogError, Rotation, Target};
 use crate::export::metrics::{Metrics, Observer};
@@ -177,7 +177,7 @@ pub fn memory_bound(config: &Config, captures: usize) -> u64 {
 
 /// What is open before privileges are given up.
 enum Opened {
-    Files(Captures),
+    Files(Box<Captures>),
     Live(Vec<Live>),
 }
 
@@ -251,7 +251,8 @@ pub fn run(config: Config, shutdown: &Shutdown) -> Result<Report, Failure> {
         let directory = config.quarantine.clone();
         spawn("quarantine", move || quarantine::keep(directory.as_deref(), &poison))?
     };
-    let reloader = Reloader { engine: Arc::clone(&engine), file: config.guest.file.clone(), shared: Arc::clone(&shared) };
+    let reloader =
+        Reloader { engine: Arc::clone(&engine), file: config.guest.file.clone(), shared: Arc::clone(&shared) };
     let signals = super::reload::on_signals(reloader).map_err(|e| Failure::System("signals cannot be taken", e))?;
     let mut stoppers = Vec::new();
     let mut capturing: Vec<JoinHandle<Vec<String>>> = Vec::new();
@@ -285,7 +286,7 @@ pub fn run(config: Config, shutdown: &Shutdown) -> Result<Report, Failure> {
             stoppers.push(source.stopper());
             spawn("capture", move || capture.live(source))?
         } else if let Some(files) = files.take() {
-            spawn("capture", move || capture.files(files).iter().map(ToString::to_string).collect())?
+            spawn("capture", move || capture.files(*files).iter().map(ToString::to_string).collect())?
         } else {
             continue;
         };
@@ -345,7 +346,7 @@ fn spawn<T: Send + 'static>(name: &str, body: impl FnOnce() -> T + Send + 'stati
 
 /// The workers, and the other ends of their channels.
 struct Crew {
-    delivery: Vec<(Sender<Box<Slot>>, Receiver<Box<Slot>>)>,
+    delivery: Vec<Lane>,
     skips: Vec<Receiver<Skip>>,
     lines: Receiver<Vec<u8>>,
     buffers: Sender<Vec<u8>>,
@@ -419,7 +420,7 @@ fn open(config: &Config, shutdown: &Shutdown) -> Result<Opened, Failure> {
         }
         Input::Files(files) => files,
     };
-    let [path] = files.as_slice() else { return Ok(Opened::Files(Captures::open(files, filter))) };
+    let [path] = files.as_slice() else { return Ok(Opened::Files(Box::new(Captures::open(files, filter)))) };
     let is_pipe = || {
         use std::os::unix::fs::FileTypeExt;
         std::fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo())
@@ -429,13 +430,13 @@ fn open(config: &Config, shutdown: &Shutdown) -> Result<Opened, Failure> {
     } else if is_pipe() {
         (path.display().to_string(), Polled::pipe(path, shutdown.clone()))
     } else {
-        return Ok(Opened::Files(Captures::open(files, filter)));
+        return Ok(Opened::Files(Box::new(Captures::open(files, filter))));
     };
     let polled = polled.map_err(|e| Failure::System("standard input cannot be read", e))?;
     match Captures::from_reader(&name, Box::new(polled), filter) {
-        Ok(captures) => Ok(Opened::Files(captures)),
+        Ok(captures) => Ok(Opened::Files(Box::new(captures))),
         // Stopped before anything came.
-        Err(_) if shutdown.asked() => Ok(Opened::Files(Captures::open(&[], None))),
+        Err(_) if shutdown.asked() => Ok(Opened::Files(Box::new(Captures::open(&[], None)))),
         Err(error) => Err(error.into()),
     }
 }

@@ -38,7 +38,8 @@ impl Scrape {
         let workers = shared.workers();
         let (_, parser, _) = shared.parser();
         let mut all = vec![
-            own::BUILD_INFO.sample(&[env!("CARGO_PKG_VERSION"), option_env!("PICOTAP_REVISION").unwrap_or("unknown")], 1.0),
+            own::BUILD_INFO
+                .sample(&[env!("CARGO_PKG_VERSION"), option_env!("PICOTAP_REVISION").unwrap_or("unknown")], 1.0),
             own::PARSER_INFO.sample(&[&parser.sha256, &parser.abi_version.to_string()], 1.0),
             own::START_TIME.sample(&[], self.started),
             own::PACKETS.count(&[], ledger.packets.frames + ledger.filtered),

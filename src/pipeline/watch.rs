@@ -57,7 +57,8 @@ impl Watch {
     fn progress(&mut self, shared: &Shared) {
         let Some(total) = self.total else { return };
         if self.bar.is_none() {
-            if self.started.elapsed() < BAR_AFTER || !std::io::stderr().is_terminal() || std::io::stdout().is_terminal() {
+            if self.started.elapsed() < BAR_AFTER || !std::io::stderr().is_terminal() || std::io::stdout().is_terminal()
+            {
                 return;
             }
             let template = "{bar:30} {percent:>3}% {binary_bytes_per_sec} {eta} left";

@@ -80,7 +80,7 @@ impl Instance {
         if input == 0 || output == 0 || input_end > size || output_end > size {
             return Err(bad("its buffers do not lie in its memory"));
         }
-        if input % layout::ALIGN != 0 || output % layout::ALIGN != 0 {
+        if !input.is_multiple_of(layout::ALIGN) || !output.is_multiple_of(layout::ALIGN) {
             return Err(bad("its buffers are not aligned"));
         }
         if u64::from(input) < output_end && u64::from(output) < input_end {

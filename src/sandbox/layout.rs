@@ -21,18 +21,24 @@ pub const MAX_PAIRS: u32 = 16384;
 /// Alignment of both buffers.
 pub const ALIGN: u32 = 64;
 
-const EVENTS_AT: u32 = size_of::<abi::Input>() as u32;
-const ROWS_AT: u32 = EVENTS_AT + MAX_EVENTS * size_of::<abi::Event>() as u32;
-const MARKS_AT: u32 = ROWS_AT + MAX_ROWS * size_of::<abi::Row>() as u32;
+/// Size of a structure of the contract: all are small.
+#[expect(clippy::cast_possible_truncation, reason = "no structure of the contract is larger than 144 bytes")]
+const fn size<T>() -> u32 {
+    size_of::<T>() as u32
+}
+
+const EVENTS_AT: u32 = size::<abi::Input>();
+const ROWS_AT: u32 = EVENTS_AT + MAX_EVENTS * size::<abi::Event>();
+const MARKS_AT: u32 = ROWS_AT + MAX_ROWS * size::<abi::Row>();
 const ARENA_AT: u32 = MARKS_AT + MAX_MARKS * 4;
 /// Size of the input buffer.
 pub const INPUT_BYTES: u32 = ARENA_AT + ARENA_BYTES;
 
-pub(super) const RESULTS_AT: u32 = size_of::<abi::Output>() as u32;
-pub(super) const RECORDS_AT: u32 = RESULTS_AT + MAX_EVENTS * size_of::<abi::Result>() as u32;
-pub(super) const PAIRS_AT: u32 = RECORDS_AT + MAX_RECORDS * size_of::<abi::Record>() as u32;
+pub(super) const RESULTS_AT: u32 = size::<abi::Output>();
+pub(super) const RECORDS_AT: u32 = RESULTS_AT + MAX_EVENTS * size::<abi::Result>();
+pub(super) const PAIRS_AT: u32 = RECORDS_AT + MAX_RECORDS * size::<abi::Record>();
 /// Size of the output buffer.
-pub const OUTPUT_BYTES: u32 = PAIRS_AT + MAX_PAIRS * size_of::<abi::Pair>() as u32;
+pub const OUTPUT_BYTES: u32 = PAIRS_AT + MAX_PAIRS * size::<abi::Pair>();
 
 /// Which packet carried the bytes of an event from a position on.
 #[derive(Debug, Clone, std::marker::Copy, PartialEq, Eq)]
@@ -160,7 +166,7 @@ impl Call {
         let row = abi::Row { block: *block, opener, flags, reserved: [0; 2], scratch: 0, reserved2: 0 };
         let index = self.rows;
         self.rows += 1;
-        put(guest.input(), ROWS_AT + index * size_of::<abi::Row>() as u32, row.as_bytes());
+        put(guest.input(), ROWS_AT + index * size::<abi::Row>(), row.as_bytes());
         index
     }
 

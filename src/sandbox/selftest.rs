@@ -172,7 +172,7 @@ impl Receiver for Notes {
 }
 
 /// Keeps slots.
-struct Shelf(Vec<Box<Slot>>);
+struct Shelf(#[expect(clippy::vec_box, reason = "slots go from thread to thread as boxes")] Vec<Box<Slot>>);
 
 impl Deliver for Shelf {
     fn deliver(&mut self, _: usize, slot: Box<Slot>, _: bool) -> Result<Box<Slot>, Box<Slot>> {
