@@ -95,10 +95,10 @@ typedef struct pico_event {
     uint8_t flags;       /* pico_event_flag */
     uint8_t reason;      /* pico_end_reason, for an end */
     uint64_t offset;     /* place of the first byte in the side's stream */
-    uint64_t peer_acked; /* offset of the other side up to which this sender had acknowledged, or PICO_UNKNOWN */
+    uint64_t peer_acked; /* offset of the other side up to which this sender had acknowledged with byte 0, or PICO_UNKNOWN */
     uint32_t data;       /* position of the bytes in the arena */
     uint32_t len;        /* number of bytes; 0 unless kind is bytes */
-    uint32_t seen;       /* of these, how many at the front were presented before */
+    uint32_t seen;       /* of these, how many at the front were presented before, and answered need_more */
     uint32_t marks;      /* index of this event's first mark */
     uint32_t num_marks;  /* marks: positions (1..len-1, ascending) at which further segments start */
     uint32_t reserved;

@@ -248,6 +248,11 @@ static void write_response(work *w, const head *h, const announced *a, uint32_t 
     }
     if (p.number != 0 && !interim)
         *flags_of(w) |= SIDE_NUMBERED;
+    if (p.number == 0) {
+        *flags_of(w) |= SIDE_ASSUMED;
+        b->began_acked = w->event->peer_acked;
+        b->failed = 0;
+    }
     begin_body(w, &f, p.number);
     if (tunnel)
         open_tunnel(w);
@@ -262,6 +267,8 @@ bool write_head(work *w, head *h, uint32_t flags)
     announced a = {0};
 
     if (h->num_headers > w->call->in->max_pairs - out->num_pairs)
+        return false;
+    if (h->response && pairs_by_ack(w) && !exact_ack(w))
         return false;
     read_headers(w, h, &a, w->call->pairs + out->num_pairs);
     uint32_t first_pair = out->num_pairs;

@@ -11,14 +11,38 @@
 unsigned kind_of(const block *b, uint32_t number)
 {
     uint32_t slot = number % WINDOW;
-    return (b->kinds[slot / 4] >> (slot % 4 * 2)) & 3;
+    if (number == b->requests && b->shared & SHARED_CONNECT)
+        return KIND_CONNECT;
+    return b->heads[slot / 8] >> slot % 8 & 1 ? KIND_HEAD : KIND_PLAIN;
 }
 
 static void set_kind(block *b, uint32_t number, unsigned kind)
 {
     uint32_t slot = number % WINDOW;
-    unsigned shift = slot % 4 * 2;
-    b->kinds[slot / 4] = (uint8_t)((b->kinds[slot / 4] & ~(3u << shift)) | (kind << shift));
+    uint8_t bit = (uint8_t)(1u << slot % 8);
+    if (kind == KIND_HEAD)
+        b->heads[slot / 8] |= bit;
+    else
+        b->heads[slot / 8] &= (uint8_t)~bit;
+    if (number == b->requests) {
+        b->shared &= (uint8_t)~SHARED_CONNECT;
+        if (kind == KIND_CONNECT)
+            b->shared |= SHARED_CONNECT;
+    }
+}
+
+/* Give back so many events of a connection at the most: each costs a call, and whoever sends them can see to it that they
+ * need it. Beyond that, later segments of an event count as acknowledging what its first does. An arbitrary number. */
+#define MOST_SPLITS 64u
+
+bool exact_ack(work *w)
+{
+    const pico_event *e = w->event;
+    block *b = w->block;
+    if (e->num_marks == 0 || w->call->marks[e->marks] > w->pos || b->splits >= MOST_SPLITS)
+        return true;
+    ++b->splits;
+    return false;
 }
 
 void become_unsure(block *b)
@@ -32,15 +56,22 @@ void request_seen(block *b, unsigned kind, uint64_t end)
     if (b->shared & SHARED_SETTLED) {
         b->shared &= (uint8_t) ~(SHARED_SETTLED | SHARED_UNSURE);
         b->answered = b->requests;
-        memset(b->kinds, 0, sizeof(b->kinds));
+        memset(b->heads, 0, sizeof(b->heads));
     }
     ++b->requests;
-    /* A full window still tells plain requests exactly, however many: zero is plain. Any other kind that would share a
-     * slot with an unanswered request cannot be kept. */
+    b->shared &= (uint8_t)~SHARED_CONNECT;
+    /* A full window still tells plain requests exactly, however many: zero is plain. A HEAD that shares a slot with an
+     * unanswered request cannot be kept. */
     if (b->requests - b->answered > WINDOW && (kind != KIND_PLAIN || kind_of(b, b->requests) != KIND_PLAIN))
         become_unsure(b);
     set_kind(b, b->requests, kind);
     b->last_request_end = end;
+}
+
+bool pairs_by_ack(work *w)
+{
+    const block *b = w->block;
+    return b->shared & SHARED_UNSURE || b->answered == b->requests || (w->midstream && !(*flags_of(w) & SIDE_SPOKE));
 }
 
 pairing pair_response(work *w, unsigned status)

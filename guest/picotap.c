@@ -189,6 +189,15 @@ static void end_side(work *w)
     *phase_of(w) = PHASE_ENDED;
 }
 
+/* Where the next segment starts behind w->pos. */
+static uint32_t next_segment_behind(work *w)
+{
+    uint32_t pos = w->pos++;
+    uint32_t next = next_segment(w);
+    w->pos = pos;
+    return next;
+}
+
 /* Bytes of a body of which nothing but their number matters. */
 static enum step step_data(work *w)
 {
@@ -196,6 +205,8 @@ static enum step step_data(work *w)
     unsigned phase = *phase_of(w);
     uint32_t count = w->len - w->pos, start = w->body;
 
+    if (*flags_of(w) & SIDE_ASSUMED)
+        count = next_segment_behind(w) - w->pos;
     if (phase != PHASE_CLOSE && count > side->remaining)
         count = (uint32_t)side->remaining;
     w->pos += count;
@@ -226,6 +237,11 @@ static enum step step_connect(work *w)
 
 static enum step step(work *w)
 {
+    if (*flags_of(w) & SIDE_ASSUMED) {
+        enum step result = look_for_head(w);
+        if (result != STEP_ON)
+            return result;
+    }
     switch (*phase_of(w)) {
     case PHASE_START:
         return step_start(w);
@@ -271,6 +287,8 @@ static uint64_t skip_of(work *w)
 {
     const side_state *side = w->side;
     uint64_t to;
+    if (*flags_of(w) & SIDE_ASSUMED) /* a body that may be none holds heads */
+        return 0;
     switch (*phase_of(w)) {
     case PHASE_LENGTH:
     case PHASE_CHUNK_DATA:

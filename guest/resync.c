@@ -49,16 +49,20 @@ static bool is_known(const block *b)
     return ((b->side_flags[0] | b->side_flags[1]) & SIDE_SPOKE) != 0;
 }
 
-/* The next place from w->pos on where a segment starts; w->len if there is none. */
-static uint32_t next_candidate(work *w)
+uint32_t next_segment(work *w)
 {
     const pico_event *e = w->event;
     const uint32_t *marks = w->call->marks + e->marks;
-    if (offset_at(w, w->pos) == w->side->candidate || (w->pos == 0 && (e->flags & PICO_EVENT_SEGMENT)))
+    if (w->pos == 0 && (e->flags & PICO_EVENT_SEGMENT))
         return w->pos;
     while (w->next_mark < e->num_marks && marks[w->next_mark] < w->pos)
         ++w->next_mark;
     return w->next_mark < e->num_marks ? marks[w->next_mark] : w->len;
+}
+
+static uint32_t next_candidate(work *w)
+{
+    return offset_at(w, w->pos) == w->side->candidate ? w->pos : next_segment(w);
 }
 
 /* Consumes bytes up to `to`. False: the search ends on the way. */
@@ -143,4 +147,74 @@ enum step step_resync(work *w)
     }
     ++w->side->failed;
     return next_try(w);
+}
+
+/* ---- a body that may be none ----------------------------------------------------------------------------------------- */
+
+/* A response whose request is not known may answer HEAD, and then what its head announces does not come. Its body ends
+ * with a good head right where it would begin, or at a segment start once the server has acknowledged more of the client's
+ * stream than with the response: a server answers in order, so another request may have been answered since. */
+
+/* Whether such a head may stand at w->pos. STEP_FULL: the acknowledgement is not known. */
+static enum step may_end_here(work *w, bool *may)
+{
+    const side_state *side = w->side;
+    unsigned phase = *phase_of(w);
+    uint64_t acked = w->event->peer_acked, began = w->block->began_acked;
+    const uint8_t *at = w->bytes + w->pos;
+
+    *may = false;
+    if (phase != PHASE_LENGTH && phase != PHASE_CLOSE && phase != PHASE_CHUNK_DATA && phase != PHASE_CHUNK_SIZE)
+        return STEP_ON;
+    bool begins = side->decoded + side->overhead == 0;
+    if (!begins && (phase == PHASE_CHUNK_SIZE || next_segment(w) != w->pos))
+        return STEP_ON;
+    if (!starts_like(at, w->len - w->pos, "HTTP/1.", 7))
+        return STEP_ON;
+    *may = begins || (acked != PICO_UNKNOWN && began != PICO_UNKNOWN && acked > began);
+    return *may || acked == PICO_UNKNOWN || began == PICO_UNKNOWN || exact_ack(w) ? STEP_ON : STEP_FULL;
+}
+
+/* It is none: what stands at w->pos belongs to the body. */
+static enum step is_body(work *w)
+{
+    *flags_of(w) &= (uint8_t)~SIDE_LINE_OK;
+    if (++w->block->failed >= MOST_FAILED)
+        *flags_of(w) &= (uint8_t)~SIDE_ASSUMED;
+    return STEP_ON;
+}
+
+enum step look_for_head(work *w)
+{
+    side_state *side = w->side;
+    uint64_t lost = side->lost;
+    bool may, begins = side->decoded + side->overhead == 0;
+    head head;
+
+    if (side->decoded >= MOST_PASSED_KNOWN) {
+        *flags_of(w) &= (uint8_t)~SIDE_ASSUMED;
+        return STEP_ON;
+    }
+    if (may_end_here(w, &may) == STEP_FULL)
+        return STEP_FULL;
+    if (!may)
+        return STEP_ON;
+    bool last = is_last_look(w, w->pos);
+    if (w->len - w->pos < 7)
+        return last ? is_body(w) : STEP_MORE;
+    /* The place is that of `lost`: how far the head was searched before, the event knows. */
+    bool waited = w->pos == 0 && *flags_of(w) & SIDE_LINE_OK;
+    side->searched = waited ? w->event->offset + w->event->seen : 0;
+    enum head_result result = read_head(w, w->pos, w->pos, &head);
+    side->lost = lost;
+    switch (result) {
+    case HEAD_OK:
+        end_message(w, 0, begins ? 0 : PICO_F_TRUNCATED, offset_at(w, w->pos), w->body, w->pos);
+        return STEP_ON;
+    case HEAD_PARTIAL:
+    case HEAD_LINE_PARTIAL:
+        return last ? is_body(w) : STEP_MORE_LF;
+    default:
+        return is_body(w);
+    }
 }

@@ -7,8 +7,11 @@
 
 #include "abi.h"
 
-/* Number of the layout of `block`. Raise it with every change to the structures or the meanings below. */
-#define STATE_FORMAT 1u
+/* Number of the layout of `block`. Raise it with every change to the structures or the meanings below. A test builds the
+ * same source with another number. */
+#ifndef STATE_FORMAT
+#define STATE_FORMAT 2u
+#endif
 
 /* The longest head, chunk-size line or trailer section: one byte less than may wait at the host. */
 #define UNIT_LIMIT (PICO_MAX_WAITING - 1u)
@@ -42,7 +45,8 @@ enum side_flag {
     SIDE_CHUNK_ODD = 4,       /* open message */
     SIDE_CHUNK_EXTENSION = 8, /* open message */
     SIDE_NUMBERED = 16,       /* open response: it answers request `answered` */
-    SIDE_LINE_OK = 32         /* waiting head: its start line has been judged */
+    SIDE_LINE_OK = 32,        /* waiting head: its start line has been judged */
+    SIDE_ASSUMED = 64         /* open response: which request it answers is not known, so it may have no body */
 };
 
 /* Bits of block.shared. */
@@ -51,7 +55,8 @@ enum shared_flag {
     SHARED_CLIENT1 = 2,
     SHARED_UNSURE = 4,  /* loss hid message boundaries: which request a response answers is not known */
     SHARED_SETTLED = 8, /* unsure, and since then a response acknowledged every request before it */
-    SHARED_TUNNEL = 16  /* the server has switched; the client follows when its message is complete */
+    SHARED_TUNNEL = 16, /* the server has switched; the client follows when its message is complete */
+    SHARED_CONNECT = 32 /* the last request is CONNECT: while sure, nothing is asked behind it before its answer */
 };
 
 enum request_kind { KIND_PLAIN = 0, KIND_HEAD = 1, KIND_CONNECT = 2 };
@@ -85,13 +90,16 @@ typedef struct side_state {
 typedef struct block {
     side_state sides[2];
     uint64_t last_request_end; /* stream offset: end of the last request, or of its head while its body is open */
+    uint64_t began_acked;      /* assumed body: what the server had acknowledged with the response's head */
     uint32_t requests;         /* request heads seen */
     uint32_t answered;         /* of these, how many have their final response */
-    uint8_t kinds[WINDOW / 4]; /* request_kind of request n in the two bits at n % WINDOW; zero once answered */
+    uint8_t heads[WINDOW / 8]; /* bit n % WINDOW: request n is HEAD; zero once answered */
     uint8_t phase[2];
     uint8_t side_flags[2];
     uint8_t shared;
-    uint8_t reserved;
+    uint8_t failed;            /* assumed body: plausible status lines in it without a good head */
+    uint8_t splits;            /* events given back for the acknowledgement of a later segment: see exact_ack */
+    uint8_t reserved[4];
 } block;
 
 _Static_assert(sizeof(block) == PICO_BLOCK_SIZE, "the block is all there is");
@@ -200,10 +208,19 @@ typedef struct pairing {
 } pairing;
 pairing pair_response(work *w, unsigned status);
 void become_unsure(block *b);
+/* Whether the event's acknowledgement is that of the segment at w->pos. If not, the event must be given back from there
+ * (STEP_FULL): what is presented again carries its own. */
+bool exact_ack(work *w);
+/* Whether acknowledgements say what a response on this side answers, or where it ends. */
+bool pairs_by_ack(work *w);
 unsigned kind_of(const block *b, uint32_t number);
 
 /* ---- the steps: each works at w->pos, with at least one byte there ---------------------------------------------------- */
 
+/* The next place from w->pos on where a segment starts; w->len if there is none. */
+uint32_t next_segment(work *w);     /* resync.c */
+/* Looks for a head at w->pos, in the body of a response that may have none. */
+enum step look_for_head(work *w);   /* resync.c */
 enum step step_start(work *w);      /* start.c */
 enum step step_resync(work *w);     /* resync.c */
 enum step step_chunk_size(work *w); /* chunked.c */

@@ -150,10 +150,10 @@ pub struct Watch {
     #[arg(long, help_heading = "Output")]
     pub no_redact: bool,
     /// Put the log file aside before it exceeds so many MiB
-    #[arg(long, value_name = "MIB", help_heading = "Output", requires = "output", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "MIB", help_heading = "Output", value_parser = clap::value_parser!(u32).range(1..))]
     pub rotate_size: Option<u32>,
     /// Put the log file aside every so many seconds, counted from midnight UTC
-    #[arg(long, value_name = "SECONDS", help_heading = "Output", requires = "output", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "SECONDS", help_heading = "Output", value_parser = clap::value_parser!(u32).range(1..))]
     pub rotate_interval: Option<u32>,
     /// Log files put aside (compressed) that are kept
     #[arg(long, value_name = "N", default_value_t = 7, help_heading = "Output")]

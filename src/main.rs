@@ -77,6 +77,9 @@ fn watch(watch: Watch) -> Result<ExitCode> {
     if watch.pcap.is_empty() && !live {
         return Ok(usage("nothing to watch: needed --pcap FILE, or -i IFACE (-D lists them)"));
     }
+    if watch.output.is_none() && (watch.rotate_size.is_some() || watch.rotate_interval.is_some()) {
+        return Ok(usage("standard output cannot be rotated: --rotate-size and --rotate-interval need --output FILE"));
+    }
     let expression = watch.filter_expression.join(" ");
     let input = if live { Input::Live(sources(&watch, &expression)) } else { Input::Files(watch.pcap.clone()) };
     let on_terminal = watch.output.is_none() && std::io::stdout().is_terminal();

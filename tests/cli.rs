@@ -1,5 +1,14 @@
 //! The command line: what goes wrong is said in one line, with the documented exit code, and nothing good is lost.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a test that panics has failed, and its deadlines are on the wall clock"
+)]
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -82,7 +91,8 @@ fn a_length_that_cannot_be_true_is_damage() {
 fn one_bad_file_does_not_hide_the_others() {
     let good = fixture("get/capture.pcap");
     let bad = place("bad-among-good.pcap", b"nonsense");
-    let outcome = run(picotap().arg("-r").arg(&good).arg("-r").arg(&bad).arg("-r").arg(&good).args(["--format", "json"]));
+    let outcome =
+        run(picotap().arg("-r").arg(&good).arg("-r").arg(&bad).arg("-r").arg(&good).args(["--format", "json"]));
     assert_eq!(outcome.code, Some(1), "{outcome:?}");
     assert!(!outcome.lines().is_empty(), "the good file in front gives its line: {outcome:?}");
 }
@@ -152,8 +162,13 @@ fn standard_input_is_read() {
         let bytes = fs::read(fixture(name)).unwrap();
         let direct = read(&fixture(name), &[]);
         for option in ["--pcap", "-r"] {
-            let mut child =
-                picotap().args([option, "-", "--format", "json"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+            let mut child = picotap()
+                .args([option, "-", "--format", "json"])
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap();
             child.stdin.take().unwrap().write_all(&bytes).unwrap();
             let outcome = finish(child);
             assert_eq!(outcome.code, Some(0), "{name}: {outcome:?}");
@@ -165,6 +180,7 @@ fn standard_input_is_read() {
 #[test]
 fn output_goes_to_a_file() {
     let out = scratch("out.jsonl");
+    fs::remove_file(&out).ok();
     let outcome = read(&fixture("pipeline/capture.pcap"), &["-o", out.to_str().unwrap()]);
     assert_eq!(outcome.code, Some(0), "{outcome:?}");
     assert!(outcome.stdout.is_empty());
@@ -183,8 +199,14 @@ fn large() -> PathBuf {
 
 #[test]
 fn a_reader_that_goes_away_ends_it_quietly() {
-    let mut child =
-        picotap().arg("-r").arg(large()).args(["--format", "json"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = picotap()
+        .arg("-r")
+        .arg(large())
+        .args(["--format", "json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut first = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
     assert!(first.ends_with("}\n"), "{first}");
@@ -238,8 +260,14 @@ fn an_interrupt_prints_what_was_done() {
 #[test]
 fn an_interrupt_while_a_file_is_read_leaves_whole_lines() {
     let path = large();
-    let child =
-        picotap().arg("-r").arg(&path).args(["--format", "json"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let child = picotap()
+        .arg("-r")
+        .arg(&path)
+        .args(["--format", "json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     std::thread::sleep(Duration::from_millis(150));
     // It may have ended by itself: then there is nobody to interrupt.
     drop(Command::new("kill").arg("-INT").arg(child.id().to_string()).stderr(Stdio::null()).status());
@@ -268,7 +296,13 @@ fn scrape(address: &str) -> String {
 /// What promtool has to say about metrics.
 fn lint(test: &str, metrics: &str) {
     let Some(promtool) = need(test, "promtool") else { return };
-    let mut child = Command::new(promtool).args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = Command::new(promtool)
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     child.stdin.take().unwrap().write_all(metrics.as_bytes()).unwrap();
     let outcome = finish(child);
     assert_eq!(outcome.code, Some(0), "{}{}", String::from_utf8_lossy(&outcome.stdout), outcome.stderr);
@@ -281,7 +315,9 @@ fn metrics_of_a_file_are_written_at_the_end() {
     assert_eq!(outcome.code, Some(0), "{outcome:?}");
     let metrics = fs::read_to_string(&out).unwrap();
     let counted = metrics.lines().any(|line| {
-        line.starts_with("http_server_request_duration_seconds_count{") && line.contains("\"HEAD\"") && line.ends_with(" 10")
+        line.starts_with("http_server_request_duration_seconds_count{")
+            && line.contains("\"HEAD\"")
+            && line.ends_with(" 10")
     });
     assert!(counted, "ten HEAD requests: {metrics}");
     lint("metrics_of_a_file_are_written_at_the_end", &metrics);

@@ -1,6 +1,15 @@
 //! What an attacker, or a bad network, does to segments does not change what is printed; and floods do not crowd out
 //! those who behave.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a test that panics has failed, and its deadlines are on the wall clock"
+)]
+
 use std::fs;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -37,7 +46,8 @@ fn timeless(line: &str) -> String {
 
 fn write(scene: &Scene, name: &str) -> PathBuf {
     let path = scratch(name);
-    fs::write(&path, file(&scene.frames(&scene.packets), Format::Pcap(Order::Little, false), Compression::None)).unwrap();
+    fs::write(&path, file(&scene.frames(&scene.packets), Format::Pcap(Order::Little, false), Compression::None))
+        .unwrap();
     path
 }
 
@@ -55,7 +65,14 @@ struct Mangling {
 fn manglings() -> impl Strategy<Value = Mangling> {
     let isn = prop_oneof![any::<u32>(), (u32::MAX - 3000)..=u32::MAX, 0x7fff_f000u32..0x8000_0100];
     ([isn.clone(), isn], 40usize..900, prop::collection::vec(0usize..1800, 1..4), any::<u64>(), 0usize..8, 0usize..8)
-        .prop_map(|(isn, mss, sizes, seed, duplicates, overlaps)| Mangling { isn, mss, sizes, seed, duplicates, overlaps })
+        .prop_map(|(isn, mss, sizes, seed, duplicates, overlaps)| Mangling {
+            isn,
+            mss,
+            sizes,
+            seed,
+            duplicates,
+            overlaps,
+        })
         // Within the grace: at most 60 segments.
         .prop_filter("within the grace", |m| {
             let segments: usize = m.sizes.iter().map(|size| (size + 120) / m.mss + 4).sum();
@@ -76,7 +93,8 @@ fn play(m: &Mangling, mangled: bool) -> Scene {
     for (n, size) in m.sizes.iter().enumerate() {
         let request = Message::get(&format!("/{n}")).header("X-Number", &n.to_string());
         let body = filler(*size);
-        let response = if n % 2 == 0 { Message::ok(&body) } else { Message::response("200 OK").chunked(&[&body, b"end"]) };
+        let response =
+            if n % 2 == 0 { Message::ok(&body) } else { Message::response("200 OK").chunked(&[&body, b"end"]) };
         let pair = c.exchange(&request, &response);
         streams[0].extend(request.all());
         streams[1].extend(response.all());
@@ -107,7 +125,8 @@ fn overlap(c: &mut Conversation, random: &mut Random, streams: &[Vec<u8>; 2], da
     let stream = &streams[side.index()];
     let from = random.below(stream.len() as u64) as usize;
     let to = (from + 1 + random.below(1400) as usize).min(stream.len());
-    let like = data.iter().rev().find(|p| p.side == side && p.offset < to as u64 && !p.payload.is_empty()).unwrap().clone();
+    let like =
+        data.iter().rev().find(|p| p.side == side && p.offset < to as u64 && !p.payload.is_empty()).unwrap().clone();
     c.segment_at(side, from as u64, &stream[from..to]);
     let mut packet = c.packets.pop().unwrap();
     packet.ack = like.ack;
@@ -151,7 +170,9 @@ impl Flood {
 
     fn frame(&mut self, bytes: &[u8]) {
         self.time += 2;
-        for word in [(self.time / 1_000_000) as u32, (self.time % 1_000_000) as u32, bytes.len() as u32, bytes.len() as u32] {
+        for word in
+            [(self.time / 1_000_000) as u32, (self.time % 1_000_000) as u32, bytes.len() as u32, bytes.len() as u32]
+        {
             self.out.write_all(&word.to_le_bytes()).unwrap();
         }
         self.out.write_all(bytes).unwrap();
@@ -189,7 +210,8 @@ fn flood(name: &str, strangers: u32, limit: u32, mut each: impl FnMut(&mut Flood
         c.close();
         good.push(std::mem::take(&mut c.packets));
     }
-    let mut good: Vec<Packet> = (0..good[0].len()).flat_map(|i| good.iter().map(move |c| c[i].clone()).collect::<Vec<_>>()).collect();
+    let mut good: Vec<Packet> =
+        (0..good[0].len()).flat_map(|i| good.iter().map(move |c| c[i].clone()).collect::<Vec<_>>()).collect();
     good.reverse();
     let gap = (strangers as usize / good.len()).max(1) as u32;
     let mut flood = Flood::new(&path);

@@ -3,6 +3,15 @@
 //! The captures are written by the cases in `tests/cases`: `BLESS=1 cargo test --test fixtures` writes them, and without
 //! it the test checks that what stands in `fixtures/` is what the cases give.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a test that panics has failed, and its deadlines are on the wall clock"
+)]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -77,7 +86,11 @@ fn fixtures_are_what_the_cases_give() {
             if blessing() && (now.is_empty() || decompress(&now) != decompress(&bytes)) {
                 fs::write(&path, &bytes).unwrap();
             } else if !blessing() {
-                assert!(now == bytes || decompress(&now) == decompress(&bytes), "{} is not what its case gives", path.display());
+                assert!(
+                    now == bytes || decompress(&now) == decompress(&bytes),
+                    "{} is not what its case gives",
+                    path.display()
+                );
             }
         }
     }

@@ -1,5 +1,11 @@
 //! Segments in order allocate nothing, and memory is what the table says it is.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "a test that fails may panic; sequence numbers wrap"
+)]
 #![allow(unsafe_code, reason = "a counting allocator is one")]
 
 mod flow_support;

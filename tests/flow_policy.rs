@@ -1,5 +1,12 @@
 //! What is right in everyday trouble: loss, reordering, retransmission, probes, half-seen connections.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "a test that fails may panic; sequence numbers wrap"
+)]
+
 mod flow_support;
 
 use flow_support::{ACK, FIN, MS, RST, S, SYN, Stage, Who};
@@ -318,6 +325,18 @@ fn a_segment_before_the_first_one_seen_moves_the_start_while_it_can() {
 }
 
 #[test]
+fn a_handshake_captured_late_that_does_not_fit_what_is_held_is_not_believed() {
+    let mut stage = Stage::new();
+    stage.client(0, 0, "GET");
+    stage.server(4, 3, "held");
+    stage.send(Who::Server, SYN, 100, 0, b"", 0);
+    stage.server(0, 3, "200 ");
+    assert_eq!(stage.both().1, "200 held");
+    assert_eq!(stage.table.counters().syn_mismatched, 1);
+    stage.finish();
+}
+
+#[test]
 fn one_side_alone_is_told_without_delay() {
     let mut stage = Stage::new();
     stage.send(Who::Client, SYN, -1, 0, b"", 0);
@@ -497,6 +516,18 @@ fn a_gap_that_reaches_out_of_a_skipped_stretch_is_split() {
     stage.server(15, 0, "next");
     stage.wait(4 * S);
     assert_eq!(stage.both().1, "(10-8)[5]next");
+    stage.finish();
+}
+
+#[test]
+fn a_skipped_stretch_of_which_nothing_was_captured_is_lost_in_the_void() {
+    let mut stage = Stage::open();
+    stage.table.skip(0, 1, Side::Second, 30);
+    stage.send(Who::Server, ACK, 10, 0, b"", 10);
+    stage.send(Who::Server, ACK, 0, 0, b"", 10);
+    stage.send(Who::Server, ACK, 20, 0, b"", 10);
+    stage.server(30, 0, "next");
+    assert_eq!(stage.both().1, "(30-30)next");
     stage.finish();
 }
 

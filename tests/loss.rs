@@ -1,6 +1,15 @@
 //! Packets that the capture does not have: every transaction whose heads survive is printed, and lost heads cost their own
 //! transactions only.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a test that panics has failed, and its deadlines are on the wall clock"
+)]
+
 use std::collections::HashMap;
 use std::fs;
 
@@ -27,10 +36,16 @@ fn exchange(random: &mut Random, connection: u64, n: u64) -> (Message, Message) 
     let id = format!("{connection}-{n}");
     let get = || Message::get(&target);
     let (request, response) = match random.below(8) {
-        0 => (Message::start(&format!("HEAD {target} HTTP/1.1")).header("Host", "x"), Message::response("200 OK").header("Content-Length", "77777")),
+        0 => (
+            Message::start(&format!("HEAD {target} HTTP/1.1")).header("Host", "x"),
+            Message::response("200 OK").header("Content-Length", "77777"),
+        ),
         1 => (get(), Message::response("304 Not Modified")),
         2 | 3 => (get(), Message::response("200 OK").chunked(&body.chunks(4000).collect::<Vec<_>>())),
-        4 => (Message::post(&target, &filler(random.below(6000) as usize)), Message::response("201 Created").body(b"made")),
+        4 => (
+            Message::post(&target, &filler(random.below(6000) as usize)),
+            Message::response("201 Created").body(b"made"),
+        ),
         _ => (get(), Message::ok(&body)),
     };
     (request, response.header("X-Id", &id))
@@ -80,7 +95,10 @@ fn survives(scene: &Scene, sent: &Sent) -> bool {
     let mut at = sent.start;
     while at < sent.head_end {
         let holds = |p: &&Packet| {
-            p.conversation == sent.conversation && p.side == sent.side && p.offset <= at && at < p.offset + p.payload.len() as u64
+            p.conversation == sent.conversation
+                && p.side == sent.side
+                && p.offset <= at
+                && at < p.offset + p.payload.len() as u64
         };
         match scene.packets.iter().find(holds) {
             Some(packet) => at = packet.offset + packet.payload.len() as u64,
@@ -98,7 +116,8 @@ fn lose(seed: u64, one_in: u64) {
     scene.packets.retain(|_| !random.one_in(one_in));
     let lost = before - scene.packets.len();
     let path = scratch(&format!("loss-{seed}-{one_in}.pcap"));
-    fs::write(&path, file(&scene.frames(&scene.packets), Format::Pcap(Order::Little, false), Compression::None)).unwrap();
+    fs::write(&path, file(&scene.frames(&scene.packets), Format::Pcap(Order::Little, false), Compression::None))
+        .unwrap();
     let outcome = read(&path, &["--header", "X-Id"]);
     assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
 
@@ -142,9 +161,24 @@ fn lose(seed: u64, one_in: u64) {
         }
         by_connection[asked.conversation] = std::mem::take(&mut scene.packets);
     }
-    println!("{lost} of {before} packets lost, {guessed} wrong guesses, {whole} of {} transactions with both heads", said.len());
-    assert!(missing.is_empty(), "{}: {} of {whole} missing: {:#?}", path.display(), missing.len(), &missing[..missing.len().min(5)]);
-    assert!(invented.is_empty(), "{}: {} paired wrongly: {:#?}", path.display(), invented.len(), &invented[..invented.len().min(5)]);
+    println!(
+        "{lost} of {before} packets lost, {guessed} wrong guesses, {whole} of {} transactions with both heads",
+        said.len()
+    );
+    assert!(
+        missing.is_empty(),
+        "{}: {} of {whole} missing: {:#?}",
+        path.display(),
+        missing.len(),
+        &missing[..missing.len().min(5)]
+    );
+    assert!(
+        invented.is_empty(),
+        "{}: {} paired wrongly: {:#?}",
+        path.display(),
+        invented.len(),
+        &invented[..invented.len().min(5)]
+    );
     // Where both a response and the request behind it are lost, acknowledgements cannot always tell. Seldom wrong is the
     // best that there is: one line in fifty, an arbitrary bound.
     assert!(guessed * 50 <= said.len(), "{}: {guessed} of {} are paired by a wrong guess", path.display(), said.len());

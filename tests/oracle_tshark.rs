@@ -3,6 +3,15 @@
 //! Compared is the list of client, its port, method, target and status. Where tshark's list is another one, it stands in
 //! `tshark.txt` beside the capture and the README says who is right. `BLESS=1` writes those lists anew.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a test that panics has failed, and its deadlines are on the wall clock"
+)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -16,6 +25,8 @@ use support::tshark::transactions;
 fn capture(place: &Path) -> Option<PathBuf> {
     let mut captures: Vec<_> =
         fs::read_dir(place).unwrap().map(|e| e.unwrap().path()).filter(|p| is_capture(p)).collect();
+    // The recording stands beside its directory.
+    captures.extend(Some(place.with_extension("pcap")).filter(|recording| recording.is_file()));
     captures.pop().filter(|_| captures.is_empty())
 }
 

@@ -1,5 +1,14 @@
 //! Many connections at once, and exactly as many lines as there were transactions.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a test that panics has failed, and its deadlines are on the wall clock"
+)]
+
 use std::collections::HashMap;
 use std::fs;
 use std::io::BufWriter;

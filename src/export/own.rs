@@ -58,6 +58,7 @@ metrics! {
     KERNEL_RECEIVED = Counter "picotap_capture_received_packets_total" ["interface"] "Packets that passed the kernel's filter.";
     KERNEL_DROPPED = Counter "picotap_capture_dropped_packets_total" ["interface"] "Packets that the kernel dropped for want of buffer.";
     INTERFACE_DROPPED = Counter "picotap_capture_interface_dropped_packets_total" ["interface"] "Packets that the interface dropped.";
+    INTERFACE_UP = Gauge "picotap_capture_interface_up" ["interface"] "Whether the interface delivers: 1, or 0 while it is down or away.";
     PAYLOAD = Counter "picotap_payload_bytes_total" ["account"] "TCP payload bytes, by what became of them.";
     GAP_BYTES = Counter "picotap_gap_bytes_total" [] "TCP payload bytes that were never seen.";
     GAPS = Counter "picotap_gaps_total" [] "Stretches of TCP payload that were never seen.";

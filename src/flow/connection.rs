@@ -1,6 +1,6 @@
 //! A connection is two streams and the rules by which a segment may touch them (RFC 9293).
 
-use super::assembler::{Assembler, Carrier, Moment, UNKNOWN};
+use super::assembler::{Carrier, Moment, UNKNOWN};
 use super::lists::{Link, Listed};
 use super::order::Pressure;
 use super::seq::Seq;
@@ -166,6 +166,9 @@ impl Connection {
         let before = self.memory();
         self.packets = self.packets.wrapping_add(1);
         let verdict = self.judge(side, segment, shared, sink);
+        if shared.full {
+            self.give_up_cut(segment.time, shared, sink);
+        }
         self.settle(before, shared);
         self.plain = !self.embryonic
             && self.sides.iter().all(|stream| {
@@ -298,25 +301,29 @@ impl Connection {
         Moment { time: shared.clock, packets: self.packets }
     }
 
+    /// Declares lost what the snap length cut off and nothing stands behind.
+    fn give_up_cut<S: Sink>(&mut self, time: i64, shared: &mut Shared, sink: &mut S) {
+        for side in [Side::First, Side::Second] {
+            let own = self.stream(side);
+            let front = own.front();
+            if front > own.next && !own.ended() {
+                shared.counters.gaps_cut += 1;
+                self.advance_lost(side, front, Carrier::at(time), shared, sink);
+            }
+        }
+    }
+
     /// Hands on what is held, declaring gaps, and ends both sides.
     pub(super) fn finish<S: Sink>(&mut self, reason: EndReason, time: i64, shared: &mut Shared, sink: &mut S) {
         self.drain(time, shared, sink);
         while self.resolve(Pressure::All, time, shared, sink) {
             self.drain(time, shared, sink);
         }
+        self.give_up_cut(time, shared, sink);
         for side in [Side::First, Side::Second] {
-            let own = self.stream_mut(side);
-            let dropped = own.store_mut().map_or(0, Assembler::drop_tentative);
-            shared.counters.unfinished += dropped;
-            shared.counters.held -= dropped;
             let own = self.stream(side);
             if own.ended() {
                 continue;
-            }
-            let front = own.front();
-            if front > own.next {
-                shared.counters.gaps_cut += 1;
-                self.advance_lost(side, front, Carrier::at(time), shared, sink);
             }
             let acked = self.stream(side).acked;
             let ack = if self.stream(side.other()).known.has(Known::TOLD) { acked } else { UNKNOWN };

@@ -1,10 +1,10 @@
 //! Far segments lie out of the stream's reach: an attacker's, a new connection's, or behind a great loss.
 
-use super::assembler::{Assembler, Carrier, UNKNOWN};
+use super::assembler::{Carrier, UNKNOWN};
 use super::connection::{Connection, Shared, Verdict};
 use super::order::Pressure;
 use super::seq::Seq;
-use super::stream::{Far, Known};
+use super::stream::{Far, Known, Stream};
 use super::{Side, Sink};
 use crate::packet::Segment;
 
@@ -27,8 +27,8 @@ impl Connection {
         {
             return Verdict::Succeed { side: side.other(), base: far.end, syn: far.syn };
         }
-        let alone = !peer.known.has(Known::SEEN);
-        let before = own.untidy().far;
+        let alone = !peer.known.has(Known::SEEN) && !own.ended();
+        let before = own.untidy.as_ref().and_then(|untidy| untidy.far);
         let far = match before {
             Some(far) if far.syn && far.end == start && alone => {
                 return Verdict::Succeed { side, base: start, syn: true };
@@ -37,7 +37,7 @@ impl Connection {
             Some(far) if far.syn => far,
             _ => Far { start, end, syn: false, run: 1 },
         };
-        own.untidy().far = Some(far);
+        own.remember(far, shared.full);
         // Nobody is there to go along: three in a row have to do (an arbitrary number).
         if alone && far.run >= 3 {
             if start.since(own.base.plus(own.next)) < 0 {
@@ -64,7 +64,7 @@ impl Connection {
     ) -> u64 {
         let peer = self.stream(side.other());
         let far = peer.untidy.as_ref().and_then(|untidy| untidy.far).filter(|far| !far.syn);
-        let Some(far) = far.filter(|far| far.goes_along(Seq(segment.ack))) else {
+        let Some(far) = far.filter(|far| !peer.ended() && far.goes_along(Seq(segment.ack))) else {
             shared.counters.ack_invalid += 1;
             return UNKNOWN;
         };
@@ -78,7 +78,13 @@ impl Connection {
     fn jump<S: Sink>(&mut self, side: Side, to: Seq, time: i64, shared: &mut Shared, sink: &mut S) {
         self.relieve(side, time, shared, sink);
         let own = self.stream_mut(side);
-        own.untidy().far = None;
+        if let Some(untidy) = &mut own.untidy {
+            untidy.far = None;
+        }
+        if own.ended() {
+            // Its FIN was among what was held.
+            return;
+        }
         let target = own.next + to.forward_from(own.base.plus(own.next));
         shared.counters.gaps_jumped += 1;
         self.advance_lost(side, target, Carrier::at(time), shared, sink);
@@ -88,12 +94,7 @@ impl Connection {
     fn relieve<S: Sink>(&mut self, side: Side, time: i64, shared: &mut Shared, sink: &mut S) {
         while self.stream(side).store().is_some_and(|store| !store.is_empty()) {
             if !self.resolve(Pressure::Bound(side), time, shared, sink) {
-                let dropped = self.stream_mut(side).store_mut().map_or(0, Assembler::drop_tentative);
-                shared.counters.unfinished += dropped;
-                shared.counters.held -= dropped;
-                if dropped == 0 {
-                    return;
-                }
+                return;
             }
             self.drain(time, shared, sink);
         }
@@ -105,5 +106,14 @@ impl Far {
         let span = self.end.since(self.start);
         let ahead = ack.since(self.start);
         ahead <= span && (ahead > 0 || self.syn && ahead == 0)
+    }
+}
+
+impl Stream {
+    /// Remembers a far segment, if there is room: it takes memory for which nothing is held that could be given up.
+    pub(super) fn remember(&mut self, far: Far, full: bool) {
+        if !full || self.untidy.is_some() {
+            self.untidy().far = Some(far);
+        }
     }
 }

@@ -3,7 +3,7 @@
 use super::assembler::{Arrival, Assembler, Carrier, NEVER, UNKNOWN};
 use super::connection::{Connection, Shared, Verdict};
 use super::seq::Seq;
-use super::stream::{Far, Known, NEAR};
+use super::stream::{Far, Known, NEAR, Stream};
 use super::{EndReason, Opener, Side, Sink};
 use crate::packet::Segment;
 
@@ -23,13 +23,12 @@ impl Connection {
         if let Some(far) = syn_expected.filter(|far| acks && far.end == Seq(segment.ack)) {
             return Verdict::Succeed { side: side.other(), base: far.end, syn: true };
         }
-        let known = own.known.has(Known::BASED) && !own.movable();
-        if known && own.base != base {
+        if own.known.has(Known::BASED) && own.base != base && !Self::can_start(own, peer, base) {
             if acks {
                 shared.counters.syn_ack_invalid += 1;
             } else {
                 shared.counters.syn_mismatched += 1;
-                own.untidy().far = Some(Far { start: base, end: base, syn: true, run: 0 });
+                own.remember(Far { start: base, end: base, syn: true, run: 0 }, shared.full);
             }
             shared.counters.stray_syn += len;
             return Verdict::Keep;
@@ -44,21 +43,16 @@ impl Connection {
         }
         if own.known.has(Known::EXACT | Known::SEEN) {
             shared.counters.syn_repeated += 1;
-        } else if own.movable() && own.known.has(Known::SEEN) && own.base != base {
+        } else if own.known.has(Known::SEEN) && own.base.since(base) > 0 {
             // The handshake comes late: what is held keeps its place.
             let ahead = own.base.since(base);
-            if own.store().is_none_or(Assembler::is_empty) {
-                own.base = base;
-                peer.acked = 0;
-            } else if (0..NEAR).contains(&ahead) {
-                self.move_start(side, ahead.unsigned_abs());
-            }
+            self.move_start(side, ahead.unsigned_abs());
+        } else if own.base != base {
+            own.base = base;
+            peer.acked = 0;
         }
         let (own, peer) = self.pair(side);
-        if own.base == base || !own.known.has(Known::SEEN) {
-            own.base = base;
-            own.known.set(Known::BASED | Known::EXACT);
-        }
+        own.known.set(Known::BASED | Known::EXACT);
         own.known.set(Known::SEEN);
         if acks && peer.movable() && !peer.known.has(Known::SEEN) {
             peer.base = Seq(segment.ack);
@@ -87,6 +81,13 @@ impl Connection {
         self.on_syn_data(side, segment, ack, shared, sink);
         self.drain(segment.time, shared, sink);
         Verdict::Keep
+    }
+
+    /// Whether a stream that was picked up can have its start at `base` after all.
+    fn can_start(own: &Stream, peer: &Stream, base: Seq) -> bool {
+        let ahead = own.base.since(base);
+        let empty = own.untidy.is_none() && own.fin == UNKNOWN && peer.untidy.is_none();
+        own.movable() && own.next == 0 && (!own.known.has(Known::SEEN) || (0..NEAR).contains(&ahead) || empty)
     }
 
     /// Data in a SYN waits until it is acknowledged: the receiver may refuse it.

@@ -66,11 +66,12 @@ pub(super) struct Lists {
     /// Slots of the wheel before this one (a slot number that is not wrapped) are empty.
     hand: i64,
     in_wheel: u32,
+    in_syn: u32,
 }
 
 impl Lists {
     pub(super) fn new() -> Self {
-        Self { heads: vec![(NOBODY, NOBODY); usize::from(FIRST_SLOT + SLOTS)], hand: 0, in_wheel: 0 }
+        Self { heads: vec![(NOBODY, NOBODY); usize::from(FIRST_SLOT + SLOTS)], hand: 0, in_wheel: 0, in_syn: 0 }
     }
 
     /// The slot for a deadline. Deadlines that have passed go to the slot that is looked at next.
@@ -82,6 +83,11 @@ impl Lists {
         // A slot counts as due when the clock has left it.
         let slot = (deadline >> WIDTH).clamp(self.hand, last.max(self.hand));
         List::Wheel((slot & 0xff) as u8)
+    }
+
+    /// Connections that have shown only SYNs.
+    pub(super) const fn syns(&self) -> usize {
+        self.in_syn as usize
     }
 
     pub(super) fn head(&self, list: List) -> Option<u32> {
@@ -125,6 +131,7 @@ impl Lists {
             ends.0 = index;
         }
         self.in_wheel += u32::from(number >= FIRST_SLOT);
+        self.in_syn += u32::from(number == List::Syn.number());
         if let Some(entry) = slab.get_mut(last) {
             entry.link.next = index;
         }
@@ -147,6 +154,7 @@ impl Lists {
             ends.1 = link.previous;
         }
         self.in_wheel -= u32::from(list >= FIRST_SLOT);
+        self.in_syn -= u32::from(list == List::Syn.number());
         if let Some(entry) = slab.get_mut(link.previous) {
             entry.link.next = link.next;
         }

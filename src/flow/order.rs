@@ -1,7 +1,7 @@
 //! Order decides what is handed on next: bytes in the order of their stream, and never before what their sender had
 //! already acknowledged of the other stream.
 
-use super::assembler::{Arrival, Carrier, Moment, NEVER, UNKNOWN, slice};
+use super::assembler::{Arrival, Assembler, Carrier, Moment, NEVER, UNKNOWN, slice};
 use super::connection::{Connection, Shared};
 use super::stream::{Known, Stream};
 use super::{EndReason, Side, Sink};
@@ -19,6 +19,17 @@ pub(super) enum Pressure {
     All,
 }
 
+impl Pressure {
+    /// Whether what stands in this side's way must go, due or not.
+    fn weighs_on(self, side: Side) -> bool {
+        match self {
+            Self::Due => false,
+            Self::Bound(bound) => bound == side,
+            Self::Memory | Self::All => true,
+        }
+    }
+}
+
 /// What keeps a side from going on.
 #[derive(Debug, Clone, Copy)]
 enum Obstacle {
@@ -26,6 +37,8 @@ enum Obstacle {
     Hole { upto: u64, came: Moment, proved: Moment },
     /// It waits for the other side's bytes below `ack`.
     Wait { ack: u64, came: Moment },
+    /// Nobody knows whether its receiver took them.
+    Doubt { came: Moment },
 }
 
 /// An acknowledgement is satisfied.
@@ -36,7 +49,9 @@ fn satisfied(ack: u64, peer: &Stream) -> bool {
 fn obstacle(own: &Stream, peer: &Stream) -> Option<Obstacle> {
     let store = own.store()?;
     let (upto, ack, came, proved) = match (store.first(), store.fin) {
-        (Some(piece), _) if piece.tentative && piece.offset <= own.front() => return None,
+        (Some(piece), _) if piece.tentative && piece.offset <= own.front() => {
+            return Some(Obstacle::Doubt { came: piece.came });
+        }
         (Some(piece), _) => (piece.offset, piece.carrier.ack, piece.came, piece.proved),
         (None, Some(fin)) => (own.fin, fin.carrier.ack, fin.came, fin.proved),
         (None, None) => return None,
@@ -169,13 +184,13 @@ impl Connection {
         }
         let Some(piece) = store.pop() else { return false };
         shared.counters.held -= piece.len;
+        if piece.len == 0 {
+            // Nothing was captured of it: it only makes the lost stretch longer.
+            let untidy = own.untidy();
+            untidy.lost_upto = untidy.lost_upto.max(piece.end() + u64::from(piece.missing));
+            return true;
+        }
         if piece.offset > next {
-            if piece.len == 0 {
-                // Nothing was captured of it: it only makes the lost stretch longer.
-                let untidy = own.untidy();
-                untidy.lost_upto = untidy.lost_upto.max(piece.end() + u64::from(piece.missing));
-                return true;
-            }
             shared.counters.gaps_cut += 1;
             self.advance_lost(side, piece.offset, piece.carrier, shared, sink);
         }
@@ -219,6 +234,16 @@ impl Connection {
             self.advance_lost(side, upto, Carrier::at(time), shared, sink);
             return true;
         }
+        for (side, obstacle) in both {
+            let Some(Obstacle::Doubt { came }) = obstacle else { continue };
+            let due = now.time.saturating_sub(came.time) >= shared.config.hole_timeout;
+            if due || pressure.weighs_on(side) {
+                let dropped = self.stream_mut(side).store_mut().map_or(0, Assembler::drop_tentative);
+                shared.counters.unfinished += dropped;
+                shared.counters.held -= dropped;
+                return true;
+            }
+        }
         let mut chosen: Option<(Side, u64, Moment)> = None;
         for (side, obstacle) in both {
             let Some(Obstacle::Wait { ack, came }) = obstacle else { continue };
@@ -230,14 +255,7 @@ impl Connection {
             };
         }
         let due = both.iter().any(|(side, obstacle)| match obstacle {
-            Some(Obstacle::Wait { came, .. }) => {
-                shared.config.grace_over(*came, now)
-                    || match pressure {
-                        Pressure::Due => false,
-                        Pressure::Bound(bound) => bound == *side,
-                        Pressure::Memory | Pressure::All => true,
-                    }
-            }
+            Some(Obstacle::Wait { came, .. }) => shared.config.grace_over(*came, now) || pressure.weighs_on(*side),
             _ => false,
         });
         let Some((side, ack, _)) = chosen.filter(|_| due) else { return false };
@@ -254,7 +272,7 @@ impl Connection {
             .into_iter()
             .flatten()
             .map(|obstacle| match obstacle {
-                Obstacle::Hole { came, proved, .. } if proved == NEVER => {
+                Obstacle::Hole { came, proved: NEVER, .. } | Obstacle::Doubt { came } => {
                     came.time.saturating_add(shared.config.hole_timeout)
                 }
                 Obstacle::Hole { proved, .. } => proved.time.saturating_add(shared.config.grace_time),

@@ -3,7 +3,7 @@
 use super::lists::List;
 use super::order::Pressure;
 use super::slab::Slab;
-use super::{EndReason, Sink, Table};
+use super::{EndReason, SECOND, Sink, Table};
 
 impl Table {
     /// Sees to it that there is a free place.
@@ -27,23 +27,30 @@ impl Table {
     }
 
     /// Gives a connection up. First those that have ended and linger, since nothing is lost; then those that have shown
-    /// only SYNs, oldest first, which is what a flood consists of; then those with held data whose time is nearest;
-    /// then those that have been idle longest.
+    /// only SYNs, oldest first, if they look like a flood; then those with held data whose time is nearest; then those
+    /// that have been idle longest.
     fn evict<S: Sink>(&mut self, time: i64, sink: &mut S) {
+        let syn = self.lists.head(List::Syn);
+        let (closed, flood, hole) = (self.lists.head(List::Closed), self.flooding_syn(), self.lists.soonest());
+        let Some(index) = closed.or(flood).or(hole).or_else(|| self.idlest()).or(syn) else { return };
         let counters = &mut self.shared.counters;
-        let (index, counter) = if let Some(index) = self.lists.head(List::Closed) {
-            (index, &mut counters.evicted_closed)
-        } else if let Some(index) = self.lists.head(List::Syn) {
-            (index, &mut counters.evicted_syn)
-        } else if let Some(index) = self.lists.soonest() {
-            (index, &mut counters.evicted_hole)
-        } else if let Some(index) = self.idlest() {
-            (index, &mut self.shared.counters.evicted_idle)
-        } else {
-            return;
+        let reason = match Some(index) {
+            any if any == closed => &mut counters.evicted_closed,
+            any if any == syn => &mut counters.evicted_syn,
+            any if any == hole => &mut counters.evicted_hole,
+            _ => &mut counters.evicted_idle,
         };
-        *counter += 1;
+        *reason += 1;
         self.expire(index, EndReason::Evicted, time, sink);
+    }
+
+    /// The oldest connection that has shown only SYNs, if these are many or it is old for a handshake: it is not for
+    /// other floods to end handshakes that have just begun. An eighth of the table and 1 s are arbitrary.
+    fn flooding_syn(&self) -> Option<u32> {
+        let index = self.lists.head(List::Syn)?;
+        let queued = self.slab.get(index)?.link.queued;
+        let old = self.shared.clock.saturating_sub(queued) >= SECOND;
+        (old || self.lists.syns() * 8 >= self.slab.len()).then_some(index)
     }
 
     pub(super) fn evict_for_external<S: Sink>(&mut self, time: i64, sink: &mut S) {

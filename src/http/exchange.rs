@@ -247,9 +247,11 @@ impl Exchange {
             }
         }
         transaction.flags |= Flags::from_record(record.flags);
+        let cut = record.flags & abi::flag::TRUNCATED != 0;
+        transaction.cut_side = cut.then_some(record.side);
         if transaction.complete() {
-            // Cut by the end of the connection or by a gap? What comes next knows.
-            transaction.held = record.flags & abi::flag::TRUNCATED != 0;
+            // Cut by an error, by the end of the connection or by a gap? What comes next knows.
+            transaction.held = cut;
             if !transaction.held {
                 self.hand_out(desk, facts, place, out);
             }
@@ -278,16 +280,24 @@ impl Exchange {
         }
     }
 
-    /// An error is told on the transaction whose message it is in. If there is none, the next response without a request
-    /// bears it: it is most likely the answer (400) to what could not be read.
+    /// An error is told on the transaction whose message it is in, which may have been ended, as cut, just before. If
+    /// there is none, the next response without a request bears it: it is most likely the answer (400) to what could not
+    /// be read.
     fn error(&mut self, desk: &mut Desk, side: u8, code: u16) {
         count(&mut desk.counters.errors, code);
-        let unended = |open: &&mut Box<Transaction>| {
+        let unended = |open: &Transaction| {
             let half = if open.client_side == side { open.request } else { open.response };
             half.map_or(open.client_side != side, |message| message.end.is_none())
         };
-        match self.queue.as_mut().and_then(|queue| queue.iter_mut().find(unended)) {
-            Some(transaction) => transaction.flags |= Flags::from_error(code),
+        let place = self.queue.as_ref().and_then(|queue| {
+            let cut = queue.iter().rposition(|open| open.cut_side == Some(side));
+            cut.or_else(|| queue.iter().position(|open| unended(open)))
+        });
+        match place.and_then(|place| self.queue.as_mut()?.get_mut(place)) {
+            Some(transaction) => {
+                transaction.flags |= Flags::from_error(code);
+                transaction.cut_side = None;
+            }
             None => {
                 self.error = u8::try_from(code).unwrap_or(0);
                 self.error_side = side;

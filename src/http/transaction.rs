@@ -113,6 +113,8 @@ pub struct Transaction {
     pub(crate) awaits_tunnel: bool,
     /// Complete, but its last message was cut: what comes next says why.
     pub(crate) held: bool,
+    /// Side whose message ended last, if it was cut.
+    pub(crate) cut_side: Option<u8>,
     pub(crate) method: Span,
     pub(crate) target: Span,
     pub(crate) host: Span,
@@ -148,6 +150,7 @@ impl Transaction {
             client_acked: None,
             awaits_tunnel: false,
             held: false,
+            cut_side: None,
             method: none,
             target: none,
             host: none,

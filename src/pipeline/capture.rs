@@ -148,10 +148,12 @@ impl Capture {
                 }
                 Ok(Turn::Lost(text)) => {
                     eprintln!("picotap: {name}: {text}; waiting for it to come back");
+                    self.counters.down = true;
                     wall_clock()
                 }
                 Ok(Turn::Back) => {
                     eprintln!("picotap: {name}: is back");
+                    self.counters.down = false;
                     wall_clock()
                 }
                 Ok(Turn::Stopped) => break,

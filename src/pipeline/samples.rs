@@ -87,7 +87,16 @@ impl Scrape {
         all.extend(own::desk(&ledger.http));
         all.extend(own_process());
         // A kernel's counter of one interface may come from several capture threads.
-        merge(all)
+        let mut all = merge(all);
+        let mut told: Vec<&str> = Vec::new();
+        for capture in &captures {
+            if let Some(interface) = capture.interface.as_deref().filter(|name| !told.contains(name)) {
+                told.push(interface);
+                let down = captures.iter().any(|other| other.interface.as_deref() == Some(interface) && other.down);
+                all.push(own::INTERFACE_UP.sample(&[interface], if down { 0.0 } else { 1.0 }));
+            }
+        }
+        all
     }
 }
 

@@ -54,6 +54,8 @@ pub struct CaptureCounters {
     pub batch: batch::Counters,
     /// Connections in the table.
     pub connections: u64,
+    /// Whether the interface is down or away; live only.
+    pub down: bool,
     /// What the kernel says; live only.
     pub live: LiveStats,
 }

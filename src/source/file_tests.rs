@@ -132,6 +132,21 @@ fn a_compressed_file_that_is_cut_gives_what_was_good() {
 }
 
 #[test]
+fn damaged_compression_costs_only_what_is_near_the_damage() {
+    let frames: Vec<_> = (0_u64..20_000).map(|n| (n, n.to_be_bytes().repeat(20), 160)).collect();
+    let mut bytes = gzip(&frames::pcap(1, &frames));
+    let clean = good(&bytes);
+    let middle = bytes.len() / 2;
+    // A run of ones is no valid code.
+    bytes[middle..middle + 300].fill(0xff);
+    let (seen, errors) = read(&bytes);
+    assert!(seen.len() > 9_900, "{}", seen.len());
+    // Damage is found a little behind where it is: not all of the last frames are right.
+    assert!(seen[..9_500] == clean[..9_500]);
+    assert_eq!(errors.len(), 1);
+}
+
+#[test]
 fn what_is_no_capture_is_said_clearly() {
     let error = |bytes: &[u8]| {
         let (seen, errors) = read(bytes);

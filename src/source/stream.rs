@@ -10,6 +10,9 @@ use super::Fault;
 /// Compressed bytes read at once.
 const COMPRESSED_BLOCK: usize = 128 * 1024;
 
+/// Bytes asked of a decompressor at once. Where it finds damage, what it wrote in that call is lost: so not much.
+const DECOMPRESSED_PIECE: usize = 4096;
+
 /// Bytes that are looked at to know a format: the longest magic number has six.
 const MAGIC: usize = 6;
 
@@ -87,10 +90,11 @@ impl Stream {
 
 impl Read for Stream {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let piece = into.len().min(DECOMPRESSED_PIECE);
         match self {
             Self::Plain(raw) => raw.read(into),
-            Self::Gzip(decoder) => decoder.read(into),
-            Self::Zstd(decoder) => decoder.read(into),
+            Self::Gzip(decoder) => decoder.read(into.get_mut(..piece).unwrap_or_default()),
+            Self::Zstd(decoder) => decoder.read(into.get_mut(..piece).unwrap_or_default()),
         }
     }
 }

@@ -35,9 +35,14 @@ pub(super) fn cases() -> Vec<Case> {
             s.step = 100_500;
             written(s, "capture.pcap", Format::Pcap(Order::Little, true), Compression::None);
         }),
-        case("file-pcap-nanoseconds-big-endian", "pcap with stamps in nanoseconds, of the other byte order.", SAME, |s| {
-            written(s, "capture.pcap", Format::Pcap(Order::Big, true), Compression::None);
-        }),
+        case(
+            "file-pcap-nanoseconds-big-endian",
+            "pcap with stamps in nanoseconds, of the other byte order.",
+            SAME,
+            |s| {
+                written(s, "capture.pcap", Format::Pcap(Order::Big, true), Compression::None);
+            },
+        ),
         case("file-pcapng", "pcapng with one interface.", SAME, |s| {
             written(s, "capture.pcapng", Format::Pcapng(Order::Little), Compression::None);
         }),
@@ -83,7 +88,12 @@ pub(super) fn cases() -> Vec<Case> {
                 s.files[0].until = 5;
                 s.files[0].name = "1.pcap".into();
                 let base = s.files[0].clone();
-                s.files.push(File { name: "2.pcapng".into(), format: Format::Pcapng(Order::Big), until: 8, ..base.clone() });
+                s.files.push(File {
+                    name: "2.pcapng".into(),
+                    format: Format::Pcapng(Order::Big),
+                    until: 8,
+                    ..base.clone()
+                });
                 let compression = Compression::Gzip;
                 s.files.push(File { name: "3.pcap.gz".into(), compression, until: usize::MAX, ..base });
             },

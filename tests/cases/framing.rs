@@ -38,15 +38,10 @@ pub(super) fn cases() -> Vec<Case> {
                 exchanges(s, &[(head, answer), after()]);
             },
         ),
-        case(
-            "no-content",
-            "204 after DELETE, then a GET.",
-            "204 has no body (RFC 9112, section 6.3, rule 1).",
-            |s| {
-                let delete = Message::start("DELETE /item/7 HTTP/1.1").header("Host", "example.test");
-                exchanges(s, &[(delete, Message::response("204 No Content")), after()]);
-            },
-        ),
+        case("no-content", "204 after DELETE, then a GET.", "204 has no body (RFC 9112, section 6.3, rule 1).", |s| {
+            let delete = Message::start("DELETE /item/7 HTTP/1.1").header("Host", "example.test");
+            exchanges(s, &[(delete, Message::response("204 No Content")), after()]);
+        }),
         case(
             "not-modified",
             "304 with the Content-Length that a 200 would have had, then a GET.",
@@ -92,15 +87,11 @@ pub(super) fn cases() -> Vec<Case> {
                 exchanges(s, &[(Message::get("/stream"), answer), after()]);
             },
         ),
-        case(
-            "chunked-request",
-            "A chunked POST, then a GET.",
-            "A request may be chunked as well.",
-            |s| {
-                let post = Message::start("POST /up HTTP/1.1").header("Host", "example.test").chunked(&[&filler(300), b"x"]);
-                exchanges(s, &[(post, Message::ok(b"")), after()]);
-            },
-        ),
+        case("chunked-request", "A chunked POST, then a GET.", "A request may be chunked as well.", |s| {
+            let post =
+                Message::start("POST /up HTTP/1.1").header("Host", "example.test").chunked(&[&filler(300), b"x"]);
+            exchanges(s, &[(post, Message::ok(b"")), after()]);
+        }),
         case(
             "chunked-slow-drip",
             "A chunked exchange in segments of one byte.",
@@ -190,7 +181,8 @@ pub(super) fn cases() -> Vec<Case> {
                 let mut c = s.connection();
                 c.open();
                 let q = c.request(&Message::get("/gz"));
-                let a = c.response(&Message::response("200 OK").header("Transfer-Encoding", "gzip").bytes(&filler(700)));
+                let a =
+                    c.response(&Message::response("200 OK").header("Transfer-Encoding", "gzip").bytes(&filler(700)));
                 c.fin(Side::Server);
                 c.fin(Side::Client);
                 c.ack(Side::Server);

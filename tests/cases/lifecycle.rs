@@ -64,34 +64,44 @@ pub(super) fn cases() -> Vec<Case> {
             },
         )
         .differs("tshark reads the data of the SYN although the server did not take it"),
-        case("simultaneous-open", "Both sides send SYN, then both SYN-ACK.", "One connection (RFC 9293, figure 7).", |s| {
-            let mut c = s.connection();
-            c.syn();
-            c.syn_ack().flags = SYN;
-            let mut both = c.packet(Side::Client, SYN | ACK);
-            both.seq = c.isn[0];
-            c.put(both);
-            c.syn_ack();
-            exchange(s, &mut c, 1, 1);
-            c.close();
-            s.capture(&mut c);
-        }),
-        case("split-handshake", "The server answers SYN with SYN, not SYN-ACK.", "One connection; who asks is the client.", |s| {
-            let mut c = s.connection();
-            c.syn();
-            c.ack(Side::Server).flags = ACK;
-            c.last().seq = c.isn[1];
-            let syn = c.syn_ack();
-            syn.flags = SYN;
-            syn.ack = 0;
-            let mut reply = c.packet(Side::Client, SYN | ACK);
-            reply.seq = c.isn[0];
-            c.put(reply);
-            c.ack(Side::Server);
-            exchange(s, &mut c, 1, 1);
-            c.close();
-            s.capture(&mut c);
-        }),
+        case(
+            "simultaneous-open",
+            "Both sides send SYN, then both SYN-ACK.",
+            "One connection (RFC 9293, figure 7).",
+            |s| {
+                let mut c = s.connection();
+                c.syn();
+                c.syn_ack().flags = SYN;
+                let mut both = c.packet(Side::Client, SYN | ACK);
+                both.seq = c.isn[0];
+                c.put(both);
+                c.syn_ack();
+                exchange(s, &mut c, 1, 1);
+                c.close();
+                s.capture(&mut c);
+            },
+        ),
+        case(
+            "split-handshake",
+            "The server answers SYN with SYN, not SYN-ACK.",
+            "One connection; who asks is the client.",
+            |s| {
+                let mut c = s.connection();
+                c.syn();
+                c.ack(Side::Server).flags = ACK;
+                c.last().seq = c.isn[1];
+                let syn = c.syn_ack();
+                syn.flags = SYN;
+                syn.ack = 0;
+                let mut reply = c.packet(Side::Client, SYN | ACK);
+                reply.seq = c.isn[0];
+                c.put(reply);
+                c.ack(Side::Server);
+                exchange(s, &mut c, 1, 1);
+                c.close();
+                s.capture(&mut c);
+            },
+        ),
         case("syn-ack-first", "The SYN-ACK captured before the SYN.", "One connection, the same client.", |s| {
             let mut c = s.connection();
             c.open();
@@ -120,21 +130,26 @@ pub(super) fn cases() -> Vec<Case> {
             s.capture(&mut c);
             s.line(1, 1, Some(&q), Some(&a));
         }),
-        case("fin-before-data", "FIN captured before the data in front of it; later sent again.", "The body is whole.", |s| {
-            let mut c = s.connection();
-            c.open();
-            let q = c.request(&Message::get("/last"));
-            let a = c.response(&Message::response("200 OK").bytes(&filler(100)));
-            c.fin(Side::Server);
-            let n = c.packets.len();
-            c.packets.swap(n - 1, n - 2);
-            let again = c.packets[n - 2].clone();
-            c.put(again);
-            c.fin(Side::Client);
-            c.ack(Side::Server);
-            s.capture(&mut c);
-            s.line(1, 1, Some(&q), Some(&a));
-        }),
+        case(
+            "fin-before-data",
+            "FIN captured before the data in front of it; later sent again.",
+            "The body is whole.",
+            |s| {
+                let mut c = s.connection();
+                c.open();
+                let q = c.request(&Message::get("/last"));
+                let a = c.response(&Message::response("200 OK").bytes(&filler(100)));
+                c.fin(Side::Server);
+                let n = c.packets.len();
+                c.packets.swap(n - 1, n - 2);
+                let again = c.packets[n - 2].clone();
+                c.put(again);
+                c.fin(Side::Client);
+                c.ack(Side::Server);
+                s.capture(&mut c);
+                s.line(1, 1, Some(&q), Some(&a));
+            },
+        ),
         case(
             "fin-of-the-wrong-sequence",
             "A FIN far outside the window in the middle of a connection.",
@@ -201,15 +216,20 @@ pub(super) fn cases() -> Vec<Case> {
                 s.capture(&mut c);
             },
         ),
-        case("reset-with-data", "A reset that carries text.", "The text is a diagnostic, not data (RFC 9293, section 3.5.2).", |s| {
-            let mut c = s.connection();
-            c.open();
-            exchange(s, &mut c, 1, 1);
-            let rst = c.rst(Side::Server);
-            rst.payload = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_vec();
-            rst.decoy = true;
-            s.capture(&mut c);
-        }),
+        case(
+            "reset-with-data",
+            "A reset that carries text.",
+            "The text is a diagnostic, not data (RFC 9293, section 3.5.2).",
+            |s| {
+                let mut c = s.connection();
+                c.open();
+                exchange(s, &mut c, 1, 1);
+                let rst = c.rst(Side::Server);
+                rst.payload = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_vec();
+                rst.decoy = true;
+                s.capture(&mut c);
+            },
+        ),
         case(
             "port-reuse",
             "The same four-tuple used again, after FIN and then after a reset.",

@@ -66,9 +66,12 @@ fn healthy(s: &mut Scene) {
     s.whole(2, 1, &pair);
 }
 
-const NO_REQUEST: &str = "The request is no message; its 400 is printed without one, with the error by name. The neighbour is read.";
-const NO_RESPONSE: &str = "The answer is no message; its request is printed without one, with the error by name. The neighbour is read.";
-const CUT: &str = "The head is printed, and the message is cut where its framing breaks, by name. The neighbour is read.";
+const NO_REQUEST: &str =
+    "The request is no message; its 400 is printed without one, with the error by name. The neighbour is read.";
+const NO_RESPONSE: &str =
+    "The answer is no message; its request is printed without one, with the error by name. The neighbour is read.";
+const CUT: &str =
+    "The head is printed, and the message is cut where its framing breaks, by name. The neighbour is read.";
 
 pub(super) fn cases() -> Vec<Case> {
     vec![
@@ -103,7 +106,8 @@ pub(super) fn cases() -> Vec<Case> {
                 let a = c.response(&Message::response("400 Bad Request").header("Connection", "close").body(b"bad"));
                 hang_up(&mut c);
                 s.capture(&mut c);
-                let line = s.line(1, 1, Some(&q), Some(&a)).flag("truncated").flag("te_odd").flag("bad_transfer_coding");
+                let line =
+                    s.line(1, 1, Some(&q), Some(&a)).flag("truncated").flag("te_odd").flag("bad_transfer_coding");
                 line.flag("pairing_inferred").set("request_body_bytes", 0).unset("request_body_decoded_bytes");
                 healthy(s);
             },
@@ -140,7 +144,10 @@ pub(super) fn cases() -> Vec<Case> {
             },
         ),
         case("bad-content-length-conflict", "Content-Length: 5 and Content-Length: 6.", CUT, |s| {
-            let broken = Message::response("200 OK").header("Content-Length", "5").header("Content-Length", "6").bytes(b"hello!");
+            let broken = Message::response("200 OK")
+                .header("Content-Length", "5")
+                .header("Content-Length", "6")
+                .bytes(b"hello!");
             body(s, &["bad_content_length", "cl_conflict"], &broken, 0, 0);
         }),
         case("bad-chunk-size", "A chunk size of 0x5.", CUT, |s| {

@@ -107,7 +107,9 @@ pub(super) fn cases() -> Vec<Case> {
         case("gre-key-bridge", "GRE with a key, around Ethernet.", SAME, |s| {
             framed(s, LINK_ETHERNET, &[Layer::Ethernet, Layer::Gre(Some(5)), Layer::Ethernet]);
         }),
-        case("ipip", "IP in IP, and IPv6 in IPv4.", SAME, |s| framed(s, LINK_ETHERNET, &[Layer::Ethernet, Layer::Ipip])),
+        case("ipip", "IP in IP, and IPv6 in IPv4.", SAME, |s| {
+            framed(s, LINK_ETHERNET, &[Layer::Ethernet, Layer::Ipip])
+        }),
         case(
             "overlay-networks",
             "The same addresses and ports in two VXLAN networks at once, packet by packet.",

@@ -13,7 +13,7 @@ pub(super) fn cases() -> Vec<Case> {
             |s| {
                 let mut c = s.connection();
                 c.open();
-                let method = |i: usize| if i % 5 == 0 { "HEAD" } else { "GET" };
+                let method = |i: usize| if i.is_multiple_of(5) { "HEAD" } else { "GET" };
                 let requests: Vec<Message> = (0..50)
                     .map(|i| Message::start(&format!("{} /{i} HTTP/1.1", method(i))).header("Host", "example.test"))
                     .collect();

@@ -52,7 +52,8 @@ pub(super) fn cases() -> Vec<Case> {
             },
         ),
         case("tls", "A TLS connection beside one of HTTP.", SILENT, |s| {
-            let hello = b"\x16\x03\x01\x00\x2a\x01\x00\x00\x26\x03\x03GET / HTTP/1.1\r\n\r\n0123456789abcdef\x00\x00\x02";
+            let hello =
+                b"\x16\x03\x01\x00\x2a\x01\x00\x00\x26\x03\x03GET / HTTP/1.1\r\n\r\n0123456789abcdef\x00\x00\x02";
             beside(s, 443, hello, b"\x16\x03\x03\x00\x04\x02\x00\x00\x00", false);
         }),
         case("http2", "HTTP/2 with prior knowledge beside HTTP/1.1.", SILENT, |s| {

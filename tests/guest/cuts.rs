@@ -43,6 +43,7 @@ fn message() -> impl Strategy<Value = Happens> {
         Just("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"),
         Just("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"),
         Just("HTTP/1.1 200\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"),
+        Just("HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n"),
         Just("HTTP/1.1 100 Continue\r\n\r\n"),
         Just("HTTP/1.1 204 No Content\r\n\r\n"),
         Just("HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n"),
@@ -104,11 +105,15 @@ proptest! {
     fn cuts_change_nothing(
         messages in prop::collection::vec(message(), 1..12),
         gaps in prop::collection::vec(prop::option::weighted(0.1, 1u64..12), 12),
+        acks in any::<bool>(),
         ends in any::<bool>(),
         midstream in any::<bool>(),
         a in cuts(), b in cuts(),
     ) {
         let mut happens = Vec::new();
+        if acks {
+            happens.extend([Happens::Acks(0, None), Happens::Acks(1, None)]);
+        }
         for (message, gap) in messages.iter().zip(gaps) {
             if let (Happens::Bytes(side, _), Some(lost)) = (message, gap) {
                 happens.push(Happens::Gap(*side, lost));

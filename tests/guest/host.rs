@@ -90,12 +90,13 @@ struct Pending {
     reason: u8,
     flags: u8,
     offset: u64,
-    acked: u64,
+    /// What the sender had acknowledged, from an offset on.
+    acked: Vec<(u64, u64)>,
     bytes: Vec<u8>,
     starts: Vec<u64>,
     length: u64,
     lost: u64,
-    /// Bytes at the front that were presented before.
+    /// Bytes at the front that were presented before, and answered *need more*.
     seen: usize,
 }
 
@@ -210,7 +211,7 @@ impl Host {
             reason,
             flags: 0,
             offset: here.offset,
-            acked,
+            acked: vec![(here.offset, acked)],
             bytes: bytes.to_vec(),
             starts,
             length: 0,
@@ -283,7 +284,7 @@ impl Host {
             }
             waiting.bytes.append(&mut one.bytes);
             waiting.starts.append(&mut one.starts);
-            waiting.acked = one.acked;
+            waiting.acked.append(&mut one.acked);
             let fits = waiting.bytes.len() <= abi::MAX_WAITING as usize;
             if self.manner.wakes && fits && side.wake.is_some_and(|byte| !waiting.bytes[waiting.seen..].contains(&byte))
             {
@@ -330,7 +331,7 @@ impl Host {
                 }
                 abi::verdict::OUTPUT_FULL => {
                     side.skip = None;
-                    back.push(one.rest(result.consumed));
+                    back.push(Pending { seen: 0, ..one.rest(result.consumed) });
                 }
                 _ => back.push(one),
             }
@@ -364,7 +365,8 @@ impl Pending {
             header.flags |= abi::event_flag::SEGMENT;
         }
         header.offset = self.offset;
-        header.peer_acked = self.acked;
+        let acked = self.acked.iter().rfind(|(from, _)| *from <= self.offset).or(self.acked.first());
+        header.peer_acked = acked.expect("the first is there").1;
         header.seen = u32::try_from(self.seen).expect("small");
         header.length = self.length;
         header.lost = self.lost;

@@ -246,3 +246,96 @@ fn direction_in_mid_stream_is_settled_by_content() {
         ]
     );
 }
+
+const LONG: &str = "HTTP/1.1 200 OK\r\nContent-Length: 77777\r\n\r\n";
+
+/// After a request that was lost: it is not known what the next response answers.
+fn lost_request() -> Vec<Happens> {
+    vec![Happens::Acks(1, None), c(GET), s(OK), gap(0, 30), c(GET)]
+}
+
+#[test]
+fn a_head_where_an_assumed_body_would_begin_says_that_there_is_none() {
+    for announced in ["Content-Length: 77777\r\n", "Transfer-Encoding: chunked\r\n", ""] {
+        let mut happens = lost_request();
+        happens.extend([s(format!("HTTP/1.1 200 OK\r\n{announced}\r\n")), s(OK), c(GET), s(OK)]);
+        let said = told(&happens);
+        assert!(said[7].contains("res#0 200") && said[7].ends_with("+unpaired"), "{said:#?}");
+        assert_eq!(said[8..10], ["1 end#0 0/0", "1 res#0 200 \"OK\" 1.1 length=0 +unpaired"], "{announced}");
+        assert_eq!(said[13], "1 res#3 200 \"OK\" 1.1 length=0", "{announced}");
+    }
+}
+
+#[test]
+fn a_head_that_comes_in_pieces_ends_an_assumed_body_too() {
+    let mut happens = lost_request();
+    happens.push(s(LONG));
+    happens.extend(OK.bytes().map(|byte| s([byte])));
+    assert_eq!(told(&happens)[8..10], ["1 end#0 0/0", "1 res#0 200 \"OK\" 1.1 length=0 +unpaired"]);
+}
+
+#[test]
+fn in_an_assumed_body_a_head_counts_if_more_was_acknowledged() {
+    let mut happens = lost_request();
+    happens.extend([
+        s(LONG),
+        gap(1, 100),
+        s("body"),
+        s(OK),
+        s("more"),
+        c(GET),
+        s("HTTP/1.1 304 Nothing\r\n\r\n"),
+        s(OK),
+    ]);
+    assert_eq!(
+        told(&happens)[7..],
+        [
+            "1 res#0 200 \"OK\" 1.1 length=77777 +unpaired",
+            // a head on its way with nothing new acknowledged is part of the body
+            "0 req#3 GET / 1.1 none",
+            "0 end#3 0/0",
+            "1 end#0 146/146 lost 100 +gap +truncated",
+            "1 res#3 304 \"Nothing\" 1.1 none",
+            "1 end#3 0/0",
+            "1 res#0 200 \"OK\" 1.1 length=0 +unsolicited",
+            "1 end#0 0/0",
+        ]
+    );
+}
+
+#[test]
+fn an_assumed_body_that_is_one_is_read_to_its_end() {
+    let mut happens = lost_request();
+    let body = format!("x{}", OK.repeat(2));
+    happens.push(s(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", 2 * body.len())));
+    happens.extend([s(&body), c(GET), s(&body)]);
+    let said = told(&happens);
+    let sizes = format!("1 end#0 {0}/{0}", 2 * body.len());
+    assert!(said.contains(&sizes), "{said:#?}");
+}
+
+#[test]
+fn a_known_body_holds_whatever_it_likes() {
+    let happens = [Happens::Acks(1, None), c(GET), s(LONG), s(OK), c(GET), s(OK)];
+    assert_eq!(told(&happens)[2..].len(), 3);
+}
+
+#[test]
+fn a_body_that_looks_like_heads_is_believed_after_64_of_them() {
+    let mut happens = lost_request();
+    happens.extend([s(LONG), s("body"), c(GET)]);
+    happens.extend((0..70).map(|_| s("HTTP/1.1 200 OK\r\nbad\r\n\r\n")));
+    happens.push(s(OK));
+    assert_eq!(told(&happens)[8..], ["0 req#3 GET / 1.1 none", "0 end#3 0/0"]);
+}
+
+#[test]
+fn an_assumed_body_is_believed_after_64_mebibytes() {
+    for (mebibytes, heads) in [(63, 2), (64, 1)] {
+        let mut happens = lost_request();
+        let announced = "HTTP/1.1 200 OK\r\nContent-Length: 1073741824\r\n\r\n";
+        happens.extend([s(announced), gap(1, mebibytes << 20), c(GET), s(OK)]);
+        let said = told(&happens);
+        assert_eq!(said.iter().filter(|line| line.contains(" res#")).count(), 1 + heads, "{said:#?}");
+    }
+}

@@ -78,9 +78,7 @@ impl Layer {
             Self::Sll2 => (0, join(&[&ether, &[0, 0, 0, 0, 0, 2, 0, 1, 0, 6, 2, 0, 0, 0, 0, 1, 0, 0], inner])),
             Self::Null => (0, join(&[&family.to_le_bytes(), inner])),
             Self::Loop => (0, join(&[&family.to_be_bytes(), inner])),
-            Self::Vxlan(vni) => {
-                (0x0800, udp(4789, &join(&[&[8, 0, 0, 0], &(vni << 8).to_be_bytes(), inner])))
-            }
+            Self::Vxlan(vni) => (0x0800, udp(4789, &join(&[&[8, 0, 0, 0], &(vni << 8).to_be_bytes(), inner]))),
             Self::Geneve(vni, options) => {
                 let extra: &[u8] = if options { &[1, 2, 3, 1, 9, 9, 9, 9] } else { &[] };
                 let head = [(extra.len() / 4) as u8, 0];
@@ -99,8 +97,7 @@ impl Layer {
     }
 }
 
-const TUNNEL: [IpAddr; 2] =
-    [IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2))];
+const TUNNEL: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2))];
 
 fn outer(protocol: u8, payload: &[u8]) -> Vec<u8> {
     ip_packet(TUNNEL[0], TUNNEL[1], protocol, &Ip::default(), payload)

@@ -17,6 +17,7 @@ pub mod conversation;
 pub mod encapsulation;
 pub mod line;
 pub mod message;
+pub mod network;
 pub mod program;
 pub mod random;
 pub mod scene;

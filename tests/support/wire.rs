@@ -30,6 +30,9 @@ impl Side {
     }
 }
 
+/// Turns one IP packet into several.
+pub type Cut = fn(&[u8]) -> Vec<Vec<u8>>;
+
 #[derive(Debug, Clone)]
 pub struct Packet {
     /// Nanoseconds since the Unix epoch; set when the scene is stamped.
@@ -52,7 +55,7 @@ pub struct Packet {
     pub payload: Vec<u8>,
     pub ip: Ip,
     /// Turns the IP packet into those that are sent: fragments.
-    pub cut: Option<fn(&[u8]) -> Vec<Vec<u8>>>,
+    pub cut: Option<Cut>,
     /// Bytes of the frame that were captured, if the snap length cut it.
     pub snapped: Option<usize>,
     /// A frame of anything else, instead.
@@ -106,7 +109,7 @@ impl Packet {
         out.extend(self.destination.port().to_be_bytes());
         out.extend(self.seq.to_be_bytes());
         out.extend(self.ack.to_be_bytes());
-        out.push(((20 + self.options.len()) / 4 << 4) as u8);
+        out.push((((20 + self.options.len()) / 4) << 4) as u8);
         out.push(self.flags);
         out.extend(self.window.to_be_bytes());
         out.extend([0, 0]);
@@ -159,7 +162,7 @@ pub fn ip_packet(source: IpAddr, destination: IpAddr, protocol: u8, ip: &Ip, pay
     if source.is_ipv4() {
         let header = 20 + ip.options.len();
         let total = if ip.zero_length { 0 } else { (header + payload.len()) as u16 };
-        out.push(ip.version.unwrap_or(4) << 4 | (header / 4) as u8);
+        out.push((ip.version.unwrap_or(4) << 4) | (header / 4) as u8);
         out.push(0);
         out.extend(total.to_be_bytes());
         out.extend(ip.id.to_be_bytes());
@@ -192,7 +195,19 @@ pub fn fragments(packet: &[u8], size: usize, id: u32) -> Vec<Vec<u8>> {
     let (header, next) = if packet[0] >> 4 == 4 { (usize::from(packet[0] & 15) * 4, 0) } else { (40, packet[6]) };
     let body = &packet[header..];
     let pieces = body.len().div_ceil(size);
-    (0..pieces).map(|i| fragment(packet, header, next, id, i * size, &body[i * size..body.len().min((i + 1) * size)], i + 1 < pieces)).collect()
+    (0..pieces)
+        .map(|i| {
+            fragment(
+                packet,
+                header,
+                next,
+                id,
+                i * size,
+                &body[i * size..body.len().min((i + 1) * size)],
+                i + 1 < pieces,
+            )
+        })
+        .collect()
 }
 
 /// One fragment: `bytes` at `at` of what follows the header.

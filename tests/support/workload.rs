@@ -133,8 +133,12 @@ impl State {
         let plan = workload.plan(self.number, n);
         let mut text = std::mem::take(&mut w.text);
         text.clear();
-        let side = usize::from(step % 2 == 0);
-        if side == 0 { request(&plan, w.pool, &mut text) } else { response(&plan, w.pool, &mut text) }
+        let side = usize::from(step.is_multiple_of(2));
+        if side == 0 {
+            request(&plan, w.pool, &mut text)
+        } else {
+            response(&plan, w.pool, &mut text)
+        }
         for piece in text.chunks(MSS) {
             self.packet(w, workload, side, ACK | 8, piece)?;
         }
@@ -146,7 +150,14 @@ impl State {
         Ok(true)
     }
 
-    fn packet(&mut self, w: &mut Writer<impl Write>, workload: &Workload, side: usize, flags: u8, payload: &[u8]) -> io::Result<()> {
+    fn packet(
+        &mut self,
+        w: &mut Writer<impl Write>,
+        workload: &Workload,
+        side: usize,
+        flags: u8,
+        payload: &[u8],
+    ) -> io::Result<()> {
         let (client, seq) = (workload.client(self.number), self.seq);
         let acked = if flags & 16 == 0 { 0 } else { seq[1 - side] };
         let ends = if side == 0 { (client, SERVER) } else { (SERVER, client) };

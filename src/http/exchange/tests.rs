@@ -187,6 +187,17 @@ fn errors_and_foreign_bytes_are_told_on_the_transaction_they_hit() {
 }
 
 #[test]
+fn an_error_behind_the_message_that_it_cut_is_still_that_messages() {
+    let mut wire = wire();
+    wire.get(1, "/a").get(2, "/b").answer(1, "HTTP/1.1 200 OK", 0).end(1, 1, 5, flag::TRUNCATED);
+    wire.feed(1, 0, 3, Kind::Error(abi::error::BAD_CHUNK)).reply(2, 200, 0);
+    wire.ask(3, "POST /c HTTP/1.1", 0).end(0, 3, 5, flag::TRUNCATED);
+    wire.feed(0, 0, 3, Kind::Error(abi::error::BAD_CHUNK)).reply(3, 400, 0);
+    let wanted = ["1 /a 200 truncated bad_chunk", "2 /b 200", "3 /c 400 truncated bad_chunk"];
+    assert_eq!(wire.seen(), wanted);
+}
+
+#[test]
 fn the_answer_to_an_unreadable_request_bears_the_error() {
     let mut wire = wire();
     wire.feed(0, 0, 9, Kind::Error(abi::error::BAD_START_LINE)).answer(0, "HTTP/1.1 400 Bad", flag::UNSOLICITED);

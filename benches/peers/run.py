@@ -1,0 +1,211 @@
+#!/usr/bin/env python3
+"""Runs picotap and its peers on the two generated captures and prints one table.
+
+    benches/peers/run.py [--runs 5] [--captures DIR] [--only NAME,...] [--scale A|B|CONNECTIONS,EACH,BODY ...] [--no-install]
+
+Each program reads each capture in turn, round after round, so that what disturbs the machine disturbs all of them; the
+medians are printed, with ratios to tcpdump (which only copies) and to picotap. Output goes to files. Wall time, processor
+time and peak memory are those that the kernel counted for the program and its children (wait4).
+
+Programs that are missing are installed with apt-get; Suricata comes from backports. A program that cannot be had is
+named and left out. The result is also written to benches/peers/results/DATE.md.
+"""
+
+import argparse
+import datetime
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+
+SURICATA = """%YAML 1.1
+---
+outputs:
+  - eve-log: {enabled: yes, filetype: regular, filename: eve.json, types: [{http: {extended: yes}}]}
+stats: {enabled: no}
+logging: {default-log-level: error, outputs: [{console: {enabled: yes}}]}
+app-layer: {protocols: {http: {enabled: yes, libhtp: {default-config: {personality: IDS, request-body-limit: 0, response-body-limit: 0}}}}}
+stream: {memcap: 1gb, checksum-validation: no, reassembly: {memcap: 1gb, depth: 0}}
+flow: {memcap: 1gb, hash-size: 65536, prealloc: 10000}
+host-os-policy: {linux: [0.0.0.0/0]}
+default-rule-path: /nonexistent
+"""
+
+# Lines that begin with '#' are comments of the formats; everything else is a transaction, or half of one.
+TSHARK_FIELDS = "frame.time_epoch ip.src tcp.srcport ip.dst tcp.dstport http.request.method http.request.uri http.response.code".split()
+
+
+def peers(binary):
+    """Name, package, and the command that reads `capture` and writes under `out`."""
+    fields = [word for field in TSHARK_FIELDS for word in ("-e", field)]
+    return [
+        ("picotap", None, lambda capture, out: [binary, "-q", "-r", capture, "--format", "json", "-o", f"{out}/lines"]),
+        ("tcpdump -w /dev/null", "tcpdump", lambda capture, out: ["tcpdump", "-r", capture, "-w", "/dev/null"]),
+        ("httpry", "httpry", lambda capture, out: ["httpry", "-q", "-r", capture, "-o", f"{out}/lines"]),
+        ("Suricata, HTTP log alone", "suricata", lambda capture, out: ["suricata", "-c", f"{out}/suricata.yaml", "-S", "/dev/null", "-l", out, "-k", "none", "-r", capture]),
+        ("tshark -Y http", "tshark", lambda capture, out: ["sh", "-c", 'exec tshark -n -r "$0" -Y http -T fields "$@" > "$OUT/lines"', capture, *fields]),
+        ("tcpflow", "tcpflow", lambda capture, out: ["tcpflow", "-q", "-r", capture, "-o", f"{out}/flows"]),
+    ]
+
+
+def backports(package):
+    """Installs from the backports of the Debian that runs here, at the mirror that apt already uses."""
+    release = subprocess.run(["sh", "-c", ". /etc/os-release; echo $VERSION_CODENAME"], capture_output=True, text=True).stdout.strip()
+    sites = subprocess.run(["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE)", "Created-By: Packages"], capture_output=True, text=True).stdout
+    site = next((line.split()[0] for line in sites.splitlines() if line.endswith(f" {release}")), None)
+    if not site:
+        return False
+    listing = Path("/etc/apt/sources.list.d/picotap-peers.list")
+    listing.write_text(f"deb {site} {release}-backports main\n")
+    try:
+        subprocess.run(["apt-get", "-qq", "update"], check=False, stdout=subprocess.DEVNULL)
+        command = ["apt-get", "-qq", "-y", "--no-install-recommends", "-t", f"{release}-backports", "install", package]
+        return subprocess.run(command, stdout=subprocess.DEVNULL, env=quiet()).returncode == 0
+    finally:
+        listing.unlink()
+
+
+def quiet():
+    return {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
+
+
+def install(package, tool):
+    if shutil.which(tool) or shutil.which(tool, path="/usr/sbin:/sbin"):
+        return True
+    print(f"installing {package}", file=sys.stderr)
+    # Its service must not be started.
+    policy = Path("/usr/sbin/policy-rc.d")
+    ours = not policy.exists()
+    if ours:
+        policy.write_text("#!/bin/sh\nexit 101\n")
+        policy.chmod(0o755)
+    try:
+        command = ["apt-get", "-qq", "-y", "--no-install-recommends", "install", package]
+        done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=quiet())
+        return done.returncode == 0 or backports(package)
+    finally:
+        if ours:
+            policy.unlink()
+
+
+def version(name, tool):
+    words = {"suricata": ["-V"], "httpry": ["-h"]}.get(tool, ["--version"])
+    done = subprocess.run([tool, *words], capture_output=True, text=True)
+    text = done.stdout + done.stderr
+    line = next((line for line in text.splitlines() if any(c.isdigit() for c in line) and "super" not in line.lower()), "?")
+    return line.strip()[:60]
+
+
+def measure(command, out):
+    """Wall seconds, processor seconds, peak MiB, exit code."""
+    start = time.monotonic()
+    with open(os.devnull, "w") as null:
+        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=null, stderr=open(f"{out}/stderr", "w"), env={**os.environ, "OUT": out})
+        _, status, usage = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
+    return time.monotonic() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, child.returncode
+
+
+def lines(out):
+    """Transactions, or messages, that a program printed."""
+    for name in ("lines", "eve.json"):
+        path = Path(out, name)
+        if path.exists():
+            with open(path, "rb") as file:
+                return sum(1 for line in file if not line.startswith(b"#"))
+    return None
+
+
+def clean(out):
+    shutil.rmtree(out, ignore_errors=True)
+    os.makedirs(out)
+    Path(out, "suricata.yaml").write_text(SURICATA)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--captures", default=str(ROOT / "target" / "peers"))
+    parser.add_argument("--scale", nargs="*", default=["A", "B"])
+    parser.add_argument("--only", default="")
+    parser.add_argument("--binary", default=str(ROOT / "target" / "release" / "picotap"))
+    parser.add_argument("--no-install", action="store_true")
+    args = parser.parse_args()
+    place = Path(args.captures)
+    place.mkdir(parents=True, exist_ok=True)
+
+    subprocess.run(["cargo", "build", "--locked", "--release", "--bin", "picotap", "--example", "generate"], cwd=ROOT, check=True)
+    chosen = []
+    for name, package, command in peers(args.binary):
+        tool = args.binary if package is None else package
+        if args.only and not any(word in name for word in args.only.split(",")):
+            continue
+        if package and not (shutil.which(tool) if args.no_install else install(package, tool)):
+            print(f"{name}: cannot be had here, left out", file=sys.stderr)
+            continue
+        chosen.append((name, version(name, tool), command))
+
+    model = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), platform.machine())
+    commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    report = [
+        f"# Peers, {datetime.date.today()}",
+        "",
+        f"`benches/peers/run.py --runs {args.runs}` at {commit}, on {os.cpu_count()} cores of {model}, Linux {platform.release()}.",
+        "Medians. Ratios above 1 mean that picotap took less.",
+    ]
+    for scale in args.scale:
+        capture = str(place / f"{scale.replace(',', '-')}.pcap")
+        if not os.path.exists(capture):
+            subprocess.run([str(ROOT / "target/release/examples/generate"), scale, capture], check=True)
+        size = os.path.getsize(capture)
+        with open(capture, "rb") as file:  # into the page cache, where every program finds it
+            while file.read(1 << 24):
+                pass
+        out = str(place / "out")
+        results = {name: [] for name, _, _ in chosen}
+        printed = {}
+        for run in range(args.runs):
+            for name, _, command in chosen:
+                clean(out)
+                result = measure(command(capture, out), out)
+                if result[3] != 0:
+                    print(f"{name}: exit code {result[3]}: {Path(out, 'stderr').read_text()[-300:]}", file=sys.stderr)
+                    continue
+                results[name].append(result)
+                printed[name] = lines(out)
+                print(f"{scale} round {run + 1}: {name}: {result[0]:.2f} s", file=sys.stderr)
+        clean(out)
+        median = {name: [statistics.median(values) for values in zip(*runs)] for name, runs in results.items() if runs}
+        ours, copy = median.get("picotap"), median.get("tcpdump -w /dev/null")
+        report += [
+            "",
+            f"## {scale}: {size / 1e6:.0f} MB",
+            "",
+            "| program | version | lines | wall s | CPU s | peak MiB | wall / picotap | CPU / picotap | wall / tcpdump |",
+            "|---|---|---|---|---|---|---|---|---|",
+        ]
+        for name, what, _ in chosen:
+            if name not in median:
+                continue
+            wall, cpu, peak, _ = median[name]
+            ratio = lambda a, b: f"{a / b:.2f}" if b else "-"
+            report.append(
+                f"| {name} | {what} | {printed[name] if printed[name] is not None else '-'} | {wall:.2f} | {cpu:.2f} | {peak:.0f} "
+                f"| {ratio(wall, ours and ours[0])} | {ratio(cpu, ours and ours[1])} | {ratio(wall, copy and copy[0])} |"
+            )
+    text = "\n".join(report) + "\n"
+    print(text)
+    results = HERE / "results"
+    results.mkdir(exist_ok=True)
+    (results / f"{datetime.date.today()}.md").write_text(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,166 @@
+//! A network is two namespaces, client and server, on one wire that the test makes and takes away again. nginx serves in
+//! the second, and its access log says what happened.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::program::scratch;
+use super::tool::{need, skip};
+
+#[derive(Debug)]
+pub struct Network {
+    pub client: String,
+    pub server: String,
+    place: PathBuf,
+    nginx: Option<Child>,
+}
+
+const CONFIGURATION: &str = "
+daemon off; worker_processes 1; pid PLACE/nginx.pid; error_log PLACE/error.log; user root;
+events { worker_connections 512; }
+http {
+    log_format bare '$remote_addr $remote_port $connection_requests $request_method $request_uri $status $body_bytes_sent';
+    access_log PLACE/access.log bare;
+    client_body_temp_path PLACE/tmp; proxy_temp_path PLACE/tmp; fastcgi_temp_path PLACE/tmp; uwsgi_temp_path PLACE/tmp;
+    scgi_temp_path PLACE/tmp;
+    keepalive_requests 100000;
+    server {
+        listen 80; listen [::]:80; root PLACE/site;
+        location /empty { return 204; }
+        location /moved { return 301 /; }
+        location /short { return 200 'short'; }
+        location /long { return 200 'LONG'; }
+    }
+}
+";
+
+impl Network {
+    /// Nothing, after the skip of `test` has been noted, where a tool or the right is missing.
+    pub fn new(test: &str) -> Option<Self> {
+        for tool in ["ip", "nginx", "curl", "wrk"] {
+            need(test, tool)?;
+        }
+        let unique = format!("{}-{}", std::process::id(), test.len());
+        let (client, server) = (format!("picotap-c-{unique}"), format!("picotap-s-{unique}"));
+        if !ip(&["netns", "add", &client]) {
+            skip(test, "no right to make network namespaces");
+            return None;
+        }
+        let place = scratch(&format!("network-{unique}"));
+        let network = Self { client, server, place, nginx: None };
+        let (client, server) = (network.client.as_str(), network.server.as_str());
+        assert!(ip(&["netns", "add", server]));
+        assert!(ip(&["-n", client, "link", "add", "wire0", "type", "veth", "peer", "name", "wire1", "netns", server]));
+        for (namespace, link, host) in [(client, "wire0", 1), (server, "wire1", 2)] {
+            for words in [
+                vec!["link", "set", "lo", "up"],
+                vec!["addr", "add", &format!("10.99.0.{host}/24"), "dev", link],
+                vec!["addr", "add", &format!("fd99::{host}/64"), "dev", link, "nodad"],
+                vec!["link", "set", link, "up"],
+            ] {
+                assert!(ip(&[&["-n", namespace], &words[..]].concat()), "{words:?}");
+            }
+        }
+        Some(network)
+    }
+
+    /// Starts nginx in the server's namespace.
+    pub fn serve(mut self) -> Self {
+        fs::remove_dir_all(&self.place).ok();
+        fs::create_dir_all(self.place.join("site")).unwrap();
+        fs::create_dir_all(self.place.join("tmp")).unwrap();
+        fs::write(self.place.join("site/index.html"), "<html>It works</html>\n").unwrap();
+        fs::write(self.place.join("site/large.bin"), super::message::filler(200_000)).unwrap();
+        let place = self.place.to_str().unwrap();
+        let text = CONFIGURATION.replace("PLACE", place).replace("LONG", &"0123456789".repeat(300));
+        let file = self.place.join("nginx.conf");
+        fs::write(&file, text).unwrap();
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.server, "nginx", "-c"]).arg(file);
+        self.nginx = Some(command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+        until("nginx answers", || self.curl(&["http://10.99.0.2/short"]));
+        // What the log says of the attempts is nothing that a capture will show.
+        fs::write(self.place.join("access.log"), "").unwrap();
+        self
+    }
+
+    /// A command in one of the namespaces.
+    pub fn inside(namespace: &str, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", namespace]).arg(program).stdin(Stdio::null());
+        command
+    }
+
+    /// Whether curl is content.
+    pub fn curl(&self, words: &[&str]) -> bool {
+        let mut command = Self::inside(&self.client, "curl");
+        command.args(["-sS", "-g", "-m", "20"]).args(words).stdout(Stdio::null()).stderr(Stdio::null());
+        command.status().unwrap().success()
+    }
+
+    /// Starts picotap on the server's end of the wire, its output in the file `lines`, and waits until it captures.
+    pub fn capture(&self, args: &[&str]) -> Child {
+        let mut command = Self::inside(&self.server, env!("CARGO_BIN_EXE_picotap"));
+        command.args(["-i", "wire1", "--format", "json", "--no-metrics", "-B", "65536"]).args(args);
+        // To a file: a pipe that nobody reads would hold the lines up.
+        let lines = fs::File::create(self.place.join("lines")).unwrap();
+        let child = command.stdout(lines).stderr(Stdio::piped()).spawn().unwrap();
+        until("picotap captures", || {
+            let sockets = Self::inside(&self.server, "cat").arg("/proc/net/packet").output().unwrap();
+            sockets.stdout.iter().filter(|byte| **byte == b'\n').count() > 1
+        });
+        // The socket is there a little before it is bound and its ring is mapped.
+        std::thread::sleep(Duration::from_millis(500));
+        child
+    }
+
+    /// Rows of the access log: address, port, place on the connection, method, target, status, body bytes.
+    pub fn logged(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.place.join("access.log")).unwrap();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    /// A file in the network's own directory.
+    pub fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.place.join(name);
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    pub fn place(&self) -> &Path {
+        &self.place
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        if let Some(mut nginx) = self.nginx.take() {
+            // `ip netns exec` has become nginx itself.
+            drop(Command::new("kill").arg(nginx.id().to_string()).status());
+            drop(nginx.wait());
+        }
+        for namespace in [&self.client, &self.server] {
+            ip(&["netns", "del", namespace]);
+        }
+        if !std::thread::panicking() {
+            fs::remove_dir_all(&self.place).ok();
+        }
+    }
+}
+
+fn ip(words: &[&str]) -> bool {
+    let mut command = Command::new("ip");
+    command.args(words).stdin(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
+
+/// Waits for something that must come within twenty seconds.
+pub fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(start.elapsed() < Duration::from_secs(20), "{what}: waited for twenty seconds");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
