@@ -199,6 +199,7 @@ fn stranger(number: u32, flags: u8, seq: u32, payload: &[u8]) -> Vec<u8> {
 fn flood(name: &str, strangers: u32, limit: u32, mut each: impl FnMut(&mut Flood, u32)) -> u64 {
     let path = scratch(name);
     let output = scratch(&format!("{name}.jsonl"));
+    fs::remove_file(&output).ok();
     let mut scene = Scene::default();
     let mut good: Vec<Vec<Packet>> = vec![];
     for _ in 0..10 {
@@ -257,6 +258,7 @@ fn flood(name: &str, strangers: u32, limit: u32, mut each: impl FnMut(&mut Flood
     assert_eq!(text.lines().filter(whole).count(), 200, "transactions of those who behave, {}", path.display());
     println!("{name}: {peak} KiB at the peak");
     fs::remove_file(path).unwrap();
+    fs::remove_file(output).unwrap();
     peak
 }
 

@@ -63,6 +63,8 @@ fn assert_exact(workload: &Workload, lines: &str) {
 
 fn exact(workload: &Workload, name: &str, args: &[&str]) {
     let (input, output) = (capture(workload, name), scratch(&format!("{name}.jsonl")));
+    // Output is appended.
+    fs::remove_file(&output).ok();
     let outcome = run(picotap().arg("-r").arg(&input).arg("-o").arg(&output).args(["--format", "json"]).args(args));
     assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
     assert_exact(workload, &fs::read_to_string(&output).unwrap());

@@ -67,10 +67,10 @@ pub(super) fn cases() -> Vec<Case> {
                 let pieces: Vec<&[u8]> = pieces.iter().map(|p| &p[..]).collect();
                 lossy(s, &Message::response("200 OK").chunked(&pieces), |c| drop(c.packets.remove(4)));
                 // Five chunks of 307 bytes with their framing, the last without its CRLF. The hole begins 80 bytes before
-                // its end; the next packet, the fourth of the answer to come, tells.
+                // its end; the last byte that was seen stands in front of it, 300 microseconds after the request.
                 let line =
                     s.lines[0].flag("gap").flag("truncated").flag("lost_framing").set("response_body_bytes", 1533);
-                line.set("response_body_decoded_bytes", 1500).set("lost_bytes", 80).set("duration_us", 400);
+                line.set("response_body_decoded_bytes", 1500).set("lost_bytes", 80).set("duration_us", 300);
                 found_again(s, 1);
             },
         )
