@@ -1,6 +1,7 @@
 /* Framing: what follows a head (RFC 9112, section 6.3), and the records that say so. */
 #include "fields.h"
 #include "head.h"
+#include "planted.h"
 #include "scan.h"
 
 /* What the headers of a head announce. */
@@ -52,6 +53,7 @@ static void read_headers(const work *w, const head *h, announced *a, pico_pair *
             read_continued(a, last, value, len);
             continue;
         }
+        planted_header(name, name_len, value, len);
         last = LAST_OTHER;
         if (name_len == HOST_LEN) {
             a->hosts += same_word(name, name_len, "host", HOST_LEN);

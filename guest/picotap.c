@@ -2,6 +2,7 @@
  *
  * Bytes of a stream go through steps, each of which reads one unit (a head, a chunk-size line, a stretch of a body) and leaves
  * the connection's block true for exactly the bytes consumed so far. So a call may stop between any two units. */
+#include "planted.h"
 #include "state.h"
 
 /* Reasons to refuse a call: each is the host's mistake. */
@@ -367,6 +368,7 @@ uint32_t EXPORT(pico_parse_events)(uint32_t num_events)
                   .index = i, .me = e->side, .midstream = (row->flags & PICO_ROW_MIDSTREAM) != 0,
                   .final = (e->flags & PICO_EVENT_FINAL) != 0};
         answer(&w, row, result);
+        planted_reply(&c, result);
         c.out->events_done = i + 1;
         if (result->verdict == PICO_OUTPUT_FULL)
             break;

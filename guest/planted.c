@@ -1,0 +1,96 @@
+/* Planted misdeeds: see planted.h. What needs no sandbox compiles natively too (-DPICO_PLANTED_NATIVE): a test shows what the
+ * same bug does there. */
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "planted.h"
+
+static bool same(const uint8_t *at, uint32_t len, const char *word)
+{
+    uint32_t i = 0;
+    while (i < len && word[i] != 0 && (at[i] == (uint8_t)word[i] || (at[i] | 0x20) == (uint8_t)word[i]))
+        ++i;
+    return i == len && word[i] == 0;
+}
+
+/* The bug of bugs: the value is copied to where there is room for 16 bytes, by whoever trusts that it is short. */
+__attribute__((noinline)) static void overflow(const uint8_t *value, uint32_t len)
+{
+    char kept[16];
+    char *to = kept;
+    while (len-- != 0)
+        *to++ = (char)*value++;
+    __asm__ volatile("" : : "r"(kept) : "memory");
+}
+
+/* Never ends, and needs its frame after each call. */
+__attribute__((noinline)) static uint32_t deep(uint32_t level)
+{
+    volatile uint8_t frame[256];
+    frame[level % sizeof(frame)] = (uint8_t)level;
+    return level == UINT32_MAX ? 0 : deep(level + 1) + frame[level % sizeof(frame)];
+}
+
+/* What is still to be done to the reply. Set and taken within one event. */
+static enum { NOTHING, POSITIONS, COUNTS, CONSUMED, PROGRESS } pending;
+
+void planted_header(const uint8_t *name, uint32_t name_len, const uint8_t *value, uint32_t len)
+{
+    uint32_t word = 0;
+    if (!same(name, name_len, "x-poison"))
+        return;
+    while (word < len && value[word] != ' ')
+        ++word;
+    if (same(value, word, "trap"))
+        __builtin_trap();
+    else if (same(value, word, "loop"))
+        for (volatile uint32_t i = 0;; ++i)
+            ;
+    else if (same(value, word, "stack"))
+        pending = deep(len) == 0 ? NOTHING : pending;
+    else if (same(value, word, "store"))
+        *(volatile uint32_t *)(uintptr_t)0xfffffff0u = len;
+    else if (same(value, word, "overflow"))
+        overflow(value, len);
+    else if (same(value, word, "positions"))
+        pending = POSITIONS;
+    else if (same(value, word, "counts"))
+        pending = COUNTS;
+    else if (same(value, word, "consumed"))
+        pending = CONSUMED;
+    else if (same(value, word, "progress"))
+        pending = PROGRESS;
+}
+
+#ifndef PICO_PLANTED_NATIVE
+
+#include "state.h"
+
+void planted_reply(const struct call *c, pico_result *result)
+{
+    pico_output *out = c->out;
+    switch (pending) {
+    case NOTHING:
+        break;
+    case POSITIONS: /* a text that wraps around the end of the address space */
+        c->records[out->num_records - 1].end = UINT32_MAX;
+        c->records[out->num_records - 1].text = UINT32_MAX - 3;
+        break;
+    case COUNTS:
+        out->num_records = UINT32_MAX;
+        out->num_pairs = UINT32_MAX / 16 + 1;
+        break;
+    case CONSUMED:
+        result->consumed += 1u << 20;
+        break;
+    case PROGRESS:
+        result->verdict = PICO_OUTPUT_FULL;
+        result->skip = 0;
+        result->consumed = 0;
+        out->num_records = out->num_pairs = 0;
+        break;
+    }
+    pending = NOTHING;
+}
+
+#endif

@@ -1,0 +1,27 @@
+/* Planted misdeeds: what a bug or a hostile parser might do, fired by a request's header. Only test modules have them
+ * (-DPICO_PLANTED); without it the hooks are nothing.
+ *
+ *     X-Poison: trap | loop | stack | store | overflow VALUE | positions | counts | consumed | progress
+ */
+#ifndef PICOTAP_PLANTED_H
+#define PICOTAP_PLANTED_H
+
+#include <stdint.h>
+
+#ifdef PICO_PLANTED
+
+struct call;
+struct pico_result;
+
+/* A request has this header. */
+void planted_header(const uint8_t *name, uint32_t name_len, const uint8_t *value, uint32_t value_len);
+/* An event has its result: a misdeed that lies in the reply is done here. */
+void planted_reply(const struct call *c, struct pico_result *result);
+
+#else
+
+#define planted_header(name, name_len, value, value_len) ((void)0)
+#define planted_reply(call, result) ((void)0)
+
+#endif
+#endif

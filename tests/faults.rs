@@ -1,0 +1,116 @@
+//! Many faults in a row leave nothing behind: no memory, no thread, no descriptor.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "test code: a panic is a failed test")]
+
+#[path = "hostile/wat_guest.rs"]
+mod wat_guest;
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use picotap::batch::{Batcher, Deliver, Facts, Slot};
+use picotap::flow::{Conn, EndReason, Opener, Place, Side, Sink, SinkTag};
+use picotap::http::record::Record;
+use picotap::packet::Endpoint;
+use picotap::sandbox::driver::{Closed, Driver, Receiver};
+use picotap::sandbox::engine::Engine;
+use picotap::sandbox::fault::Fault;
+use picotap::sandbox::layout::Bounds;
+use picotap::sandbox::quarantine::Poison;
+use wat_guest::{POISON, guest, guest_with};
+
+struct Nothing;
+
+impl Receiver for Nothing {
+    type State = ();
+    fn record(&mut self, _: &Facts, (): &mut (), _: &Record<'_>) {}
+    fn closed(&mut self, _: &Facts, (): &mut (), _: Closed, _: i64) {}
+    fn skip(&mut self, _: &Facts, _: u8, _: u64) {}
+    fn poison(&mut self, _: &Poison) {}
+    fn fault(&mut self, _: &Fault) {}
+}
+
+#[derive(Default)]
+struct Shelf(Vec<Box<Slot>>);
+
+impl Deliver for Shelf {
+    fn deliver(&mut self, _: usize, slot: Box<Slot>, _: bool) -> Result<Box<Slot>, Box<Slot>> {
+        self.0.push(slot);
+        Ok(Box::default())
+    }
+}
+
+/// A slot of connections that each send a poisonous piece and end.
+fn slot(connections: u64) -> Box<Slot> {
+    let mut batcher = Batcher::new(1, i64::MAX, true, Shelf::default());
+    let endpoint = |port| Endpoint { ip: IpAddr::V4(Ipv4Addr::LOCALHOST), port };
+    for number in 1..=connections {
+        let mut conn = Conn {
+            index: 0,
+            number,
+            hash: number << 32,
+            endpoints: [endpoint(4000), endpoint(80)],
+            opener: Opener::First,
+            midstream: false,
+            interface: 0,
+            tag: SinkTag::default(),
+        };
+        let place = |side, offset| Place { side, offset, peer_acked: None, time: 1 };
+        batcher.bytes(&mut conn, place(Side::First, 0), true, POISON);
+        batcher.end(&mut conn, place(Side::First, POISON.len() as u64), EndReason::Fin);
+        batcher.end(&mut conn, place(Side::Second, 0), EndReason::Fin);
+    }
+    batcher.flush();
+    batcher.deliverer().0.remove(0)
+}
+
+/// Resident kilobytes, threads and descriptors of this process.
+fn held() -> (u64, u64, usize) {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let number = |name: &str| -> u64 {
+        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    };
+    (number("VmRSS:"), number("Threads:"), fs::read_dir("/proc/self/fd").unwrap().count())
+}
+
+/// Lets a guest fault so many times, and compares what the process holds after a tenth of them and after all.
+fn fault(wat: &str, faults: u64) {
+    let engine = Engine::new(8).unwrap();
+    let parser = Arc::new(engine.load(&wat::parse_str(wat).unwrap()).unwrap());
+    let mut driver: Driver<()> = Driver::new(parser, Bounds::default()).unwrap();
+    let slot = slot(16);
+    let mut before = None;
+    while driver.counters().faults < faults {
+        driver.process(&slot, &mut Nothing);
+        if before.is_none() && driver.counters().faults >= faults / 10 {
+            before = Some(held());
+        }
+    }
+    let (before, after, counters) = (before.unwrap(), held(), driver.counters());
+    println!("{} faults: kB, threads, descriptors {before:?} and then {after:?}", counters.faults);
+    let (into, out) = counters.balance();
+    assert_eq!((into, counters.connections), (out, 0));
+    // No other test runs beside this one: tests of this file are one, or ignored.
+    assert!(after.0 < before.0 + 8192, "resident kB {} and then {}", before.0, after.0);
+    assert_eq!((after.1, after.2), (before.1, before.2));
+}
+
+/// In turn, since they compare what the whole process holds.
+fn every_kind(faults: u64) {
+    fault(&guest("unreachable"), faults);
+    fault(&guest("(call $recurse) (i32.const 0)"), faults / 10);
+    let lies = guest_with("(i32.store offset=12 (local.get $out) (i32.const -1))");
+    fault(&lies, faults);
+}
+
+#[test]
+fn ten_thousand_faults_leave_nothing_behind() {
+    every_kind(10_000);
+}
+
+#[test]
+#[ignore = "long: a million faults"]
+fn a_million_faults_leave_nothing_behind() {
+    every_kind(1_000_000);
+}

@@ -1,0 +1,204 @@
+//! The parser with misdeeds planted in it, each fired by a header of a request: the attacker's event is lost, and nothing else.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+mod support;
+
+use support::capture::{Compression, Format, Order, file};
+use support::conversation::Conversation;
+use support::message::{Message, filler};
+use support::program::{Outcome, picotap, read, run, scratch, sorted};
+use support::random::Random;
+use support::scene::Scene;
+use support::wire::Packet;
+
+/// The parser as it is, but for what `guest/planted.c` adds.
+const PLANTED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/planted.wasm"));
+
+/// Value of the header, and the fault that it must give.
+const MISDEEDS: &[(&str, &str)] = &[
+    ("trap", "trap_unreachable"),
+    ("loop", "deadline"),
+    ("stack", "trap_memory"),
+    ("store", "trap_memory"),
+    ("overflow", "trap_memory"),
+    ("positions", "reply_position"),
+    ("counts", "reply_record_count"),
+    ("consumed", "reply_consumed"),
+    ("progress", "reply_no_progress"),
+];
+
+/// Healthy connections around every attack.
+const HEALTHY: usize = 24;
+/// Exchanges on each of them.
+const EACH: usize = 12;
+
+fn poisoned(misdeed: &str) -> Message {
+    // Long enough to reach beyond every frame on the stack.
+    let value = if misdeed == "overflow" { format!("overflow {}", "A".repeat(16_000)) } else { misdeed.to_owned() };
+    Message::get("/poison").header("X-Poison", &value)
+}
+
+/// The packets of healthy connections, with those of the attackers (one for each misdeed) among them, all opened before.
+fn traffic(misdeeds: &[&str]) -> Scene {
+    let mut scene = Scene::default();
+    let mut random = Random::new(misdeeds.len() as u64);
+    let mut parts: Vec<Vec<Vec<Packet>>> = vec![];
+    for n in 0..HEALTHY + misdeeds.len() {
+        let mut c: Conversation = scene.connection();
+        c.open();
+        scene.packets.append(&mut c.packets);
+        let mut own = vec![];
+        for i in 0..EACH {
+            let request = match misdeeds.get(n.wrapping_sub(HEALTHY)) {
+                Some(misdeed) if i == 2 => poisoned(misdeed),
+                _ => Message::get(&format!("/{n}/{i}")),
+            };
+            c.exchange(&request, &Message::ok(&filler(i * 700)));
+            own.push(std::mem::take(&mut c.packets));
+        }
+        c.close();
+        own.push(std::mem::take(&mut c.packets));
+        own.reverse();
+        parts.push(own);
+    }
+    while !parts.is_empty() {
+        let at = random.below(parts.len() as u64) as usize;
+        match parts[at].pop() {
+            Some(packets) => scene.packets.extend(packets),
+            None => drop(parts.swap_remove(at)),
+        }
+    }
+    scene.stamp();
+    scene
+}
+
+fn write(scene: &Scene, packets: &[Packet], name: &str) -> PathBuf {
+    let path = scratch(name);
+    fs::write(&path, file(&scene.frames(packets), Format::Pcap(Order::Little, false), Compression::None)).unwrap();
+    path
+}
+
+fn module(name: &str) -> PathBuf {
+    let path = scratch(name);
+    fs::write(&path, PLANTED).unwrap();
+    path
+}
+
+/// Lines of the connections without an attacker.
+fn healthy(outcome: &Outcome) -> Vec<String> {
+    let mut lines = outcome.lines();
+    lines.retain(|line| {
+        let value: serde_json::Value = serde_json::from_str(line).unwrap();
+        value["conn"].as_u64().unwrap() <= HEALTHY as u64
+    });
+    sorted(lines)
+}
+
+fn ledger(outcome: &Outcome, name: &str) -> u64 {
+    let line = outcome.stderr.lines().find(|line| line.trim_start().starts_with(name));
+    line.and_then(|line| line.split_whitespace().last()?.parse().ok()).unwrap_or(0)
+}
+
+/// What an attack costs: the event with the header, and what its connection says after it.
+fn attack(misdeeds: &[&str], faults: &[&str]) {
+    let name = format!("poison-{}", misdeeds.join("-"));
+    let scene = traffic(misdeeds);
+    let peaceful: Vec<Packet> = scene.packets.iter().filter(|p| p.conversation < HEALTHY).cloned().collect();
+    let without = read(&write(&scene, &peaceful, &format!("{name}-without.pcap")), &[]);
+    let capture = write(&scene, &scene.packets, &format!("{name}.pcap"));
+    let guest = module(&format!("{name}.wasm"));
+    let quarantine = tempfile::tempdir().unwrap();
+    let kept = quarantine.path().join("kept");
+    let (guest, kept) = (guest.to_str().unwrap(), kept.to_str().unwrap());
+    let outcome = read(&capture, &["--guest", guest, "--quarantine-dir", kept, "--stats"]);
+
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    assert_eq!(without.sorted().len(), HEALTHY * EACH);
+    assert_eq!(healthy(&outcome), without.sorted(), "{}", capture.display());
+    assert!(outcome.stderr.contains("  balanced\n"), "{}", outcome.stderr);
+    assert_eq!(ledger(&outcome, "events condemned"), misdeeds.len() as u64, "{}", outcome.stderr);
+    assert!(ledger(&outcome, "quarantined") > 0, "{}", outcome.stderr);
+    // Of an attacker's connection, what came before the attack is told.
+    assert_eq!(outcome.lines().len(), HEALTHY * EACH + 2 * misdeeds.len(), "{}", outcome.stderr);
+
+    assert_eq!(mode(Path::new(kept)), 0o700);
+    let mut files: Vec<PathBuf> = fs::read_dir(kept).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    assert_eq!(files.len(), misdeeds.len());
+    let mut seen = vec![];
+    for file in &files {
+        assert_eq!(mode(file), 0o600);
+        assert!(fs::metadata(file).unwrap().len() < 192 << 10);
+        let again = run(picotap().arg("replay").arg(file).args(["--guest", guest]));
+        let told = again.lines();
+        assert_eq!(again.code, Some(1), "{told:?}");
+        seen.push(
+            faults.iter().copied().find(|name| told[2].starts_with(&format!("now       {name} "))).unwrap_or_default(),
+        );
+        assert!(told[1].contains(seen.last().unwrap()), "{told:?}");
+        // The parser without the bug reads it: its blocks are the same.
+        let mended = run(picotap().arg("replay").arg(file));
+        assert_eq!(mended.code, Some(0), "{:?}", mended.lines());
+        assert!(mended.lines()[2].contains("2 records"), "{:?}", mended.lines());
+    }
+    let mut faults = faults.to_vec();
+    faults.sort_unstable();
+    seen.sort_unstable();
+    assert_eq!(seen, faults);
+    fs::remove_file(capture).unwrap();
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+#[test]
+fn each_misdeed_costs_the_event_that_fires_it() {
+    for (misdeed, fault) in MISDEEDS {
+        attack(&[misdeed], &[fault]);
+    }
+}
+
+#[test]
+fn all_misdeeds_at_once_cost_one_event_each() {
+    let (misdeeds, faults): (Vec<&str>, Vec<&str>) = MISDEEDS.iter().copied().unzip();
+    attack(&misdeeds, &faults);
+}
+
+/// Runs the program that has the same bug and no sandbox.
+fn native(program: &Path, request: &Message) -> std::process::ExitStatus {
+    let mut child =
+        Command::new(program).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    // It may be gone before it has read all.
+    drop(child.stdin.take().unwrap().write_all(&request.all()));
+    child.wait().unwrap()
+}
+
+#[test]
+fn outside_of_the_sandbox_the_same_bug_ends_the_process() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let parser = Path::new(env!("PICOHTTPPARSER_SOURCE"));
+    let program = scratch("planted-native");
+    let compiler = std::env::var("CC").unwrap_or_else(|_| "cc".into());
+    let mut command = Command::new(&compiler);
+    command
+        .args(["-O2", "-DPICO_PLANTED", "-DPICO_PLANTED_NATIVE", "-I"])
+        .arg(root.join("guest"))
+        .arg("-I")
+        .arg(parser);
+    command.args([root.join("tests/poison/native.c"), root.join("guest/planted.c"), parser.join("picohttpparser.c")]);
+    let built = command.arg("-o").arg(&program).output().unwrap();
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+
+    assert_eq!(native(&program, &Message::get("/fine")).code(), Some(0));
+    assert_eq!(native(&program, &Message::get("/fine").header("X-Poison", "overflow short")).code(), Some(0));
+    let status = native(&program, &poisoned("overflow"));
+    assert!(status.signal().is_some(), "a segmentation fault, or whatever else the compiler makes of it: {status}");
+    fs::remove_file(program).unwrap();
+}

@@ -1,0 +1,205 @@
+//! Another parser put in charge while traffic is parsed: no packet, no connection, no transaction is lost over it.
+#![cfg(unix)]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+mod support;
+
+use support::capture::{Compression, Format, Order, file};
+use support::message::Message;
+use support::program::{picotap, read, scratch, sorted, wait};
+use support::scene::Scene;
+use support::workload::Workload;
+
+const REAL: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/picotap.wasm"));
+/// The same source with another state format.
+const REFORMED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/reformed.wasm"));
+/// The same state format, and a fault for every request with a certain header.
+const PLANTED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/planted.wasm"));
+
+/// A run that reads its capture from a pipe, with a parser that can be exchanged.
+struct Running {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    guest: PathBuf,
+    said: Arc<Mutex<String>>,
+    readers: Vec<std::thread::JoinHandle<Vec<u8>>>,
+}
+
+impl Running {
+    fn start(name: &str, args: &[&str]) -> Self {
+        let guest = scratch(name);
+        fs::write(&guest, REAL).unwrap();
+        let mut command = picotap();
+        command.args(["--pcap", "-", "--format", "json", "--stats", "--guest"]).arg(&guest).args(args);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let said = Arc::new(Mutex::new(String::new()));
+        let (mut out, err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        let readers = vec![
+            std::thread::spawn(move || {
+                let mut bytes = vec![];
+                out.read_to_end(&mut bytes).unwrap();
+                bytes
+            }),
+            std::thread::spawn({
+                let said = Arc::clone(&said);
+                move || {
+                    for line in BufReader::new(err).lines() {
+                        *said.lock().unwrap() += &(line.unwrap() + "\n");
+                    }
+                    vec![]
+                }
+            }),
+        ];
+        Self { stdin: child.stdin.take(), child, guest, said, readers }
+    }
+
+    fn feed(&mut self, bytes: &[u8]) {
+        self.stdin.as_mut().unwrap().write_all(bytes).unwrap();
+    }
+
+    /// Another module in the same place, and the word to load it.
+    fn exchange(&self, module: &[u8]) {
+        let new = self.guest.with_extension("new");
+        fs::write(&new, module).unwrap();
+        fs::rename(new, &self.guest).unwrap();
+        kill(Pid::from_raw(self.child.id() as i32), Signal::SIGHUP).unwrap();
+    }
+
+    fn times(&self, word: &str) -> usize {
+        self.said.lock().unwrap().matches(word).count()
+    }
+
+    /// Waits until it has said something so many times.
+    fn await_word(&self, word: &str, times: usize) {
+        let start = Instant::now();
+        while self.times(word) < times {
+            assert!(start.elapsed() < Duration::from_secs(120), "{word:?} is not said: {}", self.said.lock().unwrap());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// The lines, and what was said on standard error.
+    fn end(mut self) -> (Vec<String>, String) {
+        drop(self.stdin.take());
+        assert_eq!(wait(&mut self.child), Some(0));
+        let out = self.readers.remove(0).join().unwrap();
+        self.readers.remove(0).join().unwrap();
+        let said = self.said.lock().unwrap().clone();
+        assert!(!said.contains("panicked at"), "{said}");
+        assert!(said.contains("  balanced\n"), "{said}");
+        (String::from_utf8(out).unwrap().lines().map(str::to_owned).collect(), said)
+    }
+}
+
+fn workload(name: &str) -> (PathBuf, Vec<u8>) {
+    let mut bytes = vec![];
+    Workload { connections: 400, each: 20, body: 2000, seed: 7 }.write(&mut bytes).unwrap();
+    let path = scratch(name);
+    fs::write(&path, &bytes).unwrap();
+    (path, bytes)
+}
+
+#[test]
+fn a_swap_every_100_ms_between_two_state_formats_changes_nothing() {
+    let (path, bytes) = workload("swap.pcap");
+    let expected = read(&path, &[]).sorted();
+    assert_eq!(expected.len(), 400 * 20);
+    let mut running = Running::start("swap.wasm", &["--workers", "2"]);
+    for (n, piece) in bytes.chunks(bytes.len() / 20).enumerate() {
+        running.feed(piece);
+        if n > 0 {
+            running.exchange(if n % 2 == 1 { REFORMED } else { REAL });
+        }
+        std::thread::sleep(Duration::from_millis(100));
+        // However slow the machine is, some swaps lie within the traffic.
+        let start = Instant::now();
+        while n >= 8 && running.times("takes over") < n / 4 {
+            running.exchange(if start.elapsed().as_secs() % 2 == 1 { REFORMED } else { REAL });
+            assert!(start.elapsed() < Duration::from_secs(120), "{}", running.said.lock().unwrap());
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+    let (lines, said) = running.end();
+    let swaps = said.matches("takes over").count();
+    println!("{swaps} swaps");
+    assert!(swaps >= 3, "{said}");
+    assert!(!said.contains("keeps its parser") && !said.contains("the old one"), "{said}");
+    assert_eq!(sorted(lines), expected);
+    fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn a_broken_module_is_refused_and_the_old_one_stays() {
+    let (path, bytes) = workload("swap-broken.pcap");
+    let expected = read(&path, &[]).sorted();
+    let mut running = Running::start("swap-broken.wasm", &["--workers", "2"]);
+    let importing = wat::parse_str("(module (import \"env\" \"exec\" (func)))").unwrap();
+    let broken: [(&[u8], &str); 3] =
+        [(b"not a module", "the old one stays"), (&importing, "exec"), (&REAL[..REAL.len() / 2], "the old one stays")];
+    let pieces: Vec<&[u8]> = bytes.chunks(bytes.len() / 4 + 1).collect();
+    for (n, piece) in pieces.iter().enumerate() {
+        running.feed(piece);
+        if let Some((module, why)) = broken.get(n) {
+            running.exchange(module);
+            running.await_word("the old one stays", n + 1);
+            running.await_word(why, 1);
+        }
+    }
+    let (lines, said) = running.end();
+    assert!(!said.contains("takes over"), "{said}");
+    assert_eq!(sorted(lines), expected);
+    fs::remove_file(path).unwrap();
+}
+
+/// Connections after one another, each of which ends with a request that the planted parser traps on.
+fn poisoned(path: &Path) -> Vec<u8> {
+    let mut scene = Scene::default();
+    for n in 0..300 {
+        let mut c = scene.connection();
+        c.open();
+        for i in 0..4 {
+            c.exchange(&Message::get(&format!("/{n}/{i}")), &Message::ok(&support::message::filler(1400)));
+        }
+        c.exchange(&Message::get(&format!("/{n}/poison")).header("X-Poison", "trap"), &Message::ok(b"hello"));
+        c.close();
+        scene.capture(&mut c);
+    }
+    scene.stamp();
+    let bytes = file(&scene.frames(&scene.packets), Format::Pcap(Order::Little, false), Compression::None);
+    fs::write(path, &bytes).unwrap();
+    bytes
+}
+
+#[test]
+fn a_parser_that_faults_more_than_the_one_before_is_rolled_back() {
+    let path = scratch("swap-back.pcap");
+    let bytes = poisoned(&path);
+    let expected = read(&path, &[]).sorted();
+    let mut running = Running::start("swap-back.wasm", &["--workers", "1"]);
+    let third = bytes.len() / 3;
+    running.feed(&bytes[..third]);
+    running.exchange(PLANTED);
+    running.await_word("takes over", 1);
+    running.feed(&bytes[third..2 * third]);
+    running.await_word("the old one is back", 1);
+    running.feed(&bytes[2 * third..]);
+    let (lines, said) = running.end();
+    assert_eq!(said.matches("the old one is back").count(), 1, "{said}");
+    let got = sorted(lines);
+    // Lost are poisonous requests that the new parser saw, and no other line; those after the return are there.
+    let lost: Vec<&String> = expected.iter().filter(|line| !got.contains(line)).collect();
+    assert!(!lost.is_empty() && lost.len() < 150, "{} lost", lost.len());
+    assert!(lost.iter().all(|line| line.contains("/poison")), "{lost:#?}");
+    assert!(got.iter().any(|line| line.contains("/299/poison")), "{said}");
+    fs::remove_file(path).unwrap();
+}
