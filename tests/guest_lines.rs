@@ -1,4 +1,5 @@
 //! The parser of start lines alone: another guest, which says the same of methods, targets and statuses as picotap's own.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code: a panic is a failed test")]
 
 use std::fs;
 

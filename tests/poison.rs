@@ -1,4 +1,14 @@
 //! The parser with misdeeds planted in it, each fired by a header of a request: the attacker's event is lost, and nothing else.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    clippy::let_underscore_must_use,
+    reason = "test code: a panic is a failed test, and deadlines of tests are on the wall clock"
+)]
 
 use std::fs;
 use std::io::Write;
