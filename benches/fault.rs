@@ -1,8 +1,6 @@
 //! What a fault costs: a slot of 64 connections of which none, or one, makes the guest fail. The guest is empty but for its
 //! misdeed, so that the difference is containment: two fresh instances, two calls of the event alone, and the rest anew.
 
-#![expect(missing_docs, reason = "criterion's macro makes a function without words")]
-
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
@@ -35,6 +33,7 @@ impl Receiver for Nothing {
 }
 
 #[derive(Default)]
+#[expect(clippy::vec_box, reason = "slots are handed on boxed")]
 struct Shelf(Vec<Box<Slot>>);
 
 impl Deliver for Shelf {

@@ -125,8 +125,11 @@ fn overlap(c: &mut Conversation, random: &mut Random, streams: &[Vec<u8>; 2], da
     let stream = &streams[side.index()];
     let from = random.below(stream.len() as u64) as usize;
     let to = (from + 1 + random.below(1400) as usize).min(stream.len());
-    let like =
-        data.iter().rev().find(|p| p.side == side && p.offset < to as u64 && !p.payload.is_empty()).unwrap().clone();
+    // An honest sender repeats its bytes with an acknowledgement that is no older than theirs were.
+    let mine = || data.iter().filter(|p| p.side == side && !p.payload.is_empty());
+    let base = mine().next().unwrap().ack;
+    let before = mine().filter(|p| p.offset < to as u64);
+    let like = before.max_by_key(|p| p.ack.wrapping_sub(base)).unwrap().clone();
     c.segment_at(side, from as u64, &stream[from..to]);
     let mut packet = c.packets.pop().unwrap();
     packet.ack = like.ack;

@@ -31,6 +31,7 @@ impl Receiver for Nothing {
 }
 
 #[derive(Default)]
+#[expect(clippy::vec_box, reason = "slots are handed on boxed")]
 struct Shelf(Vec<Box<Slot>>);
 
 impl Deliver for Shelf {

@@ -1,4 +1,14 @@
 //! The parser with misdeeds planted in it, each fired by a header of a request: the attacker's event is lost, and nothing else.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    clippy::let_underscore_must_use,
+    reason = "test code: a panic is a failed test, and deadlines of tests are on the wall clock"
+)]
 
 use std::fs;
 use std::io::Write;
@@ -169,6 +179,23 @@ fn each_misdeed_costs_the_event_that_fires_it() {
 fn all_misdeeds_at_once_cost_one_event_each() {
     let (misdeeds, faults): (Vec<&str>, Vec<&str>) = MISDEEDS.iter().copied().unzip();
     attack(&misdeeds, &faults);
+}
+
+#[test]
+fn a_quarantine_takes_a_thousand_files_and_no_more() {
+    let misdeeds: Vec<&str> = MISDEEDS.iter().map(|(misdeed, _)| *misdeed).collect();
+    let scene = traffic(&misdeeds);
+    let capture = write(&scene, &scene.packets, "poison-many.pcap");
+    let quarantine = tempfile::tempdir().unwrap();
+    for n in 0..1000 - 4 {
+        fs::write(quarantine.path().join(n.to_string()), b"").unwrap();
+    }
+    let (guest, kept) = (module("poison-many.wasm"), quarantine.path().to_str().unwrap());
+    let outcome = read(&capture, &["--guest", guest.to_str().unwrap(), "--quarantine-dir", kept, "--stats"]);
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    assert_eq!(ledger(&outcome, "events condemned"), misdeeds.len() as u64);
+    assert_eq!(fs::read_dir(kept).unwrap().count(), 1000);
+    fs::remove_file(capture).unwrap();
 }
 
 /// Runs the program that has the same bug and no sandbox.

@@ -2,8 +2,10 @@
  * picotap's own.
  *
  * Every line of a stream that is a request line or a status line is a message without headers and without a body; all
- * other lines are passed over. So it knows no framing: a start line in a body counts, and sizes are always zero. What it says
- * is the same however the bytes were cut, since a line is judged when its LF is there. */
+ * other lines are passed over. So it knows no framing: a start line in a body counts, one that follows a body without a last
+ * LF does not unless the other side has spoken in between, and sizes are always zero. What it says is the same however
+ * the bytes were cut, since a line is judged when its LF is there, and what cannot begin a start line at its first byte that
+ * tells. */
 #include <stdbool.h>
 
 #include "abi.h"
@@ -12,6 +14,7 @@
 #define STATE_FORMAT 1000u
 /* A longer line is none, and is passed over up to its LF. An arbitrary number, far below PICO_MAX_WAITING. */
 #define LONGEST_LINE 8192u
+#define LONGEST_METHOD 24u
 /* Of one line: a head and its end. */
 #define UNIT_RECORDS 2u
 
@@ -20,7 +23,8 @@ typedef struct block {
     uint32_t requests;
     uint32_t answered;
     uint8_t passing[2];   /* within a line that is none: up to its LF nothing is looked at */
-    uint8_t reserved[PICO_BLOCK_SIZE - 26];
+    uint8_t spoke;        /* who sent last: 1 + its side */
+    uint8_t reserved[PICO_BLOCK_SIZE - 27];
 } block;
 
 _Static_assert(sizeof(block) == PICO_BLOCK_SIZE, "the block is all there is");
@@ -123,7 +127,7 @@ static bool read_request(const uint8_t *line, uint32_t len, pico_record *r)
     text method, target;
     uint32_t at = 0;
     if (!word(line, &at, len, &method) || !word(line, &at, len, &target) || len - at != 8 ||
-        !version(line, at, len, &r->minor))
+        !version(line, at, len, &r->minor) || method.len > LONGEST_METHOD)
         return false;
     for (uint32_t i = 0; i < method.len; ++i)
         if (line[i] < 'A' || line[i] > 'Z')
@@ -151,6 +155,18 @@ static bool read_status(const uint8_t *line, uint32_t len, pico_record *r)
     r->text = len > 12 ? 13 : 12;
     r->text_len = len - r->text;
     return true;
+}
+
+/* Whether so much of a line may begin a start line. */
+static bool may_start(const uint8_t *line, uint32_t len)
+{
+    static const char prefix[5] = "HTTP/";
+    uint32_t letters = 0, same = 0;
+    while (letters < len && letters < LONGEST_METHOD && line[letters] >= 'A' && line[letters] <= 'Z')
+        ++letters;
+    while (same < len && same < sizeof(prefix) && line[same] == (uint8_t)prefix[same])
+        ++same;
+    return letters == len || (letters != 0 && line[letters] == ' ') || same == sizeof(prefix);
 }
 
 /* ---- an event --------------------------------------------------------------------------------------------------------- */
@@ -200,6 +216,9 @@ static void take_event(const call *c, const pico_event *e, uint32_t index, pico_
     *result = (pico_result){.verdict = PICO_DONE};
     if (e->offset > b->expected[e->side]) /* a gap: whatever comes is the rest of a line */
         *passing = 1;
+    else if (e->len != 0 && b->spoke != e->side + 1)
+        *passing = 0;
+    b->spoke = e->len != 0 ? e->side + 1 : b->spoke;
     while (pos < e->len) {
         uint32_t at = pos, most = *passing || e->len - pos <= LONGEST_LINE ? e->len : pos + LONGEST_LINE;
         if (c->in->max_records - c->out->num_records < UNIT_RECORDS) {
@@ -213,7 +232,7 @@ static void take_event(const call *c, const pico_event *e, uint32_t index, pico_
                 take_line(c, e, index, b, bytes, pos, at + 1);
             *passing = 0;
             pos = at + 1;
-        } else if (*passing || e->len - pos >= LONGEST_LINE) {
+        } else if (*passing || e->len - pos >= LONGEST_LINE || !may_start(bytes + pos, e->len - pos)) {
             *passing = 1;
             pos = at;
         } else if (e->flags & PICO_EVENT_FINAL) {

@@ -20,6 +20,8 @@ pub struct Ledger {
     pub sandbox: driver::Counters,
     /// Transactions.
     pub http: http::Counters,
+    /// Log lines that found the export thread's queue full.
+    pub lines_lost: u64,
 }
 
 /// An account and what is in it.
@@ -81,6 +83,7 @@ impl Ledger {
     #[must_use]
     pub fn losses(&self) -> Vec<Account> {
         vec![
+            ("log lines dropped because they were not taken", self.lines_lost),
             ("bytes never seen", self.flow.gap),
             ("bytes cut by the snap length", self.flow.cut),
             ("bytes dropped because a queue was full", self.batch.bytes_dropped),
@@ -135,6 +138,7 @@ impl Display for Ledger {
         line("connections", self.flow.connections)?;
         line("  picked up in mid-stream", self.flow.midstream)?;
         line("transactions", self.http.transactions)?;
+        line("  log lines dropped", self.lines_lost)?;
         line("sandbox calls", self.sandbox.calls)?;
         line("  events", self.sandbox.events)?;
         line("  faults", self.sandbox.faults)?;

@@ -85,6 +85,7 @@ impl Scrape {
         all.push(own::SHADOW_RECORDS.count(&[], compared.compared));
         all.extend(compared.differences().map(|(field, count)| own::SHADOW_DIFFERENCES.count(&[field], count)));
         all.extend(own::log(&shared.log()));
+        all.push(own::LOG_LOST.count(&[], ledger.lines_lost));
         all.extend(own::desk(&ledger.http));
         all.extend(own_process());
         // A kernel's counter of one interface may come from several capture threads.

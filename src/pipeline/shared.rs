@@ -189,6 +189,7 @@ impl Shared {
         for worker in self.workers() {
             ledger.sandbox.add(&worker.sandbox);
             ledger.http.add(&worker.http);
+            ledger.lines_lost += worker.lines_unsent;
         }
         ledger
     }
