@@ -219,16 +219,12 @@ fn picohttpparser() -> Result<PathBuf, String> {
     }
     let metadata: serde_json::Value =
         serde_json::from_slice(&output.stdout).map_err(|e| format!("cargo metadata: {e}"))?;
-<<<<<<< HEAD
-    let packages = metadata.get("packages").and_then(serde_json::Value::as_array).cloned().unwrap_or_default();
-    let package = packages.iter().find(|p| p["name"] == "picohttpparser-sys");
-=======
     let packages = metadata.get("packages").and_then(|packages| packages.as_array()).cloned().unwrap_or_default();
     let text = |package: &serde_json::Value, key: &str| Some(package.get(key)?.as_str()?.to_owned());
     let package = packages.iter().find(|package| text(package, "name").as_deref() == Some("picohttpparser-sys"));
->>>>>>> refs/heads/guest2
-    let manifest =
-        package.and_then(|package| text(package, "manifest_path")).ok_or("cargo metadata names no picohttpparser-sys")?;
+    let manifest = package
+        .and_then(|package| text(package, "manifest_path"))
+        .ok_or("cargo metadata names no picohttpparser-sys")?;
     let root = Path::new(&manifest).parent().ok_or("picohttpparser-sys has no directory")?;
     Ok(root.join("deps/picohttpparser"))
 }
