@@ -285,3 +285,15 @@ fn a_module_that_breaks_the_outer_contract_is_refused_by_name() {
     let start = good.replacen("(module", "(module (func $s (loop $l (br $l))) (start $s)", 1);
     assert!(load(&start).contains("deadline"), "{}", load(&start));
 }
+
+#[test]
+fn a_slot_that_is_not_to_be_parsed_is_accounted_for_and_ends_its_connections() {
+    let engine = Engine::new(8).unwrap();
+    let parser = Arc::new(engine.load(&wat::parse_str(guest(HONEST)).unwrap()).unwrap());
+    let mut driver = Driver::new(parser, Bounds::default()).unwrap();
+    let mut notes = Notes::default();
+    driver.discard(&slot(&[b"one", b"three"]), &mut notes);
+    assert_eq!((driver.counters().dropped, driver.counters().calls), (8, 0));
+    assert_eq!(notes.closed.len(), 2);
+    balanced(&driver.counters());
+}

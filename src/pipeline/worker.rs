@@ -311,3 +311,28 @@ impl Receiver for Office {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_backs_off_for_the_rest_of_a_second_with_too_many_faults() {
+        let manners = Manners { place: 0, fault_limit: 3, lossless: true };
+        let (mut budget, start) = (Budget::default(), now());
+        assert!(!budget.spent(start, 3));
+        budget.add(2, manners);
+        assert!(!budget.spent(start, 3));
+        budget.add(1, manners);
+        assert!(budget.spent(start + Duration::from_millis(999), 3));
+        assert!(!budget.spent(start + Duration::from_secs(1), 3));
+    }
+
+    #[test]
+    fn a_limit_of_zero_is_none() {
+        let (mut budget, start) = (Budget::default(), now());
+        assert!(!budget.spent(start, 0));
+        budget.add(u64::from(u32::MAX), Manners { place: 0, fault_limit: 0, lossless: true });
+        assert!(!budget.spent(start, 0));
+    }
+}
