@@ -248,12 +248,12 @@ fn config(instances: u32) -> Config {
         .wasm_multi_memory(false)
         .wasm_memory64(false)
         .wasm_tail_call(false)
-        .wasm_function_references(false)
-        .wasm_gc(false)
         .gc_support(false)
-        .wasm_reference_types(true)
         .wasm_extended_const(false)
         .wasm_wide_arithmetic(false);
+    // Without the command `parse` nothing needs wasmtime's support for references, and these are not there to be set.
+    #[cfg(feature = "parse")]
+    config.wasm_function_references(false).wasm_gc(false).wasm_reference_types(true);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_core_instances(instances)
         .total_memories(instances)
