@@ -134,12 +134,6 @@ impl Slot {
         self.arena.get(start..start.saturating_add(len as usize)).unwrap_or_default()
     }
 
-    /// Events and payload bytes that it holds.
-    #[must_use]
-    pub fn load(&self) -> (usize, usize) {
-        (self.events.len(), self.arena.len())
-    }
-
     fn has_room(&self, payload: usize) -> bool {
         self.events.len() < SLOT_EVENTS && self.arena.len().saturating_add(payload) <= SLOT_BYTES
     }
