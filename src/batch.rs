@@ -5,8 +5,8 @@
 //! the stream offsets tells the guest what is missing.
 
 use crate::abi;
-use crate::flow::{Conn, EndReason, Opener, Place, Side, Sink, SinkTag};
-use crate::packet::Endpoint;
+pub use crate::flow::Facts;
+use crate::flow::{Conn, EndReason, Place, Side, Sink, SinkTag};
 
 /// Bytes of payload in a slot: small enough to stay in a second-level cache together with the guest's copy.
 pub const SLOT_BYTES: usize = 256 * 1024;
@@ -14,23 +14,6 @@ pub const SLOT_BYTES: usize = 256 * 1024;
 pub const SLOT_EVENTS: usize = 2048;
 /// End of a list of events.
 pub const NONE: u32 = u32::MAX;
-
-/// What a worker needs to know of a connection.
-#[derive(Debug, Clone)]
-pub struct Facts {
-    /// Place in the flow table, to be given back with a skip.
-    pub index: u32,
-    /// Number of the connection, from 1; never used twice.
-    pub number: u64,
-    /// Address of side 0 and of side 1.
-    pub endpoints: [Endpoint; 2],
-    /// Who opened it.
-    pub opener: Opener,
-    /// Its start was not captured.
-    pub midstream: bool,
-    /// Index of the capture interface.
-    pub interface: u32,
-}
 
 /// A connection that has events in a slot.
 #[derive(Debug, Clone)]
@@ -383,6 +366,8 @@ impl<D: Deliver> Sink for Batcher<D> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::flow::Opener;
+    use crate::packet::Endpoint;
     use std::net::{IpAddr, Ipv4Addr};
 
     /// Keeps what it is given, or refuses everything.

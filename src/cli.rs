@@ -178,7 +178,8 @@ pub struct Watch {
     #[arg(long, value_name = "N", help_heading = "Metrics", value_parser = clap::value_parser!(u16).range(1..))]
     pub metrics_host_label: Option<u16>,
 
-    /// Sandboxes to parse in, each with a thread [default: one less than there are cores]
+    /// Sandboxes to parse in, each with a thread [default: as many as there are cores, live one less; one for files below
+    /// 32 MiB, so that their lines come in order]
     #[arg(long, value_name = "N", help_heading = "Sandbox", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub workers: Option<u16>,
     /// Slots of 256 KiB that may wait for each sandbox

@@ -11,9 +11,9 @@ use picotap::export::metrics::{Metrics, Observer};
 use picotap::export::own;
 use picotap::export::sample::{Sample, process};
 use picotap::export::server::{self, Pages, Server};
-use picotap::flow::Opener;
+use picotap::flow::{Facts, Opener};
 use picotap::http::record::{Headers, Kind, Moment, Record, Request, Response};
-use picotap::http::{CloseReason, ConnFacts, Desk, Exchange, Settings};
+use picotap::http::{CloseReason, Desk, Exchange, Settings};
 use picotap::packet::Endpoint;
 
 /// Metrics that have counted transactions of every kind, with the host label.
@@ -22,7 +22,8 @@ fn metrics() -> Arc<Metrics> {
     let mut observer = Observer::new(Arc::clone(&metrics));
     let mut desk = Desk::new(Settings::default());
     let endpoint = |port| Endpoint { ip: [10, 0, 0, 1].into(), port };
-    let facts = ConnFacts {
+    let facts = Facts {
+        index: 0,
         number: 1,
         endpoints: [endpoint(4321), endpoint(80)],
         opener: Opener::First,

@@ -96,6 +96,13 @@ impl Connection {
         }
     }
 
+    /// Something of each of its cache lines.
+    #[inline]
+    pub(super) const fn touch(&self) -> u64 {
+        let [first, second] = &self.sides;
+        self.conn.number ^ self.conn.tag.serial ^ first.next ^ second.next ^ self.last.cast_unsigned()
+    }
+
     /// Both sides have ended.
     pub(super) const fn closed(&self) -> bool {
         self.stream(Side::First).ended() && self.stream(Side::Second).ended()

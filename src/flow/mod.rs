@@ -21,7 +21,7 @@ mod table;
 mod tell;
 
 pub use counters::Counters;
-pub use table::Table;
+pub use table::{AHEAD, Table};
 
 use crate::packet::Endpoint;
 
@@ -164,6 +164,23 @@ pub struct Conn {
     pub interface: u32,
     /// The sink's.
     pub tag: SinkTag,
+}
+
+/// What whoever reads the streams is told of a connection.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// Place in the flow table, to be given back with a skip.
+    pub index: u32,
+    /// Number of the connection, from 1; never used twice.
+    pub number: u64,
+    /// Address of side 0 and of side 1.
+    pub endpoints: [Endpoint; 2],
+    /// Who opened it.
+    pub opener: Opener,
+    /// Its start was not captured.
+    pub midstream: bool,
+    /// Index of the capture interface.
+    pub interface: u32,
 }
 
 /// Place and circumstances of something on one side of a connection.

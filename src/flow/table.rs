@@ -20,6 +20,11 @@ const EVICTED_PER_WORD: u32 = 16;
 /// The clock's grain as a power of two: timers are looked at every 4.2 ms.
 const BEAT: u32 = 22;
 
+/// Segments that are looked for at once: about as many cache misses as can be waited for together.
+pub const AHEAD: usize = 32;
+/// Up to so many connections all are in a cache near the processor anyway.
+const NEAR_CONNECTIONS: usize = 512;
+
 /// All connections.
 pub struct Table {
     pub(super) shared: Shared,
@@ -58,12 +63,39 @@ impl Table {
 
     /// Takes a segment, and hands on what it makes ready.
     pub fn segment<S: Sink>(&mut self, segment: &Segment<'_>, sink: &mut S) {
+        let hash = self.hasher.hash(&segment.source, &segment.destination, segment.realm);
+        self.hashed_segment(hash, segment, sink);
+    }
+
+    /// Hashes of the connections of segments that will be taken soon, for [`Self::hashed_segment`]; of those beyond
+    /// [`AHEAD`], none. Among many connections each segment finds its own outside of the cache: looked for all at once,
+    /// they are waited for together.
+    #[must_use]
+    pub fn seek(&self, segments: &[Option<Segment<'_>>]) -> [u64; AHEAD] {
+        let mut hashes = [0; AHEAD];
+        for (hash, segment) in hashes.iter_mut().zip(segments) {
+            if let Some(segment) = segment {
+                *hash = self.hasher.hash(&segment.source, &segment.destination, segment.realm);
+            }
+        }
+        if self.slab.len() > NEAR_CONNECTIONS {
+            let mut places = [0; AHEAD];
+            for (place, hash) in places.iter_mut().zip(&hashes) {
+                *place = self.index.find(*hash, |_| true).unwrap_or(0);
+            }
+            let near = places.iter().filter_map(|place| self.slab.get(*place));
+            std::hint::black_box(near.fold(0, |sum, entry| sum ^ entry.touch()));
+        }
+        hashes
+    }
+
+    /// Takes a segment whose hash [`Self::seek`] gave.
+    pub fn hashed_segment<S: Sink>(&mut self, hash: u64, segment: &Segment<'_>, sink: &mut S) {
         self.shared.counters.segments += 1;
         self.shared.counters.payload += segment.payload.len() as u64;
         self.shared.counters.cut += u64::from(segment.missing);
         self.shared.counters.urgent += u64::from(segment.flags.0 & crate::packet::TcpFlags::URG != 0);
         self.advance(segment.time, STEPS_PER_SEGMENT, sink);
-        let hash = self.hasher.hash(&segment.source, &segment.destination, segment.realm);
         let found = self.index.find(hash, |place| {
             self.slab.get(place).is_some_and(|entry| {
                 let [first, second] = &entry.conn.endpoints;

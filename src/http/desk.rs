@@ -4,8 +4,8 @@
 use std::collections::VecDeque;
 
 use crate::abi;
+use crate::flow::Facts;
 use crate::http::community;
-use crate::http::exchange::ConnFacts;
 use crate::http::flags::Flags;
 use crate::http::record::{Headers, Record, Request, Response};
 use crate::http::redact::{REDACTED, Redaction};
@@ -124,7 +124,7 @@ impl Desk {
     }
 
     /// A new transaction. The client is side `client_side`.
-    pub(crate) fn open(&mut self, facts: &ConnFacts, seq: u32, client_side: u8) -> Box<Transaction> {
+    pub(crate) fn open(&mut self, facts: &Facts, seq: u32, client_side: u8) -> Box<Transaction> {
         let mut transaction = self.pool.pop().unwrap_or_else(|| Box::new(Transaction::empty()));
         let [first, second] = facts.endpoints;
         let (client, server) = if client_side == 0 { (first, second) } else { (second, first) };

@@ -4,27 +4,11 @@
 //! requests (a response without one stands in front), and at most one response in it has begun and not ended.
 
 use crate::abi;
-use crate::flow::Opener;
+use crate::flow::{Facts, Opener};
 use crate::http::desk::{Desk, MAX_OPEN, MAX_OPEN_BYTES, Queue, interim_reason};
 use crate::http::flags::Flags;
 use crate::http::record::{Kind, Record, Request, Response};
 use crate::http::transaction::{Body, Transaction};
-use crate::packet::Endpoint;
-
-/// What is known of a connection without looking into it.
-#[derive(Debug, Clone, Copy)]
-pub struct ConnFacts {
-    /// Its number, from 1, never used twice.
-    pub number: u64,
-    /// Addresses of side 0 and side 1.
-    pub endpoints: [Endpoint; 2],
-    /// Who opened it.
-    pub opener: Opener,
-    /// Its start was not captured.
-    pub midstream: bool,
-    /// Index of the capture interface.
-    pub interface: u32,
-}
 
 /// Why a connection is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,7 +57,7 @@ pub struct Exchange {
 
 impl Exchange {
     /// Takes a record and hands out the transactions that are complete with it.
-    pub fn record(&mut self, desk: &mut Desk, facts: &ConnFacts, record: &Record, out: &mut impl FnMut(&Transaction)) {
+    pub fn record(&mut self, desk: &mut Desk, facts: &Facts, record: &Record, out: &mut impl FnMut(&Transaction)) {
         match &record.kind {
             Kind::Request(request) => self.request(desk, facts, record, request, out),
             Kind::Response(response) if record.flags & abi::flag::INTERIM != 0 => self.interim(desk, response),
@@ -95,13 +79,7 @@ impl Exchange {
     }
 
     /// Hands out what is open. To be called once for every connection, also when it was given up.
-    pub fn close(
-        &mut self,
-        desk: &mut Desk,
-        facts: &ConnFacts,
-        reason: CloseReason,
-        out: &mut impl FnMut(&Transaction),
-    ) {
+    pub fn close(&mut self, desk: &mut Desk, facts: &Facts, reason: CloseReason, out: &mut impl FnMut(&Transaction)) {
         if let Some(mut queue) = self.queue.take() {
             while let Some(mut transaction) = queue.pop_front() {
                 desk.release(&transaction);
@@ -115,6 +93,12 @@ impl Exchange {
         *self = Self::default();
     }
 
+    /// Something of each cache line of the transaction that will be needed next.
+    #[must_use]
+    pub fn touch(&self) -> u64 {
+        self.queue.as_ref().and_then(|queue| queue.front()).map_or(0, |transaction| transaction.touch())
+    }
+
     /// Number of open transactions.
     #[must_use]
     pub fn open(&self) -> usize {
@@ -124,7 +108,7 @@ impl Exchange {
     fn request(
         &mut self,
         desk: &mut Desk,
-        facts: &ConnFacts,
+        facts: &Facts,
         record: &Record,
         request: &Request,
         out: &mut impl FnMut(&Transaction),
@@ -156,7 +140,7 @@ impl Exchange {
     fn response(
         &mut self,
         desk: &mut Desk,
-        facts: &ConnFacts,
+        facts: &Facts,
         record: &Record,
         response: &Response,
         out: &mut impl FnMut(&Transaction),
@@ -217,7 +201,7 @@ impl Exchange {
     fn message_end(
         &mut self,
         desk: &mut Desk,
-        facts: &ConnFacts,
+        facts: &Facts,
         record: &Record,
         number: u32,
         body: Body,
@@ -258,14 +242,7 @@ impl Exchange {
         }
     }
 
-    fn tunnel(
-        &mut self,
-        desk: &mut Desk,
-        facts: &ConnFacts,
-        number: u32,
-        code: u16,
-        out: &mut impl FnMut(&Transaction),
-    ) {
+    fn tunnel(&mut self, desk: &mut Desk, facts: &Facts, number: u32, code: u16, out: &mut impl FnMut(&Transaction)) {
         let Some(place) = self.place_of(number) else {
             desk.counters.stray += 1;
             return;
@@ -312,25 +289,25 @@ impl Exchange {
         }
     }
 
-    fn begin(&mut self, desk: &mut Desk, facts: &ConnFacts, client_side: u8) -> Box<Transaction> {
+    fn begin(&mut self, desk: &mut Desk, facts: &Facts, client_side: u8) -> Box<Transaction> {
         self.begun = self.begun.saturating_add(1);
         desk.open(facts, self.begun, client_side)
     }
 
-    fn make_room(&mut self, desk: &mut Desk, facts: &ConnFacts, out: &mut impl FnMut(&Transaction)) {
+    fn make_room(&mut self, desk: &mut Desk, facts: &Facts, out: &mut impl FnMut(&Transaction)) {
         if self.open() >= MAX_OPEN {
             self.overflow(desk, facts, out);
         }
     }
 
     /// Beyond the desk's bound the connection at hand pays, oldest first, with the newest too if need be.
-    fn give_up_if_full(&mut self, desk: &mut Desk, facts: &ConnFacts, out: &mut impl FnMut(&Transaction)) {
+    fn give_up_if_full(&mut self, desk: &mut Desk, facts: &Facts, out: &mut impl FnMut(&Transaction)) {
         while desk.held() > MAX_OPEN_BYTES && self.open() > 0 {
             self.overflow(desk, facts, out);
         }
     }
 
-    fn overflow(&mut self, desk: &mut Desk, facts: &ConnFacts, out: &mut impl FnMut(&Transaction)) {
+    fn overflow(&mut self, desk: &mut Desk, facts: &Facts, out: &mut impl FnMut(&Transaction)) {
         desk.counters.overflow += 1;
         if let Some(transaction) = self.queue.as_mut().and_then(|queue| queue.front_mut()) {
             transaction.flags |= Flags::OVERFLOW;
@@ -354,7 +331,7 @@ impl Exchange {
         }
     }
 
-    fn hand_out_held(&mut self, desk: &mut Desk, facts: &ConnFacts, out: &mut impl FnMut(&Transaction)) {
+    fn hand_out_held(&mut self, desk: &mut Desk, facts: &Facts, out: &mut impl FnMut(&Transaction)) {
         self.hand_out_where(desk, facts, out, |open| open.held);
     }
 
@@ -362,7 +339,7 @@ impl Exchange {
     fn hand_out_where(
         &mut self,
         desk: &mut Desk,
-        facts: &ConnFacts,
+        facts: &Facts,
         out: &mut impl FnMut(&Transaction),
         wanted: impl Fn(&Transaction) -> bool,
     ) {
@@ -372,7 +349,7 @@ impl Exchange {
         }
     }
 
-    fn hand_out(&mut self, desk: &mut Desk, facts: &ConnFacts, place: usize, out: &mut impl FnMut(&Transaction)) {
+    fn hand_out(&mut self, desk: &mut Desk, facts: &Facts, place: usize, out: &mut impl FnMut(&Transaction)) {
         if let Some(transaction) = self.queue.as_mut().and_then(|queue| queue.remove(place)) {
             desk.release(&transaction);
             finish(desk, facts, transaction, false, out);
@@ -389,7 +366,7 @@ impl Exchange {
 /// Hands out a transaction with the flags for what it lacks. `unseen`: a response may have come unseen.
 fn finish(
     desk: &mut Desk,
-    facts: &ConnFacts,
+    facts: &Facts,
     mut transaction: Box<Transaction>,
     unseen: bool,
     out: &mut impl FnMut(&Transaction),

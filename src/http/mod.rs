@@ -15,6 +15,6 @@ pub(crate) mod support;
 pub mod transaction;
 
 pub use desk::{Counters, Desk, Settings};
-pub use exchange::{CloseReason, ConnFacts, Exchange};
+pub use exchange::{CloseReason, Exchange};
 pub use flags::Flags;
 pub use transaction::{Message, Transaction};

@@ -3,9 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use crate::abi::{self, Pair, flag, framing};
-use crate::flow::Opener;
+use crate::flow::{Facts, Opener};
 use crate::http::record::{Headers, Kind, Moment, Record, Request, Response};
-use crate::http::{CloseReason, ConnFacts, Desk, Exchange, Settings, Transaction};
+use crate::http::{CloseReason, Desk, Exchange, Settings, Transaction};
 use crate::packet::Endpoint;
 
 pub(crate) const MS: i64 = 1_000_000;
@@ -13,7 +13,7 @@ pub(crate) const MS: i64 = 1_000_000;
 pub(crate) struct Wire {
     pub(crate) desk: Desk,
     pub(crate) exchange: Exchange,
-    pub(crate) facts: ConnFacts,
+    pub(crate) facts: Facts,
     pub(crate) done: Vec<Transaction>,
     /// Next offset of each side.
     pub(crate) at: [u64; 2],
@@ -27,7 +27,8 @@ impl Wire {
         Self {
             desk: Desk::new(settings),
             exchange: Exchange::default(),
-            facts: ConnFacts {
+            facts: Facts {
+                index: 0,
                 number: 1,
                 endpoints: [endpoint(1, 4321), endpoint(2, 80)],
                 opener: Opener::First,

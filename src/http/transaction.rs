@@ -285,8 +285,10 @@ impl Transaction {
         if self.method() == Some(b"CONNECT") {
             return Some((target, b""));
         }
-        let scheme = memchr::memmem::find(target, b"://");
-        let Some(scheme) = scheme.filter(|_| !target.starts_with(b"/")) else {
+        if target.starts_with(b"/") {
+            return Some((b"", target));
+        }
+        let Some(scheme) = memchr::memmem::find(target, b"://") else {
             return Some((b"", target));
         };
         let rest = target.get(scheme.saturating_add(3)..).unwrap_or_default();
@@ -351,6 +353,15 @@ impl Transaction {
     pub(crate) fn complete(&self) -> bool {
         let ended = |message: &Message| message.end.is_some();
         !self.awaits_tunnel && self.response.as_ref().is_some_and(ended) && self.request.as_ref().is_none_or(ended)
+    }
+
+    /// Something of each of its cache lines, and of the first ones of its texts.
+    pub(crate) fn touch(&self) -> u64 {
+        let moments = [self.request, self.response].map(|message| message.map_or(0, |m| m.head_end.offset));
+        let texts = self.text.chunks(64).take(8).fold(0, |sum, line| sum ^ line.first().copied().unwrap_or(0));
+        let [asked, answered] = moments;
+        let rest = self.host.start ^ self.interim_reason.start ^ self.interface ^ self.number;
+        self.conn ^ asked ^ answered ^ self.kept.len() as u64 ^ u64::from(texts) ^ u64::from(rest)
     }
 
     /// Bytes of memory that it takes.

@@ -72,16 +72,30 @@ impl Decoder {
     /// Takes the segment out of a frame.
     #[inline]
     pub fn decode<'a>(&'a mut self, frame: &Frame<'a>) -> Outcome<'a> {
+        if let Some(segment) = self.quick(frame) {
+            return Outcome::Segment(segment);
+        }
+        self.count(frame);
+        self.decode_slow(frame)
+    }
+
+    /// Takes the segment out of a frame with nothing special about it: it lies in the frame, and not in the decoder. A
+    /// frame that is not such a one is not counted: it is for [`Self::decode`], in its turn.
+    #[inline]
+    pub fn quick<'a>(&mut self, frame: &Frame<'a>) -> Option<Segment<'a>> {
+        if frame.link != LINK_ETHERNET || !self.shortcuts {
+            return None;
+        }
+        let context = Context { time: frame.time, interface: frame.interface, realm: 0 };
+        let segment = fast::ethernet(context, frame.data)?;
+        self.count(frame);
+        self.counts.segments += 1;
+        Some(segment)
+    }
+
+    fn count(&mut self, frame: &Frame<'_>) {
         self.counts.frames += 1;
         self.counts.cut_frames += u64::from(frame.original_len as usize > frame.data.len());
-        if frame.link == LINK_ETHERNET && self.shortcuts {
-            let context = Context { time: frame.time, interface: frame.interface, realm: 0 };
-            if let Some(segment) = fast::ethernet(context, frame.data) {
-                self.counts.segments += 1;
-                return Outcome::Segment(segment);
-            }
-        }
-        self.decode_slow(frame)
     }
 
     fn decode_slow<'a>(&'a mut self, frame: &Frame<'a>) -> Outcome<'a> {

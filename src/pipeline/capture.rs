@@ -10,13 +10,11 @@ use super::shared::{CaptureCounters, Shared};
 use super::shutdown::{Shutdown, Why};
 use super::worker::Skip;
 use crate::batch::{Batcher, Deliver, Slot};
-use crate::flow::{Side, Table};
+use crate::flow::{AHEAD, Side, Table};
 use crate::packet::{Decoder, Outcome};
 use crate::source::live::{Live, Turn};
 use crate::source::{Captures, Error, Frame};
 
-/// Frames between two looks at what the workers say and at the wish to stop.
-const FRAMES_PER_LOOK: u64 = 64;
 /// Frames between two publications of the counters.
 const FRAMES_PER_REPORT: u64 = 8192;
 /// Nanoseconds between two publications of a live capture's counters.
@@ -69,6 +67,24 @@ pub struct Capture {
 }
 
 impl Capture {
+    /// Takes frames that lie side by side in memory.
+    fn frames<'a>(&mut self, frames: impl Iterator<Item = Frame<'a>> + Clone) {
+        let mut ahead = [None; AHEAD];
+        for (place, frame) in ahead.iter_mut().zip(frames.clone()) {
+            *place = self.decoder.quick(&frame);
+        }
+        let hashes = self.table.seek(&ahead);
+        for (frame, (segment, hash)) in frames.zip(ahead.iter().zip(hashes)) {
+            let Some(segment) = segment else {
+                self.frame(&frame);
+                continue;
+            };
+            self.counters.bytes += frame.data.len() as u64;
+            self.table.hashed_segment(hash, segment, &mut self.batcher);
+            self.left -= 1;
+        }
+    }
+
     /// Takes one frame.
     fn frame(&mut self, frame: &Frame<'_>) {
         self.counters.bytes += frame.data.len() as u64;
@@ -99,24 +115,26 @@ impl Capture {
     /// Reads capture files to their end. Gives what went wrong with each that could not be read whole.
     pub fn files(mut self, mut captures: Captures) -> Vec<Error> {
         let mut errors = Vec::new();
-        let mut frames: u64 = 0;
+        let mut report_at = self.left.saturating_sub(FRAMES_PER_REPORT);
         while self.left > 0 {
-            match captures.next_frame() {
-                Ok(Some(frame)) => self.frame(&frame),
-                Ok(None) => break,
-                Err(error) => errors.push(error),
+            let most = usize::try_from(self.left).unwrap_or(AHEAD).min(AHEAD);
+            let before = self.left;
+            match captures.next_frames(most) {
+                Ok(frames) => self.frames(frames),
+                Err(error) => {
+                    errors.push(error);
+                    continue;
+                }
             }
-            frames += 1;
-            if frames.is_multiple_of(FRAMES_PER_LOOK) {
-                if self.shutdown.asked() {
-                    break;
-                }
-                self.hear();
-                if frames.is_multiple_of(FRAMES_PER_REPORT) {
-                    self.counters.filtered = captures.filtered();
-                    self.shared.progress.store(captures.progress().bytes, Ordering::Relaxed);
-                    self.report();
-                }
+            if self.left == before || self.shutdown.asked() {
+                break;
+            }
+            self.hear();
+            if self.left <= report_at {
+                report_at = self.left.saturating_sub(FRAMES_PER_REPORT);
+                self.counters.filtered = captures.filtered();
+                self.shared.progress.store(captures.progress().bytes, Ordering::Relaxed);
+                self.report();
             }
         }
         if self.shutdown.why() == Some(Why::Signal) {

@@ -13,7 +13,7 @@ use crate::export::summary::Summary;
 use crate::flow::EndReason;
 use crate::http::record::Record;
 use crate::http::select::Selection;
-use crate::http::{CloseReason, ConnFacts, Desk, Exchange, Transaction};
+use crate::http::{CloseReason, Desk, Exchange, Transaction};
 use crate::sandbox::driver::{Closed, Driver, Receiver};
 use crate::sandbox::fault::Fault;
 use crate::sandbox::quarantine::Poison;
@@ -232,16 +232,6 @@ impl Trial {
     }
 }
 
-const fn conn_facts(facts: &Facts) -> ConnFacts {
-    ConnFacts {
-        number: facts.number,
-        endpoints: facts.endpoints,
-        opener: facts.opener,
-        midstream: facts.midstream,
-        interface: facts.interface,
-    }
-}
-
 impl Office {
     /// The desk, and what is done with each transaction that it completes.
     fn parts(&mut self) -> (&mut Desk, impl FnMut(&Transaction)) {
@@ -270,7 +260,7 @@ impl Receiver for Office {
             shadow.first(facts, record);
         }
         let (desk, mut finish) = self.parts();
-        state.record(desk, &conn_facts(facts), record, &mut finish);
+        state.record(desk, facts, record, &mut finish);
     }
 
     fn closed(&mut self, facts: &Facts, state: &mut Exchange, how: Closed, _: i64) {
@@ -284,7 +274,7 @@ impl Receiver for Office {
             Closed::Fault => CloseReason::Fault,
         };
         let (desk, mut finish) = self.parts();
-        state.close(desk, &conn_facts(facts), reason, &mut finish);
+        state.close(desk, facts, reason, &mut finish);
     }
 
     fn skip(&mut self, facts: &Facts, side: u8, upto: u64) {
@@ -302,6 +292,10 @@ impl Receiver for Office {
         if self.poison.try_send(poison.clone()).is_err() {
             self.counters.poison_unsent += 1;
         }
+    }
+
+    fn touch(state: &Exchange) -> u64 {
+        state.touch()
     }
 
     fn fault(&mut self, fault: &Fault) {

@@ -119,6 +119,14 @@ impl<S: Default> Connection<S> {
 }
 
 impl<S> Connection<S> {
+    /// Something of each of its cache lines.
+    #[inline]
+    pub(super) const fn touch(&self) -> u64 {
+        let [first, second] = &self.lanes;
+        let block = self.block[0] ^ self.block[64];
+        self.facts.number ^ first.skip ^ second.skip ^ second.last_time.cast_unsigned() ^ block as u64
+    }
+
     /// The side with this index; anything but 0 is side 1.
     #[must_use]
     pub const fn lane(&self, side: u8) -> &Lane {

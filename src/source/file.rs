@@ -77,6 +77,15 @@ impl CaptureFile {
             fault.of(&self.name)
         })
     }
+
+    /// Whether the next record is in the buffer, so that taking it moves nothing there.
+    #[inline]
+    fn ready(&self) -> bool {
+        match &self.format {
+            Format::Pcap(pcap) => pcap.ready(&self.blocks),
+            Format::Pcapng(pcapng) => pcapng.ready(&self.blocks),
+        }
+    }
 }
 
 /// How far the reading of files has come.
@@ -98,6 +107,10 @@ pub struct Captures {
     interfaces: Interfaces,
     filter: Option<Filter>,
     filtered: u64,
+    /// Frames read ahead: their bytes are in the current file's buffer.
+    ahead: Vec<Record>,
+    /// What ended the reading ahead.
+    trouble: Option<Error>,
     /// Bytes of the files that are done.
     done: u64,
     total: Option<u64>,
@@ -119,6 +132,8 @@ impl Captures {
             interfaces: Interfaces::default(),
             filter,
             filtered: 0,
+            ahead: Vec::new(),
+            trouble: None,
             done: 0,
             total: paths.iter().map(size).try_fold(0_u64, |sum, size| Some(sum.saturating_add(size?))),
         }
@@ -149,8 +164,50 @@ impl Captures {
         Ok(self.current.as_ref().map(|file| frame(&record, &file.blocks)))
     }
 
+    /// The next frames that the filter chooses: at least one, as many more as are at hand without reading, and not more
+    /// than `most`. None behind the last one of the last file.
+    ///
+    /// # Errors
+    /// As [`Captures::next_frame`].
+    #[inline]
+    pub fn next_frames(&mut self, most: usize) -> Result<impl Iterator<Item = Frame<'_>> + Clone, Error> {
+        self.ahead.clear();
+        if let Some(first) = self.advance()? {
+            self.ahead.push(first);
+            self.read_ahead(most);
+        }
+        let blocks = self.current.as_ref().map(|file| &file.blocks);
+        Ok(self.ahead.iter().filter_map(move |record| Some(frame(record, blocks?))))
+    }
+
+    #[inline]
+    fn read_ahead(&mut self, most: usize) {
+        let Some(file) = &mut self.current else { return };
+        while self.ahead.len() < most && file.ready() {
+            let chosen = file.advance(&mut self.interfaces).and_then(|record| {
+                let Some(record) = record else { return Ok(None) };
+                let chosen = match &mut self.filter {
+                    Some(filter) => filter.accepts(&frame(&record, &file.blocks)),
+                    None => Ok(true),
+                };
+                self.filtered += u64::from(!matches!(chosen, Ok(true)));
+                chosen.map(|chosen| chosen.then_some(record))
+            });
+            match chosen {
+                Ok(record) => self.ahead.extend(record),
+                Err(error) => {
+                    self.trouble = Some(error);
+                    return;
+                }
+            }
+        }
+    }
+
     #[inline]
     fn advance(&mut self) -> Result<Option<Record>, Error> {
+        if let Some(trouble) = self.trouble.take() {
+            return Err(trouble);
+        }
         loop {
             let Some(file) = &mut self.current else {
                 if !self.open_next()? {

@@ -80,6 +80,16 @@ impl PcapFile {
         Ok(Some(Self { order, unit, header, link, interface }))
     }
 
+    /// Whether the next record is in the buffer.
+    #[inline]
+    pub(super) fn ready(&self, blocks: &Blocks) -> bool {
+        let captured = match blocks.rest().first_chunk::<RECORD_HEADER>() {
+            Some([_, _, _, _, _, _, _, _, i, j, k, l, ..]) => self.order.u32([*i, *j, *k, *l]),
+            None => return false,
+        };
+        blocks.available() >= self.header + captured as usize
+    }
+
     /// The next record, if there is one.
     #[inline]
     pub(super) fn next(&self, blocks: &mut Blocks) -> Result<Option<Record>, Fault> {

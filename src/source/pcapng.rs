@@ -124,6 +124,16 @@ impl Pcapng {
         }
     }
 
+    /// Whether the next block is a packet and in the buffer.
+    #[inline]
+    pub(super) fn ready(&self, blocks: &Blocks) -> bool {
+        let Some([k0, k1, k2, k3, l0, l1, l2, l3]) = blocks.rest().first_chunk() else { return false };
+        let kind = self.order.u32([*k0, *k1, *k2, *k3]);
+        let length = self.order.u32([*l0, *l1, *l2, *l3]) as usize;
+        let packet = matches!(kind, PACKET | SIMPLE_PACKET | ENHANCED_PACKET);
+        packet && blocks.available() >= length.next_multiple_of(4).max(BEFORE + BEHIND)
+    }
+
     /// Looks at the next block's header, which tells the byte order if it starts a section.
     fn header(&mut self, blocks: &mut Blocks) -> Result<Option<Header>, Fault> {
         let offset = blocks.offset();
