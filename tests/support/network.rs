@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use super::program::scratch;
@@ -42,7 +43,8 @@ impl Network {
         for tool in ["ip", "nginx", "curl", "wrk"] {
             need(test, tool)?;
         }
-        let unique = format!("{}-{}", std::process::id(), test.len());
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let unique = format!("{}-{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
         let (client, server) = (format!("picotap-c-{unique}"), format!("picotap-s-{unique}"));
         if !ip(&["netns", "add", &client]) {
             skip(test, "no right to make network namespaces");
@@ -98,6 +100,13 @@ impl Network {
         let mut command = Self::inside(&self.client, "curl");
         command.args(["-sS", "-g", "-m", "20"]).args(words).stdout(Stdio::null()).stderr(Stdio::null());
         command.status().unwrap().success()
+    }
+
+    /// One curl asks for `/short?TEXT=1` and so on to `count`, on one connection.
+    pub fn ask(&self, text: &str, count: usize) {
+        let urls = (1..=count).map(|number| format!("url = \"http://10.99.0.2/short?{text}={number}\"\n"));
+        let list = self.file("urls", &urls.collect::<String>());
+        assert!(self.curl(&["-K", list.to_str().unwrap()]), "{text}");
     }
 
     /// Starts picotap on the server's end of the wire, its output in the file `lines`, and waits until it captures.
