@@ -395,7 +395,7 @@ mod tests {
     fn help_shows_plain_switches() {
         let help =
             matches(&Options::command(), ["picotap", "--help"].map(OsString::from)).expect_err("help").to_string();
-        assert!(help.contains("-p, --no-promiscuous-mode\n"), "{help}");
+        assert!(help.contains("-p, --no-promiscuous-mode ") && help.contains("--metrics-addr[="), "{help}");
     }
 
     #[test]

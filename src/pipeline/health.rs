@@ -86,11 +86,13 @@ impl Health {
     /// Looks at the threads. `ended`: names of those that are gone while none should be.
     pub fn look(&self, now: Instant, ended: Vec<String>) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        // The process as a whole was stopped, or its machine: the others had no time to get on either.
+        let paused = now.saturating_duration_since(seen.looked) >= STUCK / 2;
         seen.looked = now;
         seen.ended = ended;
         for ((known, since), beat) in seen.beats.iter_mut().zip(self.captures.iter().chain(&self.workers)) {
             let beat = beat.load(Ordering::Relaxed);
-            if beat != *known {
+            if beat != *known || paused {
                 (*known, *since) = (beat, now);
             }
         }
@@ -172,7 +174,7 @@ mod tests {
         (health, start)
     }
 
-    /// Everybody beats and the main thread looks at each second up to this one; those of `not` do not.
+    /// The main thread looks each second for so many; the capture thread turns if it is to. The moment after them.
     fn pass(health: &Health, start: Instant, seconds: u64, captures: bool) -> Instant {
         let end = start + Duration::from_secs(seconds);
         for second in 0..=seconds {
@@ -236,6 +238,13 @@ mod tests {
         let (health, start) = running();
         let trouble = health.trouble(start + STUCK).expect("nobody looked");
         assert!(trouble.starts_with("the main thread"), "{trouble}");
+    }
+
+    #[test]
+    fn a_process_that_was_stopped_as_a_whole_is_not_stuck() {
+        let (health, start) = running();
+        health.look(start + 2 * STUCK, Vec::new());
+        assert_eq!(health.trouble(start + 2 * STUCK), None);
     }
 
     #[test]

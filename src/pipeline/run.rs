@@ -326,8 +326,9 @@ pub fn run(config: Config, shutdown: &Shutdown) -> Result<Report, Failure> {
                 supervisor.stopping();
             }
             stoppers.iter().for_each(Stopper::stop);
-        } else if live {
-            health.look(now(), dead);
+        } else {
+            // Over files the capture thread ends in good order unasked.
+            health.look(now(), if live { dead } else { Vec::new() });
             let trouble = health.trouble(now());
             match &trouble {
                 None => supervisor.well(now()),
