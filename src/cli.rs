@@ -17,6 +17,8 @@ Examples:
   picotap -i eth0 -o /var/log/picotap/http.json --metrics-addr 127.0.0.1:9464 'tcp port 80'
   picotap -r day1.pcap -r day2.pcapng --errors --header content-type 'host 10.0.0.7'
 
+A switch may be given as --SWITCH=false, to turn off what the configuration file turns on.
+
 Exit codes: 0 done; 1 an input was damaged or something failed (what was good has been written); 2 wrong usage.";
 
 /// Watches HTTP/1.x traffic and parses every byte of it inside a WebAssembly sandbox.
@@ -223,7 +225,9 @@ fn listen(text: &str) -> Result<SocketAddr, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
+    use clap::{CommandFactory, FromArgMatches};
+
+    use crate::config;
 
     #[test]
     fn the_command_line_is_consistent() {
@@ -240,5 +244,24 @@ mod tests {
     fn a_bare_port_listens_on_loopback() {
         assert_eq!(listen("9464"), Ok(SocketAddr::from(([127, 0, 0, 1], 9464))));
         assert!(listen("eth0").is_err());
+    }
+
+    #[test]
+    fn a_switch_that_is_off_conflicts_with_nothing() {
+        let words = |words: &[&str]| {
+            use std::io::Write;
+            let mut written = tempfile::NamedTempFile::new().expect("a file");
+            written.write_all(b"metrics-addr = '1'").expect("written");
+            let path = written.path().display().to_string();
+            let all = ["picotap", "-i", "lo", "--config", &path].into_iter().chain(words.iter().copied());
+            let matches = config::matches(&Cli::command(), all.map(std::ffi::OsString::from))?;
+            Ok::<_, config::ConfigError>(Cli::from_arg_matches(&matches)?.watch)
+        };
+        let off = words(&["--no-metrics=false"]).expect("nothing against it");
+        assert!(!off.no_metrics && off.metrics_addr.is_some());
+        let on = words(&["--no-metrics"]).expect("it drives the address out");
+        assert!(on.no_metrics && on.metrics_addr.is_none());
+        words(&["--no-metrics=false", "--metrics-addr", "2"]).expect("nothing against it");
+        assert!(words(&["--no-metrics", "--metrics-addr", "2"]).is_err());
     }
 }

@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::{fmt, fs, io};
 
+use clap::builder::Resettable;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
@@ -79,15 +80,24 @@ struct Entry {
 /// See [`ConfigError`].
 pub fn matches(command: &Command, words: impl IntoIterator<Item = OsString>) -> Result<ArgMatches, ConfigError> {
     let words: Vec<OsString> = words.into_iter().collect();
+    let switchable = switchable(command);
     // An option that must be given may stand in the file: at first only what is there counts.
-    let Ok(given) = command.clone().ignore_errors(true).try_get_matches_from(&words) else {
-        return Ok(command.clone().try_get_matches_from(words)?);
+    let Ok(given) = switchable.clone().ignore_errors(true).try_get_matches_from(&words) else {
+        return judged(command, switchable, &words);
     };
+    // A switch that is turned off stands in nobody's way.
+    let is_off = |arg: &Arg| is_switch(arg) && given.get_one(arg.get_id().as_str()) == Some(&false);
+    let switchable = switchable.mut_args(|arg| {
+        match command.get_arguments().any(|own| own.get_id() == arg.get_id() && is_off(own)) {
+            true => arg.conflicts_with(Resettable::Reset),
+            false => arg,
+        }
+    });
     let path = given.try_get_one::<PathBuf>("config").ok().flatten().filter(|_| given.subcommand().is_none());
-    let Some(path) = path else { return Ok(command.clone().try_get_matches_from(words)?) };
+    let Some(path) = path else { return judged(command, switchable, &words) };
     let typed =
         |id: &str| given.ids().any(|known| known == id) && given.value_source(id) == Some(ValueSource::CommandLine);
-    let mut built = command.clone();
+    let mut built = switchable.clone();
     built.build();
     // A conflict is declared on one of the two options only.
     let conflict =
@@ -101,7 +111,38 @@ pub fn matches(command: &Command, words: impl IntoIterator<Item = OsString>) -> 
     let (program, rest) = words.split_first().map_or((None, words.as_slice()), |(first, rest)| (Some(first), rest));
     let kept = entries.into_iter().filter(|entry| !typed(&entry.id) && !driven_out(&entry.id));
     let all = program.cloned().into_iter().chain(kept.flat_map(|entry| entry.words)).chain(rest.iter().cloned());
-    Ok(command.clone().try_get_matches_from(all)?)
+    judged(command, switchable, &all.collect::<Vec<_>>())
+}
+
+/// Whether this is an option without a value.
+fn is_switch(arg: &Arg) -> bool {
+    matches!(arg.get_action(), ArgAction::SetTrue)
+}
+
+/// The command with switches that may be turned off: `--quiet=false`, against a file that says `quiet = true`.
+fn switchable(command: &Command) -> Command {
+    command.clone().mut_args(|arg| {
+        if !is_switch(&arg) {
+            return arg;
+        }
+        let arg = arg.action(ArgAction::Set).value_parser(clap::value_parser!(bool)).default_value("false");
+        arg.num_args(0..=1).require_equals(true).default_missing_value("true")
+    })
+}
+
+/// What the command makes of the words. Its help is that of plain switches.
+fn judged(command: &Command, switchable: Command, words: &[OsString]) -> Result<ArgMatches, ConfigError> {
+    let error = match switchable.try_get_matches_from(words) {
+        Ok(matches) => return Ok(matches),
+        Err(error) => error,
+    };
+    if error.kind() == ErrorKind::DisplayHelp
+        && let Err(plain) = command.clone().try_get_matches_from(words)
+        && plain.kind() == error.kind()
+    {
+        return Err(plain.into());
+    }
+    Err(error.into())
 }
 
 /// Checks a configuration by itself. Returns how many options it sets.
@@ -334,6 +375,27 @@ mod tests {
         let read = options("interface = 'eth0'\nno-promiscuous-mode = false\nmetrics-addr = true", &[]).expect("right");
         assert!(!read.no_promiscuous_mode);
         assert_eq!(read.metrics_addr.as_deref(), Some("127.0.0.1:9464"));
+    }
+
+    #[test]
+    fn the_command_line_turns_a_switch_of_the_file_off() {
+        let file = "interface = 'eth0'\nno-promiscuous-mode = true\n";
+        assert!(options(file, &[]).expect("right").no_promiscuous_mode);
+        for (word, on) in [("-p", true), ("-p=false", false), ("--no-promiscuous-mode=false", false)] {
+            assert_eq!(options(file, &[word]).expect("right").no_promiscuous_mode, on, "{word}");
+            assert_eq!(options("interface = 'eth0'", &[word]).expect("right").no_promiscuous_mode, on, "{word}");
+        }
+        assert!(options(file, &["-pv"]).expect("short options may be joined").no_promiscuous_mode);
+        let error = options(file, &["-p=no"]).expect_err("true or false");
+        assert!(error.to_string().contains("invalid value 'no'"), "{error}");
+        assert_eq!(options(file, &["-p", "false"]).expect("a word behind a switch").expression, ["false"]);
+    }
+
+    #[test]
+    fn help_shows_plain_switches() {
+        let help =
+            matches(&Options::command(), ["picotap", "--help"].map(OsString::from)).expect_err("help").to_string();
+        assert!(help.contains("-p, --no-promiscuous-mode ") && help.contains("--metrics-addr[="), "{help}");
     }
 
     #[test]

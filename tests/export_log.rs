@@ -2,8 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a failing test may panic")]
 
-#[path = "deploy/require.rs"]
-mod require;
+#[path = "support/tool.rs"]
+#[allow(dead_code, unreachable_pub, reason = "each test crate uses its part of what is shared")]
+mod tool;
 
 use std::fs;
 use std::path::Path;
@@ -57,7 +58,7 @@ fn numbers(path: &Path) -> Vec<usize> {
 
 #[test]
 fn a_full_disk_loses_whole_lines_and_is_recovered_from() {
-    if !require::has(&["root", "mount", "umount"]) {
+    if !tool::has(&["root", "mount", "umount"]) {
         return;
     }
     let disk = Disk::new();
@@ -79,7 +80,7 @@ fn a_full_disk_loses_whole_lines_and_is_recovered_from() {
 
 #[test]
 fn a_log_that_ends_on_a_full_disk_ends_with_a_whole_line() {
-    if !require::has(&["root", "mount", "umount"]) {
+    if !tool::has(&["root", "mount", "umount"]) {
         return;
     }
     let disk = Disk::new();
@@ -92,7 +93,7 @@ fn a_log_that_ends_on_a_full_disk_ends_with_a_whole_line() {
 
 #[test]
 fn rotation_makes_room_on_a_full_disk() {
-    if !require::has(&["root", "mount", "umount"]) {
+    if !tool::has(&["root", "mount", "umount"]) {
         return;
     }
     let disk = Disk::new();

@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout, reason = "a test that fails may panic")]
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::net::IpAddr;
 use std::path::Path;
 use std::process::Command;
@@ -14,6 +13,10 @@ use picotap::source::Captures;
 #[path = "../src/packet/frames.rs"]
 #[allow(dead_code, unreachable_pub, reason = "shared with the unit tests, which use all of it")]
 mod frames;
+
+#[path = "support/tool.rs"]
+#[allow(dead_code, unreachable_pub, reason = "each test crate uses its part of what is shared")]
+mod tool;
 
 use frames::{Block, Ipv4, Ipv6, Tcp};
 
@@ -211,7 +214,7 @@ fn theirs(path: &Path) -> String {
 
 #[test]
 fn the_innermost_segments_are_those_that_tshark_sees() {
-    if !has_tshark() {
+    if !tool::has(&["tshark"]) {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
@@ -223,19 +226,4 @@ fn the_innermost_segments_are_those_that_tshark_sees() {
     let ours: Vec<&str> = ours.lines().collect();
     let theirs: Vec<&str> = theirs.lines().collect();
     assert_eq!(ours, theirs);
-}
-
-/// Without tshark the test fails where everything must run, and is a named skip elsewhere.
-fn has_tshark() -> bool {
-    if Command::new("tshark").arg("--version").output().is_ok() {
-        return true;
-    }
-    let message = "the_innermost_segments_are_those_that_tshark_sees: needs tshark";
-    assert!(std::env::var_os("PICOTAP_REQUIRE_ALL").is_none(), "{message}");
-    writeln!(std::io::stderr(), "skipped: {message}").expect("standard error takes a line");
-    if let Some(list) = std::env::var_os("PICOTAP_SKIPPED") {
-        let mut file = std::fs::OpenOptions::new().create(true).append(true).open(list).unwrap();
-        writeln!(file, "{message}").unwrap();
-    }
-    false
 }

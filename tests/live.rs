@@ -77,9 +77,10 @@ fn assert_same(network: &Network, outcome: &Outcome, cut_off: bool) -> usize {
             let least = rows.len().min(other.len());
             assert!(
                 rows.len() - least <= 1 && other.len() - least <= 1,
-                "{connection}: {} and {}",
+                "{connection}: {} and {}; {}",
                 rows.len(),
-                other.len()
+                other.len(),
+                outcome.stderr
             );
             while rows.len() > least {
                 rows.pop_last();
@@ -172,10 +173,15 @@ fn a_stop_under_load_loses_nothing_that_was_captured() {
     assert!(printed.len() > 500, "only {} transactions: no load", printed.len());
     for (connection, mut rows) in connections(&printed) {
         let last = *rows.keys().last().unwrap();
-        assert_eq!(rows.len() as u64, last, "{connection}: the places on the connection have no holes");
+        assert_eq!(
+            rows.len() as u64,
+            last,
+            "{connection}: the places on the connection have no holes; {}",
+            outcome.stderr
+        );
         rows.pop_last();
         for row in rows.values() {
-            assert!(logged.contains(row), "{row} is not what the server says");
+            assert!(logged.contains(row), "{row} is not what the server says; {}", outcome.stderr);
         }
     }
 }

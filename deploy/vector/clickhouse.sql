@@ -22,8 +22,15 @@ CREATE TABLE IF NOT EXISTS picotap.transactions
     reason LowCardinality(String) DEFAULT '',
     request_body_bytes Nullable(UInt64),
     response_body_bytes Nullable(UInt64),
+    request_body_decoded_bytes Nullable(UInt64),
+    response_body_decoded_bytes Nullable(UInt64),
+    request_head_bytes Nullable(UInt32),
+    response_head_bytes Nullable(UInt32),
+    lost_bytes UInt64 DEFAULT 0,
     ttfb_us Nullable(UInt64),
     duration_us Nullable(UInt64),
+    interim UInt16 DEFAULT 0,
+    tunnel LowCardinality(String) DEFAULT '',
     community_id String DEFAULT '',
     flags Array(LowCardinality(String))
 )

@@ -75,6 +75,7 @@ metrics! {
     SANDBOX_SECONDS = Counter "picotap_sandbox_seconds_total" [] "Time spent in the sandbox.";
     SANDBOX_FAULTS = Counter "picotap_sandbox_faults_total" ["reason"] "Calls that ended in a trap, at the deadline or with a reply that does not hold.";
     QUARANTINED = Counter "picotap_quarantined_events_total" [] "Events on which the parser failed again when alone.";
+    QUARANTINE_LOST = Counter "picotap_quarantine_lost_events_total" [] "Events of these that came too fast to be told of or kept as files.";
     SWAPS = Counter "picotap_parser_swaps_total" ["result"] "Attempts to put another parser in place.";
     SHADOW_RECORDS = Counter "picotap_shadow_compared_records_total" [] "Records compared with a second parser's.";
     SHADOW_DIFFERENCES = Counter "picotap_shadow_differences_total" ["field"] "Records in which a second parser differs, by field.";

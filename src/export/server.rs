@@ -71,6 +71,7 @@ pub enum ServerError {
 pub struct Bound {
     listener: TcpListener,
     address: SocketAddr,
+    refused: Arc<AtomicU64>,
 }
 
 /// Binds an address. Port 0 takes any that is free.
@@ -86,7 +87,7 @@ pub fn bind(address: SocketAddr) -> Result<Bound, ServerError> {
         _ => other(error),
     })?;
     let address = listener.local_addr().map_err(other)?;
-    Ok(Bound { listener, address })
+    Ok(Bound { listener, address, refused: Arc::default() })
 }
 
 /// A server that answers until it is dropped.
@@ -105,13 +106,19 @@ impl Bound {
         self.address
     }
 
+    /// Counts connections that are sent away because too many are open.
+    #[must_use]
+    pub fn refused(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.refused)
+    }
+
     /// Starts to answer.
     ///
     /// # Errors
     /// If threads cannot be started.
     pub fn serve(self, pages: Pages) -> Result<Server, ServerError> {
-        let Self { listener, address } = self;
-        let (stop, refused) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let Self { listener, address, refused } = self;
+        let stop = Arc::new(AtomicBool::new(false));
         let (sender, receiver) = bounded::<TcpStream>(MAX_CONNECTIONS - THREADS);
         let pages = Arc::new(pages);
         let start = |name: &str, run: Box<dyn FnOnce() + Send>| {

@@ -18,7 +18,7 @@ use crate::source::{Captures, Error, Frame};
 /// Frames between two publications of the counters.
 const FRAMES_PER_REPORT: u64 = 8192;
 /// Nanoseconds between two publications of a live capture's counters.
-const REPORT_EVERY: i64 = 500_000_000;
+const REPORT_EVERY: u64 = 500_000_000;
 
 /// Full slots to a worker, and empty slots back.
 pub type Lane = (Sender<Box<Slot>>, Receiver<Box<Slot>>);
@@ -152,6 +152,7 @@ impl Capture {
         let mut errors = Vec::new();
         let mut reported = i64::MIN;
         loop {
+            self.shared.health.turned(self.place);
             let mut last = 0;
             let turn = live.turn(|frame| {
                 if self.left > 0 {
@@ -186,7 +187,8 @@ impl Capture {
             };
             self.batcher.tick(now);
             self.hear();
-            if now.saturating_sub(reported) >= REPORT_EVERY {
+            // Either way: a clock that is set back must not silence the counters.
+            if now.abs_diff(reported) >= REPORT_EVERY {
                 reported = now;
                 self.counters.live = live.stats();
                 self.report();

@@ -5,7 +5,9 @@
 
 pub mod capture;
 pub mod export;
+pub mod health;
 pub mod ledger;
+pub mod pages;
 pub mod polled;
 pub mod privileges;
 pub mod quarantine;
@@ -15,6 +17,7 @@ pub mod run;
 pub mod samples;
 pub mod shared;
 pub mod shutdown;
+pub mod supervisor;
 pub mod watch;
 pub mod worker;
 

@@ -8,6 +8,7 @@ use signal_hook::consts::{SIGHUP, SIGUSR1};
 use signal_hook::iterator::{Handle, Signals};
 
 use super::shared::Shared;
+use super::supervisor::Supervisor;
 use crate::sandbox::engine::Engine;
 use crate::sandbox::selftest::selftest;
 
@@ -19,6 +20,8 @@ pub struct Reloader {
     pub file: Option<PathBuf>,
     /// Where it is put in charge.
     pub shared: Arc<Shared>,
+    /// Who is told.
+    pub supervisor: Arc<Supervisor>,
 }
 
 impl Reloader {
@@ -59,8 +62,10 @@ pub fn on_signals(reloader: Reloader) -> std::io::Result<Handle> {
     std::thread::Builder::new().name("signals".into()).spawn(move || {
         for signal in signals.forever() {
             if signal == SIGHUP {
+                reloader.supervisor.reloading();
                 reloader.shared.reopen.store(true, Ordering::Relaxed);
                 reloader.parser();
+                reloader.supervisor.ready();
             } else {
                 eprint!("{}", reloader.shared.ledger());
             }

@@ -2,21 +2,25 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::slice::from_ref;
+use std::sync::{Arc, OnceLock};
 use std::thread::{Builder, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use thiserror::Error;
 
 use super::capture::{Capture, Delivery, Lane};
+use super::health::{Health, Phase};
 use super::ledger::Ledger;
+use super::pages::pages;
 use super::polled::Polled;
 use super::privileges::{self, PrivilegeError, Wish};
 use super::reload::Reloader;
 use super::samples::Scrape;
 use super::shared::{CaptureCounters, Shared};
 use super::shutdown::{Shutdown, Why};
+use super::supervisor::Supervisor;
 use super::watch::Watch;
 use super::worker::{self, Clerk, Ends, Manners, Skip};
 use super::{export, quarantine};
@@ -24,7 +28,7 @@ use crate::batch::{Batcher, SLOT_BYTES, SLOT_EVENTS, SlotEvent};
 use crate::export::FormatName;
 use crate::export::file::{Log, LogError, Rotation, Target};
 use crate::export::metrics::{Metrics, Observer};
-use crate::export::server::{self, Pages, Server, ServerError};
+use crate::export::server::{self, Bound, ServerError};
 use crate::export::summary::Summary;
 use crate::flow::{self, Table};
 use crate::http::select::Selection;
@@ -189,6 +193,10 @@ pub fn run(config: Config, shutdown: &Shutdown) -> Result<Report, Failure> {
     let started = wall_clock();
     let opened = open(&config, shutdown)?;
     let bound = config.metrics_address.map(server::bind).transpose()?;
+    let live = matches!(opened, Opened::Live(_));
+    // Of a run over files nobody waits to hear, though it may inherit the environment of a service.
+    let supervisor = if live { Supervisor::connect() } else { Ok(Supervisor::default()) };
+    let supervisor = Arc::new(supervisor.map_err(|e| Failure::System("the service manager cannot be told", e))?);
     if let Some(wish) = &config.give_up {
         let report = privileges::give_up(wish)?;
         if config.tell {
@@ -203,14 +211,26 @@ pub fn run(config: Config, shutdown: &Shutdown) -> Result<Report, Failure> {
         Input::Files(_) => Arc::default(),
         Input::Live(sources) => sources.iter().map(|source| source.interface.clone()).collect(),
     };
-    let live = matches!(opened, Opened::Live(_));
     if config.tell && live {
         eprintln!("picotap: memory is bound to {} MiB", memory_bound(&config, captures) >> 20);
     }
+    let health = Arc::new(Health::new(if live { captures } else { 0 }, config.workers, now()));
+    let scrape = Arc::new(OnceLock::<Scrape>::new());
+    let refused = bound.as_ref().map(Bound::refused).unwrap_or_default();
+    let server = match bound {
+        Some(bound) => {
+            if config.tell {
+                eprintln!("picotap: metrics on http://{}/metrics", bound.address());
+            }
+            Some(bound.serve(pages(&health, &scrape))?)
+        }
+        None => None,
+    };
     let seats = config.workers * (MAX_SEATS + 2) * 2 + 4;
     let engine = Arc::new(Engine::new(u32::try_from(seats).unwrap_or(u32::MAX))?);
     let parser = Arc::new(engine.load(&config.guest.wasm)?);
-    if config.guest.file.is_some() {
+    // The built-in parser passed it when it was built: that is enough for a file, not for months.
+    if live || config.guest.file.is_some() {
         crate::sandbox::selftest::selftest(&parser)?;
     }
     let shadow = match &config.shadow {
@@ -218,28 +238,21 @@ pub fn run(config: Config, shutdown: &Shutdown) -> Result<Report, Failure> {
         None => None,
     };
     let log = Log::open(config.target.clone(), config.rotation, config.format.writer(Arc::clone(&names)), started)?;
-    let shared = Arc::new(Shared::new(captures, config.workers, Arc::clone(&parser)));
+    let shared = Arc::new(Shared::new(captures, config.workers, Arc::clone(&parser), Arc::clone(&health)));
     let metrics = match config.metrics_address.is_some() || config.metrics_file.is_some() {
         true => Some(Arc::new(Metrics::new(config.host_labels).expect("names and bounds are constants, tested"))),
         false => None,
     };
-    let scrape = metrics.as_ref().map(|metrics| {
-        Arc::new(Scrape {
+    if let Some(metrics) = &metrics {
+        // Nothing else sets it.
+        let _set = scrape.set(Scrape {
             shared: Arc::clone(&shared),
             metrics: Arc::clone(metrics),
             started: started as f64 / 1e9,
             capacity: config.queue,
-        })
-    });
-    let server = match (bound, &scrape) {
-        (Some(bound), Some(scrape)) => {
-            if config.tell {
-                eprintln!("picotap: metrics on http://{}/metrics", bound.address());
-            }
-            Some(serve(bound, scrape)?)
-        }
-        _ => None,
-    };
+            refused,
+        });
+    }
 
     let crew = Crew::start(&config, &names, &parser, shadow.as_ref(), &shared, metrics.as_ref(), (captures, live))?;
     let Crew { delivery, skips, lines, buffers, poison, workers } = crew;
@@ -251,8 +264,12 @@ pub fn run(config: Config, shutdown: &Shutdown) -> Result<Report, Failure> {
         let directory = config.quarantine.clone();
         spawn("quarantine", move || quarantine::keep(directory.as_deref(), &poison))?
     };
-    let reloader =
-        Reloader { engine: Arc::clone(&engine), file: config.guest.file.clone(), shared: Arc::clone(&shared) };
+    let reloader = Reloader {
+        engine: Arc::clone(&engine),
+        file: config.guest.file.clone(),
+        shared: Arc::clone(&shared),
+        supervisor: Arc::clone(&supervisor),
+    };
     let signals = super::reload::on_signals(reloader).map_err(|e| Failure::System("signals cannot be taken", e))?;
     let mut stoppers = Vec::new();
     let mut capturing: Vec<JoinHandle<Vec<String>>> = Vec::new();
@@ -294,10 +311,31 @@ pub fn run(config: Config, shutdown: &Shutdown) -> Result<Report, Failure> {
     }
     drop(delivery);
 
+    health.enter(Phase::Running, now());
+    supervisor.ready();
     let mut watch = Watch::new(live, total, config.tell);
+    let mut told = false;
     while !capturing.iter().all(JoinHandle::is_finished) {
+        // Before the wish to stop is looked at: a thread that ends in good order asks for it first.
+        let dead =
+            ended(&capturing).chain(ended(&workers)).chain(ended(from_ref(&exporter))).chain(ended(from_ref(&keeper)));
+        let dead = dead.collect();
         if shutdown.asked() {
+            if health.phase() != Phase::Stopping {
+                health.enter(Phase::Stopping, now());
+                supervisor.stopping();
+            }
             stoppers.iter().for_each(Stopper::stop);
+        } else {
+            // Over files the capture thread ends in good order unasked.
+            health.look(now(), if live { dead } else { Vec::new() });
+            let trouble = health.trouble(now());
+            match &trouble {
+                None => supervisor.well(now()),
+                Some(trouble) if !told => eprintln!("picotap: {trouble}"),
+                Some(_) => {}
+            }
+            told = trouble.is_some();
         }
         watch.look(&shared);
         std::thread::park_timeout(Duration::from_millis(if watch.is_hurried() { 5 } else { 50 }));
@@ -315,7 +353,7 @@ pub fn run(config: Config, shutdown: &Shutdown) -> Result<Report, Failure> {
     errors.extend(exporter.join().unwrap_or_else(|_| vec![defect("export")]));
     errors.extend(keeper.join().unwrap_or_else(|_| vec![defect("quarantine")]));
     signals.close();
-    if let (Some(path), Some(scrape)) = (&config.metrics_file, &scrape) {
+    if let (Some(path), Some(scrape)) = (&config.metrics_file, scrape.get()) {
         let written = scrape.text().map_err(std::io::Error::other).and_then(|text| std::fs::write(path, text));
         errors.extend(written.err().map(|e| format!("{}: metrics cannot be written: {e}", path.display())));
     }
@@ -399,11 +437,10 @@ impl Crew {
     }
 }
 
-fn serve(bound: server::Bound, scrape: &Arc<Scrape>) -> Result<Server, Failure> {
-    let scrape = Arc::clone(scrape);
-    let alive = || Ok("ok\n".to_owned());
-    let pages = Pages { metrics: Box::new(move || scrape.text()), healthy: Box::new(alive), ready: Box::new(alive) };
-    Ok(bound.serve(pages)?)
+/// Names of the threads that have ended.
+fn ended<T>(threads: &[JoinHandle<T>]) -> impl Iterator<Item = String> {
+    let ended = threads.iter().filter(|thread| thread.is_finished());
+    ended.map(|thread| thread.thread().name().unwrap_or_default().to_owned())
 }
 
 fn open(config: &Config, shutdown: &Shutdown) -> Result<Opened, Failure> {
@@ -443,6 +480,13 @@ fn open(config: &Config, shutdown: &Shutdown) -> Result<Opened, Failure> {
 
 /// Slots that wait for a worker unless something else is asked for.
 pub const DEFAULT_QUEUE: usize = SLOTS_IN_QUEUE;
+
+/// Some moment, to measure how long something takes.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "the pipeline looks after its threads")]
+pub fn now() -> Instant {
+    Instant::now()
+}
 
 /// Nanoseconds since the Unix epoch.
 #[must_use]

@@ -1,7 +1,7 @@
 //! Samples are picotap's own counters as Prometheus reads them.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::shared::Shared;
 use crate::export::metrics::Metrics;
@@ -20,6 +20,8 @@ pub struct Scrape {
     pub started: f64,
     /// Slots that a queue may hold.
     pub capacity: usize,
+    /// Connections that the endpoint sent away.
+    pub refused: Arc<AtomicU64>,
 }
 
 impl Scrape {
@@ -53,6 +55,8 @@ impl Scrape {
             own::SANDBOX_EVENTS.count(&[], ledger.sandbox.events),
             own::SANDBOX_SECONDS.sample(&[], workers.iter().map(|w| w.busy.as_secs_f64()).sum()),
             own::QUARANTINED.count(&[], ledger.sandbox.condemned),
+            own::QUARANTINE_LOST.count(&[], workers.iter().map(|w| w.poison_unsent).sum()),
+            own::HTTP_REFUSED.count(&[], self.refused.load(Ordering::Relaxed)),
             own::OPEN_TRANSACTION_BYTES.count(&[], workers.iter().map(|w| w.open_bytes).sum()),
             own::DROPPED_SLOTS.count(&["slots"], ledger.batch.slots_dropped),
         ];

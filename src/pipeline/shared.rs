@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::health::Health;
 use super::ledger::Ledger;
 use crate::export::file;
 use crate::export::summary::Summary;
@@ -87,6 +88,8 @@ pub struct Shared {
     pub swaps: [AtomicU64; 3],
     /// The log is to be opened anew.
     pub reopen: AtomicBool,
+    /// Whether the threads get on.
+    pub health: Arc<Health>,
 }
 
 /// A lock is only ever held to copy: what a thread that died under it left is whole.
@@ -97,7 +100,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Shared {
     /// For so many threads, with this parser in charge.
     #[must_use]
-    pub fn new(captures: usize, workers: usize, parser: Arc<Parser>) -> Self {
+    pub fn new(captures: usize, workers: usize, parser: Arc<Parser>, health: Arc<Health>) -> Self {
         Self {
             captures: (0..captures).map(|_| Mutex::default()).collect(),
             workers: (0..workers).map(|_| Mutex::default()).collect(),
@@ -110,6 +113,7 @@ impl Shared {
             progress: AtomicU64::new(0),
             swaps: Default::default(),
             reopen: AtomicBool::new(false),
+            health,
         }
     }
 
@@ -162,6 +166,20 @@ impl Shared {
     #[must_use]
     pub fn workers(&self) -> Vec<WorkerCounters> {
         self.workers.iter().map(|slot| lock(slot).clone()).collect()
+    }
+
+    /// Each live capture thread's interface, and whether it is down or away.
+    #[must_use]
+    pub fn interfaces(&self) -> Vec<(String, bool)> {
+        let named = |slot: &Mutex<CaptureCounters>| {
+            let counters = lock(slot);
+            counters.interface.clone().map(|name| (name, counters.down))
+        };
+        let mut all: Vec<_> = self.captures.iter().filter_map(named).collect();
+        // The members of a fan-out group share one.
+        all.sort_unstable();
+        all.dedup_by(|one, other| one.0 == other.0);
+        all
     }
 
     /// The log's counters.

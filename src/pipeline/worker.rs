@@ -91,6 +91,7 @@ pub fn work(mut driver: Driver<Exchange>, clerk: Clerk, ends: Ends, shared: &Arc
     let mut trial = Trial { generation: shared.generation(), ..Trial::default() };
     for slot in &slots {
         let started = now();
+        shared.health.slot(manners.place);
         trial.follow(&mut driver, shared, manners.place);
         let before = driver.counters().faults;
         if budget.spent(started, manners.fault_limit) {
@@ -109,6 +110,7 @@ pub fn work(mut driver: Driver<Exchange>, clerk: Clerk, ends: Ends, shared: &Arc
             observer.flush();
         }
         office.counters.busy += started.elapsed();
+        shared.health.slot(manners.place);
         // The other end is gone only when the capture has ended.
         drop(empty.try_send(slot));
         office.counters.sandbox = driver.counters();

@@ -2,15 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use clap::CommandFactory;
 use picotap::cli::Cli;
 use picotap::export::own;
 use picotap::{config, manual};
 
-use crate::require;
+use crate::tool;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -90,7 +91,7 @@ fn every_recorded_series_that_is_used_is_recorded() {
 
 #[test]
 fn prometheus_accepts_configuration_and_rules() {
-    if !require::has(&["promtool"]) {
+    if !tool::has(&["promtool"]) {
         return;
     }
     for file in ["deploy/prometheus/prometheus.yml", "deploy/prometheus/federate.yml"] {
@@ -101,7 +102,7 @@ fn prometheus_accepts_configuration_and_rules() {
 
 #[test]
 fn alerts_are_roused_by_what_they_are_for_and_by_nothing_else() {
-    if !require::has(&["promtool"]) {
+    if !tool::has(&["promtool"]) {
         return;
     }
     succeeds("promtool", &["test", "rules", "deploy/prometheus/rules.test.yml"]);
@@ -130,7 +131,7 @@ fn the_dashboard_is_whole() {
 
 #[test]
 fn every_query_of_the_dashboard_is_one() {
-    if !require::has(&["promtool"]) {
+    if !tool::has(&["promtool"]) {
         return;
     }
     let dashboard: serde_json::Value =
@@ -152,7 +153,7 @@ fn every_query_of_the_dashboard_is_one() {
 
 #[test]
 fn the_unit_is_one_and_well_confined() {
-    if !require::has(&["systemd-analyze"]) {
+    if !tool::has(&["systemd-analyze"]) {
         return;
     }
     // The program stands elsewhere on this machine, and the man page nowhere yet.
@@ -178,7 +179,7 @@ fn the_unit_leaves_the_compiler_of_the_guest_its_pages() {
 
 #[test]
 fn users_and_directories_are_made() {
-    if !require::has(&["root", "systemd-sysusers", "systemd-tmpfiles"]) {
+    if !tool::has(&["root", "systemd-sysusers", "systemd-tmpfiles"]) {
         return;
     }
     let directory = tempfile::tempdir().expect("a directory");
@@ -201,7 +202,7 @@ fn users_and_directories_are_made() {
 #[test]
 fn kubernetes_accepts_the_manifests() {
     const CHECK: &str = "target/tools/bin/kubernetes-validate";
-    if !require::has(&[CHECK]) {
+    if !tool::has(&[CHECK]) {
         return;
     }
     for file in ["deploy/kubernetes/daemonset.yaml", "deploy/kubernetes/archive-job.yaml"] {
@@ -209,10 +210,71 @@ fn kubernetes_accepts_the_manifests() {
     }
 }
 
+const PYTHON: &str = "target/tools/bin/python3";
+const FIELDS: &str = "deploy/check/fields.py";
+
+#[test]
+fn the_operator_of_prometheus_knows_every_field_of_its_resource() {
+    const FILE: &str = "deploy/kubernetes/servicemonitor.yaml";
+    if !tool::has(&[PYTHON]) {
+        return;
+    }
+    succeeds(PYTHON, &[FIELDS, "servicemonitor", FILE]);
+    for (right, wrong) in
+        [("interval:", "intervall:"), ("matchLabels:", "matchLabel:"), ("- port: metrics", "- port: [1]")]
+    {
+        let file = tempfile::NamedTempFile::with_suffix(".yaml").expect("a file");
+        fs::write(file.path(), read(FILE).replace(right, wrong)).expect("written");
+        let output = run(PYTHON, &[FIELDS, "servicemonitor", file.path().to_str().expect("a name")]);
+        assert!(!output.status.success(), "{wrong}");
+    }
+    // The service that it selects is the DaemonSet's, and so is the port.
+    let (monitor, manifest) = (read(FILE), read("deploy/kubernetes/daemonset.yaml"));
+    for line in ["app.kubernetes.io/name: picotap", "namespace: picotap"] {
+        assert!(monitor.contains(line) && manifest.contains(line), "{line}");
+    }
+    assert!(monitor.contains("port: metrics") && manifest.contains("- name: metrics\n      port: 9464"));
+}
+
+#[test]
+fn vector_s_transform_takes_every_line_and_the_table_every_field() {
+    if !tool::has(&[PYTHON]) {
+        return;
+    }
+    // Every line that the fixtures give: together they have every field that there is.
+    let mut lines = Vec::new();
+    for case in fs::read_dir(root().join("fixtures")).expect("fixtures") {
+        let expected = case.expect("an entry").path().join("expected.jsonl");
+        lines.extend(fs::read(expected).unwrap_or_default());
+    }
+    let check = |transform: &Path| {
+        let mut command = Command::new(root().join(PYTHON));
+        command.args([FIELDS, "vector"]).arg(transform).arg("deploy/vector/clickhouse.sql").current_dir(root());
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("runs");
+        // One that has found a fault in the file reads no lines.
+        drop(child.stdin.take().expect("a pipe").write_all(&lines));
+        child.wait_with_output().expect("it ends")
+    };
+    const FILE: &str = "deploy/vector/vector.yaml";
+    let output = check(Path::new(FILE));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for (right, wrong) in [
+        ("object!(parse_json!", "object!(parse_jsn!"),
+        ("inputs: [transactions]", "inputs: [transaction]"),
+        (".flags = .flags || []", ".flaggs = .flags || []"),
+    ] {
+        let file = tempfile::NamedTempFile::with_suffix(".yaml").expect("a file");
+        assert!(read(FILE).contains(right), "{right}");
+        fs::write(file.path(), read(FILE).replace(right, wrong)).expect("written");
+        assert!(!check(file.path()).status.success(), "{wrong}");
+    }
+}
+
 #[test]
 fn a_manifest_with_a_fault_is_not_accepted() {
     const CHECK: &str = "target/tools/bin/kubernetes-validate";
-    if !require::has(&[CHECK]) {
+    if !tool::has(&[CHECK]) {
         return;
     }
     let file = tempfile::NamedTempFile::with_suffix(".yaml").expect("a file");
@@ -224,7 +286,7 @@ fn a_manifest_with_a_fault_is_not_accepted() {
 #[test]
 fn compose_accepts_its_file() {
     const CHECK: &str = "target/tools/bin/check-jsonschema";
-    if !require::has(&[CHECK]) {
+    if !tool::has(&[CHECK]) {
         return;
     }
     succeeds(CHECK, &["--builtin-schema", "vendor.compose-spec", "deploy/docker/compose.yaml"]);
@@ -236,7 +298,7 @@ fn compose_accepts_its_file() {
 #[test]
 fn the_image_s_description_passes_its_lint() {
     const CHECK: &str = "target/tools/bin/hadolint";
-    if !require::has(&[CHECK]) {
+    if !tool::has(&[CHECK]) {
         return;
     }
     let said = succeeds(CHECK, &["--failure-threshold", "info", "deploy/docker/Dockerfile"]);
@@ -263,7 +325,7 @@ fn what_the_image_copies_and_the_compose_file_mounts_is_there() {
 #[test]
 fn the_shell_scripts_pass_their_lint() {
     const CHECK: &str = "target/tools/bin/shellcheck";
-    if !require::has(&[CHECK]) {
+    if !tool::has(&[CHECK]) {
         return;
     }
     succeeds(CHECK, &["deploy/setup.sh", "deploy/check/run.sh", ".ci/run"]);
@@ -349,7 +411,7 @@ fn the_commands_in_manifests_are_the_program_s() {
 
 #[test]
 fn the_manual_and_the_completions_are_read_without_a_fault() {
-    if !require::has(&["mandoc", "bash"]) {
+    if !tool::has(&["mandoc", "bash"]) {
         return;
     }
     let directory = tempfile::tempdir().expect("a directory");
@@ -368,7 +430,7 @@ fn the_manual_and_the_completions_are_read_without_a_fault() {
 #[test]
 #[ignore = "minutes: makes two systems from packages"]
 fn the_stages_of_the_image_build() {
-    if !require::has(&["root", "debootstrap", "getcap"]) {
+    if !tool::has(&["root", "debootstrap", "getcap"]) {
         return;
     }
     let said = succeeds("deploy/check/image.sh", &[env!("CARGO_BIN_EXE_picotap")]);

@@ -10,7 +10,7 @@ use std::thread;
 use nix::sched::{CloneFlags, unshare};
 use picotap::source::live::{Direction, Live, LiveConfig, LiveError, Turn, list};
 
-use crate::require;
+use crate::tool;
 
 /// Moves this thread into a new network namespace with the loopback up. What it starts from now on is there too.
 fn namespace() {
@@ -79,7 +79,7 @@ fn until_stopped(live: &mut Live) {
 
 #[test]
 fn each_loopback_frame_comes_once() {
-    if !require::has(&["root", "ip"]) {
+    if !tool::has(&["root", "ip"]) {
         return;
     }
     namespace();
@@ -101,7 +101,7 @@ fn each_loopback_frame_comes_once() {
 
 #[test]
 fn the_snap_length_cuts_and_the_true_length_stays() {
-    if !require::has(&["root", "ip"]) {
+    if !tool::has(&["root", "ip"]) {
         return;
     }
     namespace();
@@ -116,7 +116,7 @@ fn the_snap_length_cuts_and_the_true_length_stays() {
 
 #[test]
 fn direction_separates_sent_from_received() {
-    if !require::has(&["root", "ip"]) {
+    if !tool::has(&["root", "ip"]) {
         return;
     }
     namespace();
@@ -139,7 +139,7 @@ fn direction_separates_sent_from_received() {
 
 #[test]
 fn what_was_captured_before_the_stop_is_handed_on() {
-    if !require::has(&["root", "ip"]) {
+    if !tool::has(&["root", "ip"]) {
         return;
     }
     namespace();
@@ -168,7 +168,7 @@ fn what_was_captured_before_the_stop_is_handed_on() {
 
 #[test]
 fn frames_before_the_common_start_are_left_out() {
-    if !require::has(&["root", "ip"]) {
+    if !tool::has(&["root", "ip"]) {
         return;
     }
     namespace();
@@ -182,7 +182,7 @@ fn frames_before_the_common_start_are_left_out() {
 
 #[test]
 fn an_interface_that_goes_down_and_up_delivers_again() {
-    if !require::has(&["root", "ip"]) {
+    if !tool::has(&["root", "ip"]) {
         return;
     }
     namespace();
@@ -199,7 +199,7 @@ fn an_interface_that_goes_down_and_up_delivers_again() {
 
 #[test]
 fn an_interface_made_anew_delivers_again_without_any_privilege() {
-    if !require::has(&["root", "ip"]) {
+    if !tool::has(&["root", "ip"]) {
         return;
     }
     namespace();
@@ -217,7 +217,7 @@ fn an_interface_made_anew_delivers_again_without_any_privilege() {
 
 #[test]
 fn a_fanned_out_interface_made_anew_is_opened_anew() {
-    if !require::has(&["root", "ip"]) {
+    if !tool::has(&["root", "ip"]) {
         return;
     }
     namespace();
@@ -236,7 +236,7 @@ fn a_fanned_out_interface_made_anew_is_opened_anew() {
 
 #[test]
 fn a_fanned_out_interface_made_anew_without_the_privilege_is_an_error() {
-    if !require::has(&["root", "ip"]) {
+    if !tool::has(&["root", "ip"]) {
         return;
     }
     namespace();
@@ -252,7 +252,7 @@ fn a_fanned_out_interface_made_anew_without_the_privilege_is_an_error() {
 
 #[test]
 fn a_stop_ends_a_source_whose_interface_is_lost() {
-    if !require::has(&["root", "ip"]) {
+    if !tool::has(&["root", "ip"]) {
         return;
     }
     namespace();
@@ -266,7 +266,7 @@ fn a_stop_ends_a_source_whose_interface_is_lost() {
 
 #[test]
 fn both_directions_of_a_flow_meet_the_same_member_of_a_fan_out() {
-    if !require::has(&["root", "ip"]) {
+    if !tool::has(&["root", "ip"]) {
         return;
     }
     namespace();
@@ -302,7 +302,7 @@ fn both_directions_of_a_flow_meet_the_same_member_of_a_fan_out() {
 
 #[test]
 fn without_the_privilege_the_error_says_how_to_grant_it() {
-    if !require::has(&["root", "ip"]) {
+    if !tool::has(&["root", "ip"]) {
         return;
     }
     caps::drop(None, caps::CapSet::Effective, caps::Capability::CAP_NET_RAW).expect("a capability can be dropped");
@@ -315,7 +315,7 @@ fn without_the_privilege_the_error_says_how_to_grant_it() {
 
 #[test]
 fn a_filter_that_is_none_is_named() {
-    if !require::has(&["root", "ip"]) {
+    if !tool::has(&["root", "ip"]) {
         return;
     }
     let error = Live::open(&LiveConfig { filter: "port and port".into(), ..on("lo") }).err().expect("not a filter");
@@ -324,7 +324,7 @@ fn a_filter_that_is_none_is_named() {
 
 #[test]
 fn an_interface_that_is_down_says_so() {
-    if !require::has(&["root", "ip"]) {
+    if !tool::has(&["root", "ip"]) {
         return;
     }
     namespace();
@@ -335,7 +335,7 @@ fn an_interface_that_is_down_says_so() {
 
 #[test]
 fn a_number_of_the_list_names_an_interface() {
-    if !require::has(&["root", "ip"]) {
+    if !tool::has(&["root", "ip"]) {
         return;
     }
     namespace();

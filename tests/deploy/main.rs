@@ -3,4 +3,6 @@
 mod files;
 mod live;
 mod privileges;
-mod require;
+#[path = "../support/tool.rs"]
+#[allow(dead_code, unreachable_pub, reason = "each test crate uses its part of what is shared")]
+mod tool;

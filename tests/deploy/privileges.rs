@@ -21,7 +21,7 @@ use picotap::pipeline::privileges::{Wish, give_up};
 use picotap::source::live::{Live, LiveConfig, Turn};
 use wasmtime::{Config, Engine, Instance, Module, PoolingAllocationConfig, Store};
 
-use crate::require;
+use crate::tool;
 
 /// What a shell says of a process that SIGSYS ended.
 const BY_SIGSYS: i32 = 128 + 31;
@@ -187,7 +187,7 @@ fn field<'a>(status: &'a str, name: &str) -> &'a str {
 
 #[test]
 fn no_capability_is_left_and_no_way_to_one() {
-    if !require::has(&["root"]) {
+    if !tool::has(&["root"]) {
         return;
     }
     let output = in_child("status", None, directory().path());
@@ -205,7 +205,7 @@ fn no_capability_is_left_and_no_way_to_one() {
 
 #[test]
 fn root_becomes_an_ordinary_user_unasked() {
-    if !require::has(&["root"]) {
+    if !tool::has(&["root"]) {
         return;
     }
     let output = in_child("status", Some("default"), directory().path());
@@ -216,7 +216,7 @@ fn root_becomes_an_ordinary_user_unasked() {
 
 #[test]
 fn what_picotap_does_still_works() {
-    if !require::has(&["root"]) {
+    if !tool::has(&["root"]) {
         return;
     }
     let directory = directory();
@@ -245,7 +245,7 @@ fn what_picotap_does_still_works() {
 
 #[test]
 fn what_an_intruder_would_try_is_refused() {
-    if !require::has(&["root"]) {
+    if !tool::has(&["root"]) {
         return;
     }
     let output = in_child("refused", None, directory().path());
@@ -270,7 +270,7 @@ fn what_an_intruder_would_try_is_refused() {
 
 #[test]
 fn what_only_an_intruder_would_do_ends_the_process() {
-    if !require::has(&["root"]) {
+    if !tool::has(&["root"]) {
         return;
     }
     for scenario in ["exec", "unshare", "ptrace"] {
@@ -281,7 +281,7 @@ fn what_only_an_intruder_would_do_ends_the_process() {
 
 #[test]
 fn root_is_no_user_to_drop_to() {
-    if !require::has(&["root"]) {
+    if !tool::has(&["root"]) {
         return;
     }
     let output = in_child("status", Some("root"), directory().path());

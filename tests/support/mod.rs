@@ -14,6 +14,7 @@
 
 pub mod capture;
 pub mod conversation;
+pub mod daemon;
 pub mod encapsulation;
 pub mod line;
 pub mod message;

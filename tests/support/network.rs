@@ -2,8 +2,10 @@
 //! the second, and its access log says what happened.
 
 use std::fs;
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use super::program::scratch;
@@ -42,7 +44,8 @@ impl Network {
         for tool in ["ip", "nginx", "curl", "wrk"] {
             need(test, tool)?;
         }
-        let unique = format!("{}-{}", std::process::id(), test.len());
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let unique = format!("{}-{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
         let (client, server) = (format!("picotap-c-{unique}"), format!("picotap-s-{unique}"));
         if !ip(&["netns", "add", &client]) {
             skip(test, "no right to make network namespaces");
@@ -100,19 +103,38 @@ impl Network {
         command.status().unwrap().success()
     }
 
-    /// Starts picotap on the server's end of the wire, its output in the file `lines`, and waits until it captures.
+    /// One curl asks for `/short?TEXT=1` and so on to `count`, on one connection.
+    pub fn ask(&self, text: &str, count: usize) {
+        let urls = (1..=count).map(|number| format!("url = \"http://10.99.0.2/short?{text}={number}\"\n"));
+        let list = self.file("urls", &urls.collect::<String>());
+        assert!(self.curl(&["-K", list.to_str().unwrap()]), "{text}");
+    }
+
+    /// Starts picotap on the server's end of the wire, its output in the file `lines`, and waits until it captures. Its ring and its
+    /// queue are long: a busy machine may hold its threads up, and what is tested here is not how it drops.
     pub fn capture(&self, args: &[&str]) -> Child {
         let mut command = Self::inside(&self.server, env!("CARGO_BIN_EXE_picotap"));
-        command.args(["-i", "wire1", "--format", "json", "--no-metrics", "-B", "65536"]).args(args);
+        command.args(["-i", "wire1", "--format", "json", "--no-metrics", "-B", "65536", "--queue", "256"]).args(args);
         // To a file: a pipe that nobody reads would hold the lines up.
         let lines = fs::File::create(self.place.join("lines")).unwrap();
-        let child = command.stdout(lines).stderr(Stdio::piped()).spawn().unwrap();
-        until("picotap captures", || {
-            let sockets = Self::inside(&self.server, "cat").arg("/proc/net/packet").output().unwrap();
-            sockets.stdout.iter().filter(|byte| **byte == b'\n').count() > 1
-        });
-        // The socket is there a little before it is bound and its ring is mapped.
-        std::thread::sleep(Duration::from_millis(500));
+        // A socket's name must be short.
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("notify");
+        let manager = UnixDatagram::bind(&socket).unwrap();
+        manager.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        command.env("NOTIFY_SOCKET", &socket);
+        let mut child = command.stdout(lines).stderr(Stdio::piped()).spawn().unwrap();
+        let (mut bytes, start) = ([0; 64], Instant::now());
+        while manager.recv(&mut bytes).is_err() {
+            let is_over = start.elapsed() > Duration::from_secs(60);
+            if is_over || child.try_wait().unwrap().is_some() {
+                let state = fs::read_to_string(format!("/proc/{}/wchan", child.id()));
+                drop(child.kill());
+                let said = child.wait_with_output().unwrap();
+                panic!("picotap is not ready: {state:?}: {}", String::from_utf8_lossy(&said.stderr));
+            }
+        }
+        assert!(bytes.starts_with(b"READY=1\n"));
         child
     }
 
