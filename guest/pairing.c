@@ -74,6 +74,26 @@ bool pairs_by_ack(work *w)
     return b->shared & SHARED_UNSURE || b->answered == b->requests || (w->midstream && !(*flags_of(w) & SIDE_SPOKE));
 }
 
+/* The shortest head that a request can have. Less than that may be an empty line behind a body, or a FIN, which
+ * acknowledgements count as a byte. */
+#define SHORTEST_HEAD (sizeof("A / HTTP/1.0\r\n\r\n") - 1)
+
+/* Whether the server had acknowledged, with this event, bytes of the client's that were never seen and that may hold a
+ * request: more than what waits at the host, and than what an open body of known length lacks. */
+static bool request_lost(const work *w)
+{
+    const block *b = w->block;
+    unsigned client = w->me ^ 1u, phase = b->phase[client];
+    uint64_t acked = w->event->peer_acked, seen = b->sides[client].expected;
+
+    if (acked == PICO_UNKNOWN || b->side_flags[client] & SIDE_WAITS)
+        return false;
+    if (phase == PHASE_LENGTH ? __builtin_add_overflow(seen, b->sides[client].remaining, &seen)
+                              : phase != PHASE_START && phase != PHASE_RESYNC)
+        return false;
+    return acked > seen && acked - seen >= SHORTEST_HEAD;
+}
+
 pairing pair_response(work *w, unsigned status)
 {
     block *b = w->block;
@@ -83,12 +103,12 @@ pairing pair_response(work *w, unsigned status)
     pairing p = {0, 0, KIND_PLAIN};
 
     if (b->shared & SHARED_UNSURE) {
-        p.flags = PICO_F_UNPAIRED;
-        if (acked_all) {
+        bool lost = request_lost(w);
+        p.flags = PICO_F_UNPAIRED | (lost ? PICO_F_REQUEST_LOST : 0);
+        if (acked_all && !lost)
             p.kind = kind_of(b, b->requests);
-            if (final)
-                b->shared |= SHARED_SETTLED;
-        }
+        if (acked_all && final)
+            b->shared |= SHARED_SETTLED;
         return p;
     }
     /* Picked up between a request and its response: what answers a request that was not seen has not acknowledged, or

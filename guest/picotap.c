@@ -328,6 +328,7 @@ static void answer(work *w, pico_row *row, pico_result *result)
             w->side->expected = e->offset + w->pos;
     }
     result->consumed = w->pos;
+    *flags_of(w) &= (uint8_t)~SIDE_WAITS;
     if (done == STEP_FULL) {
         result->verdict = PICO_OUTPUT_FULL;
     } else if (done == STEP_ON) {
@@ -338,6 +339,7 @@ static void answer(work *w, pico_row *row, pico_result *result)
         result->wake = done == STEP_MORE_LF;
         result->wake_byte = done == STEP_MORE_LF ? '\n' : 0;
         row->scratch |= (uint32_t)SCRATCH_WAITS << w->me;
+        *flags_of(w) |= SIDE_WAITS;
     }
 }
 

@@ -10,7 +10,7 @@
 /* Number of the layout of `block`. Raise it with every change to the structures or the meanings below. A test builds the
  * same source with another number. */
 #ifndef STATE_FORMAT
-#define STATE_FORMAT 2u
+#define STATE_FORMAT 3u
 #endif
 
 /* The longest head, chunk-size line or trailer section: one byte less than may wait at the host. */
@@ -46,7 +46,8 @@ enum side_flag {
     SIDE_CHUNK_EXTENSION = 8, /* open message */
     SIDE_NUMBERED = 16,       /* open response: it answers request `answered` */
     SIDE_LINE_OK = 32,        /* waiting head: its start line has been judged */
-    SIDE_ASSUMED = 64         /* open response: which request it answers is not known, so it may have no body */
+    SIDE_ASSUMED = 64,        /* open response: which request it answers is not known, so it may have no body */
+    SIDE_WAITS = 128          /* bytes of the side wait at the host */
 };
 
 /* Bits of block.shared. */
