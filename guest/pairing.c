@@ -59,7 +59,7 @@ void request_seen(block *b, unsigned kind, uint64_t end)
         memset(b->heads, 0, sizeof(b->heads));
     }
     ++b->requests;
-    b->shared &= (uint8_t)~SHARED_CONNECT;
+    b->shared &= (uint8_t) ~(SHARED_CONNECT | SHARED_HOLE);
     /* A full window still tells plain requests exactly, however many: zero is plain. A HEAD that shares a slot with an
      * unanswered request cannot be kept. */
     if (b->requests - b->answered > WINDOW && (kind != KIND_PLAIN || kind_of(b, b->requests) != KIND_PLAIN))
@@ -74,19 +74,20 @@ bool pairs_by_ack(work *w)
     return b->shared & SHARED_UNSURE || b->answered == b->requests || (w->midstream && !(*flags_of(w) & SIDE_SPOKE));
 }
 
-/* The shortest head that a request can have. Less than that may be an empty line behind a body, or a FIN, which
- * acknowledgements count as a byte. */
-#define SHORTEST_HEAD (sizeof("A / HTTP/1.0\r\n\r\n") - 1)
-
 /* Whether the server had acknowledged, with this event, bytes of the client's that were never seen and that may hold a
- * request: more than what waits at the host, and than what an open body of known length lacks. */
+ * request newer than all that were: a hole behind the last one, or more than what is known of the client's stream so far,
+ * what waits at the host, and what an open body of known length lacks. */
 static bool request_lost(const work *w)
 {
     const block *b = w->block;
     unsigned client = w->me ^ 1u, phase = b->phase[client];
     uint64_t acked = w->event->peer_acked, seen = b->sides[client].expected;
 
-    if (acked == PICO_UNKNOWN || b->side_flags[client] & SIDE_WAITS)
+    if (acked == PICO_UNKNOWN)
+        return false;
+    if (b->shared & SHARED_HOLE && acked >= b->last_request_end + SHORTEST_HEAD)
+        return true;
+    if (b->side_flags[client] & SIDE_WAITS)
         return false;
     if (phase == PHASE_LENGTH ? __builtin_add_overflow(seen, b->sides[client].remaining, &seen)
                               : phase != PHASE_START && phase != PHASE_RESYNC)

@@ -17,6 +17,9 @@
 #define UNIT_LIMIT (PICO_MAX_WAITING - 1u)
 /* The most records of one unit of work: a head, a tunnel, an end and an error. */
 #define UNIT_RECORDS 4u
+/* The shortest head that a request can have. Less than that may be an empty line behind a body, or a FIN, which
+ * acknowledgements count as a byte. */
+#define SHORTEST_HEAD (sizeof("A / HTTP/1.0\r\n\r\n") - 1)
 /* Unanswered requests whose kind is remembered. */
 #define WINDOW 104u
 
@@ -57,7 +60,8 @@ enum shared_flag {
     SHARED_UNSURE = 4,  /* loss hid message boundaries: which request a response answers is not known */
     SHARED_SETTLED = 8, /* unsure, and since then a response acknowledged every request before it */
     SHARED_TUNNEL = 16, /* the server has switched; the client follows when its message is complete */
-    SHARED_CONNECT = 32 /* the last request is CONNECT: while sure, nothing is asked behind it before its answer */
+    SHARED_CONNECT = 32,/* the last request is CONNECT: while sure, nothing is asked behind it before its answer */
+    SHARED_HOLE = 64    /* behind the last request, bytes of the client's were lost that may have been a request */
 };
 
 enum request_kind { KIND_PLAIN = 0, KIND_HEAD = 1, KIND_CONNECT = 2 };

@@ -146,6 +146,11 @@ fn a_response_that_acknowledges_a_request_that_was_never_seen_says_so() {
     assert_eq!(after_a_lost_answer(&[c(HEAD), gap(0, 30)]), lost);
     assert_eq!(after_a_lost_answer(&[c(GET), gap(0, 16)]), lost);
     assert_eq!(after_a_lost_answer(&[c(post), c("some"), gap(0, 96 + 16)]), lost);
+    // The head of the request was lost, its body was not.
+    assert_eq!(after_a_lost_answer(&[c(HEAD), gap(0, 60), c("body")]), lost);
+    // The answer came before what was lost.
+    let before = [Happens::Acks(1, Some(27)), c(GET), gap(0, 60), c("body"), gap(1, 40), s(OK)];
+    assert_eq!(told(&before)[4], "1 res#0 200 \"OK\" 1.1 length=2 +unpaired +resync");
 }
 
 #[test]
