@@ -3,7 +3,8 @@
  * Requests are numbered from 1. Responses answer them in order, so it takes two counters, and for framing the kind of
  * each unanswered request. While message boundaries are hidden by loss the connection is unsure: responses carry no number,
  * and the host pairs them by TCP acknowledgement. It is sure again with the first request after a response that
- * acknowledged every request before it: whatever was lost, nothing before that request is still to be answered. */
+ * acknowledged every request before it, if nothing of the server's side is in doubt just then: whatever was lost, nothing
+ * before that request is still to be answered. */
 #include <string.h>
 
 #include "state.h"
@@ -53,7 +54,10 @@ void become_unsure(block *b)
 
 void request_seen(block *b, unsigned kind, uint64_t end)
 {
-    if (b->shared & SHARED_SETTLED) {
+    unsigned server = b->shared & SHARED_CLIENT0 ? 1 : 0;
+    /* A search for a start, or a body that may be none, may hide any number of answers still. */
+    bool hidden = b->phase[server] == PHASE_RESYNC || b->side_flags[server] & SIDE_ASSUMED;
+    if (b->shared & SHARED_SETTLED && !hidden) {
         b->shared &= (uint8_t) ~(SHARED_SETTLED | SHARED_UNSURE);
         b->answered = b->requests;
         memset(b->heads, 0, sizeof(b->heads));
@@ -103,8 +107,13 @@ pairing pair_response(work *w, unsigned status)
     bool acked_all = b->requests != 0 && acked != PICO_UNKNOWN && acked >= b->last_request_end;
     pairing p = {0, 0, KIND_PLAIN};
 
+    /* Picked up in mid-stream, with several requests before the first response: they were pipelined, or answers were
+     * lost of which nobody knows. */
+    bool first = w->midstream && !(*flags_of(w) & SIDE_SPOKE);
+    bool lost = request_lost(w);
+    if (first && ((b->requests > 1 && acked_all) || (b->requests != 0 && lost)))
+        become_unsure(b);
     if (b->shared & SHARED_UNSURE) {
-        bool lost = request_lost(w);
         p.flags = PICO_F_UNPAIRED | (lost ? PICO_F_REQUEST_LOST : 0);
         if (acked_all && !lost)
             p.kind = kind_of(b, b->requests);
@@ -114,7 +123,6 @@ pairing pair_response(work *w, unsigned status)
     }
     /* Picked up between a request and its response: what answers a request that was not seen has not acknowledged, or
      * comes before, the first that was. */
-    bool first = w->midstream && !(*flags_of(w) & SIDE_SPOKE);
     if (b->answered == b->requests) {
         p.flags = first ? PICO_F_UNPAIRED : PICO_F_UNSOLICITED;
         return p;

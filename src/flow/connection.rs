@@ -135,7 +135,7 @@ impl Connection {
         };
         let len = len as u64;
         let next = own.next + len;
-        if own.skip > own.next {
+        if len > 0 && own.skip > own.next {
             if next >= own.skip {
                 return false;
             }

@@ -199,7 +199,8 @@ impl Exchange {
     ///
     /// A request can only have been answered if the server had acknowledged it. Of these the newest counts, since what
     /// came before it was most likely answered in what was lost; but requests that the client sent without having seen
-    /// anything more of the server in between were pipelined, and of those the oldest is answered first.
+    /// anything more of the server in between were pipelined, and of those the oldest is answered first. (What it had
+    /// seen is not known where nothing of the server's was captured before: then the newest it is.)
     ///
     /// Where a request was lost that the server had acknowledged, and something of the server's stands between that
     /// newest request and this response, most likely both its answer and the request behind it were lost: then it is
@@ -218,6 +219,9 @@ impl Exchange {
         let follows = burst == Some(record.start.offset);
         if record.flags & abi::flag::REQUEST_LOST != 0 && !follows {
             return None;
+        }
+        if burst.is_none() {
+            return Some(newest);
         }
         queue.iter().position(|open| may_be(open) && open.client_acked == burst)
     }
