@@ -198,7 +198,14 @@ fn one_packet_in_a_hundred_is_lost() {
 
 #[test]
 fn one_packet_in_ten_is_lost() {
-    for seed in 20..23 {
+    for seed in 20..26 {
         lose(seed, 10);
+    }
+}
+
+#[test]
+fn one_packet_in_five_is_lost() {
+    for seed in 100..103 {
+        lose(seed, 5);
     }
 }

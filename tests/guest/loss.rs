@@ -295,9 +295,10 @@ fn in_an_assumed_body_a_head_counts_if_more_was_acknowledged() {
             "0 req#3 GET / 1.1 none",
             "0 end#3 0/0",
             "1 end#0 146/146 lost 100 +gap +truncated",
-            "1 res#3 304 \"Nothing\" 1.1 none",
-            "1 end#3 0/0",
-            "1 res#0 200 \"OK\" 1.1 length=0 +unsolicited",
+            // and one that is none may have come after others that were lost in what was taken for a body
+            "1 res#0 304 \"Nothing\" 1.1 none +unpaired",
+            "1 end#0 0/0",
+            "1 res#0 200 \"OK\" 1.1 length=0 +unpaired",
             "1 end#0 0/0",
         ]
     );

@@ -172,3 +172,16 @@ fn bytes_that_were_never_seen_need_not_be_a_request() {
         assert_eq!(after_a_lost_answer(front), seen, "{front:?}");
     }
 }
+
+#[test]
+fn in_mid_stream_the_first_response_behind_several_requests_is_a_guess() {
+    let manner = Manner { midstream: true, ..Manner::default() };
+    let happens = [Happens::Acks(1, None), c(GET), c(GET), s(OK.to_owned() + "hi"), c(GET), s(OK.to_owned() + "hi")];
+    let said = lines(manner, &happens);
+    assert_eq!(said[4], "1 res#0 200 \"OK\" 1.1 length=2 +unpaired +midstream");
+    // What comes behind is known again.
+    assert_eq!(said[8], "1 res#3 200 \"OK\" 1.1 length=2");
+    // One request that was seen, and one that was not.
+    let happens = [Happens::Acks(1, None), c(GET), gap(0, 27), s(OK.to_owned() + "hi")];
+    assert_eq!(lines(manner, &happens)[2], "1 res#0 200 \"OK\" 1.1 length=2 +unpaired +midstream +request_lost");
+}

@@ -101,6 +101,17 @@ fn where_a_request_was_lost_a_response_behind_lost_bytes_answers_none_that_was_s
 }
 
 #[test]
+fn where_nothing_of_the_server_was_seen_the_newest_request_is_answered() {
+    let mut wire = wire();
+    for target in ["/a", "/b"] {
+        wire.get(1, target);
+        wire.exchange.queue.as_mut().unwrap().back_mut().unwrap().client_acked = None;
+    }
+    wire.reply_unpaired(200);
+    assert_eq!(wire.seen(), ["1 /a 0 no_response", "2 /b 200 pairing_inferred"]);
+}
+
+#[test]
 fn a_request_that_the_server_had_not_acknowledged_is_not_answered() {
     let mut wire = wire();
     wire.get(1, "/a");
