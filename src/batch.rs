@@ -222,7 +222,7 @@ pub trait Deliver {
 
 /// Keeps slots, in the order in which they came: for a driver that is fed by hand.
 #[derive(Debug, Default)]
-pub struct Shelf(#[expect(clippy::vec_box, reason = "slots go from thread to thread as boxes")] pub Vec<Box<Slot>>);
+pub struct Shelf(pub Vec<Box<Slot>>);
 
 impl Deliver for Shelf {
     fn deliver(&mut self, _: usize, slot: Box<Slot>, _: bool) -> Result<Box<Slot>, Box<Slot>> {
