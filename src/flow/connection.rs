@@ -251,7 +251,9 @@ impl Connection {
             }
         }
         own.known.set(Known::BASED);
-        if fresh && !peer.known.has(Known::SEEN) {
+        // A SYN alone is no start: what the other side begins with was lost, and everything up to here with it.
+        let only_syn = peer.known.has(Known::SEEN) && !segment.payload.is_empty();
+        if only_syn || (fresh && !peer.known.has(Known::SEEN)) {
             self.conn.midstream = true;
             shared.counters.midstream += 1;
         }
