@@ -3,8 +3,7 @@
  * Requests are numbered from 1. Responses answer them in order, so it takes two counters, and for framing the kind of
  * each unanswered request. While message boundaries are hidden by loss the connection is unsure: responses carry no number,
  * and the host pairs them by TCP acknowledgement. It is sure again with the first request after a response that
- * acknowledged every request before it, if that is at its end: whatever was lost, nothing before that request is still to
- * be answered. */
+ * acknowledged every request before it: whatever was lost, nothing before that request is still to be answered. */
 #include <string.h>
 
 #include "state.h"
@@ -54,9 +53,7 @@ void become_unsure(block *b)
 
 void request_seen(block *b, unsigned kind, uint64_t end)
 {
-    unsigned server = b->shared & SHARED_CLIENT0 ? 1 : 0;
-    /* Of a body that may be none, loss may hide answers without a trace. */
-    if (b->shared & SHARED_SETTLED && !(b->side_flags[server] & SIDE_ASSUMED)) {
+    if (b->shared & SHARED_SETTLED) {
         b->shared &= (uint8_t) ~(SHARED_SETTLED | SHARED_UNSURE);
         b->answered = b->requests;
         memset(b->heads, 0, sizeof(b->heads));

@@ -144,6 +144,8 @@ static void pass_unseen(work *w, uint64_t count, uint64_t lost)
             side->lost += part_lost;
             if (part_lost != 0)
                 *flags_of(w) |= SIDE_GAP;
+            if (part_lost != 0 && *flags_of(w) & SIDE_ASSUMED) /* if the body is none, this may have been answers */
+                become_unsure(w->block);
             if (!sized)
                 break;
             side->remaining -= part;
