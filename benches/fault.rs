@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use picotap::batch::{Batcher, Deliver, Facts, Slot};
+use picotap::batch::{Batcher, Facts, Shelf, Slot};
 use picotap::flow::{Conn, EndReason, Opener, Place, Side, Sink, SinkTag};
 use picotap::http::record::Record;
 use picotap::packet::Endpoint;
@@ -30,17 +30,6 @@ impl Receiver for Nothing {
     fn skip(&mut self, _: &Facts, _: u8, _: u64) {}
     fn poison(&mut self, _: &Poison) {}
     fn fault(&mut self, _: &Fault) {}
-}
-
-#[derive(Default)]
-#[expect(clippy::vec_box, reason = "slots are handed on boxed")]
-struct Shelf(Vec<Box<Slot>>);
-
-impl Deliver for Shelf {
-    fn deliver(&mut self, _: usize, slot: Box<Slot>, _: bool) -> Result<Box<Slot>, Box<Slot>> {
-        self.0.push(slot);
-        Ok(Box::default())
-    }
 }
 
 fn slot(poisoned: u64) -> Box<Slot> {

@@ -1,16 +1,18 @@
 #!/bin/sh
 # Installs what picotap's build needs and this machine lacks; with --test also what its tests need, with --soak what the
-# long ones need.
+# long ones need, with --fuzz what the fuzzer needs.
 # Says nothing when nothing is missing. What it cannot install it names, and exits with 1. It never starts a service.
 set -eu
 
 with_tests=no
 with_soak=no
+with_fuzz=no
 for word in "$@"; do
     case $word in
         --test) with_tests=yes ;;
         --soak) with_soak=yes ;;
-        *) echo "setup: unknown word $word (usage: deploy/setup.sh [--test] [--soak])" >&2; exit 2 ;;
+        --fuzz) with_fuzz=yes ;;
+        *) echo "setup: unknown word $word (usage: deploy/setup.sh [--test] [--soak] [--fuzz])" >&2; exit 2 ;;
     esac
 done
 
@@ -51,6 +53,12 @@ c_compiler() {
     have cc && cc "$scratch/main.c" -o "$scratch/main" >/dev/null 2>&1
 }
 
+# libFuzzer is C++.
+cxx_compiler() {
+    printf '%s\n' '#include <vector>' 'int main() { return (int)std::vector<int>().size(); }' > "$scratch/main.cc"
+    have c++ && c++ "$scratch/main.cc" -o "$scratch/cxx" >/dev/null 2>&1
+}
+
 libpcap() {
     echo 'int pcap_findalldevs(void); int main(void) { return pcap_findalldevs != 0; }' > "$scratch/pcap.c"
     [ -n "${LIBPCAP_LIBDIR:-}" ] || cc "$scratch/pcap.c" -lpcap -o "$scratch/pcap" >/dev/null 2>&1
@@ -73,6 +81,9 @@ missing() {
     if [ $with_soak = yes ]; then
         have debootstrap || echo debootstrap
     fi
+    if [ $with_fuzz = yes ]; then
+        cxx_compiler || echo c++
+    fi
 }
 
 # ---- what the system's package manager calls it -------------------------------------------------------------------
@@ -90,6 +101,7 @@ apt_wasm() {
 package() {
     case $manager:$1 in
         apt:cc) echo "gcc libc6-dev" ;;
+        apt:c++) echo g++ ;;
         apt:wasm) apt_wasm ;;
         apt:libpcap) echo libpcap-dev ;;
         apt:promtool) echo prometheus ;;
@@ -98,6 +110,7 @@ package() {
         apt:systemd-analyze) echo systemd ;;
         apt:venv) echo "python3 python3-venv" ;;
         dnf:cc) echo gcc ;;
+        dnf:c++) echo gcc-c++ ;;
         dnf:wasm) echo "clang lld compiler-rt wasi-libc-devel wasi-libc-static" ;;
         dnf:libpcap) echo libpcap-devel ;;
         dnf:pkg-config) echo pkgconf-pkg-config ;;
@@ -107,6 +120,7 @@ package() {
         dnf:systemd-analyze) echo systemd ;;
         dnf:venv) echo python3 ;;
         apk:cc) echo "gcc musl-dev" ;;
+        apk:c++) echo g++ ;;
         apk:wasm) echo "clang lld wasi-libc wasi-compiler-rt" ;;
         apk:libpcap) echo libpcap-dev ;;
         apk:pkg-config) echo pkgconf ;;
@@ -202,6 +216,10 @@ fi
 if ! have cargo; then
     echo "setup: missing: cargo (Rust 1.95 or later): install rustup, then run: rustup toolchain install stable" >&2
     exit 1
+fi
+if [ $with_fuzz = yes ] && ! cargo fuzz --version >/dev/null 2>&1; then
+    echo "setup: installing with cargo: cargo-fuzz"
+    cargo install -q --locked cargo-fuzz
 fi
 if [ $with_tests = yes ]; then
     for part in fmt:rustfmt clippy:clippy; do

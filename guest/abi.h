@@ -226,6 +226,8 @@ enum pico_error {
 #define PICO_F_MIDSTREAM (1u << 22)          /* first message of a side whose start was not captured */
 #define PICO_F_UNSOLICITED (1u << 23)        /* response: no request was outstanding; `number` is 0 */
 #define PICO_F_BODY_ODD (1u << 24)           /* request: a body on a method for which none is defined (GET, HEAD, TRACE...) */
+#define PICO_F_REQUEST_LOST (1u << 25)       /* response, unpaired: the server had acknowledged bytes of the client's that
+                                                were never seen, and that may hold the request */
 
 /* A statement about an event. Positions are bytes within that event, which the host resolves against its own copy. */
 typedef struct pico_record {

@@ -59,7 +59,7 @@ void request_seen(block *b, unsigned kind, uint64_t end)
         memset(b->heads, 0, sizeof(b->heads));
     }
     ++b->requests;
-    b->shared &= (uint8_t)~SHARED_CONNECT;
+    b->shared &= (uint8_t) ~(SHARED_CONNECT | SHARED_HOLE);
     /* A full window still tells plain requests exactly, however many: zero is plain. A HEAD that shares a slot with an
      * unanswered request cannot be kept. */
     if (b->requests - b->answered > WINDOW && (kind != KIND_PLAIN || kind_of(b, b->requests) != KIND_PLAIN))
@@ -74,6 +74,27 @@ bool pairs_by_ack(work *w)
     return b->shared & SHARED_UNSURE || b->answered == b->requests || (w->midstream && !(*flags_of(w) & SIDE_SPOKE));
 }
 
+/* Whether the server had acknowledged, with this event, bytes of the client's that were never seen and that may hold a
+ * request newer than all that were: a hole behind the last one, or more than what is known of the client's stream so far,
+ * what waits at the host, and what an open body of known length lacks. */
+static bool request_lost(const work *w)
+{
+    const block *b = w->block;
+    unsigned client = w->me ^ 1u, phase = b->phase[client];
+    uint64_t acked = w->event->peer_acked, seen = b->sides[client].expected;
+
+    if (acked == PICO_UNKNOWN)
+        return false;
+    if (b->shared & SHARED_HOLE && acked >= b->last_request_end + SHORTEST_HEAD)
+        return true;
+    if (b->side_flags[client] & SIDE_WAITS)
+        return false;
+    if (phase == PHASE_LENGTH ? __builtin_add_overflow(seen, b->sides[client].remaining, &seen)
+                              : phase != PHASE_START && phase != PHASE_RESYNC)
+        return false;
+    return acked > seen && acked - seen >= SHORTEST_HEAD;
+}
+
 pairing pair_response(work *w, unsigned status)
 {
     block *b = w->block;
@@ -82,18 +103,22 @@ pairing pair_response(work *w, unsigned status)
     bool acked_all = b->requests != 0 && acked != PICO_UNKNOWN && acked >= b->last_request_end;
     pairing p = {0, 0, KIND_PLAIN};
 
+    /* Picked up in mid-stream, with several requests before the first response: they were pipelined, or answers were
+     * lost of which nobody knows. */
+    bool first = w->midstream && !(*flags_of(w) & SIDE_SPOKE);
+    bool lost = request_lost(w);
+    if (first && ((b->requests > 1 && acked_all) || (b->requests != 0 && lost)))
+        become_unsure(b);
     if (b->shared & SHARED_UNSURE) {
-        p.flags = PICO_F_UNPAIRED;
-        if (acked_all) {
+        p.flags = PICO_F_UNPAIRED | (lost ? PICO_F_REQUEST_LOST : 0);
+        if (acked_all && !lost)
             p.kind = kind_of(b, b->requests);
-            if (final)
-                b->shared |= SHARED_SETTLED;
-        }
+        if (acked_all && final)
+            b->shared |= SHARED_SETTLED;
         return p;
     }
     /* Picked up between a request and its response: what answers a request that was not seen has not acknowledged, or
      * comes before, the first that was. */
-    bool first = w->midstream && !(*flags_of(w) & SIDE_SPOKE);
     if (b->answered == b->requests) {
         p.flags = first ? PICO_F_UNPAIRED : PICO_F_UNSOLICITED;
         return p;

@@ -144,6 +144,8 @@ static void pass_unseen(work *w, uint64_t count, uint64_t lost)
             side->lost += part_lost;
             if (part_lost != 0)
                 *flags_of(w) |= SIDE_GAP;
+            if (part_lost != 0 && *flags_of(w) & SIDE_ASSUMED) /* if the body is none, this may have been answers */
+                become_unsure(w->block);
             if (!sized)
                 break;
             side->remaining -= part;
@@ -163,6 +165,8 @@ static void pass_unseen(work *w, uint64_t count, uint64_t lost)
         case PHASE_START:
             if (!w->midstream || (*flags_of(w) & SIDE_SPOKE))
                 add_error(w, PICO_ERROR_LOST_HEAD, 0, 0);
+            if (is_client(w->block, w->me) && part_lost >= SHORTEST_HEAD)
+                w->block->shared |= SHARED_HOLE;
             enter_resync(w);
             break;
         case PHASE_RESYNC:
@@ -328,6 +332,7 @@ static void answer(work *w, pico_row *row, pico_result *result)
             w->side->expected = e->offset + w->pos;
     }
     result->consumed = w->pos;
+    *flags_of(w) &= (uint8_t)~SIDE_WAITS;
     if (done == STEP_FULL) {
         result->verdict = PICO_OUTPUT_FULL;
     } else if (done == STEP_ON) {
@@ -338,6 +343,7 @@ static void answer(work *w, pico_row *row, pico_result *result)
         result->wake = done == STEP_MORE_LF;
         result->wake_byte = done == STEP_MORE_LF ? '\n' : 0;
         row->scratch |= (uint32_t)SCRATCH_WAITS << w->me;
+        *flags_of(w) |= SIDE_WAITS;
     }
 }
 

@@ -160,7 +160,9 @@ static enum step may_end_here(work *w, bool *may)
 {
     const side_state *side = w->side;
     unsigned phase = *phase_of(w);
-    uint64_t acked = w->event->peer_acked, began = w->block->began_acked;
+    uint64_t acked = w->event->peer_acked;
+    /* Not known is what was acknowledged before anything of the client's was seen. */
+    uint64_t began = w->block->began_acked == PICO_UNKNOWN ? 0 : w->block->began_acked;
     const uint8_t *at = w->bytes + w->pos;
 
     *may = false;
@@ -171,8 +173,8 @@ static enum step may_end_here(work *w, bool *may)
         return STEP_ON;
     if (!starts_like(at, w->len - w->pos, "HTTP/1.", 7))
         return STEP_ON;
-    *may = begins || (acked != PICO_UNKNOWN && began != PICO_UNKNOWN && acked > began);
-    return *may || acked == PICO_UNKNOWN || began == PICO_UNKNOWN || exact_ack(w) ? STEP_ON : STEP_FULL;
+    *may = begins || (acked != PICO_UNKNOWN && acked > began);
+    return *may || acked == PICO_UNKNOWN || exact_ack(w) ? STEP_ON : STEP_FULL;
 }
 
 /* It is none: what stands at w->pos belongs to the body. */

@@ -10,13 +10,16 @@
 /* Number of the layout of `block`. Raise it with every change to the structures or the meanings below. A test builds the
  * same source with another number. */
 #ifndef STATE_FORMAT
-#define STATE_FORMAT 2u
+#define STATE_FORMAT 3u
 #endif
 
 /* The longest head, chunk-size line or trailer section: one byte less than may wait at the host. */
 #define UNIT_LIMIT (PICO_MAX_WAITING - 1u)
 /* The most records of one unit of work: a head, a tunnel, an end and an error. */
 #define UNIT_RECORDS 4u
+/* The shortest head that a request can have. Less than that may be an empty line behind a body, or a FIN, which
+ * acknowledgements count as a byte. */
+#define SHORTEST_HEAD (sizeof("A / HTTP/1.0\r\n\r\n") - 1)
 /* Unanswered requests whose kind is remembered. */
 #define WINDOW 104u
 
@@ -46,7 +49,8 @@ enum side_flag {
     SIDE_CHUNK_EXTENSION = 8, /* open message */
     SIDE_NUMBERED = 16,       /* open response: it answers request `answered` */
     SIDE_LINE_OK = 32,        /* waiting head: its start line has been judged */
-    SIDE_ASSUMED = 64         /* open response: which request it answers is not known, so it may have no body */
+    SIDE_ASSUMED = 64,        /* open response: which request it answers is not known, so it may have no body */
+    SIDE_WAITS = 128          /* bytes of the side wait at the host */
 };
 
 /* Bits of block.shared. */
@@ -56,7 +60,8 @@ enum shared_flag {
     SHARED_UNSURE = 4,  /* loss hid message boundaries: which request a response answers is not known */
     SHARED_SETTLED = 8, /* unsure, and since then a response acknowledged every request before it */
     SHARED_TUNNEL = 16, /* the server has switched; the client follows when its message is complete */
-    SHARED_CONNECT = 32 /* the last request is CONNECT: while sure, nothing is asked behind it before its answer */
+    SHARED_CONNECT = 32,/* the last request is CONNECT: while sure, nothing is asked behind it before its answer */
+    SHARED_HOLE = 64    /* behind the last request, bytes of the client's were lost that may have been a request */
 };
 
 enum request_kind { KIND_PLAIN = 0, KIND_HEAD = 1, KIND_CONNECT = 2 };

@@ -209,6 +209,6 @@ constants! {
         CHUNK_EXTENSION = 1 << 10, TRAILERS = 1 << 11, BODY_FORBIDDEN = 1 << 12, HOST_MISSING = 1 << 13,
         HOST_REPEATED = 1 << 14, INTERIM = 1 << 15, UNPAIRED = 1 << 16, RESYNC = 1 << 17, GAP = 1 << 18,
         TRUNCATED = 1 << 19, EARLY = 1 << 20, UPGRADE = 1 << 21, MIDSTREAM = 1 << 22, UNSOLICITED = 1 << 23,
-        BODY_ODD = 1 << 24,
+        BODY_ODD = 1 << 24, REQUEST_LOST = 1 << 25,
     }
 }

@@ -203,6 +203,17 @@ pub trait Deliver {
     fn deliver(&mut self, worker: usize, slot: Box<Slot>, must: bool) -> Result<Box<Slot>, Box<Slot>>;
 }
 
+/// Keeps slots, in the order in which they came: for a driver that is fed by hand.
+#[derive(Debug, Default)]
+pub struct Shelf(pub Vec<Box<Slot>>);
+
+impl Deliver for Shelf {
+    fn deliver(&mut self, _: usize, slot: Box<Slot>, _: bool) -> Result<Box<Slot>, Box<Slot>> {
+        self.0.push(slot);
+        Ok(Box::default())
+    }
+}
+
 /// What the batcher had to drop.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counters {
@@ -370,21 +381,16 @@ mod tests {
     use crate::packet::Endpoint;
     use std::net::{IpAddr, Ipv4Addr};
 
-    /// Keeps what it is given, or refuses everything.
+    /// A shelf that may be full.
     #[derive(Default)]
-    struct Shelf {
-        #[expect(clippy::vec_box, reason = "slots go from thread to thread as boxes")]
-        taken: Vec<Box<Slot>>,
-        refuse: bool,
+    struct Full {
+        shelf: Shelf,
+        full: bool,
     }
 
-    impl Deliver for Shelf {
-        fn deliver(&mut self, _: usize, slot: Box<Slot>, must: bool) -> Result<Box<Slot>, Box<Slot>> {
-            if self.refuse && !must {
-                return Err(slot);
-            }
-            self.taken.push(slot);
-            Ok(Box::default())
+    impl Deliver for Full {
+        fn deliver(&mut self, worker: usize, slot: Box<Slot>, must: bool) -> Result<Box<Slot>, Box<Slot>> {
+            if self.full && !must { Err(slot) } else { self.shelf.deliver(worker, slot, must) }
         }
     }
 
@@ -414,7 +420,7 @@ mod tests {
         batcher.bytes(&mut b, place(0), true, b"two");
         batcher.bytes(&mut a, place(3), true, b"three");
         batcher.flush();
-        let slot = &batcher.deliverer().taken[0];
+        let slot = &batcher.deliverer().0[0];
         assert_eq!(slot.rows.len(), 2);
         let first = slot.events[slot.rows[0].first as usize];
         let second = slot.events[first.next as usize];
@@ -431,24 +437,24 @@ mod tests {
         for n in 0..5 {
             batcher.bytes(&mut a, place(n * piece.len() as u64), true, &piece);
         }
-        assert_eq!(batcher.deliverer().taken.len(), 1);
+        assert_eq!(batcher.deliverer().0.len(), 1);
         batcher.flush();
-        assert_eq!(batcher.deliverer().taken[1].rows.len(), 1);
+        assert_eq!(batcher.deliverer().0[1].rows.len(), 1);
     }
 
     #[test]
     fn a_refused_slot_keeps_its_ends_and_counts_its_bytes() {
-        let mut batcher = Batcher::new(1, i64::MAX, false, Shelf { refuse: true, ..Shelf::default() });
+        let mut batcher = Batcher::new(1, i64::MAX, false, Full { full: true, ..Full::default() });
         let (mut a, mut b) = (conn(1), conn(2));
         batcher.bytes(&mut a, place(0), true, b"gone");
         batcher.bytes(&mut b, place(0), true, b"too");
         batcher.end(&mut b, place(3), EndReason::Fin);
         batcher.flush();
         assert_eq!(batcher.counters().bytes_dropped, 7);
-        batcher.deliverer().refuse = false;
+        batcher.deliverer().full = false;
         batcher.bytes(&mut a, place(4), true, b"kept");
         batcher.flush();
-        let slot = &batcher.deliverer().taken[0];
+        let slot = &batcher.deliverer().shelf.0[0];
         let ends: Vec<u64> = slot
             .rows
             .iter()
@@ -464,8 +470,8 @@ mod tests {
         let mut batcher = Batcher::new(1, 5, true, Shelf::default());
         batcher.bytes(&mut conn(1), place(0), true, b"x");
         batcher.tick(11);
-        assert!(batcher.deliverer().taken.is_empty());
+        assert!(batcher.deliverer().0.is_empty());
         batcher.tick(12);
-        assert_eq!(batcher.deliverer().taken.len(), 1);
+        assert_eq!(batcher.deliverer().0.len(), 1);
     }
 }

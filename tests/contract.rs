@@ -1,6 +1,6 @@
 //! The contract with the guest, walked through with the built-in parser: whatever the cut, the batch and the loss.
 
-#![expect(clippy::indexing_slicing, clippy::vec_box, reason = "a test: what cannot be had ends it")]
+#![expect(clippy::indexing_slicing, reason = "a test: what cannot be had ends it")]
 
 #[path = "contract/talk.rs"]
 mod talk;

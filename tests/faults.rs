@@ -8,7 +8,7 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use picotap::batch::{Batcher, Deliver, Facts, Slot};
+use picotap::batch::{Batcher, Facts, Shelf, Slot};
 use picotap::flow::{Conn, EndReason, Opener, Place, Side, Sink, SinkTag};
 use picotap::http::record::Record;
 use picotap::packet::Endpoint;
@@ -28,17 +28,6 @@ impl Receiver for Nothing {
     fn skip(&mut self, _: &Facts, _: u8, _: u64) {}
     fn poison(&mut self, _: &Poison) {}
     fn fault(&mut self, _: &Fault) {}
-}
-
-#[derive(Default)]
-#[expect(clippy::vec_box, reason = "slots are handed on boxed")]
-struct Shelf(Vec<Box<Slot>>);
-
-impl Deliver for Shelf {
-    fn deliver(&mut self, _: usize, slot: Box<Slot>, _: bool) -> Result<Box<Slot>, Box<Slot>> {
-        self.0.push(slot);
-        Ok(Box::default())
-    }
 }
 
 /// A slot of connections that each send a poisonous piece and end.

@@ -1,6 +1,6 @@
 //! Guests that misbehave: each gives the fault that it must, and nothing else suffers.
 
-#![expect(clippy::unwrap_used, clippy::vec_box, reason = "a test: what cannot be had ends it")]
+#![expect(clippy::unwrap_used, reason = "a test: what cannot be had ends it")]
 
 #[path = "hostile/wat_guest.rs"]
 mod wat_guest;
@@ -8,7 +8,7 @@ mod wat_guest;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use picotap::batch::{Batcher, Deliver, Facts, Slot};
+use picotap::batch::{Batcher, Facts, Shelf, Slot};
 use picotap::flow::{Conn, EndReason, Opener, Place, Side, Sink, SinkTag};
 use picotap::http::record::Record;
 use picotap::packet::Endpoint;
@@ -42,16 +42,6 @@ impl Receiver for Notes {
     }
     fn fault(&mut self, fault: &Fault) {
         self.faults.push(fault.name());
-    }
-}
-
-#[derive(Default)]
-struct Shelf(Vec<Box<Slot>>);
-
-impl Deliver for Shelf {
-    fn deliver(&mut self, _: usize, slot: Box<Slot>, _: bool) -> Result<Box<Slot>, Box<Slot>> {
-        self.0.push(slot);
-        Ok(Box::default())
     }
 }
 

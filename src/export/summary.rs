@@ -53,13 +53,13 @@ impl Latencies {
         }
     }
 
-    /// The value below which `share` of all lie, in microseconds, at most one in [`PARTS`] too high.
-    fn percentile(&self, share: f64) -> Option<u64> {
-        let wanted = self.total as f64 * share;
+    /// The value below which `percent` of a hundred lie, in microseconds, at most one in [`PARTS`] too high.
+    fn percentile(&self, percent: u64) -> Option<u64> {
+        let wanted = self.total.saturating_mul(percent).div_ceil(100).max(1);
         let mut seen = 0;
         let place = self.counts.iter().position(|count| {
             seen += count;
-            seen > 0 && seen as f64 >= wanted
+            seen >= wanted
         });
         place.map(Self::greatest)
     }
@@ -189,8 +189,8 @@ impl Summary {
         out.push('\n');
         if self.latencies.total != 0 {
             out.push_str("  duration:");
-            for (name, share) in [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("max", 1.0)] {
-                let micros = self.latencies.percentile(share).unwrap_or_default();
+            for (name, percent) in [("p50", 50), ("p90", 90), ("p99", 99), ("max", 100)] {
+                let micros = self.latencies.percentile(percent).unwrap_or_default();
                 let time = i64::try_from(micros.saturating_mul(1000)).unwrap_or(i64::MAX);
                 write!(out, "  {name} {}", shown(|out| text::duration(Some(time), out)))?;
             }
@@ -292,7 +292,7 @@ mod tests {
             times.sort_unstable();
             let wanted = (times.len() * percent).div_ceil(100).max(1);
             let exact = times[wanted - 1];
-            let found = latencies.percentile(percent as f64 / 100.0).unwrap();
+            let found = latencies.percentile(percent as u64).unwrap();
             prop_assert!(found >= exact && found - exact <= exact / PARTS, "{found} for {exact}");
         }
 

@@ -142,7 +142,7 @@ impl Connection {
         };
         let len = len as u64;
         let next = own.next + len;
-        if own.skip > own.next {
+        if len > 0 && own.skip > own.next {
             if next >= own.skip {
                 return false;
             }
@@ -258,7 +258,9 @@ impl Connection {
             }
         }
         own.known.set(Known::BASED);
-        if fresh && !peer.known.has(Known::SEEN) {
+        // A SYN alone is no start: what the other side begins with was lost, and everything up to here with it.
+        let only_syn = peer.known.has(Known::SEEN) && !segment.payload.is_empty();
+        if only_syn || (fresh && !peer.known.has(Known::SEEN)) {
             self.conn.midstream = true;
             shared.counters.midstream += 1;
         }

@@ -22,10 +22,11 @@ impl Connection {
         own.window = segment.window;
         if !peer.known.has(Known::SEEN) {
             if !peer.known.has(Known::BASED) || !peer.known.has(Known::EXACT) {
-                // All that is known of the other side. If this side's SYN was seen, it is its start.
+                // All that is known of the other side. If this side's SYN was seen, and this stands right behind it, it is
+                // its start.
                 peer.base = ack;
                 peer.known.set(Known::BASED);
-                if own.known.has(Known::EXACT) {
+                if own.known.has(Known::EXACT) && Seq(segment.seq).since(own.base) <= 0 {
                     peer.known.set(Known::EXACT);
                 }
             }

@@ -73,7 +73,7 @@ impl Exchange {
                     transaction.flags |= Flags::NOT_HTTP;
                 }
             }
-            Kind::Error(code) => self.error(desk, record.side, *code),
+            Kind::Error(code) => self.error(desk, facts, record.side, *code, out),
         }
         self.give_back(desk);
     }
@@ -183,7 +183,12 @@ impl Exchange {
     ///
     /// A request can only have been answered if the server had acknowledged it. Of these the newest counts, since what
     /// came before it was most likely answered in what was lost; but requests that the client sent without having seen
-    /// anything more of the server in between were pipelined, and of those the oldest is answered first.
+    /// anything more of the server in between were pipelined, and of those the oldest is answered first. (What it had
+    /// seen is not known where nothing of the server's was captured before: then the newest it is.)
+    ///
+    /// Where a request was lost that the server had acknowledged, and something of the server's stands between that
+    /// newest request and this response, most likely both its answer and the request behind it were lost: then it is
+    /// none of those that were seen.
     fn infer(&self, record: &Record) -> Option<usize> {
         let queue = self.queue.as_deref()?;
         let acked = record.peer_acked.unwrap_or(u64::MAX);
@@ -195,6 +200,13 @@ impl Exchange {
         };
         let newest = queue.iter().rposition(|open| may_be(open))?;
         let burst = queue.get(newest)?.client_acked;
+        let follows = burst == Some(record.start.offset);
+        if record.flags & abi::flag::REQUEST_LOST != 0 && !follows {
+            return None;
+        }
+        if burst.is_none() {
+            return Some(newest);
+        }
         queue.iter().position(|open| may_be(open) && open.client_acked == burst)
     }
 
@@ -234,7 +246,7 @@ impl Exchange {
         let cut = record.flags & abi::flag::TRUNCATED != 0;
         transaction.cut_side = cut.then_some(record.side);
         if transaction.complete() {
-            // Cut by an error, by the end of the connection or by a gap? What comes next knows.
+            // Cut by an error, or by the end of the connection? What comes next knows.
             transaction.held = cut;
             if !transaction.held {
                 self.hand_out(desk, facts, place, out);
@@ -259,8 +271,8 @@ impl Exchange {
 
     /// An error is told on the transaction whose message it is in, which may have been ended, as cut, just before. If
     /// there is none, the next response without a request bears it: it is most likely the answer (400) to what could not
-    /// be read.
-    fn error(&mut self, desk: &mut Desk, side: u8, code: u16) {
+    /// be read. A message that was cut is known to be complete with the error that cut it.
+    fn error(&mut self, desk: &mut Desk, facts: &ConnFacts, side: u8, code: u16, out: &mut impl FnMut(&Transaction)) {
         count(&mut desk.counters.errors, code);
         let unended = |open: &Transaction| {
             let half = if open.client_side == side { open.request } else { open.response };
@@ -270,10 +282,13 @@ impl Exchange {
             let cut = queue.iter().rposition(|open| open.cut_side == Some(side));
             cut.or_else(|| queue.iter().position(|open| unended(open)))
         });
-        match place.and_then(|place| self.queue.as_mut()?.get_mut(place)) {
-            Some(transaction) => {
+        match place.and_then(|place| Some((place, self.queue.as_mut()?.get_mut(place)?))) {
+            Some((place, transaction)) => {
                 transaction.flags |= Flags::from_error(code);
                 transaction.cut_side = None;
+                if transaction.held {
+                    self.hand_out(desk, facts, place, out);
+                }
             }
             None => {
                 self.error = u8::try_from(code).unwrap_or(0);

@@ -10,7 +10,7 @@ use crate::abi;
 pub struct Flags(u64);
 
 /// What the host decides by itself, from the records' own bits: these never come over as they are.
-const NOT_TAKEN: u32 = abi::flag::INTERIM | abi::flag::UNPAIRED | abi::flag::UNSOLICITED;
+const NOT_TAKEN: u32 = abi::flag::INTERIM | abi::flag::UNPAIRED | abi::flag::UNSOLICITED | abi::flag::REQUEST_LOST;
 
 /// Bits of the flags that stand for `abi::error` codes begin here: code 1 is this bit.
 const ERROR_BIT: u32 = 44;
@@ -32,7 +32,7 @@ macro_rules! flags {
     };
 }
 
-// Bits 0 to 24 are those of `abi::flag` (a test compares them).
+// Bits 0 to 25 are those of `abi::flag` (a test compares them).
 flags! {
     TE_CL_CONFLICT = 0, "te_cl_conflict", "both Transfer-Encoding and Content-Length";
     CL_REPEATED = 1, "cl_repeated", "several Content-Length values, all equal";
@@ -191,7 +191,7 @@ mod tests {
 
     #[test]
     fn unknown_bits_fall_away() {
-        assert!(Flags::from_record(0xfe00_0000).is_empty());
+        assert!(Flags::from_record(0xfc00_0000).is_empty());
     }
 
     #[test]

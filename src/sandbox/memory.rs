@@ -199,7 +199,7 @@ fn check_records(call: &Call, reply: &Reply<'_>) -> Result<(), Misdeed> {
 }
 
 /// The most that is known of flags: every bit that has a name.
-const FLAGS: u32 = (abi::flag::BODY_ODD << 1) - 1;
+const FLAGS: u32 = (abi::flag::REQUEST_LOST << 1) - 1;
 
 fn check_record(record: &abi::Record, laid: &Laid) -> Result<(), Misdeed> {
     let head = matches!(record.kind, record::REQUEST | record::RESPONSE);

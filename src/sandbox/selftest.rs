@@ -10,7 +10,7 @@ use super::engine::Parser;
 use super::fault::Fault;
 use super::layout::Bounds;
 use super::quarantine::Poison;
-use crate::batch::{Batcher, Deliver, Facts, Slot};
+use crate::batch::{Batcher, Facts, Shelf};
 use crate::flow::{Conn, EndReason, Opener, Place, Side, Sink, SinkTag};
 use crate::http::record::{Kind, Record};
 use crate::packet::Endpoint;
@@ -171,21 +171,11 @@ impl Receiver for Notes {
     }
 }
 
-/// Keeps slots.
-struct Shelf(#[expect(clippy::vec_box, reason = "slots go from thread to thread as boxes")] Vec<Box<Slot>>);
-
-impl Deliver for Shelf {
-    fn deliver(&mut self, _: usize, slot: Box<Slot>, _: bool) -> Result<Box<Slot>, Box<Slot>> {
-        self.0.push(slot);
-        Ok(Box::default())
-    }
-}
-
 fn run(parser: &Arc<Parser>, test: &str, script: &[Move]) -> Result<Notes, SelfTestError> {
     let failed = |fault| SelfTestError::Fault { test: test.to_owned(), fault };
     let mut driver = Driver::new(Arc::clone(parser), Bounds::default()).map_err(failed)?;
     let mut notes = Notes::default();
-    let mut batcher = Batcher::new(1, i64::MAX, true, Shelf(Vec::new()));
+    let mut batcher = Batcher::new(1, i64::MAX, true, Shelf::default());
     let endpoint = |port| Endpoint { ip: std::net::Ipv4Addr::LOCALHOST.into(), port };
     let mut conn = Conn {
         index: 0,

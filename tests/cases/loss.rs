@@ -115,6 +115,61 @@ pub(super) fn cases() -> Vec<Case> {
         )
         .differs(TSHARK),
         case(
+            "gap-of-an-answer-and-the-next-request",
+            "An answer and the request behind it are missing: a request and an answer are left that do not belong together.",
+            "The answer acknowledges more of the client's stream than was seen: each of the two is printed by itself.",
+            |s| {
+                let mut c = s.connection();
+                c.open();
+                s.capture(&mut c);
+                for seq in 1..=12 {
+                    let pair = c.exchange(&Message::get(&format!("/{seq}")), &Message::ok(&filler(3000)));
+                    match seq {
+                        1 => drop(c.packets.drain(1..)),
+                        2 => drop(c.packets.remove(0)),
+                        _ => c.packets[0].pause = 100_000_000,
+                    }
+                    s.capture(&mut c);
+                    s.whole(1, seq, &pair);
+                }
+                s.lines[0].response = None;
+                s.lines[0].flag("lost_head").flag("no_response");
+                s.lines[1].request = None;
+                s.lines[1].flag("no_request").flag("resync");
+                found_again(s, 2);
+                c.close();
+                s.capture(&mut c);
+            },
+        )
+        .differs(TSHARK),
+        case(
+            "gap-behind-the-first-syn",
+            "Of a connection's start only the first SYN is there; what follows begins in the middle of an answer.",
+            "The start was not captured: what comes is searched for a start, and not taken for another protocol.",
+            |s| {
+                let mut c = s.connection();
+                c.mss = 500;
+                c.open();
+                c.packets.truncate(1);
+                s.capture(&mut c);
+                for seq in 1..=11 {
+                    let pair = c.exchange(&Message::get(&format!("/{seq}")), &Message::ok(&filler(3000)));
+                    if seq == 1 {
+                        c.packets.drain(..4);
+                    } else {
+                        s.whole(1, seq - 1, &pair);
+                    }
+                    c.packets[0].pause = 100_000_000;
+                    s.capture(&mut c);
+                }
+                found_again(s, 0);
+                s.lines[0].flag("midstream");
+                c.close();
+                s.capture(&mut c);
+            },
+        )
+        .differs("tshark shows the answers, and not their requests"),
+        case(
             "gap-at-the-end",
             "The tail of the last answer is missing, and FIN comes.",
             "Printed with what is known, as a gap.",

@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use picotap::abi::flag;
-use picotap::batch::{Batcher, Deliver, Facts, Slot};
+use picotap::batch::{Batcher, Facts, Shelf};
 use picotap::flow::{Conn, EndReason, Opener, Place, Side, Sink, SinkTag};
 use picotap::http::record::{Kind, Record};
 use picotap::packet::Endpoint;
@@ -161,16 +161,6 @@ fn parser() -> Arc<Parser> {
         (engine, parser)
     });
     Arc::clone(parser)
-}
-
-#[derive(Default)]
-struct Shelf(Vec<Box<Slot>>);
-
-impl Deliver for Shelf {
-    fn deliver(&mut self, _: usize, slot: Box<Slot>, _: bool) -> Result<Box<Slot>, Box<Slot>> {
-        self.0.push(slot);
-        Ok(Box::default())
-    }
 }
 
 #[derive(Default)]

@@ -129,3 +129,59 @@ fn in_mid_stream_a_response_that_has_not_acknowledged_the_request_answers_anothe
     assert_eq!(said[2], "1 res#0 200 \"OK\" 1.1 length=2 +unpaired +midstream");
     assert_eq!(said[4], "1 res#1 200 \"OK\" 1.1 length=2");
 }
+
+/// The last response after `front` of a client, of which the server acknowledged all, and the loss of an answer.
+fn after_a_lost_answer(front: &[Happens]) -> String {
+    let mut happens = vec![Happens::Acks(1, None)];
+    happens.extend_from_slice(front);
+    happens.extend([gap(1, 40), s(OK.to_owned() + "hi")]);
+    told(&happens).into_iter().rfind(|line| line.contains(" res#")).expect("a response")
+}
+
+#[test]
+fn a_response_that_acknowledges_a_request_that_was_never_seen_says_so() {
+    // The length is that of a body: what answers an unknown request may have one, whatever was asked before.
+    let lost = "1 res#0 200 \"OK\" 1.1 length=2 +unpaired +resync +request_lost";
+    let post = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n";
+    assert_eq!(after_a_lost_answer(&[c(HEAD), gap(0, 30)]), lost);
+    assert_eq!(after_a_lost_answer(&[c(GET), gap(0, 16)]), lost);
+    assert_eq!(after_a_lost_answer(&[c(post), c("some"), gap(0, 96 + 16)]), lost);
+    // The head of the request was lost, its body was not.
+    assert_eq!(after_a_lost_answer(&[c(HEAD), gap(0, 60), c("body")]), lost);
+    // The answer came before what was lost.
+    let before = [Happens::Acks(1, Some(27)), c(GET), gap(0, 60), c("body"), gap(1, 40), s(OK)];
+    assert_eq!(told(&before)[4], "1 res#0 200 \"OK\" 1.1 length=2 +unpaired +resync");
+}
+
+#[test]
+fn bytes_that_were_never_seen_need_not_be_a_request() {
+    let seen = "1 res#0 200 \"OK\" 1.1 length=2 +unpaired +resync";
+    let post = |body: &str| format!("POST / HTTP/1.1\r\nHost: a\r\n{body}\r\n\r\n");
+    let cases: [&[Happens]; 6] = [
+        // nothing is missing, or too little for a head: FIN, and an empty line
+        &[c(GET)],
+        &[c(GET), gap(0, 15)],
+        // the rest of a body, or bytes of which that cannot be told
+        &[c(post("Content-Length: 100")), gap(0, 100 + 15)],
+        &[c(post("Transfer-Encoding: chunked")), c("5\r\nab"), gap(0, 100)],
+        // the head of the next request is under way
+        &[c(GET), c("GET / HTTP/1.1\r\nHost: a.long.name")],
+        &[c(GET), c("GET / HTTP/1.1\r\n"), c("X: a line of which only so much is here")],
+    ];
+    for front in cases {
+        assert_eq!(after_a_lost_answer(front), seen, "{front:?}");
+    }
+}
+
+#[test]
+fn in_mid_stream_the_first_response_behind_several_requests_is_a_guess() {
+    let manner = Manner { midstream: true, ..Manner::default() };
+    let happens = [Happens::Acks(1, None), c(GET), c(GET), s(OK.to_owned() + "hi"), c(GET), s(OK.to_owned() + "hi")];
+    let said = lines(manner, &happens);
+    assert_eq!(said[4], "1 res#0 200 \"OK\" 1.1 length=2 +unpaired +midstream");
+    // What comes behind is known again.
+    assert_eq!(said[8], "1 res#3 200 \"OK\" 1.1 length=2");
+    // One request that was seen, and one that was not.
+    let happens = [Happens::Acks(1, None), c(GET), gap(0, 27), s(OK.to_owned() + "hi")];
+    assert_eq!(lines(manner, &happens)[2], "1 res#0 200 \"OK\" 1.1 length=2 +unpaired +midstream +request_lost");
+}

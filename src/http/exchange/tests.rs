@@ -87,6 +87,31 @@ fn unpaired_responses_to_a_pipelined_burst_go_in_order() {
 }
 
 #[test]
+fn where_a_request_was_lost_a_response_behind_lost_bytes_answers_none_that_was_seen() {
+    for (lost, wanted) in [
+        (100, vec!["2 - 200 no_request", "1 /a 0 no_response", "3 /c 201"]),
+        (0, vec!["1 /a 200 pairing_inferred", "2 /c 201"]),
+    ] {
+        let mut wire = wire();
+        wire.get(1, "/a").pass(1, lost).pass(0, 50);
+        wire.answer(0, "HTTP/1.1 200 OK", flag::UNPAIRED | flag::REQUEST_LOST).end(1, 0, 0, 0);
+        wire.get(2, "/c").reply(2, 201, 0);
+        assert_eq!(wire.seen(), wanted);
+    }
+}
+
+#[test]
+fn where_nothing_of_the_server_was_seen_the_newest_request_is_answered() {
+    let mut wire = wire();
+    for target in ["/a", "/b"] {
+        wire.get(1, target);
+        wire.exchange.queue.as_mut().unwrap().back_mut().unwrap().client_acked = None;
+    }
+    wire.reply_unpaired(200);
+    assert_eq!(wire.seen(), ["1 /a 0 no_response", "2 /b 200 pairing_inferred"]);
+}
+
+#[test]
 fn a_request_that_the_server_had_not_acknowledged_is_not_answered() {
     let mut wire = wire();
     wire.get(1, "/a");
@@ -143,6 +168,20 @@ fn a_response_cut_by_a_gap_is_logged_when_the_next_message_begins() {
     assert_eq!(wire.seen(), ["1 /a 200 gap truncated"]);
     wire.reply(2, 200, 0);
     assert_eq!(wire.seen()[1..], ["2 /b 200"]);
+}
+
+#[test]
+fn a_response_cut_by_a_gap_is_logged_with_the_gap() {
+    let mut wire = wire();
+    wire.get(1, "/a").answer(1, "HTTP/1.1 200 OK", 0).end(1, 1, 7, flag::TRUNCATED | flag::GAP);
+    wire.feed(1, 0, 0, Kind::Error(abi::error::LOST_FRAMING));
+    assert_eq!(wire.seen(), ["1 /a 200 gap truncated lost_framing"]);
+    // A request that was cut still waits for its answer.
+    wire.ask(2, "POST /b HTTP/1.1", 0).end(0, 2, 7, flag::TRUNCATED | flag::GAP);
+    wire.feed(0, 0, 0, Kind::Error(abi::error::LOST_FRAMING));
+    assert_eq!(wire.seen().len(), 1);
+    wire.reply(2, 200, 0);
+    assert_eq!(wire.seen()[1..], ["2 /b 200 gap truncated lost_framing"]);
 }
 
 #[test]

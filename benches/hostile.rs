@@ -1,0 +1,215 @@
+//! What traffic costs that is made to cost: host and guest together, from slots to transactions. Each shape comes in
+//! sizes that double, or nearly. Work is linear in the bytes if the bytes a second of a shape stay level.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use picotap::batch::{Batcher, Facts, Shelf, Slot};
+use picotap::flow::{Conn, EndReason, Opener, Place, Side, Sink, SinkTag};
+use picotap::http::record::Record;
+use picotap::http::{CloseReason, ConnFacts, Desk, Exchange, Settings};
+use picotap::packet::Endpoint;
+use picotap::sandbox::BUILTIN_GUEST;
+use picotap::sandbox::driver::{Closed, Driver, Receiver};
+use picotap::sandbox::engine::Engine;
+use picotap::sandbox::fault::Fault;
+use picotap::sandbox::layout::Bounds;
+use picotap::sandbox::quarantine::Poison;
+
+/// Pairs records, as a worker does, and counts what comes of it.
+struct Clerk {
+    desk: Desk,
+    transactions: u64,
+}
+
+const fn facts_of(facts: &Facts) -> ConnFacts {
+    ConnFacts {
+        number: facts.number,
+        endpoints: facts.endpoints,
+        opener: facts.opener,
+        midstream: facts.midstream,
+        interface: facts.interface,
+    }
+}
+
+impl Receiver for Clerk {
+    type State = Exchange;
+    fn record(&mut self, facts: &Facts, exchange: &mut Exchange, record: &Record<'_>) {
+        let Self { desk, transactions } = self;
+        exchange.record(desk, &facts_of(facts), record, &mut |_| *transactions += 1);
+    }
+    fn closed(&mut self, facts: &Facts, exchange: &mut Exchange, _: Closed, _: i64) {
+        let Self { desk, transactions } = self;
+        exchange.close(desk, &facts_of(facts), CloseReason::Closed, &mut |_| *transactions += 1);
+    }
+    fn skip(&mut self, _: &Facts, _: u8, _: u64) {}
+    fn poison(&mut self, _: &Poison) {}
+    fn fault(&mut self, fault: &Fault) {
+        panic!("{fault}");
+    }
+}
+
+/// What the two sides of one connection send, in segments.
+#[derive(Default)]
+struct Talk(Vec<(Side, Vec<u8>)>);
+
+impl Talk {
+    fn of(side: Side, bytes: &[u8], segment: usize) -> Self {
+        Self::default().and(side, bytes, segment)
+    }
+
+    fn and(mut self, side: Side, bytes: &[u8], segment: usize) -> Self {
+        self.0.extend(bytes.chunks(segment).map(|piece| (side, piece.to_vec())));
+        self
+    }
+
+    fn len(&self) -> u64 {
+        self.0.iter().map(|(_, bytes)| bytes.len() as u64).sum()
+    }
+
+    /// The slots in which it comes, and in which it ends.
+    #[expect(clippy::vec_box, reason = "slots are handed on boxed")]
+    fn slots(&self) -> Vec<Box<Slot>> {
+        let mut batcher = Batcher::new(1, i64::MAX, true, Shelf::default());
+        let endpoint = |port| Endpoint { ip: IpAddr::V4(Ipv4Addr::LOCALHOST), port };
+        let mut conn = Conn {
+            index: 0,
+            number: 1,
+            hash: 0,
+            endpoints: [endpoint(4000), endpoint(80)],
+            opener: Opener::First,
+            midstream: false,
+            interface: 0,
+            tag: SinkTag::default(),
+        };
+        let mut at = [0_u64; 2];
+        let place = |side: Side, at: [u64; 2]| {
+            let [first, second] = at;
+            let (offset, acked) = if side == Side::First { (first, second) } else { (second, first) };
+            Place { side, offset, peer_acked: Some(acked), time: 1 }
+        };
+        for (side, bytes) in &self.0 {
+            batcher.bytes(&mut conn, place(*side, at), true, bytes);
+            if let Some(at) = at.get_mut(side.index()) {
+                *at += bytes.len() as u64;
+            }
+        }
+        batcher.end(&mut conn, place(Side::First, at), EndReason::Fin);
+        batcher.end(&mut conn, place(Side::Second, at), EndReason::Fin);
+        batcher.flush();
+        std::mem::take(&mut batcher.deliverer().0)
+    }
+}
+
+/// So many fields that together have about `size` bytes.
+fn fields(size: usize, count: usize) -> String {
+    let value = "x".repeat(size / count - 8);
+    (0..count).map(|n| format!("X-{n:02}: {value}\r\n")).collect()
+}
+
+fn head(size: usize, headers: usize) -> Vec<u8> {
+    format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", fields(size, headers)).into_bytes()
+}
+
+const CHUNKED: &str = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+
+/// What a segment of Ethernet carries.
+const SEGMENT: usize = 1460;
+
+/// As many of `unit` as make about `size` bytes, behind `front`.
+fn repeated(front: &str, unit: &str, size: usize) -> Vec<u8> {
+    (front.to_owned() + &unit.repeat(size / unit.len())).into_bytes()
+}
+
+/// A name, the sizes, and the talk of a size.
+type Shape = (&'static str, &'static [usize], fn(usize) -> Talk);
+
+const KIB: usize = 1024;
+
+/// A head has at most 64 KiB.
+const HEADS: &[usize] = &[15 * KIB, 30 * KIB, 60 * KIB];
+/// Beyond what may wait, where that is reached.
+const STREAMS: &[usize] = &[128 * KIB, 256 * KIB, 512 * KIB];
+
+const SHAPES: &[Shape] = &[
+    ("head_of_one_header_byte_by_byte", &[KIB, 4 * KIB, 16 * KIB, 60 * KIB], |n| Talk::of(Side::First, &head(n, 1), 1)),
+    ("head_of_99_headers_byte_by_byte", HEADS, |n| Talk::of(Side::First, &head(n, 99), 1)),
+    ("head_of_99_headers_in_segments", HEADS, |n| Talk::of(Side::First, &head(n, 99), SEGMENT)),
+    ("head_of_99_headers_at_once", HEADS, |n| Talk::of(Side::First, &head(n, 99), usize::MAX)),
+    ("head_without_end", STREAMS, |n| Talk::of(Side::First, &repeated("GET / HTTP/1.1\r\n", "X: y\r\n", n), SEGMENT)),
+    ("head_without_end_byte_by_byte", STREAMS, |n| {
+        Talk::of(Side::First, &repeated("GET / HTTP/1.1\r\n", "X: y\r\n", n), 1)
+    }),
+    ("line_without_end_byte_by_byte", STREAMS, |n| Talk::of(Side::First, &repeated("GET /", "x", n), 1)),
+    ("chunks_of_one_byte", STREAMS, |n| Talk::of(Side::First, &repeated(CHUNKED, "1\r\nx\r\n", n), SEGMENT)),
+    ("chunks_of_one_byte_byte_by_byte", STREAMS, |n| Talk::of(Side::First, &repeated(CHUNKED, "1\r\nx\r\n", n), 1)),
+    ("chunk_extensions", STREAMS, |n| {
+        Talk::of(Side::First, &repeated(CHUNKED, &format!("1;{}\r\nx\r\n", "e=f;".repeat(60)), n), SEGMENT)
+    }),
+    ("chunk_extension_without_end_byte_by_byte", STREAMS, |n| {
+        Talk::of(Side::First, &repeated(&(CHUNKED.to_owned() + "1;"), "e=f;", n), 1)
+    }),
+    ("trailers_byte_by_byte", HEADS, |n| {
+        Talk::of(Side::First, format!("{CHUNKED}0\r\n{}\r\n", fields(n, 99)).as_bytes(), 1)
+    }),
+    ("pipelined_requests", STREAMS, |n| Talk::of(Side::First, &repeated("", GET, n), SEGMENT)),
+    ("pipelined_requests_answered", STREAMS, |n| {
+        Talk::of(Side::First, &repeated("", GET, n / 2), SEGMENT).and(Side::Second, &repeated("", OK, n / 2), SEGMENT)
+    }),
+    ("sides_in_turn_byte_by_byte", STREAMS, |n| {
+        let (ask, answer) = (repeated("", GET, n / 2), repeated("", OK, n / 2));
+        let turns = ask.iter().zip(&answer);
+        Talk(turns.flat_map(|(a, b)| [(Side::First, vec![*a]), (Side::Second, vec![*b])]).collect())
+    }),
+    ("two_heads_in_turn_byte_by_byte", HEADS, |n| {
+        let ask = head(n / 2, 1);
+        let answer = format!("HTTP/1.1 200 OK\r\n{}\r\n", fields(n / 2, 1)).into_bytes();
+        let turns = ask.iter().zip(&answer);
+        Talk(turns.flat_map(|(a, b)| [(Side::First, vec![*a]), (Side::Second, vec![*b])]).collect())
+    }),
+    ("search_among_start_lines", STREAMS, |n| {
+        let gone =
+            Talk::of(Side::First, GET.as_bytes(), SEGMENT).and(Side::First, b"GET / HTTP/1.1\r\nbad\r\n\r\n", 100);
+        gone.and(Side::First, &repeated("", "GET / HTTP/1.1\r\nX: y\r\nX: y\r\n", n), 28)
+    }),
+];
+
+fn hostile(c: &mut Criterion) {
+    let engine = Engine::new(64).expect("an engine");
+    let parser = Arc::new(engine.load(BUILTIN_GUEST).expect("the parser"));
+    for (name, sizes, shape) in SHAPES {
+        let mut group = c.benchmark_group(format!("hostile/{name}"));
+        for size in *sizes {
+            let talk = shape(*size);
+            let slots = talk.slots();
+            let mut driver: Driver<Exchange> =
+                Driver::new(Arc::clone(&parser), Bounds::default()).expect("an instance");
+            let mut clerk = Clerk { desk: Desk::new(Settings::default()), transactions: 0 };
+            group.throughput(Throughput::Bytes(talk.len()));
+            group.bench_function(BenchmarkId::from_parameter(size), |b| {
+                b.iter(|| {
+                    for slot in &slots {
+                        driver.process(slot, &mut clerk);
+                    }
+                });
+            });
+            let (into, out) = driver.counters().balance();
+            assert!(into == out && driver.counters().connections == 0, "{:?}", driver.counters());
+        }
+        group.finish();
+    }
+}
+
+criterion_group! {
+    name = benches;
+    // Enough to see whether it is level.
+    config = Criterion::default()
+        .sample_size(20)
+        .warm_up_time(std::time::Duration::from_millis(300))
+        .measurement_time(std::time::Duration::from_millis(1000));
+    targets = hostile
+}
+criterion_main!(benches);
