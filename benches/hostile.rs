@@ -8,7 +8,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use picotap::batch::{Batcher, Facts, Shelf, Slot};
 use picotap::flow::{Conn, EndReason, Opener, Place, Side, Sink, SinkTag};
 use picotap::http::record::Record;
-use picotap::http::{CloseReason, ConnFacts, Desk, Exchange, Settings};
+use picotap::http::{CloseReason, Desk, Exchange, Settings};
 use picotap::packet::Endpoint;
 use picotap::sandbox::BUILTIN_GUEST;
 use picotap::sandbox::driver::{Closed, Driver, Receiver};
@@ -23,25 +23,15 @@ struct Clerk {
     transactions: u64,
 }
 
-const fn facts_of(facts: &Facts) -> ConnFacts {
-    ConnFacts {
-        number: facts.number,
-        endpoints: facts.endpoints,
-        opener: facts.opener,
-        midstream: facts.midstream,
-        interface: facts.interface,
-    }
-}
-
 impl Receiver for Clerk {
     type State = Exchange;
     fn record(&mut self, facts: &Facts, exchange: &mut Exchange, record: &Record<'_>) {
         let Self { desk, transactions } = self;
-        exchange.record(desk, &facts_of(facts), record, &mut |_| *transactions += 1);
+        exchange.record(desk, facts, record, &mut |_| *transactions += 1);
     }
     fn closed(&mut self, facts: &Facts, exchange: &mut Exchange, _: Closed, _: i64) {
         let Self { desk, transactions } = self;
-        exchange.close(desk, &facts_of(facts), CloseReason::Closed, &mut |_| *transactions += 1);
+        exchange.close(desk, facts, CloseReason::Closed, &mut |_| *transactions += 1);
     }
     fn skip(&mut self, _: &Facts, _: u8, _: u64) {}
     fn poison(&mut self, _: &Poison) {}

@@ -26,6 +26,20 @@ typedef struct coding_field {
 
 void read_codings(coding_field *field, const uint8_t *value, uint32_t len);
 
+/* Whether the `len` bytes of a token, a constant from 4 on, are `word` (lower case letters and hyphens), in any case: the
+ * bit that tells cases apart makes no other character that may stand in a token a letter or a hyphen. */
+static inline __attribute__((always_inline)) bool is_name(const uint8_t *token, const char *word, uint32_t len)
+{
+    uint32_t differs = 0;
+    for (uint32_t at = 0; at < len; at += 4) {
+        uint32_t from = at + 4 <= len ? at : len - 4, have, wanted;
+        __builtin_memcpy(&have, token + from, 4);
+        __builtin_memcpy(&wanted, word + from, 4);
+        differs |= (have | 0x20202020u) ^ wanted;
+    }
+    return differs == 0;
+}
+
 /* Whether `have` bytes are `word` (lower case), in any case. */
 bool same_word(const uint8_t *at, uint32_t have, const char *word, uint32_t len);
 

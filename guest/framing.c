@@ -29,10 +29,20 @@ static void read_continued(announced *a, enum last last, const uint8_t *value, u
         read_codings(&a->codings, value, len); /* a second line of it: odd */
 }
 
+/* picohttpparser's headers are pairs but for the bytes' address. */
+_Static_assert(sizeof(struct phr_header) == sizeof(pico_pair) && offsetof(struct phr_header, value) == offsetof(pico_pair, value) &&
+                   offsetof(struct phr_header, name_len) == offsetof(pico_pair, name_len),
+               "a header is a pair");
+
+static bool is_blank(uint8_t byte)
+{
+    return byte == ' ' || byte == '\t';
+}
+
 /* Reads the headers into `a` and writes them as pairs. */
 static void read_headers(const work *w, const head *h, announced *a, pico_pair *pairs)
 {
-    const uint8_t *bytes = w->bytes;
+    v128_t address = wasm_u32x4_make((uintptr_t)w->bytes, 0, (uintptr_t)w->bytes, 0);
     enum last last = LAST_OTHER;
 
     for (size_t i = 0; i < h->num_headers; ++i) {
@@ -43,32 +53,34 @@ static void read_headers(const work *w, const head *h, announced *a, pico_pair *
 
         if (value[len] == '\n')
             a->flags |= PICO_F_BARE_LF;
-        while (len != 0 && (value[len - 1] == ' ' || value[len - 1] == '\t'))
-            --len;
-        pairs[i].name = name == NULL ? 0 : (uint32_t)(name - bytes);
-        pairs[i].name_len = name_len;
-        pairs[i].value = (uint32_t)(value - bytes);
-        pairs[i].value_len = len;
+        wasm_v128_store(&pairs[i], wasm_i32x4_sub(wasm_v128_load(&h->headers[i]), address));
+        if (len != 0 && is_blank(value[len - 1])) {
+            do
+                --len;
+            while (len != 0 && is_blank(value[len - 1]));
+            pairs[i].value_len = len;
+        }
         if (name == NULL) {
+            pairs[i].name = 0;
             read_continued(a, last, value, len);
             continue;
         }
         planted_header(name, name_len, value, len);
         last = LAST_OTHER;
         if (name_len == HOST_LEN) {
-            a->hosts += same_word(name, name_len, "host", HOST_LEN);
+            a->hosts += is_name(name, "host", HOST_LEN);
         } else if (name_len == UPGRADE_LEN) {
-            if (a->upgrade == NULL && same_word(name, name_len, "upgrade", UPGRADE_LEN)) {
+            if (a->upgrade == NULL && is_name(name, "upgrade", UPGRADE_LEN)) {
                 a->upgrade = value;
                 a->upgrade_len = len;
             }
         } else if (name_len == LENGTH_LEN) {
-            if (same_word(name, name_len, "content-length", LENGTH_LEN)) {
+            if (is_name(name, "content-length", LENGTH_LEN)) {
                 read_length(&a->length, value, len);
                 last = LAST_LENGTH;
             }
         } else if (name_len == CODING_LEN) {
-            if (same_word(name, name_len, "transfer-encoding", CODING_LEN)) {
+            if (is_name(name, "transfer-encoding", CODING_LEN)) {
                 read_codings(&a->codings, value, len);
                 last = LAST_CODING;
             }

@@ -68,8 +68,7 @@ static enum line lex_request(const uint8_t **at, const uint8_t *end, head *h)
 {
     const uint8_t *p = *at;
     h->text = p;
-    while (p != end && is_token(*p))
-        ++p;
+    p = scan_token(p, end);
     h->text_len = (uint32_t)(p - h->text);
     if (p == end)
         return LINE_PARTIAL;

@@ -29,6 +29,12 @@ int recognise(const uint8_t *bytes, uint32_t len)
 
     if (len == 0)
         return RECOGNISE_MORE;
+    /* A short method and a space, as nearly always: nothing below says otherwise but that it may be HTTP/2's preface. */
+    if (len >= 16 && !is_digit(bytes[0]) && !is_word(bytes, preface, 4)) {
+        uint32_t mask = wasm_i8x16_bitmask(no_token(wasm_v128_load(bytes)));
+        if (mask != 0 && !(mask & 1) && bytes[__builtin_ctz(mask)] == ' ' && !is_word(bytes, ssh, sizeof(ssh) - 1))
+            return RECOGNISE_HTTP;
+    }
     if (bytes[0] == 0x16) /* a TLS handshake record of any version from 3.0 */
         return len == 1 ? RECOGNISE_MORE : bytes[1] == 3 ? PICO_NOT_HTTP_TLS : PICO_NOT_HTTP_OTHER;
     if (starts_like(bytes, len, preface, sizeof(preface) - 1))

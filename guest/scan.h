@@ -7,6 +7,38 @@
 #include <stdint.h>
 #include <wasm_simd128.h>
 
+/* Constants are read from memory where they are used. The engine would otherwise keep them in registers across loops, and
+ * as every loop holds a call (the check of the deadline), spill and reload them in every round. Volatile, because clang
+ * would make constants of them again. */
+#define CONSTANT(...)                                                                   \
+    ({                                                                                  \
+        static const uint8_t constant[16] __attribute__((aligned(16))) = {__VA_ARGS__}; \
+        *(const volatile v128_t *)constant;                                             \
+    })
+#define FOUR(byte) (byte), (byte), (byte), (byte)
+#define SPLAT(byte) CONSTANT(FOUR(byte), FOUR(byte), FOUR(byte), FOUR(byte))
+
+/* Bytes that may not stand in a token (RFC 9110, section 5.6.2): picohttpparser has eight ranges of them, which would cost
+ * some 25 operations. The table comes down to two look-ups: the low half of a byte gives the set of high halves (0 to 7)
+ * with which it is a member, the high half gives its place in such a set. Bytes from 0x80 on, all of them members, have the
+ * empty place, which is in every set. */
+static inline v128_t no_token(v128_t bytes)
+{
+    v128_t members = CONSTANT(0x17, 0x03, 0x07, 0x03, 0x03, 0x03, 0x03, 0x03, 0x07, 0x07, 0x0b, 0xab, 0xaf, 0xab, 0x8b, 0x8f);
+    v128_t halves = CONSTANT(1, 2, 4, 8, 16, 32, 64, 128);
+    v128_t low = wasm_i8x16_swizzle(members, wasm_v128_and(bytes, SPLAT(15)));
+    v128_t high = wasm_i8x16_swizzle(halves, wasm_u8x16_shr(bytes, 4));
+    return wasm_i8x16_eq(wasm_v128_and(low, high), high);
+}
+
+/* Control characters but the tab. */
+static inline v128_t no_text(v128_t bytes)
+{
+    v128_t control = wasm_u8x16_le(bytes, SPLAT(0x1f));
+    v128_t tab = wasm_i8x16_eq(bytes, SPLAT('\t'));
+    return wasm_v128_or(wasm_v128_andnot(control, tab), wasm_i8x16_eq(bytes, SPLAT(0x7f)));
+}
+
 #define SCAN_BODY(vector_test, byte_test)                                     \
     while (end - at >= 16) {                                                  \
         v128_t bytes = wasm_v128_load(at);                                    \
@@ -24,24 +56,33 @@
 
 static inline const uint8_t *scan_lf(const uint8_t *at, const uint8_t *end)
 {
-    SCAN_BODY(wasm_i8x16_eq(bytes, wasm_i8x16_const_splat('\n')), byte == '\n')
+    SCAN_BODY(wasm_i8x16_eq(bytes, SPLAT('\n')), byte == '\n')
 }
 
 /* A byte that ends a request target: space or a control character. */
 static inline const uint8_t *scan_target(const uint8_t *at, const uint8_t *end)
 {
-    SCAN_BODY(wasm_v128_or(wasm_u8x16_le(bytes, wasm_i8x16_const_splat(0x20)),
-                           wasm_i8x16_eq(bytes, wasm_i8x16_const_splat(0x7f))),
+    SCAN_BODY(wasm_v128_or(wasm_u8x16_le(bytes, SPLAT(0x20)), wasm_i8x16_eq(bytes, SPLAT(0x7f))),
               byte <= 0x20 || byte == 0x7f)
 }
 
 /* A control character other than tab. */
 static inline const uint8_t *scan_text(const uint8_t *at, const uint8_t *end)
 {
-    SCAN_BODY(wasm_v128_or(wasm_v128_andnot(wasm_u8x16_lt(bytes, wasm_i8x16_const_splat(0x20)),
-                                            wasm_i8x16_eq(bytes, wasm_i8x16_const_splat('\t'))),
-                           wasm_i8x16_eq(bytes, wasm_i8x16_const_splat(0x7f))),
-              (byte < 0x20 && byte != '\t') || byte == 0x7f)
+    SCAN_BODY(no_text(bytes), (byte < 0x20 && byte != '\t') || byte == 0x7f)
+}
+
+/* Whether `byte` may stand in a token. */
+static inline bool is_token(uint8_t byte)
+{
+    static const uint32_t tokens[8] = {0, 0x03ff6cfa, 0xc7fffffe, 0x57ffffff, 0, 0, 0, 0};
+    return (tokens[byte >> 5] >> (byte & 31)) & 1;
+}
+
+/* A byte that may not stand in a token. */
+static inline const uint8_t *scan_token(const uint8_t *at, const uint8_t *end)
+{
+    SCAN_BODY(no_token(bytes), !is_token(byte))
 }
 
 #undef SCAN_BODY
@@ -58,13 +99,6 @@ static inline const uint8_t *scan_head_end(const uint8_t *at, const uint8_t *end
             return at + 2;
     }
     return NULL;
-}
-
-/* Whether `byte` may stand in a token (RFC 9110, section 5.6.2). */
-static inline bool is_token(uint8_t byte)
-{
-    static const uint32_t tokens[8] = {0, 0x03ff6cfa, 0xc7fffffe, 0x57ffffff, 0, 0, 0, 0};
-    return (tokens[byte >> 5] >> (byte & 31)) & 1;
 }
 
 /* Whether `len` bytes, a constant, are `word`. Inline: a call of memcmp costs more than the comparison. */

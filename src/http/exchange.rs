@@ -272,7 +272,7 @@ impl Exchange {
     /// An error is told on the transaction whose message it is in, which may have been ended, as cut, just before. If
     /// there is none, the next response without a request bears it: it is most likely the answer (400) to what could not
     /// be read. A message that was cut is known to be complete with the error that cut it.
-    fn error(&mut self, desk: &mut Desk, facts: &ConnFacts, side: u8, code: u16, out: &mut impl FnMut(&Transaction)) {
+    fn error(&mut self, desk: &mut Desk, facts: &Facts, side: u8, code: u16, out: &mut impl FnMut(&Transaction)) {
         count(&mut desk.counters.errors, code);
         let unended = |open: &Transaction| {
             let half = if open.client_side == side { open.request } else { open.response };
