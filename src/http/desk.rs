@@ -20,7 +20,7 @@ pub const MAX_OPEN_BYTES: usize = 64 << 20;
 const MAX_POOL: usize = 1024;
 /// Connections whose community identifiers are remembered, in a plain table in which a newer connection takes the place
 /// of an older.
-const COMMUNITY_SLOTS: u16 = 1024;
+const COMMUNITY_SLOTS: u16 = 16_384;
 
 /// What is kept of a head.
 #[derive(Debug, Clone, Default)]

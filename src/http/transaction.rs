@@ -288,7 +288,7 @@ impl Transaction {
         if target.starts_with(b"/") {
             return Some((b"", target));
         }
-        let Some(scheme) = memchr::memmem::find(target, b"://") else {
+        let Some(scheme) = crate::http::redact::scheme(target) else {
             return Some((b"", target));
         };
         let rest = target.get(scheme.saturating_add(3)..).unwrap_or_default();

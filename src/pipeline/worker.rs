@@ -75,6 +75,9 @@ pub struct Manners {
     pub lossless: bool,
 }
 
+/// Bytes of lines that are handed over at once while more slots wait.
+const GATHER: usize = 128 << 10;
+
 struct Office {
     clerk: Clerk,
     out: Vec<u8>,
@@ -118,7 +121,8 @@ pub fn work(mut driver: Driver<Exchange>, clerk: Clerk, ends: Ends, shared: &Arc
         office.counters.open_bytes = office.clerk.desk.held() as u64;
         let memory = driver.memory() + office.clerk.desk.held() as u64;
         shared.publish_worker(manners.place, &office.counters, memory, slots.len());
-        if !office.out.is_empty() {
+        // While more slots wait, lines are gathered: each hand-over wakes the export thread.
+        if office.out.len() >= GATHER || (slots.is_empty() && !office.out.is_empty()) {
             let next = buffers.try_recv().unwrap_or_default();
             let full = std::mem::replace(&mut office.out, next);
             if !send(&lines, full, manners.lossless, &mut office.counters) {
