@@ -1,4 +1,5 @@
-//! Compiles the C guests to WebAssembly with clang, into `OUT_DIR`. Nothing that is built is committed.
+//! Compiles the C guests to WebAssembly with clang, and the daemon's parser on to machine code with wasmtime, into
+//! `OUT_DIR`. Nothing that is built is committed.
 //!
 //! The parser's source is the crates.io package `picohttpparser-sys` (a build dependency that is never linked), found
 //! through `cargo metadata`; `PICOHTTPPARSER_DIR` names another checkout. `PICOTAP_CLANG` names another clang.
@@ -6,6 +7,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
+
+#[path = "src/sandbox/settings.rs"]
+mod settings;
 
 /// What to say when a tool is missing: one line that names it and the command.
 const INSTALL: &str = "run deploy/setup.sh, or on Debian: apt-get install clang-19 lld-19 wasi-libc libclang-rt-19-dev-wasm32 libpcap-dev";
@@ -117,6 +121,7 @@ const UNEXPORTED: &str = "-Dexport_name(name)=used";
 fn main() {
     println!("cargo::rerun-if-changed=guest");
     println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=src/sandbox/settings.rs");
     for name in ["PICOHTTPPARSER_DIR", "PICOTAP_CLANG"] {
         println!("cargo::rerun-if-env-changed={name}");
     }
@@ -139,12 +144,47 @@ fn build() -> Result<(), String> {
         let threads: Vec<_> = GUESTS.iter().map(|guest| scope.spawn(move || compile(guest))).collect();
         threads.into_iter().try_for_each(|thread| thread.join().map_err(|_| "a compilation panicked".to_owned())?)
     })?;
+    machine_code(&out)?;
     if env::var_os("CARGO_FEATURE_PARSE").is_some() {
         ways(&clang, &parser, &out)?;
     }
     println!("cargo::rustc-env=PICOTAP_CLANG_VERSION={}", version(&clang));
     println!("cargo::rustc-env=PICOHTTPPARSER_SOURCE={}", parser.display());
     Ok(())
+}
+
+/// What x86-64 processors have had since about 2015 (level x86-64-v3); on an older one the program compiles the parser
+/// itself when it starts.
+const X86_64_V3: &[&str] = &[
+    "has_sse3",
+    "has_ssse3",
+    "has_sse41",
+    "has_sse42",
+    "has_popcnt",
+    "has_avx",
+    "has_avx2",
+    "has_fma",
+    "has_bmi1",
+    "has_bmi2",
+    "has_lzcnt",
+];
+
+/// Compiles the daemon's parser to machine code for the machine that the program is for.
+#[allow(unsafe_code, reason = "wasmtime cannot know whether the processor has what it is told")]
+fn machine_code(out: &Path) -> Result<(), String> {
+    let target = env::var("TARGET").map_err(|e| format!("TARGET: {e}"))?;
+    let wasm = fs::read(out.join("picotap.wasm")).map_err(|e| format!("picotap.wasm: {e}"))?;
+    let mut config = settings::settings();
+    config.target(&target).map_err(|e| format!("{target}: {e:#}"))?;
+    if target.starts_with("x86_64") {
+        for flag in X86_64_V3 {
+            // SAFETY: wasmtime loads the code only where the processor has all of them.
+            unsafe { config.cranelift_flag_enable(flag) };
+        }
+    }
+    let engine = wasmtime::Engine::new(&config).map_err(|e| format!("wasmtime: {e:#}"))?;
+    let code = engine.precompile_module(&wasm).map_err(|e| format!("picotap.wasm: {e:#}"))?;
+    fs::write(out.join("picotap.cwasm"), code).map_err(|e| format!("picotap.cwasm: {e}"))
 }
 
 /// Compiles the guests of `picotap parse`, and the WAT of the one that has any.

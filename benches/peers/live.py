@@ -101,10 +101,10 @@ def picotap(binary, capture, rate, seconds, buffer):
     return {
         "sent": sent,
         "rate": round(reached),
-        "packets": total("picotap_capture_packets_total"),
+        "packets": total("picotap_packets_total"),
         "dropped_packets": total("picotap_capture_dropped_packets_total"),
         "dropped_slots": total("picotap_dropped_slots_total"),
-        "transactions": total("picotap_transactions_total"),
+        "lines": total("picotap_log_lines_total"),
         "capture_cpu_ns_per_packet": round(spent * 1e9 / max(sent, 1)),
     }
 

@@ -5,7 +5,6 @@ use std::collections::VecDeque;
 
 use crate::abi;
 use crate::flow::Facts;
-use crate::http::community;
 use crate::http::flags::Flags;
 use crate::http::record::{Headers, Record, Request, Response};
 use crate::http::redact::{REDACTED, Redaction};
@@ -18,9 +17,6 @@ pub const MAX_OPEN: usize = 1024;
 pub const MAX_OPEN_BYTES: usize = 64 << 20;
 /// The most unused transactions, and queues, that are kept for later.
 const MAX_POOL: usize = 1024;
-/// Connections whose community identifiers are remembered, in a plain table in which a newer connection takes the place
-/// of an older.
-const COMMUNITY_SLOTS: u16 = 16_384;
 
 /// What is kept of a head.
 #[derive(Debug, Clone, Default)]
@@ -70,7 +66,7 @@ pub(crate) type Queue = VecDeque<Box<Transaction>>;
 pub struct Desk {
     names: Vec<Vec<u8>>,
     redaction: Redaction,
-    community: Option<Vec<(u64, [u8; community::LEN])>>,
+    community_id: bool,
     #[expect(clippy::vec_box, reason = "they move between this list and the connections' queues")]
     pool: Vec<Box<Transaction>>,
     #[expect(clippy::vec_box, reason = "a connection holds one pointer, and none while nothing is open")]
@@ -91,7 +87,7 @@ impl Desk {
         Self {
             names,
             redaction: settings.redaction,
-            community: settings.community_id.then(|| vec![(0, [0; community::LEN]); usize::from(COMMUNITY_SLOTS)]),
+            community_id: settings.community_id,
             pool: Vec::new(),
             queues: Vec::new(),
             held: 0,
@@ -110,6 +106,11 @@ impl Desk {
     #[cfg(test)]
     pub(crate) fn pooled(&self) -> usize {
         self.pool.len()
+    }
+
+    /// Whether transactions carry the community identifier.
+    pub(crate) const fn wants_community_id(&self) -> bool {
+        self.community_id
     }
 
     pub(crate) fn queue(&mut self) -> Box<Queue> {
@@ -152,29 +153,11 @@ impl Desk {
     /// Hands a transaction out that is not held any more, and keeps it for later use.
     pub(crate) fn hand_out(&mut self, mut transaction: Box<Transaction>, out: &mut impl FnMut(&Transaction)) {
         transaction.settle();
-        if self.community.is_some() {
-            transaction.community_id = Some(self.community_id(&transaction));
-        }
         self.counters.transactions += 1;
         out(&transaction);
         if self.pool.len() < MAX_POOL {
             transaction.clear();
             self.pool.push(transaction);
-        }
-    }
-
-    fn community_id(&mut self, transaction: &Transaction) -> [u8; community::LEN] {
-        let place = usize::try_from(transaction.conn % u64::from(COMMUNITY_SLOTS)).unwrap_or(0);
-        let slot = self.community.as_mut().and_then(|table| table.get_mut(place));
-        match slot {
-            Some((conn, text)) if *conn == transaction.conn && *conn != 0 => *text,
-            slot => {
-                let text = community::identifier(transaction.client, transaction.server);
-                if let Some(slot) = slot {
-                    *slot = (transaction.conn, text);
-                }
-                text
-            }
         }
     }
 

@@ -5,6 +5,7 @@
 
 use crate::abi;
 use crate::flow::{Facts, Opener};
+use crate::http::community;
 use crate::http::desk::{Desk, MAX_OPEN, MAX_OPEN_BYTES, Queue, interim_reason};
 use crate::http::flags::Flags;
 use crate::http::record::{Kind, Record, Request, Response};
@@ -43,10 +44,12 @@ impl CloseReason {
     }
 }
 
-/// The open transactions of one connection. Takes 16 bytes while nothing is open.
+/// The open transactions of one connection. Takes 48 bytes while nothing is open.
 #[derive(Debug, Default)]
 pub struct Exchange {
     queue: Option<Box<Queue>>,
+    /// The connection's community identifier, once it was needed.
+    community: Option<[u8; community::LEN]>,
     /// Transactions begun so far.
     begun: u32,
     /// An error code of a side that had no transaction to bear it; 0: none.
@@ -86,7 +89,7 @@ impl Exchange {
                 transaction.flags |= reason.flag();
                 // A response that the capture, or the parser, did not live to see may well have come.
                 let unseen = matches!(reason, CloseReason::Capture | CloseReason::Fault);
-                finish(desk, facts, transaction, unseen, out);
+                self.finish(desk, facts, transaction, unseen, out);
             }
             desk.take_back_queue(queue);
         }
@@ -367,8 +370,39 @@ impl Exchange {
     fn hand_out(&mut self, desk: &mut Desk, facts: &Facts, place: usize, out: &mut impl FnMut(&Transaction)) {
         if let Some(transaction) = self.queue.as_mut().and_then(|queue| queue.remove(place)) {
             desk.release(&transaction);
-            finish(desk, facts, transaction, false, out);
+            self.finish(desk, facts, transaction, false, out);
         }
+    }
+
+    /// Hands out a transaction with the flags for what it lacks. `unseen`: a response may have come unseen.
+    fn finish(
+        &mut self,
+        desk: &mut Desk,
+        facts: &Facts,
+        mut transaction: Box<Transaction>,
+        unseen: bool,
+        out: &mut impl FnMut(&Transaction),
+    ) {
+        let opened_by_client = match facts.opener {
+            Opener::First => transaction.client_side == 0,
+            Opener::Second => transaction.client_side == 1,
+            Opener::Unknown => true,
+        };
+        if !opened_by_client {
+            transaction.flags |= Flags::REVERSED;
+        }
+        if !unseen && !transaction.flags.has(Flags::TUNNEL | Flags::OVERFLOW) {
+            match transaction.response {
+                None => transaction.flags |= Flags::NO_RESPONSE,
+                Some(_) if !transaction.complete() => transaction.flags |= Flags::TRUNCATED,
+                Some(_) => {}
+            }
+        }
+        if desk.wants_community_id() {
+            let [one, other] = facts.endpoints;
+            transaction.community_id = Some(*self.community.get_or_insert_with(|| community::identifier(one, other)));
+        }
+        desk.hand_out(transaction, out);
     }
 
     fn give_back(&mut self, desk: &mut Desk) {
@@ -376,32 +410,6 @@ impl Exchange {
             desk.take_back_queue(queue);
         }
     }
-}
-
-/// Hands out a transaction with the flags for what it lacks. `unseen`: a response may have come unseen.
-fn finish(
-    desk: &mut Desk,
-    facts: &Facts,
-    mut transaction: Box<Transaction>,
-    unseen: bool,
-    out: &mut impl FnMut(&Transaction),
-) {
-    let opened_by_client = match facts.opener {
-        Opener::First => transaction.client_side == 0,
-        Opener::Second => transaction.client_side == 1,
-        Opener::Unknown => true,
-    };
-    if !opened_by_client {
-        transaction.flags |= Flags::REVERSED;
-    }
-    if !unseen && !transaction.flags.has(Flags::TUNNEL | Flags::OVERFLOW) {
-        match transaction.response {
-            None => transaction.flags |= Flags::NO_RESPONSE,
-            Some(_) if !transaction.complete() => transaction.flags |= Flags::TRUNCATED,
-            Some(_) => {}
-        }
-    }
-    desk.hand_out(transaction, out);
 }
 
 /// Counts a code; one that is not known counts at index 0.

@@ -129,11 +129,15 @@ struct Work {
     /// Key of its connection.
     key: u32,
     cursor: Cursor,
-    /// Events that may be laid out for it in one call: all, until one is deferred; then few, doubling while it goes well.
+    /// Pieces of a side that may be laid out for it in one call: [`FIRST_WINDOW`], then the more the better it goes.
     window: u32,
     /// Its row in the present call, or [`NONE`].
     guest_row: u32,
 }
+
+/// With the segment in which a head lies the guest says what it needs of those behind it: bodies are not even copied to
+/// it.
+const FIRST_WINDOW: u32 = 1;
 
 /// Takes slots through the guest, and keeps what is to be remembered of connections.
 pub struct Driver<S> {
@@ -273,7 +277,7 @@ impl<S: Default> Driver<S> {
             if row.facts.number.is_multiple_of(self.sample) {
                 let key = self.key(&row.facts);
                 let cursor = Cursor { event: row.first, passed: 0 };
-                self.works.push(Work { key, cursor, window: u32::MAX, guest_row: NONE });
+                self.works.push(Work { key, cursor, window: FIRST_WINDOW, guest_row: NONE });
             }
         }
         // Each lies somewhere else, out of the cache: asked for together, they are waited for together.
@@ -328,7 +332,7 @@ impl<S: Default> Driver<S> {
             work.guest_row = NONE;
             let (key, window) = (work.key, work.window);
             let same = self.connection(key).is_some_and(|c| c.format == format);
-            if !same || self.lay_row(slot, row, window) > 0 || self.has_work(row) {
+            if !same || self.lay_row(slot, row, u32::MAX, window) > 0 || self.has_work(row) {
                 self.later.push(row);
             }
         }

@@ -11,6 +11,8 @@ use thiserror::Error;
 use wasmtime::{Config, Engine as Wasmtime, ExternType, InstancePre, Linker, Module, PoolingAllocationConfig, ValType};
 
 use super::instance::{Guest, Instance};
+use super::settings::settings;
+use super::{BUILTIN_GUEST, BUILTIN_MACHINE_CODE};
 use crate::abi;
 
 /// Milliseconds between two steps of the clock by which deadlines are measured.
@@ -21,8 +23,6 @@ pub const MAX_MODULE_BYTES: usize = 16 << 20;
 pub const MAX_GUEST_MEMORY: usize = 16 << 20;
 /// Bytes of a reset memory that stay resident, so that a fault does not cost a page fault per page afterwards.
 const KEEP_RESIDENT: usize = 2 << 20;
-/// Native stack of a guest. Its own (shadow) stack lies in its memory.
-const MAX_WASM_STACK: usize = 256 << 10;
 
 /// Why a module is not taken.
 #[derive(Debug, Error)]
@@ -132,7 +132,10 @@ impl Engine {
         if wasm.len() > MAX_MODULE_BYTES {
             return Err(LoadError::TooLarge { had: wasm.len(), limit: MAX_MODULE_BYTES });
         }
-        let module = Module::new(&self.wasmtime, wasm).map_err(|e| LoadError::Broken(format!("{e:#}")))?;
+        let module = match self.compiled_ahead(wasm) {
+            Some(module) => module,
+            None => Module::new(&self.wasmtime, wasm).map_err(|e| LoadError::Broken(format!("{e:#}")))?,
+        };
         check_module(&module)?;
         let linker: Linker<Guest> = Linker::new(&self.wasmtime);
         let pre = linker.instantiate_pre(&module).map_err(|e| LoadError::Start(format!("{e:#}")))?;
@@ -151,6 +154,18 @@ impl Engine {
         }
         parser.state_format = ask("pico_state_format")?;
         Ok(parser)
+    }
+
+    /// The machine code of the built-in parser that the build has made, where it runs on this processor: compiling it
+    /// anew would be most of the time of a short run.
+    #[allow(unsafe_code, reason = "machine code is run as it is: it lies in this program, as the rest of it does")]
+    fn compiled_ahead(&self, wasm: &[u8]) -> Option<Module> {
+        if wasm != BUILTIN_GUEST {
+            return None;
+        }
+        // SAFETY: the bytes are what this version of wasmtime made of the parser when this program was built; nothing
+        // from outside takes part. wasmtime refuses what was made for other settings or another processor.
+        unsafe { Module::deserialize(&self.wasmtime, BUILTIN_MACHINE_CODE) }.ok()
     }
 }
 
@@ -234,26 +249,7 @@ fn check_module(module: &Module) -> Result<(), LoadError> {
     Ok(())
 }
 
-/// What is off is off to keep the trusted part of wasmtime small: every proposal that a C parser does not use.
 fn config(instances: u32) -> Config {
-    let mut config = Config::new();
-    config
-        .epoch_interruption(true)
-        .max_wasm_stack(MAX_WASM_STACK)
-        .memory_may_move(false)
-        .wasm_backtrace_max_frames(NonZeroUsize::new(8))
-        .wasm_simd(true)
-        .wasm_bulk_memory(true)
-        .wasm_relaxed_simd(false)
-        .wasm_multi_memory(false)
-        .wasm_memory64(false)
-        .wasm_tail_call(false)
-        .gc_support(false)
-        .wasm_extended_const(false)
-        .wasm_wide_arithmetic(false);
-    // Without the command `parse` nothing needs wasmtime's support for references, and these are not there to be set.
-    #[cfg(feature = "parse")]
-    config.wasm_function_references(false).wasm_gc(false).wasm_reference_types(true);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_core_instances(instances)
         .total_memories(instances)
@@ -262,6 +258,27 @@ fn config(instances: u32) -> Config {
         .max_tables_per_module(4)
         .max_memory_size(MAX_GUEST_MEMORY)
         .linear_memory_keep_resident(KEEP_RESIDENT);
-    config.allocation_strategy(pool);
+    let mut config = settings();
+    config.wasm_backtrace_max_frames(NonZeroUsize::new(8)).allocation_strategy(pool);
     config
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_built_in_parser_was_compiled_when_the_program_was() {
+        let engine = Engine::new(1).unwrap();
+        #[cfg(target_arch = "x86_64")]
+        let runs_here = std::is_x86_feature_detected!("avx2")
+            && std::is_x86_feature_detected!("fma")
+            && std::is_x86_feature_detected!("bmi1")
+            && std::is_x86_feature_detected!("bmi2")
+            && std::is_x86_feature_detected!("lzcnt");
+        #[cfg(not(target_arch = "x86_64"))]
+        let runs_here = true;
+        assert_eq!(engine.compiled_ahead(BUILTIN_GUEST).is_some(), runs_here);
+        assert!(engine.compiled_ahead(&BUILTIN_GUEST[1..]).is_none());
+    }
 }

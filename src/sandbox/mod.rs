@@ -11,8 +11,11 @@ pub mod layout;
 pub mod memory;
 pub mod quarantine;
 pub mod selftest;
+mod settings;
 pub mod shadow;
 pub mod stream;
 
 /// The parser that is built in: picohttpparser with its glue, compiled from `guest/`.
 pub const BUILTIN_GUEST: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/picotap.wasm"));
+/// The same as machine code.
+const BUILTIN_MACHINE_CODE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/picotap.cwasm"));

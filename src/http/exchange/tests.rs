@@ -14,8 +14,8 @@ fn wire() -> Wire {
 }
 
 #[test]
-fn an_idle_connection_costs_sixteen_bytes() {
-    assert_eq!(size_of::<Exchange>(), 16);
+fn an_idle_connection_costs_48_bytes() {
+    assert_eq!(size_of::<Exchange>(), 48);
     let mut wire = wire();
     wire.get(1, "/").reply(1, 200, 0);
     assert!(wire.exchange.queue.is_none());
@@ -314,7 +314,7 @@ fn a_client_that_did_not_open_the_connection_is_flagged() {
 fn the_community_identifier_is_there_when_asked_for() {
     let mut wire = Wire::new(Settings { community_id: true, ..Settings::default() });
     wire.get(1, "/a").reply(1, 200, 0).get(2, "/b").reply(2, 200, 0);
-    let text = crate::http::community::identifier(wire.facts.endpoints[1], wire.facts.endpoints[0]);
+    let text = community::identifier(wire.facts.endpoints[1], wire.facts.endpoints[0]);
     assert!(wire.done.iter().all(|transaction| transaction.community_id == Some(text)));
 }
 

@@ -1,7 +1,7 @@
 //! Committing: takes over what a checked reply says.
 
 use super::lay::Held;
-use super::{Closed, Counters, Driver, Receiver, Work};
+use super::{Closed, Counters, Driver, FIRST_WINDOW, Receiver, Work};
 use crate::abi::{self, kind, record, verdict};
 use crate::batch::Slot;
 use crate::http::record::{Headers, Kind, Moment, Record, Request, Response, text};
@@ -75,7 +75,7 @@ impl<S, R: Receiver<State = S>> Commit<'_, S, R> {
             let Some(work) = self.works.get_mut(laid.slot_row as usize) else { continue };
             let key = work.key;
             if result.verdict == verdict::DEFERRED {
-                work.window = 2;
+                work.window = FIRST_WINDOW;
                 continue;
             }
             // Two more for each that went well: what is laid out in vain stays in proportion to what is not.

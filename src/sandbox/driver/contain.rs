@@ -67,8 +67,8 @@ impl<S: Default> Driver<S> {
                 }
             }
             for same in part.rows.chunk_by(|a, b| a == b) {
-                let window = u32::try_from(same.len()).unwrap_or(1);
-                self.lay_row(slot, same.first().copied().unwrap_or(NONE), window);
+                let most = u32::try_from(same.len()).unwrap_or(1);
+                self.lay_row(slot, same.first().copied().unwrap_or(NONE), most, u32::MAX);
             }
             if self.call.laid.is_empty() {
                 continue;

@@ -44,17 +44,16 @@ struct Layout<'a, S> {
     row: u32,
     /// Cursor behind all that is laid out or absorbed.
     cursor: Cursor,
-    laid: u32,
-    /// Sides of which an event is laid out in this call.
-    open: [bool; 2],
+    /// Events of each side that are laid out in this call.
+    laid: [u32; 2],
     /// Sides whose waiting bytes, and whose void, are laid out in this call.
     waiting_laid: [bool; 2],
     void_laid: [bool; 2],
 }
 
 impl<S: Default> Driver<S> {
-    /// Lays out up to `window` events of a row. Gives their number.
-    pub(super) fn lay_row(&mut self, slot: &Slot, row: u32, window: u32) -> u32 {
+    /// Lays out up to `most` events of a row, and up to `window` pieces of each side. Gives the number of events.
+    pub(super) fn lay_row(&mut self, slot: &Slot, row: u32, most: u32, window: u32) -> u32 {
         let Some(work) = self.works.get_mut(row as usize) else { return 0 };
         let Some(Some(connection)) = self.connections.get_mut(work.key as usize) else { return 0 };
         let Some(seat) = self.seats.iter_mut().find(|seat| seat.parser.state_format == connection.format) else {
@@ -74,20 +73,19 @@ impl<S: Default> Driver<S> {
             cursor: work.cursor,
             work,
             row,
-            laid: 0,
-            open: [false; 2],
+            laid: [0; 2],
             waiting_laid: [false; 2],
             void_laid: [false; 2],
         };
-        while layout.laid < window {
+        while layout.all_laid() < most && layout.window_has_room(window) {
             match layout.step() {
-                Some(Step::Laid) => layout.laid += 1,
+                Some(Step::Laid) => {}
                 // Nothing is laid out before: the cursor may move for good.
                 Some(Step::Absorbed) => layout.work.cursor = layout.cursor,
                 Some(Step::Stop) | None => break,
             }
         }
-        layout.laid
+        layout.all_laid()
     }
 
     /// Whether anything of a row is left.
@@ -112,6 +110,21 @@ fn set(flags: &mut [bool; 2], side: u8) {
 }
 
 impl<S> Layout<'_, S> {
+    fn laid(&self, side: u8) -> u32 {
+        self.laid.get(usize::from(side)).copied().unwrap_or(0)
+    }
+
+    fn all_laid(&self) -> u32 {
+        self.laid.iter().sum()
+    }
+
+    /// Whether what is next may be laid out beside what is: of bytes, only so many pieces of a side.
+    fn window_has_room(&self, window: u32) -> bool {
+        let next = self.slot.events.get(self.cursor.event as usize);
+        let bytes = next.filter(|event| matches!(event.what, What::Bytes { .. }));
+        bytes.is_none_or(|event| self.laid(event.side as u8) < window)
+    }
+
     /// `None`: nothing is left.
     fn step(&mut self) -> Option<Step> {
         for side in [0, 1] {
@@ -132,7 +145,7 @@ impl<S> Layout<'_, S> {
                 let passed = u32::try_from(self.cursor.passed).unwrap_or(len).min(len);
                 let offset = event.offset + u64::from(passed);
                 let lane = self.connection.lane(side);
-                if lane.skip > lane.next && !flag(self.open, side) {
+                if lane.skip > lane.next && self.laid(side) == 0 {
                     self.skip_bytes(&event, offset, len - passed)
                 } else if !waits {
                     let mark = mark(&event, starts_segment && passed == 0);
@@ -155,7 +168,7 @@ impl<S> Layout<'_, S> {
 
     /// Payload below a skip: counted, not shown.
     fn skip_bytes(&mut self, event: &SlotEvent, offset: u64, len: u32) -> Step {
-        if self.laid > 0 {
+        if self.all_laid() > 0 {
             return Step::Stop;
         }
         let lane = self.connection.lane_mut(event.side as u8);
@@ -178,7 +191,8 @@ impl<S> Layout<'_, S> {
             offset: lane.next,
             length: 0,
             lost: 0,
-            time: event.time,
+            // Lost bytes have no time: what ends in them ended with the last byte that came.
+            time: lane.last_time,
             peer_acked: event.peer_acked,
             ready: false,
         };
@@ -196,7 +210,7 @@ impl<S> Layout<'_, S> {
 
     /// A stretch that the capture thread left out.
     fn take_void(&mut self, event: &SlotEvent, length: u64, lost: u64) -> Step {
-        if self.laid > 0 {
+        if self.all_laid() > 0 {
             return Step::Stop;
         }
         let lane = self.connection.lane_mut(event.side as u8);
@@ -211,8 +225,8 @@ impl<S> Layout<'_, S> {
     fn end(&mut self, event: &SlotEvent, reason: EndReason) -> Step {
         let side = event.side as u8;
         let lane = self.connection.lane(side);
-        if lane.skip > lane.next && !flag(self.open, side) {
-            if self.laid > 0 {
+        if lane.skip > lane.next && self.laid(side) == 0 {
+            if self.all_laid() > 0 {
                 return Step::Stop;
             }
             let lost = event.offset.min(lane.skip).saturating_sub(lane.next);
@@ -281,7 +295,7 @@ impl<S> Layout<'_, S> {
         let (start, passed) = (self.cursor.event, self.cursor.passed);
         let (total, pieces, behind, woken) = self.neighbours(side, waiting);
         let room = total <= abi::MAX_WAITING as usize;
-        if !woken && room && self.laid > 0 {
+        if !woken && room && self.all_laid() > 0 {
             return Step::Stop;
         }
         if !self.call.has_room(total, waiting.marks.len() + pieces) {
@@ -402,7 +416,9 @@ impl<S> Layout<'_, S> {
             first_of_row,
         };
         self.call.event(self.guest, laid, len, self.slot);
-        set(&mut self.open, side);
+        if let Some(laid) = self.laid.get_mut(usize::from(side)) {
+            *laid += 1;
+        }
         Step::Laid
     }
 }
