@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use thiserror::Error;
 
 use super::capture::{Capture, Delivery, Lane};
@@ -53,6 +53,8 @@ const SKIPS_IN_QUEUE: usize = 4096;
 const POISON_IN_QUEUE: usize = 64;
 /// Nanoseconds of frame time after which a slot goes to its worker though it is not full: live.
 const SLOT_AGE: i64 = 5_000_000;
+/// How often the threads are looked after.
+const LOOK: Duration = Duration::from_millis(50);
 /// Native stack of a worker: the guest's own, what runs in it, and room to spare.
 const WORKER_STACK: usize = 4 << 20;
 
@@ -280,7 +282,10 @@ pub fn run(config: Config, shutdown: &Shutdown) -> Result<Report, Failure> {
         Opened::Files(captures) => files = Some(captures),
         Opened::Live(all) => sources.extend(all.into_iter().map(Some)),
     }
+    // Nothing is ever sent: the last capture thread to end closes it.
+    let (running, ended_all) = bounded::<()>(0);
     for (place, skips) in skips.into_iter().enumerate() {
+        let running = running.clone();
         let delivery = Delivery { workers: delivery.clone() };
         let age = if live { SLOT_AGE } else { i64::MAX };
         let table = flow::Config {
@@ -301,21 +306,29 @@ pub fn run(config: Config, shutdown: &Shutdown) -> Result<Report, Failure> {
         };
         let thread = if let Some(source) = sources.get_mut(place).and_then(Option::take) {
             stoppers.push(source.stopper());
-            spawn("capture", move || capture.live(source))?
+            spawn("capture", move || {
+                let errors = capture.live(source);
+                drop(running);
+                errors
+            })?
         } else if let Some(files) = files.take() {
-            spawn("capture", move || capture.files(*files).iter().map(ToString::to_string).collect())?
+            spawn("capture", move || {
+                let errors = capture.files(*files).iter().map(ToString::to_string).collect();
+                drop(running);
+                errors
+            })?
         } else {
             continue;
         };
         capturing.push(thread);
     }
-    drop(delivery);
+    drop((delivery, running));
 
     health.enter(Phase::Running, now());
     supervisor.ready();
     let mut watch = Watch::new(live, total, config.tell);
     let mut told = false;
-    while !capturing.iter().all(JoinHandle::is_finished) {
+    loop {
         // Before the wish to stop is looked at: a thread that ends in good order asks for it first.
         let dead =
             ended(&capturing).chain(ended(&workers)).chain(ended(from_ref(&exporter))).chain(ended(from_ref(&keeper)));
@@ -338,7 +351,9 @@ pub fn run(config: Config, shutdown: &Shutdown) -> Result<Report, Failure> {
             told = trouble.is_some();
         }
         watch.look(&shared);
-        std::thread::park_timeout(Duration::from_millis(if watch.is_hurried() { 5 } else { 50 }));
+        if let Err(RecvTimeoutError::Disconnected) = ended_all.recv_timeout(LOOK) {
+            break;
+        }
     }
     watch.end();
     let mut errors = Vec::new();

@@ -35,12 +35,6 @@ impl Watch {
         Self { started: now(), live, tell, total, bar: None, hinted: false, warned: None, dropped: [0; 3] }
     }
 
-    /// Whether the run is so young that a short file may end at any moment.
-    #[must_use]
-    pub fn is_hurried(&self) -> bool {
-        !self.live && self.started.elapsed() < BAR_AFTER
-    }
-
     /// Looks once.
     pub fn look(&mut self, shared: &Shared) {
         if !self.tell {

@@ -115,7 +115,7 @@ impl Engine {
         let (weak, stopped) = (wasmtime.weak(), Arc::clone(&stop));
         let clock = std::thread::Builder::new().name("deadline".into()).spawn(move || {
             while !stopped.load(Ordering::Relaxed) {
-                std::thread::sleep(Duration::from_millis(TICK_MS));
+                std::thread::park_timeout(Duration::from_millis(TICK_MS));
                 let Some(engine) = weak.upgrade() else { return };
                 engine.increment_epoch();
             }
@@ -173,6 +173,7 @@ impl Drop for Engine {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         if let Some(clock) = self.clock.take() {
+            clock.thread().unpark();
             drop(clock.join());
         }
     }
