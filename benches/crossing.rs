@@ -115,7 +115,6 @@ fn crossing(c: &mut Criterion) {
         b.iter(|| (0..CONNECTIONS).fold(false, |sum, _| sum ^ native::httparse(black_box(&request))));
     });
     group.finish();
-    assert_eq!(abi::MAX_HEADERS, 100);
 }
 
 criterion_group!(benches, crossing);

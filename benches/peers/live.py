@@ -14,6 +14,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -78,9 +79,11 @@ def capture_seconds(pid):
 
 def picotap(binary, capture, rate, seconds, buffer):
     """Rate reached, and counters of the run."""
-    metrics = f"/tmp/picotap-live-{os.getpid()}.prom"
-    lines = f"/tmp/picotap-live-{os.getpid()}.json"
-    words = ["-q", "-i", "pt1", "-B", str(buffer), "--user", "root", "--no-metrics", "--metrics-file", metrics, "-o", lines]
+    # picotap gives its privileges up before it opens these.
+    place = tempfile.TemporaryDirectory()
+    os.chmod(place.name, 0o777)
+    metrics, lines = f"{place.name}/metrics", f"{place.name}/lines"
+    words = ["-q", "-i", "pt1", "-B", str(buffer), "--no-metrics", "--metrics-file", metrics, "-o", lines]
     reader = inside(RECEIVER, binary, *words)
     time.sleep(2)
     before = capture_seconds(reader.pid)
@@ -95,8 +98,7 @@ def picotap(binary, capture, rate, seconds, buffer):
             if not line.startswith("#"):
                 name, value = line.rsplit(" ", 1)
                 counters[name] = float(value)
-    for path in (metrics, lines):
-        os.unlink(path)
+    place.cleanup()
     total = lambda start: int(sum(value for name, value in counters.items() if name.startswith(start)))
     return {
         "sent": sent,

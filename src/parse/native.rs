@@ -3,6 +3,7 @@
 #![allow(unsafe_code, reason = "picohttpparser is C")]
 
 use std::ffi::c_int;
+use std::mem::MaybeUninit;
 use std::{hint, ptr};
 
 use picohttpparser_sys::{phr_header, phr_parse_request};
@@ -11,7 +12,7 @@ use crate::abi::MAX_HEADERS;
 
 /// Bytes of the head that picohttpparser finds in `request`, -1 if it is malformed, -2 if partial.
 pub(super) fn picohttpparser(request: &[u8]) -> c_int {
-    let mut headers = [phr_header::default(); MAX_HEADERS as usize];
+    let mut headers = [const { MaybeUninit::<phr_header>::uninit() }; MAX_HEADERS as usize];
     let mut num_headers = headers.len();
     let (mut method, mut method_len) = (ptr::null(), 0);
     let (mut path, mut path_len) = (ptr::null(), 0);
@@ -27,7 +28,7 @@ pub(super) fn picohttpparser(request: &[u8]) -> c_int {
             &raw mut path,
             &raw mut path_len,
             &raw mut minor,
-            headers.as_mut_ptr(),
+            headers.as_mut_ptr().cast(),
             &raw mut num_headers,
             0,
         )
@@ -38,7 +39,7 @@ pub(super) fn picohttpparser(request: &[u8]) -> c_int {
 
 /// Whether httparse finds a whole head in `request`.
 pub(super) fn httparse(request: &[u8]) -> bool {
-    let mut headers = [const { std::mem::MaybeUninit::uninit() }; MAX_HEADERS as usize];
+    let mut headers = [const { MaybeUninit::uninit() }; MAX_HEADERS as usize];
     let mut parsed = httparse::Request::new(&mut []);
     let done = parsed.parse_with_uninit_headers(request, &mut headers);
     hint::black_box(&parsed);
