@@ -15,6 +15,7 @@ import argparse
 import datetime
 import os
 import platform
+import resource
 import shutil
 import statistics
 import subprocess
@@ -183,6 +184,8 @@ def main():
                 print(f"{scale} round {run + 1}: {name}: {result[0]:.2f} s", file=sys.stderr)
         clean(out)
         median = {name: [statistics.median(values) for values in zip(*runs)] for name, runs in results.items() if runs}
+        # What this program takes itself is counted to its children too.
+        own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 + 0.5
         ours, copy = median.get("picotap"), median.get("tcpdump -w /dev/null")
         report += [
             "",
@@ -195,9 +198,10 @@ def main():
             if name not in median:
                 continue
             wall, cpu, peak, _ = median[name]
+            peak = f"{peak:.0f}" if peak > own else f"at most {own:.0f}"
             ratio = lambda a, b: f"{a / b:.2f}" if b else "-"
             report.append(
-                f"| {name} | {what} | {printed[name] if printed[name] is not None else '-'} | {wall:.2f} | {cpu:.2f} | {peak:.0f} "
+                f"| {name} | {what} | {printed[name] if printed[name] is not None else '-'} | {wall:.2f} | {cpu:.2f} | {peak} "
                 f"| {ratio(wall, ours and ours[0])} | {ratio(cpu, ours and ours[1])} | {ratio(wall, copy and copy[0])} |"
             )
     text = "\n".join(report) + "\n"
