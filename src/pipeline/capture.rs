@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 
-use super::run::wall_clock;
+use super::clock::wall_clock;
 use super::shared::{CaptureCounters, Shared};
 use super::shutdown::{Shutdown, Why};
 use super::worker::Skip;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
-use super::run::wall_clock;
+use super::clock::wall_clock;
 use super::shared::Shared;
 use super::shutdown::{Shutdown, Why};
 use crate::export::file::{Log, Notice};

@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, OnceLock};
 
+use super::clock::now;
 use super::health::Health;
-use super::run::now;
 use super::samples::Scrape;
 use crate::export::server::Pages;
 

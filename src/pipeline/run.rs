@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use std::slice::from_ref;
 use std::sync::{Arc, OnceLock};
 use std::thread::{Builder, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use thiserror::Error;
 
 use super::capture::{Capture, Delivery, Lane};
+use super::clock::{now, wall_clock};
 use super::health::{Health, Phase};
 use super::ledger::Ledger;
 use super::pages::pages;
@@ -495,18 +496,3 @@ fn open(config: &Config, shutdown: &Shutdown) -> Result<Opened, Failure> {
 
 /// Slots that wait for a worker unless something else is asked for.
 pub const DEFAULT_QUEUE: usize = SLOTS_IN_QUEUE;
-
-/// Some moment, to measure how long something takes.
-#[must_use]
-#[expect(clippy::disallowed_methods, reason = "the pipeline looks after its threads")]
-pub fn now() -> Instant {
-    Instant::now()
-}
-
-/// Nanoseconds since the Unix epoch.
-#[must_use]
-#[expect(clippy::disallowed_methods, reason = "the one place in which the pipeline asks for the time of day")]
-pub fn wall_clock() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
-}

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::clock::now;
 use super::shared::Shared;
 
 /// A live run without a transaction for so long is told what was seen instead.
@@ -117,9 +118,4 @@ impl Watch {
             bar.finish_and_clear();
         }
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the pipeline tells a person how long something takes")]
-fn now() -> Instant {
-    Instant::now()
 }

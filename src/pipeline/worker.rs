@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver as Queue, Sender};
 
+use super::clock::now;
 use super::shared::{Shared, WorkerCounters};
 use crate::batch::{Facts, Slot};
 use crate::export::Format;
@@ -150,11 +151,6 @@ fn send(lines: &Sender<Vec<u8>>, full: Vec<u8>, lossless: bool, counters: &mut W
         }
         other => other.is_ok(),
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the pipeline measures how busy it is")]
-fn now() -> Instant {
-    Instant::now()
 }
 
 /// How many faults a worker may have in a second.

@@ -1,0 +1,18 @@
+//! The clocks: everything else takes its time from frames.
+
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// Some moment, to measure how long something takes.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "the pipeline looks after its threads")]
+pub fn now() -> Instant {
+    Instant::now()
+}
+
+/// Nanoseconds since the Unix epoch.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "the one place in which the pipeline asks for the time of day")]
+pub fn wall_clock() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}
