@@ -8,6 +8,7 @@ mod talk;
 use picotap::flow::EndReason;
 use picotap::flow::Side::{First, Second};
 use picotap::sandbox::layout::Bounds;
+use proptest::prelude::*;
 use talk::{Said, Talk, get, ok};
 
 /// A talk between a client (side 0) and a server, and what is said of it.
@@ -216,6 +217,45 @@ fn batches_and_cuts_change_nothing() {
         for batch in [1, 2, 7, 1000] {
             let other = talk.cut(cut, batch).run(Bounds { events: 5, ..Bounds::default() });
             assert_eq!(other.lines, whole, "cut {cut}, batch {batch}");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// What is lost may leave much to guess, but not by how events fell into batches.
+    #[test]
+    fn with_loss_batches_change_nothing(
+        exchanges in prop::collection::vec((0..4_usize, 0..900_usize), 1..8),
+        cut in 15..500_usize,
+        lost in prop::collection::vec(prop::bool::weighted(0.15), 1..40),
+        reason in prop::sample::select(vec![EndReason::Fin, EndReason::Reset, EndReason::Capture]),
+    ) {
+        let mut talk = Talk::default();
+        for (n, (kind, size)) in exchanges.into_iter().enumerate() {
+            let body = "z".repeat(size);
+            talk = match kind {
+                0 => talk.bytes(First, get(&format!("/{n}"))).bytes(Second, ok(&body)),
+                1 => {
+                    let head = format!("POST /{n} HTTP/1.1\r\nHost: h\r\nContent-Length: {size}\r\n\r\n");
+                    talk.bytes(First, head + &body).bytes(Second, ok(""))
+                }
+                2 => {
+                    let chunks = format!("{size:x}\r\n{body}\r\n").repeat(2);
+                    talk.bytes(First, get(&format!("/{n}"))).bytes(Second, format!("{CHUNKED}{chunks}0\r\n\r\n"))
+                }
+                _ => {
+                    let both = get(&format!("/{n}")) + &get(&format!("/{n}b"));
+                    talk.bytes(First, both).bytes(Second, ok(&body) + &ok("y"))
+                }
+            };
+        }
+        let talk = talk.end(Second, reason).end(First, reason).cut(cut, usize::MAX).lose(&lost);
+        let whole = talk.run(Bounds::default());
+        for batch in [1, 2, 7] {
+            let other = talk.cut(usize::MAX, batch).run(Bounds { events: 5, ..Bounds::default() });
+            prop_assert_eq!(&other.told, &whole.told, "batch {}", batch);
         }
     }
 }

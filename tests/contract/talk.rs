@@ -34,6 +34,8 @@ pub(crate) struct Talk {
 pub(crate) struct Said {
     /// Records in words, but for errors.
     pub(crate) lines: Vec<String>,
+    /// All records, with all that is said about them but their headers.
+    pub(crate) told: Vec<String>,
     /// Requests, with the side that sent them.
     pub(crate) sides: Vec<(u8, String)>,
     /// Accounts.
@@ -108,6 +110,14 @@ impl Talk {
         other
     }
 
+    /// The same talk without those of its segments at whose places, over and over, `lost` is true.
+    pub(crate) fn lose(&self, lost: &[bool]) -> Self {
+        let mut lost = lost.iter().cycle();
+        let mut other = self.clone();
+        other.steps.retain(|step| !matches!(step, Step::Bytes { .. }) || lost.next() != Some(&true));
+        other
+    }
+
     /// Takes it through the built-in parser, in one batch unless it says otherwise.
     pub(crate) fn run(&self, bounds: Bounds) -> Said {
         let mut driver = Driver::new(parser(), bounds).expect("driver");
@@ -124,7 +134,9 @@ impl Talk {
             interface: 0,
             tag: SinkTag::default(),
         };
-        for (time, step) in (0..).zip(&self.steps) {
+        let mut time = 0;
+        for step in &self.steps {
+            time += i64::from(!matches!(step, Step::Batch));
             match step {
                 Step::Bytes { side, offset, bytes, starts, acked } => {
                     let place = Place { side: *side, offset: *offset, peer_acked: *acked, time };
@@ -148,7 +160,7 @@ impl Talk {
         let counters = driver.counters();
         let (into, out) = counters.balance();
         assert_eq!(into, out, "{counters:?}");
-        Said { lines: notes.lines, sides: notes.sides, counters }
+        Said { lines: notes.lines, told: notes.told, sides: notes.sides, counters }
     }
 }
 
@@ -166,6 +178,7 @@ fn parser() -> Arc<Parser> {
 #[derive(Default)]
 struct Notes {
     lines: Vec<String>,
+    told: Vec<String>,
     sides: Vec<(u8, String)>,
     faults: Vec<&'static str>,
 }
@@ -186,8 +199,15 @@ impl Receiver for Notes {
             Kind::End { number, wire, decoded, lost } => format!("{number} end {wire}/{decoded} lost {lost}"),
             Kind::Tunnel { number, code } => format!("{number} tunnel {code}"),
             Kind::NotHttp(code) => format!("not http {code}"),
-            Kind::Error(_) => return,
+            Kind::Error(code) => format!("error {code}"),
         };
+        let Record { side, flags, start, end, peer_acked, .. } = record;
+        // Of an end, only where and when it is counts: where the message began, and what was acknowledged, is with its head.
+        let (start, peer_acked) = if matches!(record.kind, Kind::End { .. }) { (end, &None) } else { (start, peer_acked) };
+        self.told.push(format!("{line}: side {side}, {flags:#x}, {start:?} to {end:?}, {peer_acked:?}"));
+        if matches!(record.kind, Kind::Error(_)) {
+            return;
+        }
         let named = [
             (flag::UNPAIRED, " unpaired"),
             (flag::RESYNC, " resync"),

@@ -32,6 +32,14 @@ pub(super) struct Held {
     pub(super) bytes: u64,
 }
 
+/// What of a side is laid out in a call.
+#[derive(Debug, Clone, Copy, Default)]
+struct Shown {
+    events: u32,
+    /// Offset behind them.
+    end: u64,
+}
+
 /// One connection in the course of one layout.
 struct Layout<'a, S> {
     slot: &'a Slot,
@@ -44,8 +52,8 @@ struct Layout<'a, S> {
     row: u32,
     /// Cursor behind all that is laid out or absorbed.
     cursor: Cursor,
-    /// Events of each side that are laid out in this call.
-    laid: [u32; 2],
+    /// What of each side is laid out in this call.
+    shown: [Shown; 2],
     /// Sides whose waiting bytes, and whose void, are laid out in this call.
     waiting_laid: [bool; 2],
     void_laid: [bool; 2],
@@ -73,7 +81,7 @@ impl<S: Default> Driver<S> {
             cursor: work.cursor,
             work,
             row,
-            laid: [0; 2],
+            shown: [Shown::default(); 2],
             waiting_laid: [false; 2],
             void_laid: [false; 2],
         };
@@ -110,19 +118,21 @@ fn set(flags: &mut [bool; 2], side: u8) {
 }
 
 impl<S> Layout<'_, S> {
-    fn laid(&self, side: u8) -> u32 {
-        self.laid.get(usize::from(side)).copied().unwrap_or(0)
+    fn shown(&self, side: u8) -> Shown {
+        self.shown.get(usize::from(side)).copied().unwrap_or_default()
     }
 
     fn all_laid(&self) -> u32 {
-        self.laid.iter().sum()
+        self.shown.iter().map(|shown| shown.events).sum()
     }
 
-    /// Whether what is next may be laid out beside what is: of bytes, only so many pieces of a side.
+    /// Whether what is next may be laid out beside what is: of bytes, only so many pieces of a side. What is behind a gap
+    /// waits until the guest has said what it needs of the gap: then its void ends where the message does.
     fn window_has_room(&self, window: u32) -> bool {
-        let next = self.slot.events.get(self.cursor.event as usize);
-        let bytes = next.filter(|event| matches!(event.what, What::Bytes { .. }));
-        bytes.is_none_or(|event| self.laid(event.side as u8) < window)
+        let Some(event) = self.slot.events.get(self.cursor.event as usize) else { return true };
+        let shown = self.shown(event.side as u8);
+        let is_bytes = matches!(event.what, What::Bytes { .. });
+        shown.events == 0 || (event.offset == shown.end && (shown.events < window || !is_bytes))
     }
 
     /// `None`: nothing is left.
@@ -145,7 +155,7 @@ impl<S> Layout<'_, S> {
                 let passed = u32::try_from(self.cursor.passed).unwrap_or(len).min(len);
                 let offset = event.offset + u64::from(passed);
                 let lane = self.connection.lane(side);
-                if lane.skip > lane.next && self.laid(side) == 0 {
+                if lane.skip > lane.next && self.shown(side).events == 0 {
                     self.skip_bytes(&event, offset, len - passed)
                 } else if !waits {
                     let mark = mark(&event, starts_segment && passed == 0);
@@ -225,7 +235,7 @@ impl<S> Layout<'_, S> {
     fn end(&mut self, event: &SlotEvent, reason: EndReason) -> Step {
         let side = event.side as u8;
         let lane = self.connection.lane(side);
-        if lane.skip > lane.next && self.laid(side) == 0 {
+        if lane.skip > lane.next && self.shown(side).events == 0 {
             if self.all_laid() > 0 {
                 return Step::Stop;
             }
@@ -416,8 +426,9 @@ impl<S> Layout<'_, S> {
             first_of_row,
         };
         self.call.event(self.guest, laid, len, self.slot);
-        if let Some(laid) = self.laid.get_mut(usize::from(side)) {
-            *laid += 1;
+        if let Some(shown) = self.shown.get_mut(usize::from(side)) {
+            shown.events += 1;
+            shown.end = event.offset.saturating_add(event.length).saturating_add(u64::from(len));
         }
         Step::Laid
     }
