@@ -1,8 +1,6 @@
 //! A desk is what one worker shares among all its connections to make transactions: what to keep of a head, used
 //! buffers, and counters.
 
-use std::collections::VecDeque;
-
 use crate::abi;
 use crate::flow::Facts;
 use crate::http::flags::Flags;
@@ -15,7 +13,7 @@ pub const MAX_OPEN: usize = 1024;
 /// Memory that open transactions of one worker may take before the oldest of the connection at hand is logged as it is.
 /// Arbitrary: room for 100,000 common ones.
 pub const MAX_OPEN_BYTES: usize = 64 << 20;
-/// The most unused transactions, and queues, that are kept for later.
+/// The most unused transactions that are kept for later.
 const MAX_POOL: usize = 1024;
 
 /// What is kept of a head.
@@ -59,8 +57,6 @@ impl Counters {
     }
 }
 
-pub(crate) type Queue = VecDeque<Box<Transaction>>;
-
 /// What one worker shares among its connections.
 #[derive(Debug)]
 pub struct Desk {
@@ -69,8 +65,6 @@ pub struct Desk {
     community_id: bool,
     #[expect(clippy::vec_box, reason = "they move between this list and the connections' queues")]
     pool: Vec<Box<Transaction>>,
-    #[expect(clippy::vec_box, reason = "a connection holds one pointer, and none while nothing is open")]
-    queues: Vec<Box<Queue>>,
     /// Memory of the transactions that are open.
     held: usize,
     folded: Vec<u8>,
@@ -89,7 +83,6 @@ impl Desk {
             redaction: settings.redaction,
             community_id: settings.community_id,
             pool: Vec::new(),
-            queues: Vec::new(),
             held: 0,
             folded: Vec::new(),
             counters: Counters::default(),
@@ -111,17 +104,6 @@ impl Desk {
     /// Whether transactions carry the community identifier.
     pub(crate) const fn wants_community_id(&self) -> bool {
         self.community_id
-    }
-
-    pub(crate) fn queue(&mut self) -> Box<Queue> {
-        self.queues.pop().unwrap_or_default()
-    }
-
-    pub(crate) fn take_back_queue(&mut self, mut queue: Box<Queue>) {
-        queue.shrink_to(16);
-        if self.queues.len() < MAX_POOL {
-            self.queues.push(queue);
-        }
     }
 
     /// A new transaction. The client is side `client_side`.

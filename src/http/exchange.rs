@@ -1,13 +1,13 @@
 //! An exchange is the open transactions of one connection.
 //!
-//! Invariants: the queue exists only while it holds something, never holds more than [`MAX_OPEN`], is in order of the
-//! requests (a response without one stands in front), and at most one response in it has begun and not ended.
+//! Invariants: the queue never holds more than [`MAX_OPEN`], is in order of the requests (a response without one stands in front), and at most one response in it has begun and not ended.
 
 use crate::abi;
 use crate::flow::{Facts, Opener};
 use crate::http::community;
-use crate::http::desk::{Desk, MAX_OPEN, MAX_OPEN_BYTES, Queue, interim_reason};
+use crate::http::desk::{Desk, MAX_OPEN, MAX_OPEN_BYTES, interim_reason};
 use crate::http::flags::Flags;
+use crate::http::queue::Queue;
 use crate::http::record::{Kind, Record, Request, Response};
 use crate::http::transaction::{Body, Transaction};
 
@@ -44,10 +44,10 @@ impl CloseReason {
     }
 }
 
-/// The open transactions of one connection. Takes 48 bytes while nothing is open.
+/// The open transactions of one connection. Takes 56 bytes while nothing is open.
 #[derive(Debug, Default)]
 pub struct Exchange {
-    queue: Option<Box<Queue>>,
+    queue: Queue,
     /// The connection's community identifier, once it was needed.
     community: Option<[u8; community::LEN]>,
     /// Transactions begun so far.
@@ -72,26 +72,22 @@ impl Exchange {
             Kind::Tunnel { number, code } => self.tunnel(desk, facts, *number, *code, out),
             Kind::NotHttp(code) => {
                 count(&mut desk.counters.not_http, *code);
-                if let Some(transaction) = self.queue.as_mut().and_then(|queue| queue.front_mut()) {
+                if let Some(transaction) = self.queue.get_mut(0) {
                     transaction.flags |= Flags::NOT_HTTP;
                 }
             }
             Kind::Error(code) => self.error(desk, facts, record.side, *code, out),
         }
-        self.give_back(desk);
     }
 
     /// Hands out what is open. To be called once for every connection, also when it was given up.
     pub fn close(&mut self, desk: &mut Desk, facts: &Facts, reason: CloseReason, out: &mut impl FnMut(&Transaction)) {
-        if let Some(mut queue) = self.queue.take() {
-            while let Some(mut transaction) = queue.pop_front() {
-                desk.release(&transaction);
-                transaction.flags |= reason.flag();
-                // A response that the capture, or the parser, did not live to see may well have come.
-                let unseen = matches!(reason, CloseReason::Capture | CloseReason::Fault);
-                self.finish(desk, facts, transaction, unseen, out);
-            }
-            desk.take_back_queue(queue);
+        while let Some(mut transaction) = self.queue.remove(0) {
+            desk.release(&transaction);
+            transaction.flags |= reason.flag();
+            // A response that the capture, or the parser, did not live to see may well have come.
+            let unseen = matches!(reason, CloseReason::Capture | CloseReason::Fault);
+            self.finish(desk, facts, transaction, unseen, out);
         }
         *self = Self::default();
     }
@@ -99,13 +95,13 @@ impl Exchange {
     /// Something of each cache line of the transaction that will be needed next.
     #[must_use]
     pub fn touch(&self) -> u64 {
-        self.queue.as_ref().and_then(|queue| queue.front()).map_or(0, |transaction| transaction.touch())
+        self.queue.get(0).map_or(0, Transaction::touch)
     }
 
     /// Number of open transactions.
     #[must_use]
     pub fn open(&self) -> usize {
-        self.queue.as_ref().map_or(0, |queue| queue.len())
+        self.queue.len()
     }
 
     fn request(
@@ -121,15 +117,14 @@ impl Exchange {
         let mut transaction = self.begin(desk, facts, record.side);
         desk.write_request(&mut transaction, record, request);
         desk.hold(&transaction);
-        self.queue.get_or_insert_with(|| desk.queue()).push_back(transaction);
+        self.queue.push_back(transaction);
         self.give_up_if_full(desk, facts, out);
     }
 
     fn interim(&mut self, desk: &mut Desk, response: &Response) {
-        let open = self.queue.as_mut().and_then(|queue| {
-            queue.iter_mut().find(|open| open.number == response.number && open.number != 0 && open.response.is_none())
-        });
-        let Some(transaction) = open else {
+        let awaits = |open: &Transaction| open.number == response.number && open.number != 0 && open.response.is_none();
+        let place = self.queue.find(awaits);
+        let Some(transaction) = place.and_then(|place| self.queue.get_mut(place)) else {
             desk.counters.stray += 1;
             return;
         };
@@ -156,7 +151,7 @@ impl Exchange {
             0 if inferred => self.infer(record),
             0 => None,
             number => {
-                self.place_of(number).filter(|place| self.get(*place).is_some_and(|open| open.response.is_none()))
+                self.place_of(number).filter(|place| self.queue.get(*place).is_some_and(|open| open.response.is_none()))
             }
         };
         let Some(place) = place else {
@@ -165,14 +160,14 @@ impl Exchange {
             transaction.flags |= Flags::NO_REQUEST | self.take_error(record.side ^ 1);
             desk.write_response(&mut transaction, record, response);
             desk.hold(&transaction);
-            self.queue.get_or_insert_with(|| desk.queue()).push_front(transaction);
+            self.queue.push_front(transaction);
             return self.give_up_if_full(desk, facts, out);
         };
         // Responses come in order: what stands before it will not be answered any more.
         for _ in 0..place {
             self.hand_out(desk, facts, 0, out);
         }
-        if let Some(transaction) = self.queue.as_mut().and_then(|queue| queue.front_mut()) {
+        if let Some(transaction) = self.queue.get_mut(0) {
             desk.release(transaction);
             if inferred {
                 transaction.flags |= Flags::PAIRING_INFERRED;
@@ -193,7 +188,6 @@ impl Exchange {
     /// newest request and this response, most likely both its answer and the request behind it were lost: then it is
     /// none of those that were seen.
     fn infer(&self, record: &Record) -> Option<usize> {
-        let queue = self.queue.as_deref()?;
         let acked = record.peer_acked.unwrap_or(u64::MAX);
         let may_be = |open: &Transaction| {
             let end = open.request.map(|request| request.end.map_or(request.head_end, |(end, _)| end).offset);
@@ -201,8 +195,8 @@ impl Exchange {
             let seen = open.client_acked.is_none_or(|acked| acked <= record.start.offset);
             open.client_side != record.side && open.response.is_none() && end.is_some_and(|end| end <= acked) && seen
         };
-        let newest = queue.iter().rposition(|open| may_be(open))?;
-        let burst = queue.get(newest)?.client_acked;
+        let newest = self.queue.rfind(may_be)?;
+        let burst = self.queue.get(newest)?.client_acked;
         let follows = burst == Some(record.start.offset);
         if record.flags & abi::flag::REQUEST_LOST != 0 && !follows {
             return None;
@@ -210,7 +204,7 @@ impl Exchange {
         if burst.is_none() {
             return Some(newest);
         }
-        queue.iter().position(|open| may_be(open) && open.client_acked == burst)
+        self.queue.find(|open| may_be(open) && open.client_acked == burst)
     }
 
     fn message_end(
@@ -226,10 +220,10 @@ impl Exchange {
             open.client_side != record.side && open.response.is_some_and(|message| message.end.is_none())
         };
         let place = match number {
-            0 => self.queue.as_ref().and_then(|queue| queue.iter().position(|open| of_response(open))),
+            0 => self.queue.find(of_response),
             number => self.place_of(number),
         };
-        let Some((place, transaction)) = place.and_then(|place| Some((place, self.queue.as_mut()?.get_mut(place)?)))
+        let Some((place, transaction)) = place.and_then(|place| Some((place, self.queue.get_mut(place)?)))
         else {
             desk.counters.stray += 1;
             return;
@@ -262,7 +256,7 @@ impl Exchange {
             desk.counters.stray += 1;
             return;
         };
-        if let Some(transaction) = self.queue.as_mut().and_then(|queue| queue.get_mut(place)) {
+        if let Some(transaction) = self.queue.get_mut(place) {
             transaction.flags |= Flags::TUNNEL;
             transaction.tunnel = code;
             transaction.awaits_tunnel = false;
@@ -281,11 +275,8 @@ impl Exchange {
             let half = if open.client_side == side { open.request } else { open.response };
             half.map_or(open.client_side != side, |message| message.end.is_none())
         };
-        let place = self.queue.as_ref().and_then(|queue| {
-            let cut = queue.iter().rposition(|open| open.cut_side == Some(side));
-            cut.or_else(|| queue.iter().position(|open| unended(open)))
-        });
-        match place.and_then(|place| Some((place, self.queue.as_mut()?.get_mut(place)?))) {
+        let place = self.queue.rfind(|open| open.cut_side == Some(side)).or_else(|| self.queue.find(unended));
+        match place.and_then(|place| Some((place, self.queue.get_mut(place)?))) {
             Some((place, transaction)) => {
                 transaction.flags |= Flags::from_error(code);
                 transaction.cut_side = None;
@@ -327,25 +318,21 @@ impl Exchange {
 
     fn overflow(&mut self, desk: &mut Desk, facts: &Facts, out: &mut impl FnMut(&Transaction)) {
         desk.counters.overflow += 1;
-        if let Some(transaction) = self.queue.as_mut().and_then(|queue| queue.front_mut()) {
+        if let Some(transaction) = self.queue.get_mut(0) {
             transaction.flags |= Flags::OVERFLOW;
         }
         self.hand_out(desk, facts, 0, out);
     }
 
-    fn get(&self, place: usize) -> Option<&Transaction> {
-        self.queue.as_ref()?.get(place).map(|transaction| &**transaction)
-    }
-
     /// Place of the transaction whose request has this number: nearly always the first or the last.
     fn place_of(&self, number: u32) -> Option<usize> {
-        let queue = self.queue.as_deref()?;
         if number == 0 {
             return None;
         }
-        match queue.back() {
-            Some(last) if last.number == number => queue.len().checked_sub(1),
-            _ => queue.iter().position(|open| open.number == number),
+        let last = self.queue.len().checked_sub(1)?;
+        match self.queue.get(last) {
+            Some(open) if open.number == number => Some(last),
+            _ => self.queue.find(|open| open.number == number),
         }
     }
 
@@ -361,14 +348,13 @@ impl Exchange {
         out: &mut impl FnMut(&Transaction),
         wanted: impl Fn(&Transaction) -> bool,
     ) {
-        let place = self.queue.as_ref().and_then(|queue| queue.iter().position(|open| wanted(open)));
-        if let Some(place) = place {
+        if let Some(place) = self.queue.find(wanted) {
             self.hand_out(desk, facts, place, out);
         }
     }
 
     fn hand_out(&mut self, desk: &mut Desk, facts: &Facts, place: usize, out: &mut impl FnMut(&Transaction)) {
-        if let Some(transaction) = self.queue.as_mut().and_then(|queue| queue.remove(place)) {
+        if let Some(transaction) = self.queue.remove(place) {
             desk.release(&transaction);
             self.finish(desk, facts, transaction, false, out);
         }
@@ -403,12 +389,6 @@ impl Exchange {
             transaction.community_id = Some(*self.community.get_or_insert_with(|| community::identifier(one, other)));
         }
         desk.hand_out(transaction, out);
-    }
-
-    fn give_back(&mut self, desk: &mut Desk) {
-        if let Some(queue) = self.queue.take_if(|queue| queue.is_empty()) {
-            desk.take_back_queue(queue);
-        }
     }
 }
 

@@ -7,6 +7,7 @@ pub mod community;
 pub mod desk;
 pub mod exchange;
 pub mod flags;
+mod queue;
 pub mod record;
 pub mod redact;
 pub mod select;
