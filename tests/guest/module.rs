@@ -1,11 +1,15 @@
-//! A module is the built guest in wasmtime, called directly: events are laid out by hand, replies read back and checked
+//! A module is the built guest in wasmtime, as the program sets it, called directly: events are laid out by hand, replies read back and checked
 //! against the contract's own rules.
 
 use std::sync::OnceLock;
 
 use picotap::abi;
-use wasmtime::{Config, Engine, Instance, Memory, Module as Compiled, Store, TypedFunc};
+use wasmtime::{Engine, Instance, Memory, Module as Compiled, Store, TypedFunc};
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
+
+// As the program has it: with the checks of the deadline.
+#[path = "../../src/sandbox/settings.rs"]
+mod settings;
 
 pub(crate) const INPUT_BYTES: u32 = 1 << 20;
 pub(crate) const OUTPUT_BYTES: u32 = 1 << 20;
@@ -47,7 +51,7 @@ pub(crate) struct Layout {
 fn compiled() -> &'static (Engine, Compiled) {
     static COMPILED: OnceLock<(Engine, Compiled)> = OnceLock::new();
     COMPILED.get_or_init(|| {
-        let engine = Engine::new(&Config::new()).expect("engine");
+        let engine = Engine::new(&settings::settings()).expect("engine");
         let module = Compiled::new(&engine, picotap::sandbox::BUILTIN_GUEST).expect("module");
         (engine, module)
     })
@@ -62,6 +66,7 @@ impl Module {
     pub(crate) fn of(engine: &Engine, compiled: &Compiled) -> Self {
         assert_eq!(compiled.imports().len(), 0);
         let mut store = Store::new(engine, ());
+        store.set_epoch_deadline(u64::MAX / 2);
         let instance = Instance::new(&mut store, compiled, &[]).expect("instance");
         let memory = instance.get_memory(&mut store, "memory").expect("memory");
         let allocate =
