@@ -5,15 +5,13 @@
 #![expect(clippy::expect_used, reason = "a bench may fail by panic")]
 
 use std::hint::black_box;
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use picotap::abi;
 use picotap::batch::{Batcher, Facts, Shelf, Slot};
-use picotap::flow::{Conn, Opener, Place, Side, Sink, SinkTag};
+use picotap::flow::{Conn, Place, Side, Sink};
 use picotap::http::record::Record;
-use picotap::packet::Endpoint;
 use picotap::sandbox::BUILTIN_GUEST;
 use picotap::sandbox::driver::{Closed, Driver, Receiver};
 use picotap::sandbox::engine::Engine;
@@ -29,38 +27,11 @@ mod wat_guest;
 
 const CONNECTIONS: u64 = 64;
 
-fn request() -> Vec<u8> {
-    let mut request = b"GET /wp-content/uploads/2010/03/hello-kitty-darth-vader-pink.jpg HTTP/1.1\r\n\
-        Host: www.kittyhell.com\r\n\
-        User-Agent: Mozilla/5.0 (Macintosh; U; Intel Mac OS X 10.6; ja-JP-mac; rv:1.9.2.3) Gecko/20100401 Firefox/3.6.3 Pathtraq/0.9\r\n\
-        Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\n\
-        Accept-Language: ja,en-us;q=0.7,en;q=0.3\r\n\
-        Accept-Encoding: gzip,deflate\r\n\
-        Accept-Charset: Shift_JIS,utf-8;q=0.7,*;q=0.7\r\n\
-        Keep-Alive: 115\r\n\
-        Connection: keep-alive\r\n\
-        Cookie: "
-        .to_vec();
-    request.resize(703 - 4, b'x');
-    request.extend_from_slice(b"\r\n\r\n");
-    request
-}
-
 /// A slot with one request on each connection.
 fn slot(request: &[u8]) -> Box<Slot> {
     let mut batcher = Batcher::new(1, i64::MAX, true, Shelf::default());
-    let endpoint = |port| Endpoint { ip: IpAddr::V4(Ipv4Addr::LOCALHOST), port };
     for number in 1..=CONNECTIONS {
-        let mut conn = Conn {
-            index: 0,
-            number,
-            hash: 0,
-            endpoints: [endpoint(4000), endpoint(80)],
-            opener: Opener::First,
-            midstream: false,
-            interface: 0,
-            tag: SinkTag::default(),
-        };
+        let mut conn = Conn::by_hand(number);
         let place = Place { side: Side::First, offset: 0, peer_acked: Some(0), time: 1 };
         batcher.bytes(&mut conn, place, true, request);
     }
@@ -87,7 +58,7 @@ impl Receiver for Count {
 }
 
 fn crossing(c: &mut Criterion) {
-    let request = request();
+    let [_, _, request] = picotap::parse::BUILT_IN;
     let engine = Engine::new(4).expect("an engine");
     let empty = wat::parse_str(wat_guest::guest(wat_guest::HONEST)).expect("a module");
     let mut group = c.benchmark_group("crossing");
@@ -95,7 +66,7 @@ fn crossing(c: &mut Criterion) {
     for (name, wasm, records) in [("empty_guest", &empty[..], 0), ("parser", BUILTIN_GUEST, 2)] {
         let parser = Arc::new(engine.load(wasm).expect("a parser"));
         let mut driver = Driver::new(parser, Bounds::default()).expect("an instance");
-        let mut slot = slot(&request);
+        let mut slot = slot(request);
         let (mut count, mut rounds) = (Count::default(), 0);
         group.bench_function(name, |b| {
             b.iter(|| {
@@ -109,10 +80,10 @@ fn crossing(c: &mut Criterion) {
         assert_eq!(count.0, rounds * CONNECTIONS * records, "records of {name}");
     }
     group.bench_function("native_picohttpparser", |b| {
-        b.iter(|| (0..CONNECTIONS).fold(0, |sum, _| sum ^ native::picohttpparser(black_box(&request))));
+        b.iter(|| (0..CONNECTIONS).fold(0, |sum, _| sum ^ native::picohttpparser(black_box(request))));
     });
     group.bench_function("native_httparse", |b| {
-        b.iter(|| (0..CONNECTIONS).fold(false, |sum, _| sum ^ native::httparse(black_box(&request))));
+        b.iter(|| (0..CONNECTIONS).fold(false, |sum, _| sum ^ native::httparse(black_box(request))));
     });
     group.finish();
 }

@@ -1,14 +1,12 @@
 //! What a fault costs: a slot of 64 connections of which none, or one, makes the guest fail. The guest is empty but for its
 //! misdeed, so that the difference is containment: two fresh instances, two calls of the event alone, and the rest anew.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use picotap::batch::{Batcher, Facts, Shelf, Slot};
-use picotap::flow::{Conn, EndReason, Opener, Place, Side, Sink, SinkTag};
+use picotap::flow::{Conn, EndReason, Place, Side, Sink};
 use picotap::http::record::Record;
-use picotap::packet::Endpoint;
 use picotap::sandbox::driver::{Closed, Driver, Receiver};
 use picotap::sandbox::engine::Engine;
 use picotap::sandbox::fault::Fault;
@@ -34,18 +32,8 @@ impl Receiver for Nothing {
 
 fn slot(poisoned: u64) -> Box<Slot> {
     let mut batcher = Batcher::new(1, i64::MAX, true, Shelf::default());
-    let endpoint = |port| Endpoint { ip: IpAddr::V4(Ipv4Addr::LOCALHOST), port };
     for number in 1..=CONNECTIONS {
-        let mut conn = Conn {
-            index: 0,
-            number,
-            hash: number << 32,
-            endpoints: [endpoint(4000), endpoint(80)],
-            opener: Opener::First,
-            midstream: false,
-            interface: 0,
-            tag: SinkTag::default(),
-        };
+        let mut conn = Conn::by_hand(number);
         let place = |side, offset| Place { side, offset, peer_acked: None, time: 1 };
         let mut bytes = vec![b'x'; 700];
         if number == poisoned {

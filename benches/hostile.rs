@@ -1,15 +1,13 @@
 //! What traffic costs that is made to cost: host and guest together, from slots to transactions. Each shape comes in
 //! sizes that double, or nearly. Work is linear in the bytes if the bytes a second of a shape stay level.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use picotap::batch::{Batcher, Facts, Shelf, Slot};
-use picotap::flow::{Conn, EndReason, Opener, Place, Side, Sink, SinkTag};
+use picotap::flow::{Conn, EndReason, Place, Side, Sink};
 use picotap::http::record::Record;
 use picotap::http::{CloseReason, Desk, Exchange, Settings};
-use picotap::packet::Endpoint;
 use picotap::sandbox::BUILTIN_GUEST;
 use picotap::sandbox::driver::{Closed, Driver, Receiver};
 use picotap::sandbox::engine::Engine;
@@ -62,17 +60,7 @@ impl Talk {
     #[expect(clippy::vec_box, reason = "slots are handed on boxed")]
     fn slots(&self) -> Vec<Box<Slot>> {
         let mut batcher = Batcher::new(1, i64::MAX, true, Shelf::default());
-        let endpoint = |port| Endpoint { ip: IpAddr::V4(Ipv4Addr::LOCALHOST), port };
-        let mut conn = Conn {
-            index: 0,
-            number: 1,
-            hash: 0,
-            endpoints: [endpoint(4000), endpoint(80)],
-            opener: Opener::First,
-            midstream: false,
-            interface: 0,
-            tag: SinkTag::default(),
-        };
+        let mut conn = Conn::by_hand(1);
         let mut at = [0_u64; 2];
         let place = |side: Side, at: [u64; 2]| {
             let [first, second] = at;

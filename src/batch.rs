@@ -377,9 +377,6 @@ impl<D: Deliver> Sink for Batcher<D> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::Opener;
-    use crate::packet::Endpoint;
-    use std::net::{IpAddr, Ipv4Addr};
 
     /// A shelf that may be full.
     #[derive(Default)]
@@ -394,20 +391,6 @@ mod tests {
         }
     }
 
-    fn conn(number: u64) -> Conn {
-        let endpoint = |port| Endpoint { ip: IpAddr::V4(Ipv4Addr::LOCALHOST), port };
-        Conn {
-            index: 0,
-            number,
-            hash: number << 32,
-            endpoints: [endpoint(1), endpoint(2)],
-            opener: Opener::First,
-            midstream: false,
-            interface: 0,
-            tag: SinkTag::default(),
-        }
-    }
-
     fn place(offset: u64) -> Place {
         Place { side: Side::First, offset, peer_acked: None, time: 7 }
     }
@@ -415,7 +398,7 @@ mod tests {
     #[test]
     fn events_of_a_connection_are_a_list_in_order() {
         let mut batcher = Batcher::new(1, i64::MAX, true, Shelf::default());
-        let (mut a, mut b) = (conn(1), conn(2));
+        let (mut a, mut b) = (Conn::by_hand(1), Conn::by_hand(2));
         batcher.bytes(&mut a, place(0), true, b"one");
         batcher.bytes(&mut b, place(0), true, b"two");
         batcher.bytes(&mut a, place(3), true, b"three");
@@ -432,7 +415,7 @@ mod tests {
     #[test]
     fn a_full_slot_is_handed_on_and_the_connection_gets_a_row_in_the_next() {
         let mut batcher = Batcher::new(1, i64::MAX, true, Shelf::default());
-        let mut a = conn(1);
+        let mut a = Conn::by_hand(1);
         let piece = vec![0; crate::flow::MAX_PIECE];
         for n in 0..5 {
             batcher.bytes(&mut a, place(n * piece.len() as u64), true, &piece);
@@ -445,7 +428,7 @@ mod tests {
     #[test]
     fn a_refused_slot_keeps_its_ends_and_counts_its_bytes() {
         let mut batcher = Batcher::new(1, i64::MAX, false, Full { full: true, ..Full::default() });
-        let (mut a, mut b) = (conn(1), conn(2));
+        let (mut a, mut b) = (Conn::by_hand(1), Conn::by_hand(2));
         batcher.bytes(&mut a, place(0), true, b"gone");
         batcher.bytes(&mut b, place(0), true, b"too");
         batcher.end(&mut b, place(3), EndReason::Fin);
@@ -468,7 +451,7 @@ mod tests {
     #[test]
     fn an_old_slot_is_handed_on_by_the_clock_of_the_frames() {
         let mut batcher = Batcher::new(1, 5, true, Shelf::default());
-        batcher.bytes(&mut conn(1), place(0), true, b"x");
+        batcher.bytes(&mut Conn::by_hand(1), place(0), true, b"x");
         batcher.tick(11);
         assert!(batcher.deliverer().0.is_empty());
         batcher.tick(12);

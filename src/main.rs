@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -23,6 +23,7 @@ use picotap::sandbox::engine::Engine;
 use picotap::sandbox::quarantine::Poison;
 use picotap::sandbox::selftest::selftest;
 use picotap::source::live::{self, Direction, LiveConfig};
+use picotap::source::total_bytes;
 
 /// Exit code for wrong usage, as clap's.
 const USAGE: u8 = 2;
@@ -158,12 +159,10 @@ fn watch(watch: Watch) -> Result<ExitCode> {
 
 /// Sandboxes for an input: files need all cores, since a reader keeps only part of one busy; live capture has its own.
 fn sandboxes(watch: &Watch, cores: usize) -> usize {
-    let size = |path: &PathBuf| fs::metadata(path).ok().filter(fs::Metadata::is_file).map(|metadata| metadata.len());
     if !watch.interface.is_empty() {
         return cores.saturating_sub(1).max(1);
     }
-    let bytes = watch.pcap.iter().map(size).try_fold(0_u64, |sum, size| Some(sum.saturating_add(size?)));
-    if bytes.is_some_and(|bytes| bytes < ONE_SANDBOX) { 1 } else { cores.min(MAX_SANDBOXES) }
+    if total_bytes(&watch.pcap).is_some_and(|bytes| bytes < ONE_SANDBOX) { 1 } else { cores.min(MAX_SANDBOXES) }
 }
 
 /// One source for each interface and member of its fan-out group.

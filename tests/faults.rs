@@ -5,13 +5,11 @@
 mod wat_guest;
 
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use picotap::batch::{Batcher, Facts, Shelf, Slot};
-use picotap::flow::{Conn, EndReason, Opener, Place, Side, Sink, SinkTag};
+use picotap::flow::{Conn, EndReason, Place, Side, Sink};
 use picotap::http::record::Record;
-use picotap::packet::Endpoint;
 use picotap::sandbox::driver::{Closed, Driver, Receiver};
 use picotap::sandbox::engine::Engine;
 use picotap::sandbox::fault::Fault;
@@ -33,18 +31,8 @@ impl Receiver for Nothing {
 /// A slot of connections that each send a poisonous piece and end.
 fn slot(connections: u64) -> Box<Slot> {
     let mut batcher = Batcher::new(1, i64::MAX, true, Shelf::default());
-    let endpoint = |port| Endpoint { ip: IpAddr::V4(Ipv4Addr::LOCALHOST), port };
     for number in 1..=connections {
-        let mut conn = Conn {
-            index: 0,
-            number,
-            hash: number << 32,
-            endpoints: [endpoint(4000), endpoint(80)],
-            opener: Opener::First,
-            midstream: false,
-            interface: 0,
-            tag: SinkTag::default(),
-        };
+        let mut conn = Conn::by_hand(number);
         let place = |side, offset| Place { side, offset, peer_acked: None, time: 1 };
         batcher.bytes(&mut conn, place(Side::First, 0), true, POISON);
         batcher.end(&mut conn, place(Side::First, POISON.len() as u64), EndReason::Fin);

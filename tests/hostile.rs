@@ -5,13 +5,11 @@
 #[path = "hostile/wat_guest.rs"]
 mod wat_guest;
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use picotap::batch::{Batcher, Facts, Shelf, Slot};
-use picotap::flow::{Conn, EndReason, Opener, Place, Side, Sink, SinkTag};
+use picotap::flow::{Conn, EndReason, Place, Side, Sink};
 use picotap::http::record::Record;
-use picotap::packet::Endpoint;
 use picotap::sandbox::driver::{Closed, Counters, Driver, Receiver};
 use picotap::sandbox::engine::{Engine, LoadError};
 use picotap::sandbox::fault::{Fault, NAMES};
@@ -45,25 +43,11 @@ impl Receiver for Notes {
     }
 }
 
-fn conn(number: u64) -> Conn {
-    let endpoint = |port| Endpoint { ip: IpAddr::V4(Ipv4Addr::LOCALHOST), port };
-    Conn {
-        index: 0,
-        number,
-        hash: number << 32,
-        endpoints: [endpoint(4000), endpoint(80)],
-        opener: Opener::First,
-        midstream: false,
-        interface: 0,
-        tag: SinkTag::default(),
-    }
-}
-
 /// A slot in which each connection sends its payload and ends.
 fn slot(payloads: &[&[u8]]) -> Box<Slot> {
     let mut batcher = Batcher::new(1, i64::MAX, true, Shelf::default());
     for (number, payload) in (1..).zip(payloads) {
-        let mut conn = conn(number);
+        let mut conn = Conn::by_hand(number);
         let place = |side, offset| Place { side, offset, peer_acked: None, time: 1 };
         batcher.bytes(&mut conn, place(Side::First, 0), true, payload);
         batcher.end(&mut conn, place(Side::First, payload.len() as u64), EndReason::Fin);

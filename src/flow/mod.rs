@@ -20,6 +20,8 @@ mod stream;
 mod table;
 mod tell;
 
+use std::net::{IpAddr, Ipv4Addr};
+
 pub use counters::Counters;
 pub use table::{AHEAD, Table};
 
@@ -164,6 +166,25 @@ pub struct Conn {
     pub interface: u32,
     /// The sink's.
     pub tag: SinkTag,
+}
+
+impl Conn {
+    /// A connection that comes from no table, for a sink that is fed by hand: side 0, port 40000 of the local host, opened
+    /// it to port 80.
+    #[must_use]
+    pub const fn by_hand(number: u64) -> Self {
+        const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        Self {
+            index: 0,
+            number,
+            hash: number << 32,
+            endpoints: [Endpoint { ip: LOCAL, port: 40_000 }, Endpoint { ip: LOCAL, port: 80 }],
+            opener: Opener::First,
+            midstream: false,
+            interface: 0,
+            tag: SinkTag { serial: 0, row: 0 },
+        }
+    }
 }
 
 /// What whoever reads the streams is told of a connection.

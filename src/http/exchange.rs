@@ -223,8 +223,7 @@ impl Exchange {
             0 => self.queue.find(of_response),
             number => self.place_of(number),
         };
-        let Some((place, transaction)) = place.and_then(|place| Some((place, self.queue.get_mut(place)?)))
-        else {
+        let Some((place, transaction)) = place.and_then(|place| Some((place, self.queue.get_mut(place)?))) else {
             desk.counters.stray += 1;
             return;
         };

@@ -11,9 +11,8 @@ use super::fault::Fault;
 use super::layout::Bounds;
 use super::quarantine::Poison;
 use crate::batch::{Batcher, Facts, Shelf};
-use crate::flow::{Conn, EndReason, Opener, Place, Side, Sink, SinkTag};
+use crate::flow::{Conn, EndReason, Place, Side, Sink};
 use crate::http::record::{Kind, Record};
-use crate::packet::Endpoint;
 
 /// Why a parser is not let at traffic.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -176,17 +175,7 @@ fn run(parser: &Arc<Parser>, test: &str, script: &[Move]) -> Result<Notes, SelfT
     let mut driver = Driver::new(Arc::clone(parser), Bounds::default()).map_err(failed)?;
     let mut notes = Notes::default();
     let mut batcher = Batcher::new(1, i64::MAX, true, Shelf::default());
-    let endpoint = |port| Endpoint { ip: std::net::Ipv4Addr::LOCALHOST.into(), port };
-    let mut conn = Conn {
-        index: 0,
-        number: 1,
-        hash: 0,
-        endpoints: [endpoint(40_000), endpoint(80)],
-        opener: Opener::First,
-        midstream: false,
-        interface: 0,
-        tag: SinkTag::default(),
-    };
+    let mut conn = Conn::by_hand(1);
     for step in script {
         let place = |side, offset| Place { side, offset, peer_acked: None, time: 0 };
         match step {

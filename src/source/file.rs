@@ -120,12 +120,6 @@ impl Captures {
     /// Takes paths, "-" being standard input, and a filter for the frames.
     #[must_use]
     pub fn open(paths: &[PathBuf], filter: Option<Filter>) -> Self {
-        // A file that is missing counts nothing: that it is missing is told in its turn.
-        let size = |path: &PathBuf| match std::fs::metadata(path) {
-            _ if path.as_os_str() == "-" => None,
-            Ok(metadata) => metadata.is_file().then_some(metadata.len()),
-            Err(_) => Some(0),
-        };
         Self {
             waiting: paths.iter().cloned().collect(),
             current: None,
@@ -135,7 +129,7 @@ impl Captures {
             ahead: Vec::new(),
             trouble: None,
             done: 0,
-            total: paths.iter().map(size).try_fold(0_u64, |sum, size| Some(sum.saturating_add(size?))),
+            total: total_bytes(paths),
         }
     }
 
@@ -158,10 +152,7 @@ impl Captures {
     /// filter does not compile for. Every frame before was given, and the next call goes on behind the trouble.
     #[inline]
     pub fn next_frame(&mut self) -> Result<Option<Frame<'_>>, Error> {
-        let Some(record) = self.advance()? else {
-            return Ok(None);
-        };
-        Ok(self.current.as_ref().map(|file| frame(&record, &file.blocks)))
+        Ok(self.next_frames(1)?.next())
     }
 
     /// The next frames that the filter chooses: at least one, as many more as are at hand without reading, and not more
@@ -174,33 +165,21 @@ impl Captures {
         self.ahead.clear();
         if let Some(first) = self.advance()? {
             self.ahead.push(first);
-            self.read_ahead(most);
+            self.trouble = self.read_ahead(most).err();
         }
         let blocks = self.current.as_ref().map(|file| &file.blocks);
         Ok(self.ahead.iter().filter_map(move |record| Some(frame(record, blocks?))))
     }
 
     #[inline]
-    fn read_ahead(&mut self, most: usize) {
-        let Some(file) = &mut self.current else { return };
+    fn read_ahead(&mut self, most: usize) -> Result<(), Error> {
+        let Some(file) = &mut self.current else { return Ok(()) };
         while self.ahead.len() < most && file.ready() {
-            let chosen = file.advance(&mut self.interfaces).and_then(|record| {
-                let Some(record) = record else { return Ok(None) };
-                let chosen = match &mut self.filter {
-                    Some(filter) => filter.accepts(&frame(&record, &file.blocks)),
-                    None => Ok(true),
-                };
-                self.filtered += u64::from(!matches!(chosen, Ok(true)));
-                chosen.map(|chosen| chosen.then_some(record))
-            });
-            match chosen {
-                Ok(record) => self.ahead.extend(record),
-                Err(error) => {
-                    self.trouble = Some(error);
-                    return;
-                }
-            }
+            let Some(record) = file.advance(&mut self.interfaces)? else { break };
+            let chosen = choose(&mut self.filter, &mut self.filtered, record, &file.blocks)?;
+            self.ahead.extend(chosen);
         }
+        Ok(())
     }
 
     #[inline]
@@ -219,14 +198,8 @@ impl Captures {
                 self.close();
                 continue;
             };
-            let Some(filter) = &mut self.filter else {
-                return Ok(Some(record));
-            };
-            // Counted first: a frame whose filter does not compile is not given either.
-            self.filtered += 1;
-            if filter.accepts(&frame(&record, &file.blocks))? {
-                self.filtered -= 1;
-                return Ok(Some(record));
+            if let Some(chosen) = choose(&mut self.filter, &mut self.filtered, record, &file.blocks)? {
+                return Ok(Some(chosen));
             }
         }
     }
@@ -263,6 +236,36 @@ impl Captures {
     pub fn interfaces(&self) -> &[Interface] {
         self.interfaces.all()
     }
+}
+
+/// Bytes of these files, "-" being standard input; unknown if one is not a regular file. One that is missing counts
+/// nothing: that it is missing is told in its turn.
+#[must_use]
+pub fn total_bytes(paths: &[PathBuf]) -> Option<u64> {
+    let size = |path: &PathBuf| match std::fs::metadata(path) {
+        _ if path.as_os_str() == "-" => None,
+        Ok(metadata) => metadata.is_file().then_some(metadata.len()),
+        Err(_) => Some(0),
+    };
+    paths.iter().map(size).try_fold(0_u64, |sum, size| Some(sum.saturating_add(size?)))
+}
+
+/// The record, if the filter chooses it; otherwise it counts as filtered.
+#[inline]
+fn choose(
+    filter: &mut Option<Filter>,
+    filtered: &mut u64,
+    record: Record,
+    blocks: &Blocks,
+) -> Result<Option<Record>, Error> {
+    let Some(filter) = filter else { return Ok(Some(record)) };
+    // Counted first: a frame whose filter does not compile is not given either.
+    *filtered += 1;
+    if !filter.accepts(&frame(&record, blocks))? {
+        return Ok(None);
+    }
+    *filtered -= 1;
+    Ok(Some(record))
 }
 
 #[inline]

@@ -12,7 +12,7 @@ mod stream;
 
 pub use blocks::MAX_FRAME;
 pub use error::{Error, Fault};
-pub use file::{CaptureFile, Captures, Progress};
+pub use file::{CaptureFile, Captures, Progress, total_bytes};
 pub use filter::Filter;
 pub use interfaces::Interface;
 

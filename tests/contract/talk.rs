@@ -4,9 +4,8 @@ use std::sync::{Arc, OnceLock};
 
 use picotap::abi::flag;
 use picotap::batch::{Batcher, Facts, Shelf};
-use picotap::flow::{Conn, EndReason, Opener, Place, Side, Sink, SinkTag};
+use picotap::flow::{Conn, EndReason, Opener, Place, Side, Sink};
 use picotap::http::record::{Kind, Record};
-use picotap::packet::Endpoint;
 use picotap::sandbox::BUILTIN_GUEST;
 use picotap::sandbox::driver::{Closed, Counters, Driver, Receiver};
 use picotap::sandbox::engine::{Engine, Parser};
@@ -123,17 +122,10 @@ impl Talk {
         let mut driver = Driver::new(parser(), bounds).expect("driver");
         let mut notes = Notes::default();
         let mut batcher = Batcher::new(1, i64::MAX, true, Shelf::default());
-        let endpoint = |port| Endpoint { ip: std::net::Ipv4Addr::LOCALHOST.into(), port };
-        let mut conn = Conn {
-            index: 0,
-            number: 1,
-            hash: 0,
-            endpoints: [endpoint(40_000), endpoint(80)],
-            opener: if self.midstream { Opener::Unknown } else { Opener::First },
-            midstream: self.midstream,
-            interface: 0,
-            tag: SinkTag::default(),
-        };
+        let mut conn = Conn::by_hand(1);
+        if self.midstream {
+            (conn.opener, conn.midstream) = (Opener::Unknown, true);
+        }
         let mut time = 0;
         for step in &self.steps {
             time += i64::from(!matches!(step, Step::Batch));
@@ -203,7 +195,8 @@ impl Receiver for Notes {
         };
         let Record { side, flags, start, end, peer_acked, .. } = record;
         // Of an end, only where and when it is counts: where the message began, and what was acknowledged, is with its head.
-        let (start, peer_acked) = if matches!(record.kind, Kind::End { .. }) { (end, &None) } else { (start, peer_acked) };
+        let (start, peer_acked) =
+            if matches!(record.kind, Kind::End { .. }) { (end, &None) } else { (start, peer_acked) };
         self.told.push(format!("{line}: side {side}, {flags:#x}, {start:?} to {end:?}, {peer_acked:?}"));
         if matches!(record.kind, Kind::Error(_)) {
             return;
