@@ -2,39 +2,20 @@
 
 #![expect(clippy::unwrap_used, reason = "a failing test may panic")]
 
+#[path = "support/disk.rs"]
+#[allow(dead_code, unreachable_pub, reason = "each test crate uses its part of what is shared")]
+mod disk;
 #[path = "support/tool.rs"]
 #[allow(dead_code, unreachable_pub, reason = "each test crate uses its part of what is shared")]
 mod tool;
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
 
+use disk::Disk;
 use picotap::export::FormatName;
 use picotap::export::file::{Log, Notice, Rotation, Target};
-
-/// A small file system, for as long as it lives.
-struct Disk(tempfile::TempDir);
-
-impl Disk {
-    fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        run("mount", &["-t", "tmpfs", "-o", "size=64k", "picotap-test"], directory.path());
-        Self(directory)
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        run("umount", &[], self.0.path());
-    }
-}
-
-fn run(program: &str, arguments: &[&str], path: &Path) {
-    let status = Command::new(program).args(arguments).arg(path).status().expect(program);
-    assert!(status.success(), "{program} {}", path.display());
-}
 
 fn log(path: &Path, rotation: Option<Rotation>) -> Log {
     Log::open(Target::File(path.to_owned()), rotation, FormatName::Json.writer(Arc::new([])), 0).unwrap()
@@ -61,8 +42,8 @@ fn a_full_disk_loses_whole_lines_and_is_recovered_from() {
     if !tool::has(&["root", "mount", "umount"]) {
         return;
     }
-    let disk = Disk::new();
-    let (path, ballast) = (disk.0.path().join("log"), disk.0.path().join("ballast"));
+    let disk = Disk::new(64, 0);
+    let (path, ballast) = (disk.file("log"), disk.file("ballast"));
     fs::write(&ballast, vec![0; 30_000]).unwrap();
     let (mut log, mut notices) = (log(&path, None), Vec::new());
     for first in (0..1000).step_by(50) {
@@ -83,8 +64,8 @@ fn a_log_that_ends_on_a_full_disk_ends_with_a_whole_line() {
     if !tool::has(&["root", "mount", "umount"]) {
         return;
     }
-    let disk = Disk::new();
-    let path = disk.0.path().join("log");
+    let disk = Disk::new(64, 0);
+    let path = disk.file("log");
     let (mut log, mut notices) = (log(&path, None), Vec::new());
     log.write(&lines(0, 1000), 0, &mut notices).unwrap();
     let lost = log.close(0).lost_lines;
@@ -96,8 +77,8 @@ fn rotation_makes_room_on_a_full_disk() {
     if !tool::has(&["root", "mount", "umount"]) {
         return;
     }
-    let disk = Disk::new();
-    let path = disk.0.path().join("log");
+    let disk = Disk::new(64, 0);
+    let path = disk.file("log");
     let rotation = Rotation { size: Some(16_000), interval: None, keep: 1 };
     let (mut log, mut notices) = (log(&path, Some(rotation)), Vec::new());
     let mut first = 0;

@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use crate::support::daemon::{Daemon, Disk, lines};
+use crate::support::daemon::{Daemon, NOBODY, lines};
+use crate::support::disk::Disk;
 use crate::support::network::{Network, until};
 use crate::support::tool;
 
@@ -13,7 +14,7 @@ fn a_full_disk_costs_lines_that_are_counted_and_nothing_else() {
     }
     let Some(network) = Network::new("a_full_disk_costs_lines_that_are_counted_and_nothing_else") else { return };
     let network = network.serve();
-    let disk = Disk::new(64);
+    let disk = Disk::new(64, NOBODY);
     let (log, ballast) = (disk.file("http.log"), disk.file("ballast"));
     fs::write(&ballast, vec![0; 30_000]).unwrap();
     let daemon = Daemon::start(&network, &log, &[], &[]);

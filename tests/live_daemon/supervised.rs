@@ -1,7 +1,7 @@
 //! What a service manager hears and an orchestrator reads: readiness, health, reloads and the end.
 
 use std::os::unix::net::UnixDatagram;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,13 @@ use crate::support::network::{Network, until};
 struct Manager(UnixDatagram);
 
 impl Manager {
+    /// Listens at `socket`, for so many seconds at a time.
+    fn new(socket: &Path, seconds: u64) -> Self {
+        let listens = UnixDatagram::bind(socket).unwrap();
+        listens.set_read_timeout(Some(Duration::from_secs(seconds))).unwrap();
+        Self(listens)
+    }
+
     /// The next message that is no watchdog's.
     fn hears(&self) -> String {
         loop {
@@ -36,8 +43,7 @@ fn a_service_manager_hears_how_the_run_is() {
     let Some(network) = Network::new("a_service_manager_hears_how_the_run_is") else { return };
     let directory = directory();
     let socket = directory.path().join("notify");
-    let manager = Manager(UnixDatagram::bind(&socket).unwrap());
-    manager.0.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let manager = Manager::new(&socket, 20);
     // Only root may say something there: the way to it is opened before privileges are given up.
     std::fs::set_permissions(&socket, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     let environment = [("NOTIFY_SOCKET", socket.to_str().unwrap()), ("WATCHDOG_USEC", "1000000")];
@@ -122,8 +128,7 @@ fn a_thread_that_is_stuck_is_ill_health_and_the_watchdog_hears_nothing_more() {
     let Some(network) = Network::new("a_thread_that_is_stuck_is_ill_health") else { return };
     let directory = directory();
     let socket = directory.path().join("notify");
-    let manager = Manager(UnixDatagram::bind(&socket).unwrap());
-    manager.0.set_read_timeout(Some(Duration::from_secs(3))).unwrap();
+    let manager = Manager::new(&socket, 3);
     let environment = [("NOTIFY_SOCKET", socket.to_str().unwrap()), ("WATCHDOG_USEC", "1000000")];
     let daemon = Daemon::start(&network, &directory.path().join("http.log"), &[], &environment);
     let held = Held::by_name(daemon.id(), "capture");
@@ -149,7 +154,7 @@ fn a_daemon_that_cannot_begin_does_not_say_that_it_is_ready() {
     let Some(network) = Network::new("a_daemon_that_cannot_begin_does_not_say_that_it_is_ready") else { return };
     let directory = directory();
     let socket = directory.path().join("notify");
-    let manager = Manager(UnixDatagram::bind(&socket).unwrap());
+    let manager = Manager::new(&socket, 20);
     let guest = directory.path().join("guest.wasm");
     std::fs::write(&guest, b"not a module").unwrap();
     let mut command = Network::inside(&network.server, env!("CARGO_BIN_EXE_picotap"));

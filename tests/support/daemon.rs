@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::chown;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
@@ -152,30 +152,4 @@ pub fn get(network: &Network, address: &str, path: &str, options: &[&str]) -> (u
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let (body, status) = text.rsplit_once('\n').unwrap_or(("", "0"));
     (status.parse().unwrap_or(0), body.to_owned())
-}
-
-/// A small file system of nobody's, for as long as it lives.
-pub struct Disk(tempfile::TempDir);
-
-impl Disk {
-    pub fn new(kibibytes: u32) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let options = format!("size={kibibytes}k,uid={NOBODY},gid={NOBODY},mode=0755");
-        mount(Command::new("mount").args(["-t", "tmpfs", "-o", &options, "picotap-test"]).arg(directory.path()));
-        Self(directory)
-    }
-
-    pub fn file(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        mount(Command::new("umount").arg(self.0.path()));
-    }
-}
-
-fn mount(command: &mut Command) {
-    assert!(command.status().unwrap().success(), "{command:?}");
 }

@@ -15,6 +15,7 @@
 pub mod capture;
 pub mod conversation;
 pub mod daemon;
+pub mod disk;
 pub mod encapsulation;
 pub mod line;
 pub mod message;
