@@ -1,46 +1,19 @@
 //! Many faults in a row leave nothing behind: no memory, no thread, no descriptor.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "test code: a panic is a failed test")]
 
+#[path = "hostile/fed.rs"]
+mod fed;
 #[path = "hostile/wat_guest.rs"]
 mod wat_guest;
 
 use std::fs;
 use std::sync::Arc;
 
-use picotap::batch::{Batcher, Facts, Shelf, Slot};
-use picotap::flow::{Conn, EndReason, Place, Side, Sink};
-use picotap::http::record::Record;
-use picotap::sandbox::driver::{Closed, Driver, Receiver};
+use fed::{Nothing, slot};
+use picotap::sandbox::driver::Driver;
 use picotap::sandbox::engine::Engine;
-use picotap::sandbox::fault::Fault;
 use picotap::sandbox::layout::Bounds;
-use picotap::sandbox::quarantine::Poison;
 use wat_guest::{POISON, guest, guest_with};
-
-struct Nothing;
-
-impl Receiver for Nothing {
-    type State = ();
-    fn record(&mut self, _: &Facts, (): &mut (), _: &Record<'_>) {}
-    fn closed(&mut self, _: &Facts, (): &mut (), _: Closed, _: i64) {}
-    fn skip(&mut self, _: &Facts, _: u8, _: u64) {}
-    fn poison(&mut self, _: &Poison) {}
-    fn fault(&mut self, _: &Fault) {}
-}
-
-/// A slot of connections that each send a poisonous piece and end.
-fn slot(connections: u64) -> Box<Slot> {
-    let mut batcher = Batcher::new(1, i64::MAX, true, Shelf::default());
-    for number in 1..=connections {
-        let mut conn = Conn::by_hand(number);
-        let place = |side, offset| Place { side, offset, peer_acked: None, time: 1 };
-        batcher.bytes(&mut conn, place(Side::First, 0), true, POISON);
-        batcher.end(&mut conn, place(Side::First, POISON.len() as u64), EndReason::Fin);
-        batcher.end(&mut conn, place(Side::Second, 0), EndReason::Fin);
-    }
-    batcher.flush();
-    batcher.deliverer().0.remove(0)
-}
 
 /// Resident kilobytes, threads and descriptors of this process.
 fn held() -> (u64, u64, usize) {
@@ -57,7 +30,7 @@ fn fault(wat: &str, faults: u64) {
     let engine = Engine::new(8).unwrap();
     let parser = Arc::new(engine.load(&wat::parse_str(wat).unwrap()).unwrap());
     let mut driver: Driver<()> = Driver::new(parser, Bounds::default()).unwrap();
-    let slot = slot(16);
+    let slot = slot(16, |_| POISON);
     let mut before = None;
     while driver.counters().faults < faults {
         driver.process(&slot, &mut Nothing);

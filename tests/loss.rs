@@ -76,16 +76,9 @@ fn traffic(seed: u64) -> (Scene, Vec<(Sent, Sent)>) {
         }
         c.close();
         own.push(std::mem::take(&mut c.packets));
-        own.reverse();
         parts.push(own);
     }
-    while !parts.is_empty() {
-        let at = random.below(parts.len() as u64) as usize;
-        match parts[at].pop() {
-            Some(packets) => scene.packets.extend(packets),
-            None => drop(parts.swap_remove(at)),
-        }
-    }
+    scene.interleave(parts, &mut random);
     scene.stamp();
     (scene, said)
 }

@@ -5,6 +5,7 @@ use super::capture::{Compression, Format, Frame, Order, file};
 use super::conversation::{Conversation, Sent};
 use super::encapsulation::Encapsulation;
 use super::line::Line;
+use super::random::Random;
 use super::wire::{Packet, Side};
 
 /// 2026-01-02T03:04:05Z
@@ -103,6 +104,18 @@ impl Scene {
     /// Expects a whole transaction.
     pub fn whole(&mut self, conn: u64, seq: u64, (request, response): &(Sent, Sent)) -> &mut Line {
         self.line(conn, seq, Some(request), Some(response))
+    }
+
+    /// Takes what several connections send, part by part and each in its order, as chance will have it.
+    pub fn interleave(&mut self, mut parts: Vec<Vec<Vec<Packet>>>, random: &mut Random) {
+        parts.iter_mut().for_each(|own| own.reverse());
+        while !parts.is_empty() {
+            let at = random.below(parts.len() as u64) as usize;
+            match parts[at].pop() {
+                Some(packets) => self.packets.extend(packets),
+                None => drop(parts.swap_remove(at)),
+            }
+        }
     }
 
     /// Gives every packet its time: one step after the one before, plus its pause.
