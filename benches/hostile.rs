@@ -40,7 +40,11 @@ impl Receiver for Clerk {
 
 /// What the two sides of one connection send, in segments.
 #[derive(Default)]
-struct Talk(Vec<(Side, Vec<u8>)>);
+struct Talk {
+    segments: Vec<(Side, Vec<u8>)>,
+    /// Bytes that are lost before each.
+    gap: u64,
+}
 
 impl Talk {
     fn of(side: Side, bytes: &[u8], segment: usize) -> Self {
@@ -48,12 +52,23 @@ impl Talk {
     }
 
     fn and(mut self, side: Side, bytes: &[u8], segment: usize) -> Self {
-        self.0.extend(bytes.chunks(segment).map(|piece| (side, piece.to_vec())));
+        self.segments.extend(bytes.chunks(segment).map(|piece| (side, piece.to_vec())));
         self
     }
 
+    /// Byte by byte, one of each side in turn.
+    fn in_turn(first: &[u8], second: &[u8]) -> Self {
+        let turns = first.iter().zip(second);
+        let segments = turns.flat_map(|(a, b)| [(Side::First, vec![*a]), (Side::Second, vec![*b])]).collect();
+        Self { segments, gap: 0 }
+    }
+
+    fn with_gaps(self, gap: u64) -> Self {
+        Self { gap, ..self }
+    }
+
     fn len(&self) -> u64 {
-        self.0.iter().map(|(_, bytes)| bytes.len() as u64).sum()
+        self.segments.iter().map(|(_, bytes)| bytes.len() as u64).sum()
     }
 
     /// The slots in which it comes, and in which it ends.
@@ -67,7 +82,10 @@ impl Talk {
             let (offset, acked) = if side == Side::First { (first, second) } else { (second, first) };
             Place { side, offset, peer_acked: Some(acked), time: 1 }
         };
-        for (side, bytes) in &self.0 {
+        for (side, bytes) in &self.segments {
+            if let Some(at) = at.get_mut(side.index()) {
+                *at += self.gap;
+            }
             batcher.bytes(&mut conn, place(*side, at), true, bytes);
             if let Some(at) = at.get_mut(side.index()) {
                 *at += bytes.len() as u64;
@@ -139,15 +157,15 @@ const SHAPES: &[Shape] = &[
     }),
     ("sides_in_turn_byte_by_byte", STREAMS, |n| {
         let (ask, answer) = (repeated("", GET, n / 2), repeated("", OK, n / 2));
-        let turns = ask.iter().zip(&answer);
-        Talk(turns.flat_map(|(a, b)| [(Side::First, vec![*a]), (Side::Second, vec![*b])]).collect())
+        Talk::in_turn(&ask, &answer)
     }),
     ("two_heads_in_turn_byte_by_byte", HEADS, |n| {
         let ask = head(n / 2, 1);
         let answer = format!("HTTP/1.1 200 OK\r\n{}\r\n", fields(n / 2, 1)).into_bytes();
-        let turns = ask.iter().zip(&answer);
-        Talk(turns.flat_map(|(a, b)| [(Side::First, vec![*a]), (Side::Second, vec![*b])]).collect())
+        Talk::in_turn(&ask, &answer)
     }),
+    ("requests_behind_gaps", STREAMS, |n| Talk::of(Side::First, &repeated("", GET, n), GET.len()).with_gaps(1)),
+    ("bytes_behind_gaps", STREAMS, |n| Talk::of(Side::First, &repeated("", GET, n), 1).with_gaps(1)),
     ("search_among_start_lines", STREAMS, |n| {
         let gone =
             Talk::of(Side::First, GET.as_bytes(), SEGMENT).and(Side::First, b"GET / HTTP/1.1\r\nbad\r\n\r\n", 100);

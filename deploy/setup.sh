@@ -212,6 +212,16 @@ if [ -n "$needs" ]; then
     fi
 fi
 
+# Suricata is in Debian's backports alone.
+if [ $with_soak = yes ] && ! have suricata; then
+    if [ "$manager" != apt ] || [ "$as_root" = no ]; then
+        echo "setup: missing: suricata (7 or later): install it" >&2
+        exit 1
+    fi
+    echo "setup: installing with apt: suricata"
+    $as_root "$root/deploy/soak/install.sh" suricata
+fi
+
 # ---- Rust ---------------------------------------------------------------------------------------------------------
 if ! have cargo; then
     echo "setup: missing: cargo (Rust 1.95 or later): install rustup, then run: rustup toolchain install stable" >&2

@@ -56,44 +56,11 @@ def peers(binary):
     ]
 
 
-def backports(package):
-    """Installs from the backports of the Debian that runs here, at the mirror that apt already uses."""
-    release = subprocess.run(["sh", "-c", ". /etc/os-release; echo $VERSION_CODENAME"], capture_output=True, text=True).stdout.strip()
-    sites = subprocess.run(["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE)", "Created-By: Packages"], capture_output=True, text=True).stdout
-    site = next((line.split()[0] for line in sites.splitlines() if line.endswith(f" {release}")), None)
-    if not site:
-        return False
-    listing = Path("/etc/apt/sources.list.d/picotap-peers.list")
-    listing.write_text(f"deb {site} {release}-backports main\n")
-    try:
-        subprocess.run(["apt-get", "-qq", "update"], check=False, stdout=subprocess.DEVNULL)
-        command = ["apt-get", "-qq", "-y", "--no-install-recommends", "-t", f"{release}-backports", "install", package]
-        return subprocess.run(command, stdout=subprocess.DEVNULL, env=quiet()).returncode == 0
-    finally:
-        listing.unlink()
-
-
-def quiet():
-    return {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
-
-
 def install(package, tool):
     if shutil.which(tool) or shutil.which(tool, path="/usr/sbin:/sbin"):
         return True
     print(f"installing {package}", file=sys.stderr)
-    # Its service must not be started.
-    policy = Path("/usr/sbin/policy-rc.d")
-    ours = not policy.exists()
-    if ours:
-        policy.write_text("#!/bin/sh\nexit 101\n")
-        policy.chmod(0o755)
-    try:
-        command = ["apt-get", "-qq", "-y", "--no-install-recommends", "install", package]
-        done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=quiet())
-        return done.returncode == 0 or backports(package)
-    finally:
-        if ours:
-            policy.unlink()
+    return subprocess.run([ROOT / "deploy/soak/install.sh", package]).returncode == 0
 
 
 def version(name, tool):

@@ -14,7 +14,6 @@ fi
 picotap=$1 test=$2
 here=$(CDPATH='' cd -- "$(dirname -- "$0")/../.." && pwd)
 root=${PICOTAP_TRIXIE:-$here/target/soak/trixie}
-mirror=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
 
 if [ "$(id -u)" -ne 0 ]; then
     echo "wasmedge: needs root, for debootstrap and chroot" >&2
@@ -28,6 +27,7 @@ if ! [ -e "$root/ready" ]; then
     fi
     rm -rf "$root"
     mkdir -p "$root"
+    mirror=$("$here/deploy/soak/mirror.sh")
     debootstrap --variant=minbase trixie "$root" "$mirror"
     chroot "$root" sh -c 'apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
         libpcap0.8t64 libwasmedge0 wasmedge'

@@ -328,7 +328,17 @@ fn the_shell_scripts_pass_their_lint() {
     if !tool::has(&[CHECK]) {
         return;
     }
-    succeeds(CHECK, &["deploy/setup.sh", "deploy/check/run.sh", ".ci/run"]);
+    succeeds(
+        CHECK,
+        &[
+            "deploy/setup.sh",
+            "deploy/soak/install.sh",
+            "deploy/soak/mirror.sh",
+            "deploy/soak/wasmedge.sh",
+            "deploy/check/run.sh",
+            ".ci/run",
+        ],
+    );
     let script = archive_script();
     let file = tempfile::NamedTempFile::with_suffix(".sh").expect("a file");
     fs::write(file.path(), format!("#!/bin/sh\nset -eu\n{script}\n")).expect("written");
