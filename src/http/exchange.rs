@@ -1,6 +1,8 @@
 //! An exchange is the open transactions of one connection.
 //!
-//! Invariants: the queue never holds more than [`MAX_OPEN`], is in order of the requests (a response without one stands in front), and at most one response in it has begun and not ended.
+//! Invariants: the queue never holds more than [`MAX_OPEN`], is in order of the requests (a response without one stands in
+//! front), and at most one response in it has begun and not ended. What is under way stands at its ends, so only those are
+//! searched, however many requests wait: responses come in order, and only the last request can have a body to come.
 
 use crate::abi;
 use crate::flow::{Facts, Opener};
@@ -220,7 +222,7 @@ impl Exchange {
             open.client_side != record.side && open.response.is_some_and(|message| message.end.is_none())
         };
         let place = match number {
-            0 => self.queue.find(of_response),
+            0 => self.under_way().find(|(_, open)| of_response(open)).map(|(place, _)| place),
             number => self.place_of(number),
         };
         let Some((place, transaction)) = place.and_then(|place| Some((place, self.queue.get_mut(place)?))) else {
@@ -274,7 +276,8 @@ impl Exchange {
             let half = if open.client_side == side { open.request } else { open.response };
             half.map_or(open.client_side != side, |message| message.end.is_none())
         };
-        let place = self.queue.rfind(|open| open.cut_side == Some(side)).or_else(|| self.queue.find(unended));
+        let newest_cut = self.under_way().rfind(|(_, open)| open.cut_side == Some(side));
+        let place = newest_cut.or_else(|| self.under_way().find(|(_, open)| unended(open))).map(|(place, _)| place);
         match place.and_then(|place| Some((place, self.queue.get_mut(place)?))) {
             Some((place, transaction)) => {
                 transaction.flags |= Flags::from_error(code);
@@ -335,6 +338,13 @@ impl Exchange {
         }
     }
 
+    /// The transactions that something may be under way with, and their places: those that the server has begun to answer
+    /// (the first; one more behind a response without a request), and the last.
+    fn under_way(&self) -> impl DoubleEndedIterator<Item = (usize, &Transaction)> {
+        let last = self.queue.len().saturating_sub(1);
+        [0, 1, last].into_iter().filter_map(|place| Some((place, self.queue.get(place)?)))
+    }
+
     fn hand_out_held(&mut self, desk: &mut Desk, facts: &Facts, out: &mut impl FnMut(&Transaction)) {
         self.hand_out_where(desk, facts, out, |open| open.held);
     }
@@ -347,7 +357,8 @@ impl Exchange {
         out: &mut impl FnMut(&Transaction),
         wanted: impl Fn(&Transaction) -> bool,
     ) {
-        if let Some(place) = self.queue.find(wanted) {
+        let place = self.under_way().find(|(_, open)| wanted(open)).map(|(place, _)| place);
+        if let Some(place) = place {
             self.hand_out(desk, facts, place, out);
         }
     }
