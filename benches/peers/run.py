@@ -8,7 +8,7 @@ medians are printed, with ratios to tcpdump (which only copies) and to picotap. 
 time and peak memory are those that the kernel counted for the program and its children (wait4).
 
 Programs that are missing are installed with apt-get; Suricata comes from backports. A program that cannot be had is
-named and left out. The result is also written to benches/peers/results/DATE.md.
+named and left out. The result is also written to benches/peers/results/DATE.md, with --only to DATE-NAMES.md.
 """
 
 import argparse
@@ -125,8 +125,8 @@ def main():
     report = [
         f"# Peers, {datetime.date.today()}",
         "",
-        f"`benches/peers/run.py --runs {args.runs}` at {commit}, on {os.cpu_count()} cores of {model}, Linux {platform.release()}.",
-        "Medians. Ratios above 1 mean that picotap took less.",
+        f"`{' '.join(['benches/peers/run.py', *sys.argv[1:]])}` at {commit}, on {os.cpu_count()} cores of {model}, Linux {platform.release()}.",
+        f"Medians of {args.runs} rounds. Ratios above 1 mean that picotap took less.",
     ]
     for scale in args.scale:
         capture = str(place / f"{scale.replace(',', '-')}.pcap")
@@ -175,7 +175,9 @@ def main():
     print(text)
     results = HERE / "results"
     results.mkdir(exist_ok=True)
-    (results / f"{datetime.date.today()}.md").write_text(text)
+    # A run of some does not take the place of one of all.
+    some = "-" + args.only.replace(",", "-") if args.only else ""
+    (results / f"{datetime.date.today()}{some}.md").write_text(text)
 
 
 if __name__ == "__main__":
