@@ -222,7 +222,7 @@ impl Exchange {
             open.client_side != record.side && open.response.is_some_and(|message| message.end.is_none())
         };
         let place = match number {
-            0 => self.under_way().find(|(_, open)| of_response(open)).map(|(place, _)| place),
+            0 => self.under_way(of_response).next(),
             number => self.place_of(number),
         };
         let Some((place, transaction)) = place.and_then(|place| Some((place, self.queue.get_mut(place)?))) else {
@@ -276,8 +276,8 @@ impl Exchange {
             let half = if open.client_side == side { open.request } else { open.response };
             half.map_or(open.client_side != side, |message| message.end.is_none())
         };
-        let newest_cut = self.under_way().rfind(|(_, open)| open.cut_side == Some(side));
-        let place = newest_cut.or_else(|| self.under_way().find(|(_, open)| unended(open))).map(|(place, _)| place);
+        let newest_cut = self.under_way(|open| open.cut_side == Some(side)).next_back();
+        let place = newest_cut.or_else(|| self.under_way(unended).next());
         match place.and_then(|place| Some((place, self.queue.get_mut(place)?))) {
             Some((place, transaction)) => {
                 transaction.flags |= Flags::from_error(code);
@@ -338,11 +338,11 @@ impl Exchange {
         }
     }
 
-    /// The transactions that something may be under way with, and their places: those that the server has begun to answer
-    /// (the first; one more behind a response without a request), and the last.
-    fn under_way(&self) -> impl DoubleEndedIterator<Item = (usize, &Transaction)> {
+    /// Places of the transactions for which `wanted` holds, of those that something may be under way with: those that the
+    /// server has begun to answer (the first; one more behind a response without a request), and the last.
+    fn under_way(&self, wanted: impl Fn(&Transaction) -> bool) -> impl DoubleEndedIterator<Item = usize> {
         let last = self.queue.len().saturating_sub(1);
-        [0, 1, last].into_iter().filter_map(|place| Some((place, self.queue.get(place)?)))
+        [0, 1, last].into_iter().filter(move |place| self.queue.get(*place).is_some_and(&wanted))
     }
 
     fn hand_out_held(&mut self, desk: &mut Desk, facts: &Facts, out: &mut impl FnMut(&Transaction)) {
@@ -357,7 +357,7 @@ impl Exchange {
         out: &mut impl FnMut(&Transaction),
         wanted: impl Fn(&Transaction) -> bool,
     ) {
-        let place = self.under_way().find(|(_, open)| wanted(open)).map(|(place, _)| place);
+        let place = self.under_way(wanted).next();
         if let Some(place) = place {
             self.hand_out(desk, facts, place, out);
         }

@@ -87,13 +87,16 @@ mod tests {
             let (mut queue, mut model) = (Queue::default(), VecDeque::new());
             for (seq, (what, place)) in (1..).zip(steps) {
                 match what {
-                    0 => (queue.push_back(transaction(seq)), model.push_back(seq)),
-                    1 => (queue.push_front(transaction(seq)), model.push_front(seq)),
-                    _ => {
-                        prop_assert_eq!(queue.remove(place).map(|transaction| transaction.seq), model.remove(place));
-                        ((), ())
+                    0 => {
+                        queue.push_back(transaction(seq));
+                        model.push_back(seq);
                     }
-                };
+                    1 => {
+                        queue.push_front(transaction(seq));
+                        model.push_front(seq);
+                    }
+                    _ => prop_assert_eq!(queue.remove(place).map(|transaction| transaction.seq), model.remove(place)),
+                }
                 prop_assert_eq!(queue.len(), model.len());
                 prop_assert!(queue.iter().map(|transaction| transaction.seq).eq(model.iter().copied()));
                 prop_assert_eq!(queue.get(place).map(|transaction| transaction.seq), model.get(place).copied());

@@ -1,5 +1,5 @@
-//! A module is the built guest in wasmtime, as the program sets it, called directly: events are laid out by hand, replies read back and checked
-//! against the contract's own rules.
+//! A module is the built guest in wasmtime, as the program sets it, called directly: events are laid out by hand, replies
+//! read back and checked against the contract's own rules.
 
 use std::sync::OnceLock;
 
