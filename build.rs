@@ -2,7 +2,7 @@
 //! `OUT_DIR`. Nothing that is built is committed.
 //!
 //! The parser's source is the crates.io package `picohttpparser-sys` (a build dependency that is never linked), found
-//! through `cargo metadata`; `PICOHTTPPARSER_DIR` names another checkout. `PICOTAP_CLANG` names another clang.
+//! by asking cargo about a package that depends on it alone; `PICOHTTPPARSER_DIR` names another checkout. `PICOTAP_CLANG` names another clang.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -240,14 +240,18 @@ fn picohttpparser() -> Result<PathBuf, String> {
         }
         return Err(format!("PICOHTTPPARSER_DIR={}: no picohttpparser.c in it", directory.display()));
     }
+    let stub = stub().map_err(|e| format!("the package that finds picohttpparser: {e}"))?;
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
         .args(["metadata", "--format-version=1", "--offline", "--filter-platform"])
         .arg(env::var("TARGET").map_err(|e| format!("TARGET: {e}"))?)
+        .arg("--manifest-path")
+        .arg(stub)
         .output()
         .map_err(|e| format!("cargo metadata: {e}"))?;
     if !output.status.success() {
-        return Err(format!("cargo metadata: {}", String::from_utf8_lossy(&output.stderr).trim().replace('\n', " ")));
+        let text = String::from_utf8_lossy(&output.stderr).trim().replace('\n', " ");
+        return Err(format!("cargo metadata: {text} (PICOHTTPPARSER_DIR may name the source instead)"));
     }
     let metadata: serde_json::Value =
         serde_json::from_slice(&output.stdout).map_err(|e| format!("cargo metadata: {e}"))?;
@@ -259,6 +263,25 @@ fn picohttpparser() -> Result<PathBuf, String> {
         .ok_or("cargo metadata names no picohttpparser-sys")?;
     let root = Path::new(&manifest).parent().ok_or("picohttpparser-sys has no directory")?;
     Ok(root.join("deps/picohttpparser"))
+}
+
+/// Writes the manifest of a package that depends on picohttpparser-sys alone. Asked about that, cargo needs only what
+/// was downloaded to get here; asked about picotap, it wants the crates of tests and of other platforms too, which a fresh
+/// machine, `cargo install` and a program that depends on picotap do not have.
+fn stub() -> Result<PathBuf, String> {
+    let out = PathBuf::from(env::var("OUT_DIR").map_err(|e| e.to_string())?);
+    let directory = out.join("parser-source");
+    let write = |name: &str, text: &str| {
+        let path = directory.join(name);
+        fs::write(&path, text).map(|()| path).map_err(|e| format!("{name}: {e}"))
+    };
+    fs::create_dir_all(&directory).map_err(|e| e.to_string())?;
+    write("lib.rs", "")?;
+    write(
+        "Cargo.toml",
+        "[package]\nname = \"parser-source\"\nversion = \"0.0.0\"\nedition = \"2024\"\n[lib]\npath = \"lib.rs\"\n\
+         [dependencies]\npicohttpparser-sys = { version = \"1.0.0\", default-features = false }\n[workspace]\n",
+    )
 }
 
 fn compile(clang: &str, parser: &Path, guest: &Guest, out: &Path) -> Result<(), String> {
