@@ -81,6 +81,8 @@ pub struct Slot {
     serial: u64,
     /// Frame time of the first event.
     opened: Option<i64>,
+    /// Rows that were there when it was refused last.
+    old_rows: usize,
 }
 
 impl Slot {
@@ -93,6 +95,7 @@ impl Slot {
             arena: Vec::with_capacity(SLOT_BYTES),
             serial: 0,
             opened: None,
+            old_rows: 0,
         }
     }
 
@@ -108,6 +111,7 @@ impl Slot {
         self.events.clear();
         self.arena.clear();
         self.opened = None;
+        self.old_rows = 0;
     }
 
     /// The payload of an event.
@@ -117,22 +121,26 @@ impl Slot {
         self.arena.get(start..start.saturating_add(len as usize)).unwrap_or_default()
     }
 
+    /// Whether an event fits. Rows without events stay in a slot that was refused: they are bounded too.
     fn has_room(&self, payload: usize) -> bool {
-        self.events.len() < SLOT_EVENTS && self.arena.len().saturating_add(payload) <= SLOT_BYTES
+        let bytes = self.arena.len().saturating_add(payload);
+        self.events.len() < SLOT_EVENTS && self.rows.len() < SLOT_EVENTS && bytes <= SLOT_BYTES
+    }
+
+    /// Whether dropping it would gain next to nothing: it holds little but ends, or the rows that earlier refusals left.
+    fn is_worth_waiting_for(&self) -> bool {
+        let ends = self.events.iter().filter(|event| matches!(event.what, What::End(_))).count();
+        ends > SLOT_EVENTS / 2 || self.old_rows > SLOT_EVENTS / 2
     }
 
     fn push(&mut self, conn: &mut Conn, place: Place, what: What, (turn, count): (u64, u64)) {
-        let at = u32::try_from(self.events.len()).expect("a slot holds at most SLOT_EVENTS events");
         if conn.tag.serial != self.serial {
             let row = u32::try_from(self.rows.len()).expect("a slot has no more rows than events");
             conn.tag = SinkTag { serial: self.serial, row };
             let number = conn.number.saturating_sub(1) * count + turn + 1;
-            self.rows.push(SlotRow { facts: facts(conn, number), first: at, last: NONE });
+            self.rows.push(SlotRow { facts: facts(conn, number), first: NONE, last: NONE });
         }
-        self.opened.get_or_insert(place.time);
-        let Some(row) = self.rows.get_mut(conn.tag.row as usize) else { return };
-        let before = std::mem::replace(&mut row.last, at);
-        self.events.push(SlotEvent {
+        let event = SlotEvent {
             side: place.side,
             what,
             offset: place.offset,
@@ -140,45 +148,37 @@ impl Slot {
             time: place.time,
             next: NONE,
             row: conn.tag.row,
-        });
-        if let Some(before) = self.events.get_mut(before as usize) {
-            before.next = at;
-        }
+        };
+        self.append(event);
     }
 
-    /// Drops everything but the ends of connections. Gives the payload bytes dropped and the skipped bytes whose void
-    /// is gone with them.
-    fn keep_ends(&mut self) -> (u64, u64) {
-        let mut dropped = 0;
-        let mut voided = 0;
-        let events = std::mem::take(&mut self.events);
-        let rows = std::mem::take(&mut self.rows);
-        for (row, at) in rows.into_iter().zip(0..) {
-            let mut kept = SlotRow { first: NONE, last: NONE, ..row };
-            let mut next = row.first;
-            while let Some(event) = events.get(next as usize) {
-                next = event.next;
-                match event.what {
-                    What::Bytes { len, .. } => dropped += u64::from(len),
-                    What::Void { length, lost } => voided += length - lost,
-                    What::End(_) => self.keep(&mut kept, at, *event),
-                }
-            }
-            // Rows stay where they are, since connections refer to them by number.
-            self.rows.push(kept);
-        }
-        self.arena.clear();
-        (dropped, voided)
-    }
-
-    fn keep(&mut self, row: &mut SlotRow, number: u32, event: SlotEvent) {
-        let at = u32::try_from(self.events.len()).unwrap_or(NONE);
+    /// Puts an event at the end of its row's list. The row may have lost the events that it had (see [`Slot::keep_ends`]).
+    fn append(&mut self, event: SlotEvent) {
+        let at = u32::try_from(self.events.len()).expect("a slot holds at most SLOT_EVENTS events");
+        let row = self.rows.get_mut(event.row as usize);
+        debug_assert!(row.is_some(), "an event's row is in its slot");
+        let Some(row) = row else { return };
         match self.events.get_mut(row.last as usize) {
             Some(before) => before.next = at,
             None => row.first = at,
         }
         row.last = at;
-        self.events.push(SlotEvent { next: NONE, row: number, ..event });
+        self.events.push(event);
+    }
+
+    /// Drops everything but the ends of connections.
+    fn keep_ends(&mut self) {
+        let events = std::mem::take(&mut self.events);
+        // Rows stay where they are, since connections refer to them by number, and go on being filled.
+        for row in &mut self.rows {
+            (row.first, row.last) = (NONE, NONE);
+        }
+        for event in events.into_iter().filter(|event| matches!(event.what, What::End(_))) {
+            self.append(SlotEvent { next: NONE, ..event });
+        }
+        self.arena.clear();
+        self.opened = self.events.first().map(|event| event.time);
+        self.old_rows = self.rows.len();
     }
 }
 
@@ -311,9 +311,7 @@ impl<D: Deliver> Batcher<D> {
         }
         let slot = std::mem::take(place);
         self.counters.events += slot.events.len() as u64;
-        // A slot with little but ends in it gains nothing from being dropped.
-        let ends = slot.events.iter().filter(|event| matches!(event.what, What::End(_))).count();
-        let must = self.lossless || ends > SLOT_EVENTS / 2;
+        let must = self.lossless || slot.is_worth_waiting_for();
         match self.deliver.deliver(worker, slot, must) {
             Ok(mut empty) => {
                 self.counters.slots += 1;
@@ -322,27 +320,29 @@ impl<D: Deliver> Batcher<D> {
                 empty.serial = self.serial;
                 *place = empty;
             }
-            Err(mut full) => {
-                let (dropped, _) = full.keep_ends();
-                self.counters.events -= full.events.len() as u64;
+            Err(mut refused) => {
                 self.counters.slots_dropped += 1;
-                self.counters.bytes_dropped += dropped;
-                full.opened = full.events.first().map(|event| event.time);
-                *place = full;
-                if place.is_empty() {
-                    place.rows.clear();
+                self.counters.bytes_dropped += refused.arena.len() as u64;
+                refused.keep_ends();
+                // Who does not take a slot that can wait is gone: nobody hears of its ends any more.
+                if must || refused.is_empty() {
+                    refused.clear();
                     self.serial += 1;
-                    place.serial = self.serial;
+                    refused.serial = self.serial;
                 }
+                self.counters.events -= refused.events.len() as u64;
+                *place = refused;
             }
         }
     }
 
     fn put(&mut self, conn: &mut Conn, place: Place, what: What, payload: &[u8]) {
         let worker = self.worker(conn);
-        for _ in 0..2 {
+        // A slot that is refused may keep all of its rows: it is then waited for, and the third time there is room.
+        for _ in 0..3 {
             let Some(slot) = self.slots.get_mut(worker) else { return };
             if slot.has_room(payload.len()) {
+                slot.opened.get_or_insert(place.time);
                 let what = match what {
                     What::Bytes { starts_segment, .. } => {
                         let data = u32::try_from(slot.arena.len()).unwrap_or(NONE);
@@ -356,7 +356,8 @@ impl<D: Deliver> Batcher<D> {
             }
             self.hand_on(worker);
         }
-        debug_assert!(false, "an empty slot has room for one piece");
+        debug_assert!(false, "a slot that was handed on or refused has room for one piece");
+        self.counters.bytes_dropped += payload.len() as u64;
     }
 }
 
@@ -376,6 +377,8 @@ impl<D: Deliver> Sink for Batcher<D> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// A shelf that may be full.
@@ -425,8 +428,22 @@ mod tests {
         assert_eq!(batcher.deliverer().0[1].rows.len(), 1);
     }
 
+    /// What a driver finds: every event that can be reached from a row, by the row's connection.
+    fn reached(slot: &Slot) -> Vec<(u64, What)> {
+        let mut found = Vec::new();
+        for row in &slot.rows {
+            let mut next = row.first;
+            while let Some(event) = slot.events.get(next as usize) {
+                found.push((row.facts.number, event.what));
+                next = event.next;
+            }
+        }
+        assert_eq!(found.len(), slot.events.len(), "every event is in a list");
+        found
+    }
+
     #[test]
-    fn a_refused_slot_keeps_its_ends_and_counts_its_bytes() {
+    fn what_comes_after_a_refusal_is_reached_and_ends_are_kept() {
         let mut batcher = Batcher::new(1, i64::MAX, false, Full { full: true, ..Full::default() });
         let (mut a, mut b) = (Conn::by_hand(1), Conn::by_hand(2));
         batcher.bytes(&mut a, place(0), true, b"gone");
@@ -436,16 +453,95 @@ mod tests {
         assert_eq!(batcher.counters().bytes_dropped, 7);
         batcher.deliverer().full = false;
         batcher.bytes(&mut a, place(4), true, b"kept");
+        batcher.end(&mut a, place(8), EndReason::Fin);
         batcher.flush();
-        let slot = &batcher.deliverer().shelf.0[0];
-        let ends: Vec<u64> = slot
-            .rows
-            .iter()
-            .filter(|row| slot.events.get(row.first as usize).is_some_and(|e| matches!(e.what, What::End(_))))
-            .map(|row| row.facts.number)
-            .collect();
-        assert_eq!(ends, [2]);
-        assert_eq!(slot.events.len(), 2);
+        let found = reached(&batcher.deliverer().shelf.0[0]);
+        let [(1, What::Bytes { len: 4, .. }), (1, What::End(_)), (2, What::End(_))] = found[..] else {
+            panic!("{found:?}")
+        };
+    }
+
+    #[test]
+    fn rows_of_refused_slots_do_not_grow_without_end() {
+        let mut batcher = Batcher::new(1, i64::MAX, false, Full { full: true, ..Full::default() });
+        let mut ended = Conn::by_hand(1);
+        batcher.end(&mut ended, place(0), EndReason::Fin);
+        for number in 2..20_000 {
+            batcher.bytes(&mut Conn::by_hand(number), place(0), true, b"x");
+            assert!(batcher.slots[0].rows.len() <= SLOT_EVENTS);
+        }
+        let ends = batcher.deliverer().shelf.0.iter().flat_map(|slot| reached(slot)).filter(|(number, _)| *number == 1);
+        assert_eq!(ends.count(), 1, "the slot was waited for rather than refused for ever");
+    }
+
+    #[test]
+    fn a_worker_that_is_gone_takes_nothing_and_nothing_piles_up() {
+        struct Gone;
+        impl Deliver for Gone {
+            fn deliver(&mut self, _: usize, slot: Box<Slot>, _: bool) -> Result<Box<Slot>, Box<Slot>> {
+                Err(slot)
+            }
+        }
+        let mut batcher = Batcher::new(1, i64::MAX, true, Gone);
+        for number in 1..10_000 {
+            let mut conn = Conn::by_hand(number);
+            batcher.bytes(&mut conn, place(0), true, b"x");
+            batcher.end(&mut conn, place(1), EndReason::Fin);
+        }
+        batcher.flush();
+        assert_eq!(batcher.counters().bytes_dropped, 9_999);
+        assert!(batcher.slots[0].is_empty());
+    }
+
+    proptest! {
+        /// However the queue fills and empties: each byte is reached or counted as dropped, and each end is reached once,
+        /// behind all bytes of its side.
+        #[test]
+        fn nothing_is_lost_beside_what_is_counted(
+            steps in prop::collection::vec((0u64..8, 0u8..12, any::<bool>()), 1..400),
+        ) {
+            let mut batcher = Batcher::new(1, i64::MAX, false, Full::default());
+            let mut conns: Vec<(Conn, u64)> = (1..=8).map(|number| (Conn::by_hand(number), 0)).collect();
+            let mut next_number = 9;
+            let (mut sent, mut ended) = (0, 0);
+            for (which, what, full) in steps {
+                batcher.deliverer().full = full;
+                let (conn, offset) = &mut conns[usize::try_from(which).unwrap()];
+                match what {
+                    0 => batcher.flush(),
+                    1 => {
+                        batcher.end(conn, place(*offset), EndReason::Fin);
+                        ended += 1;
+                        (*conn, *offset) = (Conn::by_hand(next_number), 0);
+                        next_number += 1;
+                    }
+                    size => {
+                        let bytes = vec![7; usize::from(size) * 3000];
+                        batcher.bytes(conn, place(*offset), true, &bytes);
+                        *offset += bytes.len() as u64;
+                        sent += bytes.len() as u64;
+                    }
+                }
+            }
+            batcher.deliverer().full = false;
+            batcher.flush();
+            let dropped = batcher.counters().bytes_dropped;
+            let slots = &batcher.deliverer().shelf.0;
+            let mut found = (0, 0);
+            let mut over = std::collections::BTreeSet::new();
+            for (number, what) in slots.iter().flat_map(|slot| reached(slot)) {
+                prop_assert!(!over.contains(&number), "an event behind the end");
+                match what {
+                    What::Bytes { len, .. } => found.0 += u64::from(len),
+                    What::Void { .. } => {}
+                    What::End(_) => {
+                        found.1 += 1;
+                        over.insert(number);
+                    }
+                }
+            }
+            prop_assert_eq!((found.0 + dropped, found.1), (sent, ended));
+        }
     }
 
     #[test]

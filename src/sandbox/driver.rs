@@ -274,7 +274,8 @@ impl<S: Default> Driver<S> {
             self.counters.bytes_in += slot.arena.len() as u64;
         }
         for row in &slot.rows {
-            if row.facts.number.is_multiple_of(self.sample) {
+            // A slot that was refused once may have rows that are left without events.
+            if row.first != NONE && row.facts.number.is_multiple_of(self.sample) {
                 let key = self.key(&row.facts);
                 let cursor = Cursor { event: row.first, passed: 0 };
                 self.works.push(Work { key, cursor, window: FIRST_WINDOW, guest_row: NONE });
@@ -288,7 +289,7 @@ impl<S: Default> Driver<S> {
             if self.connection(key).is_some_and(|c| c.ignored) {
                 let bytes = self.pass_over(slot, key, cursor, receiver);
                 self.counters.ignored += bytes;
-            } else if cursor.event != NONE {
+            } else {
                 self.todo.push(u32::try_from(at).unwrap_or(NONE));
             }
         }
