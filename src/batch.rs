@@ -5,6 +5,7 @@
 //! the stream offsets tells the guest what is missing.
 
 use crate::abi;
+use crate::counters::{PAYLOAD, counters, families};
 pub use crate::flow::Facts;
 use crate::flow::{Conn, EndReason, Place, Side, Sink, SinkTag};
 
@@ -214,26 +215,29 @@ impl Deliver for Shelf {
     }
 }
 
-/// What the batcher had to drop.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Slots that found their queue full.
-    pub slots_dropped: u64,
-    /// Payload bytes in them.
-    pub bytes_dropped: u64,
-    /// Slots delivered.
-    pub slots: u64,
-    /// Events delivered or dropped.
-    pub events: u64,
+families! {
+    SLOTS = Counter "picotap_slots_total" [] "slots delivered", "Slots of stream events delivered to sandboxes.";
+    DROPPED_SLOTS = Counter "picotap_dropped_slots_total" [] "slots dropped", "Slots dropped because a sandbox's queue was full.";
+    STREAM_EVENTS = Counter "picotap_stream_events_total" [] "stream events", "Stream events put into slots: payload, skipped stretches and ends.";
+    DELIVERED = Counter "picotap_delivered_bytes_total" [] "payload bytes delivered to sandboxes", "TCP payload bytes in slots delivered to sandboxes.";
+    SLOT_BYTES_OPEN = Gauge "picotap_slot_bytes" [] "payload bytes in slots being filled", "TCP payload bytes in slots that are being filled.";
 }
 
-impl Counters {
-    /// Adds another batcher's.
-    pub const fn add(&mut self, other: &Self) {
-        self.slots_dropped += other.slots_dropped;
-        self.bytes_dropped += other.bytes_dropped;
-        self.slots += other.slots;
-        self.events += other.events;
+counters! {
+    /// What became of slots.
+    pub struct Counters {
+        /// Slots that found their queue full.
+        slots_dropped => DROPPED_SLOTS,
+        /// Payload bytes in them.
+        bytes_dropped => PAYLOAD["queue_full"],
+        /// Slots delivered.
+        slots => SLOTS,
+        /// Payload bytes in them.
+        bytes_delivered => DELIVERED,
+        /// Payload bytes in the slots that are being filled.
+        bytes_open => SLOT_BYTES_OPEN,
+        /// Events delivered or dropped.
+        events => STREAM_EVENTS,
     }
 }
 
@@ -271,9 +275,10 @@ impl<D: Deliver> Batcher<D> {
         Self { turn: (turn as u64, count.max(1) as u64), ..self }
     }
 
-    /// What was dropped so far.
-    pub const fn counters(&self) -> Counters {
-        self.counters
+    /// What became of slots so far.
+    pub fn counters(&self) -> Counters {
+        let open = self.slots.iter().map(|slot| slot.arena.len() as u64).sum();
+        Counters { bytes_open: open, ..self.counters }
     }
 
     /// The deliverer.
@@ -311,10 +316,12 @@ impl<D: Deliver> Batcher<D> {
         }
         let slot = std::mem::take(place);
         self.counters.events += slot.events.len() as u64;
+        let bytes = slot.arena.len() as u64;
         let must = self.lossless || slot.is_worth_waiting_for();
         match self.deliver.deliver(worker, slot, must) {
             Ok(mut empty) => {
                 self.counters.slots += 1;
+                self.counters.bytes_delivered += bytes;
                 empty.clear();
                 self.serial += 1;
                 empty.serial = self.serial;
@@ -322,7 +329,7 @@ impl<D: Deliver> Batcher<D> {
             }
             Err(mut refused) => {
                 self.counters.slots_dropped += 1;
-                self.counters.bytes_dropped += refused.arena.len() as u64;
+                self.counters.bytes_dropped += bytes;
                 refused.keep_ends();
                 // Who does not take a slot that can wait is gone: nobody hears of its ends any more.
                 if must || refused.is_empty() {

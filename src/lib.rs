@@ -4,6 +4,7 @@ pub mod abi;
 pub mod batch;
 pub mod cli;
 pub mod config;
+pub mod counters;
 pub mod export;
 pub mod flow;
 pub mod http;

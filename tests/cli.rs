@@ -348,6 +348,26 @@ fn metrics_can_be_scraped_while_a_capture_is_read() {
     assert_eq!((outcome.code, outcome.lines().len()), (Some(0), 50), "{}", outcome.stderr);
 }
 
+/// A capture of one frame, with a link type and so many bytes missing at its end.
+fn one_frame(name: &str, link: i32, missing: u32) -> PathBuf {
+    let bytes = filler(60);
+    let frame = support::capture::Frame { time: 1, link, original: bytes.len() as u32 + missing, bytes };
+    place(name, &file(&[frame], Format::Pcap(Order::Little, false), Compression::None))
+}
+
+#[test]
+fn a_link_type_that_is_not_read_is_an_error() {
+    complains(&read(&one_frame("nflog.pcap", 239, 0), &[]), 1, &["picotap: 1 frames", "link type 239 (nflog)"]);
+    complains(&read(&one_frame("odd.pcap", 60_000, 0), &[]), 1, &["picotap: 1 frames", "link type 60000,"]);
+}
+
+#[test]
+fn frames_that_the_snap_length_cut_are_told() {
+    let path = one_frame("cut.pcap", 1, 40);
+    complains(&read(&path, &[]), 0, &["picotap: 1 of 1 frames were cut by the snap length"]);
+    assert_eq!(read(&path, &["--quiet"]).stderr, "");
+}
+
 #[test]
 fn the_ledger_is_printed_on_request() {
     let outcome = read(&fixture("other-traffic/capture.pcap"), &["--stats"]);

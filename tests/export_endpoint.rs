@@ -7,14 +7,16 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use picotap::abi::{flag, framing};
+use picotap::export::families::descriptions;
 use picotap::export::metrics::{Metrics, Observer};
-use picotap::export::own;
-use picotap::export::sample::{Sample, process};
 use picotap::export::server::{self, Pages, Server};
 use picotap::flow::{Facts, Opener};
 use picotap::http::record::{Headers, Kind, Moment, Record, Request, Response};
 use picotap::http::{CloseReason, Desk, Exchange, Settings};
 use picotap::packet::Endpoint;
+use picotap::pipeline::samples;
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
 
 /// Metrics that have counted transactions of every kind, with the host label.
 fn metrics() -> Arc<Metrics> {
@@ -63,18 +65,23 @@ fn metrics() -> Arc<Metrics> {
     metrics
 }
 
-/// One sample of each metric that the pipeline may hand in, and the process's own.
-fn samples() -> Vec<Sample> {
-    let mut samples: Vec<Sample> = own::ALL.iter().map(|metric| metric.count(&["a \"b\"\\", "c\nd"], 1)).collect();
-    let read = |name: &str| std::fs::read_to_string(format!("/proc/self/{name}")).unwrap();
-    samples.extend(process(&read("stat"), &read("statm"), 100.0, 4096.0));
-    samples
+/// Collects picotap's own metrics, all at zero.
+struct Zeros(Vec<Desc>);
+
+impl Collector for Zeros {
+    fn desc(&self) -> Vec<&Desc> {
+        self.0.iter().collect()
+    }
+    fn collect(&self) -> Vec<MetricFamily> {
+        samples::all()
+    }
 }
 
 fn serve() -> Server {
     let metrics = metrics();
+    metrics.register(Box::new(Zeros(descriptions(&samples::all())))).unwrap();
     let pages = Pages {
-        metrics: Box::new(move || metrics.text(&samples()).map_err(|error| error.to_string())),
+        metrics: Box::new(move || metrics.text().map_err(|error| error.to_string())),
         healthy: Box::new(|| Ok("alive\n".to_owned())),
         ready: Box::new(|| Err("not yet".to_owned())),
     };

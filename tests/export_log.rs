@@ -49,7 +49,7 @@ fn a_full_disk_loses_whole_lines_and_is_recovered_from() {
     for first in (0..1000).step_by(50) {
         log.write(&lines(first, 50), 0, &mut notices).unwrap();
     }
-    let lost = usize::try_from(log.counters.lost_lines).unwrap();
+    let lost = usize::try_from(log.counters().lost_lines).unwrap();
     assert!(lost > 500 && matches!(notices[..], [Notice::Failing(_)]), "{notices:?}");
     fs::remove_file(&ballast).unwrap();
     log.write(&lines(1000, 50), 0, &mut notices).unwrap();
@@ -83,7 +83,7 @@ fn rotation_makes_room_on_a_full_disk() {
     let (mut log, mut notices) = (log(&path, Some(rotation)), Vec::new());
     let mut first = 0;
     // Old files give way while more is written than the disk holds; the thread that removes them may lag behind.
-    while log.counters.rotations < 40 {
+    while log.counters().rotations < 40 {
         log.write(&lines(first, 10), 0, &mut notices).unwrap();
         first += 10;
     }

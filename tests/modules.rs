@@ -19,14 +19,15 @@ use std::path::Path;
 /// Module, and the modules of the crate that it may use beside itself.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("abi", &[]),
-    ("source", &[]),
-    ("packet", &["source"]),
-    ("flow", &["packet"]),
-    ("batch", &["abi", "flow", "packet"]),
-    ("http", &["abi", "flow", "packet"]),
-    ("sandbox", &["abi", "packet", "flow", "batch", "http"]),
-    ("export", &["abi", "http", "packet"]),
-    ("pipeline", &["abi", "source", "packet", "flow", "batch", "sandbox", "http", "export"]),
+    ("counters", &[]),
+    ("source", &["counters"]),
+    ("packet", &["counters", "source"]),
+    ("flow", &["counters", "packet"]),
+    ("batch", &["abi", "counters", "flow", "packet"]),
+    ("http", &["abi", "counters", "flow", "packet"]),
+    ("sandbox", &["abi", "counters", "packet", "flow", "batch", "http"]),
+    ("export", &["abi", "counters", "http", "packet"]),
+    ("pipeline", &["abi", "counters", "source", "packet", "flow", "batch", "sandbox", "http", "export"]),
     ("config", &[]),
     ("manual", &[]),
     ("parse", &["abi", "http", "sandbox"]),
@@ -36,7 +37,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 ];
 
 /// Modules that must not know threads, clocks, files or the network: bytes and time are their arguments.
-const PURE: &[&str] = &["abi", "packet", "flow", "batch", "http"];
+const PURE: &[&str] = &["abi", "counters", "packet", "flow", "batch", "http"];
 const IMPURE: &[&str] = &[
     "std::thread",
     "std::fs",

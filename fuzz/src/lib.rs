@@ -3,6 +3,8 @@
 //!
 //! The library has picotap's name, so that the checks are the same text here and under `tests/`.
 
+#[path = "../../src/counters.rs"]
+pub mod counters;
 #[path = "../../src/flow/mod.rs"]
 pub mod flow;
 #[path = "../../src/packet/mod.rs"]

@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use crate::counters::{counters, families};
 use crate::export::Format;
 use crate::export::lines::{Lines, Lost};
 use crate::export::rotated::{Keeper, MODE, free_name, has_name};
@@ -76,21 +77,33 @@ pub enum Notice {
     RotationFailed(io::Error),
 }
 
-/// What happened to a log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Counters {
-    /// Lines that were taken, those of headers not counted.
-    pub lines: u64,
-    /// Lines that were lost.
-    pub lost_lines: u64,
-    /// Their bytes.
-    pub lost_bytes: u64,
-    /// Writes that failed.
-    pub write_errors: u64,
-    /// Rotations.
-    pub rotations: u64,
-    /// Rotations that failed.
-    pub rotation_errors: u64,
+families! {
+    LOG_LINES = Counter "picotap_log_lines_total" [] "log lines", "Log lines.";
+    LOG_LOST_LINES = Counter "picotap_log_lost_lines_total" ["reason"] "log lines lost", "Log lines that were lost: not written, or not taken in time.";
+    LOG_LOST_BYTES = Counter "picotap_log_lost_bytes_total" [] "bytes of log lines not written", "Bytes of log lines that could not be written.";
+    LOG_WRITE_ERRORS = Counter "picotap_log_write_errors_total" [] "log writes failed", "Writes to the log that failed.";
+    LOG_ROTATIONS = Counter "picotap_log_rotations_total" ["result"] "log rotations", "Rotations of the log.";
+    LOG_ARCHIVE_ERRORS = Counter "picotap_log_archive_errors_total" [] "rotated logs in trouble", "Rotated log files that could not be compressed or removed.";
+}
+
+counters! {
+    /// What happened to a log.
+    pub struct Counters {
+        /// Lines that were taken, those of headers not counted.
+        lines => LOG_LINES,
+        /// Lines that were lost.
+        lost_lines => LOG_LOST_LINES["not_written"],
+        /// Their bytes.
+        lost_bytes => LOG_LOST_BYTES,
+        /// Writes that failed.
+        write_errors => LOG_WRITE_ERRORS,
+        /// Rotations.
+        rotations => LOG_ROTATIONS["done"],
+        /// Rotations that failed.
+        rotation_errors => LOG_ROTATIONS["failed"],
+        /// Rotated files that could not be compressed or removed.
+        archive_errors => LOG_ARCHIVE_ERRORS,
+    }
 }
 
 /// A log.
@@ -107,8 +120,7 @@ pub struct Log {
     not_before: i64,
     /// Lines lost since writing began to fail.
     failing: Option<u64>,
-    /// What happened.
-    pub counters: Counters,
+    counters: Counters,
 }
 
 impl std::fmt::Debug for Log {
@@ -208,13 +220,14 @@ impl Log {
     /// Ends the log: finishes a half-written line, or removes it, and writes the format's footer.
     pub fn close(mut self, now: i64) -> Counters {
         self.finish(now);
-        self.counters
+        self.counters()
     }
 
-    /// Rotated files that could not be compressed or removed.
+    /// What happened so far.
     #[must_use]
-    pub fn keeper_errors(&self) -> u64 {
-        self.rotation.as_ref().map_or(0, |(_, keeper)| keeper.errors())
+    pub fn counters(&self) -> Counters {
+        let archive_errors = self.rotation.as_ref().map_or(0, |(_, keeper)| keeper.errors());
+        Counters { archive_errors, ..self.counters }
     }
 
     fn put(&mut self, lines: &[u8], notices: &mut Vec<Notice>) -> Result<(), Closed> {

@@ -7,10 +7,10 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use prometheus::core::Collector;
 use prometheus::local::LocalHistogram;
 use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry, TextEncoder};
 
-use crate::export::sample::{self, Sample};
 use crate::http::flags::{ALL, Flags};
 use crate::http::select::without_port;
 use crate::http::{Message, Transaction};
@@ -136,14 +136,20 @@ impl Metrics {
         })
     }
 
-    /// All metrics in Prometheus' text format, version 0.0.4, with the given samples behind them.
+    /// Shows what `collector` collects beside them.
+    ///
+    /// # Errors
+    /// If one of its metrics has a name that is taken or is none.
+    pub fn register(&self, collector: Box<dyn Collector>) -> Result<(), prometheus::Error> {
+        self.registry.register(collector)
+    }
+
+    /// All metrics in Prometheus' text format, version 0.0.4.
     ///
     /// # Errors
     /// None in practice: the crate's encoder refuses families without a name, and all have one.
-    pub fn text(&self, samples: &[Sample]) -> Result<String, prometheus::Error> {
-        let mut out = TextEncoder::new().encode_to_string(&self.registry.gather())?;
-        sample::write(samples, &mut out);
-        Ok(out)
+    pub fn text(&self) -> Result<String, prometheus::Error> {
+        TextEncoder::new().encode_to_string(&self.registry.gather())
     }
 
     /// The label value for a host, admitted if there is room; and every one there is, once there is no more room.
@@ -390,7 +396,7 @@ mod tests {
         let mut observer = Observer::new(Arc::clone(metrics));
         wire.done.iter().for_each(|transaction| observer.observe(transaction));
         observer.flush();
-        metrics.text(&[]).unwrap()
+        metrics.text().unwrap()
     }
 
     fn metrics(cap: Option<usize>) -> Arc<Metrics> {
@@ -472,6 +478,6 @@ mod tests {
         observer.observe(wire.last());
         observer.flush();
         observer.flush();
-        holds(&metrics.text(&[]).unwrap(), r#"picotap_transactions_total{outcome="complete"} 1"#);
+        holds(&metrics.text().unwrap(), r#"picotap_transactions_total{outcome="complete"} 1"#);
     }
 }

@@ -6,14 +6,14 @@
 pub mod clf;
 pub mod ecs;
 pub mod escape;
+pub mod families;
 pub mod file;
 pub mod json;
 pub mod lines;
 pub mod metrics;
-pub mod own;
+pub mod process;
 pub mod ranking;
 pub mod rotated;
-pub mod sample;
 pub mod server;
 pub mod stamp;
 pub mod summary;

@@ -2,6 +2,7 @@
 //! buffers, and counters.
 
 use crate::abi;
+use crate::counters::{counters, families};
 use crate::flow::Facts;
 use crate::http::flags::Flags;
 use crate::http::record::{Headers, Record, Request, Response};
@@ -27,33 +28,46 @@ pub struct Settings {
     pub community_id: bool,
 }
 
-/// What happened at a desk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Counters {
-    /// Transactions that were handed out.
-    pub transactions: u64,
-    /// Of these, those handed out before they were complete because [`MAX_OPEN`] or [`MAX_OPEN_BYTES`] was reached.
-    pub overflow: u64,
-    /// Sides that speak something else, by [`abi::not_http`] code (index 0: a code that is not known).
-    pub not_http: [u64; abi::not_http::ALL.len() + 1],
-    /// Errors, by [`abi::error`] code (index 0: a code that is not known).
-    pub errors: [u64; abi::error::ALL.len() + 1],
-    /// Message ends, tunnels and interim responses that belong to no open transaction.
-    pub stray: u64,
+/// Names of [`abi::not_http`] by code.
+const NOT_HTTP_NAMES: [&str; 9] = ["unknown", "other", "tls", "http2", "ssh", "websocket", "http09", "smtp", "h2c"];
+/// Names of [`abi::error`] by code.
+const ERROR_NAMES: [&str; 13] = [
+    "unknown",
+    "bad_start_line",
+    "bad_header",
+    "too_many_headers",
+    "head_too_long",
+    "bad_content_length",
+    "bad_transfer_coding",
+    "bad_chunk",
+    "chunk_overhead",
+    "bad_trailer",
+    "lost_head",
+    "lost_framing",
+    "no_start",
+];
+
+families! {
+    TRANSACTIONS = Counter "picotap_http_transactions_total" [] "transactions", "Transactions completed or given up.";
+    OVERFLOWS = Counter "picotap_transaction_overflows_total" [] "transactions logged before their end", "Transactions logged before they were complete, because too many were open.";
+    STRAY = Counter "picotap_stray_records_total" [] "stray records", "Parser's records that belong to no open transaction.";
+    NOT_HTTP = Counter "picotap_not_http_total" ["kind"] "sides that are not HTTP/1", "Sides of connections that speak something else.";
+    PARSE_ERRORS = Counter "picotap_parse_errors_total" ["error"] "parse errors", "Messages that the parser could not read.";
 }
 
-impl Counters {
-    /// Adds another desk's counters.
-    pub fn add(&mut self, other: &Self) {
-        self.transactions += other.transactions;
-        self.overflow += other.overflow;
-        self.stray += other.stray;
-        let arrays = [(&mut self.not_http[..], &other.not_http[..]), (&mut self.errors[..], &other.errors[..])];
-        for (mine, others) in arrays {
-            for (mine, other) in mine.iter_mut().zip(others) {
-                *mine += other;
-            }
-        }
+counters! {
+    /// What happened at a desk.
+    pub struct Counters {
+        /// Transactions that were handed out.
+        transactions => TRANSACTIONS,
+        /// Of these, those handed out before they were complete because [`MAX_OPEN`] or [`MAX_OPEN_BYTES`] was reached.
+        overflow => OVERFLOWS,
+        /// Message ends, tunnels and interim responses that belong to no open transaction.
+        stray => STRAY,
+        /// Sides that speak something else, by [`abi::not_http`] code (index 0: a code that is not known).
+        not_http: [NOT_HTTP_NAMES.len(); NOT_HTTP_NAMES] => NOT_HTTP,
+        /// Errors, by [`abi::error`] code (index 0: a code that is not known).
+        errors: [ERROR_NAMES.len(); ERROR_NAMES] => PARSE_ERRORS,
     }
 }
 
@@ -242,5 +256,20 @@ pub(crate) fn interim_reason(transaction: &mut Transaction, reason: &[u8]) -> Sp
     match transaction.interim <= STORED {
         true => transaction.store(MAX_TEXT, |out| out.extend_from_slice(reason)),
         false => Span::default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_have_their_names() {
+        for (names, all) in [(&NOT_HTTP_NAMES[..], abi::not_http::ALL), (&ERROR_NAMES[..], abi::error::ALL)] {
+            assert_eq!(names.len(), all.len() + 1);
+            for (name, code) in all {
+                assert_eq!(names[usize::from(*code)], name.to_lowercase());
+            }
+        }
     }
 }

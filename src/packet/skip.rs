@@ -1,5 +1,7 @@
 //! A skip is the reason why a frame gave no segment. The list is closed: each reason is a label of a metric.
 
+use crate::counters::{counters, families};
+
 macro_rules! skips {
     ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal,)+) => {
         /// Why a frame gave no segment.
@@ -11,6 +13,8 @@ macro_rules! skips {
         impl Skip {
             /// Every reason, in the order of its number.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+            /// Their names, in the same order.
+            pub const NAMES: &'static [&'static str] = &[$($name,)+];
 
             /// Its name in metrics and summaries.
             #[must_use]
@@ -103,38 +107,35 @@ impl Skip {
     }
 }
 
-/// Where frames went. Always: `frames` = `segments` + `fragments_joined` + `fragments_waiting` + the sum of all skips.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Counts {
-    /// Frames that were decoded.
-    pub frames: u64,
-    /// Frames that gave a segment.
-    pub segments: u64,
-    /// Fragments that became part of a datagram whose last fragment has its own account.
-    pub fragments_joined: u64,
-    /// Fragments that wait for the rest of their datagram; none after [`super::Decoder::finish`].
-    pub fragments_waiting: u64,
-    /// Beside the balance: fragments that overlap an earlier one of their datagram (the earlier bytes stand).
-    pub fragment_overlaps: u64,
-    /// Beside the balance: frames that the snap length cut.
-    pub cut_frames: u64,
-    /// Beside the balance: segments out of a tunnel.
-    pub tunnelled: u64,
-    skips: [u64; Skip::COUNT],
+families! {
+    FRAMES = Counter "picotap_packets_total" [] "frames", "Frames read.";
+    FRAMES_USED = Counter "picotap_used_packets_total" ["as"] "frames used", "Frames that gave a TCP segment, alone or as a fragment of one.";
+    FRAGMENTS_WAITING = Gauge "picotap_waiting_fragments" [] "fragments waiting", "Fragments that wait for the rest of their datagram.";
+    FRAMES_SKIPPED = Counter "picotap_skipped_packets_total" ["reason"] "frames skipped", "Frames that gave no TCP segment, by reason.";
+    FRAGMENT_OVERLAPS = Counter "picotap_fragment_overlaps_total" [] "fragments that overlap", "Fragments that overlap an earlier one of their datagram.";
+    CUT_FRAMES = Counter "picotap_cut_packets_total" [] "frames cut by the snap length", "Frames cut by the snap length.";
+    TUNNELLED = Counter "picotap_tunnelled_segments_total" [] "segments out of tunnels", "TCP segments taken out of a tunnel.";
 }
 
-impl Default for Counts {
-    fn default() -> Self {
-        Self {
-            frames: 0,
-            segments: 0,
-            fragments_joined: 0,
-            fragments_waiting: 0,
-            fragment_overlaps: 0,
-            cut_frames: 0,
-            tunnelled: 0,
-            skips: [0; Skip::COUNT],
-        }
+counters! {
+    /// Where frames went. Always: `frames` = `segments` + `fragments_joined` + `fragments_waiting` + the sum of `skips`.
+    pub struct Counts {
+        /// Frames that were decoded.
+        frames => FRAMES,
+        /// Frames that gave a segment.
+        segments => FRAMES_USED["segment"],
+        /// Fragments that became part of a datagram whose last fragment has its own account.
+        fragments_joined => FRAMES_USED["joined_fragment"],
+        /// Fragments that wait for the rest of their datagram; none after [`super::Decoder::finish`].
+        fragments_waiting => FRAGMENTS_WAITING,
+        /// Frames without a segment, by reason.
+        skips: [Skip::COUNT; Skip::NAMES] => FRAMES_SKIPPED,
+        /// Beside the balance: fragments that overlap an earlier one of their datagram (the earlier bytes stand).
+        fragment_overlaps => FRAGMENT_OVERLAPS,
+        /// Beside the balance: frames that the snap length cut.
+        cut_frames => CUT_FRAMES,
+        /// Beside the balance: segments out of a tunnel.
+        tunnelled => TUNNELLED,
     }
 }
 
@@ -145,30 +146,18 @@ impl Counts {
         self.skips.get(reason.index()).copied().unwrap_or(0)
     }
 
-    /// Every reason with its count.
-    pub fn skips(&self) -> impl Iterator<Item = (Skip, u64)> + '_ {
-        Skip::ALL.iter().copied().zip(self.skips.iter().copied())
-    }
-
-    /// Adds another decoder's.
-    pub fn add(&mut self, other: &Self) {
-        self.frames += other.frames;
-        self.segments += other.segments;
-        self.fragments_joined += other.fragments_joined;
-        self.fragments_waiting += other.fragments_waiting;
-        self.fragment_overlaps += other.fragment_overlaps;
-        self.cut_frames += other.cut_frames;
-        self.tunnelled += other.tunnelled;
-        for (mine, other) in self.skips.iter_mut().zip(other.skips) {
-            *mine += other;
-        }
+    /// Frames, and the sum of their accounts. Equal, whenever asked.
+    #[must_use]
+    pub fn balance(&self) -> (u64, u64) {
+        let skipped: u64 = self.skips.iter().sum();
+        (self.frames, self.segments + self.fragments_joined + self.fragments_waiting + skipped)
     }
 
     /// Whether every frame has exactly one account.
     #[must_use]
     pub fn balanced(&self) -> bool {
-        let skipped: u64 = self.skips.iter().sum();
-        self.frames == self.segments + self.fragments_joined + self.fragments_waiting + skipped
+        let (frames, accounts) = self.balance();
+        frames == accounts
     }
 
     pub(super) fn skip(&mut self, reason: Skip, frames: u64) {

@@ -8,10 +8,10 @@ use crossbeam_channel::{Receiver, Sender, TrySendError};
 use super::clock::wall_clock;
 use super::shared::{CaptureCounters, Shared};
 use super::shutdown::{Shutdown, Why};
-use super::worker::Skip;
+use super::worker;
 use crate::batch::{Batcher, Deliver, Slot};
 use crate::flow::{AHEAD, Side, Table};
-use crate::packet::{Decoder, Outcome};
+use crate::packet::{Decoder, Outcome, Skip};
 use crate::source::live::{Live, Turn};
 use crate::source::{Captures, Error, Frame};
 
@@ -55,7 +55,7 @@ pub struct Capture {
     /// Slots.
     pub batcher: Batcher<Delivery>,
     /// Words from the workers.
-    pub skips: Receiver<Skip>,
+    pub skips: Receiver<worker::Skip>,
     /// Frames to read at the most.
     pub left: u64,
     /// Where counters are published.
@@ -64,6 +64,8 @@ pub struct Capture {
     pub shutdown: Shutdown,
     /// What is published.
     pub counters: CaptureCounters,
+    /// A link type that is not read, if frames had one.
+    pub unread_link: Option<i32>,
 }
 
 impl Capture {
@@ -79,7 +81,7 @@ impl Capture {
                 self.frame(&frame);
                 continue;
             };
-            self.counters.bytes += frame.data.len() as u64;
+            self.counters.figures.bytes += frame.data.len() as u64;
             self.table.hashed_segment(hash, segment, &mut self.batcher);
             self.left -= 1;
         }
@@ -87,10 +89,16 @@ impl Capture {
 
     /// Takes one frame.
     fn frame(&mut self, frame: &Frame<'_>) {
-        self.counters.bytes += frame.data.len() as u64;
-        match self.decoder.decode(frame) {
+        self.counters.figures.bytes += frame.data.len() as u64;
+        let outcome = self.decoder.decode(frame);
+        match outcome {
             Outcome::Segment(segment) => self.table.segment(&segment, &mut self.batcher),
-            Outcome::Waits | Outcome::Skipped(_) => self.table.tick(frame.time, &mut self.batcher),
+            Outcome::Waits | Outcome::Skipped(_) => {
+                if let Outcome::Skipped(Skip::UnknownLinkType) = outcome {
+                    self.unread_link.get_or_insert(frame.link);
+                }
+                self.table.tick(frame.time, &mut self.batcher);
+            }
         }
         self.left -= 1;
     }
@@ -105,16 +113,27 @@ impl Capture {
 
     fn report(&mut self) {
         self.table.set_external(self.shared.worker_memory());
-        self.counters.packets = self.decoder.counts().clone();
+        self.counters.packets = *self.decoder.counts();
         self.counters.flow = *self.table.counters();
         self.counters.batch = self.batcher.counters();
-        self.counters.connections = self.table.len() as u64;
+        self.counters.figures.connections = self.table.len() as u64;
         self.shared.publish_capture(self.place, &self.counters);
     }
 
-    /// Reads capture files to their end. Gives what went wrong with each that could not be read whole.
-    pub fn files(mut self, mut captures: Captures) -> Vec<Error> {
-        let mut errors = Vec::new();
+    /// What could not be looked into, in words.
+    fn unread(&self) -> Option<String> {
+        let link = self.unread_link?;
+        let count = self.decoder.counts().skipped(Skip::UnknownLinkType);
+        let name = pcap::Linktype(link).get_name().map_or_else(|_| String::new(), |name| format!(" ({name})"));
+        Some(format!(
+            "{count} frames have link type {link}{name}, which picotap does not read: nothing in them was looked at \
+             (capture on another interface, or convert the file)"
+        ))
+    }
+
+    /// Reads capture files to their end. Gives what went wrong, in words.
+    pub fn files(mut self, mut captures: Captures) -> Vec<String> {
+        let mut errors: Vec<Error> = Vec::new();
         let mut report_at = self.left.saturating_sub(FRAMES_PER_REPORT);
         while self.left > 0 {
             let most = usize::try_from(self.left).unwrap_or(AHEAD).min(AHEAD);
@@ -132,7 +151,7 @@ impl Capture {
             self.hear();
             if self.left <= report_at {
                 report_at = self.left.saturating_sub(FRAMES_PER_REPORT);
-                self.counters.filtered = captures.filtered();
+                self.counters.figures.filtered = captures.filtered();
                 self.shared.progress.store(captures.progress().bytes, Ordering::Relaxed);
                 self.report();
             }
@@ -141,9 +160,9 @@ impl Capture {
             // A pipe that was left in the middle ends in the middle of a packet: that is no fault of the capture.
             errors.clear();
         }
-        self.counters.filtered = captures.filtered();
+        self.counters.figures.filtered = captures.filtered();
         self.finish();
-        errors
+        errors.iter().map(ToString::to_string).chain(self.unread()).collect()
     }
 
     /// Captures until a stop is asked for. Gives what went wrong.
@@ -151,6 +170,7 @@ impl Capture {
         let name = live.interface().to_owned();
         let mut errors = Vec::new();
         let mut reported = i64::MIN;
+        let mut told = false;
         loop {
             self.shared.health.turned(self.place);
             let mut last = 0;
@@ -192,6 +212,10 @@ impl Capture {
                 reported = now;
                 self.counters.live = live.stats();
                 self.report();
+                if let Some(unread) = self.unread().filter(|_| !told) {
+                    told = true;
+                    eprintln!("picotap: {name}: {unread}");
+                }
             }
             if self.left == 0 {
                 self.shutdown.ask(Why::Enough);

@@ -32,7 +32,10 @@ pub fn write(
     while !over {
         match lines.recv_timeout(LOOK) {
             Ok(chunk) => take(chunk, &mut gathered, buffers),
-            Err(RecvTimeoutError::Timeout) => log.tick(wall_clock(), &mut notices),
+            Err(RecvTimeoutError::Timeout) => {
+                log.tick(wall_clock(), &mut notices);
+                shared.publish_log(log.counters());
+            }
             Err(RecvTimeoutError::Disconnected) => over = true,
         }
         while gathered.len() < GATHER
@@ -51,7 +54,7 @@ pub fn write(
                 break;
             }
             gathered.clear();
-            shared.publish_log(log.counters);
+            shared.publish_log(log.counters());
         }
         for notice in notices.drain(..) {
             if stop_on_failure && matches!(notice, Notice::Failing(_)) {

@@ -18,7 +18,7 @@ use super::pages::pages;
 use super::polled::Polled;
 use super::privileges::{self, PrivilegeError, Wish};
 use super::reload::Reloader;
-use super::samples::Scrape;
+use super::samples::{Samples, Scrape};
 use super::shared::{CaptureCounters, Shared};
 use super::shutdown::{Shutdown, Why};
 use super::supervisor::Supervisor;
@@ -247,14 +247,11 @@ pub fn run(config: Config, shutdown: &Shutdown) -> Result<Report, Failure> {
         false => None,
     };
     if let Some(metrics) = &metrics {
+        let started = u64::try_from(started / 1_000_000_000).unwrap_or(0);
+        let samples = Samples::new(Arc::clone(&shared), started, config.queue, refused);
+        metrics.register(Box::new(samples)).expect("no name is there twice: a test scrapes them all");
         // Nothing else sets it.
-        let _set = scrape.set(Scrape {
-            shared: Arc::clone(&shared),
-            metrics: Arc::clone(metrics),
-            started: started as f64 / 1e9,
-            capacity: config.queue,
-            refused,
-        });
+        let _set = scrape.set(Scrape { shared: Arc::clone(&shared), metrics: Arc::clone(metrics) });
     }
 
     let crew = Crew::start(&config, &names, &parser, shadow.as_ref(), &shared, metrics.as_ref(), (captures, live))?;
@@ -304,6 +301,7 @@ pub fn run(config: Config, shutdown: &Shutdown) -> Result<Report, Failure> {
             shared: Arc::clone(&shared),
             shutdown: shutdown.clone(),
             counters: CaptureCounters { interface: names.get(place).cloned(), ..CaptureCounters::default() },
+            unread_link: None,
         };
         let thread = if let Some(source) = sources.get_mut(place).and_then(Option::take) {
             stoppers.push(source.stopper());
@@ -314,7 +312,7 @@ pub fn run(config: Config, shutdown: &Shutdown) -> Result<Report, Failure> {
             })?
         } else if let Some(files) = files.take() {
             spawn("capture", move || {
-                let errors = capture.files(*files).iter().map(ToString::to_string).collect();
+                let errors = capture.files(*files);
                 drop(running);
                 errors
             })?
@@ -374,11 +372,20 @@ pub fn run(config: Config, shutdown: &Shutdown) -> Result<Report, Failure> {
         errors.extend(written.err().map(|e| format!("{}: metrics cannot be written: {e}", path.display())));
     }
     drop(server);
-    let ledger = shared.ledger();
     let stopped = shutdown.why();
     // Closed or failed: threads were left where they stood, with what they held.
-    if !matches!(stopped, Some(Why::Closed | Why::Failed)) {
-        debug_assert_eq!(ledger.imbalance(), None, "the ledger does not balance");
+    let ended = !matches!(stopped, Some(Why::Closed | Why::Failed));
+    let ledger = Ledger { ended, ..shared.ledger() };
+    let (cut, frames) = (ledger.packets.cut_frames, ledger.packets.frames);
+    if config.tell && cut > 0 {
+        eprintln!(
+            "picotap: {cut} of {frames} frames were cut by the snap length: what was cut off is missing (capture with a larger \
+             -s, or without one)"
+        );
+    }
+    if ended && let Some(wrong) = ledger.imbalance() {
+        debug_assert!(false, "the ledger does not balance: {wrong}");
+        errors.push(format!("the ledger does not balance: this is a defect of picotap, please report it: {wrong}"));
     }
     Ok(Report { errors, ledger, summary: shared.summary(), stopped })
 }

@@ -3,25 +3,36 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::shared::Shared;
-use crate::export::metrics::Metrics;
-use crate::export::own;
-use crate::export::sample::{Sample, process};
-use crate::sandbox::fault::NAMES;
-use crate::sandbox::shadow;
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
 
-/// Everything that a scrape is told.
+use super::ledger::Ledger;
+use super::shared::Shared;
+use crate::counters::{Tally, families};
+use crate::export::families::{descriptions, info, metric_families};
+use crate::export::metrics::Metrics;
+use crate::export::process;
+use crate::source::live::LiveStats;
+
+families! {
+    QUEUE_LENGTH = Gauge "picotap_queue_length" ["queue"] "slots waiting", "Slots that wait in a queue.";
+    QUEUE_CAPACITY = Gauge "picotap_queue_capacity" ["queue"] "room for slots", "Slots that a queue may hold.";
+    SWAPS = Counter "picotap_parser_swaps_total" ["result"] "changes of parsers", "Attempts to put another parser in place.";
+    HTTP_REFUSED = Counter "picotap_http_refused_connections_total" [] "endpoint connections refused", "Connections to this endpoint that were sent away.";
+    INTERFACE_UP = Gauge "picotap_capture_interface_up" ["interface"] "interfaces up", "Whether the interface delivers: 1, or 0 while it is down or away.";
+    START_TIME = Gauge "process_start_time_seconds" [] "start", "Start of the process, seconds since the Unix epoch.";
+}
+
+/// Name and help of the metrics whose labels are their value.
+const BUILD_INFO: (&str, &str) = ("picotap_build_info", "What is running; always 1.");
+const PARSER_INFO: (&str, &str) = ("picotap_parser_info", "The parser in the sandbox; always 1.");
+
+/// What a scrape is answered from.
 pub struct Scrape {
     /// Counters of the threads.
     pub shared: Arc<Shared>,
-    /// Metrics over transactions.
+    /// Metrics over transactions, with picotap's own among them.
     pub metrics: Arc<Metrics>,
-    /// Wall-clock time at which the process started, in seconds.
-    pub started: f64,
-    /// Slots that a queue may hold.
-    pub capacity: usize,
-    /// Connections that the endpoint sent away.
-    pub refused: Arc<AtomicU64>,
 }
 
 impl Scrape {
@@ -30,97 +41,90 @@ impl Scrape {
     /// # Errors
     /// None in practice: see [`Metrics::text`].
     pub fn text(&self) -> Result<String, String> {
-        self.metrics.text(&self.samples()).map_err(|e| e.to_string())
+        self.metrics.text().map_err(|e| e.to_string())
+    }
+}
+
+/// Everything that picotap counts of itself.
+pub struct Samples {
+    shared: Arc<Shared>,
+    /// Wall-clock time at which the process started, in seconds.
+    started: u64,
+    /// Slots that a queue may hold.
+    capacity: usize,
+    /// Connections that the endpoint sent away.
+    refused: Arc<AtomicU64>,
+    descriptions: Vec<Desc>,
+}
+
+impl Samples {
+    /// `started`: wall-clock time, in seconds. `capacity`: slots that a queue may hold. `refused`: connections that the
+    /// endpoint sent away.
+    #[must_use]
+    pub fn new(shared: Arc<Shared>, started: u64, capacity: usize, refused: Arc<AtomicU64>) -> Self {
+        Self { shared, started, capacity, refused, descriptions: descriptions(&all()) }
     }
 
-    fn samples(&self) -> Vec<Sample> {
+    fn tally(&self) -> Tally {
         let shared = &self.shared;
-        let ledger = shared.ledger();
-        let captures = shared.captures();
-        let workers = shared.workers();
-        let (_, parser, _) = shared.parser();
-        let mut all = vec![
-            own::BUILD_INFO
-                .sample(&[env!("CARGO_PKG_VERSION"), option_env!("PICOTAP_REVISION").unwrap_or("unknown")], 1.0),
-            own::PARSER_INFO.sample(&[&parser.sha256, &parser.abi_version.to_string()], 1.0),
-            own::START_TIME.sample(&[], self.started),
-            own::PACKETS.count(&[], ledger.packets.frames + ledger.filtered),
-            own::PACKET_BYTES.count(&[], captures.iter().map(|c| c.bytes).sum()),
-            own::SNAPPED.count(&[], ledger.packets.cut_frames),
-            own::GAP_BYTES.count(&[], ledger.flow.gap),
-            own::GAPS.count(&[], ledger.gaps()),
-            own::CONNECTIONS.count(&[], ledger.flow.connections),
-            own::CONNECTIONS_OPEN.count(&[], captures.iter().map(|c| c.connections).sum()),
-            own::SANDBOX_CALLS.count(&[], ledger.sandbox.calls),
-            own::SANDBOX_EVENTS.count(&[], ledger.sandbox.events),
-            own::SANDBOX_SECONDS.sample(&[], workers.iter().map(|w| w.busy.as_secs_f64()).sum()),
-            own::QUARANTINED.count(&[], ledger.sandbox.condemned),
-            own::QUARANTINE_LOST.count(&[], workers.iter().map(|w| w.poison_unsent).sum()),
-            own::HTTP_REFUSED.count(&[], self.refused.load(Ordering::Relaxed)),
-            own::OPEN_TRANSACTION_BYTES.count(&[], workers.iter().map(|w| w.open_bytes).sum()),
-            own::DROPPED_SLOTS.count(&["slots"], ledger.batch.slots_dropped),
-        ];
-        all.push(own::SKIPPED.count(&["filtered"], ledger.filtered));
-        all.extend(ledger.packets.skips().map(|(reason, count)| own::SKIPPED.count(&[reason.name()], count)));
-        all.extend(ledger.payload().iter().map(|(account, bytes)| own::PAYLOAD.count(&[account], *bytes)));
-        all.extend(ledger.ends().iter().map(|(reason, count)| own::CONNECTIONS_ENDED.count(&[reason], *count)));
-        for (at, name) in NAMES.iter().enumerate() {
-            let count = workers.iter().filter_map(|w| w.faults.get(at)).sum();
-            all.push(own::SANDBOX_FAULTS.count(&[name], count));
+        let mut tally = Tally::default();
+        let mut add = |family, value: &str, count| tally.add(family, value, count);
+        shared.ledger().visit(&mut add);
+        for capture in shared.captures() {
+            if let Some(interface) = &capture.interface {
+                capture.live.visit(interface, &mut add);
+            }
         }
-        for capture in &captures {
-            let Some(interface) = &capture.interface else { continue };
-            all.push(own::KERNEL_RECEIVED.count(&[interface], capture.live.received));
-            all.push(own::KERNEL_DROPPED.count(&[interface], capture.live.dropped));
-            all.push(own::INTERFACE_DROPPED.count(&[interface], capture.live.if_dropped));
+        for (interface, down) in shared.interfaces() {
+            add(&INTERFACE_UP, &interface, u64::from(!down));
         }
         for (place, queued) in shared.queued().enumerate() {
             let queue = format!("slots-{place}");
-            all.push(own::QUEUE_LENGTH.count(&[&queue], queued as u64));
-            all.push(own::QUEUE_CAPACITY.count(&[&queue], self.capacity as u64));
+            add(&QUEUE_LENGTH, &queue, queued as u64);
+            add(&QUEUE_CAPACITY, &queue, self.capacity as u64);
         }
         for (name, count) in ["done", "refused", "rolled_back"].iter().zip(&shared.swaps) {
-            all.push(own::SWAPS.count(&[name], count.load(Ordering::Relaxed)));
+            add(&SWAPS, name, count.load(Ordering::Relaxed));
         }
-        let mut compared = shadow::Counters::default();
-        for worker in &workers {
-            compared.add(&worker.shadow);
-        }
-        all.push(own::SHADOW_RECORDS.count(&[], compared.compared));
-        all.extend(compared.differences().map(|(field, count)| own::SHADOW_DIFFERENCES.count(&[field], count)));
-        all.extend(own::log(&shared.log()));
-        all.push(own::LOG_LOST.count(&[], ledger.lines_lost));
-        all.extend(own::desk(&ledger.http));
-        all.extend(own_process());
-        // A kernel's counter of one interface may come from several capture threads.
-        let mut all = merge(all);
-        let mut told: Vec<&str> = Vec::new();
-        for capture in &captures {
-            if let Some(interface) = capture.interface.as_deref().filter(|name| !told.contains(name)) {
-                told.push(interface);
-                let down = captures.iter().any(|other| other.interface.as_deref() == Some(interface) && other.down);
-                all.push(own::INTERFACE_UP.sample(&[interface], if down { 0.0 } else { 1.0 }));
-            }
-        }
-        all
+        add(&HTTP_REFUSED, "", self.refused.load(Ordering::Relaxed));
+        add(&START_TIME, "", self.started);
+        tally
     }
 }
 
-/// Adds up samples of the same name and labels.
-fn merge(samples: Vec<Sample>) -> Vec<Sample> {
-    let mut merged: Vec<Sample> = Vec::with_capacity(samples.len());
-    for sample in samples {
-        match merged.iter_mut().find(|known| known.name == sample.name && known.labels == sample.labels) {
-            Some(known) => known.value += sample.value,
-            None => merged.push(sample),
-        }
+/// Every metric that picotap has of itself, at zero.
+#[must_use]
+pub fn all() -> Vec<MetricFamily> {
+    let mut tally = Tally::default();
+    Ledger::default().visit(&mut |family, value, count| tally.add(family, value, count));
+    LiveStats::default().visit("", &mut |family, value, count| tally.add(family, value, count));
+    for family in [&QUEUE_LENGTH, &QUEUE_CAPACITY, &SWAPS, &HTTP_REFUSED, &INTERFACE_UP, &START_TIME] {
+        tally.add(family, "", 0);
     }
-    merged
+    let mut families = metric_families(&tally);
+    families.extend(infos("", 0));
+    families.extend(process::now());
+    families
 }
 
-fn own_process() -> Vec<Sample> {
-    let read = |name| std::fs::read_to_string(name).unwrap_or_default();
-    let value = |name| nix::unistd::sysconf(name).ok().flatten().unwrap_or(0) as f64;
-    let (ticks, page) = (value(nix::unistd::SysconfVar::CLK_TCK), value(nix::unistd::SysconfVar::PAGE_SIZE));
-    process(&read("/proc/self/stat"), &read("/proc/self/statm"), ticks, page)
+fn infos(sha256: &str, abi: u32) -> [MetricFamily; 2] {
+    let revision = option_env!("PICOTAP_REVISION").unwrap_or("unknown");
+    [
+        info(BUILD_INFO, &[("version", env!("CARGO_PKG_VERSION")), ("revision", revision)]),
+        info(PARSER_INFO, &[("sha256", sha256), ("abi", &abi.to_string())]),
+    ]
+}
+
+impl Collector for Samples {
+    fn desc(&self) -> Vec<&Desc> {
+        self.descriptions.iter().collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let mut families = metric_families(&self.tally());
+        let (_, parser, _) = self.shared.parser();
+        families.extend(infos(&parser.sha256, parser.abi_version));
+        families.extend(process::now());
+        families
+    }
 }

@@ -2,40 +2,78 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use super::health::Health;
 use super::ledger::Ledger;
-use crate::export::file;
+use crate::counters::{counters, families};
+use crate::export::file::{self, LOG_LOST_LINES};
 use crate::export::summary::Summary;
 use crate::http::desk;
 use crate::sandbox::driver;
 use crate::sandbox::engine::Parser;
 use crate::sandbox::fault::NAMES;
+use crate::sandbox::shadow;
 use crate::source::live::LiveStats;
 use crate::{batch, flow, packet};
+
+families! {
+    FAULTS = Counter "picotap_sandbox_faults_total" ["reason"] "faults by reason", "Calls that ended in a trap, at the deadline or with a reply that does not hold.";
+    UNSENT_HINTS = Counter "picotap_unsent_hints_total" [] "skip hints not sent", "Skip hints that found a capture thread's queue full: they cost speed only.";
+    QUARANTINE_LOST = Counter "picotap_quarantine_lost_events_total" [] "condemned events not kept", "Condemned events that came too fast to be told of or kept as files.";
+    SANDBOX_SECONDS = Seconds "picotap_sandbox_seconds_total" [] "time on slots", "Time spent on slots.";
+    OPEN_TRANSACTION_BYTES = Gauge "picotap_open_transaction_bytes" [] "bytes of open transactions", "Memory of transactions that are not complete.";
+    FILTERED = Counter "picotap_filtered_packets_total" [] "frames not chosen by the filter", "Frames of capture files that the filter left out.";
+    FRAME_BYTES = Counter "picotap_packet_bytes_total" [] "bytes of frames", "Captured bytes of the frames read.";
+    OPEN_CONNECTIONS = Gauge "picotap_open_connections" [] "connections in the table", "TCP connections that are followed now.";
+    WAITS = Counter "picotap_capture_waits_total" [] "waits for a sandbox", "Times that a capture thread waited for room in a sandbox's queue before it dropped anything.";
+    WAITED = Seconds "picotap_capture_wait_seconds_total" [] "time waited for sandboxes", "Time that capture threads waited for room in a sandbox's queue.";
+}
+
+counters! {
+    /// What a worker counts beside its stages.
+    pub struct WorkerFigures {
+        /// Faults by name, as in [`NAMES`].
+        faults: [NAMES.len(); NAMES] => FAULTS,
+        /// Skip hints that found the channel to the capture thread full.
+        skips_unsent => UNSENT_HINTS,
+        /// Condemned events that found the channel full.
+        poison_unsent => QUARANTINE_LOST,
+        /// Log lines that found the channel full.
+        lines_unsent => LOG_LOST_LINES["not_taken"],
+        /// Nanoseconds spent on slots.
+        busy => SANDBOX_SECONDS,
+        /// Bytes of open transactions.
+        open_bytes => OPEN_TRANSACTION_BYTES,
+    }
+}
+
+counters! {
+    /// What a capture thread counts beside its stages.
+    pub struct CaptureFigures {
+        /// Frames that the filter left out.
+        filtered => FILTERED,
+        /// Captured bytes of frames.
+        bytes => FRAME_BYTES,
+        /// Connections in the table.
+        connections => OPEN_CONNECTIONS,
+        /// Times that it waited for room in a queue.
+        waits => WAITS,
+        /// Nanoseconds that it waited.
+        waited => WAITED,
+    }
+}
 
 /// What one worker counts.
 #[derive(Debug, Clone, Default)]
 pub struct WorkerCounters {
+    /// Its own.
+    pub figures: WorkerFigures,
     /// Its sandbox.
     pub sandbox: driver::Counters,
     /// Its transactions.
     pub http: desk::Counters,
-    /// Faults by name, as in [`NAMES`].
-    pub faults: [u64; NAMES.len()],
-    /// Words to the capture thread that found the channel full.
-    pub skips_unsent: u64,
-    /// Poisonous events that found the channel full.
-    pub poison_unsent: u64,
-    /// Log lines that found the channel full.
-    pub lines_unsent: u64,
-    /// Time spent on slots.
-    pub busy: Duration,
-    /// Bytes of open transactions.
-    pub open_bytes: u64,
     /// How a second parser's records differ.
-    pub shadow: crate::sandbox::shadow::Counters,
+    pub shadow: shadow::Counters,
 }
 
 /// What a capture thread counts.
@@ -43,20 +81,16 @@ pub struct WorkerCounters {
 pub struct CaptureCounters {
     /// Name of the interface; none for files.
     pub interface: Option<String>,
-    /// Frames that the filter left out.
-    pub filtered: u64,
-    /// Captured bytes of frames.
-    pub bytes: u64,
+    /// Whether the interface is down or away; live only.
+    pub down: bool,
+    /// Its own.
+    pub figures: CaptureFigures,
     /// Frames.
     pub packets: packet::Counts,
     /// Payload.
     pub flow: flow::Counters,
     /// Slots.
     pub batch: batch::Counters,
-    /// Connections in the table.
-    pub connections: u64,
-    /// Whether the interface is down or away; live only.
-    pub down: bool,
     /// What the kernel says; live only.
     pub live: LiveStats,
 }
@@ -198,17 +232,23 @@ impl Shared {
     #[must_use]
     pub fn ledger(&self) -> Ledger {
         let mut ledger = Ledger::default();
-        for capture in self.captures() {
-            ledger.filtered += capture.filtered;
-            ledger.packets.add(&capture.packets);
-            ledger.flow.add(&capture.flow);
-            ledger.batch.add(&capture.batch);
-        }
+        // Workers first: what a capture thread has delivered by then is at least what they have seen.
         for worker in self.workers() {
-            ledger.sandbox.add(&worker.sandbox);
-            ledger.http.add(&worker.http);
-            ledger.lines_lost += worker.lines_unsent;
+            let WorkerCounters { figures, sandbox, http, shadow } = worker;
+            ledger.worker.add(&figures);
+            ledger.sandbox.add(&sandbox);
+            ledger.http.add(&http);
+            ledger.shadow.add(&shadow);
         }
+        for capture in self.captures() {
+            let CaptureCounters { interface: _, down: _, figures, packets, flow, batch, live } = capture;
+            ledger.capture.add(&figures);
+            ledger.packets.add(&packets);
+            ledger.flow.add(&flow);
+            ledger.batch.add(&batch);
+            ledger.live.add(&live);
+        }
+        ledger.log = self.log();
         ledger
     }
 

@@ -113,13 +113,13 @@ pub fn work(mut driver: Driver<Exchange>, clerk: Clerk, ends: Ends, shared: &Arc
         if let Some(observer) = &mut office.clerk.observer {
             observer.flush();
         }
-        office.counters.busy += started.elapsed();
+        office.counters.figures.busy += nanoseconds(started.elapsed());
         shared.health.slot(manners.place);
         // The other end is gone only when the capture has ended.
         drop(empty.try_send(slot));
         office.counters.sandbox = driver.counters();
         office.counters.http = office.clerk.desk.counters;
-        office.counters.open_bytes = office.clerk.desk.held() as u64;
+        office.counters.figures.open_bytes = office.clerk.desk.held() as u64;
         let memory = driver.memory() + office.clerk.desk.held() as u64;
         shared.publish_worker(manners.place, &office.counters, memory, slots.len());
         // While more slots wait, lines are gathered: each hand-over wakes the export thread.
@@ -139,6 +139,11 @@ pub fn work(mut driver: Driver<Exchange>, clerk: Clerk, ends: Ends, shared: &Arc
     }
 }
 
+/// Of a duration; five centuries at the most.
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// Whether the export thread is still there.
 fn send(lines: &Sender<Vec<u8>>, full: Vec<u8>, lossless: bool, counters: &mut WorkerCounters) -> bool {
     if lossless {
@@ -146,7 +151,7 @@ fn send(lines: &Sender<Vec<u8>>, full: Vec<u8>, lossless: bool, counters: &mut W
     }
     match lines.try_send(full) {
         Err(crossbeam_channel::TrySendError::Full(full)) => {
-            counters.lines_unsent += memchr::memchr_iter(b'\n', &full).count() as u64;
+            counters.figures.lines_unsent += memchr::memchr_iter(b'\n', &full).count() as u64;
             true
         }
         other => other.is_ok(),
@@ -286,13 +291,13 @@ impl Receiver for Office {
         let (number, thread) = (zero_based / threads + 1, usize::try_from(zero_based % threads).unwrap_or(0));
         let skip = Skip { index: facts.index, number, side, upto };
         if self.skips.get(thread).is_none_or(|skips| skips.try_send(skip).is_err()) {
-            self.counters.skips_unsent += 1;
+            self.counters.figures.skips_unsent += 1;
         }
     }
 
     fn poison(&mut self, poison: &Poison) {
         if self.poison.try_send(poison.clone()).is_err() {
-            self.counters.poison_unsent += 1;
+            self.counters.figures.poison_unsent += 1;
         }
     }
 
@@ -302,7 +307,7 @@ impl Receiver for Office {
 
     fn fault(&mut self, fault: &Fault) {
         let at = crate::sandbox::fault::NAMES.iter().position(|name| *name == fault.name());
-        if let Some(count) = at.and_then(|at| self.counters.faults.get_mut(at)) {
+        if let Some(count) = at.and_then(|at| self.counters.figures.faults.get_mut(at)) {
             *count += 1;
         }
     }

@@ -17,6 +17,7 @@ use super::quarantine::Poison;
 use super::stream::Connection;
 use crate::abi;
 use crate::batch::{Facts, NONE, Slot, What};
+use crate::counters::{HELD, PAYLOAD, counters, families};
 use crate::flow::EndReason;
 use crate::http::record::Record;
 
@@ -53,65 +54,66 @@ pub trait Receiver {
     }
 }
 
-/// What became of the payload that reached the sandbox, and what the guest did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Payload bytes that came in slots.
-    pub bytes_in: u64,
-    /// Consumed by the guest.
-    pub parsed: u64,
-    /// Left out here on the guest's word.
-    pub skipped: u64,
-    /// Of connections that are ignored after a fault.
-    pub ignored: u64,
-    /// In condemned events.
-    pub quarantined: u64,
-    /// In slots dropped because no instance could be made, or while a worker backed off.
-    pub dropped: u64,
-    /// Waiting for more when their connection was closed without it, or waiting still.
-    pub unfinished: u64,
-    /// Calls of the guest.
-    pub calls: u64,
-    /// Events in them.
-    pub events: u64,
-    /// Records received.
-    pub records: u64,
-    /// Calls that failed.
-    pub faults: u64,
-    /// Events condemned.
-    pub condemned: u64,
-    /// Faults of calls whose events all passed when tried alone.
-    pub unreproduced: u64,
-    /// Fresh instances made after faults.
-    pub renewals: u64,
-    /// Connections open.
-    pub connections: u64,
+families! {
+    BYTES_IN = Counter "picotap_sandbox_bytes_total" [] "payload bytes that reached sandboxes", "TCP payload bytes that reached the sandboxes.";
+    CALLS = Counter "picotap_sandbox_calls_total" [] "sandbox calls", "Calls into the sandbox.";
+    EVENTS = Counter "picotap_sandbox_events_total" [] "sandbox events", "Events given to the sandbox.";
+    RECORDS = Counter "picotap_sandbox_records_total" [] "sandbox records", "Records that the parser gave.";
+    FAILED_CALLS = Counter "picotap_sandbox_failed_calls_total" [] "sandbox faults", "Calls into the sandbox that failed.";
+    UNREPRODUCED = Counter "picotap_sandbox_unreproduced_faults_total" [] "faults not seen again", "Failed calls whose events all passed when tried alone.";
+    RENEWALS = Counter "picotap_sandbox_renewals_total" [] "fresh instances", "Fresh parser instances made after faults.";
+    QUARANTINED = Counter "picotap_quarantined_events_total" [] "events condemned", "Events on which the parser failed again when alone.";
+    CONNECTIONS = Gauge "picotap_sandbox_connections" [] "connections carried by sandboxes", "Connections that the sandboxes carry now.";
+}
+
+counters! {
+    /// What became of the payload that reached the sandbox, and what the guest did.
+    pub struct Counters {
+        /// Payload bytes that came in slots.
+        bytes_in => BYTES_IN,
+        /// Consumed by the guest.
+        parsed => PAYLOAD["parsed"],
+        /// Left out here on the guest's word.
+        skipped => PAYLOAD["skipped"],
+        /// Of connections that are ignored after a fault.
+        ignored => PAYLOAD["ignored_connection"],
+        /// In condemned events.
+        quarantined => PAYLOAD["quarantined"],
+        /// In slots dropped because no instance could be made, or while a worker backed off.
+        dropped => PAYLOAD["backed_off"],
+        /// Waiting for more when their connection was closed without it.
+        unfinished => PAYLOAD["unfinished"],
+        /// Waiting for more now.
+        held => HELD["sandbox"],
+        /// Calls of the guest.
+        calls => CALLS,
+        /// Events in them.
+        events => EVENTS,
+        /// Records received.
+        records => RECORDS,
+        /// Calls that failed.
+        faults => FAILED_CALLS,
+        /// Faults of calls whose events all passed when tried alone.
+        unreproduced => UNREPRODUCED,
+        /// Fresh instances made after faults.
+        renewals => RENEWALS,
+        /// Events condemned.
+        condemned => QUARANTINED,
+        /// Connections open.
+        connections => CONNECTIONS,
+    }
 }
 
 impl Counters {
-    /// Adds another driver's counters.
-    pub const fn add(&mut self, other: &Self) {
-        self.bytes_in += other.bytes_in;
-        self.parsed += other.parsed;
-        self.skipped += other.skipped;
-        self.ignored += other.ignored;
-        self.quarantined += other.quarantined;
-        self.dropped += other.dropped;
-        self.unfinished += other.unfinished;
-        self.calls += other.calls;
-        self.events += other.events;
-        self.records += other.records;
-        self.faults += other.faults;
-        self.condemned += other.condemned;
-        self.unreproduced += other.unreproduced;
-        self.renewals += other.renewals;
-        self.connections += other.connections;
-    }
-
     /// Payload bytes in, and the sum of all accounts in which they may have ended.
     #[must_use]
-    pub const fn balance(&self) -> (u64, u64) {
-        let out = self.parsed + self.skipped + self.ignored + self.quarantined + self.dropped + self.unfinished;
+    pub fn balance(&self) -> (u64, u64) {
+        let mut out = 0u64;
+        self.visit("", &mut |family, _, count| {
+            if [&PAYLOAD, &HELD].contains(&family) {
+                out = out.wrapping_add(count);
+            }
+        });
         (self.bytes_in, out)
     }
 }
@@ -221,11 +223,7 @@ impl<S: Default> Driver<S> {
 
     /// What happened so far.
     pub fn counters(&self) -> Counters {
-        Counters {
-            connections: self.keys.len() as u64,
-            unfinished: self.counters.unfinished + self.held.bytes,
-            ..self.counters
-        }
+        Counters { connections: self.keys.len() as u64, held: self.held.bytes, ..self.counters }
     }
 
     /// Bytes of memory held for connections, waiting bytes included.

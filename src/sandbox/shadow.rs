@@ -14,35 +14,35 @@ use super::fault::Fault;
 use super::layout::Bounds;
 use super::quarantine::Poison;
 use crate::batch::{Facts, Slot};
+use crate::counters::{counters, families};
 use crate::http::record::{Kind, Record};
 
 /// Records of one connection that may wait for the other parser's. Beyond that the oldest count as missing.
 const MAX_PENDING: usize = 256;
 
-/// The fields that are compared.
-pub const FIELDS: [&str; 9] = ["missing", "extra", "kind", "number", "place", "code", "flags", "text", "sizes"];
+/// The fields that are compared. "missing": only the first parser gave the record; "extra": only the second.
+const FIELDS: [&str; 9] = ["missing", "extra", "kind", "number", "place", "code", "flags", "text", "sizes"];
 
-/// What was compared.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Records compared.
-    pub compared: u64,
-    /// Faults of the second parser.
-    pub faults: u64,
-    differences: [u64; FIELDS.len()],
+families! {
+    COMPARED = Counter "picotap_shadow_compared_records_total" [] "records compared with the shadow", "Records compared with a second parser's.";
+    SHADOW_FAULTS = Counter "picotap_shadow_faults_total" [] "faults of the shadow", "Calls of the second parser that failed.";
+    DIFFERENCES = Counter "picotap_shadow_differences_total" ["field"] "differences of the shadow", "Records in which a second parser differs, by field.";
+}
+
+counters! {
+    /// What was compared.
+    pub struct Counters {
+        /// Records compared.
+        compared => COMPARED,
+        /// Faults of the second parser.
+        faults => SHADOW_FAULTS,
+        /// Records that differ, by field.
+        differences: [FIELDS.len(); FIELDS] => DIFFERENCES,
+    }
 }
 
 impl Counters {
-    /// Adds another worker's.
-    pub fn add(&mut self, other: &Self) {
-        self.compared += other.compared;
-        self.faults += other.faults;
-        for (mine, other) in self.differences.iter_mut().zip(other.differences) {
-            *mine += other;
-        }
-    }
-
-    /// Records that differ, by field. "missing": only the first parser gave it; "extra": only the second.
+    /// Records that differ, by field.
     pub fn differences(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
         FIELDS.iter().copied().zip(self.differences.iter().copied())
     }

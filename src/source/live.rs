@@ -19,6 +19,7 @@ pub use self::error::LiveError;
 use self::error::{refusal, system, words};
 pub use self::interface::{Interface, list};
 use super::Frame;
+use crate::counters::{counters, families};
 
 /// How long a turn waits for a frame, and how long the kernel may sit on a block that is not full, in milliseconds.
 const WAIT_MS: u16 = 100;
@@ -44,19 +45,28 @@ pub enum Turn {
     Stopped,
 }
 
-/// Frames counted by the kernel since the source was opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct LiveStats {
-    /// Frames that passed the filter, those dropped for want of room included.
-    pub received: u64,
-    /// Frames dropped because the ring was full.
-    pub dropped: u64,
-    /// Frames dropped by the interface or its driver.
-    pub if_dropped: u64,
-    /// Frames handed on.
-    pub handed: u64,
-    /// Frames left out because they were captured before [`Live::start_at`].
-    pub early: u64,
+families! {
+    RECEIVED = Counter "picotap_capture_received_packets_total" ["interface"] "packets that passed the kernel's filter", "Packets that passed the kernel's filter.";
+    DROPPED = Counter "picotap_capture_dropped_packets_total" ["interface"] "packets dropped by the kernel", "Packets that the kernel dropped for want of buffer.";
+    INTERFACE_DROPPED = Counter "picotap_capture_interface_dropped_packets_total" ["interface"] "packets dropped by the interface", "Packets that the interface dropped.";
+    HANDED_OVER = Counter "picotap_capture_read_packets_total" ["interface"] "packets read from the kernel", "Packets that were read from the kernel's buffer.";
+    EARLY = Counter "picotap_capture_early_packets_total" ["interface"] "packets from before the start", "Packets left out because they were captured before all capture threads were open.";
+}
+
+counters! {
+    /// Frames counted since the source was opened.
+    pub struct LiveStats {
+        /// Frames that passed the filter, those dropped for want of room included.
+        received => RECEIVED,
+        /// Frames dropped because the ring was full.
+        dropped => DROPPED,
+        /// Frames dropped by the interface or its driver.
+        if_dropped => INTERFACE_DROPPED,
+        /// Frames handed on.
+        handed => HANDED_OVER,
+        /// Frames left out because they were captured before [`Live::start_at`].
+        early => EARLY,
+    }
 }
 
 /// Stops a [`Live`] from another thread.
