@@ -184,9 +184,9 @@ pub struct Watch {
     /// 32 MiB, so that their lines come in order]
     #[arg(long, value_name = "N", help_heading = "Sandbox", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub workers: Option<u16>,
-    /// Slots of 256 KiB that may wait for each sandbox
-    #[arg(long, value_name = "N", default_value_t = 8, help_heading = "Sandbox", value_parser = clap::value_parser!(u16).range(1..=4096))]
-    pub queue: u16,
+    /// Slots of 256 KiB that may wait for each sandbox [default: 8; live 256 shared among the sandboxes, at least 32 each]
+    #[arg(long, value_name = "N", help_heading = "Sandbox", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub queue: Option<u16>,
     /// Parser module to use instead of the built-in one; SIGHUP loads it anew
     #[arg(long, value_name = "FILE.wasm", help_heading = "Sandbox")]
     pub guest: Option<PathBuf>,

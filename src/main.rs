@@ -108,13 +108,14 @@ fn watch(watch: Watch) -> Result<ExitCode> {
         slow: watch.slow.map(|ms| i64::from(ms) * 1_000_000),
         errors: watch.errors,
     };
+    let workers = watch.workers.map_or_else(|| sandboxes(&watch, cores), usize::from);
     let config = Config {
         input,
         filter: (!live && !expression.is_empty()).then_some(expression),
         count: watch.count,
         verify_checksums: watch.verify_checksums,
-        workers: watch.workers.map_or_else(|| sandboxes(&watch, cores), usize::from),
-        queue: usize::from(watch.queue),
+        workers,
+        queue: watch.queue.map_or_else(|| pipeline::run::queue(workers, live), usize::from),
         format: watch.format.unwrap_or(if on_terminal { FormatName::Text } else { FormatName::Json }),
         target: watch.output.clone().map_or(Target::Stdout, Target::File),
         rotation,

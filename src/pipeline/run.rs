@@ -44,8 +44,13 @@ use crate::sandbox::shadow::Shadow;
 use crate::source::live::{Live, LiveConfig, LiveError, Stopper};
 use crate::source::{self, Captures, Filter};
 
-/// Slots that may be under way to one worker.
-const SLOTS_IN_QUEUE: usize = 8;
+/// Slots that may wait for one worker: files, where the reader waits for room. More gain nothing.
+const FILE_QUEUE: usize = 8;
+/// Slots that may wait for all workers together: live. 64 MiB of payload: with the kernel's ring, of the same size, they
+/// ride out 100 ms at 1 GB/s.
+const LIVE_QUEUES: usize = (64 << 20) / SLOT_BYTES;
+/// Slots that may wait for one worker at least: live.
+const LEAST_LIVE_QUEUE: usize = 32;
 /// Buffers of lines that may be under way to the export thread.
 const LINES_IN_QUEUE: usize = 64;
 /// Words that may be under way to a capture thread.
@@ -215,7 +220,12 @@ pub fn run(config: Config, shutdown: &Shutdown) -> Result<Report, Failure> {
         Input::Live(sources) => sources.iter().map(|source| source.interface.clone()).collect(),
     };
     if config.tell && live {
-        eprintln!("picotap: memory is bound to {} MiB", memory_bound(&config, captures) >> 20);
+        let rings: u64 = match &config.input {
+            Input::Files(_) => 0,
+            Input::Live(sources) => sources.iter().map(|source| u64::from(source.buffer_kib) << 10).sum(),
+        };
+        let (own, rings) = (memory_bound(&config, captures) >> 20, rings >> 20);
+        eprintln!("picotap: memory is bound to {own} MiB, and {rings} MiB of the kernel's for packets");
     }
     let health = Arc::new(Health::new(if live { captures } else { 0 }, config.workers, now()));
     let scrape = Arc::new(OnceLock::<Scrape>::new());
@@ -284,7 +294,7 @@ pub fn run(config: Config, shutdown: &Shutdown) -> Result<Report, Failure> {
     let (running, ended_all) = bounded::<()>(0);
     for (place, skips) in skips.into_iter().enumerate() {
         let running = running.clone();
-        let delivery = Delivery { workers: delivery.clone() };
+        let delivery = Delivery::new(delivery.clone());
         let age = if live { SLOT_AGE } else { i64::MAX };
         let table = flow::Config {
             memory_limit: config.memory_limit / captures as u64,
@@ -302,6 +312,7 @@ pub fn run(config: Config, shutdown: &Shutdown) -> Result<Report, Failure> {
             shutdown: shutdown.clone(),
             counters: CaptureCounters { interface: names.get(place).cloned(), ..CaptureCounters::default() },
             unread_link: None,
+            taken: 0,
         };
         let thread = if let Some(source) = sources.get_mut(place).and_then(Option::take) {
             stoppers.push(source.stopper());
@@ -501,5 +512,8 @@ fn open(config: &Config, shutdown: &Shutdown) -> Result<Opened, Failure> {
     }
 }
 
-/// Slots that wait for a worker unless something else is asked for.
-pub const DEFAULT_QUEUE: usize = SLOTS_IN_QUEUE;
+/// Slots that may wait for each of so many workers, unless something else is asked for.
+#[must_use]
+pub fn queue(workers: usize, live: bool) -> usize {
+    if live { (LIVE_QUEUES / workers.max(1)).max(LEAST_LIVE_QUEUE) } else { FILE_QUEUE }
+}

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver as Queue, Sender};
 
-use super::clock::now;
+use super::clock::{nanoseconds, now};
 use super::shared::{Shared, WorkerCounters};
 use crate::batch::{Facts, Slot};
 use crate::export::Format;
@@ -137,11 +137,6 @@ pub fn work(mut driver: Driver<Exchange>, clerk: Clerk, ends: Ends, shared: &Arc
     if let Some(summary) = &office.clerk.summary {
         shared.add_summary(summary);
     }
-}
-
-/// Of a duration; five centuries at the most.
-fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Whether the export thread is still there.

@@ -211,6 +211,12 @@ impl Live {
         Turn::Lost("the interface is down".into())
     }
 
+    /// Bytes of the kernel's ring.
+    #[must_use]
+    pub const fn ring_bytes(&self) -> u64 {
+        self.config.buffer_kib as u64 * 1024
+    }
+
     /// The counters, totals of the whole run. They wrap in the kernel and in libpcap, so this must be called at least
     /// once in four thousand million frames.
     pub fn stats(&mut self) -> LiveStats {
