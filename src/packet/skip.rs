@@ -108,7 +108,7 @@ impl Skip {
 }
 
 families! {
-    FRAMES = Counter "picotap_packets_total" [] "frames", "Frames read.";
+    FRAMES = Counter "picotap_packets_total" [] "frames", "Frames read, but those of files that a filter left out.";
     FRAMES_USED = Counter "picotap_used_packets_total" ["as"] "frames used", "Frames that gave a TCP segment, alone or as a fragment of one.";
     FRAGMENTS_WAITING = Gauge "picotap_waiting_fragments" [] "fragments waiting", "Fragments that wait for the rest of their datagram.";
     FRAMES_SKIPPED = Counter "picotap_skipped_packets_total" ["reason"] "frames skipped", "Frames that gave no TCP segment, by reason.";
