@@ -31,10 +31,12 @@ run: setup
 	$(CARGO) build $(LOCKED) --release
 	target/release/picotap --pcap fixtures/http.pcap
 
+# The release build is tested too, under load.
 test: setup-test
+	$(CARGO) build $(LOCKED) --release
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy $(LOCKED) --all-targets -- -D warnings
-	deploy/check/run.sh $(CARGO) test $(LOCKED) --no-fail-fast
+	PICOTAP_RELEASE=$(CURDIR)/target/release/picotap deploy/check/run.sh $(CARGO) test $(LOCKED) --no-fail-fast
 
 guest: setup
 	$(CARGO) run $(LOCKED) -q --example guest -- target/guest
@@ -63,7 +65,7 @@ deb: setup
 
 soak:
 	@deploy/setup.sh --test --soak
-	deploy/check/run.sh $(CARGO) test $(LOCKED) --release --no-fail-fast -- --ignored --nocapture --test-threads=1
+	PICOTAP_RELEASE=$(CURDIR)/target/release/picotap deploy/check/run.sh $(CARGO) test $(LOCKED) --release --no-fail-fast -- --ignored --nocapture --test-threads=1
 
 clean:
 	$(CARGO) clean

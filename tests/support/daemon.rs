@@ -46,7 +46,18 @@ pub fn lines(log: &Path) -> Vec<String> {
 impl<'a> Daemon<'a> {
     /// Starts picotap on wire1, and waits until it says itself that it is ready.
     pub fn start(network: &'a Network, log: &Path, args: &[&str], environment: &[(&str, &str)]) -> Self {
-        let mut command = Network::inside(&network.server, env!("CARGO_BIN_EXE_picotap"));
+        Self::start_program(network, Path::new(env!("CARGO_BIN_EXE_picotap")), log, args, environment)
+    }
+
+    /// The same with another build of it.
+    pub fn start_program(
+        network: &'a Network,
+        program: &Path,
+        log: &Path,
+        args: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Self {
+        let mut command = Network::inside(&network.server, program);
         command.args(["-i", "wire1", "--format", "json", "--user", "65534:65534", "--stats", "-o"]).arg(log);
         command.args(args).envs(environment.iter().copied()).env_remove("RUST_BACKTRACE");
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();

@@ -76,6 +76,7 @@ impl Network {
         fs::create_dir_all(self.place.join("tmp")).unwrap();
         fs::write(self.place.join("site/index.html"), "<html>It works</html>\n").unwrap();
         fs::write(self.place.join("site/large.bin"), super::message::filler(200_000)).unwrap();
+        fs::write(self.place.join("site/body.bin"), super::message::filler(20_000)).unwrap();
         let place = self.place.to_str().unwrap();
         let text = CONFIGURATION.replace("PLACE", place).replace("LONG", &"0123456789".repeat(300));
         let file = self.place.join("nginx.conf");
