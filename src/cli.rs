@@ -145,10 +145,13 @@ pub struct Watch {
     /// Log only errors: status 400 and above, no response, a message cut short
     #[arg(long, help_heading = "Output")]
     pub errors: bool,
-    /// Query key whose value is not shown, beside those of signed URLs; may be repeated
+    /// Key of a query, path or fragment whose value is hidden, beside token, password and others that README lists; may be repeated
     #[arg(long, value_name = "KEY", help_heading = "Output")]
     pub redact_query: Vec<String>,
-    /// Show credentials, cookies and signatures as they are
+    /// Header whose value is hidden, beside Authorization, Cookie and others that README lists; may be repeated
+    #[arg(long, value_name = "NAME", help_heading = "Output")]
+    pub redact_header: Vec<String>,
+    /// Show credentials, cookies, tokens and signatures as they are
     #[arg(long, help_heading = "Output")]
     pub no_redact: bool,
     /// Put the log file aside before it exceeds so many MiB
