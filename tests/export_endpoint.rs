@@ -74,7 +74,7 @@ fn samples() -> Vec<Sample> {
 fn serve() -> Server {
     let metrics = metrics();
     let pages = Pages {
-        metrics: Box::new(move || metrics.text(&samples()).map_err(|error| error.to_string())),
+        metrics: Box::new(move || Some(metrics.text(&samples()).map_err(|error| error.to_string()))),
         healthy: Box::new(|| Ok("alive\n".to_owned())),
         ready: Box::new(|| Err("not yet".to_owned())),
     };

@@ -86,7 +86,7 @@ metrics! {
     LOG_LOST = Counter "picotap_log_lost_lines_total" [] "Log lines that could not be written.";
     LOG_ERRORS = Counter "picotap_log_write_errors_total" [] "Writes to the log that failed.";
     LOG_ROTATIONS = Counter "picotap_log_rotations_total" ["result"] "Rotations of the log.";
-    HTTP_REFUSED = Counter "picotap_http_refused_connections_total" [] "Connections to this endpoint that were sent away.";
+    HTTP_REFUSED = Counter "picotap_http_refused_connections_total" [] "Connections to this endpoint that were closed because newer ones came.";
 }
 
 /// What the log counted.

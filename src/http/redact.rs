@@ -110,33 +110,41 @@ impl Redaction {
     }
 
     /// Appends a request's target.
+    #[inline]
     pub fn target(&self, method: &[u8], target: &[u8], out: &mut Vec<u8>) {
-        // CONNECT's is an authority. Whatever else begins with neither a slash nor a scheme may be one too.
-        let shape = match target {
-            _ if method == b"CONNECT" => Shape::Authority,
-            [b'/' | b'*', ..] => Shape::Url,
-            _ => Shape::Authority,
-        };
-        self.write(shape, target, out);
+        match &self.names {
+            Some(names) if may_hold_secrets(target) => {
+                // CONNECT's is an authority. Whatever else begins with neither a slash nor a scheme may be one too.
+                let is_path = target.starts_with(b"/") || target.starts_with(b"*");
+                let grammar = if is_path && method != b"CONNECT" { Grammar::Url } else { Grammar::Authority };
+                Scan::new(target, grammar, &names.keys, out).run();
+            }
+            _ => out.extend_from_slice(target),
+        }
     }
 
     /// Appends a text without its secrets. What is none stays as it is.
     pub fn write(&self, shape: Shape, text: &[u8], out: &mut Vec<u8>) {
+        let Some(names) = &self.names else { return out.extend_from_slice(text) };
         let grammar = match shape {
-            Shape::Secret if self.names.is_some() => return out.extend_from_slice(REDACTED),
-            Shape::Secret | Shape::Text => Grammar::Text,
+            Shape::Secret => return out.extend_from_slice(REDACTED),
             Shape::Url => Grammar::Url,
             Shape::Authority => Grammar::Authority,
             Shape::Authorities => Grammar::Authorities,
+            Shape::Text => Grammar::Text,
         };
-        match &self.names {
-            // No secret goes without one of the three: `key=value`, `user@host`, or one of these signs encoded.
-            Some(names) if memchr3(b'=', b'@', b'%', text).is_some() => {
-                Scan::new(text, grammar, &names.keys, out).run();
-            }
-            _ => out.extend_from_slice(text),
+        if may_hold_secrets(text) {
+            Scan::new(text, grammar, &names.keys, out).run();
+        } else {
+            out.extend_from_slice(text);
         }
     }
+}
+
+/// No secret goes without one of the three: `key=value`, `user@host`, or one of these signs encoded.
+#[inline]
+fn may_hold_secrets(text: &[u8]) -> bool {
+    memchr3(b'=', b'@', b'%', text).is_some()
 }
 
 /// Where the first `://` of a text is. Colons are rare: a search for all three would cost more to set up than to make.

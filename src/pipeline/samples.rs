@@ -20,7 +20,7 @@ pub struct Scrape {
     pub started: f64,
     /// Slots that a queue may hold.
     pub capacity: usize,
-    /// Connections that the endpoint sent away.
+    /// Connections that the endpoint closed because newer ones came.
     pub refused: Arc<AtomicU64>,
 }
 

@@ -187,7 +187,7 @@ impl Keys {
             whole.push(byte);
             part.push(byte);
         }
-        self.0.contains(&whole.0) || self.0.contains(&part.0)
+        self.0.contains(&whole.0) || (part != whole && self.0.contains(&part.0))
     }
 }
 
