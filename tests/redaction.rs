@@ -14,6 +14,7 @@ mod support;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use picotap::http::redact::{HEADER_ENDS, HEADERS, KEYS};
 use serde_json::Value;
 use support::message::Message;
 use support::program::{Outcome, picotap, run, scratch};
@@ -301,5 +302,20 @@ fn a_host_is_known_without_its_user_information() {
             assert_eq!((&line["url"]["domain"], &line["url"]["port"]), (&"ex.com".into(), &port.into()), "{line}");
         }
         assert!(fs::read_to_string(&metrics).unwrap().contains("server_address=\"ex.com\""));
+    }
+}
+
+#[test]
+fn the_readme_lists_every_name() {
+    let readme = include_str!("../README.md");
+    let section = readme.split("### Secrets").nth(1).unwrap().split("\n#").next().unwrap();
+    let has = |name: &str| section.contains(&format!("`{name}`"));
+    for name in KEYS {
+        // "`token`, the same behind `access` ..."
+        let composed = ["_token", "_key"].iter().any(|end| name.strip_suffix(end).is_some_and(has));
+        assert!(has(name) || composed, "{name}");
+    }
+    for name in HEADERS.iter().chain(HEADER_ENDS) {
+        assert!(has(name), "{name}");
     }
 }

@@ -24,8 +24,8 @@ use tokio::task::LocalSet;
 use connections::Connections;
 pub use connections::{DEADLINE, IDLE, MAX_CONNECTIONS, MAX_SCRAPES};
 
-/// Connections that the kernel holds ready: a burst of a thousand is taken in without that anybody must ask again, which takes a
-/// second.
+/// Connections that the kernel holds ready, so that a burst of a thousand fits: whoever finds no room must send its SYN again, a
+/// second later.
 const BACKLOG: i32 = 1024;
 /// How long the end of a server waits for its thread, which may be in the middle of a page.
 const PATIENCE: Duration = Duration::from_secs(1);

@@ -94,15 +94,15 @@ impl Redaction {
             tail.is_some_and(|tail| tail.eq_ignore_ascii_case(end.as_bytes()))
         };
         if own.into_iter().any(|name| name.eq_ignore_ascii_case(header))
-            || HEADERS.iter().any(|name| is(name))
-            || HEADER_ENDS.iter().any(|end| ends(end))
+            || HEADERS.iter().any(is)
+            || HEADER_ENDS.iter().any(ends)
         {
             Shape::Secret
         } else if is(&"host") {
             Shape::Authority
-        } else if HOSTS.iter().any(|name| is(name)) {
+        } else if HOSTS.iter().any(is) {
             Shape::Authorities
-        } else if URLS.iter().any(|name| is(name)) {
+        } else if URLS.iter().any(is) {
             Shape::Url
         } else {
             Shape::Text
