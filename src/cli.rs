@@ -145,10 +145,13 @@ pub struct Watch {
     /// Log only errors: status 400 and above, no response, a message cut short
     #[arg(long, help_heading = "Output")]
     pub errors: bool,
-    /// Query key whose value is not shown, beside those of signed URLs; may be repeated
+    /// Key of a query, path or fragment whose value is hidden, beside token, password and others that README lists; may be repeated
     #[arg(long, value_name = "KEY", help_heading = "Output")]
     pub redact_query: Vec<String>,
-    /// Show credentials, cookies and signatures as they are
+    /// Header whose value is hidden, beside Authorization, Cookie and others that README lists; may be repeated
+    #[arg(long, value_name = "NAME", help_heading = "Output", value_parser = header_name)]
+    pub redact_header: Vec<String>,
+    /// Show credentials, cookies, tokens and signatures as they are
     #[arg(long, help_heading = "Output")]
     pub no_redact: bool,
     /// Put the log file aside before it exceeds so many MiB
@@ -222,6 +225,15 @@ fn listen(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| format!("needed a port or ADDRESS:PORT (such as 9464 or 127.0.0.1:9464), got {text:?}"))
 }
 
+/// The name of a header: what else is asked for would never be found, and the secret be shown.
+fn header_name(text: &str) -> Result<String, String> {
+    let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    match !text.is_empty() && text.bytes().all(is_letter) {
+        true => Ok(text.to_owned()),
+        false => Err(format!("needed the name of a header (such as X-Session-Key), got {text:?}")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -263,5 +275,13 @@ mod tests {
         assert!(on.no_metrics && on.metrics_addr.is_none());
         words(&["--no-metrics=false", "--metrics-addr", "2"]).expect("nothing against it");
         assert!(words(&["--no-metrics", "--metrics-addr", "2"]).is_err());
+    }
+
+    #[test]
+    fn a_header_to_hide_must_be_one() {
+        assert!(header_name("X-Session_Key.1").is_ok());
+        for text in ["", "content type", "cookie:", "a\nb", "\u{e9}"] {
+            assert!(header_name(text).is_err(), "{text}");
+        }
     }
 }

@@ -90,7 +90,10 @@ fn watch(watch: Watch) -> Result<ExitCode> {
     let input = if live { Input::Live(sources(&watch, &expression)) } else { Input::Files(watch.pcap.clone()) };
     let on_terminal = watch.output.is_none() && std::io::stdout().is_terminal();
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let redaction = if watch.no_redact { Redaction::off() } else { Redaction::with_keys(&watch.redact_query) };
+    let redaction = match watch.no_redact {
+        true => Redaction::off(),
+        false => Redaction::with(&watch.redact_query, &watch.redact_header),
+    };
     let rotation = (watch.rotate_size.is_some() || watch.rotate_interval.is_some()).then(|| Rotation {
         size: watch.rotate_size.map(|mebibytes| u64::from(mebibytes) << 20),
         interval: watch.rotate_interval.map(|seconds| i64::from(seconds) * 1_000_000_000),

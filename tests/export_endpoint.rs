@@ -81,7 +81,7 @@ fn serve() -> Server {
     let metrics = metrics();
     metrics.register(Box::new(Zeros(descriptions(&samples::all())))).unwrap();
     let pages = Pages {
-        metrics: Box::new(move || metrics.text().map_err(|error| error.to_string())),
+        metrics: Box::new(move || Some(metrics.text().map_err(|error| error.to_string()))),
         healthy: Box::new(|| Ok("alive\n".to_owned())),
         ready: Box::new(|| Err("not yet".to_owned())),
     };

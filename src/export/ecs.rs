@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::export::json::{headers, numeric, optional, tunnel};
 use crate::export::stamp::{address, number, rfc3339};
 use crate::export::{Format, escape};
-use crate::http::select::{is_error, without_port};
+use crate::http::select::{is_error, without_port, without_user};
 use crate::http::{Flags, Message, Transaction};
 use crate::packet::Endpoint;
 
@@ -129,7 +129,7 @@ fn url(transaction: &Transaction, out: &mut Vec<u8>) {
     }
     optional(b",\"url\":{\"original\":", Some(transaction.target().unwrap_or_default()), out);
     out.extend_from_slice(b",\"scheme\":\"http\"");
-    if let Some(authority) = transaction.authority().or_else(|| transaction.host()) {
+    if let Some(authority) = transaction.authority().or_else(|| transaction.host()).map(without_user) {
         let domain = without_port(authority);
         optional(b",\"domain\":", Some(domain), out);
         let port = authority.get(domain.len().saturating_add(1)..).and_then(|port| std::str::from_utf8(port).ok());

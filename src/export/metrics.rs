@@ -12,7 +12,7 @@ use prometheus::local::LocalHistogram;
 use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry, TextEncoder};
 
 use crate::http::flags::{ALL, Flags};
-use crate::http::select::without_port;
+use crate::http::select::{without_port, without_user};
 use crate::http::{Message, Transaction};
 
 /// Stands for every value beyond a closed set, as OpenTelemetry has it.
@@ -297,7 +297,7 @@ impl Observer {
         if let Some(place) = self.hosts.get(host) {
             return *place;
         }
-        let name = without_port(host).to_ascii_lowercase();
+        let name = without_port(without_user(host)).to_ascii_lowercase();
         let place = match std::str::from_utf8(&name) {
             Ok(name) if is_host(name) => self.place_of_host(name),
             _ => UNKNOWN,

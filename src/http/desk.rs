@@ -6,7 +6,7 @@ use crate::counters::{counters, families};
 use crate::flow::Facts;
 use crate::http::flags::Flags;
 use crate::http::record::{Headers, Record, Request, Response};
-use crate::http::redact::{REDACTED, Redaction};
+use crate::http::redact::{Redaction, Shape};
 use crate::http::transaction::{Kept, MAX_HEADERS, MAX_TARGET, MAX_TEXT, Message, Span, Transaction};
 
 /// The most open transactions of one connection: twice what Suricata allows, an arbitrary number.
@@ -71,11 +71,21 @@ counters! {
     }
 }
 
+/// What the headers that are always kept may hold.
+#[derive(Debug)]
+struct Shapes {
+    host: Shape,
+    user_agent: Shape,
+    referer: Shape,
+    origin: Shape,
+}
+
 /// What one worker shares among its connections.
 #[derive(Debug)]
 pub struct Desk {
-    names: Vec<Vec<u8>>,
+    wanted: Vec<(Vec<u8>, Shape)>,
     redaction: Redaction,
+    shapes: Shapes,
     community_id: bool,
     #[expect(clippy::vec_box, reason = "they move between this list and the connections' queues")]
     pool: Vec<Box<Transaction>>,
@@ -90,11 +100,20 @@ impl Desk {
     /// A desk that keeps what `settings` say. At most 65,535 header names count.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        let mut names: Vec<_> = settings.headers.iter().map(|name| name.to_ascii_lowercase().into_bytes()).collect();
-        names.truncate(usize::from(u16::MAX));
+        let redaction = settings.redaction;
+        let names =
+            settings.headers.iter().take(usize::from(u16::MAX)).map(|name| name.to_ascii_lowercase().into_bytes());
+        let wanted = names.map(|name| (redaction.shape(&name), name)).map(|(shape, name)| (name, shape)).collect();
+        let shapes = Shapes {
+            host: redaction.shape(b"host"),
+            user_agent: redaction.shape(b"user-agent"),
+            referer: redaction.shape(b"referer"),
+            origin: redaction.shape(b"origin"),
+        };
         Self {
-            names,
-            redaction: settings.redaction,
+            wanted,
+            redaction,
+            shapes,
             community_id: settings.community_id,
             pool: Vec::new(),
             held: 0,
@@ -164,10 +183,7 @@ impl Desk {
         transaction.client_acked = record.peer_acked;
         transaction.method = transaction.store(MAX_TEXT, |out| out.extend_from_slice(request.method));
         let redaction = &self.redaction;
-        transaction.target = transaction.store(MAX_TARGET, |out| match request.method {
-            b"CONNECT" => redaction.authority(request.target, out),
-            _ => redaction.url(request.target, out),
-        });
+        transaction.target = transaction.store(MAX_TARGET, |out| redaction.target(request.method, request.target, out));
         self.headers(transaction, request.headers, true);
     }
 
@@ -176,8 +192,8 @@ impl Desk {
         transaction.flags |= Flags::from_record(record.flags);
         transaction.status = response.status;
         transaction.awaits_tunnel = response.framing == abi::framing::TUNNEL;
-        transaction.reason = transaction.store(MAX_TEXT, |out| out.extend_from_slice(response.reason));
-        if !self.names.is_empty() {
+        transaction.reason = self.store_text(transaction, response.reason);
+        if !self.wanted.is_empty() {
             self.headers(transaction, response.headers, false);
         }
     }
@@ -190,7 +206,7 @@ impl Desk {
                 continue; // belongs to a header that is not kept, or to none
             }
             let standard = of_request && matches!(name.len(), 4 | 6 | 7 | 10);
-            let asked = self.names.iter().position(|wanted| wanted.eq_ignore_ascii_case(name));
+            let asked = self.wanted.iter().position(|(wanted, _)| wanted.eq_ignore_ascii_case(name));
             if !standard && asked.is_none() {
                 continue;
             }
@@ -216,15 +232,15 @@ impl Desk {
 
     /// Only the first of several headers of one name counts.
     fn standard_header(&self, transaction: &mut Transaction, name: &[u8], value: &[u8]) {
-        let redaction = &self.redaction;
+        let Self { redaction, shapes, .. } = self;
         if name.eq_ignore_ascii_case(b"host") && transaction.host().is_none() {
-            transaction.host = transaction.store(MAX_TEXT, |out| redaction.authority(value, out));
+            transaction.host = transaction.store(MAX_TEXT, |out| redaction.write(shapes.host, value, out));
         } else if name.eq_ignore_ascii_case(b"user-agent") && transaction.user_agent().is_none() {
-            transaction.user_agent = transaction.store(MAX_TEXT, |out| out.extend_from_slice(value));
+            transaction.user_agent = transaction.store(MAX_TEXT, |out| redaction.write(shapes.user_agent, value, out));
         } else if name.eq_ignore_ascii_case(b"referer") && transaction.referer().is_none() {
-            transaction.referer = transaction.store(MAX_TEXT, |out| redaction.url(value, out));
+            transaction.referer = transaction.store(MAX_TEXT, |out| redaction.write(shapes.referer, value, out));
         } else if name.eq_ignore_ascii_case(b"origin") && transaction.origin().is_none() {
-            transaction.origin = transaction.store(MAX_TEXT, |out| redaction.url(value, out));
+            transaction.origin = transaction.store(MAX_TEXT, |out| redaction.write(shapes.origin, value, out));
         }
     }
 
@@ -233,30 +249,30 @@ impl Desk {
             transaction.flags |= Flags::TEXT_CUT;
             return;
         }
-        let name: &[u8] = self.names.get(index).map(Vec::as_slice).unwrap_or_default();
-        let hidden = self.redaction.hides(name);
+        let Some((name, shape)) = self.wanted.get(index) else { return };
         let name = transaction.store(MAX_TEXT, |out| out.extend_from_slice(name));
-        let value = transaction.store(MAX_TEXT, |out| match hidden {
-            true => out.extend_from_slice(REDACTED),
-            false => self.redaction.url(value, out),
-        });
+        let value = transaction.store(MAX_TEXT, |out| self.redaction.write(*shape, value, out));
         let index = u16::try_from(index).unwrap_or(u16::MAX);
         transaction.kept.push(Kept { of_request, index, name, value });
+    }
+
+    /// An interim response's reason phrase, as a text of the transaction. The last one counts; earlier ones stay in the
+    /// buffer unused, so only a few are stored.
+    pub(crate) fn interim_reason(&self, transaction: &mut Transaction, reason: &[u8]) -> Span {
+        const STORED: u32 = 4;
+        match transaction.interim <= STORED {
+            true => self.store_text(transaction, reason),
+            false => Span::default(),
+        }
+    }
+
+    fn store_text(&self, transaction: &mut Transaction, text: &[u8]) -> Span {
+        transaction.store(MAX_TEXT, |out| self.redaction.write(Shape::Text, text, out))
     }
 }
 
 fn message(record: &Record, minor: u8, framing: u8) -> Message {
     Message { minor, framing, start: record.start, head_end: record.end, end: None }
-}
-
-/// An interim response's reason phrase, as a text of the transaction. The last one counts; earlier ones stay in the
-/// buffer unused, so only a few are stored.
-pub(crate) fn interim_reason(transaction: &mut Transaction, reason: &[u8]) -> Span {
-    const STORED: u32 = 4;
-    match transaction.interim <= STORED {
-        true => transaction.store(MAX_TEXT, |out| out.extend_from_slice(reason)),
-        false => Span::default(),
-    }
 }
 
 #[cfg(test)]

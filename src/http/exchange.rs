@@ -7,7 +7,7 @@
 use crate::abi;
 use crate::flow::{Facts, Opener};
 use crate::http::community;
-use crate::http::desk::{Desk, MAX_OPEN, MAX_OPEN_BYTES, interim_reason};
+use crate::http::desk::{Desk, MAX_OPEN, MAX_OPEN_BYTES};
 use crate::http::flags::Flags;
 use crate::http::queue::Queue;
 use crate::http::record::{Kind, Record, Request, Response};
@@ -133,7 +133,7 @@ impl Exchange {
         desk.release(transaction);
         transaction.interim = transaction.interim.saturating_add(1);
         transaction.interim_status = response.status;
-        transaction.interim_reason = interim_reason(transaction, response.reason);
+        transaction.interim_reason = desk.interim_reason(transaction, response.reason);
         desk.hold(transaction);
     }
 

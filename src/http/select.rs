@@ -4,7 +4,7 @@
 //!
 //! - `method=GET,POST`: compared with case
 //! - `status=200,4xx,500-599`, and `none` for a transaction without response
-//! - `host=*.example.com`: without case, and without port unless the pattern has one
+//! - `host=*.example.com`: without case and user information, and without port unless the pattern has one
 //! - `path=/api/*`: the target without query
 //!
 //! In `host` and `path`, `*` stands for any bytes and `?` for any one. What is asked for more than once must hold every
@@ -146,7 +146,7 @@ impl Filter {
             }
             Patterns::Status(ranges) => ranges.iter().any(|range| range.contains(&transaction.status)),
             Patterns::Host(globs) => transaction.host().is_some_and(|host| {
-                let host = host.to_ascii_lowercase();
+                let host = without_user(host).to_ascii_lowercase();
                 globs.iter().any(|glob| glob.fits(if glob.0.contains(&b':') { &host } else { without_port(&host) }))
             }),
             Patterns::Path(globs) => transaction.path().is_some_and(|path| globs.iter().any(|glob| glob.fits(path))),
@@ -164,6 +164,12 @@ pub fn without_port(host: &[u8]) -> &[u8] {
     let is_port = port.iter().skip(1).all(u8::is_ascii_digit);
     let is_name = !name.contains(&b':') || name.ends_with(b"]");
     if is_port && is_name { name } else { host }
+}
+
+/// An authority without `user:password@`.
+#[must_use]
+pub fn without_user(authority: &[u8]) -> &[u8] {
+    memchr::memrchr(b'@', authority).and_then(|at| authority.get(at.saturating_add(1)..)).unwrap_or(authority)
 }
 
 /// Which transactions are logged. The default takes all.

@@ -14,7 +14,7 @@ pub fn pages(health: &Arc<Health>, scrape: &Arc<OnceLock<Scrape>>) -> Pages {
     let (metrics, interfaces) = (Arc::clone(scrape), Arc::clone(scrape));
     let interfaces = move || interfaces.get().map(|scrape| scrape.shared.interfaces()).unwrap_or_default();
     Pages {
-        metrics: Box::new(move || metrics.wait().text()),
+        metrics: Box::new(move || metrics.get().map(Scrape::text)),
         healthy: Box::new(move || alive.alive(now())),
         ready: Box::new(move || ready.ready(now(), &interfaces())),
     }

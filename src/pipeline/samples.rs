@@ -18,7 +18,7 @@ families! {
     QUEUE_LENGTH = Gauge "picotap_queue_length" ["queue"] "slots waiting", "Slots that wait in a queue.";
     QUEUE_CAPACITY = Gauge "picotap_queue_capacity" ["queue"] "room for slots", "Slots that a queue may hold.";
     SWAPS = Counter "picotap_parser_swaps_total" ["result"] "changes of parsers", "Attempts to put another parser in place.";
-    HTTP_REFUSED = Counter "picotap_http_refused_connections_total" [] "endpoint connections refused", "Connections to this endpoint that were sent away.";
+    HTTP_REFUSED = Counter "picotap_http_refused_connections_total" [] "endpoint connections closed", "Connections to this endpoint that were closed because newer ones came.";
     INTERFACE_UP = Gauge "picotap_capture_interface_up" ["interface"] "interfaces up", "Whether the interface delivers: 1, or 0 while it is down or away.";
     START_TIME = Gauge "process_start_time_seconds" [] "start", "Start of the process, seconds since the Unix epoch.";
 }
