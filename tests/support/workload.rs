@@ -59,7 +59,7 @@ impl Workload {
     pub fn plan(&self, connection: u32, n: u32) -> Plan {
         let dice = mix(self.seed ^ (u64::from(connection) << 32 | u64::from(n)));
         let body = (mix(dice) % (u64::from(self.longest()) + 1)) as u32;
-        let target = format!("/shop/{}/item/{n}?page={}&session={dice:016x}", connection, dice % 97);
+        let target = format!("/shop/{}/item/{n}?page={}&visitor={dice:016x}", connection, dice % 97);
         let (method, status, request_body, response_body, chunked) = match dice % 20 {
             0 => ("HEAD", 200, 0, 0, false),
             1 => ("GET", 304, 0, 0, false),
