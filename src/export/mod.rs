@@ -10,6 +10,7 @@ pub mod file;
 pub mod json;
 pub mod lines;
 pub mod metrics;
+pub mod open;
 pub mod own;
 pub mod ranking;
 pub mod rotated;

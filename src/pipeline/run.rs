@@ -29,6 +29,7 @@ use crate::batch::{Batcher, SLOT_BYTES, SLOT_EVENTS, SlotEvent};
 use crate::export::FormatName;
 use crate::export::file::{Log, LogError, Rotation, Target};
 use crate::export::metrics::{Metrics, Observer};
+use crate::export::open::METRICS_MODE;
 use crate::export::server::{self, Bound, ServerError};
 use crate::export::summary::Summary;
 use crate::flow::{self, Table};
@@ -370,7 +371,8 @@ pub fn run(config: Config, shutdown: &Shutdown) -> Result<Report, Failure> {
     errors.extend(keeper.join().unwrap_or_else(|_| vec![defect("quarantine")]));
     signals.close();
     if let (Some(path), Some(scrape)) = (&config.metrics_file, scrape.get()) {
-        let written = scrape.text().map_err(std::io::Error::other).and_then(|text| std::fs::write(path, text));
+        let replace = |text: String| crate::export::open::replace(path, METRICS_MODE, text.as_bytes());
+        let written = scrape.text().map_err(std::io::Error::other).and_then(replace);
         errors.extend(written.err().map(|e| format!("{}: metrics cannot be written: {e}", path.display())));
     }
     drop(server);
