@@ -1,6 +1,7 @@
 //! A run: sets up threads and channels, waits for the end, and adds up.
 
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::path::PathBuf;
 use std::slice::from_ref;
 use std::sync::{Arc, OnceLock};
@@ -119,7 +120,7 @@ pub struct Config {
     pub fault_limit: u32,
     /// Directory for poisonous events.
     pub quarantine: Option<PathBuf>,
-    /// Give privileges up to this user once everything is open.
+    /// Give privileges up once everything is open, and keep what this says.
     pub give_up: Option<Wish>,
     /// Make a summary.
     pub summary: bool,
@@ -189,6 +190,13 @@ enum Opened {
     Live(Vec<Live>),
 }
 
+fn packet_sockets(opened: &Opened) -> Vec<RawFd> {
+    match opened {
+        Opened::Files(_) => Vec::new(),
+        Opened::Live(sources) => sources.iter().map(|source| source.as_fd().as_raw_fd()).collect(),
+    }
+}
+
 /// Runs the pipeline to the end of its input, or until a stop is asked for.
 ///
 /// # Errors
@@ -202,7 +210,7 @@ pub fn run(config: Config, shutdown: &Shutdown) -> Result<Report, Failure> {
     let supervisor = if live { Supervisor::connect() } else { Ok(Supervisor::default()) };
     let supervisor = Arc::new(supervisor.map_err(|e| Failure::System("the service manager cannot be told", e))?);
     if let Some(wish) = &config.give_up {
-        let report = privileges::give_up(wish)?;
+        let report = privileges::give_up(wish, &packet_sockets(&opened))?;
         if config.tell {
             eprintln!("picotap: {report}");
         }
