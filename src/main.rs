@@ -2,12 +2,14 @@
 
 use std::fs;
 use std::io::{ErrorKind, IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::{CommandFactory, FromArgMatches};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use picotap::cli::{Cli, Command, ConfigCommand, GuestCommand, Replay, Watch};
 use picotap::config::{self, ConfigError};
 use picotap::export::FormatName;
@@ -148,6 +150,9 @@ fn watch(watch: Watch) -> Result<ExitCode> {
         // Each of these says all there is to say, its cause included.
         error => anyhow!("{error}"),
     })?;
+    if report.stalled && !standard_error_takes() {
+        return Ok(ExitCode::from(1));
+    }
     for error in &report.errors {
         eprintln!("picotap: {error}");
     }
@@ -160,6 +165,13 @@ fn watch(watch: Watch) -> Result<ExitCode> {
         }
     }
     Ok(if report.errors.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// Whether words on standard error would not hold the end up: it may be the same pipe that nobody reads.
+fn standard_error_takes() -> bool {
+    let stderr = std::io::stderr();
+    let mut polled = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
+    poll(&mut polled, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
 }
 
 /// Sandboxes for an input: files need all cores, since a reader keeps only part of one busy; live capture has its own.

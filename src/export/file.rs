@@ -8,7 +8,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use self::progress::{Progress, Stalled};
+pub use self::progress::{Hand, Progress, Stalled};
 use crate::export::Format;
 use crate::export::lines::{Lines, Lost};
 use crate::export::open;
@@ -60,6 +60,14 @@ pub enum LogError {
     /// The thread for rotated files cannot be started.
     #[error("cannot start the thread for rotated logs: {0}")]
     Thread(io::Error),
+}
+
+impl LogError {
+    /// Whether it is a pipe that nobody reads yet.
+    #[must_use]
+    pub fn has_no_reader(&self) -> bool {
+        matches!(self, Self::Open { source, .. } if source.kind() == io::ErrorKind::NotConnected)
+    }
 }
 
 /// Nobody reads any more (a closed pipe): a reason to end quietly.
@@ -177,7 +185,7 @@ impl Log {
     pub fn write(&mut self, lines: &[u8], now: i64, notices: &mut Vec<Notice>) -> Result<(), Closed> {
         let mut left = count(lines);
         let progress = Arc::clone(&self.progress);
-        let _busy = progress.begin(left);
+        let _busy = progress.begin(left, lines.len());
         self.tick(now, notices);
         let mut rest = lines;
         while !rest.is_empty() {
@@ -191,7 +199,7 @@ impl Log {
             let fitting = if rest.is_empty() { left } else { count(fits) };
             self.put(fits, fitting, notices)?;
             left = left.saturating_sub(fitting);
-            progress.advance(left);
+            progress.advance(left, rest.len());
         }
         Ok(())
     }
@@ -216,7 +224,7 @@ impl Log {
             return Ok(());
         }
         let progress = Arc::clone(&self.progress);
-        let _busy = progress.begin(0);
+        let _busy = progress.begin(0, 0);
         let opened = open_target(&self.target)?;
         self.finish(now);
         self.lines = Lines::new(opened.file);
@@ -230,7 +238,7 @@ impl Log {
     /// Ends the log: finishes a half-written line, or removes it, and writes the format's footer.
     pub fn close(mut self, now: i64) -> Counters {
         let progress = Arc::clone(&self.progress);
-        let _busy = progress.begin(0);
+        let _busy = progress.begin(0, 0);
         self.finish(now);
         self.counters
     }

@@ -6,8 +6,10 @@
 
 use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 /// Mode of logs: they hold what people looked at.
 pub const LOG_MODE: u32 = 0o640;
@@ -27,7 +29,7 @@ pub fn is_special(path: &Path) -> bool {
 /// Opens a file to append to, and makes it if it is not there. A regular file can be read as well.
 ///
 /// # Errors
-/// What the system says; that the path is a symbolic link.
+/// What the system says; that the path is a symbolic link; [`ErrorKind::NotConnected`] if it is a pipe that nobody reads.
 pub fn append(path: &Path, mode: u32) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.append(true);
@@ -111,12 +113,23 @@ fn metadata(path: &Path) -> io::Result<Metadata> {
 
 fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     let follow = if is_special(path) { 0 } else { libc::O_NOFOLLOW };
-    let opened = options.custom_flags(follow | libc::O_NOCTTY).open(path);
-    opened.map_err(|error| {
+    // Else the thread would wait for a reader, out of reach of any signal.
+    let is_pipe = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo());
+    let wait = if is_pipe { libc::O_NONBLOCK } else { 0 };
+    let file = options.custom_flags(follow | wait | libc::O_NOCTTY).open(path).map_err(|error| {
         // A loop among the directories has the same number.
-        let link = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink());
-        if error.raw_os_error() == Some(libc::ELOOP) && link { is_a_link() } else { error }
-    })
+        let is_link = || fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink());
+        match error.raw_os_error() {
+            Some(libc::ELOOP) if is_link() => is_a_link(),
+            Some(libc::ENXIO) if is_pipe => io::Error::new(ErrorKind::NotConnected, "nobody reads this pipe"),
+            _ => error,
+        }
+    })?;
+    if is_pipe {
+        let flags = OFlag::from_bits_retain(fcntl(&file, FcntlArg::F_GETFL)?);
+        fcntl(&file, FcntlArg::F_SETFL(flags - OFlag::O_NONBLOCK))?;
+    }
+    Ok(file)
 }
 
 fn create(path: &Path, options: &mut OpenOptions, mode: u32) -> io::Result<File> {
@@ -174,6 +187,19 @@ mod tests {
         assert_eq!(append(Path::new("/dev/no-such-device"), 0o640).unwrap_err().kind(), ErrorKind::NotFound);
         replace(Path::new("/dev/null"), 0o640, b"nobody reads it").unwrap();
         assert!(metadata(Path::new("/dev/null")).is_ok_and(|metadata| !metadata.is_file()), "nothing took its place");
+    }
+
+    #[test]
+    fn a_pipe_without_a_reader_is_not_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("pipe");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert_eq!(append(&path, 0o640).unwrap_err().kind(), ErrorKind::NotConnected);
+        let reader = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(&path).unwrap();
+        let writer = append(&path, 0o640).unwrap();
+        let flags = OFlag::from_bits_retain(fcntl(&writer, FcntlArg::F_GETFL).unwrap());
+        assert!(!flags.contains(OFlag::O_NONBLOCK), "what is written later may wait");
+        drop(reader);
     }
 
     #[test]

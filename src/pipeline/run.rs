@@ -13,11 +13,13 @@ use thiserror::Error;
 
 use super::capture::{Capture, Delivery, Lane};
 use super::clock::{now, wall_clock};
+use super::export::Exporter;
 use super::health::{Health, Phase};
 use super::ledger::Ledger;
 use super::pages::pages;
 use super::polled::Polled;
 use super::privileges::{self, PrivilegeError, Wish};
+use super::quarantine;
 use super::reload::Reloader;
 use super::samples::Scrape;
 use super::shared::{CaptureCounters, Shared};
@@ -25,7 +27,6 @@ use super::shutdown::{Shutdown, Why};
 use super::supervisor::Supervisor;
 use super::watch::Watch;
 use super::worker::{self, Clerk, Ends, Manners, Skip};
-use super::{export, quarantine};
 use crate::batch::{Batcher, SLOT_BYTES, SLOT_EVENTS, SlotEvent};
 use crate::export::FormatName;
 use crate::export::file::{Log, LogError, Rotation, Target};
@@ -171,6 +172,8 @@ pub struct Report {
     pub summary: Summary,
     /// Whether it was stopped before the end of its input, and why.
     pub stopped: Option<Why>,
+    /// Whether the end was not waited for longer because the log took nothing.
+    pub stalled: bool,
 }
 
 /// The greatest amount of memory that a run takes by its own bounds, in bytes: connections and held payload, slots under
@@ -249,7 +252,7 @@ pub fn run(config: Config, shutdown: &Shutdown) -> Result<Report, Failure> {
         Some((wasm, sample)) => Some((Arc::new(engine.load(wasm)?), *sample)),
         None => None,
     };
-    let log = Log::open(config.target.clone(), config.rotation, config.format.writer(Arc::clone(&names)), started)?;
+    let log = open_log(&config, &names, started, shutdown)?;
     let shared = Arc::new(Shared::new(captures, config.workers, Arc::clone(&parser), Arc::clone(&health)));
     let metrics = match config.metrics_address.is_some() || config.metrics_file.is_some() {
         true => Some(Arc::new(Metrics::new(config.host_labels).expect("names and bounds are constants, tested"))),
@@ -268,10 +271,8 @@ pub fn run(config: Config, shutdown: &Shutdown) -> Result<Report, Failure> {
 
     let crew = Crew::start(&config, &names, &parser, shadow.as_ref(), &shared, metrics.as_ref(), (captures, live))?;
     let Crew { delivery, skips, lines, buffers, poison, workers } = crew;
-    let exporter = {
-        let (shared, shutdown) = (Arc::clone(&shared), shutdown.clone());
-        spawn("export", move || export::write(log, &lines, &buffers, &shared, &shutdown, !live))?
-    };
+    let exporter = Exporter::start(log, lines, buffers, Arc::clone(&shared), shutdown.clone(), !live);
+    let mut exporter = exporter.map_err(|e| Failure::System("a thread cannot be started", e))?;
     let keeper = {
         let directory = config.quarantine.clone();
         spawn("quarantine", move || quarantine::keep(directory.as_deref(), &poison))?
@@ -340,8 +341,10 @@ pub fn run(config: Config, shutdown: &Shutdown) -> Result<Report, Failure> {
     let mut told = false;
     loop {
         // Before the wish to stop is looked at: a thread that ends in good order asks for it first.
-        let dead =
-            ended(&capturing).chain(ended(&workers)).chain(ended(from_ref(&exporter))).chain(ended(from_ref(&keeper)));
+        let dead = ended(&capturing)
+            .chain(ended(&workers))
+            .chain(ended(from_ref(exporter.thread())))
+            .chain(ended(from_ref(&keeper)));
         let dead = dead.collect();
         if shutdown.asked() {
             if health.phase() != Phase::Stopping {
@@ -360,6 +363,7 @@ pub fn run(config: Config, shutdown: &Shutdown) -> Result<Report, Failure> {
             }
             told = trouble.is_some();
         }
+        exporter.look(shutdown);
         watch.look(&shared);
         if let Err(RecvTimeoutError::Disconnected) = ended_all.recv_timeout(LOOK) {
             break;
@@ -370,12 +374,14 @@ pub fn run(config: Config, shutdown: &Shutdown) -> Result<Report, Failure> {
     for thread in capturing {
         errors.extend(thread.join().unwrap_or_else(|_| vec![defect("capture")]));
     }
+    // Before the workers: over files they wait for it.
+    let (failed, stalled) = exporter.end(&shared, shutdown);
+    errors.extend(failed);
     for thread in workers {
         if thread.join().is_err() {
             errors.push(defect("sandbox"));
         }
     }
-    errors.extend(exporter.join().unwrap_or_else(|_| vec![defect("export")]));
     errors.extend(keeper.join().unwrap_or_else(|_| vec![defect("quarantine")]));
     signals.close();
     if let (Some(path), Some(scrape)) = (&config.metrics_file, scrape.get()) {
@@ -390,7 +396,25 @@ pub fn run(config: Config, shutdown: &Shutdown) -> Result<Report, Failure> {
     if !matches!(stopped, Some(Why::Closed | Why::Failed)) {
         debug_assert_eq!(ledger.imbalance(), None, "the ledger does not balance");
     }
-    Ok(Report { errors, ledger, summary: shared.summary(), stopped })
+    Ok(Report { errors, ledger, summary: shared.summary(), stopped, stalled })
+}
+
+/// Opens the log. A pipe must have a reader first; waiting for one ends with the wish to stop.
+fn open_log(config: &Config, names: &Arc<[String]>, started: i64, shutdown: &Shutdown) -> Result<Log, LogError> {
+    let mut told = false;
+    loop {
+        let format = config.format.writer(Arc::clone(names));
+        match Log::open(config.target.clone(), config.rotation, format, started) {
+            Err(error) if error.has_no_reader() && !shutdown.asked() => {
+                if config.tell && !told {
+                    eprintln!("picotap: {error}; waiting for a reader");
+                }
+                told = true;
+                std::thread::sleep(LOOK);
+            }
+            opened => return opened,
+        }
+    }
 }
 
 /// A number that nobody outside can guess: an attacker who knew it could fill one bucket of a hash table.
@@ -399,7 +423,7 @@ fn seed() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 
-fn defect(thread: &str) -> String {
+pub(super) fn defect(thread: &str) -> String {
     format!("the {thread} thread failed: this is a defect of picotap, please report it with the lines above")
 }
 

@@ -16,8 +16,21 @@ pub struct Progress {
     busy: AtomicBool,
     /// Grows with everything that is taken.
     steps: AtomicU64,
-    /// Lines in hand that have not been taken.
+    /// What is in hand.
+    given: AtomicU64,
     lines: AtomicU64,
+    bytes: AtomicU64,
+}
+
+/// What a log has in hand. A piece that is under way counts as not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Hand {
+    /// Lines that have been taken.
+    pub taken: u64,
+    /// Lines that have not.
+    pub lines: u64,
+    /// Their bytes.
+    pub bytes: u64,
 }
 
 impl Progress {
@@ -25,26 +38,30 @@ impl Progress {
     #[must_use]
     pub const fn new(regular: bool) -> Self {
         let patience = if regular { PATIENCE_WITH_DISK } else { PATIENCE };
-        Self { patience, busy: AtomicBool::new(false), steps: AtomicU64::new(0), lines: AtomicU64::new(0) }
+        let [steps, given, lines, bytes] = [const { AtomicU64::new(0) }; 4];
+        Self { patience, busy: AtomicBool::new(false), steps, given, lines, bytes }
     }
 
-    /// The log is at work on so many lines, until what is given is dropped.
-    pub(super) fn begin(&self, lines: u64) -> impl Drop {
-        self.advance(lines);
+    /// The log is at work on so many lines and bytes, until what is given back is dropped.
+    pub(super) fn begin(&self, lines: u64, bytes: usize) -> impl Drop {
+        self.given.store(lines, Ordering::Relaxed);
+        self.advance(lines, bytes);
         self.busy.store(true, Ordering::Release);
         Busy(self)
     }
 
-    /// Something was taken; so many lines are left.
-    pub(super) fn advance(&self, lines: u64) {
+    /// Something was taken; so many lines and bytes are left.
+    pub(super) fn advance(&self, lines: u64, bytes: usize) {
         self.lines.store(lines, Ordering::Relaxed);
+        self.bytes.store(bytes as u64, Ordering::Relaxed);
         self.steps.fetch_add(1, Ordering::Release);
     }
 
-    /// Lines in hand that have not been taken. A piece that is under way counts as not taken.
+    /// What is in hand: exact while the log is stalled, and otherwise of some moment.
     #[must_use]
-    pub fn lines(&self) -> u64 {
-        self.lines.load(Ordering::Relaxed)
+    pub fn hand(&self) -> Hand {
+        let (lines, bytes) = (self.lines.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed));
+        Hand { taken: self.given.load(Ordering::Relaxed).saturating_sub(lines), lines, bytes }
     }
 }
 
@@ -53,7 +70,8 @@ struct Busy<'a>(&'a Progress);
 impl Drop for Busy<'_> {
     fn drop(&mut self) {
         self.0.busy.store(false, Ordering::Release);
-        self.0.advance(0);
+        self.0.given.store(0, Ordering::Relaxed);
+        self.0.advance(0, 0);
     }
 }
 
@@ -88,17 +106,17 @@ mod tests {
     #[test]
     fn a_log_that_takes_nothing_is_stalled_after_two_seconds() {
         let (progress, mut stalled, start) = (Progress::new(false), Stalled::default(), Instant::now());
-        let busy = progress.begin(7);
+        let busy = progress.begin(7, 70);
         assert_eq!(stalled.look(&progress, start), None);
         assert_eq!(stalled.look(&progress, start + SECOND), None);
-        progress.advance(4);
+        progress.advance(4, 40);
         assert_eq!(stalled.look(&progress, start + 2 * SECOND), None, "it has taken three lines");
         assert_eq!(stalled.look(&progress, start + 3 * SECOND), None);
         assert_eq!(stalled.look(&progress, start + 4 * SECOND), Some(PATIENCE));
-        assert_eq!(progress.lines(), 4);
+        assert_eq!(progress.hand(), Hand { taken: 3, lines: 4, bytes: 40 });
         drop(busy);
         assert_eq!(stalled.look(&progress, start + 9 * SECOND), None);
-        assert_eq!(progress.lines(), 0);
+        assert_eq!(progress.hand(), Hand::default());
     }
 
     #[test]
@@ -112,7 +130,7 @@ mod tests {
     #[test]
     fn a_disk_is_given_more_time() {
         let (progress, mut stalled, start) = (Progress::new(true), Stalled::default(), Instant::now());
-        let _busy = progress.begin(1);
+        let _busy = progress.begin(1, 10);
         assert_eq!(stalled.look(&progress, start), None);
         assert_eq!(stalled.look(&progress, start + 19 * SECOND), None);
         assert_eq!(stalled.look(&progress, start + 20 * SECOND), Some(PATIENCE_WITH_DISK));
