@@ -13,14 +13,36 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
 
 use super::clock::{now, wall_clock};
+use super::run::Config;
 use super::shared::Shared;
 use super::shutdown::{Shutdown, Why};
-use crate::export::file::{Hand, Log, Notice, Progress, Stalled};
+use crate::export::file::{Hand, Log, LogError, Notice, Progress, Stalled};
 
 /// Bytes that are gathered before they are written, while more are at hand.
 const GATHER: usize = 256 << 10;
 /// How often the log is looked after when nothing is to be written.
 const LOOK: Duration = Duration::from_millis(100);
+
+/// Opens the log. A pipe must have a reader first; waiting for one ends with the wish to stop.
+///
+/// # Errors
+/// See [`LogError`].
+pub fn open(config: &Config, names: &Arc<[String]>, started: i64, shutdown: &Shutdown) -> Result<Log, LogError> {
+    let mut told = false;
+    loop {
+        let format = config.format.writer(Arc::clone(names));
+        match Log::open(config.target.clone(), config.rotation, format, started) {
+            Err(error) if error.has_no_reader() && !shutdown.asked() => {
+                if config.tell && !told {
+                    eprintln!("picotap: {error}; waiting for a reader");
+                }
+                told = true;
+                thread::sleep(LOOK);
+            }
+            opened => return opened,
+        }
+    }
+}
 
 /// The export thread, as the main thread sees it.
 #[derive(Debug)]

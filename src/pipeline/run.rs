@@ -1,7 +1,6 @@
 //! A run: sets up threads and channels, waits for the end, and adds up.
 
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::path::PathBuf;
 use std::slice::from_ref;
 use std::sync::{Arc, OnceLock};
@@ -13,11 +12,11 @@ use thiserror::Error;
 
 use super::capture::{Capture, Delivery, Lane};
 use super::clock::{now, wall_clock};
-use super::export::Exporter;
+use super::export::{self, Exporter};
 use super::health::{Health, Phase};
 use super::ledger::Ledger;
+use super::opened::Opened;
 use super::pages::pages;
-use super::polled::Polled;
 use super::privileges::{self, PrivilegeError, Wish};
 use super::quarantine;
 use super::reload::Reloader;
@@ -29,7 +28,7 @@ use super::watch::Watch;
 use super::worker::{self, Clerk, Ends, Manners, Skip};
 use crate::batch::{Batcher, SLOT_BYTES, SLOT_EVENTS, SlotEvent};
 use crate::export::FormatName;
-use crate::export::file::{Log, LogError, Rotation, Target};
+use crate::export::file::{LogError, Rotation, Target};
 use crate::export::metrics::{Metrics, Observer};
 use crate::export::open::METRICS_MODE;
 use crate::export::server::{self, Bound, ServerError};
@@ -44,8 +43,8 @@ use crate::sandbox::fault::Fault;
 use crate::sandbox::layout::Bounds;
 use crate::sandbox::selftest::SelfTestError;
 use crate::sandbox::shadow::Shadow;
+use crate::source;
 use crate::source::live::{Live, LiveConfig, LiveError, Stopper};
-use crate::source::{self, Captures, Filter};
 
 /// Slots that may be under way to one worker.
 const SLOTS_IN_QUEUE: usize = 8;
@@ -187,33 +186,20 @@ pub fn memory_bound(config: &Config, captures: usize) -> u64 {
     config.memory_limit + slots + sandboxes + captures * (5 << 20) + (64 << 20)
 }
 
-/// What is open before privileges are given up.
-enum Opened {
-    Files(Box<Captures>),
-    Live(Vec<Live>),
-}
-
-fn packet_sockets(opened: &Opened) -> Vec<RawFd> {
-    match opened {
-        Opened::Files(_) => Vec::new(),
-        Opened::Live(sources) => sources.iter().map(|source| source.as_fd().as_raw_fd()).collect(),
-    }
-}
-
 /// Runs the pipeline to the end of its input, or until a stop is asked for.
 ///
 /// # Errors
 /// Whatever keeps it from beginning.
 pub fn run(config: Config, shutdown: &Shutdown) -> Result<Report, Failure> {
     let started = wall_clock();
-    let opened = open(&config, shutdown)?;
+    let opened = Opened::new(&config, shutdown)?;
     let bound = config.metrics_address.map(server::bind).transpose()?;
     let live = matches!(opened, Opened::Live(_));
     // Of a run over files nobody waits to hear, though it may inherit the environment of a service.
     let supervisor = if live { Supervisor::connect() } else { Ok(Supervisor::default()) };
     let supervisor = Arc::new(supervisor.map_err(|e| Failure::System("the service manager cannot be told", e))?);
     if let Some(wish) = &config.give_up {
-        let report = privileges::give_up(wish, &packet_sockets(&opened))?;
+        let report = privileges::give_up(wish, &opened.packet_sockets())?;
         if config.tell {
             eprintln!("picotap: {report}");
         }
@@ -252,7 +238,7 @@ pub fn run(config: Config, shutdown: &Shutdown) -> Result<Report, Failure> {
         Some((wasm, sample)) => Some((Arc::new(engine.load(wasm)?), *sample)),
         None => None,
     };
-    let log = open_log(&config, &names, started, shutdown)?;
+    let log = export::open(&config, &names, started, shutdown)?;
     let shared = Arc::new(Shared::new(captures, config.workers, Arc::clone(&parser), Arc::clone(&health)));
     let metrics = match config.metrics_address.is_some() || config.metrics_file.is_some() {
         true => Some(Arc::new(Metrics::new(config.host_labels).expect("names and bounds are constants, tested"))),
@@ -399,24 +385,6 @@ pub fn run(config: Config, shutdown: &Shutdown) -> Result<Report, Failure> {
     Ok(Report { errors, ledger, summary: shared.summary(), stopped, stalled })
 }
 
-/// Opens the log. A pipe must have a reader first; waiting for one ends with the wish to stop.
-fn open_log(config: &Config, names: &Arc<[String]>, started: i64, shutdown: &Shutdown) -> Result<Log, LogError> {
-    let mut told = false;
-    loop {
-        let format = config.format.writer(Arc::clone(names));
-        match Log::open(config.target.clone(), config.rotation, format, started) {
-            Err(error) if error.has_no_reader() && !shutdown.asked() => {
-                if config.tell && !told {
-                    eprintln!("picotap: {error}; waiting for a reader");
-                }
-                told = true;
-                std::thread::sleep(LOOK);
-            }
-            opened => return opened,
-        }
-    }
-}
-
 /// A number that nobody outside can guess: an attacker who knew it could fill one bucket of a hash table.
 fn seed() -> u64 {
     use std::hash::{BuildHasher, Hasher, RandomState};
@@ -491,41 +459,6 @@ impl Crew {
 fn ended<T>(threads: &[JoinHandle<T>]) -> impl Iterator<Item = String> {
     let ended = threads.iter().filter(|thread| thread.is_finished());
     ended.map(|thread| thread.thread().name().unwrap_or_default().to_owned())
-}
-
-fn open(config: &Config, shutdown: &Shutdown) -> Result<Opened, Failure> {
-    let filter = config.filter.as_deref().map(Filter::new);
-    let files = match &config.input {
-        Input::Live(sources) => {
-            let mut opened = sources.iter().map(Live::open).collect::<Result<Vec<_>, _>>()?;
-            if opened.len() > 1 {
-                // A connection whose frames went to one member of a fan-out group before the last had joined is cut clean.
-                let now = wall_clock();
-                opened.iter_mut().for_each(|source| source.start_at(now));
-            }
-            return Ok(Opened::Live(opened));
-        }
-        Input::Files(files) => files,
-    };
-    let [path] = files.as_slice() else { return Ok(Opened::Files(Box::new(Captures::open(files, filter)))) };
-    let is_pipe = || {
-        use std::os::unix::fs::FileTypeExt;
-        std::fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo())
-    };
-    let (name, polled) = if path.as_os_str() == "-" {
-        ("standard input".to_owned(), Polled::stdin(shutdown.clone()))
-    } else if is_pipe() {
-        (path.display().to_string(), Polled::pipe(path, shutdown.clone()))
-    } else {
-        return Ok(Opened::Files(Box::new(Captures::open(files, filter))));
-    };
-    let polled = polled.map_err(|e| Failure::System("standard input cannot be read", e))?;
-    match Captures::from_reader(&name, Box::new(polled), filter) {
-        Ok(captures) => Ok(Opened::Files(Box::new(captures))),
-        // Stopped before anything came.
-        Err(_) if shutdown.asked() => Ok(Opened::Files(Box::new(Captures::open(&[], None)))),
-        Err(error) => Err(error.into()),
-    }
 }
 
 /// Slots that wait for a worker unless something else is asked for.
