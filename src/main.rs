@@ -1,21 +1,24 @@
 //! The `picotap` program: reads the command line, runs, and says what went wrong.
 
 use std::fs;
-use std::io::{IsTerminal, Write};
-use std::path::Path;
+use std::io::{ErrorKind, IsTerminal, Write};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::{CommandFactory, FromArgMatches};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use picotap::cli::{Cli, Command, ConfigCommand, GuestCommand, Replay, Watch};
 use picotap::config::{self, ConfigError};
 use picotap::export::FormatName;
-use picotap::export::file::{Rotation, Target};
+use picotap::export::file::{LogError, Rotation, Target};
+use picotap::export::open;
 use picotap::http::Settings;
 use picotap::http::redact::Redaction;
 use picotap::http::select::Selection;
-use picotap::pipeline::privileges::Wish;
+use picotap::pipeline::privileges::{self, Wish};
 use picotap::pipeline::shutdown::{Shutdown, Why};
 use picotap::pipeline::{self, Config, Failure, Input, Module};
 use picotap::sandbox::BUILTIN_GUEST;
@@ -86,6 +89,9 @@ fn watch(watch: Watch) -> Result<ExitCode> {
     if watch.output.is_none() && (watch.rotate_size.is_some() || watch.rotate_interval.is_some()) {
         return Ok(usage("standard output cannot be rotated: --rotate-size and --rotate-interval need --output FILE"));
     }
+    if live {
+        close_inherited(&watch)?;
+    }
     let expression = watch.filter_expression.join(" ");
     let input = if live { Input::Live(sources(&watch, &expression)) } else { Input::Files(watch.pcap.clone()) };
     let on_terminal = watch.output.is_none() && std::io::stdout().is_terminal();
@@ -140,13 +146,17 @@ fn watch(watch: Watch) -> Result<ExitCode> {
     shutdown.on_signals().context("signals cannot be taken")?;
     let (with_summary, gives_up) = (config.summary, config.give_up.is_some());
     let report = pipeline::run(config, &shutdown).map_err(|error| match error {
-        Failure::Log(_) if gives_up => anyhow!(
+        Failure::Log(LogError::Open { ref source, .. })
+            if gives_up && source.kind() == ErrorKind::PermissionDenied => anyhow!(
             "{error} (privileges are given up before files are opened: make the directory writable for that user, or name \
              another with --user)"
         ),
         // Each of these says all there is to say, its cause included.
         error => anyhow!("{error}"),
     })?;
+    if report.stalled && !standard_error_takes() {
+        return Ok(ExitCode::from(1));
+    }
     for error in &report.errors {
         eprintln!("picotap: {error}");
     }
@@ -159,6 +169,13 @@ fn watch(watch: Watch) -> Result<ExitCode> {
         }
     }
     Ok(if report.errors.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// Whether words on standard error would not hold the end up: it may be the same pipe that nobody reads.
+fn standard_error_takes() -> bool {
+    let stderr = std::io::stderr();
+    let mut polled = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
+    poll(&mut polled, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
 }
 
 /// Sandboxes for an input: files need all cores, since a reader keeps only part of one busy; live capture has its own.
@@ -187,22 +204,35 @@ fn sources(watch: &Watch, expression: &str) -> Vec<LiveConfig> {
     watch.interface.iter().enumerate().map(source).flat_map(|source| std::iter::repeat_n(source, members)).collect()
 }
 
-/// Whom to become: whoever is asked for, and with an interface as root somebody else at any rate.
+/// What a live run needs after its start; all else is given up, whoever started it. A run over files gives up only what it is
+/// asked to.
 fn wish(watch: &Watch, live: bool) -> Option<Wish> {
-    let root = nix::unistd::geteuid().is_root();
-    if watch.user.is_none() && !(live && root) {
+    if watch.user.is_none() && !live {
         return None;
     }
-    let directory = |path: &Path| {
-        path.parent().map_or_else(
-            || ".".into(),
-            |parent| if parent.as_os_str().is_empty() { ".".into() } else { parent.to_path_buf() },
-        )
-    };
-    let mut writable: Vec<_> = watch.output.iter().chain(&watch.metrics_file).map(|path| directory(path)).collect();
-    writable.extend(watch.quarantine_dir.clone());
-    let readable = watch.guest.iter().map(|path| directory(path)).chain(watch.pcap.iter().map(|path| directory(path)));
-    Some(Wish { user: watch.user.clone(), readable: readable.collect(), writable })
+    let made = watch.output.iter().chain(&watch.metrics_file).map(|path| place(path));
+    let writable = made.chain(watch.quarantine_dir.clone()).collect();
+    let readable = watch.guest.iter().chain(&watch.pcap).map(|path| place(path)).collect();
+    Some(Wish { user: watch.user.clone(), readable, writable, make: watch.quarantine_dir.clone() })
+}
+
+/// The directory in which a file is made, renamed and replaced; of a path that names a descriptor, the file behind it.
+fn place(path: &Path) -> PathBuf {
+    if open::is_special(path) {
+        return path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+    }
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).map_or_else(|| ".".into(), Path::to_path_buf)
+}
+
+/// Closes what the program was started with and does not name: a live run lasts for months, and parses what strangers send.
+fn close_inherited(watch: &Watch) -> Result<()> {
+    let paths = [&watch.output, &watch.metrics_file, &watch.guest, &watch.shadow, &watch.quarantine_dir];
+    let named: Vec<_> = paths.into_iter().flatten().filter_map(|path| privileges::named_descriptor(path)).collect();
+    let closed = privileges::close_inherited(&named).context("open descriptors cannot be listed in /proc/self/fd")?;
+    if closed > 0 && !watch.quiet {
+        eprintln!("picotap: {closed} open descriptors closed that it was started with and that no option names");
+    }
+    Ok(())
 }
 
 fn list_interfaces() -> Result<ExitCode> {

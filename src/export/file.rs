@@ -1,18 +1,25 @@
 //! A log is where lines go: standard output, or a file that may be rotated, reopened, and outlive a full disk.
 
-use std::fs::{self, File, OpenOptions};
+mod progress;
+
+use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::AsFd;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+pub use self::progress::{Hand, Progress, Stalled};
 use crate::counters::{counters, families};
 use crate::export::Format;
 use crate::export::lines::{Lines, Lost};
-use crate::export::rotated::{Keeper, MODE, free_name, has_name};
+use crate::export::open;
+use crate::export::rotated::{Keeper, free_name, has_name};
 
 /// After a rotation has failed, none is tried for so many nanoseconds: a minute, an arbitrary number.
 const RETRY: i64 = 60_000_000_000;
+/// Bytes that a pipe or terminal is given at once: few, so that one that is read slowly is seen to be read at all. A quarter
+/// of a pipe's usual capacity, so that its reader has enough to do meanwhile.
+const PIECE: usize = 16 << 10;
 
 /// Where lines go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +61,14 @@ pub enum LogError {
     /// The thread for rotated files cannot be started.
     #[error("cannot start the thread for rotated logs: {0}")]
     Thread(io::Error),
+}
+
+impl LogError {
+    /// Whether it is a pipe that nobody reads yet.
+    #[must_use]
+    pub fn has_no_reader(&self) -> bool {
+        matches!(self, Self::Open { source, .. } if source.kind() == io::ErrorKind::NotConnected)
+    }
 }
 
 /// Nobody reads any more (a closed pipe): a reason to end quietly.
@@ -112,6 +127,9 @@ pub struct Log {
     format: Box<dyn Format>,
     rotation: Option<(Rotation, Keeper)>,
     lines: Lines<File>,
+    /// Whether it is a regular file, which takes all that it is given at once.
+    regular: bool,
+    progress: Arc<Progress>,
     /// Bytes in the file.
     size: u64,
     /// Interval in which the file was begun.
@@ -144,7 +162,7 @@ impl Log {
         format: Box<dyn Format>,
         now: i64,
     ) -> Result<Self, LogError> {
-        let opened = open(&target)?;
+        let opened = open_target(&target)?;
         let rotation = match (&target, rotation) {
             (Target::File(path), Some(_)) if !opened.regular || !has_name(path) => {
                 return Err(LogError::NotAFile(path.clone()));
@@ -159,6 +177,8 @@ impl Log {
             format,
             rotation,
             lines: Lines::new(opened.file),
+            regular: opened.regular,
+            progress: Arc::new(Progress::new(opened.regular)),
             size: opened.size,
             interval: 0,
             not_before: i64::MIN,
@@ -175,6 +195,9 @@ impl Log {
     /// # Errors
     /// If nobody reads any more.
     pub fn write(&mut self, lines: &[u8], now: i64, notices: &mut Vec<Notice>) -> Result<(), Closed> {
+        let mut left = count(lines);
+        let progress = Arc::clone(&self.progress);
+        let _busy = progress.begin(left, lines.len());
         self.tick(now, notices);
         let mut rest = lines;
         while !rest.is_empty() {
@@ -184,7 +207,11 @@ impl Log {
                 self.rotate(now, notices);
                 continue;
             }
-            self.put(fits, notices)?;
+            // Mostly all of them fit, and have been counted.
+            let fitting = if rest.is_empty() { left } else { count(fits) };
+            self.put(fits, fitting, notices)?;
+            left = left.saturating_sub(fitting);
+            progress.advance(left, rest.len());
         }
         Ok(())
     }
@@ -208,9 +235,12 @@ impl Log {
         if self.target == Target::Stdout {
             return Ok(());
         }
-        let opened = open(&self.target)?;
+        let progress = Arc::clone(&self.progress);
+        let _busy = progress.begin(0, 0);
+        let opened = open_target(&self.target)?;
         self.finish(now);
         self.lines = Lines::new(opened.file);
+        self.regular = opened.regular;
         self.size = opened.size;
         self.interval = self.interval_of(now);
         self.write_header(now);
@@ -219,8 +249,25 @@ impl Log {
 
     /// Ends the log: finishes a half-written line, or removes it, and writes the format's footer.
     pub fn close(mut self, now: i64) -> Counters {
+        let progress = Arc::clone(&self.progress);
+        let _busy = progress.begin(0, 0);
         self.finish(now);
         self.counters()
+    }
+
+    /// How far it has come, for whoever waits for it in another thread.
+    #[must_use]
+    pub fn progress(&self) -> Arc<Progress> {
+        Arc::clone(&self.progress)
+    }
+
+    /// What it is, in words.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match &self.target {
+            Target::Stdout => "standard output".to_owned(),
+            Target::File(path) => path.display().to_string(),
+        }
     }
 
     /// What happened so far.
@@ -230,11 +277,12 @@ impl Log {
         Counters { archive_errors, ..self.counters }
     }
 
-    fn put(&mut self, lines: &[u8], notices: &mut Vec<Notice>) -> Result<(), Closed> {
+    /// Writes lines, `count` of them.
+    fn put(&mut self, lines: &[u8], count: u64, notices: &mut Vec<Notice>) -> Result<(), Closed> {
         let before = self.lines.written();
         let result = self.lines.write(lines);
         self.size = self.size.saturating_add(self.lines.written().saturating_sub(before));
-        self.counters.lines = self.counters.lines.saturating_add(memchr::memchr_iter(b'\n', lines).count() as u64);
+        self.counters.lines = self.counters.lines.saturating_add(count);
         match result {
             Ok(()) => {
                 if let Some(lines) = self.failing.take() {
@@ -262,15 +310,19 @@ impl Log {
     /// How many bytes of `lines` go into the file as it is: whole lines, at least one into an empty file.
     fn fitting(&self, lines: &[u8], now: i64) -> usize {
         let limit = self.rotation.as_ref().and_then(|(rotation, _)| rotation.size);
-        let Some(limit) = limit.filter(|_| now >= self.not_before && self.lines.is_whole()) else { return lines.len() };
-        let room = usize::try_from(limit.saturating_sub(self.size)).unwrap_or(usize::MAX);
+        let limit = limit.filter(|_| now >= self.not_before && self.lines.is_whole());
+        let room = match limit {
+            Some(limit) => usize::try_from(limit.saturating_sub(self.size)).unwrap_or(usize::MAX),
+            None if self.regular => usize::MAX,
+            None => PIECE,
+        };
         if room >= lines.len() {
             return lines.len();
         }
         let end = |at: usize| at.saturating_add(1);
         match memchr::memrchr(b'\n', lines.get(..room).unwrap_or_default()) {
             Some(at) => end(at),
-            None if self.size == 0 => memchr::memchr(b'\n', lines).map_or(lines.len(), end),
+            None if self.size == 0 || limit.is_none() => memchr::memchr(b'\n', lines).map_or(lines.len(), end),
             None => 0,
         }
     }
@@ -290,8 +342,8 @@ impl Log {
     /// The old one has its footer before it gets the name under which it may be compressed.
     fn try_to_rotate(&mut self, now: i64) -> io::Result<()> {
         let Target::File(path) = &self.target else { return Ok(()) };
-        let fresh = fresh_name(path);
-        let opened = open_file(&fresh)?;
+        let fresh = open::beside(path);
+        let file = open::fresh(&fresh, open::LOG_MODE)?;
         let aside = free_name(path, now)?;
         let path = path.clone();
         self.finish(now);
@@ -304,8 +356,8 @@ impl Log {
             self.write_header(now);
             return Err(error);
         }
-        self.lines = Lines::new(opened.file);
-        self.size = opened.size;
+        self.lines = Lines::new(file);
+        self.size = 0;
         self.interval = self.interval_of(now);
         self.write_header(now);
         if let Some((_, keeper)) = &self.rotation {
@@ -341,11 +393,8 @@ impl Log {
     }
 }
 
-/// Where a new file waits to become the log.
-fn fresh_name(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".new");
-    name.into()
+fn count(lines: &[u8]) -> u64 {
+    memchr::memchr_iter(b'\n', lines).count() as u64
 }
 
 struct Opened {
@@ -356,22 +405,21 @@ struct Opened {
     modified: Option<i64>,
 }
 
-fn open(target: &Target) -> Result<Opened, LogError> {
+fn open_target(target: &Target) -> Result<Opened, LogError> {
     match target {
         Target::Stdout => {
-            let file = io::stdout().as_fd().try_clone_to_owned().map_err(LogError::Stdout)?;
-            Ok(Opened { file: file.into(), size: 0, regular: false, modified: None })
+            let file: File = io::stdout().as_fd().try_clone_to_owned().map_err(LogError::Stdout)?.into();
+            let regular = file.metadata().is_ok_and(|metadata| metadata.is_file());
+            Ok(Opened { file, size: 0, regular, modified: None })
         }
         Target::File(path) => open_file(path).map_err(|source| LogError::Open { path: path.clone(), source }),
     }
 }
 
 fn open_file(path: &Path) -> io::Result<Opened> {
-    let regular = fs::metadata(path).map_or(true, |metadata| metadata.is_file());
-    let mut options = OpenOptions::new();
-    options.append(true).create(true).mode(MODE);
-    let mut file = options.clone().read(regular).open(path)?;
+    let mut file = open::append(path, open::LOG_MODE)?;
     let metadata = file.metadata()?;
+    let regular = metadata.is_file();
     let mut size = if regular { metadata.len() } else { 0 };
     if size != 0 {
         // What was killed while it wrote has left half a line: it must not run together with the next.
@@ -407,178 +455,4 @@ fn cut_half_line(file: &mut File) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::export::FormatName;
-    use std::sync::Arc;
-
-    const DAY: i64 = 86_400_000_000_000;
-    const NOON: i64 = 20_000 * DAY + DAY / 2;
-
-    struct Place {
-        directory: tempfile::TempDir,
-        notices: Vec<Notice>,
-    }
-
-    impl Place {
-        fn new() -> Self {
-            Self { directory: tempfile::tempdir().unwrap(), notices: Vec::new() }
-        }
-        fn path(&self) -> PathBuf {
-            self.directory.path().join("log")
-        }
-        fn open(&self, rotation: Option<Rotation>, format: FormatName) -> Log {
-            Log::open(Target::File(self.path()), rotation, format.writer(Arc::new([])), NOON).unwrap()
-        }
-        /// Contents of all files, uncompressed, in order of their names.
-        fn all(&self) -> Vec<String> {
-            let mut paths: Vec<_> = fs::read_dir(&self.directory).unwrap().map(|entry| entry.unwrap().path()).collect();
-            paths.sort();
-            let read = |path: &PathBuf| {
-                let mut text = String::new();
-                let file = File::open(path).unwrap();
-                match path.extension() {
-                    Some(extension) if extension == "gz" => {
-                        flate2::read::GzDecoder::new(file).read_to_string(&mut text)
-                    }
-                    _ => File::read_to_string(&mut { file }, &mut text),
-                }
-                .unwrap();
-                text
-            };
-            paths.iter().map(read).collect()
-        }
-    }
-
-    fn rotation(size: Option<u64>, interval: Option<i64>) -> Option<Rotation> {
-        Some(Rotation { size, interval, keep: 9 })
-    }
-
-    #[test]
-    fn a_file_is_put_aside_before_it_exceeds_its_size() {
-        let mut place = Place::new();
-        let mut log = place.open(rotation(Some(8), None), FormatName::Json);
-        log.write(b"1\n22\n333\n4444\nfar too long for it\n5\n", NOON, &mut place.notices).unwrap();
-        let counters = log.close(NOON);
-        assert_eq!((counters.lines, counters.rotations), (6, 4));
-        let mut files = place.all();
-        files.sort();
-        assert_eq!(files, ["1\n22\n", "333\n", "4444\n", "5\n", "far too long for it\n"]);
-        assert!(place.notices.is_empty());
-    }
-
-    #[test]
-    fn a_file_is_put_aside_at_midnight_but_not_when_empty() {
-        let mut place = Place::new();
-        let mut log = place.open(rotation(None, Some(DAY)), FormatName::Json);
-        log.tick(NOON + DAY, &mut place.notices);
-        assert_eq!(log.counters.rotations, 0);
-        log.write(b"a\n", NOON + DAY, &mut place.notices).unwrap();
-        log.write(b"b\n", NOON + DAY + DAY / 2 - 1, &mut place.notices).unwrap();
-        log.write(b"c\n", NOON + DAY + DAY / 2, &mut place.notices).unwrap();
-        assert_eq!(log.close(NOON).rotations, 1);
-        assert_eq!(place.all(), ["c\n", "a\nb\n"]);
-    }
-
-    #[test]
-    fn every_file_has_the_formats_header_and_footer() {
-        let mut place = Place::new();
-        let mut log = place.open(rotation(Some(3000), None), FormatName::Zeek);
-        log.write(&b"row\n".repeat(300), NOON, &mut place.notices).unwrap();
-        log.write(&b"row\n".repeat(700), NOON, &mut place.notices).unwrap();
-        log.close(NOON);
-        let files = place.all();
-        assert!(files.len() > 1);
-        for file in files {
-            assert!(file.starts_with("#separator \\x09\n") && file.contains("\n#close\t"), "{file}");
-        }
-    }
-
-    #[test]
-    fn a_renamed_log_is_followed_by_reopening() {
-        let mut place = Place::new();
-        let mut log = place.open(None, FormatName::Json);
-        log.write(b"a\n", NOON, &mut place.notices).unwrap();
-        fs::rename(place.path(), place.directory.path().join("old")).unwrap();
-        log.write(b"b\n", NOON, &mut place.notices).unwrap();
-        log.reopen(NOON).unwrap();
-        log.write(b"c\n", NOON, &mut place.notices).unwrap();
-        assert_eq!(place.all(), ["c\n", "a\nb\n"]);
-    }
-
-    #[test]
-    fn half_a_line_of_an_earlier_run_does_not_run_together_with_ours() {
-        let mut place = Place::new();
-        fs::write(place.path(), "a\nhal").unwrap();
-        place.open(None, FormatName::Json).write(b"b\n", NOON, &mut place.notices).unwrap();
-        assert_eq!(place.all(), ["a\nhal\nb\n"]);
-    }
-
-    #[test]
-    fn a_failing_disk_is_told_once_and_so_is_its_recovery() {
-        let mut place = Place::new();
-        let target = Target::File("/dev/full".into());
-        let mut log = Log::open(target, None, FormatName::Json.writer(Arc::new([])), NOON).unwrap();
-        for _ in 0..3 {
-            log.write(b"a\nb\n", NOON, &mut place.notices).unwrap();
-        }
-        assert_eq!((log.counters.lost_lines, log.counters.write_errors), (6, 3));
-        log.lines = Lines::new(File::create(place.path()).unwrap());
-        log.write(b"c\n", NOON, &mut place.notices).unwrap();
-        let told: Vec<String> = place.notices.iter().map(Notice::to_string).collect();
-        assert_eq!(told.len(), 2);
-        assert!(told[0].contains("No space left") && told[1].contains("6 lines were lost"), "{told:?}");
-        assert_eq!(place.all(), ["c\n"]);
-    }
-
-    #[test]
-    fn what_cannot_be_rotated_or_opened_says_so() {
-        let format = || FormatName::Json.writer(Arc::new([]));
-        let open = |path: &str, rotation| Log::open(Target::File(path.into()), rotation, format(), NOON).unwrap_err();
-        assert_eq!(
-            open("/dev/null", rotation(Some(1), None)).to_string(),
-            "cannot rotate /dev/null: needed a regular file"
-        );
-        assert!(open("/nowhere/log", None).to_string().starts_with("cannot open log file /nowhere/log: No such file"));
-    }
-
-    #[test]
-    fn a_rotation_that_fails_is_told_and_the_log_goes_on() {
-        let mut place = Place::new();
-        let mut log = place.open(rotation(Some(4), None), FormatName::Json);
-        log.write(b"abc\n", NOON, &mut place.notices).unwrap();
-        let blocking = fresh_name(&place.path());
-        fs::create_dir(&blocking).unwrap();
-        log.write(b"def\n", NOON, &mut place.notices).unwrap();
-        assert!(matches!(place.notices[..], [Notice::RotationFailed(_)]));
-        fs::remove_dir(&blocking).unwrap();
-        log.write(b"ghi\n", NOON + RETRY, &mut place.notices).unwrap();
-        assert_eq!((log.counters.rotations, log.counters.rotation_errors), (1, 1));
-        log.close(NOON);
-        assert_eq!(place.all(), ["ghi\n", "abc\ndef\n"]);
-    }
-
-    #[test]
-    fn a_log_that_was_removed_is_begun_anew() {
-        let mut place = Place::new();
-        let mut log = place.open(rotation(Some(4), None), FormatName::Json);
-        log.write(b"abc\n", NOON, &mut place.notices).unwrap();
-        fs::remove_file(place.path()).unwrap();
-        log.write(b"def\n", NOON, &mut place.notices).unwrap();
-        log.close(NOON);
-        assert_eq!(place.all(), ["def\n"]);
-    }
-
-    #[test]
-    fn half_a_line_is_cut_off_where_the_file_allows() {
-        let place = Place::new();
-        for (text, wanted) in
-            [("a\nhalf".to_owned(), "a\n"), ("half".to_owned(), ""), (format!("a\n{}", "x".repeat(9000)), "a\n")]
-        {
-            fs::write(place.path(), text).unwrap();
-            let mut file = OpenOptions::new().read(true).append(true).open(place.path()).unwrap();
-            cut_half_line(&mut file).unwrap();
-            assert_eq!(place.all(), [wanted]);
-        }
-    }
-}
+mod tests;

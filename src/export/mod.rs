@@ -11,6 +11,7 @@ pub mod file;
 pub mod json;
 pub mod lines;
 pub mod metrics;
+pub mod open;
 pub mod process;
 pub mod ranking;
 pub mod rotated;

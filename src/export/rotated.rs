@@ -4,9 +4,8 @@
 //! happens in a thread of its own, so that no log line waits for it.
 
 use std::ffi::OsStr;
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -16,10 +15,9 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
+use crate::export::open;
 use crate::export::stamp::{Calendar, padded};
 
-/// Permissions of what is created: logs hold what people looked at.
-pub const MODE: u32 = 0o640;
 /// The most rotations in one second, after which a rotation fails.
 const MOST_PER_SECOND: u32 = 10_000;
 /// Between the time and a number, where several rotations fall into one second.
@@ -47,11 +45,20 @@ pub fn free_name(path: &Path, time: i64) -> io::Result<PathBuf> {
             padded(count, 4, &mut stamp);
         }
         let name = with(path, &String::from_utf8_lossy(&stamp));
-        if !name.try_exists()? && !with(&name, SUFFIX).try_exists()? {
+        if is_free(&name)? && is_free(&with(&name, SUFFIX))? {
             return Ok(name);
         }
     }
     Err(io::ErrorKind::AlreadyExists.into())
+}
+
+/// A dangling link is not free either.
+fn is_free(name: &Path) -> io::Result<bool> {
+    match fs::symlink_metadata(name) {
+        Ok(_) => Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(error),
+    }
 }
 
 fn with(path: &Path, suffix: &str) -> PathBuf {
@@ -169,7 +176,7 @@ fn compress(name: &Path, stop: &AtomicBool) -> io::Result<()> {
     match result {
         Ok(()) => fs::remove_file(name),
         Err(error) => {
-            // It may not even be there; the next try overwrites it.
+            // It may not even be there; the next try begins anew.
             let _removed = fs::remove_file(&part);
             Err(error)
         }
@@ -177,8 +184,8 @@ fn compress(name: &Path, stop: &AtomicBool) -> io::Result<()> {
 }
 
 fn compress_into(name: &Path, part: &Path, stop: &AtomicBool) -> io::Result<()> {
-    let mut from = File::open(name)?;
-    let to = OpenOptions::new().write(true).create(true).truncate(true).mode(MODE).open(part)?;
+    let mut from = open::read(name)?;
+    let to = open::fresh(part, open::LOG_MODE)?;
     let mut to = GzEncoder::new(to, Compression::default());
     let mut some = vec![0; 256 << 10];
     loop {
@@ -240,7 +247,7 @@ mod tests {
         }
         assert_eq!(keeper.errors(), 0);
         let mut text = String::new();
-        let file = File::open(directory.path().join(wanted[1])).unwrap();
+        let file = fs::File::open(directory.path().join(wanted[1])).unwrap();
         flate2::read::GzDecoder::new(file).read_to_string(&mut text).unwrap();
         assert_eq!(text, "line\n");
         assert!(free_name(&log, second).unwrap().to_str().unwrap().ends_with("Z"), "the first name is free again");

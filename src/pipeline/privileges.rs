@@ -1,21 +1,27 @@
 //! Privileges: what the process may do to the rest of the machine, which after the interfaces are open is next to nothing.
 //!
-//! In this order: another user, no capability in any set, no new privileges, files only where they are needed (landlock),
-//! and of the system calls those that picotap makes (seccomp). All of it holds for the threads that are started later, so
-//! it must be done before any is.
+//! In this order: as root another user, no capability in any set, no new privileges, no core dumps, files only where they are
+//! needed (landlock), and of the system calls those that picotap makes (seccomp). All of it holds for the threads that are
+//! started later, so it must be done before any is.
 
 mod calls;
+mod descriptors;
 mod files;
 
 use std::fmt;
 use std::fs;
+use std::os::fd::RawFd;
 use std::path::PathBuf;
 
 use caps::CapSet;
 use nix::errno::Errno;
 use nix::sys::prctl;
+use nix::sys::resource::{Resource, setrlimit};
 use nix::unistd::{Gid, Uid, User, getegid, geteuid, setgroups, setresgid, setresuid};
 use thiserror::Error;
+
+pub use self::descriptors::{close_inherited, named as named_descriptor};
+use super::quarantine;
 
 /// What is to be given up, and what kept.
 #[derive(Debug, Clone, Default)]
@@ -27,6 +33,8 @@ pub struct Wish {
     pub readable: Vec<PathBuf>,
     /// Directories in which files are still made and written: logs, metrics, the quarantine.
     pub writable: Vec<PathBuf>,
+    /// Of these, the one that is made if it is not there, as the user that is become: the quarantine.
+    pub make: Option<PathBuf>,
 }
 
 /// Why privileges could not be given up. None of these may be passed over: what was asked for is then not in force.
@@ -36,7 +44,9 @@ pub enum PrivilegeError {
     #[error("user {0}: there is no such user; make it (deploy/sysusers.d/picotap.conf) or name another with --user")]
     NoSuchUser(String),
     /// Becoming another user needs root.
-    #[error("user {wanted}: only root can become another user, and this is uid {present}")]
+    #[error(
+        "user {wanted}: only root can become another user, and this is uid {present}; start as root, or without --user"
+    )]
     NotRoot {
         /// Who was asked for.
         wanted: String,
@@ -49,6 +59,26 @@ pub enum PrivilegeError {
     /// Threads are running that would keep their privileges.
     #[error("privileges are given up for one thread, but {0} are running")]
     Threads(usize),
+    /// The user could not be changed.
+    #[error(
+        "becoming user {user}: {cause}; this takes CAP_SETUID and CAP_SETGID, or start as that user with CAP_NET_RAW"
+    )]
+    Become {
+        /// Who was to be become.
+        user: String,
+        /// The system's words.
+        cause: Errno,
+    },
+    /// The quarantine's directory could not be made.
+    #[error("{path}: cannot be made ({cause}); make it for uid {uid}, or name another with --quarantine-dir")]
+    Make {
+        /// The directory.
+        path: PathBuf,
+        /// Who tried.
+        uid: Uid,
+        /// The system's words.
+        cause: std::io::Error,
+    },
     /// A step failed.
     #[error("{doing}: {cause}")]
     Step {
@@ -84,9 +114,9 @@ impl fmt::Display for Report {
         let Self { user, uid, gid, bounding_empty, calls, files } = self;
         write!(f, "running as {user} (uid {uid}, gid {gid}), no capabilities")?;
         if !bounding_empty {
-            f.write_str(" (bounding set kept: emptying it takes root)")?;
+            f.write_str(" (bounding set kept: emptying it takes CAP_SETPCAP)")?;
         }
-        f.write_str(", no new privileges, ")?;
+        f.write_str(", no new privileges, no core dumps, ")?;
         match calls {
             Ok(allowed) => write!(f, "{allowed} system calls allowed")?,
             Err(reason) => write!(f, "system calls not filtered ({reason})")?,
@@ -95,12 +125,12 @@ impl fmt::Display for Report {
     }
 }
 
-/// Gives the privileges up. Sockets and files that are open stay open.
+/// Gives the privileges up. Sockets and files that are open stay open, and on those of `packet` nothing can be sent.
 ///
 /// # Errors
 /// See [`PrivilegeError`]; the process should then end. The filter of system calls and landlock are left out where the
 /// kernel or the architecture lacks them, and the report says so.
-pub fn give_up(wish: &Wish) -> Result<Report, PrivilegeError> {
+pub fn give_up(wish: &Wish, packet: &[RawFd]) -> Result<Report, PrivilegeError> {
     let threads = fs::read_dir("/proc/self/task").map_err(|e| step("counting threads", e))?.count();
     if threads != 1 {
         return Err(PrivilegeError::Threads(threads));
@@ -120,9 +150,16 @@ pub fn give_up(wish: &Wish) -> Result<Report, PrivilegeError> {
     ] {
         caps::clear(None, set).map_err(|e| step(doing, e))?;
     }
+    if let Some(path) = &wish.make {
+        let failed = |cause| PrivilegeError::Make { path: path.clone(), uid: geteuid(), cause };
+        quarantine::make(path).map_err(failed)?;
+    }
     prctl::set_no_new_privs().map_err(|e| step("setting no-new-privileges", e))?;
+    // What others sent each other is in this memory. Not before: a change of the user sets it anew.
+    prctl::set_dumpable(false).map_err(|e| step("making the process undumpable", e))?;
+    setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(|e| step("forbidding core dumps", e))?;
     let files = files::restrict(&wish.readable, &wish.writable);
-    let calls = calls::filter().map_err(|e| step("filtering system calls", e))?;
+    let calls = calls::filter(packet).map_err(|e| step("filtering system calls", e))?;
     let (uid, gid) = (geteuid(), getegid());
     let user = target.map_or_else(|| format!("uid {uid}"), |target| target.name);
     Ok(Report { user, uid: uid.as_raw(), gid: gid.as_raw(), bounding_empty, calls, files })
@@ -186,9 +223,10 @@ fn numbers(text: &str) -> Option<Target> {
 }
 
 fn become_user(target: &Target) -> Result<(), PrivilegeError> {
-    setgroups(&[]).map_err(|e| step("leaving the supplementary groups", e))?;
-    setresgid(target.gid, target.gid, target.gid).map_err(|e| step("changing the group", e))?;
-    setresuid(target.uid, target.uid, target.uid).map_err(|e| step("changing the user", e))?;
+    let failed = |cause| PrivilegeError::Become { user: target.name.clone(), cause };
+    setgroups(&[]).map_err(failed)?;
+    setresgid(target.gid, target.gid, target.gid).map_err(failed)?;
+    setresuid(target.uid, target.uid, target.uid).map_err(failed)?;
     let root = Uid::from_raw(0);
     if setresuid(root, root, root) != Err(Errno::EPERM) {
         return Err(PrivilegeError::Regained);
@@ -222,7 +260,7 @@ mod tests {
     #[test]
     fn giving_up_is_refused_once_threads_run() {
         // The harness runs a test in a thread of its own.
-        let error = give_up(&Wish::default()).expect_err("more than one thread");
+        let error = give_up(&Wish::default(), &[]).expect_err("more than one thread");
         assert!(matches!(error, PrivilegeError::Threads(2..)), "{error}");
     }
 
@@ -238,8 +276,8 @@ mod tests {
         };
         assert_eq!(
             report.to_string(),
-            "running as picotap (uid 998, gid 997), no capabilities, no new privileges, 90 system calls allowed, \
-             files not restricted (landlock is not in this kernel)"
+            "running as picotap (uid 998, gid 997), no capabilities, no new privileges, no core dumps, \
+             90 system calls allowed, files not restricted (landlock is not in this kernel)"
         );
     }
 }

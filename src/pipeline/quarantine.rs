@@ -1,18 +1,22 @@
 //! The quarantine writes poisonous events to files, bounded in number and readable by their owner only.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, Permissions};
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 
 use crossbeam_channel::Receiver;
 
+use crate::export::open;
 use crate::sandbox::quarantine::Poison;
 
 /// The most files that a directory is given: at most 192 KiB each, so 200 MB.
 const MAX_FILES: usize = 1000;
 /// Poisonous events about which a line is written; the metrics count all.
 const MAX_LINES: u32 = 10;
+
+/// Mode of the directory.
+const MODE: u32 = 0o700;
 
 /// Keeps events until no more come. Gives what went wrong.
 pub fn keep(directory: Option<&Path>, events: &Receiver<Poison>) -> Vec<String> {
@@ -57,11 +61,23 @@ pub fn keep(directory: Option<&Path>, events: &Receiver<Poison>) -> Vec<String> 
 /// Makes the directory if need be, and counts what is in it.
 fn prepare(directory: &Path) -> Result<usize, String> {
     let said = |e: std::io::Error| format!("{}: cannot be used as quarantine: {e}", directory.display());
-    DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(said)?;
+    make(directory).map_err(said)?;
     Ok(fs::read_dir(directory).map_err(said)?.count())
 }
 
+/// Makes the directory if it is not there, for its owner only, whatever the umask.
+///
+/// # Errors
+/// What the system says.
+pub fn make(directory: &Path) -> std::io::Result<()> {
+    if directory.is_dir() {
+        return Ok(());
+    }
+    DirBuilder::new().recursive(true).mode(MODE).create(directory)?;
+    fs::set_permissions(directory, Permissions::from_mode(MODE))
+}
+
 fn write(path: &Path, poison: &Poison) -> std::io::Result<()> {
-    let mut file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
+    let mut file = open::new(path, open::QUARANTINE_MODE)?;
     file.write_all(&poison.to_bytes())
 }

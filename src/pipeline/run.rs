@@ -12,11 +12,13 @@ use thiserror::Error;
 
 use super::capture::{Capture, Delivery, Lane};
 use super::clock::{now, wall_clock};
+use super::export::{self, Exporter};
 use super::health::{Health, Phase};
 use super::ledger::Ledger;
+use super::opened::Opened;
 use super::pages::pages;
-use super::polled::Polled;
 use super::privileges::{self, PrivilegeError, Wish};
+use super::quarantine;
 use super::reload::Reloader;
 use super::samples::{Samples, Scrape};
 use super::shared::{CaptureCounters, Shared};
@@ -24,11 +26,11 @@ use super::shutdown::{Shutdown, Why};
 use super::supervisor::Supervisor;
 use super::watch::Watch;
 use super::worker::{self, Clerk, Ends, Manners, Skip};
-use super::{export, quarantine};
 use crate::batch::{Batcher, SLOT_BYTES, SLOT_EVENTS, SlotEvent};
 use crate::export::FormatName;
-use crate::export::file::{Log, LogError, Rotation, Target};
+use crate::export::file::{LogError, Rotation, Target};
 use crate::export::metrics::{Metrics, Observer};
+use crate::export::open::METRICS_MODE;
 use crate::export::server::{self, Bound, ServerError};
 use crate::export::summary::Summary;
 use crate::flow::{self, Table};
@@ -41,8 +43,8 @@ use crate::sandbox::fault::Fault;
 use crate::sandbox::layout::Bounds;
 use crate::sandbox::selftest::SelfTestError;
 use crate::sandbox::shadow::Shadow;
+use crate::source;
 use crate::source::live::{Live, LiveConfig, LiveError, Stopper};
-use crate::source::{self, Captures, Filter};
 
 /// Slots that may wait for one worker: files, where the reader waits for room. More gain nothing.
 const FILE_QUEUE: usize = 8;
@@ -123,7 +125,7 @@ pub struct Config {
     pub fault_limit: u32,
     /// Directory for poisonous events.
     pub quarantine: Option<PathBuf>,
-    /// Give privileges up to this user once everything is open.
+    /// Give privileges up once everything is open, and keep what this says.
     pub give_up: Option<Wish>,
     /// Make a summary.
     pub summary: bool,
@@ -174,6 +176,8 @@ pub struct Report {
     pub summary: Summary,
     /// Whether it was stopped before the end of its input, and why.
     pub stopped: Option<Why>,
+    /// Whether the end was not waited for longer because the log took nothing.
+    pub stalled: bool,
 }
 
 /// The greatest amount of memory that a run takes by its own bounds, in bytes: connections and held payload, slots under
@@ -187,26 +191,20 @@ pub fn memory_bound(config: &Config, captures: usize) -> u64 {
     config.memory_limit + slots + sandboxes + captures * (5 << 20) + (64 << 20)
 }
 
-/// What is open before privileges are given up.
-enum Opened {
-    Files(Box<Captures>),
-    Live(Vec<Live>),
-}
-
 /// Runs the pipeline to the end of its input, or until a stop is asked for.
 ///
 /// # Errors
 /// Whatever keeps it from beginning.
 pub fn run(config: Config, shutdown: &Shutdown) -> Result<Report, Failure> {
     let started = wall_clock();
-    let opened = open(&config, shutdown)?;
+    let opened = Opened::new(&config, shutdown)?;
     let bound = config.metrics_address.map(server::bind).transpose()?;
     let live = matches!(opened, Opened::Live(_));
     // Of a run over files nobody waits to hear, though it may inherit the environment of a service.
     let supervisor = if live { Supervisor::connect() } else { Ok(Supervisor::default()) };
     let supervisor = Arc::new(supervisor.map_err(|e| Failure::System("the service manager cannot be told", e))?);
     if let Some(wish) = &config.give_up {
-        let report = privileges::give_up(wish)?;
+        let report = privileges::give_up(wish, &opened.packet_sockets())?;
         if config.tell {
             eprintln!("picotap: {report}");
         }
@@ -250,7 +248,7 @@ pub fn run(config: Config, shutdown: &Shutdown) -> Result<Report, Failure> {
         Some((wasm, sample)) => Some((Arc::new(engine.load(wasm)?), *sample)),
         None => None,
     };
-    let log = Log::open(config.target.clone(), config.rotation, config.format.writer(Arc::clone(&names)), started)?;
+    let log = export::open(&config, &names, started, shutdown)?;
     let shared = Arc::new(Shared::new(captures, config.workers, Arc::clone(&parser), Arc::clone(&health)));
     let metrics = match config.metrics_address.is_some() || config.metrics_file.is_some() {
         true => Some(Arc::new(Metrics::new(config.host_labels).expect("names and bounds are constants, tested"))),
@@ -266,10 +264,8 @@ pub fn run(config: Config, shutdown: &Shutdown) -> Result<Report, Failure> {
 
     let crew = Crew::start(&config, &names, &parser, shadow.as_ref(), &shared, metrics.as_ref(), (captures, live))?;
     let Crew { delivery, skips, lines, buffers, poison, workers } = crew;
-    let exporter = {
-        let (shared, shutdown) = (Arc::clone(&shared), shutdown.clone());
-        spawn("export", move || export::write(log, &lines, &buffers, &shared, &shutdown, !live))?
-    };
+    let exporter = Exporter::start(log, lines, buffers, Arc::clone(&shared), shutdown.clone(), !live);
+    let mut exporter = exporter.map_err(|e| Failure::System("a thread cannot be started", e))?;
     let keeper = {
         let directory = config.quarantine.clone();
         spawn("quarantine", move || quarantine::keep(directory.as_deref(), &poison))?
@@ -340,8 +336,10 @@ pub fn run(config: Config, shutdown: &Shutdown) -> Result<Report, Failure> {
     let mut told = false;
     loop {
         // Before the wish to stop is looked at: a thread that ends in good order asks for it first.
-        let dead =
-            ended(&capturing).chain(ended(&workers)).chain(ended(from_ref(&exporter))).chain(ended(from_ref(&keeper)));
+        let dead = ended(&capturing)
+            .chain(ended(&workers))
+            .chain(ended(from_ref(exporter.thread())))
+            .chain(ended(from_ref(&keeper)));
         let dead = dead.collect();
         if shutdown.asked() {
             if health.phase() != Phase::Stopping {
@@ -360,6 +358,7 @@ pub fn run(config: Config, shutdown: &Shutdown) -> Result<Report, Failure> {
             }
             told = trouble.is_some();
         }
+        exporter.look(shutdown);
         watch.look(&shared);
         if let Err(RecvTimeoutError::Disconnected) = ended_all.recv_timeout(LOOK) {
             break;
@@ -370,16 +369,19 @@ pub fn run(config: Config, shutdown: &Shutdown) -> Result<Report, Failure> {
     for thread in capturing {
         errors.extend(thread.join().unwrap_or_else(|_| vec![defect("capture")]));
     }
+    // Before the workers: over files they wait for it.
+    let (failed, stalled) = exporter.end(&shared, shutdown);
+    errors.extend(failed);
     for thread in workers {
         if thread.join().is_err() {
             errors.push(defect("sandbox"));
         }
     }
-    errors.extend(exporter.join().unwrap_or_else(|_| vec![defect("export")]));
     errors.extend(keeper.join().unwrap_or_else(|_| vec![defect("quarantine")]));
     signals.close();
     if let (Some(path), Some(scrape)) = (&config.metrics_file, scrape.get()) {
-        let written = scrape.text().map_err(std::io::Error::other).and_then(|text| std::fs::write(path, text));
+        let replace = |text: String| crate::export::open::replace(path, METRICS_MODE, text.as_bytes());
+        let written = scrape.text().map_err(std::io::Error::other).and_then(replace);
         errors.extend(written.err().map(|e| format!("{}: metrics cannot be written: {e}", path.display())));
     }
     drop(server);
@@ -398,7 +400,7 @@ pub fn run(config: Config, shutdown: &Shutdown) -> Result<Report, Failure> {
         debug_assert!(false, "the ledger does not balance: {wrong}");
         errors.push(format!("the ledger does not balance: this is a defect of picotap, please report it: {wrong}"));
     }
-    Ok(Report { errors, ledger, summary: shared.summary(), stopped })
+    Ok(Report { errors, ledger, summary: shared.summary(), stopped, stalled })
 }
 
 /// A number that nobody outside can guess: an attacker who knew it could fill one bucket of a hash table.
@@ -407,7 +409,7 @@ fn seed() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 
-fn defect(thread: &str) -> String {
+pub(super) fn defect(thread: &str) -> String {
     format!("the {thread} thread failed: this is a defect of picotap, please report it with the lines above")
 }
 
@@ -475,41 +477,6 @@ impl Crew {
 fn ended<T>(threads: &[JoinHandle<T>]) -> impl Iterator<Item = String> {
     let ended = threads.iter().filter(|thread| thread.is_finished());
     ended.map(|thread| thread.thread().name().unwrap_or_default().to_owned())
-}
-
-fn open(config: &Config, shutdown: &Shutdown) -> Result<Opened, Failure> {
-    let filter = config.filter.as_deref().map(Filter::new);
-    let files = match &config.input {
-        Input::Live(sources) => {
-            let mut opened = sources.iter().map(Live::open).collect::<Result<Vec<_>, _>>()?;
-            if opened.len() > 1 {
-                // A connection whose frames went to one member of a fan-out group before the last had joined is cut clean.
-                let now = wall_clock();
-                opened.iter_mut().for_each(|source| source.start_at(now));
-            }
-            return Ok(Opened::Live(opened));
-        }
-        Input::Files(files) => files,
-    };
-    let [path] = files.as_slice() else { return Ok(Opened::Files(Box::new(Captures::open(files, filter)))) };
-    let is_pipe = || {
-        use std::os::unix::fs::FileTypeExt;
-        std::fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo())
-    };
-    let (name, polled) = if path.as_os_str() == "-" {
-        ("standard input".to_owned(), Polled::stdin(shutdown.clone()))
-    } else if is_pipe() {
-        (path.display().to_string(), Polled::pipe(path, shutdown.clone()))
-    } else {
-        return Ok(Opened::Files(Box::new(Captures::open(files, filter))));
-    };
-    let polled = polled.map_err(|e| Failure::System("standard input cannot be read", e))?;
-    match Captures::from_reader(&name, Box::new(polled), filter) {
-        Ok(captures) => Ok(Opened::Files(Box::new(captures))),
-        // Stopped before anything came.
-        Err(_) if shutdown.asked() => Ok(Opened::Files(Box::new(Captures::open(&[], None)))),
-        Err(error) => Err(error.into()),
-    }
 }
 
 /// Slots that may wait for each of so many workers, unless something else is asked for.

@@ -38,6 +38,12 @@ impl Shutdown {
         self.signal.load(Ordering::Relaxed) || self.wish.load(Ordering::Relaxed) != 0
     }
 
+    /// Whether somebody waits for the end: it was asked for from outside, or something failed.
+    #[must_use]
+    pub fn is_urgent(&self) -> bool {
+        self.signal.load(Ordering::Relaxed) || matches!(self.why(), Some(Why::Signal | Why::Failed))
+    }
+
     /// Why.
     #[must_use]
     pub fn why(&self) -> Option<Why> {

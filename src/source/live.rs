@@ -5,7 +5,7 @@ mod error;
 mod interface;
 mod socket;
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -126,7 +126,7 @@ impl Live {
         let mut config = config.clone();
         config.interface = interface::resolve(&config.interface);
         let capture = activate(&config)?;
-        let bound = socket::index(&config.interface);
+        let bound = socket::index(capture.as_fd(), &config.interface);
         let wake = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)
             .map_err(|e| system(&config, "wake-up descriptor", e))?;
         let stopper = Stopper { wanted: Arc::new(AtomicBool::new(false)), wake: Arc::new(wake) };
@@ -204,7 +204,7 @@ impl Live {
             return Turn::Idle;
         }
         self.idle_turns = 0;
-        if socket::is_up(&self.config.interface) {
+        if self.is_up() {
             return Turn::Idle;
         }
         self.lost = Some(Lost::NEW);
@@ -291,14 +291,19 @@ impl Live {
         Ok(Turn::Idle)
     }
 
+    /// Asked through the packet socket: no other can be made once privileges are given up.
+    fn is_up(&self) -> bool {
+        socket::is_up(self.capture.as_fd(), &self.config.interface)
+    }
+
     /// Tries to capture again. An interface that was down delivers by itself once it is up; one that was removed and made
     /// anew has another index, to which the open socket is bound; and where the kernel refuses that, a new handle is opened,
     /// which works only while the privilege is still there.
     fn regain(&mut self) -> Result<bool, LiveError> {
-        if !socket::is_up(&self.config.interface) {
+        if !self.is_up() {
             return Ok(false);
         }
-        let index = socket::index(&self.config.interface);
+        let index = socket::index(self.capture.as_fd(), &self.config.interface);
         if index == self.bound {
             return Ok(true);
         }
@@ -319,6 +324,13 @@ impl Live {
         self.capture = capture;
         self.bound = index;
         Ok(true)
+    }
+}
+
+/// The packet socket.
+impl AsFd for Live {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.capture.as_fd()
     }
 }
 
@@ -357,7 +369,7 @@ fn activate(config: &LiveConfig) -> Result<Capture<Active>, LiveError> {
     if let Some(group) = config.fanout {
         // The kernel wants the members of a group on one interface. One that was made anew has another index, and so
         // gets another group, which all members find without a word between them.
-        let [.., high, low] = socket::index(&config.interface).unwrap_or(0).to_be_bytes();
+        let [.., high, low] = socket::index(capture.as_fd(), &config.interface).unwrap_or(0).to_be_bytes();
         let group = group.wrapping_add(u16::from_be_bytes([high, low]));
         socket::join_fanout(capture.as_fd(), group).map_err(|e| system(config, "joining the fan-out group", e))?;
     }

@@ -2,8 +2,9 @@
 #![expect(clippy::print_stdout, reason = "the child tells its parent so")]
 
 use std::error::Error;
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::{IoSlice, Read, Write};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, chown};
 use std::os::unix::process::CommandExt;
 use std::panic::catch_unwind;
@@ -14,7 +15,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::{env, fs, thread};
 
 use nix::sched::{CloneFlags, unshare};
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::socket::{
+    AddressFamily, Backlog, MsgFlags, SockFlag, SockType, SockaddrIn, bind, connect, listen, send, sendmsg, sendto,
+    socket,
+};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
 use picotap::pipeline::privileges::{Wish, give_up};
@@ -73,28 +78,30 @@ fn alone() -> ForkResult {
 
 fn scene(scenario: &str, directory: String) {
     let mut live = Live::open(&LiveConfig { filter: "tcp".into(), ..LiveConfig::new("lo") }).expect("root may capture");
+    let before = Sockets::open();
     let wish = Wish {
         user: Some(env::var("PICOTAP_USER").unwrap_or(NOBODY.to_string())).filter(|user| user != "default"),
         readable: vec!["/etc/hostname".into()],
         writable: vec![directory.clone().into()],
+        make: None,
     };
-    let report = give_up(&wish).unwrap_or_else(|e| panic!("{e}"));
+    let report = give_up(&wish, &[live.as_fd().as_raw_fd()]).unwrap_or_else(|e| panic!("{e}"));
     println!("report: {report}");
     match scenario {
-        "work" => work(&mut live, Path::new(&directory)).unwrap_or_else(|e| panic!("{e}")),
+        "work" => work(&before.listener, &mut live, Path::new(&directory)).unwrap_or_else(|e| panic!("{e}")),
         "status" => println!("{}", fs::read_to_string("/proc/self/status").expect("one's own status")),
         "exec" => panic!("{}", Command::new("/bin/true").exec()),
         "unshare" => panic!("{:?}", unshare(CloneFlags::CLONE_NEWUSER)),
         "ptrace" => panic!("{}", ptrace()),
         "refused" => refused(),
+        "network" => network(&before, &live),
         other => panic!("{other}"),
     }
 }
 
 /// What picotap does after the drop must still work.
-fn work(live: &mut Live, directory: &Path) -> Result<(), Box<dyn Error>> {
+fn work(listener: &TcpListener, live: &mut Live, directory: &Path) -> Result<(), Box<dyn Error>> {
     // Capture, its counters, and the state of interfaces.
-    let listener = TcpListener::bind("127.0.0.1:0")?;
     println!("listening on {}", listener.local_addr()?.port());
     let mut frames = 0;
     while frames == 0 {
@@ -149,9 +156,9 @@ fn work(live: &mut Live, directory: &Path) -> Result<(), Box<dyn Error>> {
 
 /// What an intruder would try first; each answers with an error, and the process lives.
 fn refused() {
-    let packet = socket(AddressFamily::Packet, SockType::Raw, SockFlag::empty(), None);
-    println!("packet socket: {:?}", packet.map(drop));
-    println!("connection: {:?}", TcpStream::connect("127.0.0.1:9").map(drop).map_err(|e| e.raw_os_error()));
+    let stack = prlimit();
+    println!("core limit: {stack:?}");
+    println!("dumpable: {:?}", nix::sys::prctl::set_dumpable(true));
     println!("process: {:?}", Command::new("/bin/true").spawn().map(drop).map_err(|e| e.raw_os_error()));
     println!("root: {:?}", nix::unistd::setuid(nix::unistd::Uid::from_raw(0)));
     println!("writable code: {:?}", writable_code());
@@ -164,11 +171,85 @@ fn refused() {
     println!("signal to init: {:?}", nix::sys::signal::kill(nix::unistd::Pid::from_raw(1), None));
 }
 
+/// Sockets that were open before the drop.
+struct Sockets {
+    listener: TcpListener,
+    /// Waits to be accepted.
+    caller: TcpStream,
+    tcp: OwnedFd,
+    udp: UdpSocket,
+}
+
+impl Sockets {
+    fn open() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+        Self {
+            caller: TcpStream::connect(listener.local_addr().expect("an address")).expect("it listens"),
+            listener,
+            tcp: socket(AddressFamily::Inet, SockType::Stream, SockFlag::empty(), None).expect("a socket"),
+            udp: UdpSocket::bind("127.0.0.1:0").expect("a socket"),
+        }
+    }
+}
+
+/// Every way to the network that there is, with new sockets and with old ones.
+fn network(old: &Sockets, live: &Live) {
+    use AddressFamily::{Inet, Inet6, Netlink, Packet, Unix};
+    let end = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 9);
+    let to = SockaddrIn::from(end);
+    let io = |result: std::io::Result<usize>| result.map_err(|e| e.raw_os_error());
+    for (name, family, kind) in [
+        ("tcp", Inet, SockType::Stream),
+        ("tcp6", Inet6, SockType::Stream),
+        ("udp", Inet, SockType::Datagram),
+        ("raw", Inet, SockType::Raw),
+        ("packet", Packet, SockType::Datagram),
+        ("netlink", Netlink, SockType::Raw),
+        ("unix", Unix, SockType::Stream),
+        ("unix datagram", Unix, SockType::Datagram),
+    ] {
+        println!("new {name}: {:?}", socket(family, kind, SockFlag::empty(), None).map(drop));
+    }
+    println!("connect: {:?}", connect(old.tcp.as_raw_fd(), &to));
+    println!("fast open: {:?}", sendto(old.tcp.as_raw_fd(), b"x", &to, MsgFlags::from_bits_retain(libc::MSG_FASTOPEN)));
+    let fast_open = send(old.tcp.as_raw_fd(), b"x", MsgFlags::from_bits_retain(libc::MSG_FASTOPEN));
+    println!("fast open without address: {fast_open:?}");
+    println!("udp to address: {:?}", io(old.udp.send_to(b"x", end)));
+    let message = [IoSlice::new(b"x")];
+    for (name, socket) in [("udp", old.udp.as_raw_fd()), ("tcp", old.tcp.as_raw_fd())] {
+        println!("{name} message: {:?}", sendmsg(socket, &message, &[], MsgFlags::empty(), Some(&to)));
+    }
+    println!("bind: {:?}", bind(old.tcp.as_raw_fd(), &to));
+    println!("listen: {:?}", listen(&old.tcp, Backlog::MAXCONN));
+    // A frame on the wire, by whatever sends on the packet socket, or by a second descriptor of it.
+    let packet = live.as_fd();
+    println!("frame written: {:?}", nix::unistd::write(packet, &[0; 60]));
+    println!("frame gathered: {:?}", nix::sys::uio::writev(packet, &[IoSlice::new(&[0; 60])]));
+    println!("frame sent: {:?}", send(packet.as_raw_fd(), &[0; 60], MsgFlags::empty()));
+    println!("second packet socket: {:?}", packet.try_clone_to_owned().map(drop).map_err(|e| e.raw_os_error()));
+    println!("second by dup: {:?}", nix::unistd::dup(packet).map(drop));
+    let file = fs::File::open("/proc/self/status").expect("one's own status");
+    println!("file sent: {:?}", nix::sys::sendfile::sendfile(packet, &file, None, 60));
+    // What the endpoint does.
+    let mut answered = [0; 3];
+    let accepted = old.listener.accept().and_then(|(mut peer, _)| peer.write_all(b"yes"));
+    println!("accepting: {:?}", accepted.and_then(|()| (&old.caller).read_exact(&mut answered)).map_err(|e| e.kind()));
+    let (mut one, mut other) = std::os::unix::net::UnixStream::pair().expect("a pair");
+    one.write_all(b"yes").and_then(|()| other.read_exact(&mut answered)).expect("a pair works");
+    println!("pair: {}", String::from_utf8_lossy(&answered));
+}
+
 #[expect(unsafe_code, reason = "no safe binding of this call, which fails")]
 fn ptrace() -> std::io::Error {
     // SAFETY: PTRACE_TRACEME takes no pointer.
     unsafe { libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0) };
     std::io::Error::last_os_error()
+}
+
+/// The limit on core dumps, and an attempt to set it to what it is.
+fn prlimit() -> (nix::Result<(u64, u64)>, nix::Result<()>) {
+    let core = Resource::RLIMIT_CORE;
+    (getrlimit(core), setrlimit(core, 0, 0))
 }
 
 #[expect(unsafe_code, reason = "no safe binding maps memory")]
@@ -196,11 +277,11 @@ fn no_capability_is_left_and_no_way_to_one() {
         assert_eq!(field(&status, set), "0000000000000000", "{set}");
     }
     assert_eq!(field(&status, "NoNewPrivs"), "1");
-    assert_eq!((field(&status, "Seccomp"), field(&status, "Seccomp_filters")), ("2", "3"));
+    assert_eq!((field(&status, "Seccomp"), field(&status, "Seccomp_filters")), ("2", "4"));
     assert_eq!(field(&status, "Uid"), "65534\t65534\t65534\t65534");
     assert_eq!(field(&status, "Gid"), "65534\t65534\t65534\t65534");
     assert_eq!(field(&status, "Groups"), "");
-    assert!(status.contains("no capabilities, no new privileges, "), "{status}");
+    assert!(status.contains("no capabilities, no new privileges, no core dumps, "), "{status}");
 }
 
 #[test]
@@ -251,8 +332,8 @@ fn what_an_intruder_would_try_is_refused() {
     let output = in_child("refused", None, directory().path());
     let said = String::from_utf8_lossy(&output.stdout);
     for line in [
-        "packet socket: Err(EPERM)",
-        "connection: Err(Some(1))",
+        "core limit: (Ok((0, 0)), Err(EPERM))",
+        "dumpable: Err(EPERM)",
         "process: Err(Some(1))",
         "root: Err(EPERM)",
         "writable code: Some(1)",
@@ -266,6 +347,25 @@ fn what_an_intruder_would_try_is_refused() {
         if said.contains("files restricted to") { "elsewhere: Err(PermissionDenied)" } else { "elsewhere: Ok" };
     assert!(said.contains(elsewhere), "{said}");
     assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
+fn no_way_leads_to_the_network() {
+    if !tool::has(&["root"]) {
+        return;
+    }
+    let directory = directory();
+    let output = in_child("network", None, directory.path());
+    let said = String::from_utf8_lossy(&output.stdout);
+    let (new, old): (Vec<&str>, Vec<&str>) =
+        said.lines().skip_while(|line| !line.starts_with("new tcp")).partition(|line| line.starts_with("new "));
+    assert!(new.len() == 8 && new.iter().all(|line| line.ends_with(": Err(EPERM)")), "{said}");
+    let (works, refused): (Vec<&str>, Vec<&str>) =
+        old.iter().partition(|line| line.starts_with("accepting: ") || line.starts_with("pair: "));
+    assert_eq!(works, ["accepting: Ok(())", "pair: yes"], "{said}");
+    let is_refused = |line: &&str| line.ends_with(": Err(EPERM)") || line.ends_with(": Err(Some(1))");
+    assert!(refused.iter().filter(|line| line.contains(": ")).all(is_refused), "{said}");
+    assert!(refused.iter().filter(|line| is_refused(line)).count() == 14, "{said}");
 }
 
 #[test]

@@ -1,11 +1,16 @@
 //! System calls that the process may still make, by seccomp.
 //!
-//! Three filters, of which the kernel takes the strictest answer: an allow-list, whose answer to anything else is EPERM,
+//! Several filters, of which the kernel takes the strictest answer: an allow-list, whose answer to anything else is EPERM,
 //! since a libc that tries something new should fail at that and not take the capture down with it; a list of calls that
-//! only an intruder would make, which end the process (and leave a record in the kernel's log); and the two calls that
-//! libc gives up on only when it hears ENOSYS.
+//! only an intruder would make, which end the process (and leave a record in the kernel's log); the two calls that
+//! libc gives up on only when it hears ENOSYS; and what may not be done with a packet socket that may be done with other
+//! descriptors.
+//!
+//! Nothing leads to the network but the connections that the endpoint's listener accepts: there are no new sockets, no
+//! connecting, no sending to an address, and no sending on the packet sockets, which would put frames on the wire.
 
 use std::collections::BTreeMap;
+use std::os::fd::RawFd;
 
 use seccompiler::{
     BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
@@ -14,6 +19,9 @@ use seccompiler::{
 use thiserror::Error;
 
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
+
+/// Packet sockets in one filter, so that it stays below the kernel's limit of 4096 instructions.
+const SOCKETS_IN_FILTER: usize = 64;
 
 /// Why the filters could not be put in place.
 #[derive(Debug, Error)]
@@ -88,8 +96,6 @@ const ALLOWED: &[i64] = &[
     libc::SYS_getcwd,
     libc::SYS_fcntl,
     libc::SYS_flock,
-    libc::SYS_dup,
-    libc::SYS_dup3,
     libc::SYS_fsync,
     libc::SYS_fdatasync,
     libc::SYS_sync_file_range,
@@ -100,7 +106,6 @@ const ALLOWED: &[i64] = &[
     libc::SYS_fchmodat,
     libc::SYS_utimensat,
     libc::SYS_copy_file_range,
-    libc::SYS_sendfile,
     libc::SYS_linkat,
     libc::SYS_renameat2,
     libc::SYS_unlinkat,
@@ -114,20 +119,16 @@ const ALLOWED: &[i64] = &[
     libc::SYS_epoll_create1,
     libc::SYS_epoll_ctl,
     libc::SYS_epoll_pwait,
-    // sockets (socket has conditions, below); no connect: nothing is ever fetched or called
-    libc::SYS_socketpair,
-    libc::SYS_bind,
-    libc::SYS_listen,
+    // sockets that are open, and what a listener accepts (bind, sendto and socketpair have conditions, below); no socket,
+    // connect or listen: nothing is ever fetched or called; no sendmsg, whose address is in memory, and no recvmsg, which
+    // takes descriptors
     libc::SYS_accept,
     libc::SYS_accept4,
     libc::SYS_getsockname,
     libc::SYS_getpeername,
     libc::SYS_getsockopt,
     libc::SYS_setsockopt,
-    libc::SYS_sendto,
-    libc::SYS_sendmsg,
     libc::SYS_recvfrom,
-    libc::SYS_recvmsg,
     libc::SYS_shutdown,
     // questions about oneself and the machine
     libc::SYS_getuid,
@@ -135,7 +136,6 @@ const ALLOWED: &[i64] = &[
     libc::SYS_getgid,
     libc::SYS_getegid,
     libc::SYS_getppid,
-    libc::SYS_prlimit64,
     libc::SYS_getrusage,
     libc::SYS_uname,
     libc::SYS_sysinfo,
@@ -155,7 +155,6 @@ const ALLOWED_OLD: &[i64] = &[
     libc::SYS_unlink,
     libc::SYS_mkdir,
     libc::SYS_chmod,
-    libc::SYS_dup2,
     libc::SYS_pipe,
     libc::SYS_poll,
     libc::SYS_select,
@@ -204,25 +203,29 @@ const ABSENT: &[i64] = &[libc::SYS_clone3, libc::SYS_pwritev2];
 /// its flags, index, name and unit.
 const IOCTLS: &[u64] = &[0x5401, 0x5413, 0x5421, 0x5450, 0x5451, 0x541b, 0x8910, 0x8913, 0x8921, 0x8933];
 
-/// Puts the filters in place for this thread and those it starts. Returns how many calls are allowed, or why this
-/// machine has no filter.
-pub(super) fn filter() -> Result<Result<usize, String>, FilterError> {
+/// Puts the filters in place for this thread and those it starts. `packet` are the packet sockets. Returns how many calls
+/// are allowed, or why this machine has no filter.
+pub(super) fn filter(packet: &[RawFd]) -> Result<Result<usize, String>, FilterError> {
     let Ok(machine) = TargetArch::try_from(std::env::consts::ARCH) else {
         return Ok(Err(format!("no filter for {}", std::env::consts::ARCH)));
     };
-    let allowed = allowed()?;
+    let allowed = allowed(packet)?;
     let count = allowed.len();
     let eperm = SeccompAction::Errno(libc::EPERM.unsigned_abs());
     let enosys = SeccompAction::Errno(libc::ENOSYS.unsigned_abs());
-    // The allow-list comes last: it does not allow another filter.
-    for (rules, matched, otherwise) in [
+    let mut filters = vec![
         (plain(FATAL), SeccompAction::KillProcess, SeccompAction::Allow),
         (plain(ABSENT), enosys, SeccompAction::Allow),
-        (allowed, SeccompAction::Allow, eperm),
-    ] {
+    ];
+    for sockets in packet.chunks(SOCKETS_IN_FILTER) {
+        filters.push((sending(sockets)?, eperm.clone(), SeccompAction::Allow));
+    }
+    // The allow-list comes last: it does not allow another filter.
+    filters.push((allowed, SeccompAction::Allow, eperm));
+    for (rules, matched, otherwise) in filters {
         let filter = SeccompFilter::new(rules, otherwise, matched, machine)?;
         let program = BpfProgram::try_from(filter)?;
-        // The first of the three says whether the kernel can do it at all.
+        // The first of them says whether the kernel can do it at all.
         match seccompiler::apply_filter(&program) {
             Err(seccompiler::Error::Seccomp(e)) if e.raw_os_error() == Some(libc::EINVAL) => {
                 return Ok(Err("this kernel has no seccomp filters".into()));
@@ -237,7 +240,7 @@ fn plain(calls: &[i64]) -> Rules {
     calls.iter().map(|call| (*call, Vec::new())).collect()
 }
 
-fn allowed() -> Result<Rules, BackendError> {
+fn allowed(packet: &[RawFd]) -> Result<Rules, BackendError> {
     let mut rules = plain(ALLOWED);
     rules.extend(plain(ALLOWED_OLD));
     // A new thread, never a new process.
@@ -252,22 +255,38 @@ fn allowed() -> Result<Rules, BackendError> {
         }
         rules.insert(call, alternatives);
     }
-    // Internet sockets for the metrics; datagrams within the machine; the kernel's list of interfaces. No packet sockets.
-    let kind = 0xf;
-    let mut sockets = Vec::new();
-    for domain in [libc::AF_INET, libc::AF_INET6] {
-        sockets.push(rule(&[equal(0, domain)?])?);
+    // Without an address, and without opening a connection on the way; connected sockets need neither.
+    let fast_open = u64::try_from(libc::MSG_FASTOPEN).unwrap_or_default();
+    rules.insert(libc::SYS_sendto, vec![rule(&[null(4)?, masked(3, fast_open, 0)?])?]);
+    // How a signal's handler wakes the thread that it is for.
+    rules.insert(libc::SYS_socketpair, vec![rule(&[equal(0, libc::AF_UNIX)?])?]);
+    // A packet socket follows its interface when that is made anew; nothing else is bound.
+    let sockets: Result<Vec<_>, _> = packet.iter().map(|socket| rule(&[equal(0, *socket)?])).collect();
+    if !packet.is_empty() {
+        rules.insert(libc::SYS_bind, sockets?);
     }
-    let datagram = u64::try_from(libc::SOCK_DGRAM).unwrap_or_default();
-    sockets.push(rule(&[equal(0, libc::AF_UNIX)?, masked(1, kind, datagram)?])?);
-    sockets.push(rule(&[equal(0, libc::AF_NETLINK)?, equal(2, libc::NETLINK_ROUTE)?])?);
-    rules.insert(libc::SYS_socket, sockets);
+    // Limits are read, not set: a limit on core dumps stays.
+    rules.insert(libc::SYS_prlimit64, vec![rule(&[null(2)?])?]);
     let requests: Result<Vec<_>, _> = IOCTLS.iter().map(|request| rule(&[number(1, *request)?])).collect();
     rules.insert(libc::SYS_ioctl, requests?);
     // The name of a thread, and of a stretch of memory (newer libcs give one to stacks).
     let names = [libc::PR_SET_NAME, libc::PR_GET_NAME, libc::PR_SET_VMA];
     let names: Result<Vec<_>, _> = names.iter().map(|option| rule(&[equal(0, *option)?])).collect();
     rules.insert(libc::SYS_prctl, names?);
+    Ok(rules)
+}
+
+/// Whatever sends on one of these sockets, and whatever makes a second descriptor of it, which no filter would know.
+fn sending(packet: &[RawFd]) -> Result<Rules, BackendError> {
+    let mut rules = Rules::new();
+    for socket in packet {
+        for call in [libc::SYS_write, libc::SYS_writev, libc::SYS_pwrite64, libc::SYS_sendto] {
+            rules.entry(call).or_default().push(rule(&[equal(0, *socket)?])?);
+        }
+        for command in [libc::F_DUPFD, libc::F_DUPFD_CLOEXEC] {
+            rules.entry(libc::SYS_fcntl).or_default().push(rule(&[equal(0, *socket)?, equal(1, command)?])?);
+        }
+    }
     Ok(rules)
 }
 
@@ -283,6 +302,11 @@ fn equal(argument: u8, value: libc::c_int) -> Result<SeccompCondition, BackendEr
     number(argument, u64::from(value.unsigned_abs()))
 }
 
+/// A pointer to nothing.
+fn null(argument: u8) -> Result<SeccompCondition, BackendError> {
+    SeccompCondition::new(argument, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, 0)
+}
+
 fn masked(argument: u8, mask: u64, value: u64) -> Result<SeccompCondition, BackendError> {
     SeccompCondition::new(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(mask), value)
 }
@@ -293,17 +317,39 @@ mod tests {
 
     #[test]
     fn no_call_is_both_allowed_and_fatal() {
-        let allowed = allowed().expect("the rules are rules");
+        let allowed = allowed(&[3]).expect("the rules are rules");
         assert!(FATAL.iter().all(|call| !allowed.contains_key(call)));
     }
 
     #[test]
-    fn the_filter_fits_the_kernel_s_limit_on_every_machine() {
+    fn no_call_reaches_out() {
+        let allowed = allowed(&[]).expect("the rules are rules");
+        for call in [
+            libc::SYS_socket,
+            libc::SYS_connect,
+            libc::SYS_bind,
+            libc::SYS_listen,
+            libc::SYS_sendmsg,
+            libc::SYS_sendmmsg,
+            libc::SYS_sendfile,
+            libc::SYS_splice,
+            libc::SYS_dup,
+            libc::SYS_dup3,
+        ] {
+            assert!(!allowed.contains_key(&call), "{call}");
+        }
+    }
+
+    #[test]
+    fn the_filters_fit_the_kernel_s_limit_on_every_machine() {
+        let sockets: Vec<RawFd> = (3..).take(SOCKETS_IN_FILTER).collect();
         for machine in [TargetArch::x86_64, TargetArch::aarch64, TargetArch::riscv64] {
-            let rules = allowed().expect("the rules are rules");
-            let filter = SeccompFilter::new(rules, SeccompAction::Errno(1), SeccompAction::Allow, machine);
-            let program = BpfProgram::try_from(filter.expect("a filter")).expect("a program");
-            assert!(program.len() < 4096, "{} instructions", program.len());
+            for rules in [allowed(&sockets), sending(&sockets)] {
+                let rules = rules.expect("the rules are rules");
+                let filter = SeccompFilter::new(rules, SeccompAction::Errno(1), SeccompAction::Allow, machine);
+                let program = BpfProgram::try_from(filter.expect("a filter")).expect("a program");
+                assert!(program.len() < 4096, "{} instructions", program.len());
+            }
         }
     }
 }

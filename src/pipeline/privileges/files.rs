@@ -16,7 +16,7 @@ const READABLE: &[&str] = &["/proc", "/sys", "/etc/localtime", "/usr/share/zonei
 const DEVICES: &[&str] = &["/dev"];
 
 /// Restricts the process to `readable` and, for making and writing files, to `writable`; also forbids connecting
-/// anywhere over TCP and signalling other processes. Returns what holds, in words. A path that does not exist is left
+/// and listening anywhere over TCP and signalling other processes. Returns what holds, in words. A path that does not exist is left
 /// out, and cannot be reached later.
 pub(super) fn restrict(readable: &[PathBuf], writable: &[PathBuf]) -> String {
     // A container's own filter may forbid the calls; the process then is as confined as its container made it.
@@ -31,7 +31,7 @@ fn enforce(readable: &[PathBuf], writable: &[PathBuf]) -> Result<String, Ruleset
     let status = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(NEWEST))?
-        .handle_access(AccessNet::ConnectTcp)?
+        .handle_access(AccessNet::from_all(NEWEST))?
         .scope(Scope::from_all(NEWEST))?
         .create()?
         .add_rules(path_beneath_rules(READABLE, read))?
@@ -44,11 +44,14 @@ fn enforce(readable: &[PathBuf], writable: &[PathBuf]) -> Result<String, Ruleset
         LandlockStatus::NotImplemented => "landlock is not in this kernel",
         LandlockStatus::Available { .. } => "landlock enforced nothing",
     };
+    let paths = match readable.len() + writable.len() {
+        0 => "none".to_owned(),
+        1 => "1 path".to_owned(),
+        paths => format!("{paths} paths"),
+    };
     Ok(match status.ruleset {
-        RulesetStatus::FullyEnforced => format!("files restricted to {} paths", readable.len() + writable.len()),
-        RulesetStatus::PartiallyEnforced => {
-            format!("files restricted to {} paths (as far as this kernel can)", readable.len() + writable.len())
-        }
+        RulesetStatus::FullyEnforced => format!("files restricted to {paths}"),
+        RulesetStatus::PartiallyEnforced => format!("files restricted to {paths} (as far as this kernel can)"),
         RulesetStatus::NotEnforced => format!("files not restricted ({missing})"),
     })
 }

@@ -1,5 +1,8 @@
 //! The reasons for which an interface cannot be captured from, in words that a person can act on.
 
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixDatagram;
+
 use thiserror::Error;
 
 use super::{LiveConfig, interface, socket};
@@ -86,7 +89,9 @@ pub(super) fn refusal(config: &LiveConfig, error: &pcap::Error) -> LiveError {
         let program = std::env::current_exe().map_or_else(|_| "picotap".into(), |path| path.display().to_string());
         return LiveError::Privilege { interface, program, cause };
     }
-    if !socket::is_up(&interface) && interface != "any" {
+    // Any socket will do for the question; this one needs no privilege.
+    let up = UnixDatagram::unbound().is_ok_and(|asked| socket::is_up(asked.as_fd(), &interface));
+    if !up && interface != "any" {
         return LiveError::Down { interface };
     }
     LiveError::System { interface, doing: "opening", cause }

@@ -1,13 +1,11 @@
 //! A packet socket's options that libpcap has no call for: fan-out, refusing everything, binding to an interface that
-//! came back.
+//! came back; and what can be asked about interfaces through any socket, netdevice(7).
 
 use std::io;
 use std::mem::size_of;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use libc::{c_int, c_void, socklen_t};
-use nix::ifaddrs::getifaddrs;
-use nix::net::if_::{InterfaceFlags, if_nametoindex};
+use libc::{c_int, c_short, c_void, socklen_t};
 
 /// Joins `group`: the kernel then gives each packet to one socket of the group, by a hash of the flow that is the same
 /// in both directions, after putting IP fragments together (packet(7), `PACKET_FANOUT`).
@@ -26,8 +24,9 @@ pub(super) fn refuse_everything(socket: BorrowedFd<'_>) -> io::Result<()> {
 }
 
 /// The kernel's number of the interface that now has this name.
-pub(super) fn index(interface: &str) -> Option<u32> {
-    if_nametoindex(interface).ok()
+pub(super) fn index(socket: BorrowedFd<'_>, interface: &str) -> Option<u32> {
+    let answer = ask(socket, libc::SIOCGIFINDEX, interface)?;
+    c_int::from_ne_bytes(*answer.first_chunk()?).try_into().ok()
 }
 
 /// Binds an open packet socket to another interface. Needs no privilege: that was for opening the socket. The kernel
@@ -57,11 +56,30 @@ pub(super) fn rebind(socket: BorrowedFd<'_>, index: u32, promiscuous: bool) -> i
 }
 
 /// Whether an interface of this name exists and is up.
-pub(super) fn is_up(interface: &str) -> bool {
-    let Ok(addresses) = getifaddrs() else { return false };
-    addresses
-        .into_iter()
-        .any(|address| address.interface_name == interface && address.flags.contains(InterfaceFlags::IFF_UP))
+pub(super) fn is_up(socket: BorrowedFd<'_>, interface: &str) -> bool {
+    let Some(answer) = ask(socket, libc::SIOCGIFFLAGS, interface) else { return false };
+    let flags = answer.first_chunk().map_or(0, |flags| c_short::from_ne_bytes(*flags));
+    c_int::from(flags) & libc::IFF_UP != 0
+}
+
+/// `struct ifreq` of if.h, with the union as bytes: its greatest member has 24.
+#[repr(C, align(8))]
+struct Request {
+    name: [u8; libc::IFNAMSIZ],
+    answer: [u8; 24],
+}
+
+/// Asks about an interface. Not by getifaddrs(3), which needs a socket of its own and sends to an address, and not in /sys,
+/// which may be another namespace's.
+#[expect(unsafe_code, reason = "no safe binding asks about interfaces through a socket that is there")]
+fn ask(socket: BorrowedFd<'_>, question: libc::Ioctl, interface: &str) -> Option<[u8; 24]> {
+    let mut request = Request { name: [0; libc::IFNAMSIZ], answer: [0; 24] };
+    // With room for the final NUL.
+    request.name.get_mut(..libc::IFNAMSIZ - 1)?.get_mut(..interface.len())?.copy_from_slice(interface.as_bytes());
+    // SAFETY: the descriptor is borrowed and so open; `request` has the size and alignment of a struct ifreq, which the
+    // kernel reads and writes for both questions, and outlives the call.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), question, std::ptr::from_mut(&mut request)) };
+    (result == 0).then_some(request.answer)
 }
 
 #[expect(unsafe_code, reason = "setsockopt of options that no safe binding has")]
@@ -83,4 +101,21 @@ fn bind(socket: BorrowedFd<'_>, address: &libc::sockaddr_ll) -> io::Result<()> {
     let result =
         unsafe { libc::bind(socket.as_raw_fd(), std::ptr::from_ref(address).cast::<libc::sockaddr>(), length) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixDatagram;
+
+    #[test]
+    fn interfaces_are_asked_about_through_any_socket() {
+        assert_eq!(size_of::<Request>(), size_of::<libc::ifreq>());
+        let socket = UnixDatagram::unbound().unwrap();
+        let number = |name: &str| index(socket.as_fd(), name);
+        assert_eq!(number("lo"), nix::net::if_::if_nametoindex("lo").ok());
+        assert_eq!((number("nosuch0"), number("a-name-of-sixteen")), (None, None));
+        assert!(!is_up(socket.as_fd(), "nosuch0"));
+    }
 }

@@ -1,0 +1,227 @@
+//! Opening of the files that picotap writes, so that nobody else decides which file that is or who may read it.
+//!
+//! The last component of a path is not followed where it is a symbolic link: whoever may write the directory could point it
+//! at any file of the user that picotap runs as. Paths below `/dev` and `/proc` are excepted, since `/dev/stdout` is a link.
+//! What is made has its mode whatever the umask; what is there keeps its own.
+
+use std::fs::{self, File, Metadata, OpenOptions, Permissions};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+
+/// Mode of logs: they hold what people looked at.
+pub const LOG_MODE: u32 = 0o640;
+/// Mode of the file with metrics: whoever collects them is another user.
+pub const METRICS_MODE: u32 = 0o644;
+/// Mode of what is in quarantine: raw bytes from the wire.
+pub const QUARANTINE_MODE: u32 = 0o600;
+/// Attempts at a file that others make and remove meanwhile, as another program's rotation does. An arbitrary number.
+const ATTEMPTS: u32 = 8;
+
+/// Whether a path is the kernel's own, where links are the way to open descriptors, and where nothing is made.
+#[must_use]
+pub fn is_special(path: &Path) -> bool {
+    path.starts_with("/dev") || path.starts_with("/proc")
+}
+
+/// Opens a file to append to, and makes it if it is not there. A regular file can be read as well.
+///
+/// # Errors
+/// What the system says; that the path is a symbolic link; [`ErrorKind::NotConnected`] if it is a pipe that nobody reads.
+pub fn append(path: &Path, mode: u32) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.append(true);
+    for _ in 0..ATTEMPTS {
+        // Reading too would keep the other end of a pipe from being missed.
+        let regular = metadata(path).is_ok_and(|metadata| metadata.is_file());
+        match open(path, options.clone().read(regular)) {
+            Err(error) if error.kind() == ErrorKind::NotFound && !is_special(path) => {}
+            opened => return opened,
+        }
+        match create(path, options.clone().read(true), mode) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            created => return created,
+        }
+    }
+    Err(io::Error::other("it is made and removed by others all the time"))
+}
+
+/// Makes an empty file; what is there under its name is removed first.
+///
+/// # Errors
+/// What the system says.
+pub fn fresh(path: &Path, mode: u32) -> io::Result<File> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    create(path, OpenOptions::new().read(true).append(true), mode)
+}
+
+/// Makes a file that is not there yet.
+///
+/// # Errors
+/// What the system says; [`ErrorKind::AlreadyExists`] if there is anything of that name, and be it a dangling link.
+pub fn new(path: &Path, mode: u32) -> io::Result<File> {
+    create(path, OpenOptions::new().write(true), mode)
+}
+
+/// Opens a file to read.
+///
+/// # Errors
+/// What the system says; that the path is a symbolic link.
+pub fn read(path: &Path) -> io::Result<File> {
+    open(path, OpenOptions::new().read(true))
+}
+
+/// Puts `bytes` in the place of a file, all at once: whoever reads it sees the old or the new. A pipe or device is written to.
+///
+/// # Errors
+/// What the system says; that the path is a symbolic link. The old file is then as it was.
+pub fn replace(path: &Path, mode: u32, bytes: &[u8]) -> io::Result<()> {
+    match metadata(path) {
+        Ok(metadata) if metadata.is_symlink() => return Err(is_a_link()),
+        Ok(metadata) if !metadata.is_file() || is_special(path) => {
+            return open(path, OpenOptions::new().write(true))?.write_all(bytes);
+        }
+        _ => {}
+    }
+    let new = beside(path);
+    let mut file = fresh(&new, mode)?;
+    let written = file.write_all(bytes).and_then(|()| fs::rename(&new, path));
+    if written.is_err() {
+        // The next run removes what stays.
+        let _removed = fs::remove_file(&new);
+    }
+    written
+}
+
+/// The name under which a file waits to take another's place: in the same directory, so that it can be renamed.
+#[must_use]
+pub fn beside(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
+    name.into()
+}
+
+/// Of the path itself, unless it is one whose links are followed.
+fn metadata(path: &Path) -> io::Result<Metadata> {
+    if is_special(path) { fs::metadata(path) } else { fs::symlink_metadata(path) }
+}
+
+fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    let follow = if is_special(path) { 0 } else { libc::O_NOFOLLOW };
+    // Else the thread would wait for a reader, out of reach of any signal.
+    let is_pipe = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo());
+    let wait = if is_pipe { libc::O_NONBLOCK } else { 0 };
+    let file = options.custom_flags(follow | wait | libc::O_NOCTTY).open(path).map_err(|error| {
+        // A loop among the directories has the same number.
+        let is_link = || fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink());
+        match error.raw_os_error() {
+            Some(libc::ELOOP) if is_link() => is_a_link(),
+            Some(libc::ENXIO) if is_pipe => io::Error::new(ErrorKind::NotConnected, "nobody reads this pipe"),
+            _ => error,
+        }
+    })?;
+    if is_pipe {
+        let flags = OFlag::from_bits_retain(fcntl(&file, FcntlArg::F_GETFL)?);
+        fcntl(&file, FcntlArg::F_SETFL(flags - OFlag::O_NONBLOCK))?;
+    }
+    Ok(file)
+}
+
+fn create(path: &Path, options: &mut OpenOptions, mode: u32) -> io::Result<File> {
+    let file = options.create_new(true).mode(mode).open(path)?;
+    // Gives back what the umask took. Where a file system has no modes, what could be had is less than was asked for.
+    let _set = file.set_permissions(Permissions::from_mode(mode));
+    Ok(file)
+}
+
+fn is_a_link() -> io::Error {
+    io::Error::other(
+        "it is a symbolic link, which is not followed: name the file that it points to, or remove the link",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o7777
+    }
+
+    #[test]
+    fn no_link_is_followed_and_what_it_points_to_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let (target, link) = (directory.path().join("target"), directory.path().join("link"));
+        fs::write(&target, "theirs").unwrap();
+        symlink(&target, &link).unwrap();
+        for refused in [append(&link, 0o640).map(drop), read(&link).map(drop), replace(&link, 0o644, b"ours")] {
+            assert!(refused.unwrap_err().to_string().starts_with("it is a symbolic link, which is not followed"));
+        }
+        assert_eq!(new(&link, 0o600).unwrap_err().kind(), ErrorKind::AlreadyExists);
+        // The link itself gives way to a file.
+        fresh(&link, 0o640).unwrap().write_all(b"ours").unwrap();
+        assert_eq!(fs::read_to_string(&target).unwrap(), "theirs");
+        assert!(fs::symlink_metadata(&link).unwrap().is_file());
+    }
+
+    #[test]
+    fn a_dangling_link_makes_no_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let (target, link) = (directory.path().join("target"), directory.path().join("link"));
+        symlink(&target, &link).unwrap();
+        assert!(append(&link, 0o640).is_err() && replace(&link, 0o640, b"").is_err() && new(&link, 0o600).is_err());
+        assert!(!target.exists());
+    }
+
+    #[test]
+    fn links_below_dev_are_the_way_to_descriptors() {
+        assert!(is_special(Path::new("/dev/stdout")) && is_special(Path::new("/proc/self/fd/1")));
+        assert!(!is_special(Path::new("/device")) && !is_special(Path::new("dev/stdout")));
+        append(Path::new("/dev/null"), 0o640).unwrap();
+        assert_eq!(append(Path::new("/dev/no-such-device"), 0o640).unwrap_err().kind(), ErrorKind::NotFound);
+        replace(Path::new("/dev/null"), 0o640, b"nobody reads it").unwrap();
+        assert!(metadata(Path::new("/dev/null")).is_ok_and(|metadata| !metadata.is_file()), "nothing took its place");
+    }
+
+    #[test]
+    fn a_pipe_without_a_reader_is_not_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("pipe");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert_eq!(append(&path, 0o640).unwrap_err().kind(), ErrorKind::NotConnected);
+        let reader = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(&path).unwrap();
+        let writer = append(&path, 0o640).unwrap();
+        let flags = OFlag::from_bits_retain(fcntl(&writer, FcntlArg::F_GETFL).unwrap());
+        assert!(!flags.contains(OFlag::O_NONBLOCK), "what is written later may wait");
+        drop(reader);
+    }
+
+    #[test]
+    fn an_existing_file_keeps_its_mode_and_a_replaced_one_gets_the_new() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        fs::write(&path, "old").unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        append(&path, 0o640).unwrap();
+        assert_eq!(mode(&path), 0o600);
+        replace(&path, 0o644, b"new").unwrap();
+        assert_eq!((mode(&path), fs::read_to_string(&path).unwrap().as_str()), (0o644, "new"));
+        assert_eq!(fs::read_dir(&directory).unwrap().count(), 1, "nothing is left beside it");
+    }
+
+    #[test]
+    fn what_cannot_be_replaced_stays_as_it_was() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        fs::write(&path, "old").unwrap();
+        fs::create_dir(beside(&path)).unwrap();
+        assert!(replace(&path, 0o644, b"new").is_err());
+        assert_eq!(fs::read_to_string(&path).unwrap(), "old");
+    }
+}

@@ -1,0 +1,68 @@
+//! What a run reads from, open: before privileges are given up, since afterwards no interface can be opened.
+
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+
+use super::clock::wall_clock;
+use super::polled::Polled;
+use super::run::{Config, Failure, Input};
+use super::shutdown::Shutdown;
+use crate::source::live::Live;
+use crate::source::{Captures, Filter};
+
+/// The inputs of a run.
+pub enum Opened {
+    /// Capture files, one after the other, or standard input.
+    Files(Box<Captures>),
+    /// Interfaces, each with its members of a fan-out group.
+    Live(Vec<Live>),
+}
+
+impl Opened {
+    /// Opens what the configuration names.
+    ///
+    /// # Errors
+    /// What cannot be opened.
+    pub fn new(config: &Config, shutdown: &Shutdown) -> Result<Self, Failure> {
+        let filter = config.filter.as_deref().map(Filter::new);
+        let files = match &config.input {
+            Input::Live(sources) => {
+                let mut opened = sources.iter().map(Live::open).collect::<Result<Vec<_>, _>>()?;
+                if opened.len() > 1 {
+                    // A connection whose frames went to one member of a fan-out group before the last had joined is cut clean.
+                    let now = wall_clock();
+                    opened.iter_mut().for_each(|source| source.start_at(now));
+                }
+                return Ok(Self::Live(opened));
+            }
+            Input::Files(files) => files,
+        };
+        let [path] = files.as_slice() else { return Ok(Self::Files(Box::new(Captures::open(files, filter)))) };
+        let is_pipe = || {
+            use std::os::unix::fs::FileTypeExt;
+            std::fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo())
+        };
+        let (name, polled) = if path.as_os_str() == "-" {
+            ("standard input".to_owned(), Polled::stdin(shutdown.clone()))
+        } else if is_pipe() {
+            (path.display().to_string(), Polled::pipe(path, shutdown.clone()))
+        } else {
+            return Ok(Self::Files(Box::new(Captures::open(files, filter))));
+        };
+        let polled = polled.map_err(|e| Failure::System("standard input cannot be read", e))?;
+        match Captures::from_reader(&name, Box::new(polled), filter) {
+            Ok(captures) => Ok(Self::Files(Box::new(captures))),
+            // Stopped before anything came.
+            Err(_) if shutdown.asked() => Ok(Self::Files(Box::new(Captures::open(&[], None)))),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The sockets through which frames come, and through which none may leave.
+    #[must_use]
+    pub fn packet_sockets(&self) -> Vec<RawFd> {
+        match self {
+            Self::Files(_) => Vec::new(),
+            Self::Live(sources) => sources.iter().map(|source| source.as_fd().as_raw_fd()).collect(),
+        }
+    }
+}

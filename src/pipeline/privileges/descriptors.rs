@@ -1,0 +1,48 @@
+//! Descriptors that the process was started with and does not need: whoever started it may have left a socket or a file open.
+
+use std::os::fd::RawFd;
+use std::path::Path;
+use std::{fs, io};
+
+use nix::errno::Errno;
+
+/// The descriptor that a path names: `/dev/fd/N` or `/proc/self/fd/N`.
+#[must_use]
+pub fn named(path: &Path) -> Option<RawFd> {
+    let number = path.strip_prefix("/dev/fd").or_else(|_| path.strip_prefix("/proc/self/fd")).ok()?;
+    number.to_str()?.parse().ok()
+}
+
+/// Closes every descriptor but the first three and those in `keep`. How many were closed. To be called before the program
+/// has opened anything itself.
+///
+/// By the list in `/proc`, since no safe binding has close_range(2), and since there are few.
+///
+/// # Errors
+/// If the list cannot be read.
+pub fn close_inherited(keep: &[RawFd]) -> io::Result<usize> {
+    let names = fs::read_dir("/proc/self/fd")?.map(|entry| Ok(entry?.file_name()));
+    let names = names.collect::<io::Result<Vec<_>>>()?;
+    let numbers = names.iter().filter_map(|name| name.to_str()?.parse::<RawFd>().ok());
+    let mut closed = 0;
+    for number in numbers.filter(|number| *number > 2 && !keep.contains(number)) {
+        match nix::unistd::close(number) {
+            Ok(()) => closed += 1,
+            // That of the list itself, which is closed by now.
+            Err(Errno::EBADF) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(closed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_of_descriptors_are_known() {
+        let all = ["/dev/fd/3", "/proc/self/fd/12", "/dev//fd/./7", "/dev/fd", "/dev/fd/x", "/dev/fd/3/x", "dev/fd/3"];
+        assert_eq!(all.map(|path| named(Path::new(path))), [Some(3), Some(12), Some(7), None, None, None, None]);
+    }
+}
