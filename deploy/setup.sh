@@ -73,7 +73,7 @@ missing() {
     libpcap || echo libpcap
     have pkg-config || echo pkg-config
     if [ $with_tests = yes ]; then
-        for tool in tshark promtool nginx curl wrk ip tcpdump jq zstd gzip setcap unshare systemd-analyze mandoc; do
+        for tool in tshark promtool nginx curl wrk ip tcpdump jq zstd gzip setcap unshare setpriv systemd-analyze mandoc; do
             have "$tool" || echo $tool
         done
         python_venv || echo venv
@@ -129,7 +129,7 @@ package() {
         apk:systemd-analyze) ;;
         apk:venv) echo python3 ;;
         *:ip) case $manager in dnf) echo iproute ;; *) echo iproute2 ;; esac ;;
-        *:unshare) echo util-linux ;;
+        *:unshare | *:setpriv) echo util-linux ;;
         *) echo "$1" ;;
     esac
 }

@@ -209,7 +209,7 @@ pub struct Watch {
     #[arg(long, value_name = "MIB", default_value_t = 256, help_heading = "Sandbox", value_parser = clap::value_parser!(u32).range(4..=1_048_576))]
     pub memory_limit: u32,
 
-    /// User to become once everything is open [default as root with -i: picotap, else nobody]
+    /// User to become once everything is open, from root [default as root with -i: picotap, else nobody]
     #[arg(long, value_name = "USER", help_heading = "Daemon")]
     pub user: Option<String>,
     /// Read options from this file (TOML); the command line goes before it

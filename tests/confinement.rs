@@ -132,7 +132,9 @@ fn every_start_ends_without_privileges() {
     assert!(Command::new("setcap").arg("cap_net_raw+ep").arg(&able).status().unwrap().success());
     let (plain, able) = (plain.to_str().unwrap(), able.to_str().unwrap());
     let ambient = ["--inh-caps", "+net_raw", "--ambient-caps", "+net_raw", plain];
-    let capture = ["-i", "wire1", "--no-metrics", "-o", log.to_str().unwrap()];
+    let kept = directory.path().join("kept");
+    let capture =
+        ["-i", "wire1", "--no-metrics", "-o", log.to_str().unwrap(), "--quarantine-dir", kept.to_str().unwrap()];
     for (how, start, said) in [
         (
             "root",
@@ -157,6 +159,10 @@ fn every_start_ends_without_privileges() {
         assert_eq!(outcome.code, Some(0), "{how}: {}", outcome.stderr);
         assert!(outcome.stderr.contains(said), "{how}: {}", outcome.stderr);
         assert!(outcome.stderr.contains(" system calls allowed, files "), "{how}: {}", outcome.stderr);
+        // Made by the user that it runs as, though only the log's directory may be written now.
+        let made = fs::metadata(&kept).unwrap();
+        assert_eq!((made.uid(), made.permissions().mode() & 0o7777), (65534, 0o700), "{how}");
+        fs::remove_dir(&kept).unwrap();
         fs::remove_file(&log).unwrap();
     }
 }

@@ -105,8 +105,16 @@ pub struct Report {
     pub bounding_empty: bool,
     /// How many system calls are allowed, or why they are not filtered.
     pub calls: Result<usize, String>,
-    /// What holds for files, in words.
-    pub files: String,
+    /// What holds for files, in words, or why nothing does.
+    pub files: Result<String, String>,
+}
+
+impl Report {
+    /// Whether all is in force that could be somewhere.
+    #[must_use]
+    pub const fn is_whole(&self) -> bool {
+        self.calls.is_ok() && self.files.is_ok()
+    }
 }
 
 impl fmt::Display for Report {
@@ -121,7 +129,10 @@ impl fmt::Display for Report {
             Ok(allowed) => write!(f, "{allowed} system calls allowed")?,
             Err(reason) => write!(f, "system calls not filtered ({reason})")?,
         }
-        write!(f, ", {files}")
+        match files {
+            Ok(files) => write!(f, ", {files}"),
+            Err(reason) => write!(f, ", files not restricted ({reason})"),
+        }
     }
 }
 
@@ -272,7 +283,7 @@ mod tests {
             gid: 997,
             bounding_empty: true,
             calls: Ok(90),
-            files: "files not restricted (landlock is not in this kernel)".into(),
+            files: Err("landlock is not in this kernel".into()),
         };
         assert_eq!(
             report.to_string(),

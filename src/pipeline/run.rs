@@ -205,7 +205,8 @@ pub fn run(config: Config, shutdown: &Shutdown) -> Result<Report, Failure> {
     let supervisor = Arc::new(supervisor.map_err(|e| Failure::System("the service manager cannot be told", e))?);
     if let Some(wish) = &config.give_up {
         let report = privileges::give_up(wish, &opened.packet_sockets())?;
-        if config.tell {
+        // What could not be done is told at any rate.
+        if config.tell || !report.is_whole() {
             eprintln!("picotap: {report}");
         }
     }

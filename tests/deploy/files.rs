@@ -177,6 +177,15 @@ fn the_unit_leaves_the_compiler_of_the_guest_its_pages() {
 }
 
 #[test]
+fn the_unit_lets_picotap_restrict_itself() {
+    let unit = read("deploy/systemd/picotap.service");
+    let filter = unit.lines().find(|line| line.starts_with("SystemCallFilter=")).expect("a filter");
+    for call in ["seccomp", "landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self"] {
+        assert!(filter.split([' ', '=']).any(|word| word == call), "{call}");
+    }
+}
+
+#[test]
 fn users_and_directories_are_made() {
     if !tool::has(&["root", "systemd-sysusers", "systemd-tmpfiles"]) {
         return;

@@ -24,6 +24,7 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
 use picotap::pipeline::privileges::{Wish, give_up};
 use picotap::source::live::{Live, LiveConfig, Turn};
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
 use wasmtime::{Config, Engine, Instance, Module, PoolingAllocationConfig, Store};
 
 use crate::tool;
@@ -85,12 +86,16 @@ fn scene(scenario: &str, directory: String) {
         writable: vec![directory.clone().into()],
         make: None,
     };
+    if scenario == "outer" {
+        refuse_seccomp();
+    }
     let report = give_up(&wish, &[live.as_fd().as_raw_fd()]).unwrap_or_else(|e| panic!("{e}"));
     println!("report: {report}");
     match scenario {
         "work" => work(&before.listener, &mut live, Path::new(&directory)).unwrap_or_else(|e| panic!("{e}")),
         "status" => println!("{}", fs::read_to_string("/proc/self/status").expect("one's own status")),
         "exec" => panic!("{}", Command::new("/bin/true").exec()),
+        "outer" => {}
         "unshare" => panic!("{:?}", unshare(CloneFlags::CLONE_NEWUSER)),
         "ptrace" => panic!("{}", ptrace()),
         "refused" => refused(),
@@ -190,6 +195,15 @@ impl Sockets {
             udp: UdpSocket::bind("127.0.0.1:0").expect("a socket"),
         }
     }
+}
+
+/// As a service manager does whose unit does not name the call.
+fn refuse_seccomp() {
+    let machine = TargetArch::try_from(env::consts::ARCH).expect("an architecture with filters");
+    let rules = [(libc::SYS_seccomp, vec![])].into_iter().collect();
+    let refuse = SeccompAction::Errno(libc::EPERM.unsigned_abs());
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, refuse, machine).expect("a filter");
+    seccompiler::apply_filter(&BpfProgram::try_from(filter).expect("a program")).expect("the kernel takes it");
 }
 
 /// Every way to the network that there is, with new sockets and with old ones.
@@ -347,6 +361,17 @@ fn what_an_intruder_would_try_is_refused() {
         if said.contains("files restricted to") { "elsewhere: Err(PermissionDenied)" } else { "elsewhere: Ok" };
     assert!(said.contains(elsewhere), "{said}");
     assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
+fn what_cannot_be_done_is_said() {
+    if !tool::has(&["root"]) {
+        return;
+    }
+    let output = in_child("outer", None, directory().path());
+    let said = String::from_utf8_lossy(&output.stdout);
+    let words = "system calls not filtered (the filter that it was started under refuses seccomp), files ";
+    assert!(said.contains(words), "{said}");
 }
 
 #[test]

@@ -222,18 +222,30 @@ pub(super) fn filter(packet: &[RawFd]) -> Result<Result<usize, String>, FilterEr
     }
     // The allow-list comes last: it does not allow another filter.
     filters.push((allowed, SeccompAction::Allow, eperm));
+    let mut begun = false;
     for (rules, matched, otherwise) in filters {
         let filter = SeccompFilter::new(rules, otherwise, matched, machine)?;
         let program = BpfProgram::try_from(filter)?;
-        // The first of them says whether the kernel can do it at all.
-        match seccompiler::apply_filter(&program) {
-            Err(seccompiler::Error::Seccomp(e)) if e.raw_os_error() == Some(libc::EINVAL) => {
-                return Ok(Err("this kernel has no seccomp filters".into()));
-            }
-            other => other?,
+        if let Err(error) = seccompiler::apply_filter(&program) {
+            // The first of them says whether it can be done at all.
+            return match unavailable(&error) {
+                Some(reason) if !begun => Ok(Err(reason.to_owned())),
+                _ => Err(error.into()),
+            };
         }
+        begun = true;
     }
     Ok(Ok(count))
+}
+
+/// Why this process can have no filter, if it is that.
+fn unavailable(error: &seccompiler::Error) -> Option<&'static str> {
+    let seccompiler::Error::Seccomp(error) = error else { return None };
+    match error.raw_os_error()? {
+        libc::EINVAL | libc::ENOSYS => Some("this kernel has no seccomp filters"),
+        libc::EPERM => Some("the filter that it was started under refuses seccomp"),
+        _ => None,
+    }
 }
 
 fn plain(calls: &[i64]) -> Rules {

@@ -10,20 +10,20 @@ use landlock::{
 /// The newest interface whose restrictions are asked for; a kernel with an older one enforces what it knows.
 const NEWEST: ABI = ABI::V6;
 
-/// Read at any time: the process's own figures, the interface's counters and state, the time zone.
-const READABLE: &[&str] = &["/proc", "/sys", "/etc/localtime", "/usr/share/zoneinfo"];
+/// Read at any time: the process's own figures, the interface's counters.
+const READABLE: &[&str] = &["/proc", "/sys"];
 /// Terminals and `/dev/null`: written, never made.
 const DEVICES: &[&str] = &["/dev"];
 
 /// Restricts the process to `readable` and, for making and writing files, to `writable`; also forbids connecting
-/// and listening anywhere over TCP and signalling other processes. Returns what holds, in words. A path that does not exist is left
-/// out, and cannot be reached later.
-pub(super) fn restrict(readable: &[PathBuf], writable: &[PathBuf]) -> String {
+/// and listening anywhere over TCP and signalling other processes. Returns what holds, in words, or why nothing does. A path
+/// that does not exist is left out, and cannot be reached later.
+pub(super) fn restrict(readable: &[PathBuf], writable: &[PathBuf]) -> Result<String, String> {
     // A container's own filter may forbid the calls; the process then is as confined as its container made it.
-    enforce(readable, writable).unwrap_or_else(|e| format!("files not restricted (landlock: {e})"))
+    enforce(readable, writable).unwrap_or_else(|e| Err(format!("landlock: {e}")))
 }
 
-fn enforce(readable: &[PathBuf], writable: &[PathBuf]) -> Result<String, RulesetError> {
+fn enforce(readable: &[PathBuf], writable: &[PathBuf]) -> Result<Result<String, String>, RulesetError> {
     let read = AccessFs::from_read(NEWEST) & !AccessFs::Execute;
     let device = AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::IoctlDev;
     let write = (AccessFs::from_all(NEWEST) & !AccessFs::Execute)
@@ -45,13 +45,15 @@ fn enforce(readable: &[PathBuf], writable: &[PathBuf]) -> Result<String, Ruleset
         LandlockStatus::Available { .. } => "landlock enforced nothing",
     };
     let paths = match readable.len() + writable.len() {
-        0 => "none".to_owned(),
-        1 => "1 path".to_owned(),
-        paths => format!("{paths} paths"),
+        0 => String::new(),
+        1 => " and 1 path".to_owned(),
+        paths => format!(" and {paths} paths"),
     };
     Ok(match status.ruleset {
-        RulesetStatus::FullyEnforced => format!("files restricted to {paths}"),
-        RulesetStatus::PartiallyEnforced => format!("files restricted to {paths} (as far as this kernel can)"),
-        RulesetStatus::NotEnforced => format!("files not restricted ({missing})"),
+        RulesetStatus::FullyEnforced => Ok(format!("files restricted to /dev, /proc, /sys{paths}")),
+        RulesetStatus::PartiallyEnforced => {
+            Ok(format!("files restricted to /dev, /proc, /sys{paths} (as far as this kernel can)"))
+        }
+        RulesetStatus::NotEnforced => Err(missing.to_owned()),
     })
 }
