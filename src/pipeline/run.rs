@@ -24,7 +24,7 @@ use super::shutdown::{Shutdown, Why};
 use super::supervisor::Supervisor;
 use super::watch::Watch;
 use super::worker::{self, Clerk, Ends, Manners, Skip};
-use super::{export, quarantine};
+use super::{export, load, quarantine};
 use crate::batch::{Batcher, SLOT_BYTES, SLOT_EVENTS, SlotEvent};
 use crate::export::FormatName;
 use crate::export::file::{Log, LogError, Rotation, Target};
@@ -116,6 +116,8 @@ pub struct Config {
     pub memory_limit: u64,
     /// Faults a second after which a worker backs off; 0: never.
     pub fault_limit: u32,
+    /// Processor time that a worker's faults may take in a second.
+    pub fault_time: Duration,
     /// Directory for poisonous events.
     pub quarantine: Option<PathBuf>,
     /// Give privileges up to this user once everything is open.
@@ -169,6 +171,14 @@ pub struct Report {
     pub summary: Summary,
     /// Whether it was stopped before the end of its input, and why.
     pub stopped: Option<Why>,
+}
+
+impl Report {
+    /// Of a run that was stopped before it began.
+    fn stopped(shutdown: &Shutdown) -> Self {
+        let (ledger, summary) = (Ledger::default(), Summary::default());
+        Self { errors: Vec::new(), ledger, summary, stopped: shutdown.why() }
+    }
 }
 
 /// The greatest amount of memory that a run takes by its own bounds, in bytes: connections and held payload, slots under
@@ -231,13 +241,16 @@ pub fn run(config: Config, shutdown: &Shutdown) -> Result<Report, Failure> {
     };
     let seats = config.workers * (MAX_SEATS + 2) * 2 + 4;
     let engine = Arc::new(Engine::new(u32::try_from(seats).unwrap_or(u32::MAX))?);
-    let parser = Arc::new(engine.load(&config.guest.wasm)?);
-    // The built-in parser passed it when it was built: that is enough for a file, not for months.
-    if live || config.guest.file.is_some() {
-        crate::sandbox::selftest::selftest(&parser)?;
-    }
+    // The built-in parser passed its self-test when it was built: that is enough for a file, not for months.
+    let test = live || config.guest.file.is_some();
+    let Some(parser) = load::load(&engine, config.guest.wasm.clone(), test, shutdown)? else {
+        return Ok(Report::stopped(shutdown));
+    };
     let shadow = match &config.shadow {
-        Some((wasm, sample)) => Some((Arc::new(engine.load(wasm)?), *sample)),
+        Some((wasm, sample)) => match load::load(&engine, wasm.clone(), false, shutdown)? {
+            Some(parser) => Some((parser, *sample)),
+            None => return Ok(Report::stopped(shutdown)),
+        },
         None => None,
     };
     let log = Log::open(config.target.clone(), config.rotation, config.format.writer(Arc::clone(&names)), started)?;
@@ -257,7 +270,8 @@ pub fn run(config: Config, shutdown: &Shutdown) -> Result<Report, Failure> {
         });
     }
 
-    let crew = Crew::start(&config, &names, &parser, shadow.as_ref(), &shared, metrics.as_ref(), (captures, live))?;
+    let ways = (captures, live);
+    let crew = Crew::start(&config, &names, &parser, shadow.as_ref(), &shared, metrics.as_ref(), ways, shutdown)?;
     let Crew { delivery, skips, lines, buffers, poison, workers } = crew;
     let exporter = {
         let (shared, shutdown) = (Arc::clone(&shared), shutdown.clone());
@@ -272,6 +286,7 @@ pub fn run(config: Config, shutdown: &Shutdown) -> Result<Report, Failure> {
         file: config.guest.file.clone(),
         shared: Arc::clone(&shared),
         supervisor: Arc::clone(&supervisor),
+        shutdown: shutdown.clone(),
     };
     let signals = super::reload::on_signals(reloader).map_err(|e| Failure::System("signals cannot be taken", e))?;
     let mut stoppers = Vec::new();
@@ -417,6 +432,7 @@ impl Crew {
         shared: &Arc<Shared>,
         metrics: Option<&Arc<Metrics>>,
         (captures, live): (usize, bool),
+        shutdown: &Shutdown,
     ) -> Result<Self, Failure> {
         let (lines_in, lines) = bounded(LINES_IN_QUEUE);
         let (buffers, buffers_out) = bounded(LINES_IN_QUEUE);
@@ -442,9 +458,17 @@ impl Crew {
                 format: config.format.writer(Arc::clone(names)),
                 observer: metrics.map(|metrics| Observer::new(Arc::clone(metrics))),
                 summary: config.summary.then(Box::default),
-                shadow: shadow.map(|(parser, sample)| Shadow::new(Arc::clone(parser), *sample)).transpose()?,
+                shadow: shadow
+                    .map(|(parser, sample)| Shadow::new(Arc::clone(parser), *sample, config.fault_time))
+                    .transpose()?,
             };
-            let manners = Manners { place, fault_limit: config.fault_limit, lossless: !live };
+            let manners = Manners {
+                place,
+                fault_limit: config.fault_limit,
+                fault_time: config.fault_time,
+                lossless: !live,
+                shutdown: shutdown.clone(),
+            };
             let shared = Arc::clone(shared);
             let body = move || worker::work(driver, clerk, ends, &shared, manners);
             crew.workers.push(spawn(&format!("sandbox-{place}"), body)?);

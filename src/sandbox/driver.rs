@@ -5,10 +5,12 @@
 //! whole reply has been checked. So a call can be thrown away at any moment and its events laid out anew.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
+use super::cpu::thread_time;
 use super::engine::Parser;
 use super::fault::Fault;
 use super::instance::Instance;
@@ -23,6 +25,7 @@ use crate::http::record::Record;
 mod commit;
 mod contain;
 mod lay;
+mod timer;
 
 /// How a connection was closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +50,12 @@ pub trait Receiver {
     fn poison(&mut self, poison: &Poison);
     /// A call failed.
     fn fault(&mut self, fault: &Fault);
+    /// Processor time was lost: to calls that failed or got nowhere and what it takes to mend them, or to a slot that takes
+    /// far longer than it should. `counters`: the driver's, up to here. Whether to go on: else what is left of the slot is
+    /// dropped. An event on which the guest failed alone is condemned before.
+    fn lost(&mut self, _time: Duration, _counters: &Counters) -> bool {
+        true
+    }
     /// Something of each cache line of what is kept of a connection, so that it is near when a record comes.
     fn touch(_: &Self::State) -> u64 {
         0
@@ -84,6 +93,8 @@ pub struct Counters {
     pub unreproduced: u64,
     /// Fresh instances made after faults.
     pub renewals: u64,
+    /// Microseconds of processor time lost: see [`Receiver::lost`].
+    pub lost_micros: u64,
     /// Connections open.
     pub connections: u64,
 }
@@ -105,6 +116,7 @@ impl Counters {
         self.condemned += other.condemned;
         self.unreproduced += other.unreproduced;
         self.renewals += other.renewals;
+        self.lost_micros += other.lost_micros;
         self.connections += other.connections;
     }
 
@@ -114,6 +126,17 @@ impl Counters {
         let out = self.parsed + self.skipped + self.ignored + self.quarantined + self.dropped + self.unfinished;
         (self.bytes_in, out)
     }
+}
+
+/// How a call that held got on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    /// It answered all that it was given, and fast.
+    Steady,
+    /// Its output was full, or it took long.
+    Slow,
+    /// It answered nothing and consumed nothing.
+    Stalled,
 }
 
 /// A module with a running copy.
@@ -152,6 +175,7 @@ pub struct Driver<S> {
     counters: Counters,
     held: lay::Held,
     closing: Vec<u32>,
+    timer: timer::Timer,
     /// One connection in so many is taken.
     sample: u64,
 }
@@ -182,6 +206,7 @@ impl<S: Default> Driver<S> {
             counters: Counters::default(),
             held: lay::Held::default(),
             closing: Vec::new(),
+            timer: timer::Timer::default(),
             sample: 1,
         })
     }
@@ -234,25 +259,50 @@ impl<S: Default> Driver<S> {
         self.held.memory + (self.keys.len() * connection) as u64
     }
 
-    /// Takes every event of a slot through the guest.
-    pub fn process<R: Receiver<State = S>>(&mut self, slot: &Slot, receiver: &mut R) {
+    /// Takes every event of a slot through the guest, or as many as the receiver has patience for. Whether it was all.
+    pub fn process<R: Receiver<State = S>>(&mut self, slot: &Slot, receiver: &mut R) -> bool {
+        self.timer = timer::Timer::default();
         self.bind(slot, receiver);
         while let Some(format) = self.next_format() {
-            if let Err(fault) = self.ready(format) {
-                receiver.fault(&fault);
-                self.counters.faults += 1;
+            if !self.ready(format, receiver) {
                 self.give_up(slot, receiver);
-                return;
+                return false;
             }
             self.lay_out(slot, format);
             if self.call.laid.is_empty() {
                 continue;
             }
-            if let Err(fault) = self.call(slot, format, receiver) {
-                self.contain(slot, receiver, format, &fault);
+            let go_on = match self.call(slot, format, receiver) {
+                Ok(Pace::Steady) => {
+                    self.timer.calm();
+                    true
+                }
+                Ok(pace) => self.look(pace == Pace::Stalled, format, receiver),
+                Err(fault) => self.contain(slot, receiver, format, &fault),
+            };
+            if !go_on {
+                self.give_up(slot, receiver);
+                return false;
             }
             self.retire();
         }
+        true
+    }
+
+    /// Looks at the time that was lost after a call, and asks whether to go on. `bad`: see [`timer::Timer::look`].
+    fn look<R: Receiver<State = S>>(&mut self, bad: bool, format: u32, receiver: &mut R) -> bool {
+        let seat = self.seats.iter().find(|seat| seat.parser.state_format == format);
+        let used = seat.and_then(|seat| seat.instance.as_ref()).map_or(Duration::ZERO, Instance::used);
+        self.charge(used, bad, receiver)
+    }
+
+    fn charge<R: Receiver<State = S>>(&mut self, used: Duration, bad: bool, receiver: &mut R) -> bool {
+        let lost = self.timer.look(thread_time(), used, bad);
+        if !bad && lost.is_zero() {
+            return true;
+        }
+        self.counters.lost_micros += u64::try_from(lost.as_micros()).unwrap_or(u64::MAX);
+        receiver.lost(lost, &self.counters())
     }
 
     /// Accounts for a slot that is not to be parsed, and takes the ends in it.
@@ -288,6 +338,10 @@ impl<S: Default> Driver<S> {
             if self.connection(key).is_some_and(|c| c.ignored) {
                 let bytes = self.pass_over(slot, key, cursor, receiver);
                 self.counters.ignored += bytes;
+                // Done with: a slot that is dropped must not count it again.
+                if let Some(work) = self.works.get_mut(at) {
+                    work.cursor.event = NONE;
+                }
             } else if cursor.event != NONE {
                 self.todo.push(u32::try_from(at).unwrap_or(NONE));
             }

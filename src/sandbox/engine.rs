@@ -11,6 +11,7 @@ use thiserror::Error;
 use wasmtime::{Config, Engine as Wasmtime, ExternType, InstancePre, Linker, Module, PoolingAllocationConfig, ValType};
 
 use super::instance::{Guest, Instance};
+use super::quote::quote;
 use super::settings::settings;
 use super::{BUILTIN_GUEST, BUILTIN_MACHINE_CODE};
 use crate::abi;
@@ -134,13 +135,12 @@ impl Engine {
         }
         let module = match self.compiled_ahead(wasm) {
             Some(module) => module,
-            None => Module::new(&self.wasmtime, wasm).map_err(|e| LoadError::Broken(format!("{e:#}")))?,
+            None => Module::new(&self.wasmtime, wasm).map_err(|e| LoadError::Broken(quote(&format!("{e:#}"))))?,
         };
         check_module(&module)?;
         let linker: Linker<Guest> = Linker::new(&self.wasmtime);
-        let pre = linker.instantiate_pre(&module).map_err(|e| LoadError::Start(format!("{e:#}")))?;
-        let sha256 = Sha256::digest(wasm).iter().map(|byte| format!("{byte:02x}")).collect();
-        let mut parser = Parser { pre, sha256, state_format: 0, abi_version: abi::VERSION, bytes: wasm.len() };
+        let pre = linker.instantiate_pre(&module).map_err(|e| LoadError::Start(quote(&format!("{e:#}"))))?;
+        let mut parser = Parser { pre, sha256: sha256(wasm), state_format: 0, abi_version: abi::VERSION, bytes: wasm.len() };
         let mut instance = Instance::new(&parser).map_err(|fault| LoadError::Start(fault.to_string()))?;
         let mut ask = |name| instance.ask(name).map_err(|fault| LoadError::Start(format!("{name}: {fault}")));
         let version = ask("pico_abi_version")?;
@@ -200,9 +200,9 @@ impl std::fmt::Debug for Parser {
 }
 
 impl Parser {
-    /// Name and type of every export.
+    /// Name, quoted, and type of every export.
     pub fn exports(&self) -> Vec<(String, String)> {
-        self.pre.module().exports().map(|e| (e.name().to_owned(), describe(&e.ty()))).collect()
+        self.pre.module().exports().map(|e| (quote(e.name()), describe(&e.ty()))).collect()
     }
 
     /// Bytes of memory: at the start, and at the most (`None`: as far as the host lets it).
@@ -213,6 +213,12 @@ impl Parser {
             _ => (0, None),
         }
     }
+}
+
+/// SHA-256 of a module file, in hexadecimal.
+#[must_use]
+pub fn sha256(wasm: &[u8]) -> String {
+    Sha256::digest(wasm).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn describe(ty: &ExternType) -> String {
@@ -231,7 +237,7 @@ fn describe(ty: &ExternType) -> String {
 
 fn check_module(module: &Module) -> Result<(), LoadError> {
     if let Some(import) = module.imports().next() {
-        return Err(LoadError::Import { module: import.module().to_owned(), name: import.name().to_owned() });
+        return Err(LoadError::Import { module: quote(import.module()), name: quote(import.name()) });
     }
     match module.get_export("memory") {
         // One that is too large does not fit the engine's pool, and was refused before.
