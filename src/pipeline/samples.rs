@@ -54,6 +54,7 @@ impl Scrape {
             own::SANDBOX_CALLS.count(&[], ledger.sandbox.calls),
             own::SANDBOX_EVENTS.count(&[], ledger.sandbox.events),
             own::SANDBOX_SECONDS.sample(&[], workers.iter().map(|w| w.busy.as_secs_f64()).sum()),
+            own::SANDBOX_FAULT_SECONDS.sample(&[], ledger.sandbox.lost_micros as f64 / 1e6),
             own::QUARANTINED.count(&[], ledger.sandbox.condemned),
             own::QUARANTINE_LOST.count(&[], workers.iter().map(|w| w.poison_unsent).sum()),
             own::HTTP_REFUSED.count(&[], self.refused.load(Ordering::Relaxed)),
@@ -87,6 +88,7 @@ impl Scrape {
             compared.add(&worker.shadow);
         }
         all.push(own::SHADOW_RECORDS.count(&[], compared.compared));
+        all.push(own::SHADOW_SKIPPED.count(&[], compared.skipped_slots));
         all.extend(compared.differences().map(|(field, count)| own::SHADOW_DIFFERENCES.count(&[field], count)));
         all.extend(own::log(&shared.log()));
         all.push(own::LOG_LOST.count(&[], ledger.lines_lost));

@@ -27,6 +27,8 @@ mod contain;
 mod lay;
 mod timer;
 
+pub use commit::MAX_STALLS;
+
 /// How a connection was closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Closed {

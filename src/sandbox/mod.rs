@@ -3,6 +3,7 @@
 //! What the guest says is an allegation. Guest memory is read in one place only, [`memory`], where every offset, length,
 //! count and enumeration is checked; nothing that a call said is taken over before the whole reply has been checked.
 
+mod bounds;
 pub mod budget;
 pub mod cpu;
 pub mod driver;

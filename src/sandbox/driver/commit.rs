@@ -13,7 +13,7 @@ use crate::sandbox::stream::{Connection, Waiting};
 /// How often in a row an event may be presented without a byte of it being consumed. The host presents it again because
 /// the output was full, and an empty output holds what the guest has to say of any one byte or end: an honest guest needs
 /// one such round, for an end or a void. More are allowed in case a guest says it in pieces; the number is arbitrary.
-const MAX_STALLS: u8 = 64;
+pub const MAX_STALLS: u8 = 64;
 /// A skip that leaves out less than this is not worth a message to the capture thread.
 const WORTH_TELLING: u64 = 4096;
 
