@@ -328,16 +328,20 @@ fn a_guest_that_waits_for_the_processor_is_not_to_blame() {
     };
     // Each of them takes as much of the machine as this thread.
     let cores = std::thread::available_parallelism().unwrap().get();
-    let others: Vec<_> = (0..cores * 24).map(|_| spin()).collect();
-    #[expect(clippy::disallowed_methods, reason = "the test is about time on the wall")]
-    let started = std::time::Instant::now();
-    for _ in 0..3 {
+    let others: Vec<_> = (0..cores * 40).map(|_| spin()).collect();
+    let mut longest = Duration::ZERO;
+    for _ in 0..200 {
+        #[expect(clippy::disallowed_methods, reason = "the test is about time on the wall")]
+        let started = std::time::Instant::now();
         driver.process(&slot(&[POISON]), &mut notes);
+        longest = longest.max(started.elapsed());
+        if longest > Duration::from_millis(400) {
+            break;
+        }
     }
-    let waited = started.elapsed();
     stop.store(true, std::sync::atomic::Ordering::Relaxed);
     others.into_iter().for_each(|other| other.join().unwrap());
-    assert!(waited > Duration::from_millis(300), "{waited:?}: the machine was not busy");
+    assert!(longest > Duration::from_millis(400), "{longest:?}: the machine was not busy");
     assert_eq!(notes.faults, [""; 0]);
 }
 
@@ -428,6 +432,38 @@ fn a_module_that_breaks_the_outer_contract_is_refused_by_name() {
     }
     let start = good.replacen("(module", "(module (func $s (loop $l (br $l))) (start $s)", 1);
     assert!(load(&start).contains("deadline"), "{}", load(&start));
+}
+
+#[test]
+fn what_an_ignored_connection_still_sends_is_accounted_for_once() {
+    let engine = Engine::new(8).unwrap();
+    let parser = Arc::new(engine.load(&wat::parse_str(guest_with("unreachable")).unwrap()).unwrap());
+    for discard in [true, false] {
+        let mut driver = Driver::new(Arc::clone(&parser), Bounds::default()).unwrap();
+        let mut notes = Notes::default();
+        let mut batcher = Batcher::new(1, i64::MAX, true, Shelf::default());
+        let (mut evil, mut fine) = (Conn::by_hand(1), Conn::by_hand(2));
+        let place = |side, offset| Place { side, offset, peer_acked: None, time: 1 };
+        batcher.bytes(&mut evil, place(Side::First, 0), true, POISON);
+        batcher.flush();
+        batcher.bytes(&mut evil, place(Side::First, 7), true, b"more");
+        batcher.bytes(&mut fine, place(Side::First, 0), true, POISON);
+        for conn in [&mut evil, &mut fine] {
+            batcher.end(conn, place(Side::First, 11), EndReason::Fin);
+            batcher.end(conn, place(Side::Second, 0), EndReason::Fin);
+        }
+        batcher.flush();
+        let slots = std::mem::take(&mut batcher.deliverer().0);
+        assert!(driver.process(&slots[0], &mut notes));
+        if discard {
+            driver.discard(&slots[1], &mut notes);
+        } else {
+            notes.patience = Some(Duration::ZERO);
+            assert!(!driver.process(&slots[1], &mut notes));
+        }
+        assert_eq!(driver.counters().ignored, 4);
+        balanced(&driver.counters());
+    }
 }
 
 #[test]
