@@ -93,7 +93,9 @@ void planted_reply(const struct call *c, pico_result *result)
         result->consumed = 0;
         out->num_records = out->num_pairs = 0;
         break;
-    case STALL: { /* something is said, so that the event comes again, and again */
+    case STALL: { /* something is said, so that the event comes again, and again; the request is its connection's first */
+        const pico_row *row = &c->rows[c->events[out->current_event].row];
+        __builtin_memset((void *)row->block, 0, sizeof(row->block));
         uint8_t side = 0;
         while (out->num_records != 0 && c->records[out->num_records - 1].event == out->current_event)
             side = c->records[--out->num_records].side;

@@ -9,6 +9,7 @@ use signal_hook::consts::{SIGHUP, SIGUSR1};
 use signal_hook::iterator::{Handle, Signals};
 
 use super::load;
+use super::run::Failure;
 use super::shared::Shared;
 use super::shutdown::Shutdown;
 use super::supervisor::Supervisor;
@@ -38,7 +39,11 @@ impl Reloader {
             if sha256(&wasm) == self.shared.parser().1.sha256 {
                 return Ok(None);
             }
-            load::load(&self.engine, wasm, true, &self.shutdown).map_err(|e| e.to_string())
+            load::load(&self.engine, wasm, true, &self.shutdown).map_err(|failure| match failure {
+                Failure::Parser(error) => error.to_string(),
+                Failure::SelfTest(error) => error.to_string(),
+                other => other.to_string(),
+            })
         };
         match load() {
             Ok(None) => {}

@@ -34,7 +34,7 @@ pub use commit::MAX_STALLS;
 pub enum Closed {
     /// Both sides ended; this is how the later one did.
     End(EndReason),
-    /// The guest failed on it twice.
+    /// The guest failed on an event of it.
     Fault,
 }
 
@@ -48,7 +48,7 @@ pub trait Receiver {
     fn closed(&mut self, facts: &Facts, state: &mut Self::State, how: Closed, time: i64);
     /// The guest needs nothing of this side below this offset.
     fn skip(&mut self, facts: &Facts, side: u8, upto: u64);
-    /// An event on which the guest failed twice.
+    /// An event on which the guest failed alone.
     fn poison(&mut self, poison: &Poison);
     /// A call failed.
     fn fault(&mut self, fault: &Fault);
