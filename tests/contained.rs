@@ -123,7 +123,11 @@ fn sixty_endless_loops_in_one_slot_cost_half_a_second() {
     // What comes before the loops is parsed, and so is a later slot: of 256 KiB each.
     let (outcome, took) = planted("contained-loops", &capture(3000, 20..80, "loop"), &[]);
     assert!(took < Duration::from_secs(2) + SLACK, "{took:?}");
-    assert!(outcome.stderr.contains("the parser's faults are too slow: dropping the rest of the slot"), "{}", outcome.stderr);
+    assert!(
+        outcome.stderr.contains("the parser's faults are too slow: dropping the rest of the slot"),
+        "{}",
+        outcome.stderr
+    );
     let condemned = ledger(&outcome.stderr, "events condemned");
     assert!((1..60).contains(&condemned), "{}", outcome.stderr);
     assert!(ledger(&outcome.stderr, "backed_off") > 0, "{}", outcome.stderr);

@@ -238,7 +238,8 @@ fn an_event_is_presented_again_sixty_four_times_and_no_more() {
 #[test]
 fn a_void_is_presented_again_sixty_four_times_and_no_more() {
     let skip = "(if (i64.eqz (i64.load offset=8 (local.get $event))) (then (i64.store offset=8 (local.get $result) (i64.const 100))))";
-    let misdeed = format!("(if (i32.eq (i32.load8_u offset=5 (local.get $event)) (i32.const 2)) (then {STALL}) (else {skip}))");
+    let misdeed =
+        format!("(if (i32.eq (i32.load8_u offset=5 (local.get $event)) (i32.const 2)) (then {STALL}) (else {skip}))");
     let body = "(i32.ne (i32.load8_u offset=5 (local.get $event)) (i32.const 3))";
     let wat = guest_when(body, &misdeed);
     let engine = Engine::new(8).unwrap();
@@ -316,32 +317,43 @@ fn a_guest_that_is_slow_without_a_fault_does_not_hold_its_thread() {
 
 #[test]
 fn a_guest_that_waits_for_the_processor_is_not_to_blame() {
-    let wat = guest_with(SPIN);
-    let engine = Engine::new(8).unwrap();
-    let parser = Arc::new(engine.load(&wat::parse_str(wat).unwrap()).unwrap());
-    let mut driver = Driver::new(parser, Bounds::default()).unwrap();
-    let mut notes = Notes::default();
     let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let spin = || {
         let stop = Arc::clone(&stop);
         std::thread::spawn(move || while !stop.load(std::sync::atomic::Ordering::Relaxed) {})
     };
-    // Each of them takes as much of the machine as this thread.
+    // As nice as can be, it gets a hundredth of the processor beside them.
     let cores = std::thread::available_parallelism().unwrap().get();
-    let others: Vec<_> = (0..cores * 40).map(|_| spin()).collect();
+    let others: Vec<_> = (0..cores * 2).map(|_| spin()).collect();
+    let mut command = std::process::Command::new("nice");
+    command.args(["-n", "19"]).arg(std::env::current_exe().unwrap());
+    let starved = command.args(["--ignored", "--exact", "starved", "--nocapture"]).output().unwrap();
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    others.into_iter().for_each(|other| other.join().unwrap());
+    let said = String::from_utf8_lossy(&starved.stdout).into_owned() + &String::from_utf8_lossy(&starved.stderr);
+    assert!(starved.status.success() && said.contains("1 passed"), "{said}");
+    let waited: u64 = said.split("waited ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+    assert!(waited > 150, "the machine was not busy: {said}");
+}
+
+#[test]
+#[ignore = "a part of the test before: a process of its own, which is starved"]
+#[expect(clippy::disallowed_methods, reason = "the test is about time on the wall")]
+fn starved() {
+    let engine = Engine::new(8).unwrap();
+    let parser = Arc::new(engine.load(&wat::parse_str(guest_with(SPIN)).unwrap()).unwrap());
+    let mut driver = Driver::new(parser, Bounds::default()).unwrap();
+    let mut notes = Notes::default();
     let mut longest = Duration::ZERO;
-    for _ in 0..200 {
-        #[expect(clippy::disallowed_methods, reason = "the test is about time on the wall")]
+    for _ in 0..10 {
         let started = std::time::Instant::now();
         driver.process(&slot(&[POISON]), &mut notes);
         longest = longest.max(started.elapsed());
-        if longest > Duration::from_millis(400) {
+        if longest > Duration::from_millis(300) {
             break;
         }
     }
-    stop.store(true, std::sync::atomic::Ordering::Relaxed);
-    others.into_iter().for_each(|other| other.join().unwrap());
-    assert!(longest > Duration::from_millis(400), "{longest:?}: the machine was not busy");
+    eprintln!("waited {} ms", longest.as_millis());
     assert_eq!(notes.faults, [""; 0]);
 }
 
@@ -354,7 +366,8 @@ fn what_a_module_says_is_quoted() {
     let said = load(&import);
     assert!(said.chars().all(|c| c.is_ascii() && !c.is_control()), "{said:?}");
     assert!(said.contains(r"\u{1b}[2J\u{1b}[31mFAKE\npicotap") && said.contains(r"\u{202e}"), "{said}");
-    let long = guest(HONEST).replacen("(module", &format!("(module (import \"{}\" \"x\" (func))", "y".repeat(90_000)), 1);
+    let long =
+        guest(HONEST).replacen("(module", &format!("(module (import \"{}\" \"x\" (func))", "y".repeat(90_000)), 1);
     assert!(load(&long).len() < 500);
     // An error of the compiler may quote the module too.
     let twice = guest(HONEST).replacen(

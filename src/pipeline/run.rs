@@ -44,8 +44,6 @@ use crate::sandbox::shadow::Shadow;
 use crate::source::live::{Live, LiveConfig, LiveError, Stopper};
 use crate::source::{self, Captures, Filter};
 
-/// Slots that may be under way to one worker.
-const SLOTS_IN_QUEUE: usize = 8;
 /// Buffers of lines that may be under way to the export thread.
 const LINES_IN_QUEUE: usize = 64;
 /// Words that may be under way to a capture thread.
@@ -161,7 +159,7 @@ pub enum Failure {
 }
 
 /// How a run went.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Report {
     /// What went wrong on the way, as lines for a person.
     pub errors: Vec<String>,
@@ -173,23 +171,17 @@ pub struct Report {
     pub stopped: Option<Why>,
 }
 
-impl Report {
-    /// Of a run that was stopped before it began.
-    fn stopped(shutdown: &Shutdown) -> Self {
-        let (ledger, summary) = (Ledger::default(), Summary::default());
-        Self { errors: Vec::new(), ledger, summary, stopped: shutdown.why() }
-    }
-}
-
 /// The greatest amount of memory that a run takes by its own bounds, in bytes: connections and held payload, slots under
-/// way, the sandboxes, lines under way, fragments, and 64 MiB for code, stacks, tables and metrics.
+/// way, the sandboxes, lines under way, fragments, and 64 MiB for code, stacks, tables and metrics. Compiling a module, at the
+/// start and at a reload, takes up to 128 MiB beside it.
 #[must_use]
 pub fn memory_bound(config: &Config, captures: usize) -> u64 {
     let (workers, captures) = (config.workers as u64, captures as u64);
     let slot = (SLOT_BYTES + SLOT_EVENTS * (size_of::<SlotEvent>() + 128)) as u64;
     let slots = workers * (config.queue as u64 + 2 * captures + 2) * slot;
     let sandboxes = workers * (MAX_GUEST_MEMORY as u64 + (2 << 20)) * if config.shadow.is_some() { 2 } else { 1 };
-    config.memory_limit + slots + sandboxes + captures * (5 << 20) + (64 << 20)
+    let compiler = if config.guest.file.is_some() || config.shadow.is_some() { 128 << 20 } else { 0 };
+    config.memory_limit + slots + sandboxes + captures * (5 << 20) + (64 << 20) + compiler
 }
 
 /// What is open before privileges are given up.
@@ -241,17 +233,8 @@ pub fn run(config: Config, shutdown: &Shutdown) -> Result<Report, Failure> {
     };
     let seats = config.workers * (MAX_SEATS + 2) * 2 + 4;
     let engine = Arc::new(Engine::new(u32::try_from(seats).unwrap_or(u32::MAX))?);
-    // The built-in parser passed its self-test when it was built: that is enough for a file, not for months.
-    let test = live || config.guest.file.is_some();
-    let Some(parser) = load::load(&engine, config.guest.wasm.clone(), test, shutdown)? else {
-        return Ok(Report::stopped(shutdown));
-    };
-    let shadow = match &config.shadow {
-        Some((wasm, sample)) => match load::load(&engine, wasm.clone(), false, shutdown)? {
-            Some(parser) => Some((parser, *sample)),
-            None => return Ok(Report::stopped(shutdown)),
-        },
-        None => None,
+    let Some((parser, shadow)) = load::parsers(&engine, &config, live, shutdown)? else {
+        return Ok(Report { stopped: shutdown.why(), ..Report::default() });
     };
     let log = Log::open(config.target.clone(), config.rotation, config.format.writer(Arc::clone(&names)), started)?;
     let shared = Arc::new(Shared::new(captures, config.workers, Arc::clone(&parser), Arc::clone(&health)));
@@ -270,8 +253,8 @@ pub fn run(config: Config, shutdown: &Shutdown) -> Result<Report, Failure> {
         });
     }
 
-    let ways = (captures, live);
-    let crew = Crew::start(&config, &names, &parser, shadow.as_ref(), &shared, metrics.as_ref(), ways, shutdown)?;
+    let ways = (captures, live, shutdown);
+    let crew = Crew::start(&config, &names, &parser, shadow.as_ref(), &shared, metrics.as_ref(), ways)?;
     let Crew { delivery, skips, lines, buffers, poison, workers } = crew;
     let exporter = {
         let (shared, shutdown) = (Arc::clone(&shared), shutdown.clone());
@@ -431,8 +414,7 @@ impl Crew {
         shadow: Option<&(Arc<crate::sandbox::engine::Parser>, u64)>,
         shared: &Arc<Shared>,
         metrics: Option<&Arc<Metrics>>,
-        (captures, live): (usize, bool),
-        shutdown: &Shutdown,
+        (captures, live, shutdown): (usize, bool, &Shutdown),
     ) -> Result<Self, Failure> {
         let (lines_in, lines) = bounded(LINES_IN_QUEUE);
         let (buffers, buffers_out) = bounded(LINES_IN_QUEUE);
@@ -458,9 +440,7 @@ impl Crew {
                 format: config.format.writer(Arc::clone(names)),
                 observer: metrics.map(|metrics| Observer::new(Arc::clone(metrics))),
                 summary: config.summary.then(Box::default),
-                shadow: shadow
-                    .map(|(parser, sample)| Shadow::new(Arc::clone(parser), *sample, config.fault_time))
-                    .transpose()?,
+                shadow: shadow.map(|(parser, n)| Shadow::new(Arc::clone(parser), *n, config.fault_time)).transpose()?,
             };
             let manners = Manners {
                 place,
@@ -517,6 +497,3 @@ fn open(config: &Config, shutdown: &Shutdown) -> Result<Opened, Failure> {
         Err(error) => Err(error.into()),
     }
 }
-
-/// Slots that wait for a worker unless something else is asked for.
-pub const DEFAULT_QUEUE: usize = SLOTS_IN_QUEUE;

@@ -247,7 +247,9 @@ mod tests {
         let (mut micros, mut bodies) = (0, 0);
         for payload in Parser::new(0).parse_all(BUILTIN_GUEST) {
             match payload.unwrap() {
-                Payload::FunctionSection(functions) => shape.functions = functions.into_iter().map(Result::unwrap).collect(),
+                Payload::FunctionSection(functions) => {
+                    shape.functions = functions.into_iter().map(Result::unwrap).collect()
+                }
                 Payload::CodeSectionEntry(body) => {
                     micros += Cost::of(&body, shape.arity_of_function(bodies), &shape).unwrap().micros();
                     bodies += 1;
@@ -265,7 +267,9 @@ mod tests {
         assert_eq!(refused(&too_large), format!("the module has 4194305 bytes, {}", allowed(4 << 20)));
         assert_eq!(refused(&module(5000, "", "")), format!("the module has 5000 functions, {}", allowed(4096)));
         let long = "(drop (i32.const 1))".repeat(17_000);
-        assert!(refused(&module(1, &long, "")).contains(" bytes in one function, more than the 49152 that are allowed"));
+        assert!(
+            refused(&module(1, &long, "")).contains(" bytes in one function, more than the 49152 that are allowed")
+        );
         let types: String = (0..1001).map(|n| format!("(type (func (param {})))", "i32 ".repeat(n % 30))).collect();
         assert_eq!(refused(&module(1, "", &types)), format!("the module has 1002 types, {}", allowed(1000)));
         let wide = format!("(type (func (param {}) (result i32)))", "i32 ".repeat(32));

@@ -10,10 +10,10 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 use wasmtime::{Config, Engine as Wasmtime, ExternType, InstancePre, Linker, Module, PoolingAllocationConfig, ValType};
 
+pub use super::bounds::MAX_MODULE_BYTES;
 use super::instance::{Guest, Instance};
 use super::quote::quote;
 use super::settings::settings;
-pub use super::bounds::MAX_MODULE_BYTES;
 use super::{BUILTIN_GUEST, BUILTIN_MACHINE_CODE, bounds};
 use crate::abi;
 
@@ -41,7 +41,9 @@ pub enum LoadError {
         limit: u64,
     },
     /// It would take too long to compile.
-    #[error("{what} would take about {had} ms, more than the {limit} ms that are allowed: loops, branches, locals and calls make it slow")]
+    #[error(
+        "{what} would take about {had} ms, more than the {limit} ms that are allowed: loops, branches, locals and calls make it slow"
+    )]
     TooSlow {
         /// What would.
         what: String,
@@ -151,7 +153,8 @@ impl Engine {
         check_module(&module)?;
         let linker: Linker<Guest> = Linker::new(&self.wasmtime);
         let pre = linker.instantiate_pre(&module).map_err(|e| LoadError::Start(quote(&format!("{e:#}"))))?;
-        let mut parser = Parser { pre, sha256: sha256(wasm), state_format: 0, abi_version: abi::VERSION, bytes: wasm.len() };
+        let mut parser =
+            Parser { pre, sha256: sha256(wasm), state_format: 0, abi_version: abi::VERSION, bytes: wasm.len() };
         let mut instance = Instance::new(&parser).map_err(|fault| LoadError::Start(fault.to_string()))?;
         let mut ask = |name| instance.ask(name).map_err(|fault| LoadError::Start(format!("{name}: {fault}")));
         let version = ask("pico_abi_version")?;

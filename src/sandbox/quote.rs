@@ -30,8 +30,13 @@ mod tests {
     #[test]
     fn what_does_not_print_is_escaped() {
         assert_eq!(quote("it's \"plain\" text: äß漢"), "it's \"plain\" text: äß漢");
-        assert_eq!(quote("\x1b]0;owned\x07\x1b[2Ja\nb\tc\\\u{9b}"), "\\u{1b}]0;owned\\u{7}\\u{1b}[2Ja\\nb\\tc\\\\\\u{9b}");
-        for c in ['\u{202e}', '\u{2066}', '\u{2069}', '\u{200f}', '\u{200b}', '\u{feff}', '\u{2028}', '\u{85}', '\u{ad}'] {
+        assert_eq!(
+            quote("\x1b]0;owned\x07\x1b[2Ja\nb\tc\\\u{9b}"),
+            "\\u{1b}]0;owned\\u{7}\\u{1b}[2Ja\\nb\\tc\\\\\\u{9b}"
+        );
+        for c in
+            ['\u{202e}', '\u{2066}', '\u{2069}', '\u{200f}', '\u{200b}', '\u{feff}', '\u{2028}', '\u{85}', '\u{ad}']
+        {
             assert!(quote(&c.to_string()).is_ascii(), "{c:?}");
         }
         assert!(quote("a\u{301}").chars().count() >= 2);

@@ -197,12 +197,7 @@ impl Receiver for Notes<'_> {
     }
 }
 
-fn run<'a>(
-    parser: &Arc<Parser>,
-    test: &str,
-    script: &[Move],
-    limits: Limits<'a>,
-) -> Result<Notes<'a>, SelfTestError> {
+fn run<'a>(parser: &Arc<Parser>, test: &str, script: &[Move], limits: Limits<'a>) -> Result<Notes<'a>, SelfTestError> {
     let failed = |fault| SelfTestError::Fault { test: test.to_owned(), fault };
     let mut driver = Driver::new(Arc::clone(parser), Bounds::default()).map_err(failed)?;
     let mut notes = Notes { requests: 0, records: 0, fault: None, limits };

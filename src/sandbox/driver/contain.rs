@@ -69,8 +69,7 @@ impl<S: Default> Driver<S> {
     ) -> bool {
         let mut parts: Vec<Part> = Vec::new();
         let rows = self.call.laid.iter().map(|laid| laid.slot_row).collect();
-        let mut go_on =
-            self.split(&mut parts, Part { rows, again: false, trust: true }, format, fault, receiver, slot);
+        let mut go_on = self.split(&mut parts, Part { rows, again: false, trust: true }, format, fault, receiver, slot);
         while let Some(part) = parts.pop() {
             if !go_on || !self.ready(format, receiver) {
                 return false;
