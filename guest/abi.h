@@ -140,7 +140,7 @@ enum pico_verdict {
     PICO_NEED_MORE = 2,
     /* The output area is full. The rest from `consumed` on is presented again at once, and so is every later event of
      * the call: this is the last result (events_done counts it). At least one record must have been written by the
-     * call, or a byte consumed. */
+     * call, or a byte consumed; and an event is presented at most 64 times in a row without a byte of it consumed. */
     PICO_OUTPUT_FULL = 3,
     /* Not looked at, because an earlier event of its side in this call still waits for more, or because an earlier
      * event of its connection was deferred. consumed is 0. */

@@ -32,7 +32,7 @@ __attribute__((noinline)) static uint32_t deep(uint32_t level)
 }
 
 /* What is still to be done to the reply. Set and taken within one event. */
-static enum { NOTHING, POSITIONS, COUNTS, CONSUMED, PROGRESS } pending;
+static enum { NOTHING, POSITIONS, COUNTS, CONSUMED, PROGRESS, STALL, LENGTHS } pending;
 
 void planted_header(const uint8_t *name, uint32_t name_len, const uint8_t *value, uint32_t len)
 {
@@ -60,6 +60,10 @@ void planted_header(const uint8_t *name, uint32_t name_len, const uint8_t *value
         pending = CONSUMED;
     else if (same(value, word, "progress"))
         pending = PROGRESS;
+    else if (same(value, word, "stall"))
+        pending = STALL;
+    else if (same(value, word, "lengths"))
+        pending = LENGTHS;
 }
 
 #ifndef PICO_PLANTED_NATIVE
@@ -88,6 +92,24 @@ void planted_reply(const struct call *c, pico_result *result)
         result->skip = 0;
         result->consumed = 0;
         out->num_records = out->num_pairs = 0;
+        break;
+    case STALL: { /* something is said, so that the event comes again, and again; the request is its connection's first */
+        const pico_row *row = &c->rows[c->events[out->current_event].row];
+        __builtin_memset((void *)row->block, 0, sizeof(row->block));
+        uint8_t side = 0;
+        while (out->num_records != 0 && c->records[out->num_records - 1].event == out->current_event)
+            side = c->records[--out->num_records].side;
+        c->records[out->num_records++] =
+            (pico_record){.kind = PICO_RECORD_ERROR, .side = side, .code = PICO_ERROR_BAD_HEADER, .event = out->current_event};
+        result->verdict = PICO_OUTPUT_FULL;
+        result->skip = 0;
+        result->consumed = 0;
+        break;
+    }
+    case LENGTHS: /* a body that nobody can have sent */
+        for (uint32_t i = 0; i < out->num_records; ++i)
+            if (c->records[i].kind == PICO_RECORD_END)
+                c->records[i].content_length = c->records[i].decoded = UINT64_MAX;
         break;
     }
     pending = NOTHING;

@@ -1,7 +1,8 @@
 /* Planted misdeeds: what a bug or a hostile parser might do, fired by a request's header. Only test modules have them
  * (-DPICO_PLANTED); without it the hooks are nothing.
  *
- *     X-Poison: trap | loop | stack | store | overflow VALUE | positions | counts | consumed | progress
+ *     X-Poison: trap | loop | stack | store | overflow VALUE | positions | counts | consumed | progress | stall |
+ *               lengths
  */
 #ifndef PICOTAP_PLANTED_H
 #define PICOTAP_PLANTED_H

@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::{CommandFactory, FromArgMatches};
@@ -24,6 +25,7 @@ use picotap::pipeline::{self, Config, Failure, Input, Module};
 use picotap::sandbox::BUILTIN_GUEST;
 use picotap::sandbox::engine::Engine;
 use picotap::sandbox::quarantine::Poison;
+use picotap::sandbox::quote::quote;
 use picotap::sandbox::selftest::selftest;
 use picotap::source::live::{self, Direction, LiveConfig};
 use picotap::source::total_bytes;
@@ -108,7 +110,7 @@ fn watch(watch: Watch) -> Result<ExitCode> {
     let address =
         watch.metrics_addr.or_else(|| (live && !watch.no_metrics).then(|| ([127, 0, 0, 1], METRICS_PORT).into()));
     let shadow = match &watch.shadow {
-        Some(path) => Some((read(path)?, watch.shadow_sample)),
+        Some(path) => Some((read_module(path)?, watch.shadow_sample)),
         None => None,
     };
     let settings = Settings { headers: watch.header.clone(), redaction, community_id: !watch.no_community_id };
@@ -137,6 +139,7 @@ fn watch(watch: Watch) -> Result<ExitCode> {
         shadow,
         memory_limit: u64::from(watch.memory_limit) << 20,
         fault_limit: watch.fault_limit,
+        fault_time: Duration::from_millis(u64::from(watch.fault_time)),
         quarantine: watch.quarantine_dir.clone(),
         give_up: wish(&watch, live),
         summary: !watch.quiet && (watch.stats || std::io::stderr().is_terminal()),
@@ -250,7 +253,11 @@ fn read(path: &Path) -> Result<Vec<u8>> {
 
 /// The parser module: a file, or the one that is built in.
 fn module(file: Option<&Path>) -> Result<Vec<u8>> {
-    file.map_or_else(|| Ok(BUILTIN_GUEST.to_vec()), read)
+    file.map_or_else(|| Ok(BUILTIN_GUEST.to_vec()), read_module)
+}
+
+fn read_module(path: &Path) -> Result<Vec<u8>> {
+    pipeline::load::read(path).with_context(|| format!("{}: cannot be read", path.display()))
 }
 
 fn check_config(file: &Path) -> Result<ExitCode> {
@@ -274,7 +281,7 @@ fn run_replay(replay: &Replay) -> Result<ExitCode> {
     let mut out = std::io::stdout().lock();
     let Poison { fault, sha256, connection, event, bytes, .. } = &poison;
     writeln!(out, "event     {} bytes of side {} of connection {connection}", bytes.len(), event.side)?;
-    writeln!(out, "recorded  {fault} with module {sha256}")?;
+    writeln!(out, "recorded  {} with module {}", quote(fault), quote(sha256))?;
     match pipeline::replay::replay(&parser, &poison) {
         Ok(records) => writeln!(out, "now       holds with module {}: {records} records", parser.sha256)?,
         Err(fault) => {
@@ -301,7 +308,7 @@ fn inspect(file: Option<&Path>) -> Result<ExitCode> {
     for (name, ty) in parser.exports() {
         writeln!(out, "export        {name}: {ty}")?;
     }
-    match selftest(&parser) {
+    match selftest(&parser, &|| false) {
         Ok(tried) => writeln!(out, "self-test     passed ({tried} exchanges)")?,
         Err(error) => bail!("{name}: {error}"),
     }

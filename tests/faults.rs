@@ -4,6 +4,7 @@
 #[path = "hostile/fed.rs"]
 mod fed;
 #[path = "hostile/wat_guest.rs"]
+#[expect(dead_code, reason = "the module is shared")]
 mod wat_guest;
 
 use std::fs;

@@ -6,6 +6,7 @@
 mod wat_guest;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use picotap::batch::{Batcher, Facts, Shelf, Slot};
 use picotap::flow::{Conn, EndReason, Place, Side, Sink};
@@ -15,11 +16,14 @@ use picotap::sandbox::engine::{Engine, LoadError};
 use picotap::sandbox::fault::{Fault, NAMES};
 use picotap::sandbox::layout::Bounds;
 use picotap::sandbox::quarantine::Poison;
-use wat_guest::{HONEST, POISON, guest, guest_with};
+use wat_guest::{HONEST, POISON, STALL, guest, guest_when, guest_with};
 
 /// Notes what it is told.
 #[derive(Default)]
 struct Notes {
+    /// Processor time that may be lost; none: any.
+    patience: Option<Duration>,
+    lost: Duration,
     closed: Vec<(u64, Closed)>,
     poison: Vec<Poison>,
     faults: Vec<&'static str>,
@@ -40,6 +44,10 @@ impl Receiver for Notes {
     }
     fn fault(&mut self, fault: &Fault) {
         self.faults.push(fault.name());
+    }
+    fn lost(&mut self, time: Duration, _: &Counters) -> bool {
+        self.lost += time;
+        self.patience.is_none_or(|patience| self.lost < patience)
     }
 }
 
@@ -117,6 +125,7 @@ const MISDEEDS: &[(&str, &str, &str)] = &[
         "(i32.store8 (local.get $result) (i32.const 3)) (i32.store offset=4 (local.get $result) (i32.const 0)) (i32.store offset=8 (local.get $out) (i32.add (local.get $at) (i32.const 1))) (return (i32.const 0))",
         "reply_no_progress",
     ),
+    ("output full again and again", STALL, "reply_stalled"),
     (
         "deferred without a reason",
         "(i32.store8 (local.get $result) (i32.const 4)) (i32.store offset=4 (local.get $result) (i32.const 0))",
@@ -173,6 +182,16 @@ const MISDEEDS: &[(&str, &str, &str)] = &[
         "reply_record_kind",
     ),
     (
+        "a body longer than its stream",
+        "(call $record (local.get $event) (i32.const 3) (i32.const 0) (i32.const 0) (i32.const 3)) (i64.store offset=56 (local.get $records) (i64.const 4))",
+        "reply_body_length",
+    ),
+    (
+        "a body without end",
+        "(call $record (local.get $event) (i32.const 3) (i32.const 0) (i32.const 0) (i32.const 3)) (i64.store offset=56 (local.get $records) (i64.const -1))",
+        "reply_body_length",
+    ),
+    (
         "a body of which more was lost than there was",
         "(call $record (local.get $event) (i32.const 3) (i32.const 0) (i32.const 0) (i32.const 3)) (i64.store offset=72 (local.get $records) (i64.const 1))",
         "reply_record_kind",
@@ -194,6 +213,174 @@ fn every_misdeed_gives_its_fault_and_costs_one_connection() {
         assert_eq!(counters.quarantined, POISON.len() as u64, "{what}");
         balanced(&counters);
     }
+}
+
+#[test]
+fn a_body_as_long_as_its_stream_is_believed() {
+    let end = "(call $record (local.get $event) (i32.const 3) (i32.const 0) (i32.const 0) (i32.const 3)) (i64.store offset=56 (local.get $records) (i64.const 3))";
+    let (notes, _) = run(&guest_with(end), &[POISON]);
+    assert_eq!((notes.faults, notes.records), (vec![], 1));
+}
+
+#[test]
+fn an_event_is_presented_again_sixty_four_times_and_no_more() {
+    // Of bytes, and of an end, of which nothing can be consumed. Where the reply was done with another event before, it counts
+    // as one that got on.
+    for (kind, times) in [(1, 64), (3, 65)] {
+        let condition = format!("(i32.eq (i32.load8_u offset=5 (local.get $event)) (i32.const {kind}))");
+        let (notes, counters) = run(&guest_when(&condition, STALL), &[b"one", b"two"]);
+        assert_eq!((notes.poison.len(), notes.records), (2, 2 * times), "{kind}");
+        assert!(notes.faults.iter().all(|name| *name == "reply_stalled"), "{:?}", notes.faults);
+        balanced(&counters);
+    }
+}
+
+#[test]
+fn a_void_is_presented_again_sixty_four_times_and_no_more() {
+    let skip = "(if (i64.eqz (i64.load offset=8 (local.get $event))) (then (i64.store offset=8 (local.get $result) (i64.const 100))))";
+    let misdeed =
+        format!("(if (i32.eq (i32.load8_u offset=5 (local.get $event)) (i32.const 2)) (then {STALL}) (else {skip}))");
+    let body = "(i32.ne (i32.load8_u offset=5 (local.get $event)) (i32.const 3))";
+    let wat = guest_when(body, &misdeed);
+    let engine = Engine::new(8).unwrap();
+    let parser = Arc::new(engine.load(&wat::parse_str(wat).unwrap()).unwrap());
+    let mut driver = Driver::new(parser, Bounds::default()).unwrap();
+    let mut notes = Notes::default();
+    let mut batcher = Batcher::new(1, i64::MAX, true, Shelf::default());
+    let mut conn = Conn::by_hand(1);
+    let place = |side, offset| Place { side, offset, peer_acked: None, time: 1 };
+    batcher.bytes(&mut conn, place(Side::First, 0), true, &[b'x'; 10]);
+    // What is stalled is carried over from slot to slot, and so is the count.
+    batcher.flush();
+    batcher.bytes(&mut conn, place(Side::First, 10), true, &[b'x'; 190]);
+    batcher.end(&mut conn, place(Side::First, 200), EndReason::Fin);
+    batcher.end(&mut conn, place(Side::Second, 0), EndReason::Fin);
+    batcher.flush();
+    for slot in &batcher.deliverer().0 {
+        driver.process(slot, &mut notes);
+    }
+    assert_eq!((notes.poison.len(), notes.records), (1, 64));
+    assert_eq!(notes.poison[0].event.kind, 2);
+    balanced(&driver.counters());
+}
+
+#[test]
+fn what_runs_past_its_deadline_alone_is_not_tried_again() {
+    let (notes, counters) = run(&guest_with("(loop $l (br $l))"), &[b"fine", POISON, b"fine"]);
+    assert_eq!(notes.faults, ["deadline"; 2]);
+    let (alone, _) = run(&guest_with("(loop $l (br $l))"), &[POISON]);
+    assert!(alone.faults.len() <= 2, "{:?}", alone.faults);
+    assert!(notes.lost >= Duration::from_millis(60) && notes.lost < Duration::from_millis(200), "{:?}", notes.lost);
+    balanced(&counters);
+}
+
+/// A slot of `count` connections that send this, and the guest's time bound to a fifth of a second.
+fn impatient(wat: &str, payload: &[u8], count: usize) -> (Notes, Counters) {
+    let engine = Engine::new(8).unwrap();
+    let parser = Arc::new(engine.load(&wat::parse_str(wat).unwrap()).unwrap());
+    let mut driver = Driver::new(parser, Bounds::default()).unwrap();
+    let mut notes = Notes { patience: Some(Duration::from_millis(200)), ..Notes::default() };
+    let before = picotap::sandbox::cpu::thread_time();
+    assert!(!driver.process(&slot(&vec![payload; count]), &mut notes), "it was done with in time");
+    let took = picotap::sandbox::cpu::thread_time() - before;
+    assert!(took < Duration::from_millis(600), "{took:?}");
+    balanced(&driver.counters());
+    assert_eq!(notes.closed.len(), count, "every end is taken");
+    (notes, driver.counters())
+}
+
+#[test]
+fn a_slot_that_is_all_endless_loops_ends_when_the_patience_does() {
+    let (notes, counters) = impatient(&guest_with("(loop $l (br $l))"), POISON, 60);
+    assert!((1..20).contains(&counters.condemned), "{counters:?}");
+    assert!(counters.dropped > 40 * POISON.len() as u64, "{counters:?}");
+    assert!(notes.faults.iter().all(|name| *name == "deadline"));
+}
+
+/// Runs for some milliseconds, below any deadline.
+const SPIN: &str = "(local.set $records (i32.const 10000000)) (loop $l (br_if $l (local.tee $records (i32.sub (local.get $records) (i32.const 1)))))";
+
+#[test]
+fn a_guest_that_is_slow_without_a_fault_does_not_hold_its_thread() {
+    // It gets on by a byte of each event with every call.
+    let byte = "(i32.store8 (local.get $result) (i32.const 3)) (i32.store offset=4 (local.get $result) (i32.const 1)) (i32.store offset=8 (local.get $out) (i32.add (local.get $at) (i32.const 1))) (return (i32.const 0))";
+    let condition = "(i32.gt_u (i32.load offset=28 (local.get $event)) (i32.const 1))";
+    let (notes, _) = impatient(&guest_when(condition, &format!("{SPIN} {byte}")), &[b'x'; 300], 20);
+    assert_eq!(notes.faults, [""; 0]);
+    // It is fast, and makes the host slow.
+    let (notes, _) = impatient(&guest_when(condition, byte), &[b'x'; 1000], 200);
+    assert_eq!(notes.faults, [""; 0]);
+    // It gets nowhere, but in as many places as there are.
+    let (notes, _) = impatient(&guest_when("(i32.const 1)", &format!("{SPIN} {STALL}")), b"xyz", 200);
+    assert!(notes.faults.iter().all(|name| *name == "reply_stalled"), "{:?}", notes.faults);
+}
+
+#[test]
+fn a_guest_that_waits_for_the_processor_is_not_to_blame() {
+    let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let spin = || {
+        let stop = Arc::clone(&stop);
+        std::thread::spawn(move || while !stop.load(std::sync::atomic::Ordering::Relaxed) {})
+    };
+    // As nice as can be, it gets a hundredth of the processor beside them.
+    let cores = std::thread::available_parallelism().unwrap().get();
+    let others: Vec<_> = (0..cores * 2).map(|_| spin()).collect();
+    let mut command = std::process::Command::new("nice");
+    command.args(["-n", "19"]).arg(std::env::current_exe().unwrap());
+    let starved = command.args(["--ignored", "--exact", "starved", "--nocapture"]).output().unwrap();
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    others.into_iter().for_each(|other| other.join().unwrap());
+    let said = String::from_utf8_lossy(&starved.stdout).into_owned() + &String::from_utf8_lossy(&starved.stderr);
+    assert!(starved.status.success() && said.contains("1 passed"), "{said}");
+    let waited: u64 = said.split("waited ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+    assert!(waited > 150, "the machine was not busy: {said}");
+}
+
+#[test]
+#[ignore = "a part of the test before: a process of its own, which is starved"]
+#[expect(clippy::disallowed_methods, reason = "the test is about time on the wall")]
+fn starved() {
+    let engine = Engine::new(8).unwrap();
+    let parser = Arc::new(engine.load(&wat::parse_str(guest_with(SPIN)).unwrap()).unwrap());
+    let mut driver = Driver::new(parser, Bounds::default()).unwrap();
+    let mut notes = Notes::default();
+    let mut longest = Duration::ZERO;
+    for _ in 0..10 {
+        let started = std::time::Instant::now();
+        driver.process(&slot(&[POISON]), &mut notes);
+        longest = longest.max(started.elapsed());
+        if longest > Duration::from_millis(300) {
+            break;
+        }
+    }
+    eprintln!("waited {} ms", longest.as_millis());
+    assert_eq!(notes.faults, [""; 0]);
+}
+
+#[test]
+fn what_a_module_says_is_quoted() {
+    let engine = Engine::new(8).unwrap();
+    let load = |text: &str| engine.load(&wat::parse_str(text).unwrap()).map(|_| ()).unwrap_err().to_string();
+    let name = r#"\1b[2J\1b[31mFAKE\0apicotap: parser ok" "\e2\80\ae\1b]0;pwn\07"#;
+    let import = guest(HONEST).replacen("(module", &format!("(module (import \"{name}\" (func))"), 1);
+    let said = load(&import);
+    assert!(said.chars().all(|c| c.is_ascii() && !c.is_control()), "{said:?}");
+    assert!(said.contains(r"\u{1b}[2J\u{1b}[31mFAKE\npicotap") && said.contains(r"\u{202e}"), "{said}");
+    let long =
+        guest(HONEST).replacen("(module", &format!("(module (import \"{}\" \"x\" (func))", "y".repeat(90_000)), 1);
+    assert!(load(&long).len() < 500);
+    // An error of the compiler may quote the module too.
+    let twice = guest(HONEST).replacen(
+        "(func (export \"free_input_output_bufs\"))",
+        "(func (export \"free_input_output_bufs\")) (func (export \"a\\1b[2J\")) (func (export \"a\\1b[2J\"))",
+        1,
+    );
+    let said = load(&twice);
+    assert!(said.chars().all(|c| !c.is_control()), "{said:?}");
+    // What is no fault is quoted all the same.
+    let odd = guest(HONEST).replacen("(memory", "(global (export \"g\\1b[2J\") i32 (i32.const 0)) (memory", 1);
+    let parser = engine.load(&wat::parse_str(odd).unwrap()).unwrap();
+    assert!(parser.exports().iter().any(|(name, _)| name == r"g\u{1b}[2J"), "{:?}", parser.exports());
 }
 
 #[test]
@@ -258,6 +445,38 @@ fn a_module_that_breaks_the_outer_contract_is_refused_by_name() {
     }
     let start = good.replacen("(module", "(module (func $s (loop $l (br $l))) (start $s)", 1);
     assert!(load(&start).contains("deadline"), "{}", load(&start));
+}
+
+#[test]
+fn what_an_ignored_connection_still_sends_is_accounted_for_once() {
+    let engine = Engine::new(8).unwrap();
+    let parser = Arc::new(engine.load(&wat::parse_str(guest_with("unreachable")).unwrap()).unwrap());
+    for discard in [true, false] {
+        let mut driver = Driver::new(Arc::clone(&parser), Bounds::default()).unwrap();
+        let mut notes = Notes::default();
+        let mut batcher = Batcher::new(1, i64::MAX, true, Shelf::default());
+        let (mut evil, mut fine) = (Conn::by_hand(1), Conn::by_hand(2));
+        let place = |side, offset| Place { side, offset, peer_acked: None, time: 1 };
+        batcher.bytes(&mut evil, place(Side::First, 0), true, POISON);
+        batcher.flush();
+        batcher.bytes(&mut evil, place(Side::First, 7), true, b"more");
+        batcher.bytes(&mut fine, place(Side::First, 0), true, POISON);
+        for conn in [&mut evil, &mut fine] {
+            batcher.end(conn, place(Side::First, 11), EndReason::Fin);
+            batcher.end(conn, place(Side::Second, 0), EndReason::Fin);
+        }
+        batcher.flush();
+        let slots = std::mem::take(&mut batcher.deliverer().0);
+        assert!(driver.process(&slots[0], &mut notes));
+        if discard {
+            driver.discard(&slots[1], &mut notes);
+        } else {
+            notes.patience = Some(Duration::ZERO);
+            assert!(!driver.process(&slots[1], &mut notes));
+        }
+        assert_eq!(driver.counters().ignored, 4);
+        balanced(&driver.counters());
+    }
 }
 
 #[test]

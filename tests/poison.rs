@@ -41,6 +41,7 @@ const MISDEEDS: &[(&str, &str)] = &[
     ("counts", "reply_record_count"),
     ("consumed", "reply_consumed"),
     ("progress", "reply_no_progress"),
+    ("lengths", "reply_body_length"),
 ];
 
 /// Healthy connections around every attack.

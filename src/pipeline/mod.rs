@@ -8,6 +8,7 @@ pub mod clock;
 pub mod export;
 pub mod health;
 pub mod ledger;
+pub mod load;
 pub mod opened;
 pub mod pages;
 pub mod polled;

@@ -47,7 +47,7 @@ pub fn keep(directory: Option<&Path>, events: &Receiver<Poison>) -> Vec<String> 
         if lines <= MAX_LINES {
             let Poison { connection, fault, event, .. } = &poison;
             eprintln!(
-                "picotap: the parser failed twice on {} bytes of connection {connection} ({fault}): the connection is ignored \
+                "picotap: the parser fails on {} bytes of connection {connection} alone ({fault}): the connection is ignored \
                  from here on{place}",
                 event.len
             );

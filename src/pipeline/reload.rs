@@ -4,13 +4,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crossbeam_channel::bounded;
 use signal_hook::consts::{SIGHUP, SIGUSR1};
 use signal_hook::iterator::{Handle, Signals};
 
+use super::load;
+use super::run::Failure;
 use super::shared::Shared;
+use super::shutdown::Shutdown;
 use super::supervisor::Supervisor;
-use crate::sandbox::engine::Engine;
-use crate::sandbox::selftest::selftest;
+use crate::sandbox::engine::{Engine, sha256};
 
 /// What a reload needs.
 pub struct Reloader {
@@ -22,6 +25,8 @@ pub struct Reloader {
     pub shared: Arc<Shared>,
     /// Who is told.
     pub supervisor: Arc<Supervisor>,
+    /// The wish to stop.
+    pub shutdown: Shutdown,
 }
 
 impl Reloader {
@@ -30,16 +35,19 @@ impl Reloader {
         let Some(file) = &self.file else { return };
         let name = file.display();
         let load = || -> Result<_, String> {
-            let wasm = std::fs::read(file).map_err(|e| format!("cannot be read: {e}"))?;
-            let parser = Arc::new(self.engine.load(&wasm).map_err(|e| e.to_string())?);
-            if parser.sha256 == self.shared.parser().1.sha256 {
+            let wasm = load::read(file).map_err(|e| format!("cannot be read: {e}"))?;
+            if sha256(&wasm) == self.shared.parser().1.sha256 {
                 return Ok(None);
             }
-            selftest(&parser).map_err(|e| e.to_string())?;
-            Ok(Some(parser))
+            load::load(&self.engine, wasm, true, &self.shutdown).map_err(|failure| match failure {
+                Failure::Parser(error) => error.to_string(),
+                Failure::SelfTest(error) => error.to_string(),
+                other => other.to_string(),
+            })
         };
         match load() {
             Ok(None) => {}
+            Ok(Some(_)) if self.shutdown.asked() => {}
             Ok(Some(parser)) => {
                 eprintln!("picotap: parser {name} with SHA-256 {} takes over", parser.sha256);
                 self.shared.swap(parser);
@@ -52,22 +60,34 @@ impl Reloader {
     }
 }
 
-/// Takes SIGHUP (open the log anew, reload the parser) and SIGUSR1 (print the ledger) in a thread of its own.
+/// Takes SIGHUP (open the log anew, reload the parser) and SIGUSR1 (print the ledger) in a thread of its own. Reloading has
+/// another, since a module may take seconds to compile: signals are heard meanwhile, and a SIGHUP makes one more reload behind
+/// the one under way.
 ///
 /// # Errors
 /// What the system says.
 pub fn on_signals(reloader: Reloader) -> std::io::Result<Handle> {
     let mut signals = Signals::new([SIGHUP, SIGUSR1])?;
     let handle = signals.handle();
+    let shared = Arc::clone(&reloader.shared);
+    let (ask, asked) = bounded(1);
+    std::thread::Builder::new().name("reload".into()).spawn(move || {
+        for () in &asked {
+            reloader.supervisor.reloading();
+            reloader.parser();
+            if !reloader.shutdown.asked() {
+                reloader.supervisor.ready();
+            }
+        }
+    })?;
     std::thread::Builder::new().name("signals".into()).spawn(move || {
         for signal in signals.forever() {
             if signal == SIGHUP {
-                reloader.supervisor.reloading();
-                reloader.shared.reopen.store(true, Ordering::Relaxed);
-                reloader.parser();
-                reloader.supervisor.ready();
+                shared.reopen.store(true, Ordering::Relaxed);
+                // Where one waits already, it reads what is in the file now.
+                let _waits = ask.try_send(());
             } else {
-                eprint!("{}", reloader.shared.ledger());
+                eprint!("{}", shared.ledger());
             }
         }
     })?;

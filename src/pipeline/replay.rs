@@ -1,26 +1,62 @@
 //! Replay runs a quarantined event through a parser again.
 
+use std::time::Duration;
+
+use crate::abi::verdict;
+use crate::sandbox::cpu::thread_time;
+use crate::sandbox::driver::MAX_STALLS;
 use crate::sandbox::engine::Parser;
-use crate::sandbox::fault::Fault;
+use crate::sandbox::fault::{Fault, Misdeed};
 use crate::sandbox::instance::Instance;
 use crate::sandbox::layout::{Bounds, Call};
 use crate::sandbox::memory;
 use crate::sandbox::quarantine::Poison;
 
-/// What a parser made of an event: the number of records, or the fault.
+/// Processor time after which an event that is still not done with counts as one that ran past its deadline.
+const MOST_TIME: Duration = Duration::from_secs(2);
+
+/// What a parser made of an event: the number of records, or the fault. As in a run, what the parser leaves over because its
+/// output is full is presented again.
 ///
 /// # Errors
 /// The fault.
 pub fn replay(parser: &Parser, poison: &Poison) -> Result<usize, Fault> {
     let mut instance = Instance::new(parser)?;
+    let mut poison = poison.clone();
+    let (mut records, mut stalls, end) = (0, 0, thread_time() + MOST_TIME);
+    loop {
+        let (said, consumed) = present(&mut instance, &mut poison)?;
+        records += said;
+        let Some(consumed) = consumed else { return Ok(records) };
+        stalls = if consumed == 0 { stalls + 1 } else { 0 };
+        if stalls > MAX_STALLS {
+            return Err(Fault::Reply(Misdeed::Stalled));
+        }
+        if thread_time() >= end {
+            return Err(Fault::Deadline);
+        }
+    }
+}
+
+/// Presents the event once. Gives the number of records, and what was consumed if the rest is to be presented again; then it is
+/// what the event consists of.
+fn present(instance: &mut Instance, poison: &mut Poison) -> Result<(usize, Option<u32>), Fault> {
     let mut call = Call::new(Bounds::default());
     let slot = crate::batch::Slot::default();
     let laid = poison.laid(&mut call);
-    let row = &poison.row;
-    call.row(&mut instance, &row.block, row.opener, row.flags);
-    call.event(&mut instance, laid, u32::try_from(poison.bytes.len()).unwrap_or(0), &slot);
-    let (events, bytes) = call.finish(&mut instance);
+    call.row(instance, &poison.row.block, poison.row.opener, poison.row.flags);
+    call.event(instance, laid, u32::try_from(poison.bytes.len()).unwrap_or(0), &slot);
+    let (events, bytes) = call.finish(instance);
     instance.parse(events, bytes)?;
-    let (_, output) = instance.output();
-    memory::check(&call, output).map(|reply| reply.records.len()).map_err(Fault::Reply)
+    let (input, output) = instance.output();
+    let reply = memory::check(&call, output).map_err(Fault::Reply)?;
+    let records = reply.records.len();
+    let Some(result) = reply.results.first().filter(|result| result.verdict == verdict::OUTPUT_FULL) else {
+        return Ok((records, None));
+    };
+    if let Some(block) = Call::block(input, 0) {
+        poison.row.block = *block;
+    }
+    poison.leave(result.consumed);
+    Ok((records, Some(result.consumed)))
 }

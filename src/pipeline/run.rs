@@ -15,6 +15,7 @@ use super::clock::{now, wall_clock};
 use super::export::{self, Exporter};
 use super::health::{Health, Phase};
 use super::ledger::Ledger;
+use super::load;
 use super::opened::Opened;
 use super::pages::pages;
 use super::privileges::{self, PrivilegeError, Wish};
@@ -123,6 +124,8 @@ pub struct Config {
     pub memory_limit: u64,
     /// Faults a second after which a worker backs off; 0: never.
     pub fault_limit: u32,
+    /// Processor time that a worker's faults may take in a second.
+    pub fault_time: Duration,
     /// Directory for poisonous events.
     pub quarantine: Option<PathBuf>,
     /// Give privileges up once everything is open, and keep what this says.
@@ -166,7 +169,7 @@ pub enum Failure {
 }
 
 /// How a run went.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Report {
     /// What went wrong on the way, as lines for a person.
     pub errors: Vec<String>,
@@ -181,14 +184,16 @@ pub struct Report {
 }
 
 /// The greatest amount of memory that a run takes by its own bounds, in bytes: connections and held payload, slots under
-/// way, the sandboxes, lines under way, fragments, and 64 MiB for code, stacks, tables and metrics.
+/// way, the sandboxes, lines under way, fragments, and 64 MiB for code, stacks, tables and metrics. Compiling a module, at the
+/// start and at a reload, takes up to 128 MiB beside it.
 #[must_use]
 pub fn memory_bound(config: &Config, captures: usize) -> u64 {
     let (workers, captures) = (config.workers as u64, captures as u64);
     let slot = (SLOT_BYTES + SLOT_EVENTS * (size_of::<SlotEvent>() + 128)) as u64;
     let slots = workers * (config.queue as u64 + 2 * captures + 2) * slot;
     let sandboxes = workers * (MAX_GUEST_MEMORY as u64 + (2 << 20)) * if config.shadow.is_some() { 2 } else { 1 };
-    config.memory_limit + slots + sandboxes + captures * (5 << 20) + (64 << 20)
+    let compiler = if config.guest.file.is_some() || config.shadow.is_some() { 128 << 20 } else { 0 };
+    config.memory_limit + slots + sandboxes + captures * (5 << 20) + (64 << 20) + compiler
 }
 
 /// Runs the pipeline to the end of its input, or until a stop is asked for.
@@ -240,14 +245,8 @@ pub fn run(config: Config, shutdown: &Shutdown) -> Result<Report, Failure> {
     };
     let seats = config.workers * (MAX_SEATS + 2) * 2 + 4;
     let engine = Arc::new(Engine::new(u32::try_from(seats).unwrap_or(u32::MAX))?);
-    let parser = Arc::new(engine.load(&config.guest.wasm)?);
-    // The built-in parser passed it when it was built: that is enough for a file, not for months.
-    if live || config.guest.file.is_some() {
-        crate::sandbox::selftest::selftest(&parser)?;
-    }
-    let shadow = match &config.shadow {
-        Some((wasm, sample)) => Some((Arc::new(engine.load(wasm)?), *sample)),
-        None => None,
+    let Some((parser, shadow)) = load::parsers(&engine, &config, live, shutdown)? else {
+        return Ok(Report { stopped: shutdown.why(), ..Report::default() });
     };
     let log = export::open(&config, &names, started, shutdown)?;
     let shared = Arc::new(Shared::new(captures, config.workers, Arc::clone(&parser), Arc::clone(&health)));
@@ -263,7 +262,8 @@ pub fn run(config: Config, shutdown: &Shutdown) -> Result<Report, Failure> {
         let _set = scrape.set(Scrape { shared: Arc::clone(&shared), metrics: Arc::clone(metrics) });
     }
 
-    let crew = Crew::start(&config, &names, &parser, shadow.as_ref(), &shared, metrics.as_ref(), (captures, live))?;
+    let ways = (captures, live, shutdown);
+    let crew = Crew::start(&config, &names, &parser, shadow.as_ref(), &shared, metrics.as_ref(), ways)?;
     let Crew { delivery, skips, lines, buffers, poison, workers } = crew;
     let exporter = Exporter::start(log, lines, buffers, Arc::clone(&shared), shutdown.clone(), !live);
     let mut exporter = exporter.map_err(|e| Failure::System("a thread cannot be started", e))?;
@@ -276,6 +276,7 @@ pub fn run(config: Config, shutdown: &Shutdown) -> Result<Report, Failure> {
         file: config.guest.file.clone(),
         shared: Arc::clone(&shared),
         supervisor: Arc::clone(&supervisor),
+        shutdown: shutdown.clone(),
     };
     let signals = super::reload::on_signals(reloader).map_err(|e| Failure::System("signals cannot be taken", e))?;
     let mut stoppers = Vec::new();
@@ -437,7 +438,7 @@ impl Crew {
         shadow: Option<&(Arc<crate::sandbox::engine::Parser>, u64)>,
         shared: &Arc<Shared>,
         metrics: Option<&Arc<Metrics>>,
-        (captures, live): (usize, bool),
+        (captures, live, shutdown): (usize, bool, &Shutdown),
     ) -> Result<Self, Failure> {
         let (lines_in, lines) = bounded(LINES_IN_QUEUE);
         let (buffers, buffers_out) = bounded(LINES_IN_QUEUE);
@@ -463,9 +464,15 @@ impl Crew {
                 format: config.format.writer(Arc::clone(names)),
                 observer: metrics.map(|metrics| Observer::new(Arc::clone(metrics))),
                 summary: config.summary.then(Box::default),
-                shadow: shadow.map(|(parser, sample)| Shadow::new(Arc::clone(parser), *sample)).transpose()?,
+                shadow: shadow.map(|(parser, n)| Shadow::new(Arc::clone(parser), *n, config.fault_time)).transpose()?,
             };
-            let manners = Manners { place, fault_limit: config.fault_limit, lossless: !live };
+            let manners = Manners {
+                place,
+                fault_limit: config.fault_limit,
+                fault_time: config.fault_time,
+                lossless: !live,
+                shutdown: shutdown.clone(),
+            };
             let shared = Arc::clone(shared);
             let body = move || worker::work(driver, clerk, ends, &shared, manners);
             crew.workers.push(spawn(&format!("sandbox-{place}"), body)?);

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver as Queue, Sender};
+use crossbeam_channel::{Receiver as Queue, Sender, TrySendError};
 
 use super::clock::{nanoseconds, now};
 use super::shared::{Shared, WorkerCounters};
+use super::shutdown::Shutdown;
 use crate::batch::{Facts, Slot};
 use crate::export::Format;
 use crate::export::metrics::Observer;
@@ -15,7 +16,8 @@ use crate::flow::EndReason;
 use crate::http::record::Record;
 use crate::http::select::Selection;
 use crate::http::{CloseReason, Desk, Exchange, Transaction};
-use crate::sandbox::driver::{Closed, Driver, Receiver};
+use crate::sandbox::budget::Budget;
+use crate::sandbox::driver::{self, Closed, Driver, Receiver};
 use crate::sandbox::fault::Fault;
 use crate::sandbox::quarantine::Poison;
 use crate::sandbox::shadow::Shadow;
@@ -66,120 +68,174 @@ pub struct Clerk {
 }
 
 /// How a worker is to behave.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Manners {
     /// Which worker it is.
     pub place: usize,
     /// Faults a second after which slots are dropped for the rest of it; 0: never.
     pub fault_limit: u32,
+    /// Processor time that faults may take in a second.
+    pub fault_time: Duration,
     /// Whether lines may wait for the export thread: live, they are dropped and counted instead.
     pub lossless: bool,
+    /// The wish to stop.
+    pub shutdown: Shutdown,
 }
 
 /// Bytes of lines that are handed over at once while more slots wait.
 const GATHER: usize = 128 << 10;
+/// Bytes of lines that are handed over at once in the middle of a slot: what a parser makes of a slot has no bound of its own.
+const MOST_LINES: usize = 1 << 20;
 
 struct Office {
     clerk: Clerk,
     out: Vec<u8>,
+    lines: Sender<Vec<u8>>,
+    buffers: Queue<Vec<u8>>,
+    /// The export thread is gone.
+    alone: bool,
     skips: Vec<Sender<Skip>>,
     poison: Sender<Poison>,
     counters: WorkerCounters,
+    budget: FaultBudget,
+    manners: Manners,
+    shared: Arc<Shared>,
+    /// The driver's memory and the length of the queue, as they were before the slot at hand.
+    before: (u64, usize),
 }
 
 /// Takes slots until no more come.
 pub fn work(mut driver: Driver<Exchange>, clerk: Clerk, ends: Ends, shared: &Arc<Shared>, manners: Manners) {
     let Ends { slots, empty, skips, lines, buffers, poison } = ends;
-    let mut office = Office { clerk, out: Vec::new(), skips, poison, counters: WorkerCounters::default() };
-    let mut budget = Budget::default();
+    let place = manners.place;
+    let mut office = Office {
+        clerk,
+        out: Vec::new(),
+        lines,
+        buffers,
+        alone: false,
+        skips,
+        poison,
+        counters: WorkerCounters::default(),
+        budget: FaultBudget::new(&manners),
+        manners,
+        shared: Arc::clone(shared),
+        before: (0, 0),
+    };
     let mut trial = Trial { generation: shared.generation(), ..Trial::default() };
     for slot in &slots {
         let started = now();
-        shared.health.slot(manners.place);
-        trial.follow(&mut driver, shared, manners.place);
+        shared.health.slot(place);
+        trial.follow(&mut driver, shared, place);
         let before = driver.counters().faults;
-        if budget.spent(started, manners.fault_limit) {
+        // After a stop was asked for, what is left of the present second is all that faults may take.
+        let going_on = (!office.manners.shutdown.asked()).then_some(started);
+        if office.budget.spent(going_on) {
             driver.discard(&slot, &mut office);
         } else {
             driver.process(&slot, &mut office);
             let faults = driver.counters().faults - before;
-            budget.add(faults, manners);
-            trial.judge(faults, shared, manners.place);
+            office.budget.add(faults);
+            trial.judge(faults, shared, place);
         }
         if let Some(shadow) = &mut office.clerk.shadow {
-            shadow.process(&slot);
+            shadow.process(&slot, going_on);
             office.counters.shadow = shadow.counters;
         }
         if let Some(observer) = &mut office.clerk.observer {
             observer.flush();
         }
         office.counters.figures.busy += nanoseconds(started.elapsed());
-        shared.health.slot(manners.place);
+        shared.health.slot(place);
         // The other end is gone only when the capture has ended.
         drop(empty.try_send(slot));
-        office.counters.sandbox = driver.counters();
-        office.counters.http = office.clerk.desk.counters;
-        office.counters.figures.open_bytes = office.clerk.desk.held() as u64;
-        let memory = driver.memory() + office.clerk.desk.held() as u64;
-        shared.publish_worker(manners.place, &office.counters, memory, slots.len());
+        office.before = (driver.memory(), slots.len());
+        office.publish(&driver.counters());
         // While more slots wait, lines are gathered: each hand-over wakes the export thread.
         if office.out.len() >= GATHER || (slots.is_empty() && !office.out.is_empty()) {
-            let next = buffers.try_recv().unwrap_or_default();
-            let full = std::mem::replace(&mut office.out, next);
-            if !send(&lines, full, manners.lossless, &mut office.counters) {
-                break;
-            }
+            office.hand_over();
+        }
+        if office.alone {
+            break;
         }
     }
     // Whoever waits for room in the queue of a worker that stopped early would wait for ever.
     drop(slots);
-    shared.publish_worker(manners.place, &office.counters, driver.memory(), 0);
+    shared.publish_worker(place, &office.counters, driver.memory(), 0);
     if let Some(summary) = &office.clerk.summary {
         shared.add_summary(summary);
     }
 }
 
-/// Whether the export thread is still there.
-fn send(lines: &Sender<Vec<u8>>, full: Vec<u8>, lossless: bool, counters: &mut WorkerCounters) -> bool {
-    if lossless {
-        return lines.send(full).is_ok();
-    }
-    match lines.try_send(full) {
-        Err(crossbeam_channel::TrySendError::Full(full)) => {
-            counters.figures.lines_unsent += memchr::memchr_iter(b'\n', &full).count() as u64;
-            true
-        }
-        other => other.is_ok(),
-    }
-}
-
-/// How many faults a worker may have in a second.
-#[derive(Debug, Default)]
-struct Budget {
-    since: Option<Instant>,
+/// How many faults a worker may have in a second, and how much processor time they may take.
+#[derive(Debug)]
+struct FaultBudget {
+    /// Faults a second; 0: any number.
+    limit: u64,
     faults: u64,
+    time: Budget,
+    lossless: bool,
+    place: usize,
     said: bool,
 }
 
-impl Budget {
-    fn spent(&mut self, now: Instant, limit: u32) -> bool {
-        if self.since.is_none_or(|since| now.duration_since(since) >= Duration::from_secs(1)) {
-            self.since = Some(now);
-            self.faults = 0;
+impl FaultBudget {
+    const fn new(manners: &Manners) -> Self {
+        Self {
+            limit: manners.fault_limit as u64,
+            faults: 0,
+            time: Budget::new(manners.fault_time),
+            lossless: manners.lossless,
+            place: manners.place,
+            said: false,
         }
-        limit != 0 && self.faults >= u64::from(limit)
     }
 
-    fn add(&mut self, faults: u64, manners: Manners) {
-        self.faults += faults;
-        if manners.fault_limit != 0 && self.faults >= u64::from(manners.fault_limit) && !self.said {
-            self.said = true;
-            eprintln!(
-                "picotap: sandbox {}: {} parser faults within a second: dropping what comes for the rest of it, here and \
-                 whenever it happens again (counted as backed_off; --fault-limit 0 goes on at any price)",
-                manners.place, self.faults
-            );
+    /// Whether a slot that comes now is to be dropped. `now`: none when the run is to end.
+    fn spent(&mut self, now: Option<Instant>) -> bool {
+        if let Some(now) = now {
+            if self.time.turn(now) {
+                self.faults = 0;
+            }
+            // What waits in a file waits for as long as it must.
+            if self.lossless {
+                self.time.renew();
+            }
         }
+        self.time.is_spent() || self.too_many()
+    }
+
+    const fn too_many(&self) -> bool {
+        self.limit != 0 && self.faults >= self.limit
+    }
+
+    fn add(&mut self, faults: u64) {
+        self.faults += faults;
+        if self.too_many() {
+            self.say("many", "--fault-limit 0 goes on at any price");
+        }
+    }
+
+    /// Whether any time is left.
+    fn charge(&mut self, time: Duration) -> bool {
+        self.time.charge(time);
+        if self.time.is_spent() {
+            self.say("slow", "--fault-time gives them more");
+        }
+        !self.time.is_spent()
+    }
+
+    fn say(&mut self, how: &str, advice: &str) {
+        if self.said {
+            return;
+        }
+        self.said = true;
+        let rest = if self.lossless { "the rest of the slot" } else { "what comes for the rest of the second" };
+        eprintln!(
+            "picotap: sandbox {}: the parser's faults are too {how}: dropping {rest}, here and whenever it happens again \
+             (counted as backed_off; {advice})",
+            self.place
+        );
     }
 }
 
@@ -235,6 +291,33 @@ impl Trial {
 }
 
 impl Office {
+    /// Hands lines over to the export thread.
+    fn hand_over(&mut self) {
+        let next = self.buffers.try_recv().unwrap_or_default();
+        let full = std::mem::replace(&mut self.out, next);
+        if self.manners.lossless {
+            self.alone |= self.lines.send(full).is_err();
+            return;
+        }
+        match self.lines.try_send(full) {
+            Ok(()) => {}
+            Err(TrySendError::Full(full)) => {
+                self.counters.figures.lines_unsent += memchr::memchr_iter(b'\n', &full).count() as u64;
+            }
+            Err(TrySendError::Disconnected(_)) => self.alone = true,
+        }
+    }
+
+    /// Shows what was counted. `sandbox`: the driver's counters.
+    fn publish(&mut self, sandbox: &driver::Counters) {
+        let held = self.clerk.desk.held() as u64;
+        self.counters.sandbox = *sandbox;
+        self.counters.http = self.clerk.desk.counters;
+        self.counters.figures.open_bytes = held;
+        let (memory, queued) = self.before;
+        self.shared.publish_worker(self.manners.place, &self.counters, memory + held, queued);
+    }
+
     /// The desk, and what is done with each transaction that it completes.
     fn parts(&mut self) -> (&mut Desk, impl FnMut(&Transaction)) {
         let Clerk { desk, selection, format, observer, summary, .. } = &mut self.clerk;
@@ -263,6 +346,10 @@ impl Receiver for Office {
         }
         let (desk, mut finish) = self.parts();
         state.record(desk, facts, record, &mut finish);
+        drop(finish);
+        if self.out.len() >= MOST_LINES {
+            self.hand_over();
+        }
     }
 
     fn closed(&mut self, facts: &Facts, state: &mut Exchange, how: Closed, _: i64) {
@@ -306,29 +393,65 @@ impl Receiver for Office {
             *count += 1;
         }
     }
+
+    fn lost(&mut self, time: Duration, counters: &driver::Counters) -> bool {
+        self.shared.health.still(self.manners.place);
+        let go_on = self.budget.charge(time) && !self.alone;
+        // A scrape is not to wait for the end of a slot that is all faults.
+        self.publish(counters);
+        go_on
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn budget(fault_limit: u32, lossless: bool) -> FaultBudget {
+        let (fault_time, shutdown) = (Duration::from_millis(500), Shutdown::default());
+        FaultBudget::new(&Manners { place: 0, fault_limit, fault_time, lossless, shutdown })
+    }
+
     #[test]
     fn a_worker_backs_off_for_the_rest_of_a_second_with_too_many_faults() {
-        let manners = Manners { place: 0, fault_limit: 3, lossless: true };
-        let (mut budget, start) = (Budget::default(), now());
-        assert!(!budget.spent(start, 3));
-        budget.add(2, manners);
-        assert!(!budget.spent(start, 3));
-        budget.add(1, manners);
-        assert!(budget.spent(start + Duration::from_millis(999), 3));
-        assert!(!budget.spent(start + Duration::from_secs(1), 3));
+        for lossless in [true, false] {
+            let (mut budget, start) = (budget(3, lossless), now());
+            assert!(!budget.spent(Some(start)));
+            budget.add(2);
+            assert!(!budget.spent(Some(start)));
+            budget.add(1);
+            assert!(budget.spent(Some(start + Duration::from_millis(999))));
+            assert!(!budget.spent(Some(start + Duration::from_secs(1))));
+        }
     }
 
     #[test]
     fn a_limit_of_zero_is_none() {
-        let (mut budget, start) = (Budget::default(), now());
-        assert!(!budget.spent(start, 0));
-        budget.add(u64::from(u32::MAX), Manners { place: 0, fault_limit: 0, lossless: true });
-        assert!(!budget.spent(start, 0));
+        let (mut budget, start) = (budget(0, true), now());
+        assert!(!budget.spent(Some(start)));
+        budget.add(u64::from(u32::MAX));
+        assert!(!budget.spent(Some(start)));
+    }
+
+    #[test]
+    fn faults_that_take_long_cost_the_second_live_and_the_slot_of_a_file() {
+        for lossless in [true, false] {
+            let (mut budget, start) = (budget(0, lossless), now());
+            assert!(!budget.spent(Some(start)));
+            assert!(budget.charge(Duration::from_millis(499)));
+            assert!(!budget.charge(Duration::from_millis(1)));
+            assert_eq!(budget.spent(Some(start + Duration::from_millis(999))), !lossless);
+            assert!(!budget.spent(Some(start + Duration::from_secs(1))));
+        }
+    }
+
+    #[test]
+    fn when_the_run_is_to_end_nothing_is_renewed() {
+        for lossless in [true, false] {
+            let mut budget = budget(0, lossless);
+            assert!(!budget.spent(Some(now())) && !budget.spent(None));
+            assert!(!budget.charge(Duration::from_millis(500)));
+            assert!(budget.spent(None) && budget.spent(None));
+        }
     }
 }

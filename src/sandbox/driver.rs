@@ -5,10 +5,12 @@
 //! whole reply has been checked. So a call can be thrown away at any moment and its events laid out anew.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
+use super::cpu::thread_time;
 use super::engine::Parser;
 use super::fault::Fault;
 use super::instance::Instance;
@@ -24,13 +26,16 @@ use crate::http::record::Record;
 mod commit;
 mod contain;
 mod lay;
+mod timer;
+
+pub use commit::MAX_STALLS;
 
 /// How a connection was closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Closed {
     /// Both sides ended; this is how the later one did.
     End(EndReason),
-    /// The guest failed on it twice.
+    /// The guest failed on an event of it.
     Fault,
 }
 
@@ -44,10 +49,16 @@ pub trait Receiver {
     fn closed(&mut self, facts: &Facts, state: &mut Self::State, how: Closed, time: i64);
     /// The guest needs nothing of this side below this offset.
     fn skip(&mut self, facts: &Facts, side: u8, upto: u64);
-    /// An event on which the guest failed twice.
+    /// An event on which the guest failed alone.
     fn poison(&mut self, poison: &Poison);
     /// A call failed.
     fn fault(&mut self, fault: &Fault);
+    /// Processor time was lost: to calls that failed or got nowhere and what it takes to mend them, or to a slot that takes
+    /// far longer than it should. `counters`: the driver's, up to here. Whether to go on: else what is left of the slot is
+    /// dropped. An event on which the guest failed alone is condemned before.
+    fn lost(&mut self, _time: Duration, _counters: &Counters) -> bool {
+        true
+    }
     /// Something of each cache line of what is kept of a connection, so that it is near when a record comes.
     fn touch(_: &Self::State) -> u64 {
         0
@@ -63,6 +74,7 @@ families! {
     UNREPRODUCED = Counter "picotap_sandbox_unreproduced_faults_total" [] "faults not seen again", "Failed calls whose events all passed when tried alone.";
     RENEWALS = Counter "picotap_sandbox_renewals_total" [] "fresh instances", "Fresh parser instances made after faults.";
     QUARANTINED = Counter "picotap_quarantined_events_total" [] "events condemned", "Events on which the parser failed again when alone.";
+    FAULT_SECONDS = Seconds "picotap_sandbox_fault_seconds_total" [] "processor time lost to faults", "Processor time lost to calls that failed or got nowhere, and to slots that took far too long.";
     CONNECTIONS = Gauge "picotap_sandbox_connections" [] "connections carried by sandboxes", "Connections that the sandboxes carry now.";
 }
 
@@ -97,6 +109,8 @@ counters! {
         unreproduced => UNREPRODUCED,
         /// Fresh instances made after faults.
         renewals => RENEWALS,
+        /// Nanoseconds of processor time lost: see [`Receiver::lost`].
+        lost => FAULT_SECONDS,
         /// Events condemned.
         condemned => QUARANTINED,
         /// Connections open.
@@ -116,6 +130,17 @@ impl Counters {
         });
         (self.bytes_in, out)
     }
+}
+
+/// How a call that held got on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    /// It answered all that it was given, and fast.
+    Steady,
+    /// Its output was full, or it took long.
+    Slow,
+    /// It answered nothing and consumed nothing.
+    Stalled,
 }
 
 /// A module with a running copy.
@@ -154,6 +179,7 @@ pub struct Driver<S> {
     counters: Counters,
     held: lay::Held,
     closing: Vec<u32>,
+    timer: timer::Timer,
     /// One connection in so many is taken.
     sample: u64,
 }
@@ -184,6 +210,7 @@ impl<S: Default> Driver<S> {
             counters: Counters::default(),
             held: lay::Held::default(),
             closing: Vec::new(),
+            timer: timer::Timer::default(),
             sample: 1,
         })
     }
@@ -232,25 +259,50 @@ impl<S: Default> Driver<S> {
         self.held.memory + (self.keys.len() * connection) as u64
     }
 
-    /// Takes every event of a slot through the guest.
-    pub fn process<R: Receiver<State = S>>(&mut self, slot: &Slot, receiver: &mut R) {
+    /// Takes every event of a slot through the guest, or as many as the receiver has patience for. Whether it was all.
+    pub fn process<R: Receiver<State = S>>(&mut self, slot: &Slot, receiver: &mut R) -> bool {
+        self.timer = timer::Timer::default();
         self.bind(slot, receiver);
         while let Some(format) = self.next_format() {
-            if let Err(fault) = self.ready(format) {
-                receiver.fault(&fault);
-                self.counters.faults += 1;
+            if !self.ready(format, receiver) {
                 self.give_up(slot, receiver);
-                return;
+                return false;
             }
             self.lay_out(slot, format);
             if self.call.laid.is_empty() {
                 continue;
             }
-            if let Err(fault) = self.call(slot, format, receiver) {
-                self.contain(slot, receiver, format, &fault);
+            let go_on = match self.call(slot, format, receiver) {
+                Ok(Pace::Steady) => {
+                    self.timer.calm();
+                    true
+                }
+                Ok(pace) => self.look(pace == Pace::Stalled, format, receiver),
+                Err(fault) => self.contain(slot, receiver, format, &fault),
+            };
+            if !go_on {
+                self.give_up(slot, receiver);
+                return false;
             }
             self.retire();
         }
+        true
+    }
+
+    /// Looks at the time that was lost after a call, and asks whether to go on. `bad`: see [`timer::Timer::look`].
+    fn look<R: Receiver<State = S>>(&mut self, bad: bool, format: u32, receiver: &mut R) -> bool {
+        let seat = self.seats.iter().find(|seat| seat.parser.state_format == format);
+        let used = seat.and_then(|seat| seat.instance.as_ref()).map_or(Duration::ZERO, Instance::used);
+        self.charge(used, bad, receiver)
+    }
+
+    fn charge<R: Receiver<State = S>>(&mut self, used: Duration, bad: bool, receiver: &mut R) -> bool {
+        let lost = self.timer.look(thread_time(), used, bad);
+        if !bad && lost.is_zero() {
+            return true;
+        }
+        self.counters.lost += u64::try_from(lost.as_nanos()).unwrap_or(u64::MAX);
+        receiver.lost(lost, &self.counters())
     }
 
     /// Accounts for a slot that is not to be parsed, and takes the ends in it.
@@ -287,6 +339,10 @@ impl<S: Default> Driver<S> {
             if self.connection(key).is_some_and(|c| c.ignored) {
                 let bytes = self.pass_over(slot, key, cursor, receiver);
                 self.counters.ignored += bytes;
+                // Done with: a slot that is dropped must not count it again.
+                if let Some(work) = self.works.get_mut(at) {
+                    work.cursor.event = NONE;
+                }
             } else {
                 self.todo.push(u32::try_from(at).unwrap_or(NONE));
             }

@@ -10,15 +10,15 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 use wasmtime::{Config, Engine as Wasmtime, ExternType, InstancePre, Linker, Module, PoolingAllocationConfig, ValType};
 
+pub use super::bounds::MAX_MODULE_BYTES;
 use super::instance::{Guest, Instance};
+use super::quote::quote;
 use super::settings::settings;
-use super::{BUILTIN_GUEST, BUILTIN_MACHINE_CODE};
+use super::{BUILTIN_GUEST, BUILTIN_MACHINE_CODE, bounds};
 use crate::abi;
 
 /// Milliseconds between two steps of the clock by which deadlines are measured.
 pub const TICK_MS: u64 = 10;
-/// The most bytes of a module file: compiling is not interrupted, so its input is bounded.
-pub const MAX_MODULE_BYTES: usize = 16 << 20;
 /// Bytes of linear memory that one instance may have.
 pub const MAX_GUEST_MEMORY: usize = 16 << 20;
 /// Bytes of a reset memory that stay resident, so that a fault does not cost a page fault per page afterwards.
@@ -30,13 +30,27 @@ pub enum LoadError {
     /// It is not WebAssembly that this engine takes.
     #[error("not a module that can be run here: {0}")]
     Broken(String),
-    /// It is too large to be compiled here.
-    #[error("the module has {had} bytes, more than the {limit} that are allowed")]
+    /// It has more of something than may be compiled here.
+    #[error("the module has {had} {what}, more than the {limit} that are allowed")]
     TooLarge {
-        /// Bytes it has.
-        had: usize,
-        /// Bytes allowed.
-        limit: usize,
+        /// Of what.
+        what: &'static str,
+        /// How many it has.
+        had: u64,
+        /// How many are allowed.
+        limit: u64,
+    },
+    /// It would take too long to compile.
+    #[error(
+        "{what} would take about {had} ms, more than the {limit} ms that are allowed: loops, branches, locals and calls make it slow"
+    )]
+    TooSlow {
+        /// What would.
+        what: String,
+        /// Estimated milliseconds.
+        had: u64,
+        /// Milliseconds allowed.
+        limit: u64,
     },
     /// It wants something from the host.
     #[error("the module imports {module}.{name}: a parser may import nothing")]
@@ -129,18 +143,18 @@ impl Engine {
     /// # Errors
     /// Says which of these does not hold.
     pub fn load(&self, wasm: &[u8]) -> Result<Parser, LoadError> {
-        if wasm.len() > MAX_MODULE_BYTES {
-            return Err(LoadError::TooLarge { had: wasm.len(), limit: MAX_MODULE_BYTES });
-        }
         let module = match self.compiled_ahead(wasm) {
             Some(module) => module,
-            None => Module::new(&self.wasmtime, wasm).map_err(|e| LoadError::Broken(format!("{e:#}")))?,
+            None => {
+                bounds::check(wasm)?;
+                Module::new(&self.wasmtime, wasm).map_err(|e| LoadError::Broken(quote(&format!("{e:#}"))))?
+            }
         };
         check_module(&module)?;
         let linker: Linker<Guest> = Linker::new(&self.wasmtime);
-        let pre = linker.instantiate_pre(&module).map_err(|e| LoadError::Start(format!("{e:#}")))?;
-        let sha256 = Sha256::digest(wasm).iter().map(|byte| format!("{byte:02x}")).collect();
-        let mut parser = Parser { pre, sha256, state_format: 0, abi_version: abi::VERSION, bytes: wasm.len() };
+        let pre = linker.instantiate_pre(&module).map_err(|e| LoadError::Start(quote(&format!("{e:#}"))))?;
+        let mut parser =
+            Parser { pre, sha256: sha256(wasm), state_format: 0, abi_version: abi::VERSION, bytes: wasm.len() };
         let mut instance = Instance::new(&parser).map_err(|fault| LoadError::Start(fault.to_string()))?;
         let mut ask = |name| instance.ask(name).map_err(|fault| LoadError::Start(format!("{name}: {fault}")));
         let version = ask("pico_abi_version")?;
@@ -200,9 +214,9 @@ impl std::fmt::Debug for Parser {
 }
 
 impl Parser {
-    /// Name and type of every export.
+    /// Name, quoted, and type of every export.
     pub fn exports(&self) -> Vec<(String, String)> {
-        self.pre.module().exports().map(|e| (e.name().to_owned(), describe(&e.ty()))).collect()
+        self.pre.module().exports().map(|e| (quote(e.name()), describe(&e.ty()))).collect()
     }
 
     /// Bytes of memory: at the start, and at the most (`None`: as far as the host lets it).
@@ -213,6 +227,12 @@ impl Parser {
             _ => (0, None),
         }
     }
+}
+
+/// SHA-256 of a module file, in hexadecimal.
+#[must_use]
+pub fn sha256(wasm: &[u8]) -> String {
+    Sha256::digest(wasm).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn describe(ty: &ExternType) -> String {
@@ -231,7 +251,7 @@ fn describe(ty: &ExternType) -> String {
 
 fn check_module(module: &Module) -> Result<(), LoadError> {
     if let Some(import) = module.imports().next() {
-        return Err(LoadError::Import { module: import.module().to_owned(), name: import.name().to_owned() });
+        return Err(LoadError::Import { module: quote(import.module()), name: quote(import.name()) });
     }
     match module.get_export("memory") {
         // One that is too large does not fit the engine's pool, and was refused before.
@@ -260,7 +280,11 @@ fn config(instances: u32) -> Config {
         .max_memory_size(MAX_GUEST_MEMORY)
         .linear_memory_keep_resident(KEEP_RESIDENT);
     let mut config = settings();
-    config.wasm_backtrace_max_frames(NonZeroUsize::new(8)).allocation_strategy(pool);
+    config
+        .wasm_backtrace_max_frames(NonZeroUsize::new(8))
+        .allocation_strategy(pool)
+        // The bounds on modules are for one thread's time and memory; and a reload leaves the other processors alone.
+        .parallel_compilation(false);
     config
 }
 

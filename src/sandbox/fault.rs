@@ -3,13 +3,15 @@
 use thiserror::Error;
 use wasmtime::Trap;
 
+use super::quote::quote;
+
 /// A call that did not hold.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Fault {
     /// The guest trapped.
     #[error("the guest trapped: {0}")]
     Trap(Trap),
-    /// The guest ran longer than its batch was given.
+    /// The guest used more processor time than its batch was given.
     #[error("the guest ran past its deadline")]
     Deadline,
     /// The guest said that the input is malformed, which is not so.
@@ -30,7 +32,7 @@ impl Fault {
         match error.downcast_ref::<Trap>() {
             Some(Trap::Interrupt) => Self::Deadline,
             Some(trap) => Self::Trap(*trap),
-            None => Self::Instance(format!("{error:#}")),
+            None => Self::Instance(quote(&format!("{error:#}"))),
         }
     }
 
@@ -104,6 +106,8 @@ misdeeds! {
     Waiting = "reply_waiting", "more bytes are to wait than may, or an event that must be consumed is to wait";
     /// *output_full* with nothing written and nothing consumed.
     NoProgress = "reply_no_progress", "the output is said to be full, but nothing was written";
+    /// *output_full* without a byte consumed, again and again.
+    Stalled = "reply_stalled", "an event was presented again too often without a byte of it being consumed";
     /// A deferral without a reason, or an event that should have been deferred.
     Order = "reply_order", "an event was taken out of its order, or deferred without a reason";
     /// A record of no known kind.
@@ -118,4 +122,6 @@ misdeeds! {
     Pairs = "reply_pairs", "a record's headers lie outside of those written";
     /// A number that cannot be: zero for a request.
     Number = "reply_number", "a request's number is zero";
+    /// A message longer than its stream.
+    BodyLength = "reply_body_length", "a message's body is longer than its stream up to the message's end";
 }

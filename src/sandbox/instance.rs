@@ -1,19 +1,36 @@
 //! An instance is one running copy of a parser, with its buffers.
 
-use wasmtime::{Memory, Store, StoreLimits, StoreLimitsBuilder, TypedFunc};
+use std::time::Duration;
 
-use super::engine::{MAX_GUEST_MEMORY, Parser, TICK_MS};
+use wasmtime::{Memory, Store, StoreLimits, StoreLimitsBuilder, TypedFunc, UpdateDeadline};
+
+use super::cpu::thread_time;
+use super::engine::{MAX_GUEST_MEMORY, Parser};
 use super::fault::Fault;
 use super::layout;
 
-/// Milliseconds that any call is given: a busy machine may hold a worker up for that long without any fault of the guest.
-const LEAST_DEADLINE_MS: u64 = 100;
+/// Milliseconds of processor time that any call is given. Waiting for the processor is not in it; what is, beside the guest's
+/// own work, are interrupts, page faults of fresh memory, and what a hypervisor takes: some milliseconds on a bad day.
+const LEAST_DEADLINE_MS: u64 = 30;
 /// Bytes for which one more millisecond is given: about a hundred times what the built-in parser needs.
 const BYTES_PER_MS: u64 = 16 << 10;
 
 /// What a store keeps for its guest.
 pub struct Guest {
     limits: StoreLimits,
+    /// Processor time that the present call is given.
+    allowed: Duration,
+    /// Processor time of the thread when the clock first stepped in the present call. Most calls end before that, so that
+    /// measuring them costs nothing; a call is given up to a step more instead.
+    first_tick: Option<Duration>,
+}
+
+impl Guest {
+    /// The clock stepped while the guest was running.
+    fn tick(&mut self, now: Duration) -> UpdateDeadline {
+        let first = *self.first_tick.get_or_insert(now);
+        if now.saturating_sub(first) < self.allowed { UpdateDeadline::Continue(1) } else { UpdateDeadline::Interrupt }
+    }
 }
 
 /// One running copy of a parser.
@@ -46,9 +63,11 @@ impl Instance {
             .tables(4)
             .trap_on_grow_failure(false)
             .build();
-        let mut store = Store::new(parser.pre.module().engine(), Guest { limits });
+        let guest = Guest { limits, allowed: allowed(0), first_tick: None };
+        let mut store = Store::new(parser.pre.module().engine(), guest);
         store.limiter(|guest| &mut guest.limits);
-        store.set_epoch_deadline(ticks(0));
+        store.epoch_deadline_callback(|mut store| Ok(store.data_mut().tick(thread_time())));
+        store.set_epoch_deadline(1);
         let failed = |e: wasmtime::Error| Fault::from_wasmtime(&e);
         let instance = parser.pre.instantiate(&mut store).map_err(failed)?;
         let missing = |what: &str| Fault::Instance(format!("no export {what}"));
@@ -91,12 +110,30 @@ impl Instance {
         Ok(())
     }
 
+    /// Gives the next call the time for `bytes` bytes.
+    fn give_time(&mut self, bytes: u64) {
+        let guest = self.store.data_mut();
+        guest.allowed = allowed(bytes);
+        guest.first_tick = None;
+        self.store.set_epoch_deadline(1);
+    }
+
+    /// Whether the clock stepped during the last call.
+    pub(super) fn ticked(&self) -> bool {
+        self.store.data().first_tick.is_some()
+    }
+
+    /// Processor time since the clock first stepped in the last call: what is known of its length.
+    pub(super) fn used(&self) -> Duration {
+        self.store.data().first_tick.map_or(Duration::ZERO, |first| thread_time().saturating_sub(first))
+    }
+
     /// Calls an export that takes nothing and gives a number.
     ///
     /// # Errors
     /// A trap or the deadline.
     pub fn ask(&mut self, name: &str) -> Result<u32, Fault> {
-        self.store.set_epoch_deadline(ticks(0));
+        self.give_time(0);
         let function = self.instance.get_typed_func::<(), u32>(&mut self.store, name);
         let answer = function.and_then(|f| f.call(&mut self.store, ()));
         answer.map_err(|e| Fault::from_wasmtime(&e))
@@ -137,7 +174,7 @@ impl Instance {
     /// # Errors
     /// A trap, the deadline, or a refusal.
     pub fn parse(&mut self, events: u32, bytes: u64) -> Result<(), Fault> {
-        self.store.set_epoch_deadline(ticks(bytes));
+        self.give_time(bytes);
         match self.parse.call(&mut self.store, events) {
             Ok(0) => Ok(()),
             Ok(code) => Err(Fault::Refused(code)),
@@ -146,7 +183,24 @@ impl Instance {
     }
 }
 
-/// Steps of the clock for a call on `bytes` bytes. One more, since the clock may step at once.
-const fn ticks(bytes: u64) -> u64 {
-    (LEAST_DEADLINE_MS + bytes / BYTES_PER_MS) / TICK_MS + 1
+/// Processor time for a call on `bytes` bytes.
+const fn allowed(bytes: u64) -> Duration {
+    Duration::from_millis(LEAST_DEADLINE_MS + bytes / BYTES_PER_MS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_deadline_is_one_of_processor_time_and_counts_from_the_first_step_of_the_clock() {
+        let ms = Duration::from_millis;
+        let mut guest = Guest { limits: StoreLimits::default(), allowed: allowed(16 << 10), first_tick: None };
+        assert_eq!(guest.allowed, ms(31));
+        // However many steps there are: a thread that waits uses nothing.
+        for now in [ms(1000), ms(1000), ms(1001), ms(1030)] {
+            assert!(matches!(guest.tick(now), UpdateDeadline::Continue(1)));
+        }
+        assert!(matches!(guest.tick(ms(1031)), UpdateDeadline::Interrupt));
+    }
 }

@@ -222,7 +222,7 @@ impl Call {
 
     /// The row's block in the input buffer, as the guest left it.
     #[must_use]
-    pub(super) fn block(input: &[u8], row: u32) -> Option<&abi::Block> {
+    pub fn block(input: &[u8], row: u32) -> Option<&abi::Block> {
         let at = ROWS_AT as usize + row as usize * size_of::<abi::Row>();
         input.get(at..at + abi::BLOCK_SIZE)?.try_into().ok()
     }

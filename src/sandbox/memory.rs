@@ -225,8 +225,16 @@ fn check_record(record: &abi::Record, laid: &Laid) -> Result<(), Misdeed> {
     if record.kind == record::REQUEST && record.number == 0 {
         return Err(Misdeed::Number);
     }
-    if record.kind == record::END && (record.lost > record.content_length || record.decoded > record.content_length) {
-        return Err(Misdeed::RecordKind);
+    if record.kind == record::END {
+        if record.lost > record.content_length || record.decoded > record.content_length {
+            return Err(Misdeed::RecordKind);
+        }
+        // Stream offset at which it ends; of one that ends within a void, what is behind the void is an upper bound. What was
+        // never seen has its place in the stream too.
+        let reached = laid.event.offset.saturating_add(laid.event.length).saturating_add(u64::from(record.end));
+        if record.content_length > reached {
+            return Err(Misdeed::BodyLength);
+        }
     }
     Ok(())
 }

@@ -3,6 +3,9 @@
 //! What the guest says is an allegation. Guest memory is read in one place only, [`memory`], where every offset, length,
 //! count and enumeration is checked; nothing that a call said is taken over before the whole reply has been checked.
 
+mod bounds;
+pub mod budget;
+pub mod cpu;
 pub mod driver;
 pub mod engine;
 pub mod fault;
@@ -10,6 +13,7 @@ pub mod instance;
 pub mod layout;
 pub mod memory;
 pub mod quarantine;
+pub mod quote;
 pub mod selftest;
 mod settings;
 pub mod shadow;

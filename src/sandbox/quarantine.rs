@@ -99,6 +99,15 @@ impl Poison {
         Ok(Self { fault, sha256, connection, row, event, marks, bytes: bytes.to_vec() })
     }
 
+    /// Takes away what was consumed of it: the rest has not been seen.
+    pub fn leave(&mut self, consumed: u32) {
+        self.event.offset += u64::from(consumed);
+        self.event.seen = 0;
+        self.bytes.drain(..self.bytes.len().min(consumed as usize));
+        self.marks.retain(|position| *position > consumed);
+        self.marks.iter_mut().for_each(|position| *position -= consumed);
+    }
+
     /// As a call of this event alone.
     #[must_use]
     pub fn laid(&self, call: &mut Call) -> Laid {
@@ -145,6 +154,16 @@ mod tests {
     #[test]
     fn a_file_gives_back_what_was_put_in() {
         assert_eq!(Poison::from_bytes(&poison().to_bytes()), Ok(poison()));
+    }
+
+    #[test]
+    fn what_is_left_of_an_event_begins_where_the_rest_does() {
+        let mut rest = poison();
+        rest.leave(1);
+        assert_eq!((rest.event.offset, rest.bytes, rest.marks), (10, b"\xffx".to_vec(), vec![1]));
+        let mut same = poison();
+        same.leave(0);
+        assert_eq!(same, poison());
     }
 
     #[test]

@@ -2,10 +2,12 @@
 //! nothing that may come over a wire makes it break the contract.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use thiserror::Error;
 
-use super::driver::{Closed, Driver, Receiver};
+use super::cpu::thread_time;
+use super::driver::{Closed, Counters, Driver, Receiver};
 use super::engine::Parser;
 use super::fault::Fault;
 use super::layout::Bounds;
@@ -13,6 +15,9 @@ use super::quarantine::Poison;
 use crate::batch::{Batcher, Facts, Shelf};
 use crate::flow::{Conn, EndReason, Place, Side, Sink};
 use crate::http::record::{Kind, Record};
+
+/// Processor time of the whole self-test. The built-in parser takes some 20 ms.
+pub const MOST_TIME: Duration = Duration::from_secs(2);
 
 /// Why a parser is not let at traffic.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -43,17 +48,28 @@ pub enum SelfTestError {
         /// Records of the cut.
         had: u64,
     },
+    /// It is too slow.
+    #[error("self-test {test}: the parser has used the {} s of processor time that the self-test is given", MOST_TIME.as_secs())]
+    Slow {
+        /// Which test it was on.
+        test: String,
+    },
+    /// The program is to end.
+    #[error("self-test: stopped before it was done")]
+    Stopped,
 }
 
 const REQUEST: &[u8] = b"GET /selftest HTTP/1.1\r\nHost: localhost\r\nX-Test: yes\r\n\r\n";
 const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
 
-/// Runs it. Gives the number of exchanges that were tried.
+/// Runs it. `stop`: whether the program is to end. Gives the number of exchanges that were tried.
 ///
 /// # Errors
 /// The first thing that went wrong.
-pub fn selftest(parser: &Arc<Parser>) -> Result<usize, SelfTestError> {
-    let whole = run(parser, "whole", &exchange(usize::MAX))?;
+pub fn selftest(parser: &Arc<Parser>, stop: &dyn Fn() -> bool) -> Result<usize, SelfTestError> {
+    let limits = Limits { end: thread_time() + MOST_TIME, stop };
+    let run = |test: &str, script: &[Move]| run(parser, test, script, limits);
+    let whole = run("whole", &exchange(usize::MAX))?;
     let needed = whole.records;
     if whole.requests != 1 {
         return Err(SelfTestError::NoRequest { test: "whole".into(), had: whole.requests });
@@ -61,7 +77,7 @@ pub fn selftest(parser: &Arc<Parser>) -> Result<usize, SelfTestError> {
     let mut tried = 1;
     for cut in 1..REQUEST.len().max(RESPONSE.len()) {
         let test = format!("cut every {cut} bytes");
-        let notes = run(parser, &test, &exchange(cut))?;
+        let notes = run(&test, &exchange(cut))?;
         if notes.requests != 1 {
             return Err(SelfTestError::NoRequest { test, had: notes.requests });
         }
@@ -71,7 +87,7 @@ pub fn selftest(parser: &Arc<Parser>) -> Result<usize, SelfTestError> {
         tried += 1;
     }
     for (test, script) in hostile() {
-        run(parser, test, &script)?;
+        run(test, &script)?;
         tried += 1;
     }
     Ok(tried)
@@ -147,14 +163,22 @@ fn hostile() -> Vec<(&'static str, Vec<Move>)> {
     ]
 }
 
-#[derive(Default)]
-struct Notes {
+/// When it is to be given up.
+#[derive(Clone, Copy)]
+struct Limits<'a> {
+    /// Processor time of the thread.
+    end: Duration,
+    stop: &'a dyn Fn() -> bool,
+}
+
+struct Notes<'a> {
     requests: u64,
     records: u64,
     fault: Option<Fault>,
+    limits: Limits<'a>,
 }
 
-impl Receiver for Notes {
+impl Receiver for Notes<'_> {
     type State = ();
     fn record(&mut self, _: &Facts, (): &mut (), record: &Record<'_>) {
         self.records += 1;
@@ -168,12 +192,15 @@ impl Receiver for Notes {
     fn fault(&mut self, fault: &Fault) {
         self.fault.get_or_insert_with(|| fault.clone());
     }
+    fn lost(&mut self, _: Duration, _: &Counters) -> bool {
+        self.fault.is_none() && thread_time() < self.limits.end && !(self.limits.stop)()
+    }
 }
 
-fn run(parser: &Arc<Parser>, test: &str, script: &[Move]) -> Result<Notes, SelfTestError> {
+fn run<'a>(parser: &Arc<Parser>, test: &str, script: &[Move], limits: Limits<'a>) -> Result<Notes<'a>, SelfTestError> {
     let failed = |fault| SelfTestError::Fault { test: test.to_owned(), fault };
     let mut driver = Driver::new(Arc::clone(parser), Bounds::default()).map_err(failed)?;
-    let mut notes = Notes::default();
+    let mut notes = Notes { requests: 0, records: 0, fault: None, limits };
     let mut batcher = Batcher::new(1, i64::MAX, true, Shelf::default());
     let mut conn = Conn::by_hand(1);
     for step in script {
@@ -190,6 +217,8 @@ fn run(parser: &Arc<Parser>, test: &str, script: &[Move]) -> Result<Notes, SelfT
     }
     match notes.fault.take() {
         Some(fault) => Err(failed(fault)),
+        None if (limits.stop)() => Err(SelfTestError::Stopped),
+        None if thread_time() >= limits.end => Err(SelfTestError::Slow { test: test.to_owned() }),
         None => Ok(notes),
     }
 }

@@ -1,14 +1,18 @@
 //! A shadow is a second parser that sees a sample of connections and whose records are compared with the first one's.
 //!
-//! It has blocks, waiting bytes and an instance of its own. Nothing that it says reaches the output.
+//! It has blocks, waiting bytes and an instance of its own. Nothing that it says reaches the output. It has its own budget of
+//! time for faults, too: when it is spent, slots are left out for the rest of the second, and what comes of their
+//! connections is not compared any more.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
-use super::driver::{Closed, Driver, Receiver};
+use super::budget::Budget;
+use super::driver::{self, Closed, Driver, Receiver};
 use super::engine::Parser;
 use super::fault::Fault;
 use super::layout::Bounds;
@@ -26,6 +30,7 @@ const FIELDS: [&str; 9] = ["missing", "extra", "kind", "number", "place", "code"
 families! {
     COMPARED = Counter "picotap_shadow_compared_records_total" [] "records compared with the shadow", "Records compared with a second parser's.";
     SHADOW_FAULTS = Counter "picotap_shadow_faults_total" [] "faults of the shadow", "Calls of the second parser that failed.";
+    SHADOW_SKIPPED = Counter "picotap_shadow_skipped_slots_total" [] "slots left out by the shadow", "Slots that a second parser was not shown whole, because its faults took too long.";
     DIFFERENCES = Counter "picotap_shadow_differences_total" ["field"] "differences of the shadow", "Records in which a second parser differs, by field.";
 }
 
@@ -36,6 +41,8 @@ counters! {
         compared => COMPARED,
         /// Faults of the second parser.
         faults => SHADOW_FAULTS,
+        /// Slots that were left out, wholly or from somewhere on, because the second parser's faults took too long.
+        skipped_slots => SHADOW_SKIPPED,
         /// Records that differ, by field.
         differences: [FIELDS.len(); FIELDS] => DIFFERENCES,
     }
@@ -96,6 +103,14 @@ impl Digest {
 struct Pending {
     first: VecDeque<Digest>,
     second: VecDeque<Digest>,
+    /// The second parser was not shown all of it: there is nothing to compare from here on.
+    left_out: bool,
+}
+
+impl Pending {
+    fn leave_out(&mut self) {
+        *self = Self { left_out: true, ..Self::default() };
+    }
 }
 
 /// A second parser with the sample it sees.
@@ -103,6 +118,7 @@ pub struct Shadow {
     driver: Driver<()>,
     sample: u64,
     pending: HashMap<u64, Pending, RandomState>,
+    budget: Budget,
     /// What was compared so far.
     pub counters: Counters,
 }
@@ -116,12 +132,16 @@ impl std::fmt::Debug for Shadow {
 struct Second<'a> {
     pending: &'a mut HashMap<u64, Pending, RandomState>,
     counters: &'a mut Counters,
+    budget: &'a mut Budget,
 }
 
 impl Receiver for Second<'_> {
     type State = ();
     fn record(&mut self, facts: &Facts, (): &mut (), record: &Record<'_>) {
-        self.pending.entry(facts.number).or_default().second.push_back(Digest::of(record));
+        let pending = self.pending.entry(facts.number).or_default();
+        if !pending.left_out {
+            pending.second.push_back(Digest::of(record));
+        }
     }
     fn closed(&mut self, _: &Facts, (): &mut (), _: Closed, _: i64) {}
     fn skip(&mut self, _: &Facts, _: u8, _: u64) {}
@@ -129,18 +149,23 @@ impl Receiver for Second<'_> {
     fn fault(&mut self, _: &Fault) {
         self.counters.faults += 1;
     }
+    fn lost(&mut self, time: Duration, _: &driver::Counters) -> bool {
+        self.budget.charge(time);
+        !self.budget.is_spent()
+    }
 }
 
 impl Shadow {
-    /// `sample`: one connection in so many is looked at.
+    /// `sample`: one connection in so many is looked at. `fault_time`: processor time that its faults may take in a second.
     ///
     /// # Errors
     /// If the parser cannot be started.
-    pub fn new(parser: Arc<Parser>, sample: u64) -> Result<Self, Fault> {
+    pub fn new(parser: Arc<Parser>, sample: u64, fault_time: Duration) -> Result<Self, Fault> {
         let mut driver = Driver::new(parser, Bounds::default())?;
         driver.sample(sample.max(1));
         let pending = HashMap::with_hasher(RandomState::default());
-        Ok(Self { driver, sample: sample.max(1), pending, counters: Counters::default() })
+        let budget = Budget::new(fault_time);
+        Ok(Self { driver, sample: sample.max(1), pending, budget, counters: Counters::default() })
     }
 
     /// Whether a connection is in the sample.
@@ -151,15 +176,36 @@ impl Shadow {
 
     /// A record of the first parser.
     pub fn first(&mut self, facts: &Facts, record: &Record<'_>) {
-        if self.sees(facts.number) {
-            self.pending.entry(facts.number).or_default().first.push_back(Digest::of(record));
+        if !self.sees(facts.number) {
+            return;
+        }
+        let pending = self.pending.entry(facts.number).or_default();
+        if !pending.left_out {
+            pending.first.push_back(Digest::of(record));
         }
     }
 
-    /// Takes a slot that the first parser has been through, and compares.
-    pub fn process(&mut self, slot: &Slot) {
-        let mut second = Second { pending: &mut self.pending, counters: &mut self.counters };
-        self.driver.process(slot, &mut second);
+    /// Takes a slot that the first parser has been through, and compares. `now`: none when the program is to end; then the
+    /// budget is not renewed any more.
+    pub fn process(&mut self, slot: &Slot, now: Option<Instant>) {
+        if let Some(now) = now {
+            self.budget.turn(now);
+        }
+        let spent = self.budget.is_spent();
+        let Self { driver, pending, counters, budget, .. } = self;
+        let mut second = Second { pending, counters, budget };
+        let whole = if spent {
+            driver.discard(slot, &mut second);
+            false
+        } else {
+            driver.process(slot, &mut second)
+        };
+        if !whole {
+            self.counters.skipped_slots += 1;
+            for row in slot.rows.iter().filter(|row| row.facts.number.is_multiple_of(self.sample)) {
+                self.pending.entry(row.facts.number).or_default().leave_out();
+            }
+        }
         let counters = &mut self.counters;
         for row in &slot.rows {
             let number = row.facts.number;
@@ -168,14 +214,14 @@ impl Shadow {
             for (one, other) in pending.first.drain(..pairs).zip(pending.second.drain(..pairs)) {
                 compare(counters, one, other);
             }
-            let over = self.driver.knows(number);
-            let keep = if over { MAX_PENDING } else { 0 };
+            let open = self.driver.knows(number);
+            let keep = if open { MAX_PENDING } else { 0 };
             for (queue, field) in [(&mut pending.first, 0), (&mut pending.second, 1)] {
                 let lost = queue.len().saturating_sub(keep);
                 queue.drain(..lost);
                 counters.differs(field, lost as u64);
             }
-            if !over {
+            if !open {
                 self.pending.remove(&number);
             }
         }

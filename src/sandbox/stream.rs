@@ -84,6 +84,8 @@ pub struct Lane {
     pub last_time: i64,
     /// Its end was presented.
     pub ended: bool,
+    /// How often in a row the guest was shown what is next and neither consumed a byte of it nor was done with it.
+    pub stalls: u8,
 }
 
 /// A connection and the state `S` that whoever receives the records keeps for it.

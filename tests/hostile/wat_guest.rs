@@ -8,13 +8,30 @@ pub(crate) const HONEST: &str = "(call $all (local.get $n))";
 
 /// A guest whose `pico_parse_events` has this body.
 pub(crate) fn guest(body: &str) -> String {
-    TEMPLATE.replace("BODY", body).replace("MISDEED", "")
+    TEMPLATE.replace("BODY", body).replace("CONDITION", "(i32.const 0)").replace("MISDEED", "")
 }
 
 /// A guest that does this when an event holds [`POISON`], after it wrote an honest result for it.
 pub(crate) fn guest_with(misdeed: &str) -> String {
-    TEMPLATE.replace("BODY", HONEST).replace("MISDEED", misdeed)
+    guest_when(IS_POISON, misdeed)
 }
+
+/// A guest that does this to each event for which the condition holds.
+pub(crate) fn guest_when(condition: &str, misdeed: &str) -> String {
+    TEMPLATE.replace("BODY", HONEST).replace("CONDITION", condition).replace("MISDEED", misdeed)
+}
+
+/// Says of the event at hand that the output is full, with a record about it and nothing consumed.
+pub(crate) const STALL: &str = "
+        (call $record (local.get $event) (i32.const 6) (i32.const 1) (i32.const 0) (i32.const 0))
+        (i32.store8 (local.get $result) (i32.const 3))
+        (i32.store offset=4 (local.get $result) (i32.const 0))
+        (i32.store offset=8 (local.get $out) (i32.add (local.get $at) (i32.const 1)))
+        (return (i32.const 0))";
+
+const IS_POISON: &str = "
+        (i32.and (i32.eq (i32.load8_u offset=5 (local.get $event)) (i32.const 1))
+                 (i32.eq (i32.load (i32.add (local.get $arena) (i32.load offset=24 (local.get $event)))) (i32.const 0x73696f70)))";
 
 const TEMPLATE: &str = r#"(module
   (type $nothing (func))
@@ -62,9 +79,7 @@ const TEMPLATE: &str = r#"(module
       (i64.store (local.get $result) (i64.const 1))
       (i32.store offset=4 (local.get $result) (i32.load offset=28 (local.get $event)))
       (i64.store offset=8 (local.get $result) (i64.const 0))
-      (if (i32.and (i32.eq (i32.load8_u offset=5 (local.get $event)) (i32.const 1))
-                   (i32.eq (i32.load (i32.add (local.get $arena) (i32.load offset=24 (local.get $event)))) (i32.const 0x73696f70)))
-        (then MISDEED))
+      (if CONDITION (then MISDEED))
       (local.set $at (i32.add (local.get $at) (i32.const 1)))
       (br $next)))
     (i32.store offset=8 (local.get $out) (i32.add (local.get $at) (global.get $done)))

@@ -1,15 +1,19 @@
 //! Committing: takes over what a checked reply says.
 
 use super::lay::Held;
-use super::{Closed, Counters, Driver, FIRST_WINDOW, Receiver, Work};
+use super::{Closed, Counters, Driver, FIRST_WINDOW, Pace, Receiver, Work};
 use crate::abi::{self, kind, record, verdict};
 use crate::batch::Slot;
 use crate::http::record::{Headers, Kind, Moment, Record, Request, Response, text};
-use crate::sandbox::fault::Fault;
+use crate::sandbox::fault::{Fault, Misdeed};
 use crate::sandbox::layout::{Call, Laid, Mark, covering};
 use crate::sandbox::memory::{self, Reply};
 use crate::sandbox::stream::{Connection, Waiting};
 
+/// How often in a row an event may be presented without a byte of it being consumed. The host presents it again because
+/// the output was full, and an empty output holds what the guest has to say of any one byte or end: an honest guest needs
+/// one such round, for an end or a void. More are allowed in case a guest says it in pieces; the number is arbitrary.
+pub const MAX_STALLS: u8 = 64;
 /// A skip that leaves out less than this is not worth a message to the capture thread.
 const WORTH_TELLING: u64 = 4096;
 
@@ -20,7 +24,7 @@ impl<S: Default> Driver<S> {
         slot: &Slot,
         format: u32,
         receiver: &mut R,
-    ) -> Result<(), Fault> {
+    ) -> Result<Pace, Fault> {
         let mut closing = std::mem::take(&mut self.closing);
         let seat = self.seats.iter_mut().find(|seat| seat.parser.state_format == format);
         let guest = seat.and_then(|seat| seat.instance.as_mut());
@@ -29,9 +33,14 @@ impl<S: Default> Driver<S> {
         self.counters.calls += 1;
         self.counters.events += u64::from(events);
         let called = guest.parse(events, bytes);
+        let ticked = guest.ticked();
         let (input, output) = guest.buffers();
-        let checked = called.and_then(|()| memory::check(&self.call, output).map_err(Fault::Reply));
-        let reply = checked.inspect_err(|_| self.counters.faults += 1)?;
+        let checked = called.and_then(|()| {
+            let reply = memory::check(&self.call, output).map_err(Fault::Reply)?;
+            let pace = pace(&self.call, reply, &self.works, &mut self.connections, ticked).map_err(Fault::Reply)?;
+            Ok((reply, pace))
+        });
+        let (reply, pace) = checked.inspect_err(|_| self.counters.faults += 1)?;
         let mut commit = Commit {
             slot,
             call: &self.call,
@@ -48,8 +57,37 @@ impl<S: Default> Driver<S> {
             self.forget(key);
         }
         self.closing = closing;
-        Ok(())
+        Ok(pace)
     }
+}
+
+/// How a call got on. Nowhere, if the first event is all that was answered, and nothing of it is consumed: that is counted
+/// with the event's side, whichever calls and slots it comes in. Any other reply is done with an event, lets one wait, or
+/// consumes a byte, and each of these comes to an end.
+///
+/// # Errors
+/// It got nowhere too often.
+fn pace<S>(
+    call: &Call,
+    reply: Reply<'_>,
+    works: &[Work],
+    connections: &mut [Option<Box<Connection<S>>>],
+    ticked: bool,
+) -> Result<Pace, Misdeed> {
+    let full = reply.results.last().is_some_and(|result| result.verdict == verdict::OUTPUT_FULL);
+    if let (true, [result], Some(laid)) = (full, reply.results, call.laid.first())
+        && result.consumed == 0
+        && let Some(work) = works.get(laid.slot_row as usize)
+        && let Some(Some(connection)) = connections.get_mut(work.key as usize)
+    {
+        let stalls = &mut connection.lane_mut(laid.event.side).stalls;
+        if *stalls >= MAX_STALLS {
+            return Err(Misdeed::Stalled);
+        }
+        *stalls += 1;
+        return Ok(Pace::Stalled);
+    }
+    Ok(if full || ticked { Pace::Slow } else { Pace::Steady })
 }
 
 struct Commit<'a, S, R> {
@@ -107,6 +145,9 @@ impl<S, R: Receiver<State = S>> Commit<'_, S, R> {
         let event = &laid.event;
         self.counters.parsed += u64::from(result.consumed);
         let lane = connection.lane_mut(event.side);
+        if result.verdict != verdict::OUTPUT_FULL || result.consumed > 0 {
+            lane.stalls = 0;
+        }
         let end = event.offset.saturating_add(u64::from(event.len)).saturating_add(event.length);
         lane.next = lane.next.max(end);
         if event.kind != kind::END {

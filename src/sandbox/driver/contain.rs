@@ -2,11 +2,15 @@
 //!
 //! The guest says which event it was on. That event is tried alone first; if it holds alone, that was a lie, and the
 //! rest is tried by halves. An event that fails twice alone is condemned: it goes to quarantine, and its connection is
-//! ignored from there on.
+//! ignored from there on. One that runs past its deadline alone is condemned at once: processor time does not depend on
+//! what else the machine does, and it would cost as much again.
+//!
+//! All of this is time lost, and the receiver is asked after each call whether to go on.
 
 use super::{Closed, Driver, Receiver};
 use crate::abi::{self, kind};
 use crate::batch::{NONE, Slot};
+use crate::sandbox::cpu::thread_time;
 use crate::sandbox::fault::Fault;
 use crate::sandbox::instance::Instance;
 use crate::sandbox::layout::Cursor;
@@ -24,15 +28,27 @@ struct Part {
 }
 
 impl<S: Default> Driver<S> {
-    /// Makes sure that there is a running copy of the parser for this format.
-    pub(super) fn ready(&mut self, format: u32) -> Result<(), Fault> {
+    /// Makes sure that there is a running copy of the parser for this format. Whether there is.
+    pub(super) fn ready<R: Receiver<State = S>>(&mut self, format: u32, receiver: &mut R) -> bool {
         let seat = self.seats.iter_mut().find(|seat| seat.parser.state_format == format);
-        let seat = seat.ok_or_else(|| Fault::Instance("no parser for this state format".into()))?;
-        if seat.instance.is_none() {
-            seat.instance = Some(Instance::new(&seat.parser)?);
-            self.counters.renewals += 1;
+        if seat.as_ref().is_some_and(|seat| seat.instance.is_some()) {
+            return true;
         }
-        Ok(())
+        let started = thread_time();
+        let none = || Fault::Instance("no parser for this state format".into());
+        let renewed = seat.ok_or_else(none).and_then(|seat| {
+            seat.instance = Some(Instance::new(&seat.parser)?);
+            Ok(())
+        });
+        let Err(fault) = renewed else {
+            self.counters.renewals += 1;
+            return true;
+        };
+        receiver.fault(&fault);
+        self.counters.faults += 1;
+        // What is left of the slot is dropped in any case.
+        let _go_on = self.charge(thread_time().saturating_sub(started), true, receiver);
+        false
     }
 
     /// Throws the running copy away, and gives the event that it says it was on.
@@ -42,23 +58,21 @@ impl<S: Default> Driver<S> {
         instance.map_or(0, |mut instance| memory::alleged_event(instance.buffers().1))
     }
 
-    /// Tries the events of the failed call in parts until every one is parsed or condemned.
+    /// Tries the events of the failed call in parts until every one is parsed or condemned, or the receiver has enough.
+    /// Whether to go on with the slot.
     pub(super) fn contain<R: Receiver<State = S>>(
         &mut self,
         slot: &Slot,
         receiver: &mut R,
         format: u32,
         fault: &Fault,
-    ) {
+    ) -> bool {
         let mut parts: Vec<Part> = Vec::new();
         let rows = self.call.laid.iter().map(|laid| laid.slot_row).collect();
-        self.split(&mut parts, Part { rows, again: false, trust: true }, format, fault, receiver, slot);
+        let mut go_on = self.split(&mut parts, Part { rows, again: false, trust: true }, format, fault, receiver, slot);
         while let Some(part) = parts.pop() {
-            if let Err(fault) = self.ready(format) {
-                receiver.fault(&fault);
-                self.counters.faults += 1;
-                self.give_up(slot, receiver);
-                return;
+            if !go_on || !self.ready(format, receiver) {
+                return false;
             }
             self.call.clear();
             for &row in &part.rows {
@@ -73,8 +87,8 @@ impl<S: Default> Driver<S> {
             if self.call.laid.is_empty() {
                 continue;
             }
-            match self.call(slot, format, receiver) {
-                Ok(()) => {
+            go_on = match self.call(slot, format, receiver) {
+                Ok(_) => {
                     if part.again {
                         self.counters.unreproduced += 1;
                     } else if part.rows.len() == 1
@@ -83,13 +97,16 @@ impl<S: Default> Driver<S> {
                         // It holds alone, so the guest's word was wrong (or it depends on the company).
                         next.trust = false;
                     }
+                    self.look(true, format, receiver)
                 }
                 Err(fault) => self.split(&mut parts, part, format, &fault, receiver, slot),
-            }
+            };
         }
+        self.timer.calm();
+        go_on
     }
 
-    /// What to try next after `part` failed.
+    /// What to try next after `part` failed. Whether to.
     fn split<R: Receiver<State = S>>(
         &mut self,
         parts: &mut Vec<Part>,
@@ -98,17 +115,21 @@ impl<S: Default> Driver<S> {
         fault: &Fault,
         receiver: &mut R,
         slot: &Slot,
-    ) {
+    ) -> bool {
         receiver.fault(fault);
+        let alone = self.call.laid.len() <= 1;
+        if alone && (part.again || *fault == Fault::Deadline) {
+            self.condemn(slot, receiver, fault, format);
+            let go_on = self.look(true, format, receiver);
+            self.throw_away(format);
+            return go_on;
+        }
+        let go_on = self.look(true, format, receiver);
         let alleged = self.throw_away(format);
-        if self.call.laid.len() <= 1 {
-            if part.again {
-                self.condemn(slot, receiver, fault, format);
-            } else {
-                let rows = self.call.laid.iter().map(|laid| laid.slot_row).collect();
-                parts.push(Part { rows, again: true, trust: false });
-            }
-            return;
+        if alone {
+            let rows = self.call.laid.iter().map(|laid| laid.slot_row).collect();
+            parts.push(Part { rows, again: true, trust: false });
+            return go_on;
         }
         let Part { mut rows, trust, .. } = part;
         let at = if trust && alleged < rows.len() { alleged } else { rows.len() / 2 };
@@ -120,6 +141,7 @@ impl<S: Default> Driver<S> {
         parts.push(Part { rows: behind, again: false, trust: false });
         parts.push(Part { rows, again: false, trust: false });
         parts.retain(|part| !part.rows.is_empty());
+        go_on
     }
 
     /// The event laid out alone goes to quarantine; its connection is ignored from here on.
@@ -176,7 +198,8 @@ impl<S: Default> Driver<S> {
         }
     }
 
-    /// Without a running copy nothing can be parsed: what is left of the slot is dropped, and counted.
+    /// Without a running copy nothing can be parsed, and with one that costs too much nothing is to be: what is left of the
+    /// slot is dropped, and counted. The ends in it are taken.
     pub(super) fn give_up<R: Receiver<State = S>>(&mut self, slot: &Slot, receiver: &mut R) {
         for at in 0..self.works.len() {
             let Some(work) = self.works.get_mut(at) else { continue };
