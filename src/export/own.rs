@@ -74,7 +74,7 @@ metrics! {
     SANDBOX_EVENTS = Counter "picotap_sandbox_events_total" [] "Events given to the sandbox.";
     SANDBOX_SECONDS = Counter "picotap_sandbox_seconds_total" [] "Time spent in the sandbox.";
     SANDBOX_FAULTS = Counter "picotap_sandbox_faults_total" ["reason"] "Calls that ended in a trap, at the deadline or with a reply that does not hold.";
-    SANDBOX_FAULT_SECONDS = Counter "picotap_sandbox_fault_seconds_total" [] "Processor time lost to calls that failed or got nowhere, and to slots that took far too long.";
+    SANDBOX_FAULT_SECONDS = Counter "picotap_sandbox_fault_seconds_total" [] "Time lost to calls that failed or got nowhere, and to slots that took far too long.";
     QUARANTINED = Counter "picotap_quarantined_events_total" [] "Events on which the parser failed again when alone.";
     QUARANTINE_LOST = Counter "picotap_quarantine_lost_events_total" [] "Events of these that came too fast to be told of or kept as files.";
     SWAPS = Counter "picotap_parser_swaps_total" ["result"] "Attempts to put another parser in place.";

@@ -114,7 +114,7 @@ pub struct Config {
     pub memory_limit: u64,
     /// Faults a second after which a worker backs off; 0: never.
     pub fault_limit: u32,
-    /// Processor time that a worker's faults may take in a second.
+    /// Time that a worker's faults may take in a second.
     pub fault_time: Duration,
     /// Directory for poisonous events.
     pub quarantine: Option<PathBuf>,
