@@ -205,7 +205,7 @@ pub struct Watch {
     /// Faults in a second after which a worker drops what comes for the rest of that second; 0: never
     #[arg(long, value_name = "N", default_value_t = 1000, help_heading = "Sandbox")]
     pub fault_limit: u32,
-    /// Milliseconds of processor time in a second that a worker's faults may take; beyond that it drops the rest of the slot, and
+    /// Milliseconds in a second that a worker's faults may take; beyond that it drops the rest of the slot, and
     /// live what comes for the rest of that second
     #[arg(long, value_name = "MS", default_value_t = 500, help_heading = "Sandbox", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub fault_time: u32,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::abi::verdict;
-use crate::sandbox::cpu::thread_time;
+use crate::sandbox::clock::thread_time;
 use crate::sandbox::driver::MAX_STALLS;
 use crate::sandbox::engine::Parser;
 use crate::sandbox::fault::{Fault, Misdeed};

@@ -124,7 +124,7 @@ pub struct Config {
     pub memory_limit: u64,
     /// Faults a second after which a worker backs off; 0: never.
     pub fault_limit: u32,
-    /// Processor time that a worker's faults may take in a second.
+    /// Time that a worker's faults may take in a second.
     pub fault_time: Duration,
     /// Directory for poisonous events.
     pub quarantine: Option<PathBuf>,
@@ -246,7 +246,8 @@ pub fn run(config: Config, shutdown: &Shutdown) -> Result<Report, Failure> {
     let seats = config.workers * (MAX_SEATS + 2) * 2 + 4;
     let engine = Arc::new(Engine::new(u32::try_from(seats).unwrap_or(u32::MAX))?);
     let Some((parser, shadow)) = load::parsers(&engine, &config, live, shutdown)? else {
-        return Ok(Report { stopped: shutdown.why(), ..Report::default() });
+        let ledger = Ledger { ended: true, ..Ledger::default() };
+        return Ok(Report { ledger, stopped: shutdown.why(), ..Report::default() });
     };
     let log = export::open(&config, &names, started, shutdown)?;
     let shared = Arc::new(Shared::new(captures, config.workers, Arc::clone(&parser), Arc::clone(&health)));

@@ -74,7 +74,7 @@ pub struct Manners {
     pub place: usize,
     /// Faults a second after which slots are dropped for the rest of it; 0: never.
     pub fault_limit: u32,
-    /// Processor time that faults may take in a second.
+    /// Time that faults may take in a second.
     pub fault_time: Duration,
     /// Whether lines may wait for the export thread: live, they are dropped and counted instead.
     pub lossless: bool,
@@ -167,7 +167,7 @@ pub fn work(mut driver: Driver<Exchange>, clerk: Clerk, ends: Ends, shared: &Arc
     }
 }
 
-/// How many faults a worker may have in a second, and how much processor time they may take.
+/// How many faults a worker may have in a second, and how much of it they may take.
 #[derive(Debug)]
 struct FaultBudget {
     /// Faults a second; 0: any number.

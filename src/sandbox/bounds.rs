@@ -224,7 +224,7 @@ mod tests {
 
     use super::*;
     use crate::sandbox::BUILTIN_GUEST;
-    use crate::sandbox::cpu::thread_time;
+    use crate::sandbox::clock::thread_time;
     use crate::sandbox::engine::Engine;
 
     /// So many functions with the same body, and what else.

@@ -1,9 +1,8 @@
-//! A budget bounds the processor time that a guest may cost by failing.
+//! A budget bounds the time that a guest may cost by failing.
 
 use std::time::{Duration, Instant};
 
-/// Processor time that may be lost within a second of the clock. Processor time, not time: on a machine that has none to
-/// spare, a fault that waited long has cost little, and nothing is to be dropped for it.
+/// Time that may be lost within a second.
 #[derive(Debug, Clone, Copy)]
 pub struct Budget {
     limit: Duration,

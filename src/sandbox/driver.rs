@@ -10,7 +10,7 @@ use std::time::Duration;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
-use super::cpu::thread_time;
+use super::clock::Reading;
 use super::engine::Parser;
 use super::fault::Fault;
 use super::instance::Instance;
@@ -53,8 +53,8 @@ pub trait Receiver {
     fn poison(&mut self, poison: &Poison);
     /// A call failed.
     fn fault(&mut self, fault: &Fault);
-    /// Processor time was lost: to calls that failed or got nowhere and what it takes to mend them, or to a slot that takes
-    /// far longer than it should. `counters`: the driver's, up to here. Whether to go on: else what is left of the slot is
+    /// Time was lost: to calls that failed or got nowhere and what it takes to mend them, or to a slot that takes far more
+    /// processor time than it should. `counters`: the driver's, up to here. Whether to go on: else what is left of the slot is
     /// dropped. An event on which the guest failed alone is condemned before.
     fn lost(&mut self, _time: Duration, _counters: &Counters) -> bool {
         true
@@ -74,7 +74,7 @@ families! {
     UNREPRODUCED = Counter "picotap_sandbox_unreproduced_faults_total" [] "faults not seen again", "Failed calls whose events all passed when tried alone.";
     RENEWALS = Counter "picotap_sandbox_renewals_total" [] "fresh instances", "Fresh parser instances made after faults.";
     QUARANTINED = Counter "picotap_quarantined_events_total" [] "events condemned", "Events on which the parser failed again when alone.";
-    FAULT_SECONDS = Seconds "picotap_sandbox_fault_seconds_total" [] "processor time lost to faults", "Processor time lost to calls that failed or got nowhere, and to slots that took far too long.";
+    FAULT_SECONDS = Seconds "picotap_sandbox_fault_seconds_total" [] "time lost to faults", "Time lost to calls that failed or got nowhere, and to slots that took far too long.";
     CONNECTIONS = Gauge "picotap_sandbox_connections" [] "connections carried by sandboxes", "Connections that the sandboxes carry now.";
 }
 
@@ -109,7 +109,7 @@ counters! {
         unreproduced => UNREPRODUCED,
         /// Fresh instances made after faults.
         renewals => RENEWALS,
-        /// Nanoseconds of processor time lost: see [`Receiver::lost`].
+        /// Nanoseconds lost: see [`Receiver::lost`].
         lost => FAULT_SECONDS,
         /// Events condemned.
         condemned => QUARANTINED,
@@ -292,12 +292,12 @@ impl<S: Default> Driver<S> {
     /// Looks at the time that was lost after a call, and asks whether to go on. `bad`: see [`timer::Timer::look`].
     fn look<R: Receiver<State = S>>(&mut self, bad: bool, format: u32, receiver: &mut R) -> bool {
         let seat = self.seats.iter().find(|seat| seat.parser.state_format == format);
-        let used = seat.and_then(|seat| seat.instance.as_ref()).map_or(Duration::ZERO, Instance::used);
-        self.charge(used, bad, receiver)
+        let started = seat.and_then(|seat| seat.instance.as_ref()?.first_tick());
+        self.charge(started, bad, receiver)
     }
 
-    fn charge<R: Receiver<State = S>>(&mut self, used: Duration, bad: bool, receiver: &mut R) -> bool {
-        let lost = self.timer.look(thread_time(), used, bad);
+    fn charge<R: Receiver<State = S>>(&mut self, started: Option<Reading>, bad: bool, receiver: &mut R) -> bool {
+        let lost = self.timer.look(Reading::now(), started, bad);
         if !bad && lost.is_zero() {
             return true;
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use wasmtime::{Memory, Store, StoreLimits, StoreLimitsBuilder, TypedFunc, UpdateDeadline};
 
-use super::cpu::thread_time;
+use super::clock::Reading;
 use super::engine::{MAX_GUEST_MEMORY, Parser};
 use super::fault::Fault;
 use super::layout;
@@ -20,16 +20,16 @@ pub struct Guest {
     limits: StoreLimits,
     /// Processor time that the present call is given.
     allowed: Duration,
-    /// Processor time of the thread when the clock first stepped in the present call. Most calls end before that, so that
+    /// The thread's clocks when the engine's first stepped in the present call. Most calls end before that, so that
     /// measuring them costs nothing; a call is given up to a step more instead.
-    first_tick: Option<Duration>,
+    first_tick: Option<Reading>,
 }
 
 impl Guest {
     /// The clock stepped while the guest was running.
-    fn tick(&mut self, now: Duration) -> UpdateDeadline {
+    fn tick(&mut self, now: Reading) -> UpdateDeadline {
         let first = *self.first_tick.get_or_insert(now);
-        if now.saturating_sub(first) < self.allowed { UpdateDeadline::Continue(1) } else { UpdateDeadline::Interrupt }
+        if now.since(first).used < self.allowed { UpdateDeadline::Continue(1) } else { UpdateDeadline::Interrupt }
     }
 }
 
@@ -66,7 +66,7 @@ impl Instance {
         let guest = Guest { limits, allowed: allowed(0), first_tick: None };
         let mut store = Store::new(parser.pre.module().engine(), guest);
         store.limiter(|guest| &mut guest.limits);
-        store.epoch_deadline_callback(|mut store| Ok(store.data_mut().tick(thread_time())));
+        store.epoch_deadline_callback(|mut store| Ok(store.data_mut().tick(Reading::now())));
         store.set_epoch_deadline(1);
         let failed = |e: wasmtime::Error| Fault::from_wasmtime(&e);
         let instance = parser.pre.instantiate(&mut store).map_err(failed)?;
@@ -118,14 +118,9 @@ impl Instance {
         self.store.set_epoch_deadline(1);
     }
 
-    /// Whether the clock stepped during the last call.
-    pub(super) fn ticked(&self) -> bool {
-        self.store.data().first_tick.is_some()
-    }
-
-    /// Processor time since the clock first stepped in the last call: what is known of its length.
-    pub(super) fn used(&self) -> Duration {
-        self.store.data().first_tick.map_or(Duration::ZERO, |first| thread_time().saturating_sub(first))
+    /// The clocks when the engine's first stepped in the last call: what is known of its start.
+    pub(super) fn first_tick(&self) -> Option<Reading> {
+        self.store.data().first_tick
     }
 
     /// Calls an export that takes nothing and gives a number.
@@ -197,10 +192,12 @@ mod tests {
         let ms = Duration::from_millis;
         let mut guest = Guest { limits: StoreLimits::default(), allowed: allowed(16 << 10), first_tick: None };
         assert_eq!(guest.allowed, ms(31));
-        // However many steps there are: a thread that waits uses nothing.
-        for now in [ms(1000), ms(1000), ms(1001), ms(1030)] {
+        // However long it takes: a thread that waits uses nothing.
+        for (used, passed) in [(1000, 0), (1000, 500), (1001, 900), (1030, 2000)] {
+            let now = Reading { used: ms(used), passed: ms(passed) };
             assert!(matches!(guest.tick(now), UpdateDeadline::Continue(1)));
         }
-        assert!(matches!(guest.tick(ms(1031)), UpdateDeadline::Interrupt));
+        let now = Reading { used: ms(1031), passed: ms(2001) };
+        assert!(matches!(guest.tick(now), UpdateDeadline::Interrupt));
     }
 }

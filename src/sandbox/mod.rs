@@ -5,7 +5,7 @@
 
 mod bounds;
 pub mod budget;
-pub mod cpu;
+pub mod clock;
 pub mod driver;
 pub mod engine;
 pub mod fault;

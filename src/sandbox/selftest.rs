@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::cpu::thread_time;
+use super::clock::thread_time;
 use super::driver::{Closed, Counters, Driver, Receiver};
 use super::engine::Parser;
 use super::fault::Fault;

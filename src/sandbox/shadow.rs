@@ -156,7 +156,7 @@ impl Receiver for Second<'_> {
 }
 
 impl Shadow {
-    /// `sample`: one connection in so many is looked at. `fault_time`: processor time that its faults may take in a second.
+    /// `sample`: one connection in so many is looked at. `fault_time`: time that its faults may take in a second.
     ///
     /// # Errors
     /// If the parser cannot be started.

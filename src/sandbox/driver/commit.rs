@@ -33,7 +33,7 @@ impl<S: Default> Driver<S> {
         self.counters.calls += 1;
         self.counters.events += u64::from(events);
         let called = guest.parse(events, bytes);
-        let ticked = guest.ticked();
+        let ticked = guest.first_tick().is_some();
         let (input, output) = guest.buffers();
         let checked = called.and_then(|()| {
             let reply = memory::check(&self.call, output).map_err(Fault::Reply)?;

@@ -10,7 +10,7 @@
 use super::{Closed, Driver, Receiver};
 use crate::abi::{self, kind};
 use crate::batch::{NONE, Slot};
-use crate::sandbox::cpu::thread_time;
+use crate::sandbox::clock::Reading;
 use crate::sandbox::fault::Fault;
 use crate::sandbox::instance::Instance;
 use crate::sandbox::layout::Cursor;
@@ -34,7 +34,7 @@ impl<S: Default> Driver<S> {
         if seat.as_ref().is_some_and(|seat| seat.instance.is_some()) {
             return true;
         }
-        let started = thread_time();
+        let started = Reading::now();
         let none = || Fault::Instance("no parser for this state format".into());
         let renewed = seat.ok_or_else(none).and_then(|seat| {
             seat.instance = Some(Instance::new(&seat.parser)?);
@@ -47,7 +47,7 @@ impl<S: Default> Driver<S> {
         receiver.fault(&fault);
         self.counters.faults += 1;
         // What is left of the slot is dropped in any case.
-        let _go_on = self.charge(thread_time().saturating_sub(started), true, receiver);
+        let _go_on = self.charge(Some(started), true, receiver);
         false
     }
 
