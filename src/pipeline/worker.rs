@@ -397,8 +397,9 @@ impl Receiver for Office {
     fn lost(&mut self, time: Duration, counters: &driver::Counters) -> bool {
         self.shared.health.still(self.manners.place);
         let go_on = self.budget.charge(time) && !self.alone;
-        // A scrape is not to wait for the end of a slot that is all faults.
-        self.publish(counters);
+        // A scrape is not to wait for the end of a slot that is all faults. What of it is still to come has no account yet.
+        let (into, out) = counters.balance();
+        self.publish(&driver::Counters { pending: into.saturating_sub(out), ..*counters });
         go_on
     }
 }

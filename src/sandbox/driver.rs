@@ -97,6 +97,8 @@ counters! {
         unfinished => PAYLOAD["unfinished"],
         /// Waiting for more now.
         held => HELD["sandbox"],
+        /// In the slot at hand and still to come: of counters that are shown before its end.
+        pending => HELD["slot_at_hand"],
         /// Calls of the guest.
         calls => CALLS,
         /// Events in them.
