@@ -70,7 +70,7 @@ fn event(transaction: &Transaction, out: &mut Vec<u8>) {
     }
     numeric(b",\"duration\":", transaction.duration().and_then(|time| u64::try_from(time).ok()), out);
     let outcome: &[u8] = match transaction.response {
-        _ if transaction.flags.has(Flags::OPEN | Flags::FAULT | Flags::OVERFLOW) => b"unknown",
+        _ if transaction.flags.intersects(Flags::OPEN | Flags::FAULT | Flags::OVERFLOW) => b"unknown",
         _ if is_error(transaction) => b"failure",
         Some(_) => b"success",
         None => b"unknown",

@@ -114,7 +114,7 @@ pub(crate) fn tunnel(transaction: &Transaction) -> Option<&'static str> {
         not_http::H2C => "h2c",
         _ => "other",
     };
-    transaction.flags.has(crate::http::Flags::TUNNEL).then_some(name)
+    transaction.flags.intersects(crate::http::Flags::TUNNEL).then_some(name)
 }
 
 pub(crate) fn optional(key: &[u8], value: Option<&[u8]>, out: &mut Vec<u8>) {

@@ -121,7 +121,7 @@ impl Summary {
         if let Some(path) = transaction.path() {
             self.paths.add(path, 1);
         }
-        for bit in transaction.flags.bits() {
+        for bit in transaction.flags.positions() {
             if let Some(count) = self.flags.get_mut(bit) {
                 *count += 1;
             }
@@ -208,7 +208,7 @@ impl Summary {
             }
         }
         let mut flags = ALL.iter().filter_map(|(flag, name, _)| {
-            let count = flag.bits().next().and_then(|bit| self.flags.get(bit)).copied()?;
+            let count = flag.positions().next().and_then(|bit| self.flags.get(bit)).copied()?;
             (count != 0).then_some((name, count))
         });
         if let Some((name, count)) = flags.next() {
