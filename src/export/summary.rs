@@ -6,8 +6,9 @@ use std::fmt::Write;
 
 use hdrhistogram::Histogram;
 
+use crate::escape;
 use crate::export::ranking::Ranking;
-use crate::export::{escape, text};
+use crate::export::text;
 use crate::http::flags::ALL;
 use crate::http::{Message, Transaction};
 
