@@ -6,6 +6,8 @@ use std::hint::black_box;
 use std::path::{Path, PathBuf};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use pcap_parser::traits::PcapReaderIterator;
+use pcap_parser::{Block as NgBlock, LegacyPcapReader, PcapBlockOwned, PcapError, PcapNGReader};
 use picotap::packet::{Decoder, Outcome};
 use picotap::source::{Captures, Frame};
 
@@ -38,6 +40,31 @@ fn read(path: &Path) -> u64 {
     count
 }
 
+/// The same by the crate `pcap-parser`, with a buffer as large as ours. It lends one frame at a time: who wants several at
+/// once, as the capture thread does, has to copy them.
+fn read_by_pcap_parser<R: PcapReaderIterator>(mut reader: R) -> u64 {
+    let mut count = 0;
+    loop {
+        match reader.next() {
+            Ok((size, block)) => {
+                match &block {
+                    PcapBlockOwned::Legacy(frame) => count += u64::from(!black_box(frame).data.is_empty()),
+                    PcapBlockOwned::NG(NgBlock::EnhancedPacket(frame)) => {
+                        count += u64::from(!black_box(frame).data.is_empty());
+                    }
+                    _ => {}
+                }
+                reader.consume(size);
+            }
+            Err(PcapError::Eof) => break,
+            Err(PcapError::Incomplete(_)) => reader.refill().unwrap(),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert_eq!(count, u64::from(FRAMES));
+    count
+}
+
 fn read_and_decode(path: &Path) -> u64 {
     let mut captures = Captures::open(&[PathBuf::from(path)], None);
     let mut decoder = Decoder::new(false);
@@ -62,6 +89,13 @@ fn files(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("file");
     group.throughput(Throughput::Elements(u64::from(FRAMES))).sample_size(20);
     group.bench_function("read pcap", |bench| bench.iter(|| read(&pcap)));
+    let open = |path: &Path| fs::File::open(path).unwrap();
+    group.bench_function("read pcap by pcap-parser", |bench| {
+        bench.iter(|| read_by_pcap_parser(LegacyPcapReader::new(256 << 10, open(&pcap)).unwrap()));
+    });
+    group.bench_function("read pcapng by pcap-parser", |bench| {
+        bench.iter(|| read_by_pcap_parser(PcapNGReader::new(256 << 10, open(&pcapng)).unwrap()));
+    });
     group.bench_function("read pcapng", |bench| bench.iter(|| read(&pcapng)));
     group.bench_function("read and decode pcap", |bench| bench.iter(|| read_and_decode(&pcap)));
     group.finish();

@@ -5,6 +5,7 @@ pub mod batch;
 pub mod cli;
 pub mod config;
 pub mod counters;
+pub mod escape;
 pub mod export;
 pub mod flow;
 pub mod http;

@@ -20,24 +20,25 @@ use std::path::Path;
 const MAY_USE: &[(&str, &[&str])] = &[
     ("abi", &[]),
     ("counters", &[]),
+    ("escape", &[]),
     ("source", &["counters"]),
     ("packet", &["counters", "source"]),
     ("flow", &["counters", "packet"]),
     ("batch", &["abi", "counters", "flow", "packet"]),
     ("http", &["abi", "counters", "flow", "packet"]),
     ("sandbox", &["abi", "counters", "packet", "flow", "batch", "http"]),
-    ("export", &["abi", "counters", "http", "packet"]),
+    ("export", &["abi", "counters", "escape", "http", "packet"]),
     ("pipeline", &["abi", "counters", "source", "packet", "flow", "batch", "sandbox", "http", "export"]),
     ("config", &[]),
     ("manual", &[]),
-    ("parse", &["abi", "http", "sandbox"]),
+    ("parse", &["abi", "escape", "http", "sandbox"]),
     ("cli", &["config", "source", "http", "export", "pipeline", "parse"]),
     ("main", &["config", "source", "sandbox", "http", "export", "pipeline", "parse", "manual", "cli"]),
     ("lib", &[]),
 ];
 
 /// Modules that must not know threads, clocks, files or the network: bytes and time are their arguments.
-const PURE: &[&str] = &["abi", "counters", "packet", "flow", "batch", "http"];
+const PURE: &[&str] = &["abi", "counters", "escape", "packet", "flow", "batch", "http"];
 const IMPURE: &[&str] = &[
     "std::thread",
     "std::fs",

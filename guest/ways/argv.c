@@ -104,7 +104,8 @@ static void put_text(const char *text)
         put(*text++);
 }
 
-/* A line for a terminal: what is not printable ASCII becomes \xHH, and a backslash becomes two. */
+/* A line for a terminal: what is not printable ASCII becomes \xHH, and so does a backslash before an x, so that this can be
+ * undone. ascii_line in src/escape.rs does the same. */
 static void put_line(const char *label, const uint8_t *bytes, uint32_t len)
 {
     static const char digits[] = "0123456789abcdef";
@@ -112,9 +113,8 @@ static void put_line(const char *label, const uint8_t *bytes, uint32_t len)
     put_text(label);
     for (uint32_t i = 0; i < len; ++i) {
         uint8_t byte = bytes[i];
-        if (byte == '\\') {
-            put_text("\\\\");
-        } else if (byte >= ' ' && byte <= '~') {
+        bool like_ours = byte == '\\' && i + 1 < len && bytes[i + 1] == 'x';
+        if (byte >= ' ' && byte <= '~' && !like_ours) {
             put((char)byte);
         } else {
             put_text("\\x");

@@ -3,8 +3,9 @@
 //! `client - - [time] "method target HTTP/1.x" status bytes "referer" "user agent"`. The bytes are those of the response's
 //! body without chunk framing; `-` stands for none, and for what is not known.
 
+use crate::escape;
+use crate::export::Format;
 use crate::export::stamp::{Calendar, address, number, padded};
-use crate::export::{Format, escape};
 use crate::http::{Message, Transaction};
 
 /// Writes combined log lines.

@@ -2,13 +2,14 @@
 //!
 //! Fields that the schema has no name for stand under `picotap`: `conn`, `seq`, `ttfb_us`, `interim`, `tunnel`,
 //! `lost_bytes`, `request_headers`, `response_headers`, `flags`. `http.*.bytes` is head and body as on the wire. Texts are
-//! escaped as [`crate::export::escape`] says.
+//! escaped as [`crate::escape`] says.
 
 use std::sync::Arc;
 
+use crate::escape;
+use crate::export::Format;
 use crate::export::json::{headers, numeric, optional, tunnel};
 use crate::export::stamp::{address, number, rfc3339};
-use crate::export::{Format, escape};
 use crate::http::select::{is_error, without_port, without_user};
 use crate::http::{Flags, Message, Transaction};
 use crate::packet::Endpoint;
@@ -70,7 +71,7 @@ fn event(transaction: &Transaction, out: &mut Vec<u8>) {
     }
     numeric(b",\"duration\":", transaction.duration().and_then(|time| u64::try_from(time).ok()), out);
     let outcome: &[u8] = match transaction.response {
-        _ if transaction.flags.has(Flags::OPEN | Flags::FAULT | Flags::OVERFLOW) => b"unknown",
+        _ if transaction.flags.intersects(Flags::OPEN | Flags::FAULT | Flags::OVERFLOW) => b"unknown",
         _ if is_error(transaction) => b"failure",
         Some(_) => b"success",
         None => b"unknown",

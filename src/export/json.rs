@@ -20,13 +20,14 @@
 //! | `community_id` | Community ID version 1 |
 //! | `flags` | list of names; absent when empty |
 //!
-//! Texts are escaped as [`crate::export::escape`] says.
+//! Texts are escaped as [`crate::escape`] says.
 
 use std::sync::Arc;
 
 use crate::abi::not_http;
+use crate::escape;
+use crate::export::Format;
 use crate::export::stamp::{address, number, rfc3339};
-use crate::export::{Format, escape};
 use crate::http::{Message, Transaction};
 
 /// Writes JSON lines.
@@ -114,7 +115,7 @@ pub(crate) fn tunnel(transaction: &Transaction) -> Option<&'static str> {
         not_http::H2C => "h2c",
         _ => "other",
     };
-    transaction.flags.has(crate::http::Flags::TUNNEL).then_some(name)
+    transaction.flags.intersects(crate::http::Flags::TUNNEL).then_some(name)
 }
 
 pub(crate) fn optional(key: &[u8], value: Option<&[u8]>, out: &mut Vec<u8>) {

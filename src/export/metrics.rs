@@ -120,7 +120,7 @@ impl Metrics {
         let anomaly = counter("picotap_http_anomalies_total", "Transactions by each flag that they bear.", "flag")?;
         let mut flags = vec![None; 64];
         for (flag, name, _) in ALL {
-            if let Some(slot) = flag.bits().next().and_then(|bit| flags.get_mut(bit)) {
+            if let Some(slot) = flag.positions().next().and_then(|bit| flags.get_mut(bit)) {
                 *slot = Some(anomaly.with_label_values(&[name]));
             }
         }
@@ -225,7 +225,7 @@ impl Observer {
         if let Some(count) = self.outcomes.get_mut(outcome(transaction)) {
             *count += 1;
         }
-        for bit in transaction.flags.bits() {
+        for bit in transaction.flags.positions() {
             if let Some(count) = self.flags.get_mut(bit) {
                 *count += 1;
             }
@@ -370,10 +370,10 @@ impl Observer {
 fn outcome(transaction: &Transaction) -> usize {
     const CUT: [Flags; 5] = [Flags::OPEN, Flags::FAULT, Flags::OVERFLOW, Flags::TRUNCATED, Flags::EVICTED];
     match transaction.flags {
-        flags if flags.has(Flags::TUNNEL) => 3,
-        flags if CUT.iter().any(|cut| flags.has(*cut)) => 4,
-        flags if flags.has(Flags::NO_REQUEST) => 2,
-        flags if flags.has(Flags::NO_RESPONSE) => 1,
+        flags if flags.intersects(Flags::TUNNEL) => 3,
+        flags if CUT.iter().any(|cut| flags.intersects(*cut)) => 4,
+        flags if flags.intersects(Flags::NO_REQUEST) => 2,
+        flags if flags.intersects(Flags::NO_RESPONSE) => 1,
         _ => 0,
     }
 }

@@ -1,11 +1,10 @@
 //! An export is what leaves picotap: log lines, metrics, the summary.
 //!
 //! A [`Format`] turns transactions into lines. What the wire can put into a line is escaped reversibly in every format:
-//! see [`escape`].
+//! see [`crate::escape`].
 
 pub mod clf;
 pub mod ecs;
-pub mod escape;
 pub mod families;
 pub mod file;
 pub mod json;

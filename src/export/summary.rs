@@ -1,11 +1,14 @@
 //! A summary is what a run comes to, for people, at its end.
 //!
-//! Every worker has one and counts for itself; at the end they are merged. All of it is bounded: about 100 KiB.
+//! Every worker has one and counts for itself; at the end they are merged. All of it is bounded: about 200 KiB.
 
 use std::fmt::Write;
 
+use hdrhistogram::Histogram;
+
+use crate::escape;
 use crate::export::ranking::Ranking;
-use crate::export::{escape, text};
+use crate::export::text;
 use crate::http::flags::ALL;
 use crate::http::{Message, Transaction};
 
@@ -15,53 +18,31 @@ const RANKED: usize = 256;
 const LONGEST: usize = 256;
 /// Hosts and paths that are shown.
 const SHOWN: usize = 5;
-/// Parts of each power of two in the latency histogram: percentiles are right to one in 32.
-const PARTS: u64 = 32;
-const PARTS_BITS: u32 = PARTS.trailing_zeros();
+/// Significant decimal digits of a percentile: it is at most one in 128 too high.
+const DIGITS: u8 = 2;
+/// The longest duration between two times in nanoseconds, in microseconds. None is longer, so that none is clamped.
+const LONGEST_MICROS: u64 = (i64::MAX / 1000).unsigned_abs();
 
-/// Latencies, log-linear: exact below [`PARTS`] microseconds, then [`PARTS`] parts of each power of two.
+/// Durations in microseconds, log-linear; 48 KiB whatever is counted.
 #[derive(Debug, Clone)]
-struct Latencies {
-    counts: Vec<u64>,
-    total: u64,
-}
+struct Latencies(Histogram<u64>);
 
 impl Latencies {
     fn new() -> Self {
-        Self { counts: vec![0; Self::place(u64::MAX).saturating_add(1)], total: 0 }
-    }
-
-    fn place(micros: u64) -> usize {
-        let power = u64::BITS - micros.leading_zeros();
-        let shift = power.saturating_sub(PARTS_BITS + 1);
-        let part = micros >> shift;
-        usize::try_from(u64::from(shift) * PARTS + part).unwrap_or(0)
-    }
-
-    /// The greatest value that belongs to a place.
-    fn greatest(place: usize) -> u64 {
-        let place = place as u64;
-        let shift = (place / PARTS).saturating_sub(1);
-        let part = place - shift * PARTS;
-        ((u128::from(part) + 1) << shift).saturating_sub(1).try_into().unwrap_or(u64::MAX)
+        Self(Histogram::new_with_bounds(1, LONGEST_MICROS, DIGITS).expect("constant bounds, and they are valid"))
     }
 
     fn add(&mut self, micros: u64) {
-        if let Some(count) = self.counts.get_mut(Self::place(micros)) {
-            *count += 1;
-            self.total += 1;
-        }
+        self.0.saturating_record(micros);
     }
 
-    /// The value below which `percent` of a hundred lie, in microseconds, at most one in [`PARTS`] too high.
-    fn percentile(&self, percent: u64) -> Option<u64> {
-        let wanted = self.total.saturating_mul(percent).div_ceil(100).max(1);
-        let mut seen = 0;
-        let place = self.counts.iter().position(|count| {
-            seen += count;
-            seen >= wanted
-        });
-        place.map(Self::greatest)
+    fn merge(&mut self, other: &Self) {
+        self.0.add(&other.0).expect("both have the same bounds");
+    }
+
+    /// The value that `percent` of a hundred do not exceed, in microseconds; none if nothing was counted.
+    fn percentile(&self, percent: u8) -> Option<u64> {
+        (!self.0.is_empty()).then(|| self.0.value_at_quantile(f64::from(percent) / 100.0))
     }
 }
 
@@ -121,7 +102,7 @@ impl Summary {
         if let Some(path) = transaction.path() {
             self.paths.add(path, 1);
         }
-        for bit in transaction.flags.bits() {
+        for bit in transaction.flags.positions() {
             if let Some(count) = self.flags.get_mut(bit) {
                 *count += 1;
             }
@@ -138,8 +119,7 @@ impl Summary {
         let add = |into: &mut [u64], from: &[u64]| into.iter_mut().zip(from).for_each(|(into, from)| *into += from);
         add(&mut self.classes, &other.classes);
         add(&mut self.flags, &other.flags);
-        add(&mut self.latencies.counts, &other.latencies.counts);
-        self.latencies.total += other.latencies.total;
+        self.latencies.merge(&other.latencies);
         self.request_bytes = self.request_bytes.saturating_add(other.request_bytes);
         self.response_bytes = self.response_bytes.saturating_add(other.response_bytes);
         self.lost = self.lost.saturating_add(other.lost);
@@ -187,7 +167,7 @@ impl Summary {
             }
         }
         out.push('\n');
-        if self.latencies.total != 0 {
+        if !self.latencies.0.is_empty() {
             out.push_str("  duration:");
             for (name, percent) in [("p50", 50), ("p90", 90), ("p99", 99), ("max", 100)] {
                 let micros = self.latencies.percentile(percent).unwrap_or_default();
@@ -208,7 +188,7 @@ impl Summary {
             }
         }
         let mut flags = ALL.iter().filter_map(|(flag, name, _)| {
-            let count = flag.bits().next().and_then(|bit| self.flags.get(bit)).copied()?;
+            let count = flag.positions().next().and_then(|bit| self.flags.get(bit)).copied()?;
             (count != 0).then_some((name, count))
         });
         if let Some((name, count)) = flags.next() {
@@ -284,22 +264,32 @@ mod tests {
         assert_eq!(Summary::default().text(&[]), wanted);
     }
 
+    #[test]
+    fn durations_have_48_kib_and_none_is_clamped() {
+        let mut latencies = Latencies::new();
+        assert_eq!(latencies.0.distinct_values() * size_of::<u64>(), 48 << 10);
+        assert_eq!(latencies.percentile(50), None);
+        latencies.add(LONGEST_MICROS);
+        assert!(latencies.percentile(100).unwrap() >= LONGEST_MICROS);
+    }
+
+    fn times() -> impl Strategy<Value = Vec<u64>> {
+        let time = (0..=LONGEST_MICROS, 0..54_u32).prop_map(|(time, shift)| time >> shift);
+        proptest::collection::vec(time, 1..200)
+    }
+
     proptest! {
         #[test]
-        fn percentiles_are_right_to_one_in_32(mut times in proptest::collection::vec(any::<u64>().prop_map(|t| t >> (t % 60)), 1..200), percent in 0usize..=100) {
-            let mut latencies = Latencies::new();
-            times.iter().for_each(|time| latencies.add(*time));
+        fn percentiles_are_right_to_one_in_128(one in times(), other in times(), percent in prop::sample::select(vec![50_u8, 90, 99, 100])) {
+            let (mut latencies, mut others) = (Latencies::new(), Latencies::new());
+            one.iter().for_each(|time| latencies.add(*time));
+            other.iter().for_each(|time| others.add(*time));
+            latencies.merge(&others);
+            let mut times = [one, other].concat();
             times.sort_unstable();
-            let wanted = (times.len() * percent).div_ceil(100).max(1);
-            let exact = times[wanted - 1];
-            let found = latencies.percentile(percent as u64).unwrap();
-            prop_assert!(found >= exact && found - exact <= exact / PARTS, "{found} for {exact}");
-        }
-
-        #[test]
-        fn places_grow_with_values(one in any::<u64>(), other in any::<u64>()) {
-            prop_assert!(one > other || Latencies::place(one) <= Latencies::place(other));
-            prop_assert!(Latencies::greatest(Latencies::place(one)) >= one);
+            let exact = times[(times.len() * usize::from(percent)).div_ceil(100) - 1];
+            let found = latencies.percentile(percent).unwrap();
+            prop_assert!(found >= exact && found - exact <= exact / 128, "{found} for {exact}");
         }
     }
 }

@@ -5,8 +5,9 @@
 
 use std::io::Write;
 
+use crate::escape;
+use crate::export::Format;
 use crate::export::stamp::{address, number, rfc3339};
-use crate::export::{Format, escape};
 use crate::http::{Message, Transaction};
 use crate::packet::Endpoint;
 

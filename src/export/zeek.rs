@@ -4,8 +4,9 @@
 //! `duration` (seconds), `community_id` and `flags`. Body lengths are without chunk framing, as Zeek's are. A `uid` is the
 //! connection's number in base 62 behind a `C`: unique in one run.
 
+use crate::escape;
+use crate::export::Format;
 use crate::export::stamp::{Calendar, address, epoch, number, padded};
-use crate::export::{Format, escape};
 use crate::http::{Message, Transaction};
 
 /// Names and types of the columns.

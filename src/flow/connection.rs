@@ -4,7 +4,7 @@ use super::assembler::{Carrier, Moment, UNKNOWN};
 use super::lists::{Link, Listed};
 use super::order::Pressure;
 use super::seq::Seq;
-use super::stream::{Known, NEAR, REACH, Stream};
+use super::stream::{NEAR, REACH, Stream, StreamFlags};
 use super::{Config, Conn, Counters, EndReason, Place, Side, Sink};
 use crate::packet::{Segment, TcpFlags};
 
@@ -179,7 +179,7 @@ impl Connection {
         self.settle(before, shared);
         self.plain = !self.embryonic
             && self.sides.iter().all(|stream| {
-                stream.known.has(Known::SEEN | Known::BASED)
+                stream.flags.contains(StreamFlags::SEEN | StreamFlags::BASED)
                     && !stream.movable()
                     && !stream.ended()
                     && stream.fin == UNKNOWN
@@ -235,16 +235,16 @@ impl Connection {
         let single = segment.payload.len() == 1 && !segment.flags.fin();
         let fresh = self.embryonic;
         let (own, peer) = self.pair(side);
-        if own.known.has(Known::SEEN) {
+        if own.flags.contains(StreamFlags::SEEN) {
             return;
         }
-        own.known.set(Known::SEEN);
-        if own.known.has(Known::EXACT) {
+        own.flags.insert(StreamFlags::SEEN);
+        if own.flags.contains(StreamFlags::EXACT) {
             return;
         }
         // One byte may be a keep-alive's, which stands before the next byte and is garbage.
         let start = seq.plus(u64::from(single));
-        let guess = own.known.has(Known::BASED).then(|| seq.since(own.base));
+        let guess = own.flags.contains(StreamFlags::BASED).then(|| seq.since(own.base));
         match guess {
             Some(0..=NEAR) => {}
             Some(-1) if segment.payload.len() <= 1 => {}
@@ -257,10 +257,10 @@ impl Connection {
                 peer.acked = 0;
             }
         }
-        own.known.set(Known::BASED);
+        own.flags.insert(StreamFlags::BASED);
         // A SYN alone is no start: what the other side begins with was lost, and everything up to here with it.
-        let only_syn = peer.known.has(Known::SEEN) && !segment.payload.is_empty();
-        if only_syn || (fresh && !peer.known.has(Known::SEEN)) {
+        let only_syn = peer.flags.contains(StreamFlags::SEEN) && !segment.payload.is_empty();
+        if only_syn || (fresh && !peer.flags.contains(StreamFlags::SEEN)) {
             self.conn.midstream = true;
             shared.counters.midstream += 1;
         }
@@ -335,7 +335,7 @@ impl Connection {
                 continue;
             }
             let acked = self.stream(side).acked;
-            let ack = if self.stream(side.other()).known.has(Known::TOLD) { acked } else { UNKNOWN };
+            let ack = if self.stream(side.other()).flags.contains(StreamFlags::TOLD) { acked } else { UNKNOWN };
             self.end(side, Carrier { ack, time }, reason, shared, sink);
         }
         self.plain = false;

@@ -3,7 +3,7 @@
 use super::assembler::{Arrival, Assembler, Carrier, Fin, NEVER, UNKNOWN};
 use super::connection::{Connection, Shared};
 use super::seq::Seq;
-use super::stream::{Known, REACH};
+use super::stream::{REACH, StreamFlags};
 use super::{Side, Sink};
 use crate::packet::Segment;
 
@@ -20,17 +20,17 @@ impl Connection {
         let now = self.moment(shared);
         let (own, peer) = self.pair(side);
         own.window = segment.window;
-        if !peer.known.has(Known::SEEN) {
-            if !peer.known.has(Known::BASED) || !peer.known.has(Known::EXACT) {
+        if !peer.flags.contains(StreamFlags::SEEN) {
+            if !peer.flags.contains(StreamFlags::BASED) || !peer.flags.contains(StreamFlags::EXACT) {
                 // All that is known of the other side. If this side's SYN was seen, and this stands right behind it, it is
                 // its start.
                 peer.base = ack;
-                peer.known.set(Known::BASED);
-                if own.known.has(Known::EXACT) && Seq(segment.seq).since(own.base) <= 0 {
-                    peer.known.set(Known::EXACT);
+                peer.flags.insert(StreamFlags::BASED);
+                if own.flags.contains(StreamFlags::EXACT) && Seq(segment.seq).since(own.base) <= 0 {
+                    peer.flags.insert(StreamFlags::EXACT);
                 }
             }
-            if !peer.known.has(Known::EXACT) {
+            if !peer.flags.contains(StreamFlags::EXACT) {
                 return UNKNOWN;
             }
         }
@@ -104,7 +104,7 @@ impl Connection {
         if offset < next {
             let old = usize::try_from(next - offset).unwrap_or(usize::MAX).min(data.len());
             let (before, rest) = data.split_at_checked(old).unwrap_or((data, &[]));
-            let account = if offset < 0 && !own.known.has(Known::EXACT) {
+            let account = if offset < 0 && !own.flags.contains(StreamFlags::EXACT) {
                 &mut shared.counters.before_start
             } else if own.ended() && offset >= next {
                 &mut shared.counters.late
@@ -127,7 +127,7 @@ impl Connection {
             data = kept;
         }
         let probe = payload.len() == 1 && data.len() == 1 && missing == 0 && !segment.flags.fin();
-        let tentative = probe && at == own.next && peer.window == 0 && peer.known.has(Known::SEEN);
+        let tentative = probe && at == own.next && peer.window == 0 && peer.flags.contains(StreamFlags::SEEN);
         let behind = end.max(captured).max(0).unsigned_abs().saturating_sub(at + data.len() as u64);
         let arrival = Arrival {
             offset: at,

@@ -4,7 +4,7 @@ use super::assembler::{Carrier, UNKNOWN};
 use super::connection::{Connection, Shared, Verdict};
 use super::order::Pressure;
 use super::seq::Seq;
-use super::stream::{Far, Known, Stream};
+use super::stream::{Far, Stream, StreamFlags};
 use super::{Side, Sink};
 use crate::packet::Segment;
 
@@ -27,7 +27,7 @@ impl Connection {
         {
             return Verdict::Succeed { side: side.other(), base: far.end, syn: far.syn };
         }
-        let alone = !peer.known.has(Known::SEEN) && !own.ended();
+        let alone = !peer.flags.contains(StreamFlags::SEEN) && !own.ended();
         let before = own.untidy.as_ref().and_then(|untidy| untidy.far);
         let far = match before {
             Some(far) if far.syn && far.end == start && alone => {

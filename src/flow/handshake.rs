@@ -3,7 +3,7 @@
 use super::assembler::{Arrival, Assembler, Carrier, NEVER, UNKNOWN};
 use super::connection::{Connection, Shared, Verdict};
 use super::seq::Seq;
-use super::stream::{Far, Known, NEAR, Stream};
+use super::stream::{Far, NEAR, Stream, StreamFlags};
 use super::{EndReason, Opener, Side, Sink};
 use crate::packet::Segment;
 
@@ -23,7 +23,7 @@ impl Connection {
         if let Some(far) = syn_expected.filter(|far| acks && far.end == Seq(segment.ack)) {
             return Verdict::Succeed { side: side.other(), base: far.end, syn: true };
         }
-        if own.known.has(Known::BASED) && own.base != base && !Self::can_start(own, peer, base) {
+        if own.flags.contains(StreamFlags::BASED) && own.base != base && !Self::can_start(own, peer, base) {
             if acks {
                 shared.counters.syn_ack_invalid += 1;
             } else {
@@ -33,7 +33,7 @@ impl Connection {
             shared.counters.stray_syn += len;
             return Verdict::Keep;
         }
-        if acks && peer.known.has(Known::EXACT) {
+        if acks && peer.flags.contains(StreamFlags::EXACT) {
             let offset = Seq(segment.ack).offset(peer.base, peer.next);
             if !(0..=peer.top().cast_signed()).contains(&offset) {
                 shared.counters.syn_ack_invalid += 1;
@@ -41,9 +41,9 @@ impl Connection {
                 return Verdict::Keep;
             }
         }
-        if own.known.has(Known::EXACT | Known::SEEN) {
+        if own.flags.contains(StreamFlags::EXACT | StreamFlags::SEEN) {
             shared.counters.syn_repeated += 1;
-        } else if own.known.has(Known::SEEN) && own.base.since(base) > 0 {
+        } else if own.flags.contains(StreamFlags::SEEN) && own.base.since(base) > 0 {
             // The handshake comes late: what is held keeps its place.
             let ahead = own.base.since(base);
             self.move_start(side, ahead.unsigned_abs());
@@ -52,11 +52,11 @@ impl Connection {
             peer.acked = 0;
         }
         let (own, peer) = self.pair(side);
-        own.known.set(Known::BASED | Known::EXACT);
-        own.known.set(Known::SEEN);
-        if acks && peer.movable() && !peer.known.has(Known::SEEN) {
+        own.flags.insert(StreamFlags::BASED | StreamFlags::EXACT);
+        own.flags.insert(StreamFlags::SEEN);
+        if acks && peer.movable() && !peer.flags.contains(StreamFlags::SEEN) {
             peer.base = Seq(segment.ack);
-            peer.known.set(Known::BASED | Known::EXACT);
+            peer.flags.insert(StreamFlags::BASED | StreamFlags::EXACT);
         }
         if self.conn.opener == Opener::Unknown && !self.conn.midstream {
             let opener = if acks { side.other() } else { side };
@@ -87,7 +87,9 @@ impl Connection {
     fn can_start(own: &Stream, peer: &Stream, base: Seq) -> bool {
         let ahead = own.base.since(base);
         let empty = own.untidy.is_none() && own.fin == UNKNOWN && peer.untidy.is_none();
-        own.movable() && own.next == 0 && (!own.known.has(Known::SEEN) || (0..NEAR).contains(&ahead) || empty)
+        own.movable()
+            && own.next == 0
+            && (!own.flags.contains(StreamFlags::SEEN) || (0..NEAR).contains(&ahead) || empty)
     }
 
     /// Data in a SYN waits until it is acknowledged: the receiver may refuse it.
@@ -124,17 +126,21 @@ impl Connection {
 
     pub(super) fn on_reset<S: Sink>(&mut self, side: Side, segment: &Segment<'_>, shared: &mut Shared, sink: &mut S) {
         let (own, peer) = self.pair(side);
-        let valid = if own.known.has(Known::BASED) && (own.known.has(Known::SEEN) || own.known.has(Known::EXACT)) {
+        let valid = if own.flags.contains(StreamFlags::BASED)
+            && (own.flags.contains(StreamFlags::SEEN) || own.flags.contains(StreamFlags::EXACT))
+        {
             // As Linux and RFC 9293, section 3.5.3 have it: inside the receiver's window. The window's scale is not
             // known, so it is taken as it stands.
             let offset = Seq(segment.seq).offset(own.base, own.next);
-            let low = if peer.known.has(Known::SEEN) { peer.acked } else { own.next };
+            let low = if peer.flags.contains(StreamFlags::SEEN) { peer.acked } else { own.next };
             let top = own.top().max(peer.acked) + 1 + u64::from(peer.window);
             (low.cast_signed()..=top.cast_signed()).contains(&offset)
         } else {
             // An answer to a SYN or to data, from a side that has shown nothing else.
             let top = peer.base.plus(peer.top());
-            segment.flags.ack() && peer.known.has(Known::SEEN) && (0..=1).contains(&Seq(segment.ack).since(top))
+            segment.flags.ack()
+                && peer.flags.contains(StreamFlags::SEEN)
+                && (0..=1).contains(&Seq(segment.ack).since(top))
         };
         if !valid {
             shared.counters.rst_invalid += 1;

@@ -3,7 +3,7 @@
 
 use super::assembler::{Arrival, Assembler, Carrier, Moment, NEVER, UNKNOWN, slice};
 use super::connection::{Connection, Shared};
-use super::stream::{Known, Stream};
+use super::stream::{Stream, StreamFlags};
 use super::{EndReason, Side, Sink};
 
 /// Why something that stands in the way is to be given up.
@@ -43,7 +43,7 @@ enum Obstacle {
 
 /// An acknowledgement is satisfied.
 fn satisfied(ack: u64, peer: &Stream) -> bool {
-    ack == UNKNOWN || ack <= peer.passed() || peer.ended() || !peer.known.has(Known::SEEN)
+    ack == UNKNOWN || ack <= peer.passed() || peer.ended() || !peer.flags.contains(StreamFlags::SEEN)
 }
 
 fn obstacle(own: &Stream, peer: &Stream) -> Option<Obstacle> {
@@ -117,7 +117,7 @@ impl Connection {
             shared.counters.no_memory += new.data.len() as u64;
             return;
         }
-        if new.offset.cast_signed() > own.next.max(peer.acked).cast_signed() && peer.known.has(Known::SEEN) {
+        if new.offset.cast_signed() > own.next.max(peer.acked).cast_signed() && peer.flags.contains(StreamFlags::SEEN) {
             let most = peer.acked + (u64::from(peer.window) << 14);
             shared.counters.window_exceeded += u64::from(end > most);
         }

@@ -1,5 +1,7 @@
 //! A stream is what the table knows of one direction of a connection.
 
+use bitflags::bitflags;
+
 use super::assembler::{Assembler, UNKNOWN};
 use super::seq::Seq;
 
@@ -38,32 +40,20 @@ impl Untidy {
     }
 }
 
-/// Facts about a stream, one bit each: it has to fit a cache line.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Known(u8);
-
-impl Known {
-    /// A packet of it was seen.
-    pub(super) const SEEN: u8 = 1;
-    /// `base` has a value.
-    pub(super) const BASED: u8 = 2;
-    /// `base` is certain: from a handshake.
-    pub(super) const EXACT: u8 = 4;
-    /// An offset of it has been told to the sink, so that `base` can no longer change.
-    pub(super) const TOLD: u8 = 8;
-    /// Its end has been told.
-    pub(super) const ENDED: u8 = 16;
-
-    pub(super) const fn has(self, bits: u8) -> bool {
-        self.0 & bits == bits
-    }
-
-    pub(super) const fn any(self, bits: u8) -> bool {
-        self.0 & bits != 0
-    }
-
-    pub(super) const fn set(&mut self, bits: u8) {
-        self.0 |= bits;
+bitflags! {
+    /// Facts about a stream, one bit each: it has to fit a cache line.
+    #[derive(Debug, Clone, Copy, Default)]
+    pub(super) struct StreamFlags: u8 {
+        /// A packet of it was seen.
+        const SEEN = 1;
+        /// `base` has a value.
+        const BASED = 2;
+        /// `base` is certain: from a handshake.
+        const EXACT = 4;
+        /// An offset of it has been told to the sink, so that `base` can no longer change.
+        const TOLD = 8;
+        /// Its end has been told.
+        const ENDED = 16;
     }
 }
 
@@ -75,7 +65,7 @@ pub(super) struct Stream {
     pub(super) base: Seq,
     /// Window that its sender last advertised, unscaled.
     pub(super) window: u16,
-    pub(super) known: Known,
+    pub(super) flags: StreamFlags,
     /// Offset up to which it has been handed on, skipped or declared lost.
     pub(super) next: u64,
     /// Offset in the other stream up to which its sender has acknowledged.
@@ -96,7 +86,7 @@ impl Stream {
         Self {
             base: Seq(0),
             window: u16::MAX,
-            known: Known(0),
+            flags: StreamFlags::empty(),
             next: 0,
             acked: 0,
             skip: 0,
@@ -108,12 +98,12 @@ impl Stream {
     }
 
     pub(super) const fn ended(&self) -> bool {
-        self.known.has(Known::ENDED)
+        self.flags.contains(StreamFlags::ENDED)
     }
 
     /// Its start can still be moved: nobody has been told an offset.
     pub(super) const fn movable(&self) -> bool {
-        !self.known.any(Known::EXACT | Known::TOLD)
+        !self.flags.intersects(StreamFlags::EXACT.union(StreamFlags::TOLD))
     }
 
     pub(super) fn untidy(&mut self) -> &mut Untidy {

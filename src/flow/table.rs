@@ -6,7 +6,7 @@ use super::index::Index;
 use super::lists::{List, Lists};
 use super::seq::Seq;
 use super::slab::Slab;
-use super::stream::Known;
+use super::stream::StreamFlags;
 use super::{Config, Conn, Counters, EndReason, Opener, Side, Sink, SinkTag};
 use crate::packet::Segment;
 
@@ -263,9 +263,9 @@ impl Table {
         let Some(entry) = self.slab.get_mut(index) else { return };
         let first = entry.stream_mut(Side::First);
         first.base = base;
-        first.known.set(Known::SEEN | Known::BASED);
+        first.flags.insert(StreamFlags::SEEN | StreamFlags::BASED);
         if syn {
-            first.known.set(Known::EXACT);
+            first.flags.insert(StreamFlags::EXACT);
             entry.conn.opener = Opener::First;
         } else {
             entry.conn.midstream = true;

@@ -2,7 +2,7 @@
 
 use super::assembler::{Carrier, UNKNOWN};
 use super::connection::{Connection, Shared};
-use super::stream::{Known, Stream};
+use super::stream::{Stream, StreamFlags};
 use super::{EndReason, MAX_PIECE, Place, Side, Sink};
 
 impl Connection {
@@ -29,7 +29,7 @@ impl Connection {
             return;
         }
         shared.counters.gap += to - from;
-        own.known.set(Known::TOLD);
+        own.flags.insert(StreamFlags::TOLD);
         if own.skip > from {
             let upto = own.skip.min(to);
             own.open_void();
@@ -60,7 +60,7 @@ impl Connection {
         sink: &mut S,
     ) {
         let own = self.stream_mut(side);
-        own.known.set(Known::TOLD);
+        own.flags.insert(StreamFlags::TOLD);
         let mut rest = data;
         let mut starts = starts;
         if own.skip > own.next {
@@ -84,7 +84,7 @@ impl Connection {
         if ack == UNKNOWN {
             return None;
         }
-        self.stream_mut(side.other()).known.set(Known::TOLD);
+        self.stream_mut(side.other()).flags.insert(StreamFlags::TOLD);
         Some(ack)
     }
 
@@ -106,7 +106,7 @@ impl Connection {
         let (length, lost) = (own.next - own.void_start, own.void_lost);
         own.void_start = UNKNOWN;
         own.void_lost = 0;
-        own.known.set(Known::TOLD);
+        own.flags.insert(StreamFlags::TOLD);
         sink.void(&mut self.conn, place, length, lost);
     }
 
@@ -122,7 +122,7 @@ impl Connection {
         self.tell_void(side, carrier, sink);
         let peer_acked = self.peer_acked(side, carrier.ack);
         let own = self.stream_mut(side);
-        own.known.set(Known::ENDED | Known::TOLD);
+        own.flags.insert(StreamFlags::ENDED | StreamFlags::TOLD);
         own.skip = 0;
         let place = Place { side, offset: own.next, peer_acked, time: carrier.time };
         *match reason {

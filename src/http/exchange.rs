@@ -35,7 +35,7 @@ pub enum CloseReason {
 impl CloseReason {
     const fn flag(self) -> Flags {
         match self {
-            Self::Closed => Flags::NONE,
+            Self::Closed => Flags::empty(),
             Self::Reset => Flags::RESET,
             Self::Timeout => Flags::TIMEOUT,
             Self::Evicted => Flags::EVICTED,
@@ -296,7 +296,7 @@ impl Exchange {
     fn take_error(&mut self, side: u8) -> Flags {
         match self.error_side == side {
             true => Flags::from_error(u16::from(std::mem::take(&mut self.error))),
-            false => Flags::NONE,
+            false => Flags::empty(),
         }
     }
 
@@ -387,7 +387,7 @@ impl Exchange {
         if !opened_by_client {
             transaction.flags |= Flags::REVERSED;
         }
-        if !unseen && !transaction.flags.has(Flags::TUNNEL | Flags::OVERFLOW) {
+        if !unseen && !transaction.flags.intersects(Flags::TUNNEL | Flags::OVERFLOW) {
             match transaction.response {
                 None => transaction.flags |= Flags::NO_RESPONSE,
                 Some(_) if !transaction.complete() => transaction.flags |= Flags::TRUNCATED,

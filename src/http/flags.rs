@@ -1,13 +1,10 @@
 //! A flag is a named thing to know about a transaction: something odd on the wire, or something missing.
 
 use std::fmt;
-use std::ops::{BitOr, BitOrAssign};
+
+use bitflags::bitflags;
 
 use crate::abi;
-
-/// A set of flags.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Hash)]
-pub struct Flags(u64);
 
 /// What the host decides by itself, from the records' own bits: these never come over as they are.
 const NOT_TAKEN: u32 = abi::flag::INTERIM | abi::flag::UNPAIRED | abi::flag::UNSOLICITED | abi::flag::REQUEST_LOST;
@@ -17,8 +14,12 @@ const ERROR_BIT: u32 = 44;
 
 macro_rules! flags {
     ($($name:ident = $bit:expr, $text:literal, $meaning:literal;)+) => {
-        impl Flags {
-            $(#[doc = $meaning] pub const $name: Self = Self(1 << $bit);)+
+        bitflags! {
+            /// A set of flags.
+            #[derive(Clone, Copy, PartialEq, Eq, Default, Hash)]
+            pub struct Flags: u64 {
+                $(#[doc = $meaning] const $name = 1 << $bit;)+
+            }
         }
 
         /// Every flag: itself, its name in logs and metrics, its meaning. In order of the bits.
@@ -85,50 +86,27 @@ flags! {
 }
 
 impl Flags {
-    /// No flag.
-    pub const NONE: Self = Self(0);
-
     /// The flags that a record's bits stand for. Bits that say how to pair are left to the exchange, unknown ones fall
     /// away.
     #[must_use]
-    pub fn from_record(bits: u32) -> Self {
-        const KNOWN: u64 = {
-            let (mut known, mut index) = (0, 0);
-            while index < ALL.len() {
-                #[expect(clippy::indexing_slicing, reason = "evaluated at compile time, below the length")]
-                let (flag, _, _) = ALL[index];
-                known |= flag.0;
-                index += 1;
-            }
-            known
-        };
-        Self(u64::from(bits & !NOT_TAKEN) & KNOWN)
+    pub const fn from_record(bits: u32) -> Self {
+        // A constant, so that the mask is not put together from single flags where this is called.
+        const KNOWN: Flags = Flags::all();
+        Self::from_bits_retain((bits & !NOT_TAKEN) as u64).intersection(KNOWN)
     }
 
     /// The flag of an [`abi::error`] code; none for an unknown code.
     #[must_use]
     pub fn from_error(code: u16) -> Self {
         match abi::error::ALL.iter().any(|(_, known)| *known == code) {
-            true => Self(1 << (ERROR_BIT + u32::from(code) - 1)),
-            false => Self::NONE,
+            true => Self::from_bits_retain(1 << (ERROR_BIT + u32::from(code) - 1)),
+            false => Self::empty(),
         }
     }
 
-    /// Whether any flag of `other` is in this set.
-    #[must_use]
-    pub const fn has(self, other: Self) -> bool {
-        self.0 & other.0 != 0
-    }
-
-    /// Whether no flag is set.
-    #[must_use]
-    pub const fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-
-    /// Place of each flag of the set in a table of 64, in ascending order.
-    pub fn bits(self) -> impl Iterator<Item = usize> {
-        let mut rest = self.0;
+    /// Number of the bit of each flag of the set, below 64, in ascending order: its place in a table.
+    pub fn positions(self) -> impl Iterator<Item = usize> {
+        let mut rest = self.bits();
         std::iter::from_fn(move || {
             let bit = (rest != 0).then_some(rest.trailing_zeros() as usize);
             rest &= rest.wrapping_sub(1);
@@ -138,20 +116,7 @@ impl Flags {
 
     /// Names of the flags of the set, in a fixed order.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
-        self.bits().filter_map(|bit| NAMES.get(bit).copied())
-    }
-}
-
-impl BitOr for Flags {
-    type Output = Self;
-    fn bitor(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-}
-
-impl BitOrAssign for Flags {
-    fn bitor_assign(&mut self, other: Self) {
-        self.0 |= other.0;
+        self.positions().filter_map(|bit| NAMES.get(bit).copied())
     }
 }
 
@@ -197,7 +162,7 @@ mod tests {
     #[test]
     fn names_and_bits_are_unique_and_in_order() {
         let mut names: Vec<_> = ALL.iter().map(|(_, name, _)| *name).collect();
-        assert!(ALL.is_sorted_by(|a, b| a.0.0 < b.0.0));
+        assert!(ALL.is_sorted_by(|a, b| a.0.bits() < b.0.bits()));
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), ALL.len());

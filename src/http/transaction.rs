@@ -137,7 +137,7 @@ impl Transaction {
             client: nobody,
             server: nobody,
             interface: 0,
-            flags: Flags::NONE,
+            flags: Flags::empty(),
             request: None,
             response: None,
             status: 0,
@@ -314,7 +314,7 @@ impl Transaction {
     pub fn time_to_first_byte(&self) -> Option<i64> {
         let (asked, _) = self.request?.end?;
         let time = self.response?.start.time.checked_sub(asked.time)?;
-        (time >= 0 && !self.flags.has(Flags::EARLY_RESPONSE)).then_some(time)
+        (time >= 0 && !self.flags.intersects(Flags::EARLY_RESPONSE)).then_some(time)
     }
 
     /// Nanoseconds from the first byte of the request to the last of the final response. `None` if either is missing.
@@ -338,7 +338,7 @@ impl Transaction {
         {
             self.flags |= Flags::EARLY_RESPONSE;
         }
-        if self.flags.has(Flags::TUNNEL)
+        if self.flags.intersects(Flags::TUNNEL)
             && let Some(response) = &mut self.response
             && response.end.is_none()
         {
@@ -403,7 +403,7 @@ mod tests {
         let mut transaction = Transaction::empty();
         transaction.host = transaction.store(3, |out| out.extend_from_slice(b"abcd"));
         assert_eq!(transaction.host(), Some(&b"abc"[..]));
-        assert!(transaction.flags.has(Flags::TEXT_CUT));
+        assert!(transaction.flags.intersects(Flags::TEXT_CUT));
     }
 
     #[test]

@@ -1,13 +1,10 @@
 //! A reply is what a guest made of the requests of one call, as positions in them: every way gives the same type.
 
-use std::borrow::Cow;
-use std::fmt::Write as _;
 use std::io::{self, Write};
-
-use serde::Serialize;
 
 use super::{Error, Lie};
 use crate::abi;
+use crate::escape;
 use crate::http::record::text;
 
 /// Why a request was not understood.
@@ -181,18 +178,14 @@ impl Replies {
     /// # Errors
     /// Those of `out`.
     pub fn write_text(&self, requests: &[&[u8]], out: &mut dyn Write) -> io::Result<()> {
-        let mut lines = String::new();
+        let mut lines = Vec::new();
         for (index, (head, request)) in self.heads.iter().zip(requests).enumerate() {
             if index > 0 {
-                lines.push('\n');
+                lines.push(b'\n');
             }
             match head.status {
-                Status::Partial => lines.push_str("Error     : partial\n"),
-                Status::Malformed(why) => {
-                    lines.push_str("Error     : malformed, ");
-                    lines.push_str(why.words());
-                    lines.push('\n');
-                }
+                Status::Partial => lines.extend_from_slice(b"Error     : partial\n"),
+                Status::Malformed(why) => writeln!(lines, "Error     : malformed, {}", why.words())?,
                 Status::Parsed { .. } => {
                     line(&mut lines, "Method    : ", head.method.of(request));
                     line(&mut lines, "Path      : ", head.target.of(request));
@@ -204,7 +197,7 @@ impl Replies {
                     }
                 }
             }
-            out.write_all(lines.as_bytes())?;
+            out.write_all(&lines)?;
             lines.clear();
         }
         Ok(())
@@ -215,103 +208,78 @@ impl Replies {
     /// # Errors
     /// Those of `out`.
     pub fn write_json(&self, requests: &[&[u8]], out: &mut dyn Write) -> io::Result<()> {
+        let mut json = Vec::new();
         for (head, request) in self.heads.iter().zip(requests) {
-            let mut json = Json::default();
             match head.status {
-                Status::Partial => json.status = "partial",
-                Status::Malformed(why) => (json.status, json.error) = ("malformed", Some(why.words())),
+                Status::Partial => json.extend_from_slice(b"{\"status\":\"partial\""),
+                Status::Malformed(why) => {
+                    text_field(&mut json, "{\"status\":\"malformed\",\"error\":", why.words().as_bytes())
+                }
                 Status::Parsed { bytes } => {
-                    json.status = "parsed";
-                    json.bytes = Some(bytes);
-                    json.method = Some(reversible(head.method.of(request)));
-                    json.path = Some(reversible(head.target.of(request)));
-                    json.version = Some(format!("1.{}", head.minor));
-                    let header = |(name, value): &Pair| JsonHeader {
-                        name: (name.len > 0).then(|| reversible(name.of(request))),
-                        value: reversible(value.of(request)),
-                    };
-                    json.headers = Some(self.headers(head).iter().map(header).collect());
+                    write!(json, "{{\"status\":\"parsed\",\"bytes\":{bytes}")?;
+                    text_field(&mut json, ",\"method\":", head.method.of(request));
+                    text_field(&mut json, ",\"path\":", head.target.of(request));
+                    write!(json, ",\"version\":\"1.{}\",\"headers\":[", head.minor)?;
+                    for (place, (name, value)) in self.headers(head).iter().enumerate() {
+                        json.extend_from_slice(if place == 0 { b"{" } else { b",{" });
+                        // A header without a name continues the one before it.
+                        if name.len > 0 {
+                            text_field(&mut json, "\"name\":", name.of(request));
+                            json.push(b',');
+                        }
+                        text_field(&mut json, "\"value\":", value.of(request));
+                        json.push(b'}');
+                    }
+                    json.push(b']');
                 }
             }
-            serde_json::to_writer(&mut *out, &json)?;
-            out.write_all(b"\n")?;
+            json.extend_from_slice(b"}\n");
+            out.write_all(&json)?;
+            json.clear();
         }
         Ok(())
     }
 }
 
-#[derive(Serialize, Default)]
-struct Json<'a> {
-    status: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    bytes: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    method: Option<Cow<'a, str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    path: Option<Cow<'a, str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    version: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    headers: Option<Vec<JsonHeader<'a>>>,
+fn line(lines: &mut Vec<u8>, label: &str, text: &[u8]) {
+    lines.extend_from_slice(label.as_bytes());
+    escape::ascii_line(text, lines);
+    lines.push(b'\n');
 }
 
-/// A header; one without a name continues the one before it.
-#[derive(Serialize)]
-struct JsonHeader<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<Cow<'a, str>>,
-    value: Cow<'a, str>,
-}
-
-/// One line for a terminal: a byte that is not printable ASCII becomes `\xHH`, since a stranger's control sequence must
-/// not reach the terminal, and a backslash becomes two, so that this can be undone.
-fn line(lines: &mut String, label: &str, bytes: &[u8]) {
-    lines.push_str(label);
-    for &byte in bytes {
-        match byte {
-            b'\\' => lines.push_str("\\\\"),
-            b' '..=b'~' => lines.push(char::from(byte)),
-            _ => write!(lines, "\\x{byte:02x}").expect("a string takes any text"),
-        }
-    }
-    lines.push('\n');
-}
-
-/// Text for JSON, which escapes control characters itself: bytes that are not UTF-8 become `\xHH`, and if there is a
-/// backslash or such a byte, every backslash becomes two, so that this can be undone.
-fn reversible(bytes: &[u8]) -> Cow<'_, str> {
-    match str::from_utf8(bytes) {
-        Ok(text) if !text.contains('\\') => Cow::Borrowed(text),
-        _ => {
-            let mut text = String::with_capacity(bytes.len() + 8);
-            for chunk in bytes.utf8_chunks() {
-                text.push_str(&chunk.valid().replace('\\', "\\\\"));
-                for byte in chunk.invalid() {
-                    write!(text, "\\x{byte:02x}").expect("a string takes any text");
-                }
-            }
-            Cow::Owned(text)
-        }
-    }
+fn text_field(json: &mut Vec<u8>, label: &str, text: &[u8]) {
+    json.extend_from_slice(label.as_bytes());
+    escape::json(text, json);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn what_is_printed_has_no_control_character_and_can_be_undone() {
-        let mut lines = String::new();
-        line(&mut lines, "Path      : ", b"/a\\x1b\x1b[31m\xff");
-        assert_eq!(lines, "Path      : /a\\\\x1b\\x1b[31m\\xff\n");
+    fn of(text: &[u8]) -> (Replies, u32) {
+        let mut replies = Replies::default();
+        let len = u32::try_from(text.len()).unwrap();
+        let all = Span { at: 0, len };
+        let pair = abi::Pair { name: 0, name_len: 0, value: 0, value_len: len };
+        let alleged = Alleged { bytes: len, method: all, target: all, minor: 1 };
+        replies.push(alleged, text.len(), [pair].into_iter()).unwrap();
+        (replies, len)
     }
 
     #[test]
-    fn json_text_keeps_utf8_and_escapes_the_rest() {
-        assert_eq!(reversible("/caf\u{e9}\n".as_bytes()), "/caf\u{e9}\n");
-        assert_eq!(reversible(b"/\xc3\xa9\xe9"), "/\u{e9}\\xe9");
-        assert_eq!(reversible(b"\\xe9"), "\\\\xe9");
+    fn texts_are_escaped_as_in_every_other_output() {
+        let text = b"\"\\x1b\\\x1b\xc3\xa9\xe9";
+        let (replies, len) = of(text);
+        let (mut lines, mut json) = (Vec::new(), Vec::new());
+        replies.write_text(&[text], &mut lines).unwrap();
+        let shown = r#""\x5cx1b\\x1b\xc3\xa9\xe9"#;
+        let wanted = format!("Method    : {shown}\nPath      : {shown}\n          : {shown}\n");
+        assert_eq!(String::from_utf8(lines).unwrap(), wanted);
+        replies.write_json(&[text], &mut json).unwrap();
+        let read: serde_json::Value = serde_json::from_slice(&json).unwrap();
+        for field in [&read["method"], &read["path"], &read["headers"][0]["value"]] {
+            assert_eq!(escape::undo(field.as_str().unwrap().as_bytes()), text);
+        }
+        assert_eq!((read["bytes"].as_u64(), read["headers"][0].get("name")), (Some(u64::from(len)), None));
     }
 }

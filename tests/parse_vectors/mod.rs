@@ -59,7 +59,7 @@ const NAMED: &[(&str, &[u8])] = &[
     ("empty value", b"GET / HTTP/1.1\r\nA:\r\nB: \r\nC: \t\r\n\r\n"),
     ("value trailed by space", b"GET / HTTP/1.1\r\nA: b \t\r\n\r\n"),
     ("value led by space", b"GET / HTTP/1.1\r\nA: \t b\r\n\r\n"),
-    ("backslash", b"GET /a\\b HTTP/1.1\r\nA: \\x41\r\n\r\n"),
+    ("backslash", b"GET /a\\b HTTP/1.1\r\nA: \\x41\\\r\nB: \\\"\\\t\\x\r\n\r\n"),
     ("not UTF-8", b"GET /\xff\xfe HTTP/1.1\r\nA: caf\xe9 \xc3\xa9\r\n\r\n"),
     ("space before colon", b"GET / HTTP/1.1\r\nA : b\r\n\r\n"),
     ("no colon", b"GET / HTTP/1.1\r\nA\r\n\r\n"),

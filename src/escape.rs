@@ -9,6 +9,8 @@
 //!   every JSON reader reads every line, and only texts with such bytes need the rule above.
 //! - text: valid UTF-8 stays, all else is `\xNN`; control characters never reach a terminal.
 //! - Zeek: like text. CLF: every byte outside of printable ASCII, the quote and the backslash are `\xNN`, as nginx does.
+//! - `picotap parse`: JSON as above; its lines for people are text in pure ASCII, since the guest that prints the same
+//!   lines (`guest/ways/argv.c`) knows no UTF-8.
 
 /// Appends `\xNN`.
 fn hex(byte: u8, out: &mut Vec<u8>) {
@@ -147,6 +149,22 @@ pub fn ascii(text: &[u8], out: &mut Vec<u8>) {
     }
 }
 
+/// Appends `text` for a line of pure ASCII that a terminal may show. `put_line` in `guest/ways/argv.c` does the same.
+pub fn ascii_line(text: &[u8], out: &mut Vec<u8>) {
+    let mut rest = text;
+    loop {
+        let (clean, odd) = rest.split_at(plain(rest));
+        out.extend_from_slice(clean);
+        let Some((byte, after)) = odd.split_first() else { break };
+        rest = after;
+        match byte {
+            b'"' => out.push(b'"'),
+            b'\\' if after.first() != Some(&b'x') => out.push(b'\\'),
+            _ => hex(*byte, out),
+        }
+    }
+}
+
 /// The bytes of an escaped text: of a JSON string after the JSON reader, of the other formats as they stand.
 #[must_use]
 pub fn undo(text: &[u8]) -> Vec<u8> {
@@ -199,6 +217,10 @@ mod tests {
             out.clear();
             ascii(&text, &mut out);
             prop_assert!(out.iter().all(|byte| is_plain(*byte) || *byte == b'\\'));
+            prop_assert_eq!(undo(&out), text.clone());
+            out.clear();
+            ascii_line(&text, &mut out);
+            prop_assert!(out.iter().all(|byte| is_plain(*byte) || matches!(byte, b'\\' | b'"')));
             prop_assert_eq!(undo(&out), text);
         }
 
@@ -220,6 +242,9 @@ mod tests {
         let mut out = Vec::new();
         shown("a\x1b[2Jb\u{9b}c\u{202e}".as_bytes(), false, &mut out);
         assert_eq!(out, br"a\x1b[2Jb\xc2\x9bc\xe2\x80\xae");
+        out.clear();
+        ascii_line("/\"a\\b\"\\x1b\x1b[31m\u{e9}\n".as_bytes(), &mut out);
+        assert_eq!(out, br#"/"a\b"\x5cx1b\x1b[31m\xc3\xa9\x0a"#);
     }
 
     #[test]
