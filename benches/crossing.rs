@@ -9,15 +9,15 @@ use std::sync::Arc;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use picotap::abi;
-use picotap::batch::{Batcher, Facts, Shelf, Slot};
-use picotap::flow::{Conn, Place, Side, Sink};
+use picotap::batch::{Batcher, Shelf, Slot};
 use picotap::http::record::Record;
 use picotap::sandbox::BUILTIN_GUEST;
-use picotap::sandbox::driver::{Closed, Driver, Receiver};
+use picotap::sandbox::driver::{Driver, Receiver};
 use picotap::sandbox::engine::Engine;
 use picotap::sandbox::fault::Fault;
 use picotap::sandbox::layout::Bounds;
 use picotap::sandbox::quarantine::Poison;
+use picotap::stream::{Connection, EndReason, OpenConnection, Position, Side, Sink};
 
 #[path = "../src/parse/native.rs"]
 mod native;
@@ -31,9 +31,9 @@ const CONNECTIONS: u64 = 64;
 fn slot(request: &[u8]) -> Box<Slot> {
     let mut batcher = Batcher::new(1, i64::MAX, true, Shelf::default());
     for number in 1..=CONNECTIONS {
-        let mut conn = Conn::by_hand(number);
-        let place = Place { side: Side::First, offset: 0, peer_acked: Some(0), time: 1 };
-        batcher.bytes(&mut conn, place, true, request);
+        let mut conn = OpenConnection::synthetic(number);
+        let at = Position { offset: 0, peer_acked: 0, time: 1 };
+        batcher.bytes(&mut conn, Side::First, at, true, request);
     }
     batcher.flush();
     batcher.deliverer().0.remove(0)
@@ -45,12 +45,12 @@ struct Count(u64);
 
 impl Receiver for Count {
     type State = ();
-    fn record(&mut self, _: &Facts, (): &mut (), record: &Record<'_>) {
+    fn record(&mut self, _: &Connection, (): &mut (), record: &Record<'_>) {
         self.0 += 1;
         black_box(record);
     }
-    fn closed(&mut self, _: &Facts, (): &mut (), _: Closed, _: i64) {}
-    fn skip(&mut self, _: &Facts, _: u8, _: u64) {}
+    fn closed(&mut self, _: &Connection, (): &mut (), _: EndReason) {}
+    fn skip(&mut self, _: &Connection, _: Side, _: u64) {}
     fn poison(&mut self, _: &Poison) {}
     fn fault(&mut self, fault: &Fault) {
         panic!("{fault}");
@@ -73,7 +73,7 @@ fn crossing(c: &mut Criterion) {
                 driver.process(&slot, &mut count);
                 rounds += 1;
                 for event in &mut slot.events {
-                    event.offset += request.len() as u64;
+                    event.at.offset += request.len() as u64;
                 }
             });
         });

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use hashbrown::HashTable;
-use picotap::flow::{AHEAD, Config, Conn, EndReason, Place, Sink, Table};
-use picotap::packet::{Endpoint, Segment, TcpFlags};
+use picotap::flow::{AHEAD, Config, Table};
+use picotap::packet::{Segment, TcpFlags};
+use picotap::stream::{EndReason, Endpoint, OpenConnection, Position, Side, Sink};
 
 #[path = "../src/flow/index.rs"]
 #[allow(dead_code, unused_imports, reason = "shared with the flow table, which uses all of it, and with its tests")]
@@ -26,9 +27,9 @@ use slab::Slab;
 struct Nowhere;
 
 impl Sink for Nowhere {
-    fn bytes(&mut self, _: &mut Conn, _: Place, _: bool, _: &[u8]) {}
-    fn void(&mut self, _: &mut Conn, _: Place, _: u64, _: u64) {}
-    fn end(&mut self, _: &mut Conn, _: Place, _: EndReason) {}
+    fn bytes(&mut self, _: &mut OpenConnection, _: Side, _: Position, _: bool, _: &[u8]) {}
+    fn skipped(&mut self, _: &mut OpenConnection, _: Side, _: Position, _: u64, _: u64) {}
+    fn end(&mut self, _: &mut OpenConnection, _: Side, _: Position, _: EndReason) {}
 }
 
 const fn client(number: u32) -> Endpoint {

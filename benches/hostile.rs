@@ -4,16 +4,16 @@
 use std::sync::Arc;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use picotap::batch::{Batcher, Facts, Shelf, Slot};
-use picotap::flow::{Conn, EndReason, Place, Side, Sink};
+use picotap::batch::{Batcher, Shelf, Slot};
 use picotap::http::record::Record;
-use picotap::http::{CloseReason, Desk, Exchange, Settings};
+use picotap::http::{Desk, Exchange, Settings};
 use picotap::sandbox::BUILTIN_GUEST;
-use picotap::sandbox::driver::{Closed, Driver, Receiver};
+use picotap::sandbox::driver::{Driver, Receiver};
 use picotap::sandbox::engine::Engine;
 use picotap::sandbox::fault::Fault;
 use picotap::sandbox::layout::Bounds;
 use picotap::sandbox::quarantine::Poison;
+use picotap::stream::{Connection, EndReason, OpenConnection, Position, Side, Sink};
 
 /// Pairs records, as a worker does, and counts what comes of it.
 struct Clerk {
@@ -23,15 +23,15 @@ struct Clerk {
 
 impl Receiver for Clerk {
     type State = Exchange;
-    fn record(&mut self, facts: &Facts, exchange: &mut Exchange, record: &Record<'_>) {
+    fn record(&mut self, connection: &Connection, exchange: &mut Exchange, record: &Record<'_>) {
         let Self { desk, transactions } = self;
-        exchange.record(desk, facts, record, &mut |_| *transactions += 1);
+        exchange.record(desk, connection, record, &mut |_| *transactions += 1);
     }
-    fn closed(&mut self, facts: &Facts, exchange: &mut Exchange, _: Closed, _: i64) {
+    fn closed(&mut self, connection: &Connection, exchange: &mut Exchange, _: EndReason) {
         let Self { desk, transactions } = self;
-        exchange.close(desk, facts, CloseReason::Closed, &mut |_| *transactions += 1);
+        exchange.close(desk, connection, EndReason::Fin, &mut |_| *transactions += 1);
     }
-    fn skip(&mut self, _: &Facts, _: u8, _: u64) {}
+    fn skip(&mut self, _: &Connection, _: Side, _: u64) {}
     fn poison(&mut self, _: &Poison) {}
     fn fault(&mut self, fault: &Fault) {
         panic!("{fault}");
@@ -75,24 +75,24 @@ impl Talk {
     #[expect(clippy::vec_box, reason = "slots are handed on boxed")]
     fn slots(&self) -> Vec<Box<Slot>> {
         let mut batcher = Batcher::new(1, i64::MAX, true, Shelf::default());
-        let mut conn = Conn::by_hand(1);
+        let mut conn = OpenConnection::synthetic(1);
         let mut at = [0_u64; 2];
-        let place = |side: Side, at: [u64; 2]| {
+        let position = |side: Side, at: [u64; 2]| {
             let [first, second] = at;
             let (offset, acked) = if side == Side::First { (first, second) } else { (second, first) };
-            Place { side, offset, peer_acked: Some(acked), time: 1 }
+            Position { offset, peer_acked: acked, time: 1 }
         };
         for (side, bytes) in &self.segments {
             if let Some(at) = at.get_mut(side.index()) {
                 *at += self.gap;
             }
-            batcher.bytes(&mut conn, place(*side, at), true, bytes);
+            batcher.bytes(&mut conn, *side, position(*side, at), true, bytes);
             if let Some(at) = at.get_mut(side.index()) {
                 *at += bytes.len() as u64;
             }
         }
-        batcher.end(&mut conn, place(Side::First, at), EndReason::Fin);
-        batcher.end(&mut conn, place(Side::Second, at), EndReason::Fin);
+        batcher.end(&mut conn, Side::First, position(Side::First, at), EndReason::Fin);
+        batcher.end(&mut conn, Side::Second, position(Side::Second, at), EndReason::Fin);
         batcher.flush();
         std::mem::take(&mut batcher.deliverer().0)
     }

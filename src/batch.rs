@@ -4,10 +4,8 @@
 //! A slot that nobody takes (live, when the queue is full) loses its bytes, counted, and keeps its ends: a later jump in
 //! the stream offsets tells the guest what is missing.
 
-use crate::abi;
 use crate::counters::{PAYLOAD, counters, families};
-pub use crate::flow::Facts;
-use crate::flow::{Conn, EndReason, Place, Side, Sink, SinkTag};
+use crate::stream::{Connection, EndReason, OpenConnection, Position, Side, Sink, SinkTag};
 
 /// Bytes of payload in a slot: small enough to stay in a second-level cache together with the guest's copy.
 pub const SLOT_BYTES: usize = 256 * 1024;
@@ -20,7 +18,7 @@ pub const NONE: u32 = u32::MAX;
 #[derive(Debug, Clone)]
 pub struct SlotRow {
     /// The connection.
-    pub facts: Facts,
+    pub connection: Connection,
     /// Its first event in the slot.
     pub first: u32,
     /// Its last event in the slot.
@@ -39,8 +37,8 @@ pub enum What {
         /// The first byte is the first of a segment's payload.
         starts_segment: bool,
     },
-    /// A stretch that the capture thread left out on the guest's word.
-    Void {
+    /// A stretch that the capture thread left out because of a skip hint.
+    Skipped {
         /// Its length.
         length: u64,
         /// How much of it was never seen.
@@ -57,12 +55,8 @@ pub struct SlotEvent {
     pub side: Side,
     /// What happened.
     pub what: What,
-    /// Offset in the side's stream.
-    pub offset: u64,
-    /// What the sender had acknowledged of the other side ([`abi::UNKNOWN`]: not known).
-    pub peer_acked: u64,
-    /// Time of the packet.
-    pub time: i64,
+    /// Where.
+    pub at: Position,
     /// The next event of the same connection in this slot, or [`NONE`].
     pub next: u32,
     /// The connection's row.
@@ -134,23 +128,13 @@ impl Slot {
         ends > SLOT_EVENTS / 2 || self.old_rows > SLOT_EVENTS / 2
     }
 
-    fn push(&mut self, conn: &mut Conn, place: Place, what: What, (turn, count): (u64, u64)) {
+    fn push(&mut self, conn: &mut OpenConnection, side: Side, at: Position, what: What) {
         if conn.tag.serial != self.serial {
             let row = u32::try_from(self.rows.len()).expect("a slot has no more rows than events");
             conn.tag = SinkTag { serial: self.serial, row };
-            let number = conn.number.saturating_sub(1) * count + turn + 1;
-            self.rows.push(SlotRow { facts: facts(conn, number), first: NONE, last: NONE });
+            self.rows.push(SlotRow { connection: conn.info.clone(), first: NONE, last: NONE });
         }
-        let event = SlotEvent {
-            side: place.side,
-            what,
-            offset: place.offset,
-            peer_acked: place.peer_acked.unwrap_or(abi::UNKNOWN),
-            time: place.time,
-            next: NONE,
-            row: conn.tag.row,
-        };
-        self.append(event);
+        self.append(SlotEvent { side, what, at, next: NONE, row: conn.tag.row });
     }
 
     /// Puts an event at the end of its row's list. The row may have lost the events that it had (see [`Slot::keep_ends`]).
@@ -178,19 +162,8 @@ impl Slot {
             self.append(SlotEvent { next: NONE, ..event });
         }
         self.arena.clear();
-        self.opened = self.events.first().map(|event| event.time);
+        self.opened = self.events.first().map(|event| event.at.time);
         self.old_rows = self.rows.len();
-    }
-}
-
-fn facts(conn: &Conn, number: u64) -> Facts {
-    Facts {
-        index: conn.index,
-        number,
-        endpoints: conn.endpoints,
-        opener: conn.opener,
-        midstream: conn.midstream,
-        interface: conn.interface,
     }
 }
 
@@ -251,8 +224,6 @@ pub struct Batcher<D> {
     max_age: i64,
     lossless: bool,
     counters: Counters,
-    /// This batcher's turn among those that deal out numbers of connections, and their count.
-    turn: (u64, u64),
 }
 
 impl<D: Deliver> Batcher<D> {
@@ -265,14 +236,7 @@ impl<D: Deliver> Batcher<D> {
             Box::new(Slot { serial, ..Slot::new() })
         });
         let slots = slots.collect();
-        Self { deliver, slots, serial, max_age, lossless, counters: Counters::default(), turn: (0, 1) }
-    }
-
-    /// One of several batchers whose slots meet at the same workers: its connections get every `count`-th number, so that
-    /// no number is dealt out twice.
-    #[must_use]
-    pub fn in_turn(self, turn: usize, count: usize) -> Self {
-        Self { turn: (turn as u64, count.max(1) as u64), ..self }
+        Self { deliver, slots, serial, max_age, lossless, counters: Counters::default() }
     }
 
     /// What became of slots so far.
@@ -303,7 +267,7 @@ impl<D: Deliver> Batcher<D> {
         }
     }
 
-    fn worker(&self, conn: &Conn) -> usize {
+    fn worker(&self, conn: &OpenConnection) -> usize {
         let workers = u64::try_from(self.slots.len()).unwrap_or(1).max(1);
         // The high half, scaled: the low bits of the same hash choose the bucket in the flow table.
         usize::try_from(((conn.hash >> 32) * workers) >> 32).unwrap_or(0)
@@ -343,13 +307,13 @@ impl<D: Deliver> Batcher<D> {
         }
     }
 
-    fn put(&mut self, conn: &mut Conn, place: Place, what: What, payload: &[u8]) {
+    fn put(&mut self, conn: &mut OpenConnection, side: Side, at: Position, what: What, payload: &[u8]) {
         let worker = self.worker(conn);
         // A slot that is refused may keep all of its rows: it is then waited for, and the third time there is room.
         for _ in 0..3 {
             let Some(slot) = self.slots.get_mut(worker) else { return };
             if slot.has_room(payload.len()) {
-                slot.opened.get_or_insert(place.time);
+                slot.opened.get_or_insert(at.time);
                 let what = match what {
                     What::Bytes { starts_segment, .. } => {
                         let data = u32::try_from(slot.arena.len()).unwrap_or(NONE);
@@ -358,7 +322,7 @@ impl<D: Deliver> Batcher<D> {
                     }
                     other => other,
                 };
-                slot.push(conn, place, what, self.turn);
+                slot.push(conn, side, at, what);
                 return;
             }
             self.hand_on(worker);
@@ -369,16 +333,16 @@ impl<D: Deliver> Batcher<D> {
 }
 
 impl<D: Deliver> Sink for Batcher<D> {
-    fn bytes(&mut self, conn: &mut Conn, place: Place, starts_segment: bool, payload: &[u8]) {
-        self.put(conn, place, What::Bytes { data: 0, len: 0, starts_segment }, payload);
+    fn bytes(&mut self, conn: &mut OpenConnection, side: Side, at: Position, starts_segment: bool, payload: &[u8]) {
+        self.put(conn, side, at, What::Bytes { data: 0, len: 0, starts_segment }, payload);
     }
 
-    fn void(&mut self, conn: &mut Conn, place: Place, length: u64, lost: u64) {
-        self.put(conn, place, What::Void { length, lost }, &[]);
+    fn skipped(&mut self, conn: &mut OpenConnection, side: Side, at: Position, length: u64, lost: u64) {
+        self.put(conn, side, at, What::Skipped { length, lost }, &[]);
     }
 
-    fn end(&mut self, conn: &mut Conn, place: Place, reason: EndReason) {
-        self.put(conn, place, What::End(reason), &[]);
+    fn end(&mut self, conn: &mut OpenConnection, side: Side, at: Position, reason: EndReason) {
+        self.put(conn, side, at, What::End(reason), &[]);
     }
 }
 
@@ -387,6 +351,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::stream::UNKNOWN;
 
     /// A shelf that may be full.
     #[derive(Default)]
@@ -401,17 +366,17 @@ mod tests {
         }
     }
 
-    fn place(offset: u64) -> Place {
-        Place { side: Side::First, offset, peer_acked: None, time: 7 }
+    fn at(offset: u64) -> Position {
+        Position { offset, peer_acked: UNKNOWN, time: 7 }
     }
 
     #[test]
     fn events_of_a_connection_are_a_list_in_order() {
         let mut batcher = Batcher::new(1, i64::MAX, true, Shelf::default());
-        let (mut a, mut b) = (Conn::by_hand(1), Conn::by_hand(2));
-        batcher.bytes(&mut a, place(0), true, b"one");
-        batcher.bytes(&mut b, place(0), true, b"two");
-        batcher.bytes(&mut a, place(3), true, b"three");
+        let (mut a, mut b) = (OpenConnection::synthetic(1), OpenConnection::synthetic(2));
+        batcher.bytes(&mut a, Side::First, at(0), true, b"one");
+        batcher.bytes(&mut b, Side::First, at(0), true, b"two");
+        batcher.bytes(&mut a, Side::First, at(3), true, b"three");
         batcher.flush();
         let slot = &batcher.deliverer().0[0];
         assert_eq!(slot.rows.len(), 2);
@@ -425,10 +390,10 @@ mod tests {
     #[test]
     fn a_full_slot_is_handed_on_and_the_connection_gets_a_row_in_the_next() {
         let mut batcher = Batcher::new(1, i64::MAX, true, Shelf::default());
-        let mut a = Conn::by_hand(1);
-        let piece = vec![0; crate::flow::MAX_PIECE];
+        let mut a = OpenConnection::synthetic(1);
+        let piece = vec![0; crate::stream::MAX_PIECE];
         for n in 0..5 {
-            batcher.bytes(&mut a, place(n * piece.len() as u64), true, &piece);
+            batcher.bytes(&mut a, Side::First, at(n * piece.len() as u64), true, &piece);
         }
         assert_eq!(batcher.deliverer().0.len(), 1);
         batcher.flush();
@@ -441,7 +406,7 @@ mod tests {
         for row in &slot.rows {
             let mut next = row.first;
             while let Some(event) = slot.events.get(next as usize) {
-                found.push((row.facts.number, event.what));
+                found.push((row.connection.number, event.what));
                 next = event.next;
             }
         }
@@ -452,15 +417,15 @@ mod tests {
     #[test]
     fn what_comes_after_a_refusal_is_reached_and_ends_are_kept() {
         let mut batcher = Batcher::new(1, i64::MAX, false, Full { full: true, ..Full::default() });
-        let (mut a, mut b) = (Conn::by_hand(1), Conn::by_hand(2));
-        batcher.bytes(&mut a, place(0), true, b"gone");
-        batcher.bytes(&mut b, place(0), true, b"too");
-        batcher.end(&mut b, place(3), EndReason::Fin);
+        let (mut a, mut b) = (OpenConnection::synthetic(1), OpenConnection::synthetic(2));
+        batcher.bytes(&mut a, Side::First, at(0), true, b"gone");
+        batcher.bytes(&mut b, Side::First, at(0), true, b"too");
+        batcher.end(&mut b, Side::First, at(3), EndReason::Fin);
         batcher.flush();
         assert_eq!(batcher.counters().bytes_dropped, 7);
         batcher.deliverer().full = false;
-        batcher.bytes(&mut a, place(4), true, b"kept");
-        batcher.end(&mut a, place(8), EndReason::Fin);
+        batcher.bytes(&mut a, Side::First, at(4), true, b"kept");
+        batcher.end(&mut a, Side::First, at(8), EndReason::Fin);
         batcher.flush();
         let found = reached(&batcher.deliverer().shelf.0[0]);
         let [(1, What::Bytes { len: 4, .. }), (1, What::End(_)), (2, What::End(_))] = found[..] else {
@@ -471,10 +436,10 @@ mod tests {
     #[test]
     fn rows_of_refused_slots_do_not_grow_without_end() {
         let mut batcher = Batcher::new(1, i64::MAX, false, Full { full: true, ..Full::default() });
-        let mut ended = Conn::by_hand(1);
-        batcher.end(&mut ended, place(0), EndReason::Fin);
+        let mut ended = OpenConnection::synthetic(1);
+        batcher.end(&mut ended, Side::First, at(0), EndReason::Fin);
         for number in 2..20_000 {
-            batcher.bytes(&mut Conn::by_hand(number), place(0), true, b"x");
+            batcher.bytes(&mut OpenConnection::synthetic(number), Side::First, at(0), true, b"x");
             assert!(batcher.slots[0].rows.len() <= SLOT_EVENTS);
         }
         let ends = batcher.deliverer().shelf.0.iter().flat_map(|slot| reached(slot)).filter(|(number, _)| *number == 1);
@@ -491,9 +456,9 @@ mod tests {
         }
         let mut batcher = Batcher::new(1, i64::MAX, true, Gone);
         for number in 1..10_000 {
-            let mut conn = Conn::by_hand(number);
-            batcher.bytes(&mut conn, place(0), true, b"x");
-            batcher.end(&mut conn, place(1), EndReason::Fin);
+            let mut conn = OpenConnection::synthetic(number);
+            batcher.bytes(&mut conn, Side::First, at(0), true, b"x");
+            batcher.end(&mut conn, Side::First, at(1), EndReason::Fin);
         }
         batcher.flush();
         assert_eq!(batcher.counters().bytes_dropped, 9_999);
@@ -508,7 +473,7 @@ mod tests {
             steps in prop::collection::vec((0u64..8, 0u8..12, any::<bool>()), 1..400),
         ) {
             let mut batcher = Batcher::new(1, i64::MAX, false, Full::default());
-            let mut conns: Vec<(Conn, u64)> = (1..=8).map(|number| (Conn::by_hand(number), 0)).collect();
+            let mut conns: Vec<(OpenConnection, u64)> = (1..=8).map(|number| (OpenConnection::synthetic(number), 0)).collect();
             let mut next_number = 9;
             let (mut sent, mut ended) = (0, 0);
             for (which, what, full) in steps {
@@ -517,14 +482,14 @@ mod tests {
                 match what {
                     0 => batcher.flush(),
                     1 => {
-                        batcher.end(conn, place(*offset), EndReason::Fin);
+                        batcher.end(conn, Side::First, at(*offset), EndReason::Fin);
                         ended += 1;
-                        (*conn, *offset) = (Conn::by_hand(next_number), 0);
+                        (*conn, *offset) = (OpenConnection::synthetic(next_number), 0);
                         next_number += 1;
                     }
                     size => {
                         let bytes = vec![7; usize::from(size) * 3000];
-                        batcher.bytes(conn, place(*offset), true, &bytes);
+                        batcher.bytes(conn, Side::First, at(*offset), true, &bytes);
                         *offset += bytes.len() as u64;
                         sent += bytes.len() as u64;
                     }
@@ -540,7 +505,7 @@ mod tests {
                 prop_assert!(!over.contains(&number), "an event behind the end");
                 match what {
                     What::Bytes { len, .. } => found.0 += u64::from(len),
-                    What::Void { .. } => {}
+                    What::Skipped { .. } => {}
                     What::End(_) => {
                         found.1 += 1;
                         over.insert(number);
@@ -554,7 +519,7 @@ mod tests {
     #[test]
     fn an_old_slot_is_handed_on_by_the_clock_of_the_frames() {
         let mut batcher = Batcher::new(1, 5, true, Shelf::default());
-        batcher.bytes(&mut Conn::by_hand(1), place(0), true, b"x");
+        batcher.bytes(&mut OpenConnection::synthetic(1), Side::First, at(0), true, b"x");
         batcher.tick(11);
         assert!(batcher.deliverer().0.is_empty());
         batcher.tick(12);

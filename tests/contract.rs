@@ -5,9 +5,9 @@
 #[path = "contract/talk.rs"]
 mod talk;
 
-use picotap::flow::EndReason;
-use picotap::flow::Side::{First, Second};
 use picotap::sandbox::layout::Bounds;
+use picotap::stream::EndReason;
+use picotap::stream::Side::{First, Second};
 use proptest::prelude::*;
 use talk::{Said, Talk, get, ok};
 

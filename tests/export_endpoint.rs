@@ -10,11 +10,11 @@ use picotap::abi::{flag, framing};
 use picotap::export::families::descriptions;
 use picotap::export::metrics::{Metrics, Observer};
 use picotap::export::server::{self, Pages, Server};
-use picotap::flow::{Facts, Opener};
 use picotap::http::record::{Headers, Kind, Moment, Record, Request, Response};
-use picotap::http::{CloseReason, Desk, Exchange, Settings};
-use picotap::packet::Endpoint;
+use picotap::http::{Desk, Exchange, Settings};
 use picotap::pipeline::samples;
+use picotap::stream::EndReason;
+use picotap::stream::{Connection, Endpoint, Opener};
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 
@@ -24,8 +24,9 @@ fn metrics() -> Arc<Metrics> {
     let mut observer = Observer::new(Arc::clone(&metrics));
     let mut desk = Desk::new(Settings::default());
     let endpoint = |port| Endpoint { ip: [10, 0, 0, 1].into(), port };
-    let facts = Facts {
-        index: 0,
+    let connection = Connection {
+        handle: 0,
+        producer: 0,
         number: 1,
         endpoints: [endpoint(4321), endpoint(80)],
         opener: Opener::First,
@@ -57,10 +58,10 @@ fn metrics() -> Arc<Metrics> {
             record(1, 0, end),
         ];
         for record in records {
-            exchange.record(&mut desk, &facts, &record, &mut |transaction| observer.observe(transaction));
+            exchange.record(&mut desk, &connection, &record, &mut |transaction| observer.observe(transaction));
         }
     }
-    exchange.close(&mut desk, &facts, CloseReason::Closed, &mut |transaction| observer.observe(transaction));
+    exchange.close(&mut desk, &connection, EndReason::Fin, &mut |transaction| observer.observe(transaction));
     observer.flush();
     metrics
 }

@@ -14,8 +14,9 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use flow_support::{ACK, SYN, endpoint};
-use picotap::flow::{Config, Conn, EndReason, Place, Side, Sink, Table};
+use picotap::flow::{Config, Table};
 use picotap::packet::{Segment, TcpFlags};
+use picotap::stream::{ConnectionId, EndReason, OpenConnection, Position, Side, Sink};
 
 thread_local! {
     static CALLS: Cell<u64> = const { Cell::new(0) };
@@ -51,9 +52,9 @@ static ALLOCATOR: Counting = Counting;
 struct Nothing;
 
 impl Sink for Nothing {
-    fn bytes(&mut self, _: &mut Conn, _: Place, _: bool, _: &[u8]) {}
-    fn void(&mut self, _: &mut Conn, _: Place, _: u64, _: u64) {}
-    fn end(&mut self, _: &mut Conn, _: Place, _: EndReason) {}
+    fn bytes(&mut self, _: &mut OpenConnection, _: Side, _: Position, _: bool, _: &[u8]) {}
+    fn skipped(&mut self, _: &mut OpenConnection, _: Side, _: Position, _: u64, _: u64) {}
+    fn end(&mut self, _: &mut OpenConnection, _: Side, _: Position, _: EndReason) {}
 }
 
 fn send(table: &mut Table, turn: bool, port: u16, flags: u8, seq: u32, ack: u32, payload: &[u8]) {
@@ -87,7 +88,7 @@ fn segments_in_order_allocate_nothing() {
     for port in 1..100 {
         shake(&mut table, port);
     }
-    table.skip(7, 8, Side::Second, u64::MAX);
+    table.skip(ConnectionId { handle: 7, number: 8 }, Side::Second, u64::MAX);
     let before = CALLS.get();
     for round in 0..100_u32 {
         for port in 1..100 {

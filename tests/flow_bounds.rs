@@ -10,8 +10,9 @@
 mod flow_support;
 
 use flow_support::{ACK, FIN, S, SYN, Stage, Who, endpoint};
-use picotap::flow::{Config, Conn, EndReason, Place, Sink, Table};
+use picotap::flow::{Config, Table};
 use picotap::packet::{Segment, TcpFlags};
+use picotap::stream::{EndReason, OpenConnection, Position, Side, Sink};
 
 /// Counts ends; for tests that are too large for a record.
 #[derive(Default)]
@@ -21,11 +22,11 @@ struct Count {
 }
 
 impl Sink for Count {
-    fn bytes(&mut self, _: &mut Conn, _: Place, _: bool, payload: &[u8]) {
+    fn bytes(&mut self, _: &mut OpenConnection, _: Side, _: Position, _: bool, payload: &[u8]) {
         self.bytes += payload.len() as u64;
     }
-    fn void(&mut self, _: &mut Conn, _: Place, _: u64, _: u64) {}
-    fn end(&mut self, _: &mut Conn, _: Place, _: EndReason) {
+    fn skipped(&mut self, _: &mut OpenConnection, _: Side, _: Position, _: u64, _: u64) {}
+    fn end(&mut self, _: &mut OpenConnection, _: Side, _: Position, _: EndReason) {
         self.ends += 1;
     }
 }
@@ -139,8 +140,8 @@ fn too_many_connections_have_the_longest_idle_one_evicted() {
     stage.client(3, 0, "GET");
     stage.ports[0] = 4;
     stage.client(0, 0, "GET");
-    assert_eq!(stage.told(1, picotap::flow::Side::First), "GETGET");
-    assert_eq!(stage.told(2, picotap::flow::Side::First), "GET.evicted");
+    assert_eq!(stage.told(1, Side::First), "GETGET");
+    assert_eq!(stage.told(2, Side::First), "GET.evicted");
     assert_eq!(stage.table.counters().evicted_idle, 1);
     stage.finish();
 }
@@ -148,7 +149,7 @@ fn too_many_connections_have_the_longest_idle_one_evicted() {
 #[test]
 fn the_closed_go_first_then_lone_syns_then_holes() {
     let mut stage = Stage::with(Config { max_connections: 4, ..Config::default() });
-    let first = picotap::flow::Side::First;
+    let first = Side::First;
     stage.ports[0] = 1;
     stage.client(0, 0, "open");
     stage.ports[0] = 2;

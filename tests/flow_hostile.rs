@@ -13,7 +13,7 @@
 mod flow_support;
 
 use flow_support::{ACK, FIN, MS, RST, S, SYN, Stage, Who};
-use picotap::flow::{Opener, Side};
+use picotap::stream::{Opener, Side};
 
 /// Data without a handshake are taken: a monitor picks connections up in mid-stream. (An IDS may refuse; Zeek and
 /// Wireshark take them.)
@@ -393,7 +393,7 @@ fn an_answered_syn_takes_the_ports() {
     assert_eq!(stage.both(), ("old[2]held.reused", ".reused"));
     assert_eq!((stage.told(2, Side::First), stage.told(2, Side::Second)), ("new", "answer"));
     assert_eq!(stage.opener(2), Opener::First);
-    assert!(!stage.sink.seen[&2].conn.midstream);
+    assert!(!stage.sink.seen[&2].conn.info.midstream);
     stage.finish();
 }
 
@@ -409,7 +409,7 @@ fn ports_are_reused_after_the_end() {
     stage.server(0, 0, "new");
     assert_eq!(stage.both(), (".fin", ".fin"));
     assert_eq!(stage.told(2, Side::First), "new");
-    assert_eq!(stage.sink.seen[&2].conn.endpoints[0].port, 80);
+    assert_eq!(stage.sink.seen[&2].conn.info.endpoints[0].port, 80);
     stage.finish();
 }
 
@@ -438,7 +438,7 @@ fn ports_reused_without_a_captured_syn_are_found_by_agreement() {
     stage.client(4, 6, "new");
     assert_eq!(stage.both().0, "old.reused");
     assert_eq!((stage.told(2, Side::First), stage.told(2, Side::Second)), ("new", "answer"));
-    assert!(stage.sink.seen[&2].conn.midstream);
+    assert!(stage.sink.seen[&2].conn.info.midstream);
     stage.finish();
 }
 
@@ -509,7 +509,7 @@ fn a_syn_ack_that_comes_first_tells_the_opener() {
     // The server was seen first.
     assert_eq!(stage.both(), ("200", "abcdef"));
     assert_eq!(stage.opener(1), Opener::Second);
-    assert!(!stage.sink.seen[&1].conn.midstream);
+    assert!(!stage.sink.seen[&1].conn.info.midstream);
     stage.finish();
 }
 

@@ -13,8 +13,9 @@ mod flow_support;
 use std::fmt::Write as _;
 
 use flow_support::{ACK, FIN, SYN, endpoint};
-use picotap::flow::{Config, Conn, EndReason, Place, Sink, Table};
+use picotap::flow::{Config, Table};
 use picotap::packet::{Segment, TcpFlags};
+use picotap::stream::{EndReason, OpenConnection, Position, Side, Sink};
 use proptest::prelude::*;
 
 /// A segment of the clean capture, or a copy of some of its bytes.
@@ -100,8 +101,8 @@ struct Judge<'a> {
 }
 
 impl Sink for Judge<'_> {
-    fn bytes(&mut self, _: &mut Conn, place: Place, _: bool, payload: &[u8]) {
-        let side = place.side.index();
+    fn bytes(&mut self, _: &mut OpenConnection, side: Side, place: Position, _: bool, payload: &[u8]) {
+        let side = side.index();
         let at = usize::try_from(place.offset).unwrap();
         if place.offset != self.next[side] {
             write!(self.faults, "side {side}: {} after {}; ", place.offset, self.next[side]).unwrap();
@@ -110,19 +111,19 @@ impl Sink for Judge<'_> {
             write!(self.faults, "side {side}: other bytes at {at}; ").unwrap();
         }
         for ack in &self.truth.acks[side][at..at + payload.len()] {
-            if *ack > self.next[1 - side] || place.peer_acked.is_none_or(|acked| acked < *ack) {
+            if *ack > self.next[1 - side] || place.acked().is_none_or(|acked| acked < *ack) {
                 write!(self.faults, "side {side}: {at} told when the other was at {}; ", self.next[1 - side]).unwrap();
             }
         }
         self.next[side] = place.offset + payload.len() as u64;
     }
 
-    fn void(&mut self, _: &mut Conn, _: Place, _: u64, _: u64) {
+    fn skipped(&mut self, _: &mut OpenConnection, _: Side, _: Position, _: u64, _: u64) {
         self.faults.push_str("a void; ");
     }
 
-    fn end(&mut self, _: &mut Conn, place: Place, reason: EndReason) {
-        let side = place.side.index();
+    fn end(&mut self, _: &mut OpenConnection, side: Side, place: Position, reason: EndReason) {
+        let side = side.index();
         if reason != EndReason::Fin || place.offset != self.truth.streams[side].len() as u64 {
             write!(self.faults, "side {side}: ended by {reason:?} at {}; ", place.offset).unwrap();
         }

@@ -10,7 +10,8 @@
 mod flow_support;
 
 use flow_support::{ACK, FIN, MS, RST, S, SYN, Stage, Who};
-use picotap::flow::{Config, Opener, Side};
+use picotap::flow::Config;
+use picotap::stream::{ConnectionId, Opener, Side};
 
 #[test]
 fn a_clean_connection_is_told_as_it_was_sent() {
@@ -307,7 +308,7 @@ fn a_connection_is_picked_up_in_mid_stream() {
     stage.server(900, 703, "200");
     stage.client(703, 903, "");
     assert_eq!(stage.order(), "1<GET 1>200");
-    assert!(stage.sink.seen[&1].conn.midstream);
+    assert!(stage.sink.seen[&1].conn.info.midstream);
     assert_eq!(stage.opener(1), Opener::Unknown);
     stage.finish();
 }
@@ -485,7 +486,7 @@ fn a_closed_connection_lingers_for_5_s_and_knows_what_is_late() {
 fn a_skipped_stretch_is_told_as_one_void() {
     let mut stage = Stage::open();
     stage.server(0, 0, "head");
-    stage.table.skip(0, 1, Side::Second, 14);
+    stage.table.skip(ConnectionId { handle: 0, number: 1 }, Side::Second, 14);
     stage.server(4, 0, "01234");
     stage.server(9, 0, "56789next");
     assert_eq!(stage.both().1, "head(10)next");
@@ -497,7 +498,7 @@ fn a_skipped_stretch_is_told_as_one_void() {
 #[test]
 fn a_gap_inside_a_skipped_stretch_is_lost_in_the_void() {
     let mut stage = Stage::open();
-    stage.table.skip(0, 1, Side::Second, 10);
+    stage.table.skip(ConnectionId { handle: 0, number: 1 }, Side::Second, 10);
     stage.server(0, 0, "01");
     stage.server(5, 0, "56");
     stage.server(7, 0, "789next");
@@ -511,7 +512,7 @@ fn a_gap_inside_a_skipped_stretch_is_lost_in_the_void() {
 #[test]
 fn a_gap_that_reaches_out_of_a_skipped_stretch_is_split() {
     let mut stage = Stage::open();
-    stage.table.skip(0, 1, Side::Second, 10);
+    stage.table.skip(ConnectionId { handle: 0, number: 1 }, Side::Second, 10);
     stage.server(0, 0, "01");
     stage.server(15, 0, "next");
     stage.wait(4 * S);
@@ -522,7 +523,7 @@ fn a_gap_that_reaches_out_of_a_skipped_stretch_is_split() {
 #[test]
 fn a_skipped_stretch_of_which_nothing_was_captured_is_lost_in_the_void() {
     let mut stage = Stage::open();
-    stage.table.skip(0, 1, Side::Second, 30);
+    stage.table.skip(ConnectionId { handle: 0, number: 1 }, Side::Second, 30);
     stage.send(Who::Server, ACK, 10, 0, b"", 10);
     stage.send(Who::Server, ACK, 0, 0, b"", 10);
     stage.send(Who::Server, ACK, 20, 0, b"", 10);
@@ -535,7 +536,7 @@ fn a_skipped_stretch_of_which_nothing_was_captured_is_lost_in_the_void() {
 fn a_skip_to_the_end_is_told_at_the_end() {
     let mut stage = Stage::open();
     stage.server(0, 0, "head");
-    stage.table.skip(0, 1, Side::Second, u64::MAX);
+    stage.table.skip(ConnectionId { handle: 0, number: 1 }, Side::Second, u64::MAX);
     stage.server(4, 0, "tunnel");
     assert_eq!(stage.both().1, "head");
     stage.send(Who::Server, FIN | ACK, 10, 0, b"", 0);
@@ -547,9 +548,9 @@ fn a_skip_to_the_end_is_told_at_the_end() {
 fn a_skip_that_came_too_late_or_for_another_connection_does_nothing() {
     let mut stage = Stage::open();
     stage.server(0, 0, "head");
-    stage.table.skip(0, 1, Side::Second, 3);
-    stage.table.skip(0, 2, Side::Second, 100);
-    stage.table.skip(9, 1, Side::Second, 100);
+    stage.table.skip(ConnectionId { handle: 0, number: 1 }, Side::Second, 3);
+    stage.table.skip(ConnectionId { handle: 0, number: 2 }, Side::Second, 100);
+    stage.table.skip(ConnectionId { handle: 9, number: 1 }, Side::Second, 100);
     stage.server(4, 0, "body");
     assert_eq!(stage.both().1, "headbody");
     stage.finish();
@@ -558,7 +559,7 @@ fn a_skip_that_came_too_late_or_for_another_connection_does_nothing() {
 #[test]
 fn held_bytes_that_will_be_skipped_take_no_memory() {
     let mut stage = Stage::open();
-    stage.table.skip(0, 1, Side::Second, 1 << 20);
+    stage.table.skip(ConnectionId { handle: 0, number: 1 }, Side::Second, 1 << 20);
     let before = stage.table.memory_used();
     for i in 0..64 {
         stage.server(1000 + i * 1000, 0, &"x".repeat(1000));

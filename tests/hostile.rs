@@ -8,14 +8,14 @@ mod wat_guest;
 use std::sync::Arc;
 use std::time::Duration;
 
-use picotap::batch::{Batcher, Facts, Shelf, Slot};
-use picotap::flow::{Conn, EndReason, Place, Side, Sink};
+use picotap::batch::{Batcher, Shelf, Slot};
 use picotap::http::record::Record;
-use picotap::sandbox::driver::{Closed, Counters, Driver, Receiver};
+use picotap::sandbox::driver::{Counters, Driver, Receiver};
 use picotap::sandbox::engine::{Engine, LoadError};
 use picotap::sandbox::fault::{Fault, NAMES};
 use picotap::sandbox::layout::Bounds;
 use picotap::sandbox::quarantine::Poison;
+use picotap::stream::{Connection, EndReason, OpenConnection, Position, Side, Sink, UNKNOWN};
 use wat_guest::{HONEST, POISON, STALL, guest, guest_when, guest_with};
 
 /// Notes what it is told.
@@ -24,7 +24,7 @@ struct Notes {
     /// Processor time that may be lost; none: any.
     patience: Option<Duration>,
     lost: Duration,
-    closed: Vec<(u64, Closed)>,
+    closed: Vec<(u64, EndReason)>,
     poison: Vec<Poison>,
     faults: Vec<&'static str>,
     records: u64,
@@ -32,13 +32,13 @@ struct Notes {
 
 impl Receiver for Notes {
     type State = ();
-    fn record(&mut self, _: &Facts, (): &mut (), _: &Record<'_>) {
+    fn record(&mut self, _: &Connection, (): &mut (), _: &Record<'_>) {
         self.records += 1;
     }
-    fn closed(&mut self, facts: &Facts, (): &mut (), how: Closed, _: i64) {
-        self.closed.push((facts.number, how));
+    fn closed(&mut self, connection: &Connection, (): &mut (), how: EndReason) {
+        self.closed.push((connection.number, how));
     }
-    fn skip(&mut self, _: &Facts, _: u8, _: u64) {}
+    fn skip(&mut self, _: &Connection, _: Side, _: u64) {}
     fn poison(&mut self, poison: &Poison) {
         self.poison.push(poison.clone());
     }
@@ -55,11 +55,11 @@ impl Receiver for Notes {
 fn slot(payloads: &[&[u8]]) -> Box<Slot> {
     let mut batcher = Batcher::new(1, i64::MAX, true, Shelf::default());
     for (number, payload) in (1..).zip(payloads) {
-        let mut conn = Conn::by_hand(number);
-        let place = |side, offset| Place { side, offset, peer_acked: None, time: 1 };
-        batcher.bytes(&mut conn, place(Side::First, 0), true, payload);
-        batcher.end(&mut conn, place(Side::First, payload.len() as u64), EndReason::Fin);
-        batcher.end(&mut conn, place(Side::Second, 0), EndReason::Fin);
+        let mut conn = OpenConnection::synthetic(number);
+        let at = |offset| Position { offset, peer_acked: UNKNOWN, time: 1 };
+        batcher.bytes(&mut conn, Side::First, at(0), true, payload);
+        batcher.end(&mut conn, Side::First, at(payload.len() as u64), EndReason::Fin);
+        batcher.end(&mut conn, Side::Second, at(0), EndReason::Fin);
     }
     batcher.flush();
     batcher.deliverer().0.remove(0)
@@ -207,9 +207,9 @@ fn every_misdeed_gives_its_fault_and_costs_one_connection() {
         assert!(notes.faults.iter().all(|name| name == fault), "{what}: {:?}", notes.faults);
         assert_eq!(notes.poison.len(), 1, "{what}");
         assert_eq!(notes.poison[0].bytes, POISON, "{what}");
-        let ended = notes.closed.iter().filter(|(_, how)| *how == Closed::End(EndReason::Fin)).count();
+        let ended = notes.closed.iter().filter(|(_, how)| *how == EndReason::Fin).count();
         assert_eq!((ended, notes.closed.len()), (3, 4), "{what}: {:?}", notes.closed);
-        assert!(notes.closed.contains(&(3, Closed::Fault)), "{what}");
+        assert!(notes.closed.contains(&(3, EndReason::Fault)), "{what}");
         assert_eq!(counters.quarantined, POISON.len() as u64, "{what}");
         balanced(&counters);
     }
@@ -247,14 +247,14 @@ fn a_void_is_presented_again_sixty_four_times_and_no_more() {
     let mut driver = Driver::new(parser, Bounds::default()).unwrap();
     let mut notes = Notes::default();
     let mut batcher = Batcher::new(1, i64::MAX, true, Shelf::default());
-    let mut conn = Conn::by_hand(1);
-    let place = |side, offset| Place { side, offset, peer_acked: None, time: 1 };
-    batcher.bytes(&mut conn, place(Side::First, 0), true, &[b'x'; 10]);
+    let mut conn = OpenConnection::synthetic(1);
+    let at = |offset| Position { offset, peer_acked: UNKNOWN, time: 1 };
+    batcher.bytes(&mut conn, Side::First, at(0), true, &[b'x'; 10]);
     // What is stalled is carried over from slot to slot, and so is the count.
     batcher.flush();
-    batcher.bytes(&mut conn, place(Side::First, 10), true, &[b'x'; 190]);
-    batcher.end(&mut conn, place(Side::First, 200), EndReason::Fin);
-    batcher.end(&mut conn, place(Side::Second, 0), EndReason::Fin);
+    batcher.bytes(&mut conn, Side::First, at(10), true, &[b'x'; 190]);
+    batcher.end(&mut conn, Side::First, at(200), EndReason::Fin);
+    batcher.end(&mut conn, Side::Second, at(0), EndReason::Fin);
     batcher.flush();
     for slot in &batcher.deliverer().0 {
         driver.process(slot, &mut notes);
@@ -455,15 +455,15 @@ fn what_an_ignored_connection_still_sends_is_accounted_for_once() {
         let mut driver = Driver::new(Arc::clone(&parser), Bounds::default()).unwrap();
         let mut notes = Notes::default();
         let mut batcher = Batcher::new(1, i64::MAX, true, Shelf::default());
-        let (mut evil, mut fine) = (Conn::by_hand(1), Conn::by_hand(2));
-        let place = |side, offset| Place { side, offset, peer_acked: None, time: 1 };
-        batcher.bytes(&mut evil, place(Side::First, 0), true, POISON);
+        let (mut evil, mut fine) = (OpenConnection::synthetic(1), OpenConnection::synthetic(2));
+        let at = |offset| Position { offset, peer_acked: UNKNOWN, time: 1 };
+        batcher.bytes(&mut evil, Side::First, at(0), true, POISON);
         batcher.flush();
-        batcher.bytes(&mut evil, place(Side::First, 7), true, b"more");
-        batcher.bytes(&mut fine, place(Side::First, 0), true, POISON);
+        batcher.bytes(&mut evil, Side::First, at(7), true, b"more");
+        batcher.bytes(&mut fine, Side::First, at(0), true, POISON);
         for conn in [&mut evil, &mut fine] {
-            batcher.end(conn, place(Side::First, 11), EndReason::Fin);
-            batcher.end(conn, place(Side::Second, 0), EndReason::Fin);
+            batcher.end(conn, Side::First, at(11), EndReason::Fin);
+            batcher.end(conn, Side::Second, at(0), EndReason::Fin);
         }
         batcher.flush();
         let slots = std::mem::take(&mut batcher.deliverer().0);

@@ -21,14 +21,15 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("abi", &[]),
     ("counters", &[]),
     ("escape", &[]),
+    ("stream", &[]),
     ("source", &["counters"]),
-    ("packet", &["counters", "source"]),
-    ("flow", &["counters", "packet"]),
-    ("batch", &["abi", "counters", "flow", "packet"]),
-    ("http", &["abi", "counters", "flow", "packet"]),
-    ("sandbox", &["abi", "counters", "packet", "flow", "batch", "http"]),
-    ("export", &["abi", "counters", "escape", "http", "packet"]),
-    ("pipeline", &["abi", "counters", "source", "packet", "flow", "batch", "sandbox", "http", "export"]),
+    ("packet", &["counters", "source", "stream"]),
+    ("flow", &["counters", "packet", "stream"]),
+    ("batch", &["counters", "stream"]),
+    ("http", &["abi", "counters", "stream"]),
+    ("sandbox", &["abi", "counters", "stream", "batch", "http"]),
+    ("export", &["abi", "counters", "escape", "http", "stream"]),
+    ("pipeline", &["abi", "counters", "stream", "source", "packet", "flow", "batch", "sandbox", "http", "export"]),
     ("config", &[]),
     ("manual", &[]),
     ("parse", &["abi", "escape", "http", "sandbox"]),
@@ -38,7 +39,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 ];
 
 /// Modules that must not know threads, clocks, files or the network: bytes and time are their arguments.
-const PURE: &[&str] = &["abi", "counters", "escape", "packet", "flow", "batch", "http"];
+const PURE: &[&str] = &["abi", "counters", "stream", "escape", "packet", "flow", "batch", "http"];
 const IMPURE: &[&str] = &[
     "std::thread",
     "std::fs",

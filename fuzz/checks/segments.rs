@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
-use picotap::flow::{Config, Conn, EndReason, MAX_PIECE, Place, Side, Sink, Table};
-use picotap::packet::{Endpoint, Segment, TcpFlags};
+use picotap::flow::{Config, Table};
+use picotap::packet::{Segment, TcpFlags};
+use picotap::stream::{ConnectionId, EndReason, Endpoint, MAX_PIECE, OpenConnection, Position, Side, Sink};
 
 const LIMIT: u64 = 300_000;
 
@@ -31,14 +32,15 @@ struct Judge {
 }
 
 impl Judge {
-    fn side(&mut self, conn: &Conn, place: Place) -> &mut Told {
-        if conn.number > self.number {
-            assert!(self.open.values().all(|(index, _)| *index != conn.index), "an index is given twice");
-            self.number = conn.number;
+    fn side(&mut self, conn: &OpenConnection, side: Side, place: Position) -> &mut Told {
+        if conn.info.number > self.number {
+            assert!(self.open.values().all(|(index, _)| *index != conn.info.handle), "an index is given twice");
+            self.number = conn.info.number;
         }
-        let (index, sides) = self.open.entry(conn.number).or_insert_with(|| (conn.index, Default::default()));
-        assert_eq!(*index, conn.index);
-        let told = &mut sides[place.side.index()];
+        let (index, sides) =
+            self.open.entry(conn.info.number).or_insert_with(|| (conn.info.handle, Default::default()));
+        assert_eq!(*index, conn.info.handle);
+        let told = &mut sides[side.index()];
         assert!(!told.ended, "told after the end");
         assert!(place.offset >= told.next, "told twice");
         self.gap += place.offset - told.next;
@@ -48,9 +50,9 @@ impl Judge {
 }
 
 impl Sink for Judge {
-    fn bytes(&mut self, conn: &mut Conn, place: Place, _: bool, payload: &[u8]) {
+    fn bytes(&mut self, conn: &mut OpenConnection, side: Side, place: Position, _: bool, payload: &[u8]) {
         assert!(!payload.is_empty() && payload.len() <= MAX_PIECE);
-        let told = self.side(conn, place);
+        let told = self.side(conn, side, place);
         for (offset, byte) in (place.offset..).zip(payload) {
             // The low bits of a byte are those of its sequence number, in every version of it.
             let phase = u64::from(byte & 63).wrapping_sub(offset) & 63;
@@ -60,17 +62,17 @@ impl Sink for Judge {
         self.bytes += payload.len() as u64;
     }
 
-    fn void(&mut self, conn: &mut Conn, place: Place, length: u64, lost: u64) {
+    fn skipped(&mut self, conn: &mut OpenConnection, side: Side, place: Position, length: u64, lost: u64) {
         assert!(length > 0 && lost <= length);
-        self.side(conn, place).next += length;
+        self.side(conn, side, place).next += length;
         self.skipped += length - lost;
         self.gap += lost;
     }
 
-    fn end(&mut self, conn: &mut Conn, place: Place, _: EndReason) {
-        self.side(conn, place).ended = true;
-        if self.open.get(&conn.number).is_some_and(|(_, sides)| sides.iter().all(|told| told.ended)) {
-            self.open.remove(&conn.number);
+    fn end(&mut self, conn: &mut OpenConnection, side: Side, place: Position, _: EndReason) {
+        self.side(conn, side, place).ended = true;
+        if self.open.get(&conn.info.number).is_some_and(|(_, sides)| sides.iter().all(|told| told.ended)) {
+            self.open.remove(&conn.info.number);
         }
     }
 }
@@ -100,7 +102,7 @@ pub(crate) fn check(input: &[u8]) {
             6 => {
                 let upto = if content > 250 { u64::MAX } else { u64::from(content) * 16 };
                 let side = if side == 0 { Side::First } else { Side::Second };
-                table.skip(u32::from(at0 & 7), u64::from(at1), side, upto);
+                table.skip(ConnectionId { handle: u32::from(at0 & 7), number: u64::from(at1) }, side, upto);
             }
             5 if content > 200 => {
                 external = u64::from(content - 200) * 8000;

@@ -11,3 +11,5 @@ pub mod flow;
 pub mod packet;
 #[path = "../../src/source/mod.rs"]
 pub mod source;
+#[path = "../../src/stream.rs"]
+pub mod stream;

@@ -70,8 +70,9 @@ fn date(time: i64, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::Settings;
     use crate::http::support::Wire;
-    use crate::http::{CloseReason, Settings};
+    use crate::stream::EndReason;
 
     fn line(wire: &Wire) -> String {
         let mut out = Vec::new();
@@ -95,7 +96,7 @@ mod tests {
     #[test]
     fn dashes_stand_for_what_is_missing() {
         let mut wire = Wire::new(Settings::default());
-        wire.get(1, "/").close(CloseReason::Closed);
+        wire.get(1, "/").close(EndReason::Fin);
         let wanted = "10.0.0.1 - - [02/Jan/2026:03:04:05 +0000] \"GET / HTTP/1.1\" - - \"-\" \"-\"\n";
         assert_eq!(line(&wire), wanted);
         wire.reply(0, 200, 0);

@@ -12,7 +12,7 @@ use crate::export::json::{headers, numeric, optional, tunnel};
 use crate::export::stamp::{address, number, rfc3339};
 use crate::http::select::{is_error, without_port, without_user};
 use crate::http::{Flags, Message, Transaction};
-use crate::packet::Endpoint;
+use crate::stream::Endpoint;
 
 /// Version of the schema that the fields are taken from.
 pub const VERSION: &str = "9.0.0";
@@ -165,8 +165,9 @@ mod tests {
 
     use super::*;
     use crate::abi::flag;
+    use crate::http::Settings;
     use crate::http::support::Wire;
-    use crate::http::{CloseReason, Settings};
+    use crate::stream::EndReason;
 
     fn value(wire: &Wire) -> Value {
         let mut out = Vec::new();
@@ -209,8 +210,8 @@ mod tests {
         let outcome = |wire: &Wire| value(wire)["event"]["outcome"].as_str().unwrap().to_owned();
         let mut wire = Wire::new(Settings::default());
         assert_eq!(outcome(wire.get(1, "/").reply(1, 500, 0)), "failure");
-        assert_eq!(outcome(wire.get(2, "/").close(CloseReason::Capture)), "unknown");
-        assert_eq!(outcome(wire.get(3, "/").close(CloseReason::Reset)), "failure");
+        assert_eq!(outcome(wire.get(2, "/").close(EndReason::Capture)), "unknown");
+        assert_eq!(outcome(wire.get(3, "/").close(EndReason::Reset)), "failure");
         assert_eq!(outcome(wire.answer(0, "HTTP/1.1 200 OK", 0).end(1, 0, 0, 0)), "success");
         assert_eq!(value(&wire)["url"], Value::Null);
     }

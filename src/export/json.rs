@@ -209,7 +209,7 @@ mod tests {
             r#""request_headers":{"via":["1","2"]},"response_headers":{"via":["3"],"age":["5"]},"interface":"eth0","#,
             r#""community_id":"COMMUNITY","flags":["bare_lf","trailers","gap"]}"#,
         );
-        let [one, other] = wire.facts.endpoints;
+        let [one, other] = wire.connection.endpoints;
         let community_id = crate::http::community::identifier(one, other);
         assert_eq!(line(&wire), wanted.replace("COMMUNITY", std::str::from_utf8(&community_id).unwrap()));
     }
@@ -217,8 +217,8 @@ mod tests {
     #[test]
     fn what_is_not_known_is_absent() {
         let mut wire = Wire::new(Settings::default());
-        wire.facts.interface = 9;
-        wire.ask(1, "GET / HTTP/1.1", 0).close(crate::http::CloseReason::Capture);
+        wire.connection.interface = 9;
+        wire.ask(1, "GET / HTTP/1.1", 0).close(crate::stream::EndReason::Capture);
         let wanted = concat!(
             r#"{"ts":"2026-01-02T03:04:05.000000Z","conn":1,"seq":1,"client":"10.0.0.1","client_port":4321,"#,
             r#""server":"10.0.0.2","server_port":80,"method":"GET","target":"/","version":"1.1","#,

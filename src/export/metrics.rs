@@ -389,8 +389,9 @@ fn is_host(text: &str) -> bool {
 mod tests {
     use super::*;
     use crate::abi::flag;
+    use crate::http::Settings;
     use crate::http::support::Wire;
-    use crate::http::{CloseReason, Settings};
+    use crate::stream::EndReason;
 
     fn text(metrics: &Arc<Metrics>, wire: &Wire) -> String {
         let mut observer = Observer::new(Arc::clone(metrics));
@@ -435,7 +436,7 @@ mod tests {
     fn outcomes_and_flags_are_counted() {
         let mut wire = Wire::new(Settings::default());
         wire.answer(0, "HTTP/1.1 408 Timeout", flag::UNSOLICITED | flag::BARE_LF).end(1, 0, 0, 0);
-        wire.get(1, "/").close(CloseReason::Reset).get(2, "/").close(CloseReason::Capture);
+        wire.get(1, "/").close(EndReason::Reset).get(2, "/").close(EndReason::Capture);
         let text = text(&metrics(None), &wire);
         for line in [
             r#"picotap_transactions_total{outcome="no_request"} 1"#,

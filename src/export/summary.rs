@@ -226,8 +226,9 @@ mod tests {
 
     use super::*;
     use crate::abi::flag;
+    use crate::http::Settings;
     use crate::http::support::Wire;
-    use crate::http::{CloseReason, Settings};
+    use crate::stream::EndReason;
 
     #[test]
     fn a_run_reads_as_it_went() {
@@ -236,7 +237,7 @@ mod tests {
             wire.get(number, "/a?x").wait(100).reply(number, 200, 1000);
         }
         wire.ask(9, "GET /b HTTP/1.1\nHost: h\x1b[2J", flag::BARE_LF).end(0, 9, 50, 0).wait(1200).reply(9, 503, 0);
-        wire.get(10, "/a").close(CloseReason::Closed);
+        wire.get(10, "/a").close(EndReason::Fin);
         let (mut one, mut other) = (Summary::default(), Summary::default());
         for (number, transaction) in wire.done.iter().enumerate() {
             if number % 2 == 0 { &mut one } else { &mut other }.add(transaction);

@@ -9,7 +9,7 @@ use crate::escape;
 use crate::export::Format;
 use crate::export::stamp::{address, number, rfc3339};
 use crate::http::{Message, Transaction};
-use crate::packet::Endpoint;
+use crate::stream::Endpoint;
 
 /// Writes text lines.
 #[derive(Debug)]

@@ -167,9 +167,10 @@ mod tests {
 
     use super::*;
     use crate::abi::flag;
+    use crate::http::Settings;
     use crate::http::redact::Redaction;
     use crate::http::support::Wire;
-    use crate::http::{CloseReason, Settings};
+    use crate::stream::EndReason;
 
     /// Reads a log as zeek-cut does: by the names in its header lines.
     fn read(log: &[u8]) -> Vec<HashMap<String, Vec<u8>>> {
@@ -223,10 +224,10 @@ mod tests {
     #[test]
     fn a_row_reads_by_the_names_of_its_columns() {
         let mut wire = Wire::new(Settings::default());
-        wire.facts.number = 62;
+        wire.connection.number = 62;
         wire.ask(1, "POST /a HTTP/1.1\nHost: -\nOrigin: http://o\nUser-Agent: (empty)", flag::BARE_LF);
         wire.end(0, 1, 3, flag::GAP).wait(1500).answer(1, "HTTP/1.1 100 Continue", flag::INTERIM).reply(1, 200, 9);
-        wire.get(2, "/b").close(CloseReason::Closed);
+        wire.get(2, "/b").close(EndReason::Fin);
         let rows = read(&log(&wire));
         let row = |name: &str| std::str::from_utf8(&rows[0][name]).unwrap();
         for (name, value) in [

@@ -5,8 +5,9 @@ use super::lists::{Link, Listed};
 use super::order::Pressure;
 use super::seq::Seq;
 use super::stream::{NEAR, REACH, Stream, StreamFlags};
-use super::{Config, Conn, Counters, EndReason, Place, Side, Sink};
+use super::{Config, Counters};
 use crate::packet::{Segment, TcpFlags};
+use crate::stream::{EndReason, MAX_PIECE, OpenConnection, Position, Side, Sink};
 
 /// What all connections of a table have in common.
 pub(super) struct Shared {
@@ -37,7 +38,7 @@ pub(super) enum Verdict {
 #[derive(Debug)]
 #[repr(align(64))]
 pub(super) struct Connection {
-    pub(super) conn: Conn,
+    pub(super) conn: OpenConnection,
     pub(super) sides: [Stream; 2],
     pub(super) realm: u32,
     /// Packets seen of it, modulo 2^32.
@@ -56,7 +57,7 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(conn: Conn, realm: u32) -> Self {
+    pub(super) fn new(conn: OpenConnection, realm: u32) -> Self {
         Self {
             conn,
             sides: [Stream::new(), Stream::new()],
@@ -100,7 +101,7 @@ impl Connection {
     #[inline]
     pub(super) const fn touch(&self) -> u64 {
         let [first, second] = &self.sides;
-        self.conn.number ^ self.conn.tag.serial ^ first.next ^ second.next ^ self.last.cast_unsigned()
+        self.conn.info.number ^ self.conn.tag.serial ^ first.next ^ second.next ^ self.last.cast_unsigned()
     }
 
     /// Both sides have ended.
@@ -133,7 +134,7 @@ impl Connection {
         let len = segment.payload.len();
         let tidy = own.untidy.is_none() && peer.untidy.is_none();
         let probe = len == 1 && peer.window == 0;
-        if !tidy || Seq(segment.seq) != own.base.plus(own.next) || probe || len > super::MAX_PIECE {
+        if !tidy || Seq(segment.seq) != own.base.plus(own.next) || probe || len > MAX_PIECE {
             return false;
         }
         let behind = peer.base.plus(peer.next).since(Seq(segment.ack));
@@ -151,8 +152,8 @@ impl Connection {
             }
             shared.counters.skipped += len;
         } else if len > 0 {
-            let place = Place { side, offset: own.next, peer_acked: Some(acked), time: segment.time };
-            sink.bytes(&mut self.conn, place, true, segment.payload);
+            let at = Position { offset: own.next, peer_acked: acked, time: segment.time };
+            sink.bytes(&mut self.conn, side, at, true, segment.payload);
             shared.counters.handed_on += len;
         }
         own.next = next;
@@ -261,7 +262,7 @@ impl Connection {
         // A SYN alone is no start: what the other side begins with was lost, and everything up to here with it.
         let only_syn = peer.flags.contains(StreamFlags::SEEN) && !segment.payload.is_empty();
         if only_syn || (fresh && !peer.flags.contains(StreamFlags::SEEN)) {
-            self.conn.midstream = true;
+            self.conn.info.midstream = true;
             shared.counters.midstream += 1;
         }
     }

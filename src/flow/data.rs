@@ -4,8 +4,8 @@ use super::assembler::{Arrival, Assembler, Carrier, Fin, NEVER, UNKNOWN};
 use super::connection::{Connection, Shared};
 use super::seq::Seq;
 use super::stream::{REACH, StreamFlags};
-use super::{Side, Sink};
 use crate::packet::Segment;
+use crate::stream::{Side, Sink};
 
 impl Connection {
     /// Takes the acknowledgement and the window. Gives the offset in the other stream, if that can be told.

@@ -5,8 +5,8 @@ use super::connection::{Connection, Shared, Verdict};
 use super::order::Pressure;
 use super::seq::Seq;
 use super::stream::{Far, Stream, StreamFlags};
-use super::{Side, Sink};
 use crate::packet::Segment;
+use crate::stream::{Side, Sink};
 
 impl Connection {
     /// A segment out of reach. An attacker can send one at will, and its receiver will not take it; but if capture

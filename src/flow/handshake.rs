@@ -4,8 +4,8 @@ use super::assembler::{Arrival, Assembler, Carrier, NEVER, UNKNOWN};
 use super::connection::{Connection, Shared, Verdict};
 use super::seq::Seq;
 use super::stream::{Far, NEAR, Stream, StreamFlags};
-use super::{EndReason, Opener, Side, Sink};
 use crate::packet::Segment;
+use crate::stream::{EndReason, Opener, Side, Sink};
 
 impl Connection {
     pub(super) fn on_syn<S: Sink>(
@@ -58,9 +58,9 @@ impl Connection {
             peer.base = Seq(segment.ack);
             peer.flags.insert(StreamFlags::BASED | StreamFlags::EXACT);
         }
-        if self.conn.opener == Opener::Unknown && !self.conn.midstream {
+        if self.conn.info.opener == Opener::Unknown && !self.conn.info.midstream {
             let opener = if acks { side.other() } else { side };
-            self.conn.opener = match opener {
+            self.conn.info.opener = match opener {
                 Side::First => Opener::First,
                 Side::Second => Opener::Second,
             };

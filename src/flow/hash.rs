@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use foldhash::SharedSeed;
 use foldhash::quality::FoldHasher;
 
-use crate::packet::Endpoint;
+use crate::stream::Endpoint;
 
 /// Hashes pairs of endpoints under one seed.
 pub(super) struct PairHasher {

@@ -20,12 +20,8 @@ mod stream;
 mod table;
 mod tell;
 
-use std::net::{IpAddr, Ipv4Addr};
-
 pub use counters::Counters;
 pub use table::{AHEAD, Table};
-
-use crate::packet::Endpoint;
 
 const MILLISECOND: i64 = 1_000_000;
 const SECOND: i64 = 1000 * MILLISECOND;
@@ -55,6 +51,11 @@ pub struct Config {
     pub idle_timeout: i64,
     /// After both sides have ended, late packets are known as such for this time.
     pub close_timeout: i64,
+    /// Which of several tables it is whose connections meet at the same workers, and how many there are: each deals every
+    /// so manyth number, so that no two connections have the same.
+    pub producer: u16,
+    /// See `producer`.
+    pub producers: u16,
     /// Key of the hash; to be drawn anew for every process, since it keeps hash flooding off.
     pub hash_seed: u64,
 }
@@ -72,6 +73,8 @@ impl Default for Config {
             syn_timeout: 5 * SECOND,
             idle_timeout: 300 * SECOND,
             close_timeout: 5 * SECOND,
+            producer: 0,
+            producers: 1,
             hash_seed: 0,
         }
     }
@@ -85,149 +88,3 @@ impl Config {
                 || now.packets.wrapping_sub(since.packets) >= self.grace_packets)
     }
 }
-
-/// A side of a connection: 0 is whoever was seen first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the two sides")]
-pub enum Side {
-    First = 0,
-    Second = 1,
-}
-
-impl Side {
-    /// 0 or 1, as an index.
-    #[must_use]
-    pub const fn index(self) -> usize {
-        self as usize
-    }
-    /// The other side.
-    #[must_use]
-    pub const fn other(self) -> Self {
-        match self {
-            Self::First => Self::Second,
-            Self::Second => Self::First,
-        }
-    }
-}
-
-/// Who sent the first SYN.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names say it")]
-pub enum Opener {
-    First,
-    Second,
-    Unknown,
-}
-
-/// How a side ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum EndReason {
-    /// Its FIN came, and every byte below it was handed on or declared lost.
-    Fin = 1,
-    /// The connection was reset.
-    Reset = 2,
-    /// Nothing came for too long.
-    Timeout = 3,
-    /// The connection was given up for want of memory.
-    Evicted = 4,
-    /// Its ports were taken by a new connection.
-    Reused = 5,
-    /// The capture ended.
-    Capture = 6,
-}
-
-/// Where a sink keeps its own reference for a connection: opaque to the flow table, zero for a new connection.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct SinkTag {
-    /// Serial number of the slot that `row` is good for.
-    pub serial: u64,
-    /// Row in that slot.
-    pub row: u32,
-}
-
-/// What a sink needs to know of a connection.
-#[derive(Debug, Clone)]
-pub struct Conn {
-    /// Place in the table, below the greatest number of connections that were ever open at once. Free for a new
-    /// connection after both sides have ended.
-    pub index: u32,
-    /// Number of the connection, from 1, in order of first sight; never used twice.
-    pub number: u64,
-    /// Seeded hash of the addresses, the same for both directions: chooses the worker.
-    pub hash: u64,
-    /// Address of side 0 and of side 1.
-    pub endpoints: [Endpoint; 2],
-    /// Who opened it.
-    pub opener: Opener,
-    /// Its start was not captured.
-    pub midstream: bool,
-    /// Index of the capture interface on which it was first seen.
-    pub interface: u32,
-    /// The sink's.
-    pub tag: SinkTag,
-}
-
-impl Conn {
-    /// A connection that comes from no table, for a sink that is fed by hand: side 0, port 40000 of the local host, opened
-    /// it to port 80.
-    #[must_use]
-    pub const fn by_hand(number: u64) -> Self {
-        const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        Self {
-            index: 0,
-            number,
-            hash: number << 32,
-            endpoints: [Endpoint { ip: LOCAL, port: 40_000 }, Endpoint { ip: LOCAL, port: 80 }],
-            opener: Opener::First,
-            midstream: false,
-            interface: 0,
-            tag: SinkTag { serial: 0, row: 0 },
-        }
-    }
-}
-
-/// What whoever reads the streams is told of a connection.
-#[derive(Debug, Clone)]
-pub struct Facts {
-    /// Place in the flow table, to be given back with a skip.
-    pub index: u32,
-    /// Number of the connection, from 1; never used twice.
-    pub number: u64,
-    /// Address of side 0 and of side 1.
-    pub endpoints: [Endpoint; 2],
-    /// Who opened it.
-    pub opener: Opener,
-    /// Its start was not captured.
-    pub midstream: bool,
-    /// Index of the capture interface.
-    pub interface: u32,
-}
-
-/// Place and circumstances of something on one side of a connection.
-#[derive(Debug, Clone, Copy)]
-pub struct Place {
-    /// The side whose stream it is.
-    pub side: Side,
-    /// Offset in the side's stream. Offset 0 is the byte behind the SYN; where that was not seen, the first byte that
-    /// the table hands on, or that the other side is known to have acknowledged by then.
-    pub offset: u64,
-    /// Offset of the other side up to which the sender had acknowledged.
-    pub peer_acked: Option<u64>,
-    /// Time of the packet that carried it (a void: that carried its last byte; an end: that caused it).
-    pub time: i64,
-}
-
-/// Receives what the flow table hands on. A jump in the offsets of a side is a gap: bytes that were never seen.
-pub trait Sink {
-    /// Payload in stream order, never empty and at most [`MAX_PIECE`] bytes. `starts_segment`: its first byte is the
-    /// first of a TCP segment's payload.
-    fn bytes(&mut self, conn: &mut Conn, place: Place, starts_segment: bool, payload: &[u8]);
-    /// A stretch below a skip that was asked for, not copied: `length` bytes, `lost` of them never seen.
-    fn void(&mut self, conn: &mut Conn, place: Place, length: u64, lost: u64);
-    /// A side has ended at `place.offset`. Called exactly once per side; after the second call the index is free.
-    fn end(&mut self, conn: &mut Conn, place: Place, reason: EndReason);
-}
-
-/// The most bytes in one call of [`Sink::bytes`]: longer segments (from segmentation offload) are handed on in pieces.
-pub const MAX_PIECE: usize = 65536;

@@ -4,7 +4,7 @@
 use super::assembler::{Arrival, Assembler, Carrier, Moment, NEVER, UNKNOWN, slice};
 use super::connection::{Connection, Shared};
 use super::stream::{Stream, StreamFlags};
-use super::{EndReason, Side, Sink};
+use crate::stream::{EndReason, Side, Sink};
 
 /// Why something that stands in the way is to be given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,7 +3,8 @@
 use super::lists::List;
 use super::order::Pressure;
 use super::slab::Slab;
-use super::{EndReason, SECOND, Sink, Table};
+use super::{SECOND, Table};
+use crate::stream::{EndReason, Sink};
 
 impl Table {
     /// Sees to it that there is a free place.

@@ -41,7 +41,7 @@ impl Untidy {
 }
 
 bitflags! {
-    /// Facts about a stream, one bit each: it has to fit a cache line.
+    /// Connection about a stream, one bit each: it has to fit a cache line.
     #[derive(Debug, Clone, Copy, Default)]
     pub(super) struct StreamFlags: u8 {
         /// A packet of it was seen.

@@ -7,8 +7,9 @@ use super::lists::{List, Lists};
 use super::seq::Seq;
 use super::slab::Slab;
 use super::stream::StreamFlags;
-use super::{Config, Conn, Counters, EndReason, Opener, Side, Sink, SinkTag};
+use super::{Config, Counters};
 use crate::packet::Segment;
+use crate::stream::{self, ConnectionId, EndReason, OpenConnection, Opener, Side, Sink, SinkTag};
 
 /// Connections that one segment may have looked at besides its own. More than one, so that what expires is worked off
 /// faster than it can be made.
@@ -98,7 +99,7 @@ impl Table {
         self.advance(segment.time, STEPS_PER_SEGMENT, sink);
         let found = self.index.find(hash, |place| {
             self.slab.get(place).is_some_and(|entry| {
-                let [first, second] = &entry.conn.endpoints;
+                let [first, second] = &entry.conn.info.endpoints;
                 let ends = (&segment.source, &segment.destination);
                 entry.realm == segment.realm && ((first, second) == ends || (second, first) == ends)
             })
@@ -115,7 +116,7 @@ impl Table {
             return;
         }
         entry.last = clock;
-        let side = if entry.conn.endpoints[0] == segment.source { Side::First } else { Side::Second };
+        let side = if entry.conn.info.endpoints[0] == segment.source { Side::First } else { Side::Second };
         if entry.quick(side, segment, &mut self.shared, sink) {
             return;
         }
@@ -136,10 +137,10 @@ impl Table {
         self.advance(now_ns, STEPS_PER_TICK, sink);
     }
 
-    /// The worker's word that bytes of that side below `upto` (`u64::MAX`: to its end) are not needed: from now on they
-    /// are gathered and told as one void. Void if the connection at `index` is no longer that of `number`.
-    pub fn skip(&mut self, index: u32, number: u64, side: Side, upto: u64) {
-        if let Some(entry) = self.slab.get_mut(index).filter(|entry| entry.conn.number == number) {
+    /// A skip hint: bytes of that side below `upto` (`u64::MAX`: to its end) are not needed. From now on they are counted and
+    /// reported as one skipped stretch. Ignored if the connection has ended.
+    pub fn skip(&mut self, id: ConnectionId, side: Side, upto: u64) {
+        if let Some(entry) = self.slab.get_mut(id.handle).filter(|entry| entry.conn.info.number == id.number) {
             entry.skip(side, upto);
         }
     }
@@ -222,16 +223,17 @@ impl Table {
         self.shared.counters.connections += 1;
         let endpoints = [segment.source, segment.destination];
         let endpoints = if turned { [segment.destination, segment.source] } else { endpoints };
-        let conn = Conn {
-            index,
-            number: self.numbers,
-            hash,
-            endpoints,
-            opener: Opener::Unknown,
+        let config = &self.shared.config;
+        let info = stream::Connection {
+            number: (self.numbers - 1) * u64::from(config.producers.max(1)) + u64::from(config.producer) + 1,
+            handle: index,
+            producer: config.producer,
             midstream: false,
+            opener: Opener::Unknown,
             interface: segment.interface,
-            tag: SinkTag::default(),
+            endpoints,
         };
+        let conn = OpenConnection { info, hash, tag: SinkTag::default() };
         let mut connection = Connection::new(conn, segment.realm);
         connection.last = self.shared.clock;
         self.slab.insert(connection)?;
@@ -252,7 +254,7 @@ impl Table {
     /// Another connection has taken the ports. `side` of the old one has sent what lies before `base`.
     fn succeed<S: Sink>(&mut self, old: u32, side: Side, base: Seq, syn: bool, segment: &Segment<'_>, sink: &mut S) {
         let Some(entry) = self.slab.get(old) else { return };
-        let sender = entry.conn.endpoints.get(side.index()).copied();
+        let sender = entry.conn.info.endpoints.get(side.index()).copied();
         let hash = entry.conn.hash;
         let turned = sender != Some(segment.source);
         self.expire(old, EndReason::Reused, segment.time, sink);
@@ -266,9 +268,9 @@ impl Table {
         first.flags.insert(StreamFlags::SEEN | StreamFlags::BASED);
         if syn {
             first.flags.insert(StreamFlags::EXACT);
-            entry.conn.opener = Opener::First;
+            entry.conn.info.opener = Opener::First;
         } else {
-            entry.conn.midstream = true;
+            entry.conn.info.midstream = true;
             self.shared.counters.midstream += 1;
         }
         let from = if turned { Side::Second } else { Side::First };

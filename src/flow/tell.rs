@@ -3,7 +3,7 @@
 use super::assembler::{Carrier, UNKNOWN};
 use super::connection::{Connection, Shared};
 use super::stream::{Stream, StreamFlags};
-use super::{EndReason, MAX_PIECE, Place, Side, Sink};
+use crate::stream::{EndReason, MAX_PIECE, Position, Side, Sink};
 
 impl Connection {
     /// Applies the worker's word that bytes of a side below `upto` are not needed.
@@ -72,20 +72,19 @@ impl Connection {
         let peer_acked = self.peer_acked(side, carrier.ack);
         for piece in rest.chunks(MAX_PIECE) {
             let own = self.stream_mut(side);
-            let place = Place { side, offset: own.next, peer_acked, time: carrier.time };
+            let at = Position { offset: own.next, peer_acked, time: carrier.time };
             own.next += piece.len() as u64;
             shared.counters.handed_on += piece.len() as u64;
-            sink.bytes(&mut self.conn, place, starts, piece);
+            sink.bytes(&mut self.conn, side, at, starts, piece);
             starts = false;
         }
     }
 
-    fn peer_acked(&mut self, side: Side, ack: u64) -> Option<u64> {
-        if ack == UNKNOWN {
-            return None;
+    fn peer_acked(&mut self, side: Side, ack: u64) -> u64 {
+        if ack != UNKNOWN {
+            self.stream_mut(side.other()).flags.insert(StreamFlags::TOLD);
         }
-        self.stream_mut(side.other()).flags.insert(StreamFlags::TOLD);
-        Some(ack)
+        ack
     }
 
     /// Tells a void that has reached the offset below which nothing was needed.
@@ -102,12 +101,12 @@ impl Connection {
         if own.void_start == UNKNOWN {
             return;
         }
-        let place = Place { side, offset: own.void_start, peer_acked, time: carrier.time };
+        let at = Position { offset: own.void_start, peer_acked, time: carrier.time };
         let (length, lost) = (own.next - own.void_start, own.void_lost);
         own.void_start = UNKNOWN;
         own.void_lost = 0;
         own.flags.insert(StreamFlags::TOLD);
-        sink.void(&mut self.conn, place, length, lost);
+        sink.skipped(&mut self.conn, side, at, length, lost);
     }
 
     /// Ends a side where it stands.
@@ -124,16 +123,16 @@ impl Connection {
         let own = self.stream_mut(side);
         own.flags.insert(StreamFlags::ENDED | StreamFlags::TOLD);
         own.skip = 0;
-        let place = Place { side, offset: own.next, peer_acked, time: carrier.time };
+        let at = Position { offset: own.next, peer_acked, time: carrier.time };
         *match reason {
             EndReason::Fin => &mut shared.counters.ends_fin,
             EndReason::Reset => &mut shared.counters.ends_reset,
             EndReason::Timeout => &mut shared.counters.ends_timeout,
             EndReason::Evicted => &mut shared.counters.ends_evicted,
             EndReason::Reused => &mut shared.counters.ends_reused,
-            EndReason::Capture => &mut shared.counters.ends_capture,
+            EndReason::Capture | EndReason::Fault => &mut shared.counters.ends_capture,
         } += 1;
-        sink.end(&mut self.conn, place, reason);
+        sink.end(&mut self.conn, side, at, reason);
     }
 }
 

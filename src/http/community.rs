@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use data_encoding::BASE64;
 use sha1::{Digest, Sha1};
 
-use crate::packet::Endpoint;
+use crate::stream::Endpoint;
 
 /// Length of the text: `1:` and 20 bytes in base64.
 pub const LEN: usize = 30;

@@ -3,11 +3,11 @@
 
 use crate::abi;
 use crate::counters::{counters, families};
-use crate::flow::Facts;
 use crate::http::flags::Flags;
 use crate::http::record::{Headers, Record, Request, Response};
 use crate::http::redact::{Redaction, Shape};
 use crate::http::transaction::{Kept, MAX_HEADERS, MAX_TARGET, MAX_TEXT, Message, Span, Transaction};
+use crate::stream::Connection;
 
 /// The most open transactions of one connection: twice what Suricata allows, an arbitrary number.
 pub const MAX_OPEN: usize = 1024;
@@ -140,16 +140,16 @@ impl Desk {
     }
 
     /// A new transaction. The client is side `client_side`.
-    pub(crate) fn open(&mut self, facts: &Facts, seq: u32, client_side: u8) -> Box<Transaction> {
+    pub(crate) fn open(&mut self, connection: &Connection, seq: u32, client_side: u8) -> Box<Transaction> {
         let mut transaction = self.pool.pop().unwrap_or_else(|| Box::new(Transaction::empty()));
-        let [first, second] = facts.endpoints;
+        let [first, second] = connection.endpoints;
         let (client, server) = if client_side == 0 { (first, second) } else { (second, first) };
-        transaction.conn = facts.number;
+        transaction.conn = connection.number;
         transaction.seq = seq;
         (transaction.client, transaction.server) = (client, server);
         transaction.client_side = client_side;
-        transaction.interface = facts.interface;
-        if facts.midstream && seq == 1 {
+        transaction.interface = connection.interface;
+        if connection.midstream && seq == 1 {
             transaction.flags |= Flags::MIDSTREAM;
         }
         transaction

@@ -5,44 +5,24 @@
 //! searched, however many requests wait: responses come in order, and only the last request can have a body to come.
 
 use crate::abi;
-use crate::flow::{Facts, Opener};
 use crate::http::community;
 use crate::http::desk::{Desk, MAX_OPEN, MAX_OPEN_BYTES};
 use crate::http::flags::Flags;
 use crate::http::queue::Queue;
 use crate::http::record::{Kind, Record, Request, Response};
 use crate::http::transaction::{Body, Transaction};
+use crate::stream::{Connection, EndReason, Opener};
 
-/// Why a connection is over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CloseReason {
-    /// Both sides ended in order.
-    Closed,
-    /// It was reset.
-    Reset,
-    /// Nothing came for too long.
-    Timeout,
-    /// It was given up for want of memory.
-    Evicted,
-    /// Its ports were taken by a new connection.
-    Reused,
-    /// The capture ended.
-    Capture,
-    /// The parser failed on it.
-    Fault,
-}
-
-impl CloseReason {
-    const fn flag(self) -> Flags {
-        match self {
-            Self::Closed => Flags::empty(),
-            Self::Reset => Flags::RESET,
-            Self::Timeout => Flags::TIMEOUT,
-            Self::Evicted => Flags::EVICTED,
-            Self::Reused => Flags::REUSED,
-            Self::Capture => Flags::OPEN,
-            Self::Fault => Flags::FAULT,
-        }
+/// The flag that transactions bear which were open when their connection ended so.
+const fn end_flag(reason: EndReason) -> Flags {
+    match reason {
+        EndReason::Fin => Flags::empty(),
+        EndReason::Reset => Flags::RESET,
+        EndReason::Timeout => Flags::TIMEOUT,
+        EndReason::Evicted => Flags::EVICTED,
+        EndReason::Reused => Flags::REUSED,
+        EndReason::Capture => Flags::OPEN,
+        EndReason::Fault => Flags::FAULT,
     }
 }
 
@@ -62,34 +42,46 @@ pub struct Exchange {
 
 impl Exchange {
     /// Takes a record and hands out the transactions that are complete with it.
-    pub fn record(&mut self, desk: &mut Desk, facts: &Facts, record: &Record, out: &mut impl FnMut(&Transaction)) {
+    pub fn record(
+        &mut self,
+        desk: &mut Desk,
+        connection: &Connection,
+        record: &Record,
+        out: &mut impl FnMut(&Transaction),
+    ) {
         match &record.kind {
-            Kind::Request(request) => self.request(desk, facts, record, request, out),
+            Kind::Request(request) => self.request(desk, connection, record, request, out),
             Kind::Response(response) if record.flags & abi::flag::INTERIM != 0 => self.interim(desk, response),
-            Kind::Response(response) => self.response(desk, facts, record, response, out),
+            Kind::Response(response) => self.response(desk, connection, record, response, out),
             Kind::End { number, wire, decoded, lost } => {
                 let body = Body { wire: *wire, decoded: *decoded, lost: *lost };
-                self.message_end(desk, facts, record, *number, body, out);
+                self.message_end(desk, connection, record, *number, body, out);
             }
-            Kind::Tunnel { number, code } => self.tunnel(desk, facts, *number, *code, out),
+            Kind::Tunnel { number, code } => self.tunnel(desk, connection, *number, *code, out),
             Kind::NotHttp(code) => {
                 count(&mut desk.counters.not_http, *code);
                 if let Some(transaction) = self.queue.get_mut(0) {
                     transaction.flags |= Flags::NOT_HTTP;
                 }
             }
-            Kind::Error(code) => self.error(desk, facts, record.side, *code, out),
+            Kind::Error(code) => self.error(desk, connection, record.side, *code, out),
         }
     }
 
     /// Hands out what is open. To be called once for every connection, also when it was given up.
-    pub fn close(&mut self, desk: &mut Desk, facts: &Facts, reason: CloseReason, out: &mut impl FnMut(&Transaction)) {
+    pub fn close(
+        &mut self,
+        desk: &mut Desk,
+        connection: &Connection,
+        reason: EndReason,
+        out: &mut impl FnMut(&Transaction),
+    ) {
         while let Some(mut transaction) = self.queue.remove(0) {
             desk.release(&transaction);
-            transaction.flags |= reason.flag();
+            transaction.flags |= end_flag(reason);
             // A response that the capture, or the parser, did not live to see may well have come.
-            let unseen = matches!(reason, CloseReason::Capture | CloseReason::Fault);
-            self.finish(desk, facts, transaction, unseen, out);
+            let unseen = matches!(reason, EndReason::Capture | EndReason::Fault);
+            self.finish(desk, connection, transaction, unseen, out);
         }
         *self = Self::default();
     }
@@ -109,18 +101,18 @@ impl Exchange {
     fn request(
         &mut self,
         desk: &mut Desk,
-        facts: &Facts,
+        connection: &Connection,
         record: &Record,
         request: &Request,
         out: &mut impl FnMut(&Transaction),
     ) {
-        self.hand_out_held(desk, facts, out);
-        self.make_room(desk, facts, out);
-        let mut transaction = self.begin(desk, facts, record.side);
+        self.hand_out_held(desk, connection, out);
+        self.make_room(desk, connection, out);
+        let mut transaction = self.begin(desk, connection, record.side);
         desk.write_request(&mut transaction, record, request);
         desk.hold(&transaction);
         self.queue.push_back(transaction);
-        self.give_up_if_full(desk, facts, out);
+        self.give_up_if_full(desk, connection, out);
     }
 
     fn interim(&mut self, desk: &mut Desk, response: &Response) {
@@ -140,14 +132,14 @@ impl Exchange {
     fn response(
         &mut self,
         desk: &mut Desk,
-        facts: &Facts,
+        connection: &Connection,
         record: &Record,
         response: &Response,
         out: &mut impl FnMut(&Transaction),
     ) {
-        self.hand_out_held(desk, facts, out);
+        self.hand_out_held(desk, connection, out);
         // Another response begins: the one before it, if still unended, never will be.
-        self.hand_out_where(desk, facts, out, |open| open.response.is_some_and(|message| message.end.is_none()));
+        self.hand_out_where(desk, connection, out, |open| open.response.is_some_and(|message| message.end.is_none()));
         let inferred = record.flags & abi::flag::UNPAIRED != 0 && response.number == 0;
         let place = match response.number {
             0 if inferred => self.infer(record),
@@ -157,17 +149,17 @@ impl Exchange {
             }
         };
         let Some(place) = place else {
-            self.make_room(desk, facts, out);
-            let mut transaction = self.begin(desk, facts, record.side ^ 1);
+            self.make_room(desk, connection, out);
+            let mut transaction = self.begin(desk, connection, record.side ^ 1);
             transaction.flags |= Flags::NO_REQUEST | self.take_error(record.side ^ 1);
             desk.write_response(&mut transaction, record, response);
             desk.hold(&transaction);
             self.queue.push_front(transaction);
-            return self.give_up_if_full(desk, facts, out);
+            return self.give_up_if_full(desk, connection, out);
         };
         // Responses come in order: what stands before it will not be answered any more.
         for _ in 0..place {
-            self.hand_out(desk, facts, 0, out);
+            self.hand_out(desk, connection, 0, out);
         }
         if let Some(transaction) = self.queue.get_mut(0) {
             desk.release(transaction);
@@ -212,7 +204,7 @@ impl Exchange {
     fn message_end(
         &mut self,
         desk: &mut Desk,
-        facts: &Facts,
+        connection: &Connection,
         record: &Record,
         number: u32,
         body: Body,
@@ -247,12 +239,19 @@ impl Exchange {
             // Cut by an error, or by the end of the connection? What comes next knows.
             transaction.held = cut;
             if !transaction.held {
-                self.hand_out(desk, facts, place, out);
+                self.hand_out(desk, connection, place, out);
             }
         }
     }
 
-    fn tunnel(&mut self, desk: &mut Desk, facts: &Facts, number: u32, code: u16, out: &mut impl FnMut(&Transaction)) {
+    fn tunnel(
+        &mut self,
+        desk: &mut Desk,
+        connection: &Connection,
+        number: u32,
+        code: u16,
+        out: &mut impl FnMut(&Transaction),
+    ) {
         let Some(place) = self.place_of(number) else {
             desk.counters.stray += 1;
             return;
@@ -263,14 +262,21 @@ impl Exchange {
             transaction.awaits_tunnel = false;
         }
         for _ in 0..=place {
-            self.hand_out(desk, facts, 0, out);
+            self.hand_out(desk, connection, 0, out);
         }
     }
 
     /// An error is told on the transaction whose message it is in, which may have been ended, as cut, just before. If
     /// there is none, the next response without a request bears it: it is most likely the answer (400) to what could not
     /// be read. A message that was cut is known to be complete with the error that cut it.
-    fn error(&mut self, desk: &mut Desk, facts: &Facts, side: u8, code: u16, out: &mut impl FnMut(&Transaction)) {
+    fn error(
+        &mut self,
+        desk: &mut Desk,
+        connection: &Connection,
+        side: u8,
+        code: u16,
+        out: &mut impl FnMut(&Transaction),
+    ) {
         count(&mut desk.counters.errors, code);
         let unended = |open: &Transaction| {
             let half = if open.client_side == side { open.request } else { open.response };
@@ -283,7 +289,7 @@ impl Exchange {
                 transaction.flags |= Flags::from_error(code);
                 transaction.cut_side = None;
                 if transaction.held {
-                    self.hand_out(desk, facts, place, out);
+                    self.hand_out(desk, connection, place, out);
                 }
             }
             None => {
@@ -300,30 +306,30 @@ impl Exchange {
         }
     }
 
-    fn begin(&mut self, desk: &mut Desk, facts: &Facts, client_side: u8) -> Box<Transaction> {
+    fn begin(&mut self, desk: &mut Desk, connection: &Connection, client_side: u8) -> Box<Transaction> {
         self.begun = self.begun.saturating_add(1);
-        desk.open(facts, self.begun, client_side)
+        desk.open(connection, self.begun, client_side)
     }
 
-    fn make_room(&mut self, desk: &mut Desk, facts: &Facts, out: &mut impl FnMut(&Transaction)) {
+    fn make_room(&mut self, desk: &mut Desk, connection: &Connection, out: &mut impl FnMut(&Transaction)) {
         if self.open() >= MAX_OPEN {
-            self.overflow(desk, facts, out);
+            self.overflow(desk, connection, out);
         }
     }
 
     /// Beyond the desk's bound the connection at hand pays, oldest first, with the newest too if need be.
-    fn give_up_if_full(&mut self, desk: &mut Desk, facts: &Facts, out: &mut impl FnMut(&Transaction)) {
+    fn give_up_if_full(&mut self, desk: &mut Desk, connection: &Connection, out: &mut impl FnMut(&Transaction)) {
         while desk.held() > MAX_OPEN_BYTES && self.open() > 0 {
-            self.overflow(desk, facts, out);
+            self.overflow(desk, connection, out);
         }
     }
 
-    fn overflow(&mut self, desk: &mut Desk, facts: &Facts, out: &mut impl FnMut(&Transaction)) {
+    fn overflow(&mut self, desk: &mut Desk, connection: &Connection, out: &mut impl FnMut(&Transaction)) {
         desk.counters.overflow += 1;
         if let Some(transaction) = self.queue.get_mut(0) {
             transaction.flags |= Flags::OVERFLOW;
         }
-        self.hand_out(desk, facts, 0, out);
+        self.hand_out(desk, connection, 0, out);
     }
 
     /// Place of the transaction whose request has this number: nearly always the first or the last.
@@ -345,28 +351,28 @@ impl Exchange {
         [0, 1, last].into_iter().filter(move |place| self.queue.get(*place).is_some_and(&wanted))
     }
 
-    fn hand_out_held(&mut self, desk: &mut Desk, facts: &Facts, out: &mut impl FnMut(&Transaction)) {
-        self.hand_out_where(desk, facts, out, |open| open.held);
+    fn hand_out_held(&mut self, desk: &mut Desk, connection: &Connection, out: &mut impl FnMut(&Transaction)) {
+        self.hand_out_where(desk, connection, out, |open| open.held);
     }
 
     /// Hands out the first that `wanted` holds for: by the invariant there is no second.
     fn hand_out_where(
         &mut self,
         desk: &mut Desk,
-        facts: &Facts,
+        connection: &Connection,
         out: &mut impl FnMut(&Transaction),
         wanted: impl Fn(&Transaction) -> bool,
     ) {
         let place = self.under_way(wanted).next();
         if let Some(place) = place {
-            self.hand_out(desk, facts, place, out);
+            self.hand_out(desk, connection, place, out);
         }
     }
 
-    fn hand_out(&mut self, desk: &mut Desk, facts: &Facts, place: usize, out: &mut impl FnMut(&Transaction)) {
+    fn hand_out(&mut self, desk: &mut Desk, connection: &Connection, place: usize, out: &mut impl FnMut(&Transaction)) {
         if let Some(transaction) = self.queue.remove(place) {
             desk.release(&transaction);
-            self.finish(desk, facts, transaction, false, out);
+            self.finish(desk, connection, transaction, false, out);
         }
     }
 
@@ -374,12 +380,12 @@ impl Exchange {
     fn finish(
         &mut self,
         desk: &mut Desk,
-        facts: &Facts,
+        connection: &Connection,
         mut transaction: Box<Transaction>,
         unseen: bool,
         out: &mut impl FnMut(&Transaction),
     ) {
-        let opened_by_client = match facts.opener {
+        let opened_by_client = match connection.opener {
             Opener::First => transaction.client_side == 0,
             Opener::Second => transaction.client_side == 1,
             Opener::Unknown => true,
@@ -395,7 +401,7 @@ impl Exchange {
             }
         }
         if desk.wants_community_id() {
-            let [one, other] = facts.endpoints;
+            let [one, other] = connection.endpoints;
             transaction.community_id = Some(*self.community.get_or_insert_with(|| community::identifier(one, other)));
         }
         desk.hand_out(transaction, out);

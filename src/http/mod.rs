@@ -16,6 +16,6 @@ pub(crate) mod support;
 pub mod transaction;
 
 pub use desk::{Counters, Desk, Settings};
-pub use exchange::{CloseReason, Exchange};
+pub use exchange::Exchange;
 pub use flags::Flags;
 pub use transaction::{Message, Transaction};

@@ -204,8 +204,9 @@ pub fn is_error(transaction: &Transaction) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::Settings;
     use crate::http::support::Wire;
-    use crate::http::{CloseReason, Settings};
+    use crate::stream::EndReason;
     use proptest::prelude::*;
 
     fn takes(filter: &str, wire: &Wire) -> bool {
@@ -250,7 +251,7 @@ mod tests {
         assert!(select(Some(250_000_000), true) && select(None, false));
         assert!(!select(Some(250_000_001), true));
         let mut open = Wire::new(Settings::default());
-        open.get(1, "/").close(CloseReason::Reset);
+        open.get(1, "/").close(EndReason::Reset);
         assert!(is_error(open.last()) && takes("status=none", &open));
         assert!(!Selection { slow: Some(0), ..Selection::default() }.takes(open.last()));
     }

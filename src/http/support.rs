@@ -3,17 +3,18 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use crate::abi::{self, Pair, flag, framing};
-use crate::flow::{Facts, Opener};
 use crate::http::record::{Headers, Kind, Moment, Record, Request, Response};
-use crate::http::{CloseReason, Desk, Exchange, Settings, Transaction};
-use crate::packet::Endpoint;
+use crate::http::{Desk, Exchange, Settings, Transaction};
+use crate::stream::EndReason;
+use crate::stream::Endpoint;
+use crate::stream::{Connection, Opener};
 
 pub(crate) const MS: i64 = 1_000_000;
 
 pub(crate) struct Wire {
     pub(crate) desk: Desk,
     pub(crate) exchange: Exchange,
-    pub(crate) facts: Facts,
+    pub(crate) connection: Connection,
     pub(crate) done: Vec<Transaction>,
     /// Next offset of each side.
     pub(crate) at: [u64; 2],
@@ -27,8 +28,9 @@ impl Wire {
         Self {
             desk: Desk::new(settings),
             exchange: Exchange::default(),
-            facts: Facts {
-                index: 0,
+            connection: Connection {
+                handle: 0,
+                producer: 0,
                 number: 1,
                 endpoints: [endpoint(1, 4321), endpoint(2, 80)],
                 opener: Opener::First,
@@ -67,8 +69,8 @@ impl Wire {
             peer_acked: Some(self.at[side ^ 1]),
             kind,
         };
-        let Self { desk, exchange, facts, done, .. } = self;
-        exchange.record(desk, facts, &record, &mut |transaction| done.push(transaction.clone()));
+        let Self { desk, exchange, connection, done, .. } = self;
+        exchange.record(desk, connection, &record, &mut |transaction| done.push(transaction.clone()));
         self
     }
 
@@ -120,9 +122,9 @@ impl Wire {
         self.answer(0, format!("HTTP/1.1 {status} Reason"), flag::UNPAIRED).end(1, 0, 0, 0)
     }
 
-    pub(crate) fn close(&mut self, reason: CloseReason) -> &mut Self {
-        let Self { desk, exchange, facts, done, .. } = self;
-        exchange.close(desk, facts, reason, &mut |transaction| done.push(transaction.clone()));
+    pub(crate) fn close(&mut self, reason: EndReason) -> &mut Self {
+        let Self { desk, exchange, connection, done, .. } = self;
+        exchange.close(desk, connection, reason, &mut |transaction| done.push(transaction.clone()));
         self
     }
 

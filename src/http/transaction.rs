@@ -6,7 +6,7 @@
 use crate::http::community;
 use crate::http::flags::Flags;
 use crate::http::record::Moment;
-use crate::packet::Endpoint;
+use crate::stream::Endpoint;
 
 /// The most bytes of a request target that are kept.
 pub const MAX_TARGET: usize = 8192;

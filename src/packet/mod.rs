@@ -18,19 +18,10 @@ mod span;
 mod tcp;
 mod tunnel;
 
-use std::net::IpAddr;
-
 pub use decoder::{Decoder, Outcome};
 pub use skip::{Counts, Skip};
 
-/// One end of a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Endpoint {
-    /// Address.
-    pub ip: IpAddr,
-    /// TCP port.
-    pub port: u16,
-}
+use crate::stream::Endpoint;
 
 /// TCP flags as on the wire (RFC 9293, section 3.1): the low byte of the flags field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

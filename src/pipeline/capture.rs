@@ -10,9 +10,9 @@ use crossbeam_channel::{Receiver, SendTimeoutError, Sender, TrySendError};
 use super::clock::{nanoseconds, now, wall_clock};
 use super::shared::{CaptureCounters, Shared};
 use super::shutdown::{Shutdown, Why};
-use super::worker;
+use super::worker::SkipHint;
 use crate::batch::{Batcher, Deliver, Slot};
-use crate::flow::{AHEAD, Side, Table};
+use crate::flow::{AHEAD, Table};
 use crate::packet::{Decoder, Outcome, Skip};
 use crate::source::live::{Live, Turn};
 use crate::source::{Captures, Error, Frame};
@@ -112,7 +112,7 @@ pub struct Capture {
     /// Slots.
     pub batcher: Batcher<Delivery>,
     /// Words from the workers.
-    pub skips: Receiver<worker::Skip>,
+    pub skips: Receiver<SkipHint>,
     /// Frames to read at the most.
     pub left: u64,
     /// Where counters are published.
@@ -162,11 +162,10 @@ impl Capture {
         self.left -= 1;
     }
 
-    /// Hears what the workers say.
-    fn hear(&mut self) {
-        while let Ok(skip) = self.skips.try_recv() {
-            let side = if skip.side == 0 { Side::First } else { Side::Second };
-            self.table.skip(skip.index, skip.number, side, skip.upto);
+    /// Applies the skip hints received since the last call.
+    fn apply_hints(&mut self) {
+        while let Ok(SkipHint { id, side, upto }) = self.skips.try_recv() {
+            self.table.skip(id, side, upto);
         }
     }
 
@@ -208,7 +207,7 @@ impl Capture {
             if self.left == before || self.shutdown.asked() {
                 break;
             }
-            self.hear();
+            self.apply_hints();
             if self.left <= report_at {
                 report_at = self.left.saturating_sub(FRAMES_PER_REPORT);
                 self.counters.figures.filtered = captures.filtered();
@@ -266,7 +265,7 @@ impl Capture {
                 }
             };
             self.batcher.tick(now);
-            self.hear();
+            self.apply_hints();
             // Either way: a clock that is set back must not silence the counters.
             if now.abs_diff(reported) >= REPORT_EVERY {
                 self.report_live(&mut live, now.abs_diff(reported));

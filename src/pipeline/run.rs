@@ -26,7 +26,7 @@ use super::shared::{CaptureCounters, Shared};
 use super::shutdown::{Shutdown, Why};
 use super::supervisor::Supervisor;
 use super::watch::Watch;
-use super::worker::{self, Clerk, Ends, Manners, Skip};
+use super::worker::{self, Clerk, Ends, Manners, SkipHint};
 use crate::batch::{Batcher, SLOT_BYTES, SLOT_EVENTS, SlotEvent};
 use crate::export::FormatName;
 use crate::export::file::{LogError, Rotation, Target};
@@ -298,13 +298,15 @@ pub fn run(config: Config, shutdown: &Shutdown) -> Result<Report, Failure> {
         let table = flow::Config {
             memory_limit: config.memory_limit / captures as u64,
             hash_seed: seed(),
+            producer: u16::try_from(place).unwrap_or(0),
+            producers: u16::try_from(captures).unwrap_or(u16::MAX),
             ..flow::Config::default()
         };
         let capture = Capture {
             place,
             decoder: Decoder::new(config.verify_checksums),
             table: Table::new(table),
-            batcher: Batcher::new(config.workers, age, !live, delivery).in_turn(place, captures),
+            batcher: Batcher::new(config.workers, age, !live, delivery),
             skips,
             left: config.count.unwrap_or(u64::MAX),
             shared: Arc::clone(&shared),
@@ -424,7 +426,7 @@ fn spawn<T: Send + 'static>(name: &str, body: impl FnOnce() -> T + Send + 'stati
 /// The workers, and the other ends of their channels.
 struct Crew {
     delivery: Vec<Lane>,
-    skips: Vec<Receiver<Skip>>,
+    skips: Vec<Receiver<SkipHint>>,
     lines: Receiver<Vec<u8>>,
     buffers: Sender<Vec<u8>>,
     poison: Receiver<crate::sandbox::quarantine::Poison>,

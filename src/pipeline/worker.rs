@@ -8,29 +8,28 @@ use crossbeam_channel::{Receiver as Queue, Sender, TrySendError};
 use super::clock::{nanoseconds, now};
 use super::shared::{Shared, WorkerCounters};
 use super::shutdown::Shutdown;
-use crate::batch::{Facts, Slot};
+use crate::batch::Slot;
 use crate::export::Format;
 use crate::export::metrics::Observer;
 use crate::export::summary::Summary;
-use crate::flow::EndReason;
 use crate::http::record::Record;
 use crate::http::select::Selection;
-use crate::http::{CloseReason, Desk, Exchange, Transaction};
+use crate::http::{Desk, Exchange, Transaction};
 use crate::sandbox::budget::Budget;
-use crate::sandbox::driver::{self, Closed, Driver, Receiver};
+use crate::sandbox::driver::{self, Driver, Receiver};
 use crate::sandbox::fault::Fault;
 use crate::sandbox::quarantine::Poison;
 use crate::sandbox::shadow::Shadow;
+use crate::stream::{Connection, ConnectionId, EndReason, Side};
 
-/// The guest's word that a side holds nothing it needs below an offset, on its way to the capture thread.
+/// Says that nothing of a side is needed below an offset. On its way to whoever produces the stream; may be lost, which costs
+/// speed only.
 #[derive(Debug, Clone, Copy)]
-pub struct Skip {
-    /// Place in the flow table.
-    pub index: u32,
-    /// Number of the connection that the word was about.
-    pub number: u64,
-    /// The side, 0 or 1.
-    pub side: u8,
+pub struct SkipHint {
+    /// The connection.
+    pub id: ConnectionId,
+    /// The side.
+    pub side: Side,
     /// The offset.
     pub upto: u64,
 }
@@ -42,7 +41,7 @@ pub struct Ends {
     /// Slots that are done with.
     pub empty: Sender<Box<Slot>>,
     /// Words for each capture thread. May lose: that costs speed only.
-    pub skips: Vec<Sender<Skip>>,
+    pub skips: Vec<Sender<SkipHint>>,
     /// Lines.
     pub lines: Sender<Vec<u8>>,
     /// Buffers for lines, used before.
@@ -94,7 +93,7 @@ struct Office {
     buffers: Queue<Vec<u8>>,
     /// The export thread is gone.
     alone: bool,
-    skips: Vec<Sender<Skip>>,
+    skips: Vec<Sender<SkipHint>>,
     poison: Sender<Poison>,
     counters: WorkerCounters,
     budget: FaultBudget,
@@ -340,39 +339,27 @@ impl Office {
 impl Receiver for Office {
     type State = Exchange;
 
-    fn record(&mut self, facts: &Facts, state: &mut Exchange, record: &Record<'_>) {
+    fn record(&mut self, connection: &Connection, state: &mut Exchange, record: &Record<'_>) {
         if let Some(shadow) = &mut self.clerk.shadow {
-            shadow.first(facts, record);
+            shadow.first(connection, record);
         }
         let (desk, mut finish) = self.parts();
-        state.record(desk, facts, record, &mut finish);
+        state.record(desk, connection, record, &mut finish);
         drop(finish);
         if self.out.len() >= MOST_LINES {
             self.hand_over();
         }
     }
 
-    fn closed(&mut self, facts: &Facts, state: &mut Exchange, how: Closed, _: i64) {
-        let reason = match how {
-            Closed::End(EndReason::Fin) => CloseReason::Closed,
-            Closed::End(EndReason::Reset) => CloseReason::Reset,
-            Closed::End(EndReason::Timeout) => CloseReason::Timeout,
-            Closed::End(EndReason::Evicted) => CloseReason::Evicted,
-            Closed::End(EndReason::Reused) => CloseReason::Reused,
-            Closed::End(EndReason::Capture) => CloseReason::Capture,
-            Closed::Fault => CloseReason::Fault,
-        };
+    fn closed(&mut self, connection: &Connection, state: &mut Exchange, reason: EndReason) {
         let (desk, mut finish) = self.parts();
-        state.close(desk, facts, reason, &mut finish);
+        state.close(desk, connection, reason, &mut finish);
     }
 
-    fn skip(&mut self, facts: &Facts, side: u8, upto: u64) {
-        // Numbers are dealt out to the capture threads in turn: see the batcher.
-        let threads = self.skips.len() as u64;
-        let zero_based = facts.number.saturating_sub(1);
-        let (number, thread) = (zero_based / threads + 1, usize::try_from(zero_based % threads).unwrap_or(0));
-        let skip = Skip { index: facts.index, number, side, upto };
-        if self.skips.get(thread).is_none_or(|skips| skips.try_send(skip).is_err()) {
+    fn skip(&mut self, connection: &Connection, side: Side, upto: u64) {
+        let hint = SkipHint { id: connection.id(), side, upto };
+        let hints = self.skips.get(usize::from(connection.producer));
+        if hints.is_none_or(|hints| hints.try_send(hint).is_err()) {
             self.counters.figures.skips_unsent += 1;
         }
     }

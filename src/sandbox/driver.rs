@@ -16,12 +16,12 @@ use super::fault::Fault;
 use super::instance::Instance;
 use super::layout::{Bounds, Call, Cursor};
 use super::quarantine::Poison;
-use super::stream::Connection;
+use super::stream::ConnectionState;
 use crate::abi;
-use crate::batch::{Facts, NONE, Slot, What};
+use crate::batch::{NONE, Slot, What};
 use crate::counters::{HELD, PAYLOAD, counters, families};
-use crate::flow::EndReason;
 use crate::http::record::Record;
+use crate::stream::{Connection, EndReason, Opener, Side};
 
 mod commit;
 mod contain;
@@ -30,25 +30,16 @@ mod timer;
 
 pub use commit::MAX_STALLS;
 
-/// How a connection was closed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Closed {
-    /// Both sides ended; this is how the later one did.
-    End(EndReason),
-    /// The guest failed on an event of it.
-    Fault,
-}
-
 /// Receives what the guest said, after it was checked.
 pub trait Receiver {
     /// What the receiver keeps of a connection.
     type State: Default;
     /// A record, in order within its connection.
-    fn record(&mut self, facts: &Facts, state: &mut Self::State, record: &Record<'_>);
-    /// Nothing more comes of this connection. `time`: of the packet that ended it.
-    fn closed(&mut self, facts: &Facts, state: &mut Self::State, how: Closed, time: i64);
+    fn record(&mut self, connection: &Connection, state: &mut Self::State, record: &Record<'_>);
+    /// Nothing more comes of this connection: both sides ended, the later one so, or the guest failed on it.
+    fn closed(&mut self, connection: &Connection, state: &mut Self::State, reason: EndReason);
     /// The guest needs nothing of this side below this offset.
-    fn skip(&mut self, facts: &Facts, side: u8, upto: u64);
+    fn skip(&mut self, connection: &Connection, side: Side, upto: u64);
     /// An event on which the guest failed alone.
     fn poison(&mut self, poison: &Poison);
     /// A call failed.
@@ -172,7 +163,7 @@ const FIRST_WINDOW: u32 = 1;
 pub struct Driver<S> {
     seats: Vec<Seat>,
     keys: HashMap<u64, u32, RandomState>,
-    connections: Vec<Option<Box<Connection<S>>>>,
+    connections: Vec<Option<Box<ConnectionState<S>>>>,
     free: Vec<u32>,
     call: Call,
     works: Vec<Work>,
@@ -257,7 +248,7 @@ impl<S: Default> Driver<S> {
 
     /// Bytes of memory held for connections, waiting bytes included.
     pub fn memory(&self) -> u64 {
-        let connection = size_of::<Connection<S>>() + 2 * size_of::<(u64, u32)>();
+        let connection = size_of::<ConnectionState<S>>() + 2 * size_of::<(u64, u32)>();
         self.held.memory + (self.keys.len() * connection) as u64
     }
 
@@ -327,8 +318,8 @@ impl<S: Default> Driver<S> {
         }
         for row in &slot.rows {
             // A slot that was refused once may have rows that are left without events.
-            if row.first != NONE && row.facts.number.is_multiple_of(self.sample) {
-                let key = self.key(&row.facts);
+            if row.first != NONE && row.connection.number.is_multiple_of(self.sample) {
+                let key = self.key(&row.connection);
                 let cursor = Cursor { event: row.first, passed: 0 };
                 self.works.push(Work { key, cursor, window: FIRST_WINDOW, guest_row: NONE });
             }
@@ -351,24 +342,24 @@ impl<S: Default> Driver<S> {
         }
     }
 
-    fn key(&mut self, facts: &Facts) -> u32 {
-        if let Some(key) = self.keys.get(&facts.number) {
+    fn key(&mut self, connection: &Connection) -> u32 {
+        if let Some(key) = self.keys.get(&connection.number) {
             return *key;
         }
         let format = self.seats.first().map_or(0, |seat| seat.parser.state_format);
-        let connection = Some(Box::new(Connection::new(facts.clone(), format)));
+        let state = Some(Box::new(ConnectionState::new(connection.clone(), format)));
         let key = self.free.pop().unwrap_or_else(|| {
             self.connections.push(None);
             u32::try_from(self.connections.len() - 1).unwrap_or(NONE)
         });
         if let Some(place) = self.connections.get_mut(key as usize) {
-            *place = connection;
+            *place = state;
         }
-        self.keys.insert(facts.number, key);
+        self.keys.insert(connection.number, key);
         key
     }
 
-    fn connection(&mut self, key: u32) -> Option<&mut Connection<S>> {
+    fn connection(&mut self, key: u32) -> Option<&mut ConnectionState<S>> {
         self.connections.get_mut(key as usize)?.as_deref_mut()
     }
 
@@ -408,7 +399,7 @@ impl<S: Default> Driver<S> {
     fn forget(&mut self, key: u32) {
         let Some(place) = self.connections.get_mut(key as usize) else { return };
         let Some(connection) = place.take() else { return };
-        self.keys.remove(&connection.facts.number);
+        self.keys.remove(&connection.info.number);
         self.free.push(key);
         for lane in connection.lanes {
             if let Some(waiting) = lane.waiting {
@@ -427,8 +418,8 @@ impl<S: Default> Driver<S> {
         while let Some(event) = slot.events.get(next as usize) {
             match event.what {
                 What::Bytes { len, .. } => bytes += u64::from(len) - passed.min(u64::from(len)),
-                What::Void { .. } => {}
-                What::End(reason) => self.end(key, event.side as u8, reason, event.time, receiver),
+                What::Skipped { .. } => {}
+                What::End(reason) => self.end(key, event.side, reason, receiver),
             }
             passed = 0;
             next = event.next;
@@ -437,26 +428,26 @@ impl<S: Default> Driver<S> {
     }
 
     /// Notes that a side has ended, and closes the connection when both have.
-    fn end<R: Receiver<State = S>>(&mut self, key: u32, side: u8, reason: EndReason, time: i64, receiver: &mut R) {
+    fn end<R: Receiver<State = S>>(&mut self, key: u32, side: Side, reason: EndReason, receiver: &mut R) {
         let Some(connection) = self.connection(key) else { return };
         connection.lane_mut(side).ended = true;
         if connection.lanes.iter().all(|lane| lane.ended) {
             if !connection.ignored {
-                receiver.closed(&connection.facts, &mut connection.state, Closed::End(reason), time);
+                receiver.closed(&connection.info, &mut connection.state, reason);
             }
             self.forget(key);
         }
     }
 }
 
-const fn opener(facts: &Facts) -> u8 {
-    match facts.opener {
-        crate::flow::Opener::First => abi::opener::SIDE0,
-        crate::flow::Opener::Second => abi::opener::SIDE1,
-        crate::flow::Opener::Unknown => abi::opener::UNKNOWN,
+const fn opener(connection: &Connection) -> u8 {
+    match connection.opener {
+        Opener::First => abi::opener::SIDE0,
+        Opener::Second => abi::opener::SIDE1,
+        Opener::Unknown => abi::opener::UNKNOWN,
     }
 }
 
-const fn row_flags(facts: &Facts) -> u8 {
-    if facts.midstream { abi::row_flag::MIDSTREAM } else { 0 }
+const fn row_flags(connection: &Connection) -> u8 {
+    if connection.midstream { abi::row_flag::MIDSTREAM } else { 0 }
 }

@@ -7,14 +7,14 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::clock::thread_time;
-use super::driver::{Closed, Counters, Driver, Receiver};
+use super::driver::{Counters, Driver, Receiver};
 use super::engine::Parser;
 use super::fault::Fault;
 use super::layout::Bounds;
 use super::quarantine::Poison;
-use crate::batch::{Batcher, Facts, Shelf};
-use crate::flow::{Conn, EndReason, Place, Side, Sink};
+use crate::batch::{Batcher, Shelf};
 use crate::http::record::{Kind, Record};
+use crate::stream::{Connection, EndReason, OpenConnection, Position, Side, Sink, UNKNOWN};
 
 /// Processor time of the whole self-test. The built-in parser takes some 20 ms.
 pub const MOST_TIME: Duration = Duration::from_secs(2);
@@ -180,14 +180,14 @@ struct Notes<'a> {
 
 impl Receiver for Notes<'_> {
     type State = ();
-    fn record(&mut self, _: &Facts, (): &mut (), record: &Record<'_>) {
+    fn record(&mut self, _: &Connection, (): &mut (), record: &Record<'_>) {
         self.records += 1;
         if let Kind::Request(request) = &record.kind {
             self.requests += u64::from(request.method == b"GET" && request.target == b"/selftest");
         }
     }
-    fn closed(&mut self, _: &Facts, (): &mut (), _: Closed, _: i64) {}
-    fn skip(&mut self, _: &Facts, _: u8, _: u64) {}
+    fn closed(&mut self, _: &Connection, (): &mut (), _: EndReason) {}
+    fn skip(&mut self, _: &Connection, _: Side, _: u64) {}
     fn poison(&mut self, _: &Poison) {}
     fn fault(&mut self, fault: &Fault) {
         self.fault.get_or_insert_with(|| fault.clone());
@@ -202,13 +202,13 @@ fn run<'a>(parser: &Arc<Parser>, test: &str, script: &[Move], limits: Limits<'a>
     let mut driver = Driver::new(Arc::clone(parser), Bounds::default()).map_err(failed)?;
     let mut notes = Notes { requests: 0, records: 0, fault: None, limits };
     let mut batcher = Batcher::new(1, i64::MAX, true, Shelf::default());
-    let mut conn = Conn::by_hand(1);
+    let mut conn = OpenConnection::synthetic(1);
     for step in script {
-        let place = |side, offset| Place { side, offset, peer_acked: None, time: 0 };
+        let at = |offset| Position { offset, peer_acked: UNKNOWN, time: 0 };
         match step {
-            Move::Bytes(side, offset, bytes) => batcher.bytes(&mut conn, place(*side, *offset), true, bytes),
-            Move::Void(side, offset, length) => batcher.void(&mut conn, place(*side, *offset), *length, 0),
-            Move::End(side, offset, reason) => batcher.end(&mut conn, place(*side, *offset), *reason),
+            Move::Bytes(side, offset, bytes) => batcher.bytes(&mut conn, *side, at(*offset), true, bytes),
+            Move::Void(side, offset, length) => batcher.skipped(&mut conn, *side, at(*offset), *length, 0),
+            Move::End(side, offset, reason) => batcher.end(&mut conn, *side, at(*offset), *reason),
         }
     }
     batcher.flush();

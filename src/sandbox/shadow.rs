@@ -12,14 +12,15 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
 use super::budget::Budget;
-use super::driver::{self, Closed, Driver, Receiver};
+use super::driver::{self, Driver, Receiver};
 use super::engine::Parser;
 use super::fault::Fault;
 use super::layout::Bounds;
 use super::quarantine::Poison;
-use crate::batch::{Facts, Slot};
+use crate::batch::Slot;
 use crate::counters::{counters, families};
 use crate::http::record::{Kind, Record};
+use crate::stream::{Connection, EndReason, Side};
 
 /// Records of one connection that may wait for the other parser's. Beyond that the oldest count as missing.
 const MAX_PENDING: usize = 256;
@@ -137,14 +138,14 @@ struct Second<'a> {
 
 impl Receiver for Second<'_> {
     type State = ();
-    fn record(&mut self, facts: &Facts, (): &mut (), record: &Record<'_>) {
-        let pending = self.pending.entry(facts.number).or_default();
+    fn record(&mut self, connection: &Connection, (): &mut (), record: &Record<'_>) {
+        let pending = self.pending.entry(connection.number).or_default();
         if !pending.left_out {
             pending.second.push_back(Digest::of(record));
         }
     }
-    fn closed(&mut self, _: &Facts, (): &mut (), _: Closed, _: i64) {}
-    fn skip(&mut self, _: &Facts, _: u8, _: u64) {}
+    fn closed(&mut self, _: &Connection, (): &mut (), _: EndReason) {}
+    fn skip(&mut self, _: &Connection, _: Side, _: u64) {}
     fn poison(&mut self, _: &Poison) {}
     fn fault(&mut self, _: &Fault) {
         self.counters.faults += 1;
@@ -175,11 +176,11 @@ impl Shadow {
     }
 
     /// A record of the first parser.
-    pub fn first(&mut self, facts: &Facts, record: &Record<'_>) {
-        if !self.sees(facts.number) {
+    pub fn first(&mut self, connection: &Connection, record: &Record<'_>) {
+        if !self.sees(connection.number) {
             return;
         }
-        let pending = self.pending.entry(facts.number).or_default();
+        let pending = self.pending.entry(connection.number).or_default();
         if !pending.left_out {
             pending.first.push_back(Digest::of(record));
         }
@@ -202,13 +203,13 @@ impl Shadow {
         };
         if !whole {
             self.counters.skipped_slots += 1;
-            for row in slot.rows.iter().filter(|row| row.facts.number.is_multiple_of(self.sample)) {
-                self.pending.entry(row.facts.number).or_default().leave_out();
+            for row in slot.rows.iter().filter(|row| row.connection.number.is_multiple_of(self.sample)) {
+                self.pending.entry(row.connection.number).or_default().leave_out();
             }
         }
         let counters = &mut self.counters;
         for row in &slot.rows {
-            let number = row.facts.number;
+            let number = row.connection.number;
             let Some(pending) = self.pending.get_mut(&number) else { continue };
             let pairs = pending.first.len().min(pending.second.len());
             for (one, other) in pending.first.drain(..pairs).zip(pending.second.drain(..pairs)) {

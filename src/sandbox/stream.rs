@@ -3,7 +3,7 @@
 
 use super::layout::Mark;
 use crate::abi::{self, Block};
-use crate::batch::Facts;
+use crate::stream::{Connection, Side};
 
 /// The most times that are kept for bytes that wait: a head sent a byte at a time has one for each. Beyond that the
 /// times in the middle grow coarse; first and last stay exact.
@@ -90,9 +90,9 @@ pub struct Lane {
 
 /// A connection and the state `S` that whoever receives the records keeps for it.
 #[derive(Debug)]
-pub struct Connection<S> {
+pub struct ConnectionState<S> {
     /// Who it is.
-    pub facts: Facts,
+    pub info: Connection,
     /// The guest's memory of it.
     pub block: Block,
     /// State format of the module that the block belongs to.
@@ -105,12 +105,12 @@ pub struct Connection<S> {
     pub state: S,
 }
 
-impl<S: Default> Connection<S> {
+impl<S: Default> ConnectionState<S> {
     /// A new connection.
     #[must_use]
-    pub fn new(facts: Facts, format: u32) -> Self {
+    pub fn new(info: Connection, format: u32) -> Self {
         Self {
-            facts,
+            info,
             block: [0; abi::BLOCK_SIZE],
             format,
             lanes: [Lane::default(), Lane::default()],
@@ -120,26 +120,32 @@ impl<S: Default> Connection<S> {
     }
 }
 
-impl<S> Connection<S> {
+impl<S> ConnectionState<S> {
     /// Something of each of its cache lines.
     #[inline]
     pub(super) const fn touch(&self) -> u64 {
         let [first, second] = &self.lanes;
         let block = self.block[0] ^ self.block[64];
-        self.facts.number ^ first.skip ^ second.skip ^ second.last_time.cast_unsigned() ^ block as u64
+        self.info.number ^ first.skip ^ second.skip ^ second.last_time.cast_unsigned() ^ block as u64
     }
 
-    /// The side with this index; anything but 0 is side 1.
+    /// What is carried of a side.
     #[must_use]
-    pub const fn lane(&self, side: u8) -> &Lane {
+    pub const fn lane(&self, side: Side) -> &Lane {
         let [first, second] = &self.lanes;
-        if side == 0 { first } else { second }
+        match side {
+            Side::First => first,
+            Side::Second => second,
+        }
     }
 
-    /// The side with this index, to be changed.
-    pub const fn lane_mut(&mut self, side: u8) -> &mut Lane {
+    /// The same, to be changed.
+    pub const fn lane_mut(&mut self, side: Side) -> &mut Lane {
         let [first, second] = &mut self.lanes;
-        if side == 0 { first } else { second }
+        match side {
+            Side::First => first,
+            Side::Second => second,
+        }
     }
 }
 

@@ -3,15 +3,15 @@
 use std::sync::{Arc, OnceLock};
 
 use picotap::abi::flag;
-use picotap::batch::{Batcher, Facts, Shelf};
-use picotap::flow::{Conn, EndReason, Opener, Place, Side, Sink};
+use picotap::batch::{Batcher, Shelf};
 use picotap::http::record::{Kind, Record};
 use picotap::sandbox::BUILTIN_GUEST;
-use picotap::sandbox::driver::{Closed, Counters, Driver, Receiver};
+use picotap::sandbox::driver::{Counters, Driver, Receiver};
 use picotap::sandbox::engine::{Engine, Parser};
 use picotap::sandbox::fault::Fault;
 use picotap::sandbox::layout::Bounds;
 use picotap::sandbox::quarantine::Poison;
+use picotap::stream::{Connection, EndReason, OpenConnection, Opener, Position, Side, Sink, UNKNOWN};
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -122,21 +122,21 @@ impl Talk {
         let mut driver = Driver::new(parser(), bounds).expect("driver");
         let mut notes = Notes::default();
         let mut batcher = Batcher::new(1, i64::MAX, true, Shelf::default());
-        let mut conn = Conn::by_hand(1);
+        let mut conn = OpenConnection::synthetic(1);
         if self.midstream {
-            (conn.opener, conn.midstream) = (Opener::Unknown, true);
+            (conn.info.opener, conn.info.midstream) = (Opener::Unknown, true);
         }
         let mut time = 0;
         for step in &self.steps {
             time += i64::from(!matches!(step, Step::Batch));
             match step {
                 Step::Bytes { side, offset, bytes, starts, acked } => {
-                    let place = Place { side: *side, offset: *offset, peer_acked: *acked, time };
-                    batcher.bytes(&mut conn, place, *starts, bytes);
+                    let at = Position { offset: *offset, peer_acked: acked.unwrap_or(UNKNOWN), time };
+                    batcher.bytes(&mut conn, *side, at, *starts, bytes);
                 }
                 Step::End { side, offset, reason } => {
-                    let place = Place { side: *side, offset: *offset, peer_acked: None, time };
-                    batcher.end(&mut conn, place, *reason);
+                    let at = Position { offset: *offset, peer_acked: UNKNOWN, time };
+                    batcher.end(&mut conn, *side, at, *reason);
                 }
                 Step::Batch => batcher.flush(),
             }
@@ -177,7 +177,7 @@ struct Notes {
 
 impl Receiver for Notes {
     type State = ();
-    fn record(&mut self, _: &Facts, (): &mut (), record: &Record<'_>) {
+    fn record(&mut self, _: &Connection, (): &mut (), record: &Record<'_>) {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let mut line = match &record.kind {
             Kind::Request(request) => {
@@ -214,8 +214,8 @@ impl Receiver for Notes {
         }
         self.lines.push(line);
     }
-    fn closed(&mut self, _: &Facts, (): &mut (), _: Closed, _: i64) {}
-    fn skip(&mut self, _: &Facts, _: u8, _: u64) {}
+    fn closed(&mut self, _: &Connection, (): &mut (), _: EndReason) {}
+    fn skip(&mut self, _: &Connection, _: Side, _: u64) {}
     fn poison(&mut self, _: &Poison) {}
     fn fault(&mut self, fault: &Fault) {
         self.faults.push(fault.name());

@@ -12,8 +12,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 
-use picotap::flow::{Config, Conn, EndReason, MAX_PIECE, Opener, Place, Side, Sink, Table};
-use picotap::packet::{Endpoint, Segment, TcpFlags};
+use picotap::flow::{Config, Table};
+use picotap::packet::{Segment, TcpFlags};
+use picotap::stream::{EndReason, Endpoint, MAX_PIECE, OpenConnection, Opener, Position, Side, Sink};
 
 pub const MS: i64 = 1_000_000;
 pub const S: i64 = 1000 * MS;
@@ -39,7 +40,7 @@ pub struct Told {
 
 #[derive(Debug, Clone)]
 pub struct Seen {
-    pub conn: Conn,
+    pub conn: OpenConnection,
     pub sides: [Told; 2],
 }
 
@@ -54,17 +55,17 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    fn side(&mut self, conn: &Conn, place: Place) -> &mut Told {
+    fn side(&mut self, conn: &OpenConnection, side: Side, place: Position) -> &mut Told {
         let seen =
-            self.seen.entry(conn.number).or_insert_with(|| Seen { conn: conn.clone(), sides: Default::default() });
-        assert_eq!(seen.conn.index, conn.index);
-        assert_eq!(seen.conn.endpoints, conn.endpoints);
+            self.seen.entry(conn.info.number).or_insert_with(|| Seen { conn: conn.clone(), sides: Default::default() });
+        assert_eq!(seen.conn.info.handle, conn.info.handle);
+        assert_eq!(seen.conn.info.endpoints, conn.info.endpoints);
         seen.conn = conn.clone();
-        let other = seen.sides[place.side.other().index()].clone();
-        if place.peer_acked.is_some_and(|acked| acked > other.next) && other.ended.is_none() {
+        let other = seen.sides[side.other().index()].clone();
+        if place.acked().is_some_and(|acked| acked > other.next) && other.ended.is_none() {
             self.early += 1;
         }
-        let told = &mut seen.sides[place.side.index()];
+        let told = &mut seen.sides[side.index()];
         assert!(told.ended.is_none(), "something after the end");
         assert!(place.offset >= told.next, "told twice: {} after {}", place.offset, told.next);
         if place.offset > told.next {
@@ -76,19 +77,19 @@ impl Recorder {
 }
 
 impl Sink for Recorder {
-    fn bytes(&mut self, conn: &mut Conn, place: Place, starts_segment: bool, payload: &[u8]) {
+    fn bytes(&mut self, conn: &mut OpenConnection, side: Side, place: Position, starts_segment: bool, payload: &[u8]) {
         assert!(!payload.is_empty() && payload.len() <= MAX_PIECE);
-        let told = self.side(conn, place);
+        let told = self.side(conn, side, place);
         told.text.push_str(&String::from_utf8_lossy(payload));
         told.next += payload.len() as u64;
-        told.pieces.push((place.offset, payload.len(), place.peer_acked, starts_segment));
-        let word = format!("{}{}{}", conn.number, ["<", ">"][place.side.index()], String::from_utf8_lossy(payload));
+        told.pieces.push((place.offset, payload.len(), place.acked(), starts_segment));
+        let word = format!("{}{}{}", conn.info.number, ["<", ">"][side.index()], String::from_utf8_lossy(payload));
         self.order.push(word);
     }
 
-    fn void(&mut self, conn: &mut Conn, place: Place, length: u64, lost: u64) {
+    fn skipped(&mut self, conn: &mut OpenConnection, side: Side, place: Position, length: u64, lost: u64) {
         assert!(length > 0 && lost <= length);
-        let told = self.side(conn, place);
+        let told = self.side(conn, side, place);
         told.next += length;
         if lost == 0 {
             write!(told.text, "({length})").unwrap();
@@ -97,12 +98,12 @@ impl Sink for Recorder {
         }
     }
 
-    fn end(&mut self, conn: &mut Conn, place: Place, reason: EndReason) {
-        let told = self.side(conn, place);
+    fn end(&mut self, conn: &mut OpenConnection, side: Side, place: Position, reason: EndReason) {
+        let told = self.side(conn, side, place);
         told.ended = Some(reason);
         write!(told.text, ".{}", format!("{reason:?}").to_lowercase()).unwrap();
-        let number = conn.number;
-        self.order.push(format!("{number}{}.", ["<", ">"][place.side.index()]));
+        let number = conn.info.number;
+        self.order.push(format!("{number}{}.", ["<", ">"][side.index()]));
     }
 }
 
@@ -229,6 +230,6 @@ impl Stage {
     }
 
     pub fn opener(&self, number: u64) -> Opener {
-        self.sink.seen[&number].conn.opener
+        self.sink.seen[&number].conn.info.opener
     }
 }

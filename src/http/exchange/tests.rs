@@ -140,13 +140,13 @@ fn a_response_to_a_later_request_leaves_the_earlier_unanswered() {
 #[test]
 fn what_is_open_at_the_end_says_why() {
     let cases = [
-        (CloseReason::Closed, "1 /a 0 no_response"),
-        (CloseReason::Reset, "1 /a 0 no_response reset"),
-        (CloseReason::Timeout, "1 /a 0 no_response timeout"),
-        (CloseReason::Evicted, "1 /a 0 no_response evicted"),
-        (CloseReason::Reused, "1 /a 0 no_response reused"),
-        (CloseReason::Capture, "1 /a 0 open"),
-        (CloseReason::Fault, "1 /a 0 fault"),
+        (EndReason::Fin, "1 /a 0 no_response"),
+        (EndReason::Reset, "1 /a 0 no_response reset"),
+        (EndReason::Timeout, "1 /a 0 no_response timeout"),
+        (EndReason::Evicted, "1 /a 0 no_response evicted"),
+        (EndReason::Reused, "1 /a 0 no_response reused"),
+        (EndReason::Capture, "1 /a 0 open"),
+        (EndReason::Fault, "1 /a 0 fault"),
     ];
     for (reason, line) in cases {
         assert_eq!(wire().get(1, "/a").close(reason).seen(), [line]);
@@ -158,7 +158,7 @@ fn a_response_cut_by_a_reset_says_both() {
     let mut wire = wire();
     wire.get(1, "/a").answer(1, "HTTP/1.1 200 OK", 0).end(1, 1, 7, flag::TRUNCATED);
     assert!(wire.done.is_empty(), "what cut it is not known yet");
-    assert_eq!(wire.close(CloseReason::Reset).seen(), ["1 /a 200 truncated reset"]);
+    assert_eq!(wire.close(EndReason::Reset).seen(), ["1 /a 200 truncated reset"]);
 }
 
 #[test]
@@ -217,7 +217,7 @@ fn errors_and_foreign_bytes_are_told_on_the_transaction_they_hit() {
     wire.ask(1, "POST / HTTP/1.1", 0).feed(0, 0, 9, Kind::Error(abi::error::BAD_CHUNK)).end(0, 1, 9, flag::TRUNCATED);
     wire.reply(1, 400, 0);
     wire.get(2, "/b").feed(1, 0, 9, Kind::Error(abi::error::BAD_HEADER)).get(3, "/c").reply(3, 200, 0);
-    wire.get(4, "/d").feed(1, 0, 3, Kind::NotHttp(not_http::SSH)).close(CloseReason::Closed);
+    wire.get(4, "/d").feed(1, 0, 3, Kind::NotHttp(not_http::SSH)).close(EndReason::Fin);
     let wanted =
         ["1 / 400 truncated bad_chunk", "2 /b 0 no_response bad_header", "3 /c 200", "4 /d 0 no_response not_http"];
     assert_eq!(wire.seen(), wanted);
@@ -253,7 +253,7 @@ fn at_most_so_many_transactions_are_open() {
     assert_eq!(wire.exchange.open(), MAX_OPEN);
     assert_eq!(wire.done.len(), 2000 - MAX_OPEN);
     assert!(wire.done.iter().all(|transaction| transaction.flags == Flags::OVERFLOW));
-    wire.close(CloseReason::Closed);
+    wire.close(EndReason::Fin);
     assert_eq!((wire.done.len(), wire.desk.counters.overflow), (2000, 976));
 }
 
@@ -271,7 +271,7 @@ fn memory_is_bounded_over_all_connections() {
     assert!(wire.desk.held() <= MAX_OPEN_BYTES && lines > 1000);
     for exchange in connections {
         wire.exchange = exchange;
-        wire.close(CloseReason::Closed);
+        wire.close(EndReason::Fin);
     }
     assert_eq!((lines + wire.done.len(), wire.desk.held()), (9000, 0));
 }
@@ -305,7 +305,7 @@ fn a_continued_header_is_joined_by_a_space() {
 #[test]
 fn a_client_that_did_not_open_the_connection_is_flagged() {
     let mut wire = wire();
-    wire.facts.opener = Opener::Second;
+    wire.connection.opener = Opener::Second;
     wire.get(1, "/a").reply(1, 200, 0);
     assert_eq!(wire.seen(), ["1 /a 200 reversed"]);
 }
@@ -314,7 +314,7 @@ fn a_client_that_did_not_open_the_connection_is_flagged() {
 fn the_community_identifier_is_there_when_asked_for() {
     let mut wire = Wire::new(Settings { community_id: true, ..Settings::default() });
     wire.get(1, "/a").reply(1, 200, 0).get(2, "/b").reply(2, 200, 0);
-    let text = community::identifier(wire.facts.endpoints[1], wire.facts.endpoints[0]);
+    let text = community::identifier(wire.connection.endpoints[1], wire.connection.endpoints[0]);
     assert!(wire.done.iter().all(|transaction| transaction.community_id == Some(text)));
 }
 
@@ -367,7 +367,7 @@ proptest! {
                 Step::Error(side, code) => wire.feed(side, 0, 1, Kind::Error(code)),
             };
         }
-        wire.close(CloseReason::Closed);
+        wire.close(EndReason::Fin);
         let with = |half: fn(&Transaction) -> bool| wire.done.iter().filter(|done| half(done)).count();
         prop_assert_eq!(with(|done| done.request.is_some()), asked as usize);
         prop_assert_eq!(with(|done| done.response.is_some()), answered as usize);

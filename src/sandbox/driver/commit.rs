@@ -1,14 +1,15 @@
 //! Committing: takes over what a checked reply says.
 
 use super::lay::Held;
-use super::{Closed, Counters, Driver, FIRST_WINDOW, Pace, Receiver, Work};
+use super::{Counters, Driver, FIRST_WINDOW, Pace, Receiver, Work};
 use crate::abi::{self, kind, record, verdict};
 use crate::batch::Slot;
 use crate::http::record::{Headers, Kind, Moment, Record, Request, Response, text};
 use crate::sandbox::fault::{Fault, Misdeed};
 use crate::sandbox::layout::{Call, Laid, Mark, covering};
 use crate::sandbox::memory::{self, Reply};
-use crate::sandbox::stream::{Connection, Waiting};
+use crate::sandbox::stream::{ConnectionState, Waiting};
+use crate::stream::{EndReason, Side};
 
 /// How often in a row an event may be presented without a byte of it being consumed. The host presents it again because
 /// the output was full, and an empty output holds what the guest has to say of any one byte or end: an honest guest needs
@@ -71,7 +72,7 @@ fn pace<S>(
     call: &Call,
     reply: Reply<'_>,
     works: &[Work],
-    connections: &mut [Option<Box<Connection<S>>>],
+    connections: &mut [Option<Box<ConnectionState<S>>>],
     ticked: bool,
 ) -> Result<Pace, Misdeed> {
     let full = reply.results.last().is_some_and(|result| result.verdict == verdict::OUTPUT_FULL);
@@ -80,7 +81,7 @@ fn pace<S>(
         && let Some(work) = works.get(laid.slot_row as usize)
         && let Some(Some(connection)) = connections.get_mut(work.key as usize)
     {
-        let stalls = &mut connection.lane_mut(laid.event.side).stalls;
+        let stalls = &mut connection.lane_mut(Side::of(laid.event.side)).stalls;
         if *stalls >= MAX_STALLS {
             return Err(Misdeed::Stalled);
         }
@@ -94,7 +95,7 @@ struct Commit<'a, S, R> {
     slot: &'a Slot,
     call: &'a Call,
     input: &'a [u8],
-    connections: &'a mut Vec<Option<Box<Connection<S>>>>,
+    connections: &'a mut Vec<Option<Box<ConnectionState<S>>>>,
     works: &'a mut Vec<Work>,
     counters: &'a mut Counters,
     held: &'a mut Held,
@@ -132,7 +133,7 @@ impl<S, R: Receiver<State = S>> Commit<'_, S, R> {
             let bytes = self.call.bytes(laid, self.slot);
             for record in now {
                 let record = resolve(record, laid, self.call.times(laid), bytes, reply.pairs, connection);
-                self.receiver.record(&connection.facts, &mut connection.state, &record);
+                self.receiver.record(&connection.info, &mut connection.state, &record);
             }
             if !back {
                 self.lane(laid, result, bytes, key);
@@ -144,7 +145,8 @@ impl<S, R: Receiver<State = S>> Commit<'_, S, R> {
         let Some(Some(connection)) = self.connections.get_mut(key as usize) else { return };
         let event = &laid.event;
         self.counters.parsed += u64::from(result.consumed);
-        let lane = connection.lane_mut(event.side);
+        let side = Side::of(event.side);
+        let lane = connection.lane_mut(side);
         if result.verdict != verdict::OUTPUT_FULL || result.consumed > 0 {
             lane.stalls = 0;
         }
@@ -172,15 +174,14 @@ impl<S, R: Receiver<State = S>> Commit<'_, S, R> {
         if result.skip > lane.skip {
             lane.skip = result.skip;
             if result.skip - end >= WORTH_TELLING {
-                self.receiver.skip(&connection.facts, event.side, result.skip);
+                self.receiver.skip(&connection.info, side, result.skip);
             }
         }
         if event.kind == kind::END {
-            connection.lane_mut(event.side).ended = true;
+            connection.lane_mut(side).ended = true;
             if connection.lanes.iter().all(|lane| lane.ended) {
-                let time = self.call.times(laid).last().map_or(0, |mark| mark.time);
                 let reason = end_reason(event.reason);
-                self.receiver.closed(&connection.facts, &mut connection.state, Closed::End(reason), time);
+                self.receiver.closed(&connection.info, &mut connection.state, reason);
                 self.closing.push(key);
             }
         }
@@ -208,8 +209,7 @@ fn hold(waiting: &mut Waiting, laid: &Laid, result: &abi::Result, bytes: &[u8], 
     waiting.last = !needs && laid.event.flags & abi::event_flag::FINAL != 0;
 }
 
-pub(super) fn end_reason(reason: u8) -> crate::flow::EndReason {
-    use crate::flow::EndReason;
+pub(super) const fn end_reason(reason: u8) -> EndReason {
     match reason {
         abi::reason::FIN => EndReason::Fin,
         abi::reason::RESET => EndReason::Reset,
@@ -227,13 +227,13 @@ fn resolve<'a, S>(
     marks: &[Mark],
     bytes: &'a [u8],
     pairs: &'a [abi::Pair],
-    connection: &Connection<S>,
+    connection: &ConnectionState<S>,
 ) -> Record<'a> {
     let event = &laid.event;
     let first = covering(marks, record.start);
     // The packet that carried the last byte, not the one behind it.
     let last = covering(marks, record.end.saturating_sub(1));
-    let before = connection.lane(event.side).last_time;
+    let before = connection.lane(Side::of(event.side)).last_time;
     // A message that ends with its side, or before the first byte of an event (in a gap), ended with the last byte that came.
     let ended_before = record.kind == record::END && record.end == 0 && event.kind != kind::VOID && before != 0;
     let time = |mark: Option<&Mark>| if ended_before { before } else { mark.map_or(0, |mark| mark.time) };

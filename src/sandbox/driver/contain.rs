@@ -7,7 +7,7 @@
 //!
 //! All of this is time lost, and the receiver is asked after each call whether to go on.
 
-use super::{Closed, Driver, Receiver};
+use super::{Driver, Receiver};
 use crate::abi::{self, kind};
 use crate::batch::{NONE, Slot};
 use crate::sandbox::clock::Reading;
@@ -16,6 +16,7 @@ use crate::sandbox::instance::Instance;
 use crate::sandbox::layout::Cursor;
 use crate::sandbox::memory;
 use crate::sandbox::quarantine::Poison;
+use crate::stream::{EndReason, Side};
 
 /// A stretch of the failed call's events, to be tried by itself.
 struct Part {
@@ -149,7 +150,6 @@ impl<S: Default> Driver<S> {
         let Some(laid) = self.call.laid.first().copied() else { return };
         let Some(work) = self.works.get(laid.slot_row as usize).copied() else { return };
         let bytes = self.call.bytes(&laid, slot).to_vec();
-        let time = self.call.times(&laid).last().map_or(0, |mark| mark.time);
         let marks = self.call.times(&laid).iter().filter(|mark| mark.segment && mark.position > 0);
         let marks = marks.map(|mark| mark.position).collect();
         let seat = self.seats.iter().find(|seat| seat.parser.state_format == format);
@@ -157,8 +157,8 @@ impl<S: Default> Driver<S> {
         let Some(Some(connection)) = self.connections.get_mut(work.key as usize) else { return };
         let row = abi::Row {
             block: connection.block,
-            opener: super::opener(&connection.facts),
-            flags: super::row_flags(&connection.facts),
+            opener: super::opener(&connection.info),
+            flags: super::row_flags(&connection.info),
             reserved: [0; 2],
             scratch: 0,
             reserved2: 0,
@@ -166,14 +166,14 @@ impl<S: Default> Driver<S> {
         let poison = Poison {
             fault: fault.name().to_owned(),
             sha256,
-            connection: connection.facts.number,
+            connection: connection.info.number,
             row,
             event: laid.event,
             marks,
             bytes,
         };
         receiver.poison(&poison);
-        receiver.closed(&connection.facts, &mut connection.state, Closed::Fault, time);
+        receiver.closed(&connection.info, &mut connection.state, EndReason::Fault);
         connection.ignored = true;
         self.counters.condemned += 1;
         self.counters.quarantined += u64::from(laid.event.len);
@@ -189,7 +189,8 @@ impl<S: Default> Driver<S> {
             }
         }
         if laid.event.kind == kind::END {
-            self.end(work.key, laid.event.side, super::commit::end_reason(laid.event.reason), time, receiver);
+            let reason = super::commit::end_reason(laid.event.reason);
+            self.end(work.key, Side::of(laid.event.side), reason, receiver);
         }
         let ignored = self.pass_over(slot, work.key, laid.after, receiver);
         self.counters.ignored += ignored;

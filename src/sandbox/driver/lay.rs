@@ -6,13 +6,13 @@
 use super::{Counters, Driver, Work, opener, row_flags};
 use crate::abi::{self, event_flag, kind};
 use crate::batch::{NONE, Slot, SlotEvent, What};
-use crate::flow::EndReason;
 use crate::sandbox::instance::Instance;
 use crate::sandbox::layout::{Call, Copy, Cursor, Laid, Mark};
-use crate::sandbox::stream::{Connection, Void};
+use crate::sandbox::stream::{ConnectionState, Void};
+use crate::stream::{EndReason, Side};
 
 /// The most bytes of neighbours that are joined to one event, beside what waits before them. A single piece may be as
-/// long as [`crate::flow::MAX_PIECE`].
+/// long as [`crate::stream::MAX_PIECE`].
 const MAX_JOIN: usize = 128 << 10;
 
 /// What was done with the next thing of a connection.
@@ -45,7 +45,7 @@ struct Layout<'a, S> {
     slot: &'a Slot,
     guest: &'a mut Instance,
     call: &'a mut Call,
-    connection: &'a mut Connection<S>,
+    connection: &'a mut ConnectionState<S>,
     counters: &'a mut Counters,
     held: &'a mut Held,
     work: &'a mut Work,
@@ -107,19 +107,19 @@ impl<S: Default> Driver<S> {
     }
 }
 
-fn flag(flags: [bool; 2], side: u8) -> bool {
-    flags.get(usize::from(side)).copied().unwrap_or(true)
+fn flag(flags: [bool; 2], side: Side) -> bool {
+    flags.get(side.index()).copied().unwrap_or(true)
 }
 
-fn set(flags: &mut [bool; 2], side: u8) {
-    if let Some(flag) = flags.get_mut(usize::from(side)) {
+fn set(flags: &mut [bool; 2], side: Side) {
+    if let Some(flag) = flags.get_mut(side.index()) {
         *flag = true;
     }
 }
 
 impl<S> Layout<'_, S> {
-    fn shown(&self, side: u8) -> Shown {
-        self.shown.get(usize::from(side)).copied().unwrap_or_default()
+    fn shown(&self, side: Side) -> Shown {
+        self.shown.get(side.index()).copied().unwrap_or_default()
     }
 
     fn all_laid(&self) -> u32 {
@@ -130,14 +130,14 @@ impl<S> Layout<'_, S> {
     /// waits until the guest has said what it needs of the gap: then its void ends where the message does.
     fn window_has_room(&self, window: u32) -> bool {
         let Some(event) = self.slot.events.get(self.cursor.event as usize) else { return true };
-        let shown = self.shown(event.side as u8);
+        let shown = self.shown(event.side);
         let is_bytes = matches!(event.what, What::Bytes { .. });
-        shown.events == 0 || (event.offset == shown.end && (shown.events < window || !is_bytes))
+        shown.events == 0 || (event.at.offset == shown.end && (shown.events < window || !is_bytes))
     }
 
     /// `None`: nothing is left.
     fn step(&mut self) -> Option<Step> {
-        for side in [0, 1] {
+        for side in [Side::First, Side::Second] {
             let lane = self.connection.lane(side);
             if let Some(waiting) = lane.waiting.as_ref().filter(|w| w.again && !flag(self.waiting_laid, side)) {
                 let last = waiting.last;
@@ -148,12 +148,12 @@ impl<S> Layout<'_, S> {
             }
         }
         let event = *self.slot.events.get(self.cursor.event as usize)?;
-        let side = event.side as u8;
+        let side = event.side;
         let waits = self.connection.lane(side).waiting.is_some() && !flag(self.waiting_laid, side);
         Some(match event.what {
             What::Bytes { data, len, starts_segment } => {
                 let passed = u32::try_from(self.cursor.passed).unwrap_or(len).min(len);
-                let offset = event.offset + u64::from(passed);
+                let offset = event.at.offset + u64::from(passed);
                 let lane = self.connection.lane(side);
                 if lane.skip > lane.next && self.shown(side).events == 0 {
                     self.skip_bytes(&event, offset, len - passed)
@@ -166,9 +166,9 @@ impl<S> Layout<'_, S> {
                     self.waiting_alone(side, true)
                 }
             }
-            What::Void { length, lost } if !waits => self.take_void(&event, length, lost),
+            What::Skipped { length, lost } if !waits => self.take_void(&event, length, lost),
             What::End(reason) if !waits => self.end(&event, reason),
-            What::Void { .. } | What::End(_) => self.waiting_alone(side, true),
+            What::Skipped { .. } | What::End(_) => self.waiting_alone(side, true),
         })
     }
 
@@ -181,7 +181,7 @@ impl<S> Layout<'_, S> {
         if self.all_laid() > 0 {
             return Step::Stop;
         }
-        let lane = self.connection.lane_mut(event.side as u8);
+        let lane = self.connection.lane_mut(event.side);
         let until = offset.max(lane.next).min(lane.skip);
         let lost = until - lane.next;
         let taken = u64::from(len).min(lane.skip.saturating_sub(offset));
@@ -196,23 +196,23 @@ impl<S> Layout<'_, S> {
 
     /// Makes the side's void longer, and ready when the skip is reached.
     fn extend_void(&mut self, event: &SlotEvent, length: u64, lost: u64) {
-        let lane = self.connection.lane_mut(event.side as u8);
+        let lane = self.connection.lane_mut(event.side);
         let start = Void {
             offset: lane.next,
             length: 0,
             lost: 0,
             // Lost bytes have no time: what ends in them ended with the last byte that came.
             time: lane.last_time,
-            peer_acked: event.peer_acked,
+            peer_acked: event.at.peer_acked,
             ready: false,
         };
         let void = lane.void.get_or_insert_with(|| Box::new(start));
         void.length += length;
         void.lost += lost;
         if length > lost {
-            void.time = event.time;
-            void.peer_acked = event.peer_acked;
-            lane.last_time = event.time;
+            void.time = event.at.time;
+            void.peer_acked = event.at.peer_acked;
+            lane.last_time = event.at.time;
         }
         lane.next = lane.next.saturating_add(length);
         void.ready = lane.next >= lane.skip;
@@ -223,23 +223,23 @@ impl<S> Layout<'_, S> {
         if self.all_laid() > 0 {
             return Step::Stop;
         }
-        let lane = self.connection.lane_mut(event.side as u8);
-        let gap = event.offset.saturating_sub(lane.next);
+        let lane = self.connection.lane_mut(event.side);
+        let gap = event.at.offset.saturating_sub(lane.next);
         // The guest had said that it needs none of this, or the capture thread would not have left it out.
-        lane.skip = lane.skip.max(event.offset.saturating_add(length));
+        lane.skip = lane.skip.max(event.at.offset.saturating_add(length));
         self.extend_void(event, gap + length, gap + lost);
         self.advance(event);
         Step::Absorbed
     }
 
     fn end(&mut self, event: &SlotEvent, reason: EndReason) -> Step {
-        let side = event.side as u8;
+        let side = event.side;
         let lane = self.connection.lane(side);
         if lane.skip > lane.next && self.shown(side).events == 0 {
             if self.all_laid() > 0 {
                 return Step::Stop;
             }
-            let lost = event.offset.min(lane.skip).saturating_sub(lane.next);
+            let lost = event.at.offset.min(lane.skip).saturating_sub(lane.next);
             let lane = self.connection.lane_mut(side);
             lane.skip = lane.next + lost;
             if lost > 0 || lane.void.is_some() {
@@ -247,13 +247,16 @@ impl<S> Layout<'_, S> {
             }
             return Step::Absorbed;
         }
-        let laid =
-            abi::Event { offset: event.offset, reason: reason as u8, ..header(side, kind::END, event.peer_acked) };
+        let laid = abi::Event {
+            offset: event.at.offset,
+            reason: reason as u8,
+            ..header(side, kind::END, event.at.peer_acked)
+        };
         self.cursor = Cursor { event: event.next, passed: 0 };
         self.lay(laid, &[mark(event, false)], Copy::Joined(0), 0, false)
     }
 
-    fn lay_void(&mut self, side: u8) -> Step {
+    fn lay_void(&mut self, side: Side) -> Step {
         let Some(void) = self.connection.lane(side).void.as_deref().copied() else { return Step::Stop };
         let head = header(side, kind::VOID, void.peer_acked);
         let event = abi::Event { offset: void.offset, length: void.length, lost: void.lost, ..head };
@@ -270,7 +273,7 @@ impl<S> Layout<'_, S> {
         let before = self.cursor;
         self.advance(event);
         let flags = if mark.segment { event_flag::SEGMENT } else { 0 };
-        let laid = abi::Event { offset, flags, ..header(event.side as u8, kind::BYTES, event.peer_acked) };
+        let laid = abi::Event { offset, flags, ..header(event.side, kind::BYTES, event.at.peer_acked) };
         let step = self.lay(laid, &[mark], Copy::Slot(data), len, false);
         if !matches!(step, Step::Laid) {
             self.cursor = before;
@@ -279,7 +282,7 @@ impl<S> Layout<'_, S> {
     }
 
     /// What waits, with nothing behind it.
-    fn waiting_alone(&mut self, side: u8, last: bool) -> Step {
+    fn waiting_alone(&mut self, side: Side, last: bool) -> Step {
         let Some(waiting) = self.connection.lane_mut(side).waiting.take() else { return Step::Stop };
         let from = self.call.joined.len();
         let len = u32::try_from(waiting.bytes.len()).unwrap_or(0);
@@ -294,14 +297,14 @@ impl<S> Layout<'_, S> {
     }
 
     /// What waits, with the neighbours that follow; or, if they cannot wake it, only appended.
-    fn join(&mut self, side: u8) -> Step {
+    fn join(&mut self, side: Side) -> Step {
         let Some(mut waiting) = self.connection.lane_mut(side).waiting.take() else { return Step::Stop };
         let step = self.join_to(side, &mut waiting);
         self.connection.lane_mut(side).waiting = Some(waiting);
         step
     }
 
-    fn join_to(&mut self, side: u8, waiting: &mut crate::sandbox::stream::Waiting) -> Step {
+    fn join_to(&mut self, side: Side, waiting: &mut crate::sandbox::stream::Waiting) -> Step {
         let (start, passed) = (self.cursor.event, self.cursor.passed);
         let (total, pieces, behind, woken) = self.neighbours(side, waiting);
         let room = total <= abi::MAX_WAITING as usize;
@@ -319,7 +322,7 @@ impl<S> Layout<'_, S> {
             let Some(event) = self.slot.events.get(next as usize) else { break };
             if let What::Bytes { data, len, starts_segment } = event.what {
                 let bytes = self.slot.payload(data + from.min(len), len - from.min(len));
-                waiting.append(bytes, starts_segment && from == 0, event.time, event.peer_acked);
+                waiting.append(bytes, starts_segment && from == 0, event.at.time, event.at.peer_acked);
             }
             from = 0;
             next = event.next;
@@ -354,7 +357,7 @@ impl<S> Layout<'_, S> {
     }
 
     /// Total length with what waits, number of pieces, cursor behind them, and whether they hold the wake byte.
-    fn neighbours(&self, side: u8, waiting: &crate::sandbox::stream::Waiting) -> (usize, usize, Cursor, bool) {
+    fn neighbours(&self, side: Side, waiting: &crate::sandbox::stream::Waiting) -> (usize, usize, Cursor, bool) {
         let mut total = waiting.bytes.len();
         let mut end = waiting.end();
         let mut pieces = 0;
@@ -365,7 +368,7 @@ impl<S> Layout<'_, S> {
             let passed = u32::try_from(cursor.passed).unwrap_or(len).min(len);
             let next = total + (len - passed) as usize;
             let fits = pieces == 0 || next - waiting.bytes.len() <= MAX_JOIN;
-            if event.side as u8 != side || event.offset + u64::from(passed) != end || !fits {
+            if event.side != side || event.at.offset + u64::from(passed) != end || !fits {
                 break;
             }
             let bytes = self.slot.payload(data + passed, len - passed);
@@ -380,7 +383,7 @@ impl<S> Layout<'_, S> {
 
     fn lay_joined(
         &mut self,
-        side: u8,
+        side: Side,
         marks: &[Mark],
         offset: u64,
         seen: u32,
@@ -407,7 +410,7 @@ impl<S> Layout<'_, S> {
         let first_of_row = self.work.guest_row == NONE;
         if first_of_row {
             let connection = &self.connection;
-            let (opener, flags) = (opener(&connection.facts), row_flags(&connection.facts));
+            let (opener, flags) = (opener(&connection.info), row_flags(&connection.info));
             self.work.guest_row = self.call.row(self.guest, &connection.block, opener, flags);
         }
         let first_mark = u32::try_from(self.call.marks.len()).unwrap_or(0);
@@ -434,10 +437,10 @@ impl<S> Layout<'_, S> {
     }
 }
 
-fn header(side: u8, kind: u8, peer_acked: u64) -> abi::Event {
-    abi::Event { side, kind, peer_acked, ..abi::Event::default() }
+fn header(side: Side, kind: u8, peer_acked: u64) -> abi::Event {
+    abi::Event { side: side as u8, kind, peer_acked, ..abi::Event::default() }
 }
 
 const fn mark(event: &SlotEvent, segment: bool) -> Mark {
-    Mark { position: 0, segment, time: event.time, peer_acked: event.peer_acked }
+    Mark { position: 0, segment, time: event.at.time, peer_acked: event.at.peer_acked }
 }

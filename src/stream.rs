@@ -1,0 +1,190 @@
+//! A stream is one direction of a TCP connection: bytes in order, with gaps where some were never seen.
+//!
+//! These are the words that everything speaks which deals with streams. Whoever produces them pushes what it finds into a
+//! [`Sink`], and needs not know who takes it; whoever takes them needs not know TCP.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+/// As an acknowledgement: not known.
+pub const UNKNOWN: u64 = u64::MAX;
+
+/// The most bytes in one call of [`Sink::bytes`]: longer segments (from segmentation offload) are handed on in pieces.
+pub const MAX_PIECE: usize = 65536;
+
+/// One end of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Endpoint {
+    /// Address.
+    pub ip: IpAddr,
+    /// TCP port.
+    pub port: u16,
+}
+
+/// A side of a connection: the first is whoever was seen first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the two sides")]
+pub enum Side {
+    First = 0,
+    Second = 1,
+}
+
+impl Side {
+    /// 0 or 1, as an index.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
+    /// The side with this index; anything but 0 is the second.
+    #[must_use]
+    pub const fn of(index: u8) -> Self {
+        if index == 0 { Self::First } else { Self::Second }
+    }
+
+    /// The other side.
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::First => Self::Second,
+            Self::Second => Self::First,
+        }
+    }
+}
+
+/// Who sent the first SYN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Opener {
+    First,
+    Second,
+    Unknown,
+}
+
+/// How a side, or with its second side a connection, ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum EndReason {
+    /// Its FIN came, and every byte below it was handed on or declared lost.
+    Fin = 1,
+    /// The connection was reset.
+    Reset = 2,
+    /// Nothing came for too long.
+    Timeout = 3,
+    /// The connection was given up because the memory limit was reached.
+    Evicted = 4,
+    /// Its ports were taken by a new connection.
+    Reused = 5,
+    /// The capture ended.
+    Capture = 6,
+    /// The parser failed on the connection, which is ignored from there on. No stream ends so; a worker says it.
+    Fault = 7,
+}
+
+/// What is known of a connection.
+#[derive(Debug, Clone)]
+pub struct Connection {
+    /// Its number, from 1; no two connections of a run have the same.
+    pub number: u64,
+    /// What its producer knows it by: see [`ConnectionId`].
+    pub handle: u32,
+    /// Which producer it comes from.
+    pub producer: u16,
+    /// Its start was not captured.
+    pub midstream: bool,
+    /// Who opened it.
+    pub opener: Opener,
+    /// Index of the capture interface on which it was first seen.
+    pub interface: u32,
+    /// Address of the first side and of the second.
+    pub endpoints: [Endpoint; 2],
+}
+
+/// What a connection's producer finds it by. Opaque to everybody else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConnectionId {
+    /// Its number: a handle is used again for later connections.
+    pub number: u64,
+    /// Its place at the producer.
+    pub handle: u32,
+}
+
+impl Connection {
+    /// What its producer finds it by.
+    #[must_use]
+    pub const fn id(&self) -> ConnectionId {
+        ConnectionId { number: self.number, handle: self.handle }
+    }
+}
+
+/// What a sink keeps with a connection: opaque to the producer, zero for a new connection.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SinkTag {
+    /// Serial number of the slot that `row` is good for.
+    pub serial: u64,
+    /// Row in that slot.
+    pub row: u32,
+}
+
+/// A connection as its producer keeps it and shows it to a sink.
+#[derive(Debug, Clone)]
+pub struct OpenConnection {
+    /// What is known of it.
+    pub info: Connection,
+    /// Seeded hash of the addresses, the same for both directions: chooses the worker.
+    pub hash: u64,
+    /// The sink's.
+    pub tag: SinkTag,
+}
+
+impl OpenConnection {
+    /// A connection that was not captured, for a sink that is fed by hand: the first side, port 40000 of the local host, opened
+    /// it to port 80.
+    #[must_use]
+    pub const fn synthetic(number: u64) -> Self {
+        const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        Self {
+            info: Connection {
+                number,
+                handle: 0,
+                producer: 0,
+                midstream: false,
+                opener: Opener::First,
+                interface: 0,
+                endpoints: [Endpoint { ip: LOCAL, port: 40_000 }, Endpoint { ip: LOCAL, port: 80 }],
+            },
+            hash: number << 32,
+            tag: SinkTag { serial: 0, row: 0 },
+        }
+    }
+}
+
+/// Where in a stream something is, and what is known of the packet that carried it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// Offset in the side's stream. Offset 0 is the byte behind the SYN; where that was not seen, the first byte that was
+    /// handed on, or that the other side is known to have acknowledged by then.
+    pub offset: u64,
+    /// Offset of the other side up to which the sender had acknowledged, or [`UNKNOWN`].
+    pub peer_acked: u64,
+    /// Time of the packet (of a skipped stretch: of the one that carried its last byte; of an end: of the one that caused it).
+    pub time: i64,
+}
+
+impl Position {
+    /// Offset of the other side up to which the sender had acknowledged, if it is known.
+    #[must_use]
+    pub const fn acked(&self) -> Option<u64> {
+        if self.peer_acked == UNKNOWN { None } else { Some(self.peer_acked) }
+    }
+}
+
+/// Receives streams. A jump in the offsets of a side is a gap: bytes that were never seen.
+pub trait Sink {
+    /// Payload in stream order, never empty and at most [`MAX_PIECE`] bytes. `starts_segment`: its first byte is the
+    /// first of a TCP segment's payload.
+    fn bytes(&mut self, conn: &mut OpenConnection, side: Side, at: Position, starts_segment: bool, payload: &[u8]);
+    /// A stretch below a skip hint, not copied: `length` bytes, `lost` of them never seen.
+    fn skipped(&mut self, conn: &mut OpenConnection, side: Side, at: Position, length: u64, lost: u64);
+    /// A side has ended. Called exactly once for each side; after the second call the handle is free.
+    fn end(&mut self, conn: &mut OpenConnection, side: Side, at: Position, reason: EndReason);
+}
