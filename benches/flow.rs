@@ -193,6 +193,7 @@ fn longest_insert<P: Places>(slab: &Slab, connections: u32) -> Duration {
     (0..connections).map(&mut insert).max().unwrap_or_default()
 }
 
+#[expect(clippy::print_stdout, reason = "a bench tells what it measured")]
 fn finding<P: Places>(c: &mut Criterion, slab: &Slab, connections: u32) {
     let places: P = filled(slab, connections);
     let (name, bytes, pause) = (P::NAME, places.bytes(), longest_insert::<P>(slab, connections));

@@ -1,4 +1,7 @@
 //! A slab keeps connections at places that do not move, in chunks, so that growing copies nothing.
+//!
+//! The crate `slab` is one vector: growing it moves all connections at once, and for that moment may take three times the
+//! memory that it had.
 
 use super::connection::Connection;
 

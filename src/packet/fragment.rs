@@ -1,5 +1,8 @@
 //! A fragment is a piece of an IP datagram; pieces wait here until their datagram is whole (RFC 791, section 3.2; RFC
 //! 8200, section 4.5).
+//!
+//! etherparse has a pool for this too (`IpDefragPool`), but without a bound on datagrams, bytes or pieces: its own
+//! documentation says that it is not safe against an attacker who exhausts memory. Here all three are bounded.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;

@@ -1,4 +1,7 @@
 //! Blocks are the bytes of a stream, read in large pieces and looked at in place.
+//!
+//! A frame is a range of the buffer, so that 32 of them are held at once while the flow table is asked for all (see
+//! `pipeline/capture.rs`). Crates that read captures lend one frame at a time.
 
 use std::io::{self, Read};
 use std::ops::Range;

@@ -1,4 +1,9 @@
 //! A pcap file is a file header and records, each a frame with a time stamp (draft-ietf-opsawg-pcap).
+//!
+//! Not read by the crate `pcap-parser` 0.17, which is as fast (45 ns a frame, this 48, with the time converted) but lends
+//! one frame at a time, so that frames to be held together would have to be copied, and has buffers that its user must
+//! bound and enlarge. (2026-11-25, `cargo bench --bench input -- file`, 100,000 frames, two cores of an AMD EPYC on which
+//! other work ran.)
 
 use super::blocks::{Blocks, MAX_FRAME};
 use super::file::Record;
