@@ -9,14 +9,14 @@ use std::sync::Arc;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use picotap::abi;
-use picotap::batch::{Batcher, Shelf, Slot};
+use picotap::batch::{Batcher, CollectSlots, Slot};
 use picotap::http::record::Record;
 use picotap::sandbox::BUILTIN_GUEST;
+use picotap::sandbox::call::Bounds;
 use picotap::sandbox::driver::{Driver, Receiver};
 use picotap::sandbox::engine::Engine;
 use picotap::sandbox::fault::Fault;
-use picotap::sandbox::layout::Bounds;
-use picotap::sandbox::quarantine::Poison;
+use picotap::sandbox::quarantine::QuarantinedEvent;
 use picotap::stream::{Connection, EndReason, OpenConnection, Position, Side, Sink};
 
 #[path = "../src/parse/native.rs"]
@@ -29,7 +29,7 @@ const CONNECTIONS: u64 = 64;
 
 /// A slot with one request on each connection.
 fn slot(request: &[u8]) -> Box<Slot> {
-    let mut batcher = Batcher::new(1, i64::MAX, true, Shelf::default());
+    let mut batcher = Batcher::new(1, i64::MAX, true, CollectSlots::default());
     for number in 1..=CONNECTIONS {
         let mut conn = OpenConnection::synthetic(number);
         let at = Position { offset: 0, peer_acked: 0, time: 1 };
@@ -51,7 +51,7 @@ impl Receiver for Count {
     }
     fn closed(&mut self, _: &Connection, (): &mut (), _: EndReason) {}
     fn skip(&mut self, _: &Connection, _: Side, _: u64) {}
-    fn poison(&mut self, _: &Poison) {}
+    fn quarantine(&mut self, _: &QuarantinedEvent) {}
     fn fault(&mut self, fault: &Fault) {
         panic!("{fault}");
     }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use fed::{Nothing, slot};
+use picotap::sandbox::call::Bounds;
 use picotap::sandbox::driver::Driver;
 use picotap::sandbox::engine::Engine;
-use picotap::sandbox::layout::Bounds;
 
 #[path = "../tests/hostile/fed.rs"]
 mod fed;

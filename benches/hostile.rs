@@ -4,35 +4,35 @@
 use std::sync::Arc;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use picotap::batch::{Batcher, Shelf, Slot};
+use picotap::batch::{Batcher, CollectSlots, Slot};
 use picotap::http::record::Record;
-use picotap::http::{Desk, Exchange, Settings};
+use picotap::http::{Exchange, HttpContext, Settings};
 use picotap::sandbox::BUILTIN_GUEST;
+use picotap::sandbox::call::Bounds;
 use picotap::sandbox::driver::{Driver, Receiver};
 use picotap::sandbox::engine::Engine;
 use picotap::sandbox::fault::Fault;
-use picotap::sandbox::layout::Bounds;
-use picotap::sandbox::quarantine::Poison;
+use picotap::sandbox::quarantine::QuarantinedEvent;
 use picotap::stream::{Connection, EndReason, OpenConnection, Position, Side, Sink};
 
 /// Pairs records, as a worker does, and counts what comes of it.
-struct Clerk {
-    desk: Desk,
+struct WorkerOutputs {
+    context: HttpContext,
     transactions: u64,
 }
 
-impl Receiver for Clerk {
+impl Receiver for WorkerOutputs {
     type State = Exchange;
     fn record(&mut self, connection: &Connection, exchange: &mut Exchange, record: &Record<'_>) {
-        let Self { desk, transactions } = self;
-        exchange.record(desk, connection, record, &mut |_| *transactions += 1);
+        let Self { context, transactions } = self;
+        exchange.record(context, connection, record, &mut |_| *transactions += 1);
     }
     fn closed(&mut self, connection: &Connection, exchange: &mut Exchange, _: EndReason) {
-        let Self { desk, transactions } = self;
-        exchange.close(desk, connection, EndReason::Fin, &mut |_| *transactions += 1);
+        let Self { context, transactions } = self;
+        exchange.close(context, connection, EndReason::Fin, &mut |_| *transactions += 1);
     }
     fn skip(&mut self, _: &Connection, _: Side, _: u64) {}
-    fn poison(&mut self, _: &Poison) {}
+    fn quarantine(&mut self, _: &QuarantinedEvent) {}
     fn fault(&mut self, fault: &Fault) {
         panic!("{fault}");
     }
@@ -74,7 +74,7 @@ impl Talk {
     /// The slots in which it comes, and in which it ends.
     #[expect(clippy::vec_box, reason = "slots are handed on boxed")]
     fn slots(&self) -> Vec<Box<Slot>> {
-        let mut batcher = Batcher::new(1, i64::MAX, true, Shelf::default());
+        let mut batcher = Batcher::new(1, i64::MAX, true, CollectSlots::default());
         let mut conn = OpenConnection::synthetic(1);
         let mut at = [0_u64; 2];
         let position = |side: Side, at: [u64; 2]| {
@@ -183,12 +183,12 @@ fn hostile(c: &mut Criterion) {
             let slots = talk.slots();
             let mut driver: Driver<Exchange> =
                 Driver::new(Arc::clone(&parser), Bounds::default()).expect("an instance");
-            let mut clerk = Clerk { desk: Desk::new(Settings::default()), transactions: 0 };
+            let mut outputs = WorkerOutputs { context: HttpContext::new(Settings::default()), transactions: 0 };
             group.throughput(Throughput::Bytes(talk.len()));
             group.bench_function(BenchmarkId::from_parameter(size), |b| {
                 b.iter(|| {
                     for slot in &slots {
-                        driver.process(slot, &mut clerk);
+                        driver.process(slot, &mut outputs);
                     }
                 });
             });

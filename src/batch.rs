@@ -179,9 +179,9 @@ pub trait Deliver {
 
 /// Keeps slots, in the order in which they came: for a driver that is fed by hand.
 #[derive(Debug, Default)]
-pub struct Shelf(pub Vec<Box<Slot>>);
+pub struct CollectSlots(pub Vec<Box<Slot>>);
 
-impl Deliver for Shelf {
+impl Deliver for CollectSlots {
     fn deliver(&mut self, _: usize, slot: Box<Slot>, _: bool) -> Result<Box<Slot>, Box<Slot>> {
         self.0.push(slot);
         Ok(Box::default())
@@ -198,7 +198,7 @@ families! {
 
 counters! {
     /// What became of slots.
-    pub struct Counters {
+    pub struct BatchCounters {
         /// Slots that found their queue full.
         slots_dropped => DROPPED_SLOTS,
         /// Payload bytes in them.
@@ -223,7 +223,7 @@ pub struct Batcher<D> {
     serial: u64,
     max_age: i64,
     lossless: bool,
-    counters: Counters,
+    counters: BatchCounters,
 }
 
 impl<D: Deliver> Batcher<D> {
@@ -236,13 +236,13 @@ impl<D: Deliver> Batcher<D> {
             Box::new(Slot { serial, ..Slot::new() })
         });
         let slots = slots.collect();
-        Self { deliver, slots, serial, max_age, lossless, counters: Counters::default() }
+        Self { deliver, slots, serial, max_age, lossless, counters: BatchCounters::default() }
     }
 
     /// What became of slots so far.
-    pub fn counters(&self) -> Counters {
+    pub fn counters(&self) -> BatchCounters {
         let open = self.slots.iter().map(|slot| slot.arena.len() as u64).sum();
-        Counters { bytes_open: open, ..self.counters }
+        BatchCounters { bytes_open: open, ..self.counters }
     }
 
     /// The deliverer.
@@ -353,16 +353,16 @@ mod tests {
     use super::*;
     use crate::stream::UNKNOWN;
 
-    /// A shelf that may be full.
+    /// A collected that may be full.
     #[derive(Default)]
     struct Full {
-        shelf: Shelf,
+        collected: CollectSlots,
         full: bool,
     }
 
     impl Deliver for Full {
         fn deliver(&mut self, worker: usize, slot: Box<Slot>, must: bool) -> Result<Box<Slot>, Box<Slot>> {
-            if self.full && !must { Err(slot) } else { self.shelf.deliver(worker, slot, must) }
+            if self.full && !must { Err(slot) } else { self.collected.deliver(worker, slot, must) }
         }
     }
 
@@ -372,7 +372,7 @@ mod tests {
 
     #[test]
     fn events_of_a_connection_are_a_list_in_order() {
-        let mut batcher = Batcher::new(1, i64::MAX, true, Shelf::default());
+        let mut batcher = Batcher::new(1, i64::MAX, true, CollectSlots::default());
         let (mut a, mut b) = (OpenConnection::synthetic(1), OpenConnection::synthetic(2));
         batcher.bytes(&mut a, Side::First, at(0), true, b"one");
         batcher.bytes(&mut b, Side::First, at(0), true, b"two");
@@ -389,7 +389,7 @@ mod tests {
 
     #[test]
     fn a_full_slot_is_handed_on_and_the_connection_gets_a_row_in_the_next() {
-        let mut batcher = Batcher::new(1, i64::MAX, true, Shelf::default());
+        let mut batcher = Batcher::new(1, i64::MAX, true, CollectSlots::default());
         let mut a = OpenConnection::synthetic(1);
         let piece = vec![0; crate::stream::MAX_PIECE];
         for n in 0..5 {
@@ -427,7 +427,7 @@ mod tests {
         batcher.bytes(&mut a, Side::First, at(4), true, b"kept");
         batcher.end(&mut a, Side::First, at(8), EndReason::Fin);
         batcher.flush();
-        let found = reached(&batcher.deliverer().shelf.0[0]);
+        let found = reached(&batcher.deliverer().collected.0[0]);
         let [(1, What::Bytes { len: 4, .. }), (1, What::End(_)), (2, What::End(_))] = found[..] else {
             panic!("{found:?}")
         };
@@ -442,7 +442,8 @@ mod tests {
             batcher.bytes(&mut OpenConnection::synthetic(number), Side::First, at(0), true, b"x");
             assert!(batcher.slots[0].rows.len() <= SLOT_EVENTS);
         }
-        let ends = batcher.deliverer().shelf.0.iter().flat_map(|slot| reached(slot)).filter(|(number, _)| *number == 1);
+        let ends =
+            batcher.deliverer().collected.0.iter().flat_map(|slot| reached(slot)).filter(|(number, _)| *number == 1);
         assert_eq!(ends.count(), 1, "the slot was waited for rather than refused for ever");
     }
 
@@ -498,7 +499,7 @@ mod tests {
             batcher.deliverer().full = false;
             batcher.flush();
             let dropped = batcher.counters().bytes_dropped;
-            let slots = &batcher.deliverer().shelf.0;
+            let slots = &batcher.deliverer().collected.0;
             let mut found = (0, 0);
             let mut over = std::collections::BTreeSet::new();
             for (number, what) in slots.iter().flat_map(|slot| reached(slot)) {
@@ -518,7 +519,7 @@ mod tests {
 
     #[test]
     fn an_old_slot_is_handed_on_by_the_clock_of_the_frames() {
-        let mut batcher = Batcher::new(1, 5, true, Shelf::default());
+        let mut batcher = Batcher::new(1, 5, true, CollectSlots::default());
         batcher.bytes(&mut OpenConnection::synthetic(1), Side::First, at(0), true, b"x");
         batcher.tick(11);
         assert!(batcher.deliverer().0.is_empty());

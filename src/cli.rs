@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::export::FormatName;
-use crate::http::select::Filter;
+use crate::http::filter::Filter;
 use crate::source::live::{DEFAULT_BUFFER_KIB, Direction, MAX_SNAPLEN};
 
 /// What stands at the end of the help.
@@ -154,13 +154,13 @@ pub struct Watch {
     /// Show credentials, cookies, tokens and signatures as they are
     #[arg(long, help_heading = "Output")]
     pub no_redact: bool,
-    /// Put the log file aside before it exceeds so many MiB
+    /// Rotate the log file before it exceeds so many MiB
     #[arg(long, value_name = "MIB", help_heading = "Output", value_parser = clap::value_parser!(u32).range(1..))]
     pub rotate_size: Option<u32>,
-    /// Put the log file aside every so many seconds, counted from midnight UTC
+    /// Rotate the log file every so many seconds, counted from midnight UTC
     #[arg(long, value_name = "SECONDS", help_heading = "Output", value_parser = clap::value_parser!(u32).range(1..))]
     pub rotate_interval: Option<u32>,
-    /// Log files put aside (compressed) that are kept
+    /// Rotated log files to keep, compressed
     #[arg(long, value_name = "N", default_value_t = 7, help_heading = "Output")]
     pub rotate_keep: u16,
     /// Print the ledger at the end: where every packet and every byte went

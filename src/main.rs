@@ -14,17 +14,17 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use picotap::cli::{Cli, Command, ConfigCommand, GuestCommand, Replay, Watch};
 use picotap::config::{self, ConfigError};
 use picotap::export::FormatName;
-use picotap::export::file::{LogError, Rotation, Target};
+use picotap::export::log::{LogError, Rotation, Target};
 use picotap::export::open;
 use picotap::http::Settings;
+use picotap::http::filter::Selection;
 use picotap::http::redact::Redaction;
-use picotap::http::select::Selection;
-use picotap::pipeline::privileges::{self, Wish};
+use picotap::pipeline::privileges::{self, DropPrivileges};
 use picotap::pipeline::shutdown::{Shutdown, Why};
 use picotap::pipeline::{self, Config, Failure, Input, Module};
 use picotap::sandbox::BUILTIN_GUEST;
 use picotap::sandbox::engine::Engine;
-use picotap::sandbox::quarantine::Poison;
+use picotap::sandbox::quarantine::QuarantinedEvent;
 use picotap::sandbox::quote::quote;
 use picotap::sandbox::selftest::selftest;
 use picotap::source::live::{self, Direction, LiveConfig};
@@ -141,7 +141,7 @@ fn watch(watch: Watch) -> Result<ExitCode> {
         fault_limit: watch.fault_limit,
         fault_time: Duration::from_millis(u64::from(watch.fault_time)),
         quarantine: watch.quarantine_dir.clone(),
-        give_up: wish(&watch, live),
+        give_up: privileges_to_drop(&watch, live),
         summary: !watch.quiet && (watch.stats || std::io::stderr().is_terminal()),
         tell: !watch.quiet,
     };
@@ -209,14 +209,14 @@ fn sources(watch: &Watch, expression: &str) -> Vec<LiveConfig> {
 
 /// What a live run needs after its start; all else is given up, whoever started it. A run over files gives up only what it is
 /// asked to.
-fn wish(watch: &Watch, live: bool) -> Option<Wish> {
+fn privileges_to_drop(watch: &Watch, live: bool) -> Option<DropPrivileges> {
     if watch.user.is_none() && !live {
         return None;
     }
     let made = watch.output.iter().chain(&watch.metrics_file).map(|path| place(path));
     let writable = made.chain(watch.quarantine_dir.clone()).collect();
     let readable = watch.guest.iter().chain(&watch.pcap).map(|path| place(path)).collect();
-    Some(Wish { user: watch.user.clone(), readable, writable, make: watch.quarantine_dir.clone() })
+    Some(DropPrivileges { user: watch.user.clone(), readable, writable, make: watch.quarantine_dir.clone() })
 }
 
 /// The directory in which a file is made, renamed and replaced; of a path that names a descriptor, the file behind it.
@@ -275,11 +275,12 @@ fn check_config(file: &Path) -> Result<ExitCode> {
 }
 
 fn run_replay(replay: &Replay) -> Result<ExitCode> {
-    let poison = Poison::from_bytes(&read(&replay.file)?).with_context(|| replay.file.display().to_string())?;
+    let poison =
+        QuarantinedEvent::from_bytes(&read(&replay.file)?).with_context(|| replay.file.display().to_string())?;
     let engine = Engine::new(4)?;
     let parser = engine.load(&module(replay.guest.as_deref())?)?;
     let mut out = std::io::stdout().lock();
-    let Poison { fault, sha256, connection, event, bytes, .. } = &poison;
+    let QuarantinedEvent { fault, sha256, connection, event, bytes, .. } = &poison;
     writeln!(out, "event     {} bytes of side {} of connection {connection}", bytes.len(), event.side)?;
     writeln!(out, "recorded  {} with module {}", quote(fault), quote(sha256))?;
     match pipeline::replay::replay(&parser, &poison) {

@@ -5,7 +5,7 @@
 #[path = "contract/talk.rs"]
 mod talk;
 
-use picotap::sandbox::layout::Bounds;
+use picotap::sandbox::call::Bounds;
 use picotap::stream::EndReason;
 use picotap::stream::Side::{First, Second};
 use proptest::prelude::*;

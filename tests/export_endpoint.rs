@@ -11,8 +11,8 @@ use picotap::export::families::descriptions;
 use picotap::export::metrics::{Metrics, Observer};
 use picotap::export::server::{self, Pages, Server};
 use picotap::http::record::{Headers, Kind, Moment, Record, Request, Response};
-use picotap::http::{Desk, Exchange, Settings};
-use picotap::pipeline::samples;
+use picotap::http::{Exchange, HttpContext, Settings};
+use picotap::pipeline::scrape;
 use picotap::stream::EndReason;
 use picotap::stream::{Connection, Endpoint, Opener};
 use prometheus::core::{Collector, Desc};
@@ -22,7 +22,7 @@ use prometheus::proto::MetricFamily;
 fn metrics() -> Arc<Metrics> {
     let metrics = Arc::new(Metrics::new(Some(2)).unwrap());
     let mut observer = Observer::new(Arc::clone(&metrics));
-    let mut desk = Desk::new(Settings::default());
+    let mut context = HttpContext::new(Settings::default());
     let endpoint = |port| Endpoint { ip: [10, 0, 0, 1].into(), port };
     let connection = Connection {
         handle: 0,
@@ -58,10 +58,10 @@ fn metrics() -> Arc<Metrics> {
             record(1, 0, end),
         ];
         for record in records {
-            exchange.record(&mut desk, &connection, &record, &mut |transaction| observer.observe(transaction));
+            exchange.record(&mut context, &connection, &record, &mut |transaction| observer.observe(transaction));
         }
     }
-    exchange.close(&mut desk, &connection, EndReason::Fin, &mut |transaction| observer.observe(transaction));
+    exchange.close(&mut context, &connection, EndReason::Fin, &mut |transaction| observer.observe(transaction));
     observer.flush();
     metrics
 }
@@ -74,13 +74,13 @@ impl Collector for Zeros {
         self.0.iter().collect()
     }
     fn collect(&self) -> Vec<MetricFamily> {
-        samples::all()
+        scrape::all()
     }
 }
 
 fn serve() -> Server {
     let metrics = metrics();
-    metrics.register(Box::new(Zeros(descriptions(&samples::all())))).unwrap();
+    metrics.register(Box::new(Zeros(descriptions(&scrape::all())))).unwrap();
     let pages = Pages {
         metrics: Box::new(move || Some(metrics.text().map_err(|error| error.to_string()))),
         healthy: Box::new(|| Ok("alive\n".to_owned())),

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use disk::Disk;
 use picotap::export::FormatName;
-use picotap::export::file::{Log, Notice, Rotation, Target};
+use picotap::export::log::{Log, Notice, Rotation, Target};
 
 fn log(path: &Path, rotation: Option<Rotation>) -> Log {
     Log::open(Target::File(path.to_owned()), rotation, FormatName::Json.writer(Arc::new([])), 0).unwrap()

@@ -11,9 +11,9 @@ use std::fs;
 use std::sync::Arc;
 
 use fed::{Nothing, slot};
+use picotap::sandbox::call::Bounds;
 use picotap::sandbox::driver::Driver;
 use picotap::sandbox::engine::Engine;
-use picotap::sandbox::layout::Bounds;
 use wat_guest::{POISON, guest, guest_with};
 
 /// Resident kilobytes, threads and descriptors of this process.

@@ -8,13 +8,13 @@ mod wat_guest;
 use std::sync::Arc;
 use std::time::Duration;
 
-use picotap::batch::{Batcher, Shelf, Slot};
+use picotap::batch::{Batcher, CollectSlots, Slot};
 use picotap::http::record::Record;
-use picotap::sandbox::driver::{Counters, Driver, Receiver};
+use picotap::sandbox::call::Bounds;
+use picotap::sandbox::driver::{Driver, Receiver, SandboxCounters};
 use picotap::sandbox::engine::{Engine, LoadError};
 use picotap::sandbox::fault::{Fault, NAMES};
-use picotap::sandbox::layout::Bounds;
-use picotap::sandbox::quarantine::Poison;
+use picotap::sandbox::quarantine::QuarantinedEvent;
 use picotap::stream::{Connection, EndReason, OpenConnection, Position, Side, Sink, UNKNOWN};
 use wat_guest::{HONEST, POISON, STALL, guest, guest_when, guest_with};
 
@@ -25,7 +25,7 @@ struct Notes {
     patience: Option<Duration>,
     lost: Duration,
     closed: Vec<(u64, EndReason)>,
-    poison: Vec<Poison>,
+    poison: Vec<QuarantinedEvent>,
     faults: Vec<&'static str>,
     records: u64,
 }
@@ -39,13 +39,13 @@ impl Receiver for Notes {
         self.closed.push((connection.number, how));
     }
     fn skip(&mut self, _: &Connection, _: Side, _: u64) {}
-    fn poison(&mut self, poison: &Poison) {
+    fn quarantine(&mut self, poison: &QuarantinedEvent) {
         self.poison.push(poison.clone());
     }
     fn fault(&mut self, fault: &Fault) {
         self.faults.push(fault.name());
     }
-    fn lost(&mut self, time: Duration, _: &Counters) -> bool {
+    fn lost(&mut self, time: Duration, _: &SandboxCounters) -> bool {
         self.lost += time;
         self.patience.is_none_or(|patience| self.lost < patience)
     }
@@ -53,7 +53,7 @@ impl Receiver for Notes {
 
 /// A slot in which each connection sends its payload and ends.
 fn slot(payloads: &[&[u8]]) -> Box<Slot> {
-    let mut batcher = Batcher::new(1, i64::MAX, true, Shelf::default());
+    let mut batcher = Batcher::new(1, i64::MAX, true, CollectSlots::default());
     for (number, payload) in (1..).zip(payloads) {
         let mut conn = OpenConnection::synthetic(number);
         let at = |offset| Position { offset, peer_acked: UNKNOWN, time: 1 };
@@ -65,7 +65,7 @@ fn slot(payloads: &[&[u8]]) -> Box<Slot> {
     batcher.deliverer().0.remove(0)
 }
 
-fn run(wat: &str, payloads: &[&[u8]]) -> (Notes, Counters) {
+fn run(wat: &str, payloads: &[&[u8]]) -> (Notes, SandboxCounters) {
     let engine = Engine::new(8).unwrap();
     let parser = Arc::new(engine.load(&wat::parse_str(wat).unwrap()).unwrap());
     let mut driver = Driver::new(parser, Bounds::default()).unwrap();
@@ -74,7 +74,7 @@ fn run(wat: &str, payloads: &[&[u8]]) -> (Notes, Counters) {
     (notes, driver.counters())
 }
 
-fn balanced(counters: &Counters) {
+fn balanced(counters: &SandboxCounters) {
     let (into, out) = counters.balance();
     assert_eq!(into, out, "{counters:?}");
     assert_eq!(counters.connections, 0, "every connection is closed");
@@ -246,7 +246,7 @@ fn a_void_is_presented_again_sixty_four_times_and_no_more() {
     let parser = Arc::new(engine.load(&wat::parse_str(wat).unwrap()).unwrap());
     let mut driver = Driver::new(parser, Bounds::default()).unwrap();
     let mut notes = Notes::default();
-    let mut batcher = Batcher::new(1, i64::MAX, true, Shelf::default());
+    let mut batcher = Batcher::new(1, i64::MAX, true, CollectSlots::default());
     let mut conn = OpenConnection::synthetic(1);
     let at = |offset| Position { offset, peer_acked: UNKNOWN, time: 1 };
     batcher.bytes(&mut conn, Side::First, at(0), true, &[b'x'; 10]);
@@ -275,7 +275,7 @@ fn what_runs_past_its_deadline_alone_is_not_tried_again() {
 }
 
 /// A slot of `count` connections that send this, and the guest's time bound to a fifth of a second.
-fn impatient(wat: &str, payload: &[u8], count: usize) -> (Notes, Counters) {
+fn impatient(wat: &str, payload: &[u8], count: usize) -> (Notes, SandboxCounters) {
     let engine = Engine::new(8).unwrap();
     let parser = Arc::new(engine.load(&wat::parse_str(wat).unwrap()).unwrap());
     let mut driver = Driver::new(parser, Bounds::default()).unwrap();
@@ -454,7 +454,7 @@ fn what_an_ignored_connection_still_sends_is_accounted_for_once() {
     for discard in [true, false] {
         let mut driver = Driver::new(Arc::clone(&parser), Bounds::default()).unwrap();
         let mut notes = Notes::default();
-        let mut batcher = Batcher::new(1, i64::MAX, true, Shelf::default());
+        let mut batcher = Batcher::new(1, i64::MAX, true, CollectSlots::default());
         let (mut evil, mut fine) = (OpenConnection::synthetic(1), OpenConnection::synthetic(2));
         let at = |offset| Position { offset, peer_acked: UNKNOWN, time: 1 };
         batcher.bytes(&mut evil, Side::First, at(0), true, POISON);

@@ -5,7 +5,7 @@
 
 use crate::escape;
 use crate::export::Format;
-use crate::export::stamp::{Calendar, address, number, padded};
+use crate::export::numbers::{Calendar, address, number, padded};
 use crate::http::{Message, Transaction};
 
 /// Writes combined log lines.
@@ -71,7 +71,7 @@ fn date(time: i64, out: &mut Vec<u8>) {
 mod tests {
     use super::*;
     use crate::http::Settings;
-    use crate::http::support::Wire;
+    use crate::http::test_wire::Wire;
     use crate::stream::EndReason;
 
     fn line(wire: &Wire) -> String {

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use crate::escape;
 use crate::export::Format;
 use crate::export::json::{headers, numeric, optional, tunnel};
-use crate::export::stamp::{address, number, rfc3339};
-use crate::http::select::{is_error, without_port, without_user};
+use crate::export::numbers::{address, number, rfc3339};
+use crate::http::filter::{is_error, without_port, without_user};
 use crate::http::{Flags, Message, Transaction};
 use crate::stream::Endpoint;
 
@@ -166,7 +166,7 @@ mod tests {
     use super::*;
     use crate::abi::flag;
     use crate::http::Settings;
-    use crate::http::support::Wire;
+    use crate::http::test_wire::Wire;
     use crate::stream::EndReason;
 
     fn value(wire: &Wire) -> Value {

@@ -27,7 +27,7 @@ use std::sync::Arc;
 use crate::abi::not_http;
 use crate::escape;
 use crate::export::Format;
-use crate::export::stamp::{address, number, rfc3339};
+use crate::export::numbers::{address, number, rfc3339};
 use crate::http::{Message, Transaction};
 
 /// Writes JSON lines.
@@ -182,7 +182,7 @@ mod tests {
     use crate::http::Settings;
     use crate::http::record::Kind;
     use crate::http::redact::Redaction;
-    use crate::http::support::Wire;
+    use crate::http::test_wire::Wire;
 
     fn line(wire: &Wire) -> String {
         let mut out = Vec::new();
@@ -210,7 +210,7 @@ mod tests {
             r#""community_id":"COMMUNITY","flags":["bare_lf","trailers","gap"]}"#,
         );
         let [one, other] = wire.connection.endpoints;
-        let community_id = crate::http::community::identifier(one, other);
+        let community_id = crate::http::community_id::identifier(one, other);
         assert_eq!(line(&wire), wanted.replace("COMMUNITY", std::str::from_utf8(&community_id).unwrap()));
     }
 

@@ -11,8 +11,8 @@ use prometheus::core::Collector;
 use prometheus::local::LocalHistogram;
 use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry, TextEncoder};
 
+use crate::http::filter::{without_port, without_user};
 use crate::http::flags::{ALL, Flags};
-use crate::http::select::{without_port, without_user};
 use crate::http::{Message, Transaction};
 
 /// Stands for every value beyond a closed set, as OpenTelemetry has it.
@@ -390,7 +390,7 @@ mod tests {
     use super::*;
     use crate::abi::flag;
     use crate::http::Settings;
-    use crate::http::support::Wire;
+    use crate::http::test_wire::Wire;
     use crate::stream::EndReason;
 
     fn text(metrics: &Arc<Metrics>, wire: &Wire) -> String {

@@ -227,7 +227,7 @@ mod tests {
     use super::*;
     use crate::abi::flag;
     use crate::http::Settings;
-    use crate::http::support::Wire;
+    use crate::http::test_wire::Wire;
     use crate::stream::EndReason;
 
     #[test]

@@ -7,7 +7,7 @@ use std::io::Write;
 
 use crate::escape;
 use crate::export::Format;
-use crate::export::stamp::{address, number, rfc3339};
+use crate::export::numbers::{address, number, rfc3339};
 use crate::http::{Message, Transaction};
 use crate::stream::Endpoint;
 

@@ -6,7 +6,7 @@
 
 use crate::escape;
 use crate::export::Format;
-use crate::export::stamp::{Calendar, address, epoch, number, padded};
+use crate::export::numbers::{Calendar, address, epoch, number, padded};
 use crate::http::{Message, Transaction};
 
 /// Names and types of the columns.
@@ -169,7 +169,7 @@ mod tests {
     use crate::abi::flag;
     use crate::http::Settings;
     use crate::http::redact::Redaction;
-    use crate::http::support::Wire;
+    use crate::http::test_wire::Wire;
     use crate::stream::EndReason;
 
     /// Reads a log as zeek-cut does: by the names in its header lines.

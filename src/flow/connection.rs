@@ -1,18 +1,18 @@
 //! A connection is two streams and the rules by which a segment may touch them (RFC 9293).
 
 use super::assembler::{Carrier, Moment, UNKNOWN};
-use super::lists::{Link, Listed};
-use super::order::Pressure;
+use super::release::Pressure;
 use super::seq::Seq;
 use super::stream::{NEAR, REACH, Stream, StreamFlags};
-use super::{Config, Counters};
+use super::timers::{Link, Listed};
+use super::{Config, FlowCounters};
 use crate::packet::{Segment, TcpFlags};
 use crate::stream::{EndReason, MAX_PIECE, OpenConnection, Position, Side, Sink};
 
 /// What all connections of a table have in common.
 pub(super) struct Shared {
     pub(super) config: Config,
-    pub(super) counters: Counters,
+    pub(super) counters: FlowCounters,
     /// The latest time of any frame: never goes back.
     pub(super) clock: i64,
     /// Bytes of memory that connections take outside of the table.
@@ -97,7 +97,7 @@ impl Connection {
         }
     }
 
-    /// Something of each of its cache lines.
+    /// Reads one word of each of its cache lines: a software prefetch.
     #[inline]
     pub(super) const fn touch(&self) -> u64 {
         let [first, second] = &self.sides;
@@ -132,7 +132,7 @@ impl Connection {
             Side::Second => (second, first),
         };
         let len = segment.payload.len();
-        let tidy = own.untidy.is_none() && peer.untidy.is_none();
+        let tidy = own.out_of_order.is_none() && peer.out_of_order.is_none();
         let probe = len == 1 && peer.window == 0;
         if !tidy || Seq(segment.seq) != own.base.plus(own.next) || probe || len > MAX_PIECE {
             return false;
@@ -147,8 +147,8 @@ impl Connection {
             if next >= own.skip {
                 return false;
             }
-            if own.void_start == UNKNOWN {
-                own.void_start = own.next;
+            if own.skipped_from == UNKNOWN {
+                own.skipped_from = own.next;
             }
             shared.counters.skipped += len;
         } else if len > 0 {
@@ -278,7 +278,7 @@ impl Connection {
                 self.move_start(side, offset.unsigned_abs());
                 return Some(0);
             }
-            if offset == 1 && own.untidy.is_none() && peer.acked <= 1 {
+            if offset == 1 && own.out_of_order.is_none() && peer.acked <= 1 {
                 // What gave the start was a keep-alive.
                 own.base = own.base.plus(1);
                 peer.acked = 0;
@@ -297,10 +297,10 @@ impl Connection {
         if own.fin != UNKNOWN {
             own.fin += by;
         }
-        if let Some(untidy) = &mut own.untidy {
-            untidy.store.shift(by);
-            untidy.lost_upto += by;
-            untidy.excused += by;
+        if let Some(out_of_order) = &mut own.out_of_order {
+            out_of_order.store.shift(by);
+            out_of_order.lost_upto += by;
+            out_of_order.excused += by;
         }
         if let Some(store) = peer.store_mut() {
             store.shift_acks(by);

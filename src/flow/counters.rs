@@ -20,7 +20,7 @@ families! {
 
 counters! {
     /// What the flow table has seen and done. Bytes are payload bytes unless said otherwise.
-    pub struct Counters {
+    pub struct FlowCounters {
         /// Segments taken.
         segments => SEGMENTS,
         /// Their captured payload bytes: what the ledger has to account for.
@@ -30,7 +30,7 @@ counters! {
 
         /// Account: given to the sink as bytes.
         handed_on => HANDED_ON,
-        /// Account: inside a void, by the guest's word.
+        /// Account: inside a skipped stretch, because of a skip hint.
         skipped => PAYLOAD["skipped"],
         /// Account: bytes that had come before.
         duplicate => PAYLOAD["duplicate"],
@@ -69,7 +69,7 @@ counters! {
         conflicting => CONFLICTING_BYTES,
         /// Segments that overlapped held bytes and differed from them.
         overlap_conflicts => CONFLICTING_SEGMENTS,
-        /// Bytes that were never seen: jumps in the offsets, and the lost part of voids.
+        /// Bytes that were never seen: jumps in the offsets, and the lost part of skipped stretches.
         gap => GAP_BYTES,
         /// Gaps declared because the peer had acknowledged what was missing.
         gaps_proved => GAPS["proved"],
@@ -100,13 +100,13 @@ counters! {
         ends_reset => ENDED_SIDES["reset"],
         /// Sides ended for idleness.
         ends_timeout => ENDED_SIDES["timeout"],
-        /// Sides ended for want of memory.
+        /// Sides ended because the memory limit was reached.
         ends_evicted => ENDED_SIDES["evicted"],
         /// Sides ended because a new connection took their ports.
         ends_reused => ENDED_SIDES["reused"],
         /// Sides ended with the capture.
         ends_capture => ENDED_SIDES["capture"],
-        /// Closed connections forgotten early for want of memory.
+        /// Closed connections forgotten early because the memory limit was reached.
         evicted_closed => EVICTED["closed"],
         /// Connections evicted that had shown only SYNs.
         evicted_syn => EVICTED["syn"],
@@ -138,7 +138,7 @@ counters! {
     }
 }
 
-impl Counters {
+impl FlowCounters {
     /// Payload bytes that came in, and payload bytes found in the accounts. Equal, whenever asked.
     #[must_use]
     pub fn payload_balance(&self) -> (u64, u64) {

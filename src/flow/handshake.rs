@@ -3,7 +3,7 @@
 use super::assembler::{Arrival, Assembler, Carrier, NEVER, UNKNOWN};
 use super::connection::{Connection, Shared, Verdict};
 use super::seq::Seq;
-use super::stream::{Far, NEAR, Stream, StreamFlags};
+use super::stream::{NEAR, OutOfWindow, Stream, StreamFlags};
 use crate::packet::Segment;
 use crate::stream::{EndReason, Opener, Side, Sink};
 
@@ -19,7 +19,7 @@ impl Connection {
         let len = segment.payload.len() as u64;
         let acks = segment.flags.ack();
         let (own, peer) = self.pair(side);
-        let syn_expected = peer.untidy.as_ref().and_then(|untidy| untidy.far).filter(|far| far.syn);
+        let syn_expected = peer.out_of_order.as_ref().and_then(|out_of_order| out_of_order.far).filter(|far| far.syn);
         if let Some(far) = syn_expected.filter(|far| acks && far.end == Seq(segment.ack)) {
             return Verdict::Succeed { side: side.other(), base: far.end, syn: true };
         }
@@ -28,7 +28,7 @@ impl Connection {
                 shared.counters.syn_ack_invalid += 1;
             } else {
                 shared.counters.syn_mismatched += 1;
-                own.remember(Far { start: base, end: base, syn: true, run: 0 }, shared.full);
+                own.remember(OutOfWindow { start: base, end: base, syn: true, run: 0 }, shared.full);
             }
             shared.counters.stray_syn += len;
             return Verdict::Keep;
@@ -86,7 +86,7 @@ impl Connection {
     /// Whether a stream that was picked up can have its start at `base` after all.
     fn can_start(own: &Stream, peer: &Stream, base: Seq) -> bool {
         let ahead = own.base.since(base);
-        let empty = own.untidy.is_none() && own.fin == UNKNOWN && peer.untidy.is_none();
+        let empty = own.out_of_order.is_none() && own.fin == UNKNOWN && peer.out_of_order.is_none();
         own.movable()
             && own.next == 0
             && (!own.flags.contains(StreamFlags::SEEN) || (0..NEAR).contains(&ahead) || empty)

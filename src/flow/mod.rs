@@ -6,21 +6,21 @@
 mod assembler;
 mod connection;
 mod counters;
-mod data;
-mod far;
+mod emit;
+mod evict;
 mod handshake;
 mod hash;
 mod index;
-mod lists;
-mod order;
-mod room;
+mod out_of_window;
+mod receive;
+mod release;
 mod seq;
 mod slab;
 mod stream;
 mod table;
-mod tell;
+mod timers;
 
-pub use counters::Counters;
+pub use counters::FlowCounters;
 pub use table::{AHEAD, Table};
 
 const MILLISECOND: i64 = 1_000_000;

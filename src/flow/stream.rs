@@ -14,7 +14,7 @@ pub(super) const NEAR: i64 = 1 << 20;
 
 /// A segment out of reach, or a SYN that did not belong: believed when the other side goes along.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Far {
+pub(super) struct OutOfWindow {
     pub(super) start: Seq,
     pub(super) end: Seq,
     pub(super) syn: bool,
@@ -22,18 +22,18 @@ pub(super) struct Far {
     pub(super) run: u32,
 }
 
-/// What only an untidy stream needs.
+/// What only an out_of_order stream needs.
 #[derive(Debug, Default)]
-pub(super) struct Untidy {
+pub(super) struct OutOfOrder {
     pub(super) store: Assembler,
     /// Below this, what is missing was cut off by the snap length and is not waited for.
     pub(super) lost_upto: u64,
     /// Below this, the other side's bytes no longer wait for this side's.
     pub(super) excused: u64,
-    pub(super) far: Option<Far>,
+    pub(super) far: Option<OutOfWindow>,
 }
 
-impl Untidy {
+impl OutOfOrder {
     /// Bytes of memory, its own included.
     pub(super) fn memory(&self) -> u64 {
         size_of::<Self>() as u64 + self.store.memory()
@@ -57,7 +57,7 @@ bitflags! {
     }
 }
 
-/// Invariants: `next` never falls; a void is open (`void_start` is not [`UNKNOWN`]) only while `next < skip`; `untidy`
+/// Invariants: `next` never falls; a skipped stretch is open (`skipped_from` is not [`UNKNOWN`]) only while `next < skip`; `out_of_order`
 /// is there only while it says something.
 #[derive(Debug)]
 pub(super) struct Stream {
@@ -72,13 +72,13 @@ pub(super) struct Stream {
     pub(super) acked: u64,
     /// Offset below which bytes are not needed; 0: none.
     pub(super) skip: u64,
-    /// Where the void began that is being gathered, or [`UNKNOWN`].
-    pub(super) void_start: u64,
-    /// How much of the void was never seen.
-    pub(super) void_lost: u64,
+    /// Where the skipped stretch began that is being gathered, or [`UNKNOWN`].
+    pub(super) skipped_from: u64,
+    /// How much of the skipped stretch was never seen.
+    pub(super) skipped_lost: u64,
     /// Offset of its FIN, or [`UNKNOWN`].
     pub(super) fin: u64,
-    pub(super) untidy: Option<Box<Untidy>>,
+    pub(super) out_of_order: Option<Box<OutOfOrder>>,
 }
 
 impl Stream {
@@ -90,10 +90,10 @@ impl Stream {
             next: 0,
             acked: 0,
             skip: 0,
-            void_start: UNKNOWN,
-            void_lost: 0,
+            skipped_from: UNKNOWN,
+            skipped_lost: 0,
             fin: UNKNOWN,
-            untidy: None,
+            out_of_order: None,
         }
     }
 
@@ -106,49 +106,53 @@ impl Stream {
         !self.flags.intersects(StreamFlags::EXACT.union(StreamFlags::TOLD))
     }
 
-    pub(super) fn untidy(&mut self) -> &mut Untidy {
-        self.untidy.get_or_insert_default()
+    pub(super) fn out_of_order(&mut self) -> &mut OutOfOrder {
+        self.out_of_order.get_or_insert_default()
     }
 
     pub(super) fn store(&self) -> Option<&Assembler> {
-        self.untidy.as_ref().map(|untidy| &untidy.store)
+        self.out_of_order.as_ref().map(|out_of_order| &out_of_order.store)
     }
 
     pub(super) fn store_mut(&mut self) -> Option<&mut Assembler> {
-        self.untidy.as_mut().map(|untidy| &mut untidy.store)
+        self.out_of_order.as_mut().map(|out_of_order| &mut out_of_order.store)
     }
 
     /// Offset up to which nothing more is waited for.
     pub(super) fn front(&self) -> u64 {
-        self.untidy.as_ref().map_or(self.next, |untidy| untidy.lost_upto.max(self.next))
+        self.out_of_order.as_ref().map_or(self.next, |out_of_order| out_of_order.lost_upto.max(self.next))
     }
 
     /// Offset up to which the other side's bytes need not wait for this side's.
     pub(super) fn passed(&self) -> u64 {
-        self.untidy.as_ref().map_or(self.next, |untidy| untidy.lost_upto.max(untidy.excused).max(self.next))
+        self.out_of_order
+            .as_ref()
+            .map_or(self.next, |out_of_order| out_of_order.lost_upto.max(out_of_order.excused).max(self.next))
     }
 
     /// One past the last byte seen.
     pub(super) fn top(&self) -> u64 {
-        self.untidy.as_ref().map_or(self.next, |untidy| untidy.lost_upto.max(untidy.store.end()).max(self.next))
+        self.out_of_order
+            .as_ref()
+            .map_or(self.next, |out_of_order| out_of_order.lost_upto.max(out_of_order.store.end()).max(self.next))
     }
 
     /// Bytes of memory that it takes outside of itself.
     pub(super) fn memory(&self) -> u64 {
-        self.untidy.as_ref().map_or(0, |untidy| untidy.memory())
+        self.out_of_order.as_ref().map_or(0, |out_of_order| out_of_order.memory())
     }
 
     /// Gives the rare part back when it says nothing any more.
     pub(super) fn tidy(&mut self) {
         let next = self.next;
-        if self.untidy.as_ref().is_some_and(|untidy| {
-            untidy.store.is_empty()
-                && untidy.store.fin.is_none()
-                && untidy.lost_upto <= next
-                && untidy.excused <= next
-                && untidy.far.is_none()
+        if self.out_of_order.as_ref().is_some_and(|out_of_order| {
+            out_of_order.store.is_empty()
+                && out_of_order.store.fin.is_none()
+                && out_of_order.lost_upto <= next
+                && out_of_order.excused <= next
+                && out_of_order.far.is_none()
         }) {
-            self.untidy = None;
+            self.out_of_order = None;
         }
     }
 }

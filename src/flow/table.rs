@@ -3,11 +3,11 @@
 use super::connection::{Connection, Shared, Verdict};
 use super::hash::PairHasher;
 use super::index::Index;
-use super::lists::{List, Lists};
 use super::seq::Seq;
 use super::slab::Slab;
 use super::stream::StreamFlags;
-use super::{Config, Counters};
+use super::timers::{List, Lists};
+use super::{Config, FlowCounters};
 use crate::packet::Segment;
 use crate::stream::{self, ConnectionId, EndReason, OpenConnection, Opener, Side, Sink, SinkTag};
 
@@ -50,7 +50,7 @@ impl Table {
     pub fn new(config: Config) -> Self {
         Self {
             hasher: PairHasher::new(config.hash_seed),
-            shared: Shared { config, counters: Counters::default(), clock: i64::MIN, memory: 0, full: false },
+            shared: Shared { config, counters: FlowCounters::default(), clock: i64::MIN, memory: 0, full: false },
             index: Index::new(),
             slab: Slab::new(),
             lists: Lists::new(),
@@ -164,7 +164,7 @@ impl Table {
 
     /// The accounts.
     #[must_use]
-    pub const fn counters(&self) -> &Counters {
+    pub const fn counters(&self) -> &FlowCounters {
         &self.shared.counters
     }
 

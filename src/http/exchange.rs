@@ -5,8 +5,8 @@
 //! searched, however many requests wait: responses come in order, and only the last request can have a body to come.
 
 use crate::abi;
-use crate::http::community;
-use crate::http::desk::{Desk, MAX_OPEN, MAX_OPEN_BYTES};
+use crate::http::community_id;
+use crate::http::context::{HttpContext, MAX_OPEN, MAX_OPEN_BYTES};
 use crate::http::flags::Flags;
 use crate::http::queue::Queue;
 use crate::http::record::{Kind, Record, Request, Response};
@@ -31,7 +31,7 @@ const fn end_flag(reason: EndReason) -> Flags {
 pub struct Exchange {
     queue: Queue,
     /// The connection's community identifier, once it was needed.
-    community: Option<[u8; community::LEN]>,
+    community: Option<[u8; community_id::LEN]>,
     /// Transactions begun so far.
     begun: u32,
     /// An error code of a side that had no transaction to bear it; 0: none.
@@ -44,49 +44,49 @@ impl Exchange {
     /// Takes a record and hands out the transactions that are complete with it.
     pub fn record(
         &mut self,
-        desk: &mut Desk,
+        context: &mut HttpContext,
         connection: &Connection,
         record: &Record,
         out: &mut impl FnMut(&Transaction),
     ) {
         match &record.kind {
-            Kind::Request(request) => self.request(desk, connection, record, request, out),
-            Kind::Response(response) if record.flags & abi::flag::INTERIM != 0 => self.interim(desk, response),
-            Kind::Response(response) => self.response(desk, connection, record, response, out),
+            Kind::Request(request) => self.request(context, connection, record, request, out),
+            Kind::Response(response) if record.flags & abi::flag::INTERIM != 0 => self.interim(context, response),
+            Kind::Response(response) => self.response(context, connection, record, response, out),
             Kind::End { number, wire, decoded, lost } => {
                 let body = Body { wire: *wire, decoded: *decoded, lost: *lost };
-                self.message_end(desk, connection, record, *number, body, out);
+                self.message_end(context, connection, record, *number, body, out);
             }
-            Kind::Tunnel { number, code } => self.tunnel(desk, connection, *number, *code, out),
+            Kind::Tunnel { number, code } => self.tunnel(context, connection, *number, *code, out),
             Kind::NotHttp(code) => {
-                count(&mut desk.counters.not_http, *code);
+                count(&mut context.counters.not_http, *code);
                 if let Some(transaction) = self.queue.get_mut(0) {
                     transaction.flags |= Flags::NOT_HTTP;
                 }
             }
-            Kind::Error(code) => self.error(desk, connection, record.side, *code, out),
+            Kind::Error(code) => self.error(context, connection, record.side, *code, out),
         }
     }
 
     /// Hands out what is open. To be called once for every connection, also when it was given up.
     pub fn close(
         &mut self,
-        desk: &mut Desk,
+        context: &mut HttpContext,
         connection: &Connection,
         reason: EndReason,
         out: &mut impl FnMut(&Transaction),
     ) {
         while let Some(mut transaction) = self.queue.remove(0) {
-            desk.release(&transaction);
+            context.release(&transaction);
             transaction.flags |= end_flag(reason);
             // A response that the capture, or the parser, did not live to see may well have come.
             let unseen = matches!(reason, EndReason::Capture | EndReason::Fault);
-            self.finish(desk, connection, transaction, unseen, out);
+            self.finish(context, connection, transaction, unseen, out);
         }
         *self = Self::default();
     }
 
-    /// Something of each cache line of the transaction that will be needed next.
+    /// Reads one word of each cache line of the transaction that will be needed next.
     #[must_use]
     pub fn touch(&self) -> u64 {
         self.queue.get(0).map_or(0, Transaction::touch)
@@ -100,46 +100,48 @@ impl Exchange {
 
     fn request(
         &mut self,
-        desk: &mut Desk,
+        context: &mut HttpContext,
         connection: &Connection,
         record: &Record,
         request: &Request,
         out: &mut impl FnMut(&Transaction),
     ) {
-        self.hand_out_held(desk, connection, out);
-        self.make_room(desk, connection, out);
-        let mut transaction = self.begin(desk, connection, record.side);
-        desk.write_request(&mut transaction, record, request);
-        desk.hold(&transaction);
+        self.hand_out_held(context, connection, out);
+        self.make_room(context, connection, out);
+        let mut transaction = self.begin(context, connection, record.side);
+        context.write_request(&mut transaction, record, request);
+        context.hold(&transaction);
         self.queue.push_back(transaction);
-        self.give_up_if_full(desk, connection, out);
+        self.give_up_if_full(context, connection, out);
     }
 
-    fn interim(&mut self, desk: &mut Desk, response: &Response) {
+    fn interim(&mut self, context: &mut HttpContext, response: &Response) {
         let awaits = |open: &Transaction| open.number == response.number && open.number != 0 && open.response.is_none();
         let place = self.queue.find(awaits);
         let Some(transaction) = place.and_then(|place| self.queue.get_mut(place)) else {
-            desk.counters.stray += 1;
+            context.counters.stray += 1;
             return;
         };
-        desk.release(transaction);
+        context.release(transaction);
         transaction.interim = transaction.interim.saturating_add(1);
         transaction.interim_status = response.status;
-        transaction.interim_reason = desk.interim_reason(transaction, response.reason);
-        desk.hold(transaction);
+        transaction.interim_reason = context.interim_reason(transaction, response.reason);
+        context.hold(transaction);
     }
 
     fn response(
         &mut self,
-        desk: &mut Desk,
+        context: &mut HttpContext,
         connection: &Connection,
         record: &Record,
         response: &Response,
         out: &mut impl FnMut(&Transaction),
     ) {
-        self.hand_out_held(desk, connection, out);
+        self.hand_out_held(context, connection, out);
         // Another response begins: the one before it, if still unended, never will be.
-        self.hand_out_where(desk, connection, out, |open| open.response.is_some_and(|message| message.end.is_none()));
+        self.hand_out_where(context, connection, out, |open| {
+            open.response.is_some_and(|message| message.end.is_none())
+        });
         let inferred = record.flags & abi::flag::UNPAIRED != 0 && response.number == 0;
         let place = match response.number {
             0 if inferred => self.infer(record),
@@ -149,25 +151,25 @@ impl Exchange {
             }
         };
         let Some(place) = place else {
-            self.make_room(desk, connection, out);
-            let mut transaction = self.begin(desk, connection, record.side ^ 1);
+            self.make_room(context, connection, out);
+            let mut transaction = self.begin(context, connection, record.side ^ 1);
             transaction.flags |= Flags::NO_REQUEST | self.take_error(record.side ^ 1);
-            desk.write_response(&mut transaction, record, response);
-            desk.hold(&transaction);
+            context.write_response(&mut transaction, record, response);
+            context.hold(&transaction);
             self.queue.push_front(transaction);
-            return self.give_up_if_full(desk, connection, out);
+            return self.give_up_if_full(context, connection, out);
         };
         // Responses come in order: what stands before it will not be answered any more.
         for _ in 0..place {
-            self.hand_out(desk, connection, 0, out);
+            self.hand_out(context, connection, 0, out);
         }
         if let Some(transaction) = self.queue.get_mut(0) {
-            desk.release(transaction);
+            context.release(transaction);
             if inferred {
                 transaction.flags |= Flags::PAIRING_INFERRED;
             }
-            desk.write_response(transaction, record, response);
-            desk.hold(transaction);
+            context.write_response(transaction, record, response);
+            context.hold(transaction);
         }
     }
 
@@ -203,7 +205,7 @@ impl Exchange {
 
     fn message_end(
         &mut self,
-        desk: &mut Desk,
+        context: &mut HttpContext,
         connection: &Connection,
         record: &Record,
         number: u32,
@@ -218,7 +220,7 @@ impl Exchange {
             number => self.place_of(number),
         };
         let Some((place, transaction)) = place.and_then(|place| Some((place, self.queue.get_mut(place)?))) else {
-            desk.counters.stray += 1;
+            context.counters.stray += 1;
             return;
         };
         let half = match record.side == transaction.client_side {
@@ -228,7 +230,7 @@ impl Exchange {
         match half {
             Some(message) if message.end.is_none() => message.end = Some((record.end, body)),
             _ => {
-                desk.counters.stray += 1;
+                context.counters.stray += 1;
                 return;
             }
         }
@@ -239,21 +241,21 @@ impl Exchange {
             // Cut by an error, or by the end of the connection? What comes next knows.
             transaction.held = cut;
             if !transaction.held {
-                self.hand_out(desk, connection, place, out);
+                self.hand_out(context, connection, place, out);
             }
         }
     }
 
     fn tunnel(
         &mut self,
-        desk: &mut Desk,
+        context: &mut HttpContext,
         connection: &Connection,
         number: u32,
         code: u16,
         out: &mut impl FnMut(&Transaction),
     ) {
         let Some(place) = self.place_of(number) else {
-            desk.counters.stray += 1;
+            context.counters.stray += 1;
             return;
         };
         if let Some(transaction) = self.queue.get_mut(place) {
@@ -262,7 +264,7 @@ impl Exchange {
             transaction.awaits_tunnel = false;
         }
         for _ in 0..=place {
-            self.hand_out(desk, connection, 0, out);
+            self.hand_out(context, connection, 0, out);
         }
     }
 
@@ -271,13 +273,13 @@ impl Exchange {
     /// be read. A message that was cut is known to be complete with the error that cut it.
     fn error(
         &mut self,
-        desk: &mut Desk,
+        context: &mut HttpContext,
         connection: &Connection,
         side: u8,
         code: u16,
         out: &mut impl FnMut(&Transaction),
     ) {
-        count(&mut desk.counters.errors, code);
+        count(&mut context.counters.errors, code);
         let unended = |open: &Transaction| {
             let half = if open.client_side == side { open.request } else { open.response };
             half.map_or(open.client_side != side, |message| message.end.is_none())
@@ -289,7 +291,7 @@ impl Exchange {
                 transaction.flags |= Flags::from_error(code);
                 transaction.cut_side = None;
                 if transaction.held {
-                    self.hand_out(desk, connection, place, out);
+                    self.hand_out(context, connection, place, out);
                 }
             }
             None => {
@@ -306,30 +308,35 @@ impl Exchange {
         }
     }
 
-    fn begin(&mut self, desk: &mut Desk, connection: &Connection, client_side: u8) -> Box<Transaction> {
+    fn begin(&mut self, context: &mut HttpContext, connection: &Connection, client_side: u8) -> Box<Transaction> {
         self.begun = self.begun.saturating_add(1);
-        desk.open(connection, self.begun, client_side)
+        context.open(connection, self.begun, client_side)
     }
 
-    fn make_room(&mut self, desk: &mut Desk, connection: &Connection, out: &mut impl FnMut(&Transaction)) {
+    fn make_room(&mut self, context: &mut HttpContext, connection: &Connection, out: &mut impl FnMut(&Transaction)) {
         if self.open() >= MAX_OPEN {
-            self.overflow(desk, connection, out);
+            self.overflow(context, connection, out);
         }
     }
 
-    /// Beyond the desk's bound the connection at hand pays, oldest first, with the newest too if need be.
-    fn give_up_if_full(&mut self, desk: &mut Desk, connection: &Connection, out: &mut impl FnMut(&Transaction)) {
-        while desk.held() > MAX_OPEN_BYTES && self.open() > 0 {
-            self.overflow(desk, connection, out);
+    /// Beyond the context's bound the connection at hand pays, oldest first, with the newest too if need be.
+    fn give_up_if_full(
+        &mut self,
+        context: &mut HttpContext,
+        connection: &Connection,
+        out: &mut impl FnMut(&Transaction),
+    ) {
+        while context.held() > MAX_OPEN_BYTES && self.open() > 0 {
+            self.overflow(context, connection, out);
         }
     }
 
-    fn overflow(&mut self, desk: &mut Desk, connection: &Connection, out: &mut impl FnMut(&Transaction)) {
-        desk.counters.overflow += 1;
+    fn overflow(&mut self, context: &mut HttpContext, connection: &Connection, out: &mut impl FnMut(&Transaction)) {
+        context.counters.overflow += 1;
         if let Some(transaction) = self.queue.get_mut(0) {
             transaction.flags |= Flags::OVERFLOW;
         }
-        self.hand_out(desk, connection, 0, out);
+        self.hand_out(context, connection, 0, out);
     }
 
     /// Place of the transaction whose request has this number: nearly always the first or the last.
@@ -351,35 +358,46 @@ impl Exchange {
         [0, 1, last].into_iter().filter(move |place| self.queue.get(*place).is_some_and(&wanted))
     }
 
-    fn hand_out_held(&mut self, desk: &mut Desk, connection: &Connection, out: &mut impl FnMut(&Transaction)) {
-        self.hand_out_where(desk, connection, out, |open| open.held);
+    fn hand_out_held(
+        &mut self,
+        context: &mut HttpContext,
+        connection: &Connection,
+        out: &mut impl FnMut(&Transaction),
+    ) {
+        self.hand_out_where(context, connection, out, |open| open.held);
     }
 
     /// Hands out the first that `wanted` holds for: by the invariant there is no second.
     fn hand_out_where(
         &mut self,
-        desk: &mut Desk,
+        context: &mut HttpContext,
         connection: &Connection,
         out: &mut impl FnMut(&Transaction),
         wanted: impl Fn(&Transaction) -> bool,
     ) {
         let place = self.under_way(wanted).next();
         if let Some(place) = place {
-            self.hand_out(desk, connection, place, out);
+            self.hand_out(context, connection, place, out);
         }
     }
 
-    fn hand_out(&mut self, desk: &mut Desk, connection: &Connection, place: usize, out: &mut impl FnMut(&Transaction)) {
+    fn hand_out(
+        &mut self,
+        context: &mut HttpContext,
+        connection: &Connection,
+        place: usize,
+        out: &mut impl FnMut(&Transaction),
+    ) {
         if let Some(transaction) = self.queue.remove(place) {
-            desk.release(&transaction);
-            self.finish(desk, connection, transaction, false, out);
+            context.release(&transaction);
+            self.finish(context, connection, transaction, false, out);
         }
     }
 
     /// Hands out a transaction with the flags for what it lacks. `unseen`: a response may have come unseen.
     fn finish(
         &mut self,
-        desk: &mut Desk,
+        context: &mut HttpContext,
         connection: &Connection,
         mut transaction: Box<Transaction>,
         unseen: bool,
@@ -400,11 +418,12 @@ impl Exchange {
                 Some(_) => {}
             }
         }
-        if desk.wants_community_id() {
+        if context.wants_community_id() {
             let [one, other] = connection.endpoints;
-            transaction.community_id = Some(*self.community.get_or_insert_with(|| community::identifier(one, other)));
+            transaction.community_id =
+                Some(*self.community.get_or_insert_with(|| community_id::identifier(one, other)));
         }
-        desk.hand_out(transaction, out);
+        context.hand_out(transaction, out);
     }
 }
 

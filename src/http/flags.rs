@@ -64,7 +64,7 @@ flags! {
     TEXT_CUT = 34, "text_cut", "a text was longer than is kept, or more headers were asked for than are kept";
     RESET = 35, "reset", "the connection was reset during the transaction";
     TIMEOUT = 36, "timeout", "nothing came for too long";
-    EVICTED = 37, "evicted", "the connection was given up for want of memory";
+    EVICTED = 37, "evicted", "the connection was given up because the memory limit was reached";
     REUSED = 38, "reused", "its ports were taken by a new connection";
     OPEN = 39, "open", "the capture ended during the transaction";
     FAULT = 40, "fault", "the parser failed on the connection, which is ignored from there on";

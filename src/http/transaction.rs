@@ -3,7 +3,7 @@
 //! Either may be missing; flags say why. Texts are the bytes of the wire, cut at a bound and without secrets, held in one
 //! buffer that is used again for another transaction.
 
-use crate::http::community;
+use crate::http::community_id;
 use crate::http::flags::Flags;
 use crate::http::record::Moment;
 use crate::stream::Endpoint;
@@ -102,7 +102,7 @@ pub struct Transaction {
     /// With flag `tunnel`: what the connection carries now, one of [`crate::abi::not_http`] or 0 (CONNECT).
     pub tunnel: u16,
     /// Community identifier, if it is wanted.
-    pub community_id: Option<[u8; community::LEN]>,
+    pub community_id: Option<[u8; community_id::LEN]>,
     /// The request's number on the connection, 0 without a request.
     pub(crate) number: u32,
     /// Side of the connection that is the client.
@@ -355,7 +355,7 @@ impl Transaction {
         !self.awaits_tunnel && self.response.as_ref().is_some_and(ended) && self.request.as_ref().is_none_or(ended)
     }
 
-    /// Something of each of its cache lines, and of the first ones of its texts.
+    /// Reads one word of each of its cache lines: a software prefetch, and of the first ones of its texts.
     pub(crate) fn touch(&self) -> u64 {
         let moments = [self.request, self.response].map(|message| message.map_or(0, |m| m.head_end.offset));
         let texts = self.text.chunks(64).take(8).fold(0, |sum, line| sum ^ line.first().copied().unwrap_or(0));

@@ -4,7 +4,7 @@ use super::fragment::{Fragment, Fragments, Key};
 use super::link::{self, ETHERNET, LINK_ETHERNET};
 use super::span::Span;
 use super::tcp::{self, Context};
-use super::{Counts, Segment, Skip, fast, ip, tunnel};
+use super::{NoSegment, PacketCounters, Segment, fast, ip, tunnel};
 use crate::source::Frame;
 
 /// Tunnels followed inside one another.
@@ -21,18 +21,18 @@ pub enum Outcome<'a> {
     /// It is a fragment and waits for the rest of its datagram.
     Waits,
     /// It holds no segment that can be used.
-    Skipped(Skip),
+    Skipped(NoSegment),
 }
 
 /// Why a way into a frame ends without a segment.
 enum End {
     Waits,
-    Skip(Skip),
+    NoSegment(NoSegment),
 }
 
-impl From<Skip> for End {
-    fn from(reason: Skip) -> Self {
-        Self::Skip(reason)
+impl From<NoSegment> for End {
+    fn from(reason: NoSegment) -> Self {
+        Self::NoSegment(reason)
     }
 }
 
@@ -41,7 +41,7 @@ impl From<Skip> for End {
 pub struct Decoder {
     verify_checksums: bool,
     shortcuts: bool,
-    counts: Counts,
+    counts: PacketCounters,
     fragments: Fragments,
     joined: [Vec<u8>; MAX_JOINED],
 }
@@ -56,7 +56,7 @@ impl Decoder {
             verify_checksums,
             // Only the way by etherparse verifies.
             shortcuts: !verify_checksums,
-            counts: Counts::default(),
+            counts: PacketCounters::default(),
             fragments: Fragments::default(),
             joined: Default::default(),
         }
@@ -108,7 +108,7 @@ impl Decoder {
                 Outcome::Segment(segment)
             }
             Err(End::Waits) => Outcome::Waits,
-            Err(End::Skip(reason)) => {
+            Err(End::NoSegment(reason)) => {
                 counts.skip(reason, 1);
                 Outcome::Skipped(reason)
             }
@@ -123,7 +123,7 @@ impl Decoder {
 
     /// Where the frames went so far.
     #[must_use]
-    pub fn counts(&self) -> &Counts {
+    pub fn counts(&self) -> &PacketCounters {
         &self.counts
     }
 }
@@ -132,7 +132,7 @@ impl Decoder {
 struct Way<'d> {
     verify: bool,
     shortcuts: bool,
-    counts: &'d mut Counts,
+    counts: &'d mut PacketCounters,
     fragments: &'d mut Fragments,
 }
 
@@ -151,7 +151,7 @@ impl Way<'_> {
             }
             let mut packet = ip::packet(ether_type, span, self.verify)?;
             while packet.piece.is_some() {
-                let (buffer, rest) = std::mem::take(&mut joined).split_first_mut().ok_or(Skip::TunnelDepth)?;
+                let (buffer, rest) = std::mem::take(&mut joined).split_first_mut().ok_or(NoSegment::TunnelDepth)?;
                 joined = rest;
                 packet = self.join(context, packet, buffer)?;
             }
@@ -164,7 +164,7 @@ impl Way<'_> {
             (ether_type, span) = (inner.ether_type, inner.span);
             context.realm = inner.realm.unwrap_or(context.realm);
         }
-        Err(Skip::TunnelDepth.into())
+        Err(NoSegment::TunnelDepth.into())
     }
 
     fn shortcut<'a>(&self, context: Context, ether_type: u16, span: Span<'a>) -> Option<Segment<'a>> {
@@ -183,7 +183,7 @@ impl Way<'_> {
         buffer: &'a mut Vec<u8>,
     ) -> Result<ip::Packet<'a>, End> {
         let ip::Packet { source, destination, protocol, payload, piece, .. } = packet;
-        let piece = piece.ok_or(Skip::FragmentBad)?;
+        let piece = piece.ok_or(NoSegment::FragmentBad)?;
         let identity = if source.is_ipv4() { protocol } else { 0 };
         let key = Key { realm: context.realm, source, destination, protocol: identity, id: piece.id };
         let fragment = Fragment { key, piece, protocol, payload, time: context.time };

@@ -29,7 +29,7 @@ fn assert_same(segment: &Segment<'_>, expected: &Tcp, realm: u32) {
     assert_eq!((segment.payload, segment.missing), (expected.payload.as_slice(), 0));
 }
 
-fn skipped(link: i32, data: &[u8]) -> Skip {
+fn skipped(link: i32, data: &[u8]) -> NoSegment {
     let mut decoder = Decoder::new(false);
     let outcome = decoder.decode(&frame(link, data));
     let Outcome::Skipped(reason) = outcome else {
@@ -62,7 +62,7 @@ fn tags_are_followed_up_to_four() {
         assert_gives(ETHER, &frames::ethernet(inner.0, &inner.1), &tcp, 0);
     }
     let fifth = frames::ethernet(0x8100, &frames::tag(5, inner.0, &inner.1));
-    assert_eq!(skipped(ETHER, &fifth), Skip::VlanDepth);
+    assert_eq!(skipped(ETHER, &fifth), NoSegment::VlanDepth);
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn every_link_type_gives_the_segment() {
         let cooked = [&protocol[..], &[0; 18], &packet].concat();
         assert_gives(276, &cooked, &tcp, 0);
     }
-    assert_eq!(skipped(147, &Tcp::v4(b"x").frame()), Skip::UnknownLinkType);
+    assert_eq!(skipped(147, &Tcp::v4(b"x").frame()), NoSegment::UnknownLinkType);
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn ipv6_extension_headers_are_followed_up_to_eight() {
         assert_gives(ETHER, &frames::ethernet(0x86dd, &packet), &tcp, 0);
     }
     let packet = Ipv6::new(60).bytes(&frames::extension(next.0, &next.1));
-    assert_eq!(skipped(ETHER, &frames::ethernet(0x86dd, &packet)), Skip::ExtensionDepth);
+    assert_eq!(skipped(ETHER, &frames::ethernet(0x86dd, &packet)), NoSegment::ExtensionDepth);
 }
 
 #[test]
@@ -154,7 +154,7 @@ fn what_the_snap_length_cut_is_missing() {
                     }
                     Outcome::Skipped(reason) => {
                         assert!(kept < header);
-                        assert_eq!(reason, Skip::CutHeader, "{kept}");
+                        assert_eq!(reason, NoSegment::CutHeader, "{kept}");
                     }
                     Outcome::Waits => panic!(),
                 }
@@ -176,25 +176,25 @@ fn options_that_were_cut_are_not_payload() {
 #[test]
 fn other_protocols_are_named() {
     let ether = |ether_type| skipped(ETHER, &frames::ethernet(ether_type, &[0; 46]));
-    assert_eq!(ether(0x0806), Skip::Arp);
-    assert_eq!(ether(0x8847), Skip::Mpls);
-    assert_eq!(ether(0x8864), Skip::Pppoe);
-    assert_eq!(ether(0x88e5), Skip::Macsec);
-    assert_eq!(ether(0x88cc), Skip::OtherEtherType);
-    assert_eq!(ether(46), Skip::Llc);
+    assert_eq!(ether(0x0806), NoSegment::Arp);
+    assert_eq!(ether(0x8847), NoSegment::Mpls);
+    assert_eq!(ether(0x8864), NoSegment::Pppoe);
+    assert_eq!(ether(0x88e5), NoSegment::Macsec);
+    assert_eq!(ether(0x88cc), NoSegment::OtherEtherType);
+    assert_eq!(ether(46), NoSegment::Llc);
     let ip = |protocol| skipped(101, &Ipv4::new(protocol).bytes(&[0; 40]));
-    assert_eq!(ip(1), Skip::Icmp);
-    assert_eq!(ip(17), Skip::Udp);
-    assert_eq!(ip(50), Skip::Esp);
-    assert_eq!(ip(132), Skip::Sctp);
-    assert_eq!(ip(89), Skip::OtherProtocol);
+    assert_eq!(ip(1), NoSegment::Icmp);
+    assert_eq!(ip(17), NoSegment::Udp);
+    assert_eq!(ip(50), NoSegment::Esp);
+    assert_eq!(ip(132), NoSegment::Sctp);
+    assert_eq!(ip(89), NoSegment::OtherProtocol);
     let udp = |port| skipped(101, &Ipv4::new(17).bytes(&frames::udp(port, 9, &[0; 40])));
-    assert_eq!(udp(1701), Skip::L2tp);
-    assert_eq!(udp(2152), Skip::GtpU);
-    assert_eq!(udp(53), Skip::Udp);
+    assert_eq!(udp(1701), NoSegment::L2tp);
+    assert_eq!(udp(2152), NoSegment::GtpU);
+    assert_eq!(udp(53), NoSegment::Udp);
     let gre = |ether_type| skipped(101, &Ipv4::new(47).bytes(&frames::gre(0, ether_type, b"", &[0; 40])));
-    assert_eq!(gre(0x88be), Skip::Erspan);
-    assert_eq!(gre(0x8847), Skip::Mpls);
+    assert_eq!(gre(0x88be), NoSegment::Erspan);
+    assert_eq!(gre(0x8847), NoSegment::Mpls);
 }
 
 #[test]
@@ -204,14 +204,14 @@ fn headers_that_contradict_themselves_are_bad() {
         change(&mut packet);
         skipped(228, &packet)
     };
-    assert_eq!(ip(&|packet| packet[0] = 0x65), Skip::BadIpHeader);
-    assert_eq!(ip(&|packet| packet[0] = 0x44), Skip::BadIpHeader);
-    assert_eq!(ip(&|packet| packet[3] = 19), Skip::BadIpHeader);
-    assert_eq!(ip(&|packet| packet.truncate(19)), Skip::BadIpHeader);
-    assert_eq!(ip(&|packet| packet[3] = 39), Skip::BadTcpHeader);
-    assert_eq!(ip(&|packet| packet[32] = 0x40), Skip::BadTcpHeader);
-    assert_eq!(ip(&|packet| packet[32] = 0xf0), Skip::BadTcpHeader);
-    assert_eq!(skipped(ETHER, &[0; 13]), Skip::ShortFrame);
+    assert_eq!(ip(&|packet| packet[0] = 0x65), NoSegment::BadIpHeader);
+    assert_eq!(ip(&|packet| packet[0] = 0x44), NoSegment::BadIpHeader);
+    assert_eq!(ip(&|packet| packet[3] = 19), NoSegment::BadIpHeader);
+    assert_eq!(ip(&|packet| packet.truncate(19)), NoSegment::BadIpHeader);
+    assert_eq!(ip(&|packet| packet[3] = 39), NoSegment::BadTcpHeader);
+    assert_eq!(ip(&|packet| packet[32] = 0x40), NoSegment::BadTcpHeader);
+    assert_eq!(ip(&|packet| packet[32] = 0xf0), NoSegment::BadTcpHeader);
+    assert_eq!(skipped(ETHER, &[0; 13]), NoSegment::ShortFrame);
 }
 
 #[test]
@@ -276,9 +276,9 @@ fn fragments_that_never_fit_are_accounted_for_at_the_end() {
     let mut decoder = Decoder::new(false);
     assert!(matches!(decoder.decode(&frame(101, &pieces[0])), Outcome::Waits));
     decoder.finish();
-    assert_eq!(decoder.counts().skipped(Skip::FragmentIncomplete), 1);
+    assert_eq!(decoder.counts().skipped(NoSegment::FragmentIncomplete), 1);
     let cut = Frame { original_len: 1500, ..frame(101, &pieces[1][..1000]) };
-    assert!(matches!(decoder.decode(&cut), Outcome::Skipped(Skip::FragmentCut)));
+    assert!(matches!(decoder.decode(&cut), Outcome::Skipped(NoSegment::FragmentCut)));
 }
 
 #[test]
@@ -309,7 +309,7 @@ fn tunnels_in_tunnels_are_followed_up_to_four() {
         assert_gives(ETHER, &inner, &tcp, 1);
     }
     let fifth = frames::ethernet(0x0800, &Ipv4::new(17).bytes(&frames::vxlan(9, &inner)));
-    assert_eq!(skipped(ETHER, &fifth), Skip::TunnelDepth);
+    assert_eq!(skipped(ETHER, &fifth), NoSegment::TunnelDepth);
 }
 
 #[test]
@@ -328,12 +328,12 @@ fn wrong_checksums_are_found_where_they_are_asked_for() {
         let mut data = tcp.frame();
         data[at + 4] ^= 1;
         let mut decoder = Decoder::new(true);
-        assert!(matches!(decoder.decode(&frame(ETHER, &data)), Outcome::Skipped(Skip::BadTcpChecksum)));
+        assert!(matches!(decoder.decode(&frame(ETHER, &data)), Outcome::Skipped(NoSegment::BadTcpChecksum)));
         assert!(matches!(Decoder::new(false).decode(&frame(ETHER, &data)), Outcome::Segment(_)));
     }
     let mut data = Tcp::v4(b"x").frame();
     data[14 + 8] ^= 1;
-    assert!(matches!(Decoder::new(true).decode(&frame(ETHER, &data)), Outcome::Skipped(Skip::BadIpChecksum)));
+    assert!(matches!(Decoder::new(true).decode(&frame(ETHER, &data)), Outcome::Skipped(NoSegment::BadIpChecksum)));
 }
 
 #[test]

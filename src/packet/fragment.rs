@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::ops::Range;
 
 use super::span::Span;
-use super::{Counts, Skip};
+use super::{NoSegment, PacketCounters};
 
 /// Datagrams that wait at once.
 const MAX_DATAGRAMS: usize = 1024;
@@ -92,16 +92,16 @@ impl Fragments {
         &mut self,
         fragment: Fragment<'_>,
         whole: &mut Vec<u8>,
-        counts: &mut Counts,
-    ) -> Result<Option<u8>, Skip> {
+        counts: &mut PacketCounters,
+    ) -> Result<Option<u8>, NoSegment> {
         let Fragment { key, piece, protocol, payload, time } = fragment;
         if payload.missing > 0 {
-            return Err(Skip::FragmentCut);
+            return Err(NoSegment::FragmentCut);
         }
-        let length = u32::try_from(payload.data.len()).map_err(|_| Skip::FragmentBad)?;
+        let length = u32::try_from(payload.data.len()).map_err(|_| NoSegment::FragmentBad)?;
         let range = piece.offset..piece.offset.saturating_add(length);
         if length == 0 || range.end > MAX_DATAGRAM || (piece.more && length % 8 != 0) {
-            return Err(Skip::FragmentBad);
+            return Err(NoSegment::FragmentBad);
         }
         self.make_room(&key, payload.data.len(), time, counts);
         let datagram = match self.datagrams.entry(key) {
@@ -134,33 +134,33 @@ impl Fragments {
     }
 
     /// Gives up every datagram that still waits.
-    pub(super) fn finish(&mut self, counts: &mut Counts) {
+    pub(super) fn finish(&mut self, counts: &mut PacketCounters) {
         while let Some(key) = self.order.values().next().copied() {
-            self.give_up(&key, Skip::FragmentIncomplete, counts);
+            self.give_up(&key, NoSegment::FragmentIncomplete, counts);
         }
     }
 
     /// Gives up what waits for too long, and then the oldest, until a piece of `length` bytes fits.
-    fn make_room(&mut self, key: &Key, length: usize, time: i64, counts: &mut Counts) {
+    fn make_room(&mut self, key: &Key, length: usize, time: i64, counts: &mut PacketCounters) {
         // Packet time may jump; a datagram that is too old behind one that is not waits for its turn, except this one.
         let old = |datagram: &Datagram| time.abs_diff(datagram.since) > MAX_AGE;
         if self.datagrams.get(key).is_some_and(old) {
-            self.give_up(key, Skip::FragmentTimeout, counts);
+            self.give_up(key, NoSegment::FragmentTimeout, counts);
         }
         while let Some(oldest) = self.order.values().next().copied() {
             let needed = self.bytes + length + PIECE_COST + DATAGRAM_COST;
             let new = usize::from(!self.datagrams.contains_key(key));
             if self.datagrams.get(&oldest).is_none_or(old) {
-                self.give_up(&oldest, Skip::FragmentTimeout, counts);
+                self.give_up(&oldest, NoSegment::FragmentTimeout, counts);
             } else if needed > MAX_BYTES || self.datagrams.len() + new > MAX_DATAGRAMS {
-                self.give_up(&oldest, Skip::FragmentEvicted, counts);
+                self.give_up(&oldest, NoSegment::FragmentEvicted, counts);
             } else {
                 break;
             }
         }
     }
 
-    fn give_up(&mut self, key: &Key, reason: Skip, counts: &mut Counts) {
+    fn give_up(&mut self, key: &Key, reason: NoSegment, counts: &mut PacketCounters) {
         if let Some(datagram) = self.remove(key) {
             counts.give_up(reason, datagram.pieces.len() as u64);
         }
@@ -180,7 +180,7 @@ impl Datagram {
     }
 
     /// Whether a piece may be added, and then whether it overlaps an earlier one.
-    fn admit(&self, range: &Range<u32>, more: bool) -> Result<bool, Skip> {
+    fn admit(&self, range: &Range<u32>, more: bool) -> Result<bool, NoSegment> {
         let end = self.covered.last().map_or(0, |last| last.end);
         let contradicts = match (self.total, more) {
             (Some(total), true) => range.end > total,
@@ -189,15 +189,15 @@ impl Datagram {
             (None, true) => false,
         };
         if contradicts {
-            return Err(Skip::FragmentBad);
+            return Err(NoSegment::FragmentBad);
         }
         let covered = self.covered.iter().any(|known| known.start <= range.start && range.end <= known.end);
         let tells_end = !more && self.total.is_none();
         if covered && !tells_end {
-            return Err(Skip::FragmentDuplicate);
+            return Err(NoSegment::FragmentDuplicate);
         }
         if self.pieces.len() >= MAX_PIECES {
-            return Err(Skip::FragmentLimit);
+            return Err(NoSegment::FragmentLimit);
         }
         Ok(self.covered.iter().any(|known| known.start < range.end && range.start < known.end))
     }
@@ -255,13 +255,13 @@ mod tests {
     #[derive(Default)]
     struct Bench {
         fragments: Fragments,
-        counts: Counts,
+        counts: PacketCounters,
         whole: Vec<u8>,
         time: i64,
     }
 
     impl Bench {
-        fn give(&mut self, id: u32, offset: u32, more: bool, data: &[u8]) -> Result<Option<u8>, Skip> {
+        fn give(&mut self, id: u32, offset: u32, more: bool, data: &[u8]) -> Result<Option<u8>, NoSegment> {
             self.counts.frames += 1;
             let span = Span::whole(data);
             let piece = Piece { id, offset, more };
@@ -309,23 +309,23 @@ mod tests {
     fn a_piece_that_brings_nothing_new_is_a_duplicate() {
         let mut bench = Bench::default();
         bench.give(1, 0, true, b"01234567").unwrap();
-        assert_eq!(bench.give(1, 0, true, b"XXXXXXXX"), Err(Skip::FragmentDuplicate));
+        assert_eq!(bench.give(1, 0, true, b"XXXXXXXX"), Err(NoSegment::FragmentDuplicate));
     }
 
     #[test]
     fn a_piece_that_contradicts_the_end_is_bad() {
         let mut bench = Bench::default();
         bench.give(1, 16, false, b"end").unwrap();
-        assert_eq!(bench.give(1, 16, true, b"01234567"), Err(Skip::FragmentBad));
-        assert_eq!(bench.give(1, 8, false, b"01234567"), Err(Skip::FragmentBad));
+        assert_eq!(bench.give(1, 16, true, b"01234567"), Err(NoSegment::FragmentBad));
+        assert_eq!(bench.give(1, 8, false, b"01234567"), Err(NoSegment::FragmentBad));
     }
 
     #[test]
     fn lengths_that_cannot_be_are_bad() {
         let mut bench = Bench::default();
-        assert_eq!(bench.give(1, 0, true, b"1234567"), Err(Skip::FragmentBad));
-        assert_eq!(bench.give(1, 0, true, b""), Err(Skip::FragmentBad));
-        assert_eq!(bench.give(1, 65_528, false, b"12345678"), Err(Skip::FragmentBad));
+        assert_eq!(bench.give(1, 0, true, b"1234567"), Err(NoSegment::FragmentBad));
+        assert_eq!(bench.give(1, 0, true, b""), Err(NoSegment::FragmentBad));
+        assert_eq!(bench.give(1, 65_528, false, b"12345678"), Err(NoSegment::FragmentBad));
         assert!(bench.fragments.datagrams.is_empty());
     }
 
@@ -335,7 +335,7 @@ mod tests {
         bench.give(1, 0, true, b"01234567").unwrap();
         bench.time = 31_000_000_000;
         assert_eq!(bench.give(1, 8, false, b"late"), Ok(None));
-        assert_eq!(bench.counts.skipped(Skip::FragmentTimeout), 1);
+        assert_eq!(bench.counts.skipped(NoSegment::FragmentTimeout), 1);
     }
 
     #[test]
@@ -353,10 +353,10 @@ mod tests {
             bench.give(id, 0, true, &[0; 1480]).unwrap();
             assert!(bench.fragments.datagrams.len() <= MAX_DATAGRAMS);
         }
-        assert_eq!(bench.counts.skipped(Skip::FragmentEvicted) + bench.counts.fragments_waiting, 5000);
+        assert_eq!(bench.counts.skipped(NoSegment::FragmentEvicted) + bench.counts.fragments_waiting, 5000);
         bench.fragments.finish(&mut bench.counts);
         assert_eq!(bench.counts.fragments_waiting, 0);
-        assert!(bench.counts.skipped(Skip::FragmentIncomplete) > 0);
+        assert!(bench.counts.skipped(NoSegment::FragmentIncomplete) > 0);
         assert_eq!(bench.fragments.bytes, 0);
         assert!(bench.counts.balanced());
     }
@@ -365,6 +365,9 @@ mod tests {
     fn a_datagram_of_tiny_pieces_is_bounded() {
         let mut bench = Bench::default();
         let results: Vec<_> = (0..1000).map(|n| bench.give(1, n * 16, true, &[0; 8])).collect();
-        assert_eq!(results.iter().filter(|result| **result == Err(Skip::FragmentLimit)).count(), 1000 - MAX_PIECES);
+        assert_eq!(
+            results.iter().filter(|result| **result == Err(NoSegment::FragmentLimit)).count(),
+            1000 - MAX_PIECES
+        );
     }
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use etherparse::{IpAuthHeaderSlice, Ipv4HeaderSlice, Ipv6FragmentHeaderSlice, Ipv6HeaderSlice, Ipv6RawExtHeaderSlice};
 
-use super::Skip;
+use super::NoSegment;
 use super::checksum;
 use super::fragment::Piece;
 use super::link::{self, IPV4, IPV6};
@@ -34,7 +34,7 @@ pub(super) struct Packet<'a> {
 }
 
 /// Reads the IP headers behind an EtherType.
-pub(super) fn packet(ether_type: u16, span: Span<'_>, verify: bool) -> Result<Packet<'_>, Skip> {
+pub(super) fn packet(ether_type: u16, span: Span<'_>, verify: bool) -> Result<Packet<'_>, NoSegment> {
     match ether_type {
         IPV4 => v4(span, verify),
         IPV6 => v6(span),
@@ -43,23 +43,23 @@ pub(super) fn packet(ether_type: u16, span: Span<'_>, verify: bool) -> Result<Pa
 }
 
 /// RFC 791, section 3.1.
-fn v4(span: Span<'_>, verify: bool) -> Result<Packet<'_>, Skip> {
+fn v4(span: Span<'_>, verify: bool) -> Result<Packet<'_>, NoSegment> {
     let header = Ipv4HeaderSlice::from_slice(span.data).map_err(|error| match error {
         etherparse::err::ipv4::HeaderSliceError::Len(_) => short(span),
-        etherparse::err::ipv4::HeaderSliceError::Content(_) => Skip::BadIpHeader,
+        etherparse::err::ipv4::HeaderSliceError::Content(_) => NoSegment::BadIpHeader,
     })?;
     if verify && !checksum::is_good(checksum::sum(header.slice())) {
-        return Err(Skip::BadIpChecksum);
+        return Err(NoSegment::BadIpChecksum);
     }
     let length = header.slice().len();
     let total = usize::from(header.total_len());
     // Zero is what segmentation offload leaves there: the frame tells the length then.
     let datagram = match total {
         0 => span,
-        _ if total < length => return Err(Skip::BadIpHeader),
+        _ if total < length => return Err(NoSegment::BadIpHeader),
         _ => span.limit(u32::from(header.total_len())),
     };
-    let payload = datagram.behind(length).ok_or(Skip::BadIpHeader)?;
+    let payload = datagram.behind(length).ok_or(NoSegment::BadIpHeader)?;
     let piece = header.is_fragmenting_payload().then(|| Piece {
         id: u32::from(header.identification()),
         offset: u32::from(header.fragments_offset().value()) * 8,
@@ -78,12 +78,12 @@ fn v4(span: Span<'_>, verify: bool) -> Result<Packet<'_>, Skip> {
 }
 
 /// RFC 8200, section 3.
-fn v6(span: Span<'_>) -> Result<Packet<'_>, Skip> {
+fn v6(span: Span<'_>) -> Result<Packet<'_>, NoSegment> {
     let header = Ipv6HeaderSlice::from_slice(span.data).map_err(|error| match error {
         etherparse::err::ipv6::HeaderSliceError::Len(_) => short(span),
-        etherparse::err::ipv6::HeaderSliceError::Content(_) => Skip::BadIpHeader,
+        etherparse::err::ipv6::HeaderSliceError::Content(_) => NoSegment::BadIpHeader,
     })?;
-    let payload = span.behind(header.slice().len()).ok_or(Skip::BadIpHeader)?;
+    let payload = span.behind(header.slice().len()).ok_or(NoSegment::BadIpHeader)?;
     // Zero is what a jumbogram (RFC 2675) and segmentation offload leave there: the frame tells the length then.
     let payload = match header.payload_length() {
         0 => payload,
@@ -100,7 +100,7 @@ fn v6(span: Span<'_>) -> Result<Packet<'_>, Skip> {
 }
 
 /// Follows the extension headers at the start of the payload, up to a fragment or a protocol.
-pub(super) fn extensions(mut packet: Packet<'_>) -> Result<Packet<'_>, Skip> {
+pub(super) fn extensions(mut packet: Packet<'_>) -> Result<Packet<'_>, NoSegment> {
     for _ in 0..=MAX_EXTENSIONS {
         let data = packet.payload.data;
         let length = match packet.protocol {
@@ -114,7 +114,7 @@ pub(super) fn extensions(mut packet: Packet<'_>) -> Result<Packet<'_>, Skip> {
             FRAGMENT => {
                 let header = Ipv6FragmentHeaderSlice::from_slice(data).map_err(|_| short(packet.payload))?;
                 packet.protocol = header.next_header().0;
-                packet.payload = packet.payload.behind(header.slice().len()).ok_or(Skip::BadIpHeader)?;
+                packet.payload = packet.payload.behind(header.slice().len()).ok_or(NoSegment::BadIpHeader)?;
                 // One that is not fragmented in fact is whole by itself (RFC 6946).
                 if !header.is_fragmenting_payload() {
                     continue;
@@ -135,12 +135,12 @@ pub(super) fn extensions(mut packet: Packet<'_>) -> Result<Packet<'_>, Skip> {
             }
             _ => return Ok(packet),
         };
-        packet.payload = packet.payload.behind(length).ok_or(Skip::BadIpHeader)?;
+        packet.payload = packet.payload.behind(length).ok_or(NoSegment::BadIpHeader)?;
     }
-    Err(Skip::ExtensionDepth)
+    Err(NoSegment::ExtensionDepth)
 }
 
 /// The reason for an IP header that is not whole.
-fn short(span: Span<'_>) -> Skip {
-    if span.missing > 0 { Skip::CutHeader } else { Skip::BadIpHeader }
+fn short(span: Span<'_>) -> NoSegment {
+    if span.missing > 0 { NoSegment::CutHeader } else { NoSegment::BadIpHeader }
 }

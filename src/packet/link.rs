@@ -3,7 +3,7 @@
 
 use etherparse::{Ethernet2HeaderSlice, SingleVlanHeaderSlice};
 
-use super::Skip;
+use super::NoSegment;
 use super::span::Span;
 
 pub(super) const IPV4: u16 = 0x0800;
@@ -21,7 +21,7 @@ const MAX_TAGS: usize = 4;
 const FIRST_TYPE: u16 = 0x0600;
 
 /// What a frame carries, by its LINKTYPE_ number.
-pub(super) fn payload(link: i32, frame: Span<'_>) -> Result<(u16, Span<'_>), Skip> {
+pub(super) fn payload(link: i32, frame: Span<'_>) -> Result<(u16, Span<'_>), NoSegment> {
     match link {
         LINK_ETHERNET => ethernet(frame),
         0 => loopback(frame, false),
@@ -32,30 +32,30 @@ pub(super) fn payload(link: i32, frame: Span<'_>) -> Result<(u16, Span<'_>), Ski
         229 => Ok((IPV6, frame)),
         113 => cooked(frame),
         276 => cooked_2(frame),
-        _ => Err(Skip::UnknownLinkType),
+        _ => Err(NoSegment::UnknownLinkType),
     }
 }
 
 /// Ethernet II with any tags.
-pub(super) fn ethernet(frame: Span<'_>) -> Result<(u16, Span<'_>), Skip> {
+pub(super) fn ethernet(frame: Span<'_>) -> Result<(u16, Span<'_>), NoSegment> {
     let header = Ethernet2HeaderSlice::from_slice(frame.data).map_err(|_| short(frame))?;
-    let rest = frame.behind(header.slice().len()).ok_or(Skip::ShortFrame)?;
+    let rest = frame.behind(header.slice().len()).ok_or(NoSegment::ShortFrame)?;
     tags(header.ether_type().0, rest)
 }
 
 /// Follows VLAN tags: 802.1Q, 802.1ad and the 0x9100 that stacked tags had before it.
-fn tags(mut ether_type: u16, mut rest: Span<'_>) -> Result<(u16, Span<'_>), Skip> {
+fn tags(mut ether_type: u16, mut rest: Span<'_>) -> Result<(u16, Span<'_>), NoSegment> {
     let mut count = 0;
     while is_tag(ether_type) {
         if count == MAX_TAGS {
-            return Err(Skip::VlanDepth);
+            return Err(NoSegment::VlanDepth);
         }
         let tag = SingleVlanHeaderSlice::from_slice(rest.data).map_err(|_| short(rest))?;
         ether_type = tag.ether_type().0;
-        rest = rest.behind(tag.slice().len()).ok_or(Skip::ShortFrame)?;
+        rest = rest.behind(tag.slice().len()).ok_or(NoSegment::ShortFrame)?;
         count += 1;
     }
-    if ether_type < FIRST_TYPE { Err(Skip::Llc) } else { Ok((ether_type, rest)) }
+    if ether_type < FIRST_TYPE { Err(NoSegment::Llc) } else { Ok((ether_type, rest)) }
 }
 
 pub(super) const fn is_tag(ether_type: u16) -> bool {
@@ -63,20 +63,20 @@ pub(super) const fn is_tag(ether_type: u16) -> bool {
 }
 
 /// Why a frame that carries something else than IP is skipped.
-pub(super) fn not_ip(ether_type: u16) -> Skip {
+pub(super) fn not_ip(ether_type: u16) -> NoSegment {
     match ether_type {
-        0x0806 => Skip::Arp,
-        0x8847 | 0x8848 => Skip::Mpls,
-        0x8863 | 0x8864 => Skip::Pppoe,
-        0x88e5 => Skip::Macsec,
-        _ => Skip::OtherEtherType,
+        0x0806 => NoSegment::Arp,
+        0x8847 | 0x8848 => NoSegment::Mpls,
+        0x8863 | 0x8864 => NoSegment::Pppoe,
+        0x88e5 => NoSegment::Macsec,
+        _ => NoSegment::OtherEtherType,
     }
 }
 
 /// BSD loopback: the address family as the capturing machine stores it (NULL) or in network order (LOOP).
-fn loopback(frame: Span<'_>, network_order: bool) -> Result<(u16, Span<'_>), Skip> {
+fn loopback(frame: Span<'_>, network_order: bool) -> Result<(u16, Span<'_>), NoSegment> {
     let family = *frame.data.first_chunk().ok_or(short(frame))?;
-    let rest = frame.behind(4).ok_or(Skip::ShortFrame)?;
+    let rest = frame.behind(4).ok_or(NoSegment::ShortFrame)?;
     let big = u32::from_be_bytes(family);
     // Families are small numbers, so only one order gives one.
     let family = if network_order || big <= 0xffff { big } else { u32::from_le_bytes(family) };
@@ -84,33 +84,33 @@ fn loopback(frame: Span<'_>, network_order: bool) -> Result<(u16, Span<'_>), Ski
         2 => Ok((IPV4, rest)),
         // Linux; NetBSD and OpenBSD; FreeBSD; macOS.
         10 | 24 | 28 | 30 => Ok((IPV6, rest)),
-        _ => Err(Skip::OtherEtherType),
+        _ => Err(NoSegment::OtherEtherType),
     }
 }
 
 /// Raw IP: the version tells which.
-pub(super) fn raw(frame: Span<'_>) -> Result<(u16, Span<'_>), Skip> {
+pub(super) fn raw(frame: Span<'_>) -> Result<(u16, Span<'_>), NoSegment> {
     match frame.data.first().ok_or(short(frame))? >> 4 {
         4 => Ok((IPV4, frame)),
         6 => Ok((IPV6, frame)),
-        _ => Err(Skip::BadIpHeader),
+        _ => Err(NoSegment::BadIpHeader),
     }
 }
 
 /// Linux cooked capture v1: 16 bytes, the protocol at their end. Not by etherparse, which refuses the hardware type of
 /// the loopback interface.
-fn cooked(frame: Span<'_>) -> Result<(u16, Span<'_>), Skip> {
+fn cooked(frame: Span<'_>) -> Result<(u16, Span<'_>), NoSegment> {
     let [.., high, low] = frame.data.first_chunk::<16>().ok_or(short(frame))?;
-    tags(u16::from_be_bytes([*high, *low]), frame.behind(16).ok_or(Skip::ShortFrame)?)
+    tags(u16::from_be_bytes([*high, *low]), frame.behind(16).ok_or(NoSegment::ShortFrame)?)
 }
 
 /// Linux cooked capture v2: 20 bytes, the protocol at their start.
-fn cooked_2(frame: Span<'_>) -> Result<(u16, Span<'_>), Skip> {
+fn cooked_2(frame: Span<'_>) -> Result<(u16, Span<'_>), NoSegment> {
     let [high, low, ..] = frame.data.first_chunk::<20>().ok_or(short(frame))?;
-    tags(u16::from_be_bytes([*high, *low]), frame.behind(20).ok_or(Skip::ShortFrame)?)
+    tags(u16::from_be_bytes([*high, *low]), frame.behind(20).ok_or(NoSegment::ShortFrame)?)
 }
 
 /// The reason for a link layer header that is not whole.
-fn short(span: Span<'_>) -> Skip {
-    if span.missing > 0 { Skip::CutHeader } else { Skip::ShortFrame }
+fn short(span: Span<'_>) -> NoSegment {
+    if span.missing > 0 { NoSegment::CutHeader } else { NoSegment::ShortFrame }
 }

@@ -1,7 +1,7 @@
 //! A segment is one TCP segment with its addresses, taken out of a frame.
 //!
 //! [`Decoder`] takes it out: through the link layer, tags, IP, fragments and tunnels. A frame without one is counted by
-//! its [`Skip`] reason. What is everyday (Ethernet, IP without options, TCP) has a fast path of its own; everything else
+//! its [`NoSegment`] reason. What is everyday (Ethernet, IP without options, TCP) has a fast path of its own; everything else
 //! goes by etherparse, and a property test holds both to the same answers.
 
 mod checksum;
@@ -19,7 +19,7 @@ mod tcp;
 mod tunnel;
 
 pub use decoder::{Decoder, Outcome};
-pub use skip::{Counts, Skip};
+pub use skip::{NoSegment, PacketCounters};
 
 use crate::stream::Endpoint;
 

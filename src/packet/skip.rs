@@ -6,11 +6,11 @@ macro_rules! skips {
     ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal,)+) => {
         /// Why a frame gave no segment.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub enum Skip {
+        pub enum NoSegment {
             $($(#[doc = $doc])+ $variant,)+
         }
 
-        impl Skip {
+        impl NoSegment {
             /// Every reason, in the order of its number.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
             /// Their names, in the same order.
@@ -90,17 +90,17 @@ skips! {
     FragmentLimit = "fragment_limit",
     /// A fragment whose datagram was not whole in time.
     FragmentTimeout = "fragment_timeout",
-    /// A fragment given up for want of memory.
+    /// A fragment given up because the memory limit was reached.
     FragmentEvicted = "fragment_evicted",
     /// A fragment whose datagram was not whole at the end.
     FragmentIncomplete = "fragment_incomplete",
 }
 
-impl Skip {
+impl NoSegment {
     /// How many reasons there are.
     pub const COUNT: usize = Self::ALL.len();
 
-    /// Its place in [`Skip::ALL`].
+    /// Its place in [`NoSegment::ALL`].
     #[must_use]
     pub const fn index(self) -> usize {
         self as usize
@@ -119,7 +119,7 @@ families! {
 
 counters! {
     /// Where frames went. Always: `frames` = `segments` + `fragments_joined` + `fragments_waiting` + the sum of `skips`.
-    pub struct Counts {
+    pub struct PacketCounters {
         /// Frames that were decoded.
         frames => FRAMES,
         /// Frames that gave a segment.
@@ -129,7 +129,7 @@ counters! {
         /// Fragments that wait for the rest of their datagram; none after [`super::Decoder::finish`].
         fragments_waiting => FRAGMENTS_WAITING,
         /// Frames without a segment, by reason.
-        skips: [Skip::COUNT; Skip::NAMES] => FRAMES_SKIPPED,
+        skips: [NoSegment::COUNT; NoSegment::NAMES] => FRAMES_SKIPPED,
         /// Beside the balance: fragments that overlap an earlier one of their datagram (the earlier bytes stand).
         fragment_overlaps => FRAGMENT_OVERLAPS,
         /// Beside the balance: frames that the snap length cut.
@@ -139,10 +139,10 @@ counters! {
     }
 }
 
-impl Counts {
+impl PacketCounters {
     /// Frames that ended for this reason.
     #[must_use]
-    pub fn skipped(&self, reason: Skip) -> u64 {
+    pub fn skipped(&self, reason: NoSegment) -> u64 {
         self.skips.get(reason.index()).copied().unwrap_or(0)
     }
 
@@ -160,14 +160,14 @@ impl Counts {
         frames == accounts
     }
 
-    pub(super) fn skip(&mut self, reason: Skip, frames: u64) {
+    pub(super) fn skip(&mut self, reason: NoSegment, frames: u64) {
         if let Some(count) = self.skips.get_mut(reason.index()) {
             *count += frames;
         }
     }
 
     /// Moves fragments that waited to the account of a reason.
-    pub(super) fn give_up(&mut self, reason: Skip, fragments: u64) {
+    pub(super) fn give_up(&mut self, reason: NoSegment, fragments: u64) {
         self.fragments_waiting -= fragments;
         self.skip(reason, fragments);
     }
@@ -179,17 +179,17 @@ mod tests {
 
     #[test]
     fn every_reason_stands_at_its_index() {
-        for (index, reason) in Skip::ALL.iter().enumerate() {
+        for (index, reason) in NoSegment::ALL.iter().enumerate() {
             assert_eq!(reason.index(), index);
         }
     }
 
     #[test]
     fn names_are_fit_for_labels_and_differ() {
-        let mut names: Vec<&str> = Skip::ALL.iter().map(|reason| reason.name()).collect();
+        let mut names: Vec<&str> = NoSegment::ALL.iter().map(|reason| reason.name()).collect();
         assert!(names.iter().all(|name| name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'))));
         names.sort_unstable();
         names.dedup();
-        assert_eq!(names.len(), Skip::COUNT);
+        assert_eq!(names.len(), NoSegment::COUNT);
     }
 }

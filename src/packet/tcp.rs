@@ -4,7 +4,7 @@ use etherparse::TcpHeaderSlice;
 use etherparse::err::tcp::HeaderSliceError;
 
 use super::ip::Packet;
-use super::{Endpoint, Segment, Skip, TcpFlags, checksum};
+use super::{Endpoint, NoSegment, Segment, TcpFlags, checksum};
 
 /// Bytes of a header without options, and with the most options.
 const SHORTEST: usize = 20;
@@ -19,26 +19,26 @@ pub(super) struct Context {
 }
 
 /// Reads the TCP segment in a packet. Options are not needed: if the snap length cut them, the rest still counts.
-pub(super) fn segment<'a>(context: Context, packet: &Packet<'a>, verify: bool) -> Result<Segment<'a>, Skip> {
+pub(super) fn segment<'a>(context: Context, packet: &Packet<'a>, verify: bool) -> Result<Segment<'a>, NoSegment> {
     let span = packet.payload;
     // A copy with room for the options, so that a header whose options were cut can be read.
     let mut room = [0; LONGEST];
     let there = span.data.get(..LONGEST).unwrap_or(span.data);
     if there.len() < SHORTEST {
-        return Err(if span.missing > 0 { Skip::CutHeader } else { Skip::BadTcpHeader });
+        return Err(if span.missing > 0 { NoSegment::CutHeader } else { NoSegment::BadTcpHeader });
     }
-    room.get_mut(..there.len()).ok_or(Skip::BadTcpHeader)?.copy_from_slice(there);
+    room.get_mut(..there.len()).ok_or(NoSegment::BadTcpHeader)?.copy_from_slice(there);
     let header = TcpHeaderSlice::from_slice(&room).map_err(|error| match error {
-        HeaderSliceError::Len(_) | HeaderSliceError::Content(_) => Skip::BadTcpHeader,
+        HeaderSliceError::Len(_) | HeaderSliceError::Content(_) => NoSegment::BadTcpHeader,
     })?;
     let length = header.slice().len();
     if length as u64 > span.wire_len() {
-        return Err(Skip::BadTcpHeader);
+        return Err(NoSegment::BadTcpHeader);
     }
     if verify && packet.judged && span.missing == 0 {
         let good = checksum::tcp_is_good(packet.source, packet.destination, span.data);
         if !good {
-            return Err(Skip::BadTcpChecksum);
+            return Err(NoSegment::BadTcpChecksum);
         }
     }
     // Options that were cut are not payload.

@@ -2,7 +2,7 @@
 
 use etherparse::UdpHeaderSlice;
 
-use super::Skip;
+use super::NoSegment;
 use super::ip::Packet;
 use super::link::{ERSPAN, ETHERNET, IPV4, IPV6};
 use super::span::Span;
@@ -29,80 +29,80 @@ pub(super) struct Inner<'a> {
 }
 
 /// What a packet of another protocol than TCP carries, or why that is not followed.
-pub(super) fn inner<'a>(packet: &Packet<'a>) -> Result<Inner<'a>, Skip> {
+pub(super) fn inner<'a>(packet: &Packet<'a>) -> Result<Inner<'a>, NoSegment> {
     let span = packet.payload;
     match packet.protocol {
         4 => Ok(Inner { ether_type: IPV4, span, realm: None }),
         41 => Ok(Inner { ether_type: IPV6, span, realm: None }),
         17 => udp(span),
         47 => gre(span),
-        1 | 58 => Err(Skip::Icmp),
-        50 => Err(Skip::Esp),
-        115 => Err(Skip::L2tp),
-        132 => Err(Skip::Sctp),
-        137 => Err(Skip::Mpls),
-        _ => Err(Skip::OtherProtocol),
+        1 | 58 => Err(NoSegment::Icmp),
+        50 => Err(NoSegment::Esp),
+        115 => Err(NoSegment::L2tp),
+        132 => Err(NoSegment::Sctp),
+        137 => Err(NoSegment::Mpls),
+        _ => Err(NoSegment::OtherProtocol),
     }
 }
 
 /// Any UDP datagram: one that only has a tunnel's port by chance is told by its first bytes, as far as they tell.
-fn udp(span: Span<'_>) -> Result<Inner<'_>, Skip> {
-    let header = UdpHeaderSlice::from_slice(span.data).map_err(|_| short(span, Skip::Udp))?;
+fn udp(span: Span<'_>) -> Result<Inner<'_>, NoSegment> {
+    let header = UdpHeaderSlice::from_slice(span.data).map_err(|_| short(span, NoSegment::Udp))?;
     let datagram = match header.length() {
         0 => span,
         length => span.limit(u32::from(length)),
     };
-    let rest = datagram.behind(header.slice().len()).ok_or(Skip::Udp)?;
+    let rest = datagram.behind(header.slice().len()).ok_or(NoSegment::Udp)?;
     match (header.source_port(), header.destination_port()) {
         (_, VXLAN | VXLAN_LINUX) => vxlan(rest),
         (_, GENEVE) => geneve(rest),
-        (L2TP, _) | (_, L2TP) => Err(Skip::L2tp),
-        (GTP_U, _) | (_, GTP_U) => Err(Skip::GtpU),
-        _ => Err(Skip::Udp),
+        (L2TP, _) | (_, L2TP) => Err(NoSegment::L2tp),
+        (GTP_U, _) | (_, GTP_U) => Err(NoSegment::GtpU),
+        _ => Err(NoSegment::Udp),
     }
 }
 
 /// RFC 7348, section 5. Bits that are reserved there are used by extensions and not looked at.
-fn vxlan(span: Span<'_>) -> Result<Inner<'_>, Skip> {
-    let [flags, _, _, _, a, b, c, _] = span.data.first_chunk::<HEADER>().ok_or(short(span, Skip::Udp))?;
+fn vxlan(span: Span<'_>) -> Result<Inner<'_>, NoSegment> {
+    let [flags, _, _, _, a, b, c, _] = span.data.first_chunk::<HEADER>().ok_or(short(span, NoSegment::Udp))?;
     if flags & 0x08 == 0 {
-        return Err(Skip::Udp);
+        return Err(NoSegment::Udp);
     }
-    let span = span.behind(HEADER).ok_or(Skip::Udp)?;
+    let span = span.behind(HEADER).ok_or(NoSegment::Udp)?;
     Ok(Inner { ether_type: ETHERNET, span, realm: Some(u32::from_be_bytes([0, *a, *b, *c]) + 1) })
 }
 
 /// RFC 8926, section 3.4. Options do not change where the payload starts, only how far behind.
-fn geneve(span: Span<'_>) -> Result<Inner<'_>, Skip> {
-    let [first, _, high, low, a, b, c, _] = span.data.first_chunk::<HEADER>().ok_or(short(span, Skip::Udp))?;
+fn geneve(span: Span<'_>) -> Result<Inner<'_>, NoSegment> {
+    let [first, _, high, low, a, b, c, _] = span.data.first_chunk::<HEADER>().ok_or(short(span, NoSegment::Udp))?;
     if first >> 6 != 0 {
-        return Err(Skip::Udp);
+        return Err(NoSegment::Udp);
     }
     let options = usize::from(first & 0x3f) * 4;
-    let span = span.behind(HEADER + options).ok_or(short(span, Skip::BadTunnelHeader))?;
+    let span = span.behind(HEADER + options).ok_or(short(span, NoSegment::BadTunnelHeader))?;
     let realm = u32::from_be_bytes([0, *a, *b, *c]) + 1;
     Ok(Inner { ether_type: u16::from_be_bytes([*high, *low]), span, realm: Some(realm) })
 }
 
 /// RFC 2784 with the key and sequence number of RFC 2890; also what NVGRE (RFC 7637) makes of it.
-fn gre(span: Span<'_>) -> Result<Inner<'_>, Skip> {
-    let [f0, f1, high, low] = *span.data.first_chunk::<4>().ok_or(short(span, Skip::BadTunnelHeader))?;
+fn gre(span: Span<'_>) -> Result<Inner<'_>, NoSegment> {
+    let [f0, f1, high, low] = *span.data.first_chunk::<4>().ok_or(short(span, NoSegment::BadTunnelHeader))?;
     let (checksum, routing, key, sequence) = (f0 & 0x80 != 0, f0 & 0x40 != 0, f0 & 0x20 != 0, f0 & 0x10 != 0);
     match f1 & 0x07 {
         0 if !routing => {}
-        1 => return Err(Skip::Pptp),
-        _ => return Err(Skip::BadTunnelHeader),
+        1 => return Err(NoSegment::Pptp),
+        _ => return Err(NoSegment::BadTunnelHeader),
     }
     let length = 4 * (1 + usize::from(checksum) + usize::from(key) + usize::from(sequence));
     let ether_type = u16::from_be_bytes([high, low]);
     if ether_type == ERSPAN || ether_type == 0x22eb {
-        return Err(Skip::Erspan);
+        return Err(NoSegment::Erspan);
     }
-    let span = span.behind(length).ok_or(short(span, Skip::BadTunnelHeader))?;
+    let span = span.behind(length).ok_or(short(span, NoSegment::BadTunnelHeader))?;
     Ok(Inner { ether_type, span, realm: None })
 }
 
 /// The reason for a header that is not whole.
-fn short(span: Span<'_>, otherwise: Skip) -> Skip {
-    if span.missing > 0 { Skip::CutHeader } else { otherwise }
+fn short(span: Span<'_>, otherwise: NoSegment) -> NoSegment {
+    if span.missing > 0 { NoSegment::CutHeader } else { otherwise }
 }

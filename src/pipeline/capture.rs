@@ -13,7 +13,7 @@ use super::shutdown::{Shutdown, Why};
 use super::worker::SkipHint;
 use crate::batch::{Batcher, Deliver, Slot};
 use crate::flow::{AHEAD, Table};
-use crate::packet::{Decoder, Outcome, Skip};
+use crate::packet::{Decoder, NoSegment, Outcome};
 use crate::source::live::{Live, Turn};
 use crate::source::{Captures, Error, Frame};
 
@@ -26,13 +26,13 @@ const REPORT_EVERY: u64 = 500_000_000;
 const FRAME_OVERHEAD: u64 = 100;
 
 /// Full slots to a worker, and empty slots back.
-pub type Lane = (Sender<Box<Slot>>, Receiver<Box<Slot>>);
+pub type WorkerChannel = (Sender<Box<Slot>>, Receiver<Box<Slot>>);
 
 /// The way to the workers. A full queue is waited for, within bounds, before anything is dropped: a worker that was held up
 /// for a moment has caught up by then, and meanwhile the kernel's ring takes what comes.
 pub struct Delivery {
     /// One for each worker: full slots there, empty slots back.
-    workers: Vec<Lane>,
+    workers: Vec<WorkerChannel>,
     /// The time that each worker may be waited for in a second.
     allowed: Duration,
     /// The time that each was waited for in the present second.
@@ -50,7 +50,7 @@ const MAX_WAIT: Duration = Duration::from_millis(50);
 impl Delivery {
     /// To these workers.
     #[must_use]
-    pub fn new(workers: Vec<Lane>) -> Self {
+    pub fn new(workers: Vec<WorkerChannel>) -> Self {
         let waited = vec![Duration::ZERO; workers.len()];
         Self { workers, allowed: MAX_WAIT, waited, second: now(), waits: (0, 0) }
     }
@@ -117,7 +117,7 @@ pub struct Capture {
     pub left: u64,
     /// Where counters are published.
     pub shared: Arc<Shared>,
-    /// The wish to stop.
+    /// The request to stop.
     pub shutdown: Shutdown,
     /// What is published.
     pub counters: CaptureCounters,
@@ -153,7 +153,7 @@ impl Capture {
         match outcome {
             Outcome::Segment(segment) => self.table.segment(&segment, &mut self.batcher),
             Outcome::Waits | Outcome::Skipped(_) => {
-                if let Outcome::Skipped(Skip::UnknownLinkType) = outcome {
+                if let Outcome::Skipped(NoSegment::UnknownLinkType) = outcome {
                     self.unread_link.get_or_insert(frame.link);
                 }
                 self.table.tick(frame.time, &mut self.batcher);
@@ -182,7 +182,7 @@ impl Capture {
     /// What could not be looked into, in words.
     fn unread(&self) -> Option<String> {
         let link = self.unread_link?;
-        let count = self.decoder.counts().skipped(Skip::UnknownLinkType);
+        let count = self.decoder.counts().skipped(NoSegment::UnknownLinkType);
         let name = pcap::Linktype(link).get_name().map_or_else(|_| String::new(), |name| format!(" ({name})"));
         Some(format!(
             "{count} frames have link type {link}{name}, which picotap does not read: nothing in them was looked at \

@@ -1,4 +1,4 @@
-//! Health is what a run knows of itself: whether it is ready, and whether its threads live and get on.
+//! Health is what a run knows of itself: whether it is ready, and whether its threads are alive and make progress.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};

@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Formatter};
 
 use super::shared::{CaptureFigures, WorkerFigures};
 use crate::counters::{HELD, PAYLOAD, Tally, Visitor, families};
-use crate::export::file;
+use crate::export::log;
 use crate::sandbox::{driver, shadow};
 use crate::source::live::LiveStats;
 use crate::{batch, flow, http, packet};
@@ -22,21 +22,21 @@ pub struct Ledger {
     /// What the kernel says.
     pub live: LiveStats,
     /// Frames.
-    pub packets: packet::Counts,
+    pub packets: packet::PacketCounters,
     /// Payload bytes, as far as the flow table.
-    pub flow: flow::Counters,
+    pub flow: flow::FlowCounters,
     /// Payload bytes in slots.
-    pub batch: batch::Counters,
+    pub batch: batch::BatchCounters,
     /// Payload bytes, from the slots on.
-    pub sandbox: driver::Counters,
+    pub sandbox: driver::SandboxCounters,
     /// Workers.
     pub worker: WorkerFigures,
     /// A second parser.
-    pub shadow: shadow::Counters,
+    pub shadow: shadow::ShadowCounters,
     /// Transactions.
-    pub http: http::Counters,
+    pub http: http::HttpCounters,
     /// Log lines.
-    pub log: file::Counters,
+    pub log: log::LogCounters,
     /// All threads have ended: nothing is on its way from one to another.
     pub ended: bool,
 }
@@ -81,9 +81,9 @@ impl Ledger {
             ("bytes dropped because a queue was full", self.batch.bytes_dropped),
             ("bytes dropped while the parser kept failing", self.sandbox.dropped),
             ("bytes of connections on which the parser failed", self.sandbox.ignored + self.sandbox.quarantined),
-            ("bytes given up for want of memory", self.flow.no_memory),
-            ("connections given up for want of memory", self.flow.ends_evicted / 2),
-            ("transactions logged before their end for want of room", self.http.overflow),
+            ("bytes given up because the memory limit was reached", self.flow.no_memory),
+            ("connections given up because the memory limit was reached", self.flow.ends_evicted / 2),
+            ("transactions logged before their end because too many were open", self.http.overflow),
             ("bytes without an account: a defect of picotap, please report it", self.imbalance_bytes()),
         ]
     }

@@ -14,7 +14,7 @@ use super::shutdown::Shutdown;
 use crate::sandbox::engine::{Engine, MAX_MODULE_BYTES, Parser};
 use crate::sandbox::selftest::{SelfTestError, selftest};
 
-/// How often the wish to stop is looked at.
+/// How often the request to stop is looked at.
 const LOOK: Duration = Duration::from_millis(20);
 /// Stack of the thread: the compiler goes as deep as blocks are nested.
 const STACK: usize = 8 << 20;

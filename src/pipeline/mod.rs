@@ -5,7 +5,6 @@
 
 pub mod capture;
 pub mod clock;
-pub mod export;
 pub mod health;
 pub mod ledger;
 pub mod load;
@@ -13,15 +12,16 @@ pub mod opened;
 pub mod pages;
 pub mod polled;
 pub mod privileges;
+pub mod progress;
 pub mod quarantine;
 pub mod reload;
 pub mod replay;
 pub mod run;
-pub mod samples;
+pub mod scrape;
+pub mod sd_notify;
 pub mod shared;
 pub mod shutdown;
-pub mod supervisor;
-pub mod watch;
 pub mod worker;
+pub mod writer;
 
 pub use run::{Config, Failure, Input, Module, Report, run};

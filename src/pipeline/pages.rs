@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::clock::now;
 use super::health::Health;
-use super::samples::Scrape;
+use super::scrape::Scrape;
 use crate::export::server::Pages;
 
 /// Pages of a run that may still be starting: health answers at once, a scrape waits until `scrape` is there.

@@ -14,7 +14,7 @@ pub struct Polled {
     shutdown: Shutdown,
 }
 
-/// Milliseconds between two looks at the wish to stop.
+/// Milliseconds between two looks at the request to stop.
 const WAIT_MS: u16 = 100;
 
 impl Polled {

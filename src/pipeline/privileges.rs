@@ -25,7 +25,7 @@ use super::quarantine;
 
 /// What is to be given up, and what kept.
 #[derive(Debug, Clone, Default)]
-pub struct Wish {
+pub struct DropPrivileges {
     /// The user to become: a name, or `uid` or `uid:gid` in numbers. `None`: as root `picotap`, else `nobody`; as anyone
     /// else, stay.
     pub user: Option<String>,
@@ -141,12 +141,12 @@ impl fmt::Display for Report {
 /// # Errors
 /// See [`PrivilegeError`]; the process should then end. The filter of system calls and landlock are left out where the
 /// kernel or the architecture lacks them, and the report says so.
-pub fn give_up(wish: &Wish, packet: &[RawFd]) -> Result<Report, PrivilegeError> {
+pub fn give_up(keep: &DropPrivileges, packet: &[RawFd]) -> Result<Report, PrivilegeError> {
     let threads = fs::read_dir("/proc/self/task").map_err(|e| step("counting threads", e))?.count();
     if threads != 1 {
         return Err(PrivilegeError::Threads(threads));
     }
-    let target = target(wish.user.as_deref())?;
+    let target = target(keep.user.as_deref())?;
     // Dropping from the bounding set takes CAP_SETPCAP, which is gone with root.
     let bounding_empty = caps::clear(None, CapSet::Bounding).is_ok();
     if let Some(target) = &target {
@@ -161,7 +161,7 @@ pub fn give_up(wish: &Wish, packet: &[RawFd]) -> Result<Report, PrivilegeError> 
     ] {
         caps::clear(None, set).map_err(|e| step(doing, e))?;
     }
-    if let Some(path) = &wish.make {
+    if let Some(path) = &keep.make {
         let failed = |cause| PrivilegeError::Make { path: path.clone(), uid: geteuid(), cause };
         quarantine::make(path).map_err(failed)?;
     }
@@ -169,7 +169,7 @@ pub fn give_up(wish: &Wish, packet: &[RawFd]) -> Result<Report, PrivilegeError> 
     // What others sent each other is in this memory. Not before: a change of the user sets it anew.
     prctl::set_dumpable(false).map_err(|e| step("making the process undumpable", e))?;
     setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(|e| step("forbidding core dumps", e))?;
-    let files = files::restrict(&wish.readable, &wish.writable);
+    let files = files::restrict(&keep.readable, &keep.writable);
     let calls = calls::filter(packet).map_err(|e| step("filtering system calls", e))?;
     let (uid, gid) = (geteuid(), getegid());
     let user = target.map_or_else(|| format!("uid {uid}"), |target| target.name);
@@ -271,7 +271,7 @@ mod tests {
     #[test]
     fn giving_up_is_refused_once_threads_run() {
         // The harness runs a test in a thread of its own.
-        let error = give_up(&Wish::default(), &[]).expect_err("more than one thread");
+        let error = give_up(&DropPrivileges::default(), &[]).expect_err("more than one thread");
         assert!(matches!(error, PrivilegeError::Threads(2..)), "{error}");
     }
 

@@ -1,4 +1,4 @@
-//! The quarantine writes poisonous events to files, bounded in number and readable by their owner only.
+//! The quarantine writes quarantined events to files, bounded in number and readable by their owner only.
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::io::Write;
@@ -8,18 +8,18 @@ use std::path::Path;
 use crossbeam_channel::Receiver;
 
 use crate::export::open;
-use crate::sandbox::quarantine::Poison;
+use crate::sandbox::quarantine::QuarantinedEvent;
 
 /// The most files that a directory is given: at most 192 KiB each, so 200 MB.
 const MAX_FILES: usize = 1000;
-/// Poisonous events about which a line is written; the metrics count all.
+/// Quarantined events about which a line is written; the metrics count all.
 const MAX_LINES: u32 = 10;
 
 /// Mode of the directory.
 const MODE: u32 = 0o700;
 
 /// Keeps events until no more come. Gives what went wrong.
-pub fn keep(directory: Option<&Path>, events: &Receiver<Poison>) -> Vec<String> {
+pub fn keep(directory: Option<&Path>, events: &Receiver<QuarantinedEvent>) -> Vec<String> {
     let mut errors = Vec::new();
     let mut kept = match directory.map(prepare) {
         Some(Ok(files)) => files,
@@ -30,11 +30,11 @@ pub fn keep(directory: Option<&Path>, events: &Receiver<Poison>) -> Vec<String> 
         None => MAX_FILES,
     };
     let mut lines = 0;
-    for poison in events {
+    for quarantined in events {
         let mut place = String::new();
         if let Some(directory) = directory.filter(|_| kept < MAX_FILES) {
-            let path = directory.join(format!("conn-{}-{kept:04}.poison", poison.connection));
-            match write(&path, &poison) {
+            let path = directory.join(format!("conn-{}-{kept:04}.poison", quarantined.connection));
+            match write(&path, &quarantined) {
                 Ok(()) => {
                     kept += 1;
                     place = format!("; kept as {}", path.display());
@@ -45,7 +45,7 @@ pub fn keep(directory: Option<&Path>, events: &Receiver<Poison>) -> Vec<String> 
         }
         lines += 1;
         if lines <= MAX_LINES {
-            let Poison { connection, fault, event, .. } = &poison;
+            let QuarantinedEvent { connection, fault, event, .. } = &quarantined;
             eprintln!(
                 "picotap: the parser fails on {} bytes of connection {connection} alone ({fault}): the connection is ignored \
                  from here on{place}",
@@ -77,7 +77,7 @@ pub fn make(directory: &Path) -> std::io::Result<()> {
     fs::set_permissions(directory, Permissions::from_mode(MODE))
 }
 
-fn write(path: &Path, poison: &Poison) -> std::io::Result<()> {
+fn write(path: &Path, quarantined: &QuarantinedEvent) -> std::io::Result<()> {
     let mut file = open::new(path, open::QUARANTINE_MODE)?;
-    file.write_all(&poison.to_bytes())
+    file.write_all(&quarantined.to_bytes())
 }

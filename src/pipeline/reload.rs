@@ -10,9 +10,9 @@ use signal_hook::iterator::{Handle, Signals};
 
 use super::load;
 use super::run::Failure;
+use super::sd_notify::Supervisor;
 use super::shared::Shared;
 use super::shutdown::Shutdown;
-use super::supervisor::Supervisor;
 use crate::sandbox::engine::{Engine, sha256};
 
 /// What a reload needs.
@@ -25,7 +25,7 @@ pub struct Reloader {
     pub shared: Arc<Shared>,
     /// Who is told.
     pub supervisor: Arc<Supervisor>,
-    /// The wish to stop.
+    /// The request to stop.
     pub shutdown: Shutdown,
 }
 

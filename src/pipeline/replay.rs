@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use crate::abi::verdict;
+use crate::sandbox::call::{Bounds, Call};
 use crate::sandbox::clock::thread_time;
 use crate::sandbox::driver::MAX_STALLS;
 use crate::sandbox::engine::Parser;
-use crate::sandbox::fault::{Fault, Misdeed};
+use crate::sandbox::fault::{Fault, ReplyError};
 use crate::sandbox::instance::Instance;
-use crate::sandbox::layout::{Bounds, Call};
 use crate::sandbox::memory;
-use crate::sandbox::quarantine::Poison;
+use crate::sandbox::quarantine::QuarantinedEvent;
 
 /// Processor time after which an event that is still not done with counts as one that ran past its deadline.
 const MOST_TIME: Duration = Duration::from_secs(2);
@@ -20,7 +20,7 @@ const MOST_TIME: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// The fault.
-pub fn replay(parser: &Parser, poison: &Poison) -> Result<usize, Fault> {
+pub fn replay(parser: &Parser, poison: &QuarantinedEvent) -> Result<usize, Fault> {
     let mut instance = Instance::new(parser)?;
     let mut poison = poison.clone();
     let (mut records, mut stalls, end) = (0, 0, thread_time() + MOST_TIME);
@@ -30,7 +30,7 @@ pub fn replay(parser: &Parser, poison: &Poison) -> Result<usize, Fault> {
         let Some(consumed) = consumed else { return Ok(records) };
         stalls = if consumed == 0 { stalls + 1 } else { 0 };
         if stalls > MAX_STALLS {
-            return Err(Fault::Reply(Misdeed::Stalled));
+            return Err(Fault::Reply(ReplyError::Stalled));
         }
         if thread_time() >= end {
             return Err(Fault::Deadline);
@@ -40,12 +40,12 @@ pub fn replay(parser: &Parser, poison: &Poison) -> Result<usize, Fault> {
 
 /// Presents the event once. Gives the number of records, and what was consumed if the rest is to be presented again; then it is
 /// what the event consists of.
-fn present(instance: &mut Instance, poison: &mut Poison) -> Result<(usize, Option<u32>), Fault> {
+fn present(instance: &mut Instance, poison: &mut QuarantinedEvent) -> Result<(usize, Option<u32>), Fault> {
     let mut call = Call::new(Bounds::default());
     let slot = crate::batch::Slot::default();
-    let laid = poison.laid(&mut call);
+    let encoded = poison.encoded(&mut call);
     call.row(instance, &poison.row.block, poison.row.opener, poison.row.flags);
-    call.event(instance, laid, u32::try_from(poison.bytes.len()).unwrap_or(0), &slot);
+    call.event(instance, encoded, u32::try_from(poison.bytes.len()).unwrap_or(0), &slot);
     let (events, bytes) = call.finish(instance);
     instance.parse(events, bytes)?;
     let (input, output) = instance.output();

@@ -10,38 +10,38 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use thiserror::Error;
 
-use super::capture::{Capture, Delivery, Lane};
+use super::capture::{Capture, Delivery, WorkerChannel};
 use super::clock::{now, wall_clock};
-use super::export::{self, Exporter};
 use super::health::{Health, Phase};
 use super::ledger::Ledger;
 use super::load;
 use super::opened::Opened;
 use super::pages::pages;
-use super::privileges::{self, PrivilegeError, Wish};
+use super::privileges::{self, DropPrivileges, PrivilegeError};
+use super::progress::Progress;
 use super::quarantine;
 use super::reload::Reloader;
-use super::samples::{Samples, Scrape};
+use super::scrape::{Samples, Scrape};
+use super::sd_notify::Supervisor;
 use super::shared::{CaptureCounters, Shared};
 use super::shutdown::{Shutdown, Why};
-use super::supervisor::Supervisor;
-use super::watch::Watch;
-use super::worker::{self, Clerk, Ends, Manners, SkipHint};
+use super::worker::{self, Ends, SkipHint, WorkerOptions, WorkerOutputs};
+use super::writer::{self, Exporter};
 use crate::batch::{Batcher, SLOT_BYTES, SLOT_EVENTS, SlotEvent};
 use crate::export::FormatName;
-use crate::export::file::{LogError, Rotation, Target};
+use crate::export::log::{LogError, Rotation, Target};
 use crate::export::metrics::{Metrics, Observer};
 use crate::export::open::METRICS_MODE;
 use crate::export::server::{self, Bound, ServerError};
 use crate::export::summary::Summary;
 use crate::flow::{self, Table};
-use crate::http::select::Selection;
-use crate::http::{Desk, Settings};
+use crate::http::filter::Selection;
+use crate::http::{HttpContext, Settings};
 use crate::packet::Decoder;
-use crate::sandbox::driver::{Driver, MAX_SEATS};
+use crate::sandbox::call::Bounds;
+use crate::sandbox::driver::{Driver, MAX_LOADED};
 use crate::sandbox::engine::{Engine, LoadError, MAX_GUEST_MEMORY};
 use crate::sandbox::fault::Fault;
-use crate::sandbox::layout::Bounds;
 use crate::sandbox::selftest::SelfTestError;
 use crate::sandbox::shadow::Shadow;
 use crate::source;
@@ -58,8 +58,8 @@ const LEAST_LIVE_QUEUE: usize = 32;
 const LINES_IN_QUEUE: usize = 64;
 /// Words that may be under way to a capture thread.
 const SKIPS_IN_QUEUE: usize = 4096;
-/// Poisonous events that may be under way to the quarantine.
-const POISON_IN_QUEUE: usize = 64;
+/// Quarantined events that may be under way to the quarantine.
+const QUARANTINE_QUEUE: usize = 64;
 /// Nanoseconds of frame time after which a slot goes to its worker though it is not full: live.
 const SLOT_AGE: i64 = 5_000_000;
 /// How often the threads are looked after.
@@ -102,9 +102,9 @@ pub struct Config {
     pub queue: usize,
     /// Format of lines.
     pub format: FormatName,
-    /// Where they go.
+    /// Where lines go.
     pub target: Target,
-    /// When the log is put aside.
+    /// When the log is rotated.
     pub rotation: Option<Rotation>,
     /// What transactions keep.
     pub settings: Settings,
@@ -126,10 +126,10 @@ pub struct Config {
     pub fault_limit: u32,
     /// Time that a worker's faults may take in a second.
     pub fault_time: Duration,
-    /// Directory for poisonous events.
+    /// Directory for quarantined events.
     pub quarantine: Option<PathBuf>,
     /// Give privileges up once everything is open, and keep what this says.
-    pub give_up: Option<Wish>,
+    pub give_up: Option<DropPrivileges>,
     /// Make a summary.
     pub summary: bool,
     /// Tell on standard error what is being done.
@@ -208,8 +208,8 @@ pub fn run(config: Config, shutdown: &Shutdown) -> Result<Report, Failure> {
     // Of a run over files nobody waits to hear, though it may inherit the environment of a service.
     let supervisor = if live { Supervisor::connect() } else { Ok(Supervisor::default()) };
     let supervisor = Arc::new(supervisor.map_err(|e| Failure::System("the service manager cannot be told", e))?);
-    if let Some(wish) = &config.give_up {
-        let report = privileges::give_up(wish, &opened.packet_sockets())?;
+    if let Some(keep) = &config.give_up {
+        let report = privileges::give_up(keep, &opened.packet_sockets())?;
         // What could not be done is told at any rate.
         if config.tell || !report.is_whole() {
             eprintln!("picotap: {report}");
@@ -243,13 +243,13 @@ pub fn run(config: Config, shutdown: &Shutdown) -> Result<Report, Failure> {
         }
         None => None,
     };
-    let seats = config.workers * (MAX_SEATS + 2) * 2 + 4;
-    let engine = Arc::new(Engine::new(u32::try_from(seats).unwrap_or(u32::MAX))?);
+    let loaded = config.workers * (MAX_LOADED + 2) * 2 + 4;
+    let engine = Arc::new(Engine::new(u32::try_from(loaded).unwrap_or(u32::MAX))?);
     let Some((parser, shadow)) = load::parsers(&engine, &config, live, shutdown)? else {
         let ledger = Ledger { ended: true, ..Ledger::default() };
         return Ok(Report { ledger, stopped: shutdown.why(), ..Report::default() });
     };
-    let log = export::open(&config, &names, started, shutdown)?;
+    let log = writer::open(&config, &names, started, shutdown)?;
     let shared = Arc::new(Shared::new(captures, config.workers, Arc::clone(&parser), Arc::clone(&health)));
     let metrics = match config.metrics_address.is_some() || config.metrics_file.is_some() {
         true => Some(Arc::new(Metrics::new(config.host_labels).expect("names and bounds are constants, tested"))),
@@ -264,13 +264,14 @@ pub fn run(config: Config, shutdown: &Shutdown) -> Result<Report, Failure> {
     }
 
     let ways = (captures, live, shutdown);
-    let crew = Crew::start(&config, &names, &parser, shadow.as_ref(), &shared, metrics.as_ref(), ways)?;
-    let Crew { delivery, skips, lines, buffers, poison, workers } = crew;
+    let workers_and_channels =
+        Workers::start(&config, &names, &parser, shadow.as_ref(), &shared, metrics.as_ref(), ways)?;
+    let Workers { delivery, skips, lines, buffers, quarantined, workers } = workers_and_channels;
     let exporter = Exporter::start(log, lines, buffers, Arc::clone(&shared), shutdown.clone(), !live);
     let mut exporter = exporter.map_err(|e| Failure::System("a thread cannot be started", e))?;
-    let keeper = {
+    let quarantine_thread = {
         let directory = config.quarantine.clone();
-        spawn("quarantine", move || quarantine::keep(directory.as_deref(), &poison))?
+        spawn("quarantine", move || quarantine::keep(directory.as_deref(), &quarantined))?
     };
     let reloader = Reloader {
         engine: Arc::clone(&engine),
@@ -337,14 +338,14 @@ pub fn run(config: Config, shutdown: &Shutdown) -> Result<Report, Failure> {
 
     health.enter(Phase::Running, now());
     supervisor.ready();
-    let mut watch = Watch::new(live, total, config.tell);
+    let mut watch = Progress::new(live, total, config.tell);
     let mut told = false;
     loop {
-        // Before the wish to stop is looked at: a thread that ends in good order asks for it first.
+        // Before the request to stop is looked at: a thread that ends in good order asks for it first.
         let dead = ended(&capturing)
             .chain(ended(&workers))
             .chain(ended(from_ref(exporter.thread())))
-            .chain(ended(from_ref(&keeper)));
+            .chain(ended(from_ref(&quarantine_thread)));
         let dead = dead.collect();
         if shutdown.asked() {
             if health.phase() != Phase::Stopping {
@@ -382,7 +383,7 @@ pub fn run(config: Config, shutdown: &Shutdown) -> Result<Report, Failure> {
             errors.push(defect("sandbox"));
         }
     }
-    errors.extend(keeper.join().unwrap_or_else(|_| vec![defect("quarantine")]));
+    errors.extend(quarantine_thread.join().unwrap_or_else(|_| vec![defect("quarantine")]));
     signals.close();
     if let (Some(path), Some(scrape)) = (&config.metrics_file, scrape.get()) {
         let replace = |text: String| crate::export::open::replace(path, METRICS_MODE, text.as_bytes());
@@ -424,16 +425,16 @@ fn spawn<T: Send + 'static>(name: &str, body: impl FnOnce() -> T + Send + 'stati
 }
 
 /// The workers, and the other ends of their channels.
-struct Crew {
-    delivery: Vec<Lane>,
+struct Workers {
+    delivery: Vec<WorkerChannel>,
     skips: Vec<Receiver<SkipHint>>,
     lines: Receiver<Vec<u8>>,
     buffers: Sender<Vec<u8>>,
-    poison: Receiver<crate::sandbox::quarantine::Poison>,
+    quarantined: Receiver<crate::sandbox::quarantine::QuarantinedEvent>,
     workers: Vec<JoinHandle<()>>,
 }
 
-impl Crew {
+impl Workers {
     fn start(
         config: &Config,
         names: &Arc<[String]>,
@@ -445,13 +446,14 @@ impl Crew {
     ) -> Result<Self, Failure> {
         let (lines_in, lines) = bounded(LINES_IN_QUEUE);
         let (buffers, buffers_out) = bounded(LINES_IN_QUEUE);
-        let (poison_in, poison) = bounded(POISON_IN_QUEUE);
+        let (quarantine_in, quarantined) = bounded(QUARANTINE_QUEUE);
         let (skips_in, skips): (Vec<_>, Vec<_>) = (0..captures).map(|_| bounded(SKIPS_IN_QUEUE)).unzip();
-        let mut crew = Self { delivery: Vec::new(), skips, lines, buffers, poison, workers: Vec::new() };
+        let mut workers_and_channels =
+            Self { delivery: Vec::new(), skips, lines, buffers, quarantined, workers: Vec::new() };
         for place in 0..config.workers {
             let (full_in, full_out) = bounded(config.queue.max(1));
             let (empty_in, empty_out) = bounded(config.queue + 2 * captures);
-            crew.delivery.push((full_in, empty_out));
+            workers_and_channels.delivery.push((full_in, empty_out));
             let driver = Driver::new(Arc::clone(parser), Bounds::default())?;
             let ends = Ends {
                 slots: full_out,
@@ -459,17 +461,17 @@ impl Crew {
                 skips: skips_in.clone(),
                 lines: lines_in.clone(),
                 buffers: buffers_out.clone(),
-                poison: poison_in.clone(),
+                quarantined: quarantine_in.clone(),
             };
-            let clerk = Clerk {
-                desk: Desk::new(config.settings.clone()),
+            let outputs = WorkerOutputs {
+                context: HttpContext::new(config.settings.clone()),
                 selection: config.selection.clone(),
                 format: config.format.writer(Arc::clone(names)),
                 observer: metrics.map(|metrics| Observer::new(Arc::clone(metrics))),
                 summary: config.summary.then(Box::default),
                 shadow: shadow.map(|(parser, n)| Shadow::new(Arc::clone(parser), *n, config.fault_time)).transpose()?,
             };
-            let manners = Manners {
+            let options = WorkerOptions {
                 place,
                 fault_limit: config.fault_limit,
                 fault_time: config.fault_time,
@@ -477,10 +479,10 @@ impl Crew {
                 shutdown: shutdown.clone(),
             };
             let shared = Arc::clone(shared);
-            let body = move || worker::work(driver, clerk, ends, &shared, manners);
-            crew.workers.push(spawn(&format!("sandbox-{place}"), body)?);
+            let body = move || worker::work(driver, outputs, ends, &shared, options);
+            workers_and_channels.workers.push(spawn(&format!("sandbox-{place}"), body)?);
         }
-        Ok(crew)
+        Ok(workers_and_channels)
     }
 }
 

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::health::Health;
 use super::ledger::Ledger;
 use crate::counters::{counters, families};
-use crate::export::file::{self, LOG_LOST_LINES};
+use crate::export::log::{self, LOG_LOST_LINES};
 use crate::export::summary::Summary;
-use crate::http::desk;
+use crate::http::context;
 use crate::sandbox::driver;
 use crate::sandbox::engine::Parser;
 use crate::sandbox::fault::NAMES;
@@ -37,7 +37,7 @@ counters! {
         /// Skip hints that found the channel to the capture thread full.
         skips_unsent => UNSENT_HINTS,
         /// Condemned events that found the channel full.
-        poison_unsent => QUARANTINE_LOST,
+        quarantine_unsent => QUARANTINE_LOST,
         /// Log lines that found the channel full.
         lines_unsent => LOG_LOST_LINES["not_taken"],
         /// Nanoseconds spent on slots.
@@ -69,11 +69,11 @@ pub struct WorkerCounters {
     /// Its own.
     pub figures: WorkerFigures,
     /// Its sandbox.
-    pub sandbox: driver::Counters,
+    pub sandbox: driver::SandboxCounters,
     /// Its transactions.
-    pub http: desk::Counters,
+    pub http: context::HttpCounters,
     /// How a second parser's records differ.
-    pub shadow: shadow::Counters,
+    pub shadow: shadow::ShadowCounters,
 }
 
 /// What a capture thread counts.
@@ -86,11 +86,11 @@ pub struct CaptureCounters {
     /// Its own.
     pub figures: CaptureFigures,
     /// Frames.
-    pub packets: packet::Counts,
+    pub packets: packet::PacketCounters,
     /// Payload.
-    pub flow: flow::Counters,
+    pub flow: flow::FlowCounters,
     /// Slots.
-    pub batch: batch::Counters,
+    pub batch: batch::BatchCounters,
     /// What the kernel says; live only.
     pub live: LiveStats,
 }
@@ -113,7 +113,7 @@ pub struct Shared {
     /// Slots that wait for each worker.
     queued: Vec<AtomicUsize>,
     /// The log's counters.
-    log: Mutex<file::Counters>,
+    log: Mutex<log::LogCounters>,
     in_charge: Mutex<InCharge>,
     generation: AtomicU64,
     /// Bytes of the input read so far.
@@ -170,7 +170,7 @@ impl Shared {
     }
 
     /// Takes over the log's counters.
-    pub fn publish_log(&self, counters: file::Counters) {
+    pub fn publish_log(&self, counters: log::LogCounters) {
         *lock(&self.log) = counters;
     }
 
@@ -218,7 +218,7 @@ impl Shared {
 
     /// The log's counters.
     #[must_use]
-    pub fn log(&self) -> file::Counters {
+    pub fn log(&self) -> log::LogCounters {
         *lock(&self.log)
     }
 

@@ -1,4 +1,4 @@
-//! Shutdown is the wish to stop, which a signal or a closed output brings and every thread looks at.
+//! Shutdown is the request to stop, which a signal or a closed output brings and every thread looks at.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -17,10 +17,10 @@ pub enum Why {
     Enough = 4,
 }
 
-/// The wish to stop. Copies share it.
+/// The request to stop. Copies share it.
 #[derive(Debug, Clone, Default)]
 pub struct Shutdown {
-    wish: Arc<AtomicU8>,
+    request: Arc<AtomicU8>,
     /// For signal handlers, which can only set a flag.
     signal: Arc<AtomicBool>,
 }
@@ -29,13 +29,13 @@ impl Shutdown {
     /// Asks for a stop. The first reason stands.
     pub fn ask(&self, why: Why) {
         // Losing the race means that somebody else's reason stands.
-        let _lost = self.wish.compare_exchange(0, why as u8, Ordering::Relaxed, Ordering::Relaxed);
+        let _lost = self.request.compare_exchange(0, why as u8, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     /// Whether to stop.
     #[must_use]
     pub fn asked(&self) -> bool {
-        self.signal.load(Ordering::Relaxed) || self.wish.load(Ordering::Relaxed) != 0
+        self.signal.load(Ordering::Relaxed) || self.request.load(Ordering::Relaxed) != 0
     }
 
     /// Whether somebody waits for the end: it was asked for from outside, or something failed.
@@ -47,7 +47,7 @@ impl Shutdown {
     /// Why.
     #[must_use]
     pub fn why(&self) -> Option<Why> {
-        match self.wish.load(Ordering::Relaxed) {
+        match self.request.load(Ordering::Relaxed) {
             2 => Some(Why::Closed),
             3 => Some(Why::Failed),
             4 => Some(Why::Enough),

@@ -12,13 +12,13 @@ use crate::batch::Slot;
 use crate::export::Format;
 use crate::export::metrics::Observer;
 use crate::export::summary::Summary;
+use crate::http::filter::Selection;
 use crate::http::record::Record;
-use crate::http::select::Selection;
-use crate::http::{Desk, Exchange, Transaction};
+use crate::http::{Exchange, HttpContext, Transaction};
 use crate::sandbox::budget::Budget;
 use crate::sandbox::driver::{self, Driver, Receiver};
 use crate::sandbox::fault::Fault;
-use crate::sandbox::quarantine::Poison;
+use crate::sandbox::quarantine::QuarantinedEvent;
 use crate::sandbox::shadow::Shadow;
 use crate::stream::{Connection, ConnectionId, EndReason, Side};
 
@@ -46,17 +46,17 @@ pub struct Ends {
     pub lines: Sender<Vec<u8>>,
     /// Buffers for lines, used before.
     pub buffers: Queue<Vec<u8>>,
-    /// Poisonous events.
-    pub poison: Sender<Poison>,
+    /// Quarantined events.
+    pub quarantined: Sender<QuarantinedEvent>,
 }
 
 /// What a worker makes of transactions.
-pub struct Clerk {
+pub struct WorkerOutputs {
     /// Puts them together.
-    pub desk: Desk,
+    pub context: HttpContext,
     /// Which are logged.
     pub selection: Selection,
-    /// As what.
+    /// Makes lines of them.
     pub format: Box<dyn Format>,
     /// Counts them.
     pub observer: Option<Observer>,
@@ -68,7 +68,7 @@ pub struct Clerk {
 
 /// How a worker is to behave.
 #[derive(Debug, Clone)]
-pub struct Manners {
+pub struct WorkerOptions {
     /// Which worker it is.
     pub place: usize,
     /// Faults a second after which slots are dropped for the rest of it; 0: never.
@@ -77,7 +77,7 @@ pub struct Manners {
     pub fault_time: Duration,
     /// Whether lines may wait for the export thread: live, they are dropped and counted instead.
     pub lossless: bool,
-    /// The wish to stop.
+    /// The request to stop.
     pub shutdown: Shutdown,
 }
 
@@ -86,38 +86,44 @@ const GATHER: usize = 128 << 10;
 /// Bytes of lines that are handed over at once in the middle of a slot: what a parser makes of a slot has no bound of its own.
 const MOST_LINES: usize = 1 << 20;
 
-struct Office {
-    clerk: Clerk,
+struct WorkerState {
+    outputs: WorkerOutputs,
     out: Vec<u8>,
     lines: Sender<Vec<u8>>,
     buffers: Queue<Vec<u8>>,
     /// The export thread is gone.
     alone: bool,
     skips: Vec<Sender<SkipHint>>,
-    poison: Sender<Poison>,
+    quarantined: Sender<QuarantinedEvent>,
     counters: WorkerCounters,
     budget: FaultBudget,
-    manners: Manners,
+    options: WorkerOptions,
     shared: Arc<Shared>,
     /// The driver's memory and the length of the queue, as they were before the slot at hand.
     before: (u64, usize),
 }
 
 /// Takes slots until no more come.
-pub fn work(mut driver: Driver<Exchange>, clerk: Clerk, ends: Ends, shared: &Arc<Shared>, manners: Manners) {
-    let Ends { slots, empty, skips, lines, buffers, poison } = ends;
-    let place = manners.place;
-    let mut office = Office {
-        clerk,
+pub fn work(
+    mut driver: Driver<Exchange>,
+    outputs: WorkerOutputs,
+    ends: Ends,
+    shared: &Arc<Shared>,
+    options: WorkerOptions,
+) {
+    let Ends { slots, empty, skips, lines, buffers, quarantined } = ends;
+    let place = options.place;
+    let mut worker = WorkerState {
+        outputs,
         out: Vec::new(),
         lines,
         buffers,
         alone: false,
         skips,
-        poison,
+        quarantined,
         counters: WorkerCounters::default(),
-        budget: FaultBudget::new(&manners),
-        manners,
+        budget: FaultBudget::new(&options),
+        options,
         shared: Arc::clone(shared),
         before: (0, 0),
     };
@@ -128,40 +134,40 @@ pub fn work(mut driver: Driver<Exchange>, clerk: Clerk, ends: Ends, shared: &Arc
         trial.follow(&mut driver, shared, place);
         let before = driver.counters().faults;
         // After a stop was asked for, what is left of the present second is all that faults may take.
-        let going_on = (!office.manners.shutdown.asked()).then_some(started);
-        if office.budget.spent(going_on) {
-            driver.discard(&slot, &mut office);
+        let going_on = (!worker.options.shutdown.asked()).then_some(started);
+        if worker.budget.spent(going_on) {
+            driver.discard(&slot, &mut worker);
         } else {
-            driver.process(&slot, &mut office);
+            driver.process(&slot, &mut worker);
             let faults = driver.counters().faults - before;
-            office.budget.add(faults);
+            worker.budget.add(faults);
             trial.judge(faults, shared, place);
         }
-        if let Some(shadow) = &mut office.clerk.shadow {
+        if let Some(shadow) = &mut worker.outputs.shadow {
             shadow.process(&slot, going_on);
-            office.counters.shadow = shadow.counters;
+            worker.counters.shadow = shadow.counters;
         }
-        if let Some(observer) = &mut office.clerk.observer {
+        if let Some(observer) = &mut worker.outputs.observer {
             observer.flush();
         }
-        office.counters.figures.busy += nanoseconds(started.elapsed());
+        worker.counters.figures.busy += nanoseconds(started.elapsed());
         shared.health.slot(place);
         // The other end is gone only when the capture has ended.
         drop(empty.try_send(slot));
-        office.before = (driver.memory(), slots.len());
-        office.publish(&driver.counters());
+        worker.before = (driver.memory(), slots.len());
+        worker.publish(&driver.counters());
         // While more slots wait, lines are gathered: each hand-over wakes the export thread.
-        if office.out.len() >= GATHER || (slots.is_empty() && !office.out.is_empty()) {
-            office.hand_over();
+        if worker.out.len() >= GATHER || (slots.is_empty() && !worker.out.is_empty()) {
+            worker.hand_over();
         }
-        if office.alone {
+        if worker.alone {
             break;
         }
     }
     // Whoever waits for room in the queue of a worker that stopped early would wait for ever.
     drop(slots);
-    shared.publish_worker(place, &office.counters, driver.memory(), 0);
-    if let Some(summary) = &office.clerk.summary {
+    shared.publish_worker(place, &worker.counters, driver.memory(), 0);
+    if let Some(summary) = &worker.outputs.summary {
         shared.add_summary(summary);
     }
 }
@@ -179,13 +185,13 @@ struct FaultBudget {
 }
 
 impl FaultBudget {
-    const fn new(manners: &Manners) -> Self {
+    const fn new(options: &WorkerOptions) -> Self {
         Self {
-            limit: manners.fault_limit as u64,
+            limit: options.fault_limit as u64,
             faults: 0,
-            time: Budget::new(manners.fault_time),
-            lossless: manners.lossless,
-            place: manners.place,
+            time: Budget::new(options.fault_time),
+            lossless: options.lossless,
+            place: options.place,
             said: false,
         }
     }
@@ -289,12 +295,12 @@ impl Trial {
     }
 }
 
-impl Office {
+impl WorkerState {
     /// Hands lines over to the export thread.
     fn hand_over(&mut self) {
         let next = self.buffers.try_recv().unwrap_or_default();
         let full = std::mem::replace(&mut self.out, next);
-        if self.manners.lossless {
+        if self.options.lossless {
             self.alone |= self.lines.send(full).is_err();
             return;
         }
@@ -308,18 +314,18 @@ impl Office {
     }
 
     /// Shows what was counted. `sandbox`: the driver's counters.
-    fn publish(&mut self, sandbox: &driver::Counters) {
-        let held = self.clerk.desk.held() as u64;
+    fn publish(&mut self, sandbox: &driver::SandboxCounters) {
+        let held = self.outputs.context.held() as u64;
         self.counters.sandbox = *sandbox;
-        self.counters.http = self.clerk.desk.counters;
+        self.counters.http = self.outputs.context.counters;
         self.counters.figures.open_bytes = held;
         let (memory, queued) = self.before;
-        self.shared.publish_worker(self.manners.place, &self.counters, memory + held, queued);
+        self.shared.publish_worker(self.options.place, &self.counters, memory + held, queued);
     }
 
-    /// The desk, and what is done with each transaction that it completes.
-    fn parts(&mut self) -> (&mut Desk, impl FnMut(&Transaction)) {
-        let Clerk { desk, selection, format, observer, summary, .. } = &mut self.clerk;
+    /// The context, and what is done with each transaction that it completes.
+    fn parts(&mut self) -> (&mut HttpContext, impl FnMut(&Transaction)) {
+        let WorkerOutputs { context, selection, format, observer, summary, .. } = &mut self.outputs;
         let out = &mut self.out;
         let finish = move |transaction: &Transaction| {
             if let Some(observer) = observer {
@@ -332,19 +338,19 @@ impl Office {
                 format.line(transaction, out);
             }
         };
-        (desk, finish)
+        (context, finish)
     }
 }
 
-impl Receiver for Office {
+impl Receiver for WorkerState {
     type State = Exchange;
 
     fn record(&mut self, connection: &Connection, state: &mut Exchange, record: &Record<'_>) {
-        if let Some(shadow) = &mut self.clerk.shadow {
+        if let Some(shadow) = &mut self.outputs.shadow {
             shadow.first(connection, record);
         }
-        let (desk, mut finish) = self.parts();
-        state.record(desk, connection, record, &mut finish);
+        let (context, mut finish) = self.parts();
+        state.record(context, connection, record, &mut finish);
         drop(finish);
         if self.out.len() >= MOST_LINES {
             self.hand_over();
@@ -352,8 +358,8 @@ impl Receiver for Office {
     }
 
     fn closed(&mut self, connection: &Connection, state: &mut Exchange, reason: EndReason) {
-        let (desk, mut finish) = self.parts();
-        state.close(desk, connection, reason, &mut finish);
+        let (context, mut finish) = self.parts();
+        state.close(context, connection, reason, &mut finish);
     }
 
     fn skip(&mut self, connection: &Connection, side: Side, upto: u64) {
@@ -364,9 +370,9 @@ impl Receiver for Office {
         }
     }
 
-    fn poison(&mut self, poison: &Poison) {
-        if self.poison.try_send(poison.clone()).is_err() {
-            self.counters.figures.poison_unsent += 1;
+    fn quarantine(&mut self, quarantined: &QuarantinedEvent) {
+        if self.quarantined.try_send(quarantined.clone()).is_err() {
+            self.counters.figures.quarantine_unsent += 1;
         }
     }
 
@@ -381,12 +387,12 @@ impl Receiver for Office {
         }
     }
 
-    fn lost(&mut self, time: Duration, counters: &driver::Counters) -> bool {
-        self.shared.health.still(self.manners.place);
+    fn lost(&mut self, time: Duration, counters: &driver::SandboxCounters) -> bool {
+        self.shared.health.still(self.options.place);
         let go_on = self.budget.charge(time) && !self.alone;
         // A scrape is not to wait for the end of a slot that is all faults. What of it is still to come has no account yet.
         let (into, out) = counters.balance();
-        self.publish(&driver::Counters { pending: into.saturating_sub(out), ..*counters });
+        self.publish(&driver::SandboxCounters { pending: into.saturating_sub(out), ..*counters });
         go_on
     }
 }
@@ -397,7 +403,7 @@ mod tests {
 
     fn budget(fault_limit: u32, lossless: bool) -> FaultBudget {
         let (fault_time, shutdown) = (Duration::from_millis(500), Shutdown::default());
-        FaultBudget::new(&Manners { place: 0, fault_limit, fault_time, lossless, shutdown })
+        FaultBudget::new(&WorkerOptions { place: 0, fault_limit, fault_time, lossless, shutdown })
     }
 
     #[test]

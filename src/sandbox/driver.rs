@@ -2,7 +2,7 @@
 //! faults.
 //!
 //! Invariant: nothing of a call (records, blocks, cursors, skips) is taken over before the call has returned and its
-//! whole reply has been checked. So a call can be thrown away at any moment and its events laid out anew.
+//! whole reply has been checked. So a call can be thrown away at any moment and its events encoded out anew.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,13 +10,13 @@ use std::time::Duration;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
+use super::call::{Bounds, Call, Cursor};
 use super::clock::Reading;
+use super::connection::ConnectionState;
 use super::engine::Parser;
 use super::fault::Fault;
 use super::instance::Instance;
-use super::layout::{Bounds, Call, Cursor};
-use super::quarantine::Poison;
-use super::stream::ConnectionState;
+use super::quarantine::QuarantinedEvent;
 use crate::abi;
 use crate::batch::{NONE, Slot, What};
 use crate::counters::{HELD, PAYLOAD, counters, families};
@@ -24,8 +24,8 @@ use crate::http::record::Record;
 use crate::stream::{Connection, EndReason, Opener, Side};
 
 mod commit;
-mod contain;
-mod lay;
+mod encode;
+mod isolate;
 mod timer;
 
 pub use commit::MAX_STALLS;
@@ -41,16 +41,16 @@ pub trait Receiver {
     /// The guest needs nothing of this side below this offset.
     fn skip(&mut self, connection: &Connection, side: Side, upto: u64);
     /// An event on which the guest failed alone.
-    fn poison(&mut self, poison: &Poison);
+    fn quarantine(&mut self, poison: &QuarantinedEvent);
     /// A call failed.
     fn fault(&mut self, fault: &Fault);
     /// Time was lost: to calls that failed or got nowhere and what it takes to mend them, or to a slot that takes far more
     /// processor time than it should. `counters`: the driver's, up to here. Whether to go on: else what is left of the slot is
     /// dropped. An event on which the guest failed alone is condemned before.
-    fn lost(&mut self, _time: Duration, _counters: &Counters) -> bool {
+    fn lost(&mut self, _time: Duration, _counters: &SandboxCounters) -> bool {
         true
     }
-    /// Something of each cache line of what is kept of a connection, so that it is near when a record comes.
+    /// Reads one word of each cache line of what is kept of a connection, so that it is near when a record comes.
     fn touch(_: &Self::State) -> u64 {
         0
     }
@@ -71,12 +71,12 @@ families! {
 
 counters! {
     /// What became of the payload that reached the sandbox, and what the guest did.
-    pub struct Counters {
+    pub struct SandboxCounters {
         /// Payload bytes that came in slots.
         bytes_in => BYTES_IN,
         /// Consumed by the guest.
         parsed => PAYLOAD["parsed"],
-        /// Left out here on the guest's word.
+        /// Left out here because of a skip hint.
         skipped => PAYLOAD["skipped"],
         /// Of connections that are ignored after a fault.
         ignored => PAYLOAD["ignored_connection"],
@@ -111,7 +111,7 @@ counters! {
     }
 }
 
-impl Counters {
+impl SandboxCounters {
     /// Payload bytes in, and the sum of all accounts in which they may have ended.
     #[must_use]
     pub fn balance(&self) -> (u64, u64) {
@@ -137,7 +137,7 @@ enum Pace {
 }
 
 /// A module with a running copy.
-struct Seat {
+struct LoadedParser {
     parser: Arc<Parser>,
     /// None after a fault, until it is needed again.
     instance: Option<Instance>,
@@ -149,7 +149,7 @@ struct Work {
     /// Key of its connection.
     key: u32,
     cursor: Cursor,
-    /// Pieces of a side that may be laid out for it in one call: [`FIRST_WINDOW`], then the more the better it goes.
+    /// Pieces of a side that may be encoded out for it in one call: [`FIRST_WINDOW`], then the more the better it goes.
     window: u32,
     /// Its row in the present call, or [`NONE`].
     guest_row: u32,
@@ -161,7 +161,7 @@ const FIRST_WINDOW: u32 = 1;
 
 /// Takes slots through the guest, and keeps what is to be remembered of connections.
 pub struct Driver<S> {
-    seats: Vec<Seat>,
+    loaded: Vec<LoadedParser>,
     keys: HashMap<u64, u32, RandomState>,
     connections: Vec<Option<Box<ConnectionState<S>>>>,
     free: Vec<u32>,
@@ -169,8 +169,8 @@ pub struct Driver<S> {
     works: Vec<Work>,
     todo: Vec<u32>,
     later: Vec<u32>,
-    counters: Counters,
-    held: lay::Held,
+    counters: SandboxCounters,
+    held: encode::Held,
     closing: Vec<u32>,
     timer: timer::Timer,
     /// One connection in so many is taken.
@@ -184,7 +184,7 @@ impl<S> std::fmt::Debug for Driver<S> {
 }
 
 /// State formats that may be in use at once: connections of older parsers keep theirs until they end.
-pub const MAX_SEATS: usize = 4;
+pub const MAX_LOADED: usize = 4;
 
 impl<S: Default> Driver<S> {
     /// # Errors
@@ -192,7 +192,7 @@ impl<S: Default> Driver<S> {
     pub fn new(parser: Arc<Parser>, bounds: Bounds) -> Result<Self, Fault> {
         let instance = Instance::new(&parser)?;
         Ok(Self {
-            seats: vec![Seat { parser, instance: Some(instance) }],
+            loaded: vec![LoadedParser { parser, instance: Some(instance) }],
             keys: HashMap::with_hasher(RandomState::default()),
             connections: Vec::new(),
             free: Vec::new(),
@@ -200,8 +200,8 @@ impl<S: Default> Driver<S> {
             works: Vec::new(),
             todo: Vec::new(),
             later: Vec::new(),
-            counters: Counters::default(),
-            held: lay::Held::default(),
+            counters: SandboxCounters::default(),
+            held: encode::Held::default(),
             closing: Vec::new(),
             timer: timer::Timer::default(),
             sample: 1,
@@ -216,13 +216,13 @@ impl<S: Default> Driver<S> {
     pub fn swap(&mut self, parser: Arc<Parser>) -> Result<(), Fault> {
         let instance = Instance::new(&parser)?;
         let used = |format| self.connections.iter().flatten().any(|c| c.format == format);
-        let mut kept: Vec<u32> = self.seats.iter().map(|seat| seat.parser.state_format).collect();
+        let mut kept: Vec<u32> = self.loaded.iter().map(|parser_in_use| parser_in_use.parser.state_format).collect();
         kept.retain(|&format| format != parser.state_format && used(format));
-        if kept.len() >= MAX_SEATS {
-            return Err(Fault::Instance(format!("connections of {MAX_SEATS} state formats are still open")));
+        if kept.len() >= MAX_LOADED {
+            return Err(Fault::Instance(format!("connections of {MAX_LOADED} state formats are still open")));
         }
-        self.seats.retain(|seat| kept.contains(&seat.parser.state_format));
-        self.seats.insert(0, Seat { parser, instance: Some(instance) });
+        self.loaded.retain(|parser_in_use| kept.contains(&parser_in_use.parser.state_format));
+        self.loaded.insert(0, LoadedParser { parser, instance: Some(instance) });
         Ok(())
     }
 
@@ -238,12 +238,12 @@ impl<S: Default> Driver<S> {
 
     /// The parser that gets new connections.
     pub fn parser(&self) -> Option<&Arc<Parser>> {
-        self.seats.first().map(|seat| &seat.parser)
+        self.loaded.first().map(|parser_in_use| &parser_in_use.parser)
     }
 
     /// What happened so far.
-    pub fn counters(&self) -> Counters {
-        Counters { connections: self.keys.len() as u64, held: self.held.bytes, ..self.counters }
+    pub fn counters(&self) -> SandboxCounters {
+        SandboxCounters { connections: self.keys.len() as u64, held: self.held.bytes, ..self.counters }
     }
 
     /// Bytes of memory held for connections, waiting bytes included.
@@ -261,8 +261,8 @@ impl<S: Default> Driver<S> {
                 self.give_up(slot, receiver);
                 return false;
             }
-            self.lay_out(slot, format);
-            if self.call.laid.is_empty() {
+            self.encode_rows(slot, format);
+            if self.call.encoded.is_empty() {
                 continue;
             }
             let go_on = match self.call(slot, format, receiver) {
@@ -284,8 +284,8 @@ impl<S: Default> Driver<S> {
 
     /// Looks at the time that was lost after a call, and asks whether to go on. `bad`: see [`timer::Timer::look`].
     fn look<R: Receiver<State = S>>(&mut self, bad: bool, format: u32, receiver: &mut R) -> bool {
-        let seat = self.seats.iter().find(|seat| seat.parser.state_format == format);
-        let started = seat.and_then(|seat| seat.instance.as_ref()?.first_tick());
+        let parser_in_use = self.loaded.iter().find(|parser_in_use| parser_in_use.parser.state_format == format);
+        let started = parser_in_use.and_then(|parser_in_use| parser_in_use.instance.as_ref()?.first_tick());
         self.charge(started, bad, receiver)
     }
 
@@ -346,7 +346,7 @@ impl<S: Default> Driver<S> {
         if let Some(key) = self.keys.get(&connection.number) {
             return *key;
         }
-        let format = self.seats.first().map_or(0, |seat| seat.parser.state_format);
+        let format = self.loaded.first().map_or(0, |parser_in_use| parser_in_use.parser.state_format);
         let state = Some(Box::new(ConnectionState::new(connection.clone(), format)));
         let key = self.free.pop().unwrap_or_else(|| {
             self.connections.push(None);
@@ -371,7 +371,7 @@ impl<S: Default> Driver<S> {
     }
 
     /// Lays out as many events of this format as fit.
-    fn lay_out(&mut self, slot: &Slot, format: u32) {
+    fn encode_rows(&mut self, slot: &Slot, format: u32) {
         self.call.clear();
         self.later.clear();
         let todo = std::mem::take(&mut self.todo);
@@ -380,7 +380,7 @@ impl<S: Default> Driver<S> {
             work.guest_row = NONE;
             let (key, window) = (work.key, work.window);
             let same = self.connection(key).is_some_and(|c| c.format == format);
-            if !same || self.lay_row(slot, row, u32::MAX, window) > 0 || self.has_work(row) {
+            if !same || self.encode_row(slot, row, u32::MAX, window) > 0 || self.has_work(row) {
                 self.later.push(row);
             }
         }
@@ -401,8 +401,8 @@ impl<S: Default> Driver<S> {
         let Some(connection) = place.take() else { return };
         self.keys.remove(&connection.info.number);
         self.free.push(key);
-        for lane in connection.lanes {
-            if let Some(waiting) = lane.waiting {
+        for half in connection.halves {
+            if let Some(waiting) = half.waiting {
                 self.held.memory -= waiting.memory();
                 self.held.bytes -= waiting.bytes.len() as u64;
                 self.counters.unfinished += waiting.bytes.len() as u64;
@@ -430,8 +430,8 @@ impl<S: Default> Driver<S> {
     /// Notes that a side has ended, and closes the connection when both have.
     fn end<R: Receiver<State = S>>(&mut self, key: u32, side: Side, reason: EndReason, receiver: &mut R) {
         let Some(connection) = self.connection(key) else { return };
-        connection.lane_mut(side).ended = true;
-        if connection.lanes.iter().all(|lane| lane.ended) {
+        connection.half_mut(side).ended = true;
+        if connection.halves.iter().all(|half| half.ended) {
             if !connection.ignored {
                 receiver.closed(&connection.info, &mut connection.state, reason);
             }

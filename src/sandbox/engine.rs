@@ -63,7 +63,7 @@ pub enum LoadError {
     /// An export is missing.
     #[error("the module does not export {name} ({needed})")]
     Missing {
-        /// What.
+        /// Name of the export.
         name: &'static str,
         /// Its type.
         needed: &'static str,
@@ -71,7 +71,7 @@ pub enum LoadError {
     /// An export is something else.
     #[error("the module's export {name} is not {needed}")]
     WrongType {
-        /// What.
+        /// Name of the export.
         name: &'static str,
         /// Its type.
         needed: &'static str,
@@ -193,7 +193,7 @@ impl Drop for Engine {
     }
 }
 
-/// A module that keeps to the contract's outside; what it does inside is watched at every call.
+/// A module whose imports, exports and version have been checked. Each reply is validated on top of that.
 #[derive(Clone)]
 pub struct Parser {
     pub(super) pre: InstancePre<Guest>,

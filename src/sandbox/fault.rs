@@ -1,11 +1,11 @@
-//! A fault is a call of the guest that did not hold: it trapped, ran too long, or gave a reply that cannot be true.
+//! A fault is a failed guest call: a trap, a deadline or an invalid reply.
 
 use thiserror::Error;
 use wasmtime::Trap;
 
 use super::quote::quote;
 
-/// A call that did not hold.
+/// A failed guest call.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Fault {
     /// The guest trapped.
@@ -19,7 +19,7 @@ pub enum Fault {
     Refused(u32),
     /// The reply breaks the contract.
     #[error("the guest's reply is not possible: {0}")]
-    Reply(Misdeed),
+    Reply(ReplyError),
     /// A new instance could not be made.
     #[error("no fresh instance: {0}")]
     Instance(String),
@@ -60,15 +60,15 @@ const fn trap_name(trap: Trap) -> &'static str {
     }
 }
 
-macro_rules! misdeeds {
+macro_rules! reply_errors {
     ($($(#[$doc:meta])* $variant:ident = $name:literal, $text:literal;)+) => {
         /// What is impossible about a reply.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-        pub enum Misdeed {
+        pub enum ReplyError {
             $($(#[$doc])* #[error($text)] $variant,)+
         }
 
-        impl Misdeed {
+        impl ReplyError {
             /// Its name in metrics.
             #[must_use]
             pub const fn name(self) -> &'static str {
@@ -85,7 +85,7 @@ macro_rules! misdeeds {
     };
 }
 
-misdeeds! {
+reply_errors! {
     /// Another ABI version than at load.
     Version = "reply_version", "its header carries another ABI version";
     /// A reserved field is not zero.

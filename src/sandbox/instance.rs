@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use wasmtime::{Memory, Store, StoreLimits, StoreLimitsBuilder, TypedFunc, UpdateDeadline};
 
+use super::call;
 use super::clock::Reading;
 use super::engine::{MAX_GUEST_MEMORY, Parser};
 use super::fault::Fault;
-use super::layout;
 
 /// Milliseconds of processor time that any call is given. Waiting for the processor is not in it; what is, beside the guest's
 /// own work, are interrupts, page faults of fresh memory, and what a hypervisor takes: some milliseconds on a bad day.
@@ -78,7 +78,7 @@ impl Instance {
             .instance
             .get_typed_func::<(u32, u32), u32>(&mut this.store, "allocate_input_output_bufs")
             .map_err(failed)?;
-        let sizes = (layout::INPUT_BYTES, layout::OUTPUT_BYTES);
+        let sizes = (call::INPUT_BYTES, call::OUTPUT_BYTES);
         let refused = allocate.call(&mut this.store, sizes).map_err(failed)?;
         if refused != 0 {
             let (input, output) = sizes;
@@ -95,11 +95,11 @@ impl Instance {
         let bad = |what: &str| Fault::Instance(format!("{what} (input at {input}, output at {output})"));
         let size = self.memory.data_size(&self.store) as u64;
         let (input_end, output_end) =
-            (u64::from(input) + u64::from(layout::INPUT_BYTES), u64::from(output) + u64::from(layout::OUTPUT_BYTES));
+            (u64::from(input) + u64::from(call::INPUT_BYTES), u64::from(output) + u64::from(call::OUTPUT_BYTES));
         if input == 0 || output == 0 || input_end > size || output_end > size {
             return Err(bad("its buffers do not lie in its memory"));
         }
-        if !input.is_multiple_of(layout::ALIGN) || !output.is_multiple_of(layout::ALIGN) {
+        if !input.is_multiple_of(call::ALIGN) || !output.is_multiple_of(call::ALIGN) {
             return Err(bad("its buffers are not aligned"));
         }
         if u64::from(input) < output_end && u64::from(output) < input_end {
@@ -136,7 +136,7 @@ impl Instance {
 
     /// The input buffer, to be written before a call.
     pub fn input(&mut self) -> &mut [u8] {
-        let end = self.input + layout::INPUT_BYTES as usize;
+        let end = self.input + call::INPUT_BYTES as usize;
         self.memory.data_mut(&mut self.store).get_mut(self.input..end).unwrap_or_default()
     }
 
@@ -144,16 +144,16 @@ impl Instance {
     /// checked in them stays as it is.
     pub(super) fn buffers(&mut self) -> (&[u8], &mut [u8]) {
         let (input_end, output_end) =
-            (self.input + layout::INPUT_BYTES as usize, self.output + layout::OUTPUT_BYTES as usize);
+            (self.input + call::INPUT_BYTES as usize, self.output + call::OUTPUT_BYTES as usize);
         let data = self.memory.data_mut(&mut self.store);
         // Which buffer comes first is the guest's choice; that they do not overlap was checked.
         if self.input < self.output {
             let Some((low, high)) = data.split_at_mut_checked(self.output) else { return (&[], &mut []) };
             let input = low.get(self.input..input_end).unwrap_or_default();
-            (input, high.get_mut(..layout::OUTPUT_BYTES as usize).unwrap_or_default())
+            (input, high.get_mut(..call::OUTPUT_BYTES as usize).unwrap_or_default())
         } else {
             let Some((low, high)) = data.split_at_mut_checked(self.input) else { return (&[], &mut []) };
-            let input = high.get(..layout::INPUT_BYTES as usize).unwrap_or_default();
+            let input = high.get(..call::INPUT_BYTES as usize).unwrap_or_default();
             (input, low.get_mut(self.output..output_end).unwrap_or_default())
         }
     }

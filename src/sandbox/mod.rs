@@ -5,19 +5,19 @@
 
 mod bounds;
 pub mod budget;
+pub mod call;
 pub mod clock;
+pub mod connection;
 pub mod driver;
 pub mod engine;
 pub mod fault;
 pub mod instance;
-pub mod layout;
 pub mod memory;
 pub mod quarantine;
 pub mod quote;
 pub mod selftest;
 mod settings;
 pub mod shadow;
-pub mod stream;
 
 /// The parser that is built in: picohttpparser with its glue, compiled from `guest/`.
 pub const BUILTIN_GUEST: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/picotap.wasm"));

@@ -3,7 +3,7 @@
 use thiserror::Error;
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::layout::{Call, Copy, Cursor, Laid, Mark};
+use super::call::{Call, Copy, Cursor, Encoded, Mark};
 use crate::abi;
 
 /// First bytes of a file in quarantine.
@@ -11,7 +11,7 @@ const MAGIC: &[u8; 8] = b"PICOPSN1";
 
 /// The event and the connection's row, as they were when the guest failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Poison {
+pub struct QuarantinedEvent {
     /// Name of the fault.
     pub fault: String,
     /// Hash of the module that failed.
@@ -30,7 +30,7 @@ pub struct Poison {
 
 /// Why a file is not a quarantined event.
 #[derive(Debug, Error, PartialEq, Eq)]
-pub enum PoisonError {
+pub enum QuarantineError {
     /// Another first line.
     #[error("not a quarantined event: it does not begin with {}", String::from_utf8_lossy(MAGIC))]
     Magic,
@@ -46,7 +46,7 @@ pub enum PoisonError {
     },
 }
 
-impl Poison {
+impl QuarantinedEvent {
     /// As a file: magic, then fault name, module hash and connection, each with its length, then row, event, marks and
     /// bytes.
     #[must_use]
@@ -70,11 +70,11 @@ impl Poison {
     ///
     /// # Errors
     /// Where it is not whole.
-    pub fn from_bytes(file: &[u8]) -> Result<Self, PoisonError> {
-        let mut rest = file.strip_prefix(MAGIC).ok_or(PoisonError::Magic)?;
+    pub fn from_bytes(file: &[u8]) -> Result<Self, QuarantineError> {
+        let mut rest = file.strip_prefix(MAGIC).ok_or(QuarantineError::Magic)?;
         let mut part = || {
             let at = file.len() - rest.len();
-            let short = |needed: usize, had: usize| PoisonError::Length { at, needed, had };
+            let short = |needed: usize, had: usize| QuarantineError::Length { at, needed, had };
             let (head, tail) = rest.split_first_chunk::<4>().ok_or_else(|| short(4, rest.len()))?;
             let len = u32::from_le_bytes(*head) as usize;
             let (bytes, tail) = tail.split_at_checked(len).ok_or_else(|| short(len, tail.len()))?;
@@ -91,10 +91,10 @@ impl Poison {
         let marks = marks.chunks_exact(4).map(|c| c.try_into().map_or(0, u32::from_le_bytes)).collect();
         let (at, bytes) = part()?;
         let (Ok(row), Ok(event)) = (abi::Row::read_from_bytes(&row), abi::Event::read_from_bytes(&event)) else {
-            return Err(PoisonError::Magic);
+            return Err(QuarantineError::Magic);
         };
         if !rest.is_empty() {
-            return Err(PoisonError::Length { at, needed: 0, had: rest.len() });
+            return Err(QuarantineError::Length { at, needed: 0, had: rest.len() });
         }
         Ok(Self { fault, sha256, connection, row, event, marks, bytes: bytes.to_vec() })
     }
@@ -110,13 +110,13 @@ impl Poison {
 
     /// As a call of this event alone.
     #[must_use]
-    pub fn laid(&self, call: &mut Call) -> Laid {
+    pub fn encoded(&self, call: &mut Call) -> Encoded {
         call.joined.extend_from_slice(&self.bytes);
         let first = Mark { position: 0, segment: true, time: 0, peer_acked: self.event.peer_acked };
         call.marks.push(first);
         call.marks.extend(self.marks.iter().map(|&position| Mark { position, ..first }));
         let num_marks = u32::try_from(call.marks.len()).unwrap_or(1);
-        Laid {
+        Encoded {
             event: abi::Event { row: 0, ..self.event },
             slot_row: 0,
             after: Cursor::default(),
@@ -129,18 +129,18 @@ impl Poison {
     }
 }
 
-fn sized<const N: usize>((at, bytes): (usize, &[u8])) -> Result<[u8; N], PoisonError> {
-    bytes.try_into().map_err(|_| PoisonError::Length { at, needed: N, had: bytes.len() })
+fn sized<const N: usize>((at, bytes): (usize, &[u8])) -> Result<[u8; N], QuarantineError> {
+    bytes.try_into().map_err(|_| QuarantineError::Length { at, needed: N, had: bytes.len() })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn poison() -> Poison {
+    fn poison() -> QuarantinedEvent {
         let row = abi::Row { block: [3; 128], opener: 1, flags: 0, reserved: [0; 2], scratch: 0, reserved2: 0 };
         let event = abi::Event { kind: abi::kind::BYTES, len: 3, offset: 9, ..abi::Event::default() };
-        Poison {
+        QuarantinedEvent {
             fault: "deadline".into(),
             sha256: "00".into(),
             connection: 7,
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn a_file_gives_back_what_was_put_in() {
-        assert_eq!(Poison::from_bytes(&poison().to_bytes()), Ok(poison()));
+        assert_eq!(QuarantinedEvent::from_bytes(&poison().to_bytes()), Ok(poison()));
     }
 
     #[test]
@@ -170,7 +170,7 @@ mod tests {
     fn every_cut_of_a_file_is_refused() {
         let file = poison().to_bytes();
         for len in 0..file.len() {
-            assert!(Poison::from_bytes(&file[..len]).is_err(), "{len}");
+            assert!(QuarantinedEvent::from_bytes(&file[..len]).is_err(), "{len}");
         }
     }
 }

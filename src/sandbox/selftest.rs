@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use super::call::Bounds;
 use super::clock::thread_time;
-use super::driver::{Counters, Driver, Receiver};
+use super::driver::{Driver, Receiver, SandboxCounters};
 use super::engine::Parser;
 use super::fault::Fault;
-use super::layout::Bounds;
-use super::quarantine::Poison;
-use crate::batch::{Batcher, Shelf};
+use super::quarantine::QuarantinedEvent;
+use crate::batch::{Batcher, CollectSlots};
 use crate::http::record::{Kind, Record};
 use crate::stream::{Connection, EndReason, OpenConnection, Position, Side, Sink, UNKNOWN};
 
@@ -25,7 +25,7 @@ pub enum SelfTestError {
     /// It broke the contract.
     #[error("self-test {test}: {fault}")]
     Fault {
-        /// Which test.
+        /// Name of the test.
         test: String,
         /// What happened.
         fault: Fault,
@@ -33,7 +33,7 @@ pub enum SelfTestError {
     /// It did not find the request.
     #[error("self-test {test}: needed one request record with method GET and target /selftest, got {had}")]
     NoRequest {
-        /// Which test.
+        /// Name of the test.
         test: String,
         /// How many such records there were.
         had: u64,
@@ -41,7 +41,7 @@ pub enum SelfTestError {
     /// It says another thing of the same bytes when they are cut.
     #[error("self-test {test}: {had} records, and {needed} when the bytes come in one piece")]
     Unsteady {
-        /// Which test.
+        /// Name of the test.
         test: String,
         /// Records of the whole.
         needed: u64,
@@ -93,7 +93,7 @@ pub fn selftest(parser: &Arc<Parser>, stop: &dyn Fn() -> bool) -> Result<usize, 
     Ok(tried)
 }
 
-/// What happens on a connection: side, stream offset, and bytes, a void, or the end.
+/// What happens on a connection: side, stream offset, and bytes, a skipped stretch, or the end.
 enum Move {
     Bytes(Side, u64, Vec<u8>),
     Void(Side, u64, u64),
@@ -188,11 +188,11 @@ impl Receiver for Notes<'_> {
     }
     fn closed(&mut self, _: &Connection, (): &mut (), _: EndReason) {}
     fn skip(&mut self, _: &Connection, _: Side, _: u64) {}
-    fn poison(&mut self, _: &Poison) {}
+    fn quarantine(&mut self, _: &QuarantinedEvent) {}
     fn fault(&mut self, fault: &Fault) {
         self.fault.get_or_insert_with(|| fault.clone());
     }
-    fn lost(&mut self, _: Duration, _: &Counters) -> bool {
+    fn lost(&mut self, _: Duration, _: &SandboxCounters) -> bool {
         self.fault.is_none() && thread_time() < self.limits.end && !(self.limits.stop)()
     }
 }
@@ -201,7 +201,7 @@ fn run<'a>(parser: &Arc<Parser>, test: &str, script: &[Move], limits: Limits<'a>
     let failed = |fault| SelfTestError::Fault { test: test.to_owned(), fault };
     let mut driver = Driver::new(Arc::clone(parser), Bounds::default()).map_err(failed)?;
     let mut notes = Notes { requests: 0, records: 0, fault: None, limits };
-    let mut batcher = Batcher::new(1, i64::MAX, true, Shelf::default());
+    let mut batcher = Batcher::new(1, i64::MAX, true, CollectSlots::default());
     let mut conn = OpenConnection::synthetic(1);
     for step in script {
         let at = |offset| Position { offset, peer_acked: UNKNOWN, time: 0 };

@@ -12,11 +12,11 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
 use super::budget::Budget;
+use super::call::Bounds;
 use super::driver::{self, Driver, Receiver};
 use super::engine::Parser;
 use super::fault::Fault;
-use super::layout::Bounds;
-use super::quarantine::Poison;
+use super::quarantine::QuarantinedEvent;
 use crate::batch::Slot;
 use crate::counters::{counters, families};
 use crate::http::record::{Kind, Record};
@@ -37,7 +37,7 @@ families! {
 
 counters! {
     /// What was compared.
-    pub struct Counters {
+    pub struct ShadowCounters {
         /// Records compared.
         compared => COMPARED,
         /// Faults of the second parser.
@@ -49,7 +49,7 @@ counters! {
     }
 }
 
-impl Counters {
+impl ShadowCounters {
     /// Records that differ, by field.
     pub fn differences(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
         FIELDS.iter().copied().zip(self.differences.iter().copied())
@@ -121,7 +121,7 @@ pub struct Shadow {
     pending: HashMap<u64, Pending, RandomState>,
     budget: Budget,
     /// What was compared so far.
-    pub counters: Counters,
+    pub counters: ShadowCounters,
 }
 
 impl std::fmt::Debug for Shadow {
@@ -132,7 +132,7 @@ impl std::fmt::Debug for Shadow {
 
 struct Second<'a> {
     pending: &'a mut HashMap<u64, Pending, RandomState>,
-    counters: &'a mut Counters,
+    counters: &'a mut ShadowCounters,
     budget: &'a mut Budget,
 }
 
@@ -146,11 +146,11 @@ impl Receiver for Second<'_> {
     }
     fn closed(&mut self, _: &Connection, (): &mut (), _: EndReason) {}
     fn skip(&mut self, _: &Connection, _: Side, _: u64) {}
-    fn poison(&mut self, _: &Poison) {}
+    fn quarantine(&mut self, _: &QuarantinedEvent) {}
     fn fault(&mut self, _: &Fault) {
         self.counters.faults += 1;
     }
-    fn lost(&mut self, time: Duration, _: &driver::Counters) -> bool {
+    fn lost(&mut self, time: Duration, _: &driver::SandboxCounters) -> bool {
         self.budget.charge(time);
         !self.budget.is_spent()
     }
@@ -166,7 +166,7 @@ impl Shadow {
         driver.sample(sample.max(1));
         let pending = HashMap::with_hasher(RandomState::default());
         let budget = Budget::new(fault_time);
-        Ok(Self { driver, sample: sample.max(1), pending, budget, counters: Counters::default() })
+        Ok(Self { driver, sample: sample.max(1), pending, budget, counters: ShadowCounters::default() })
     }
 
     /// Whether a connection is in the sample.
@@ -229,7 +229,7 @@ impl Shadow {
     }
 }
 
-fn compare(counters: &mut Counters, one: Digest, other: Digest) {
+fn compare(counters: &mut ShadowCounters, one: Digest, other: Digest) {
     counters.compared += 1;
     let differ = [
         one.kind != other.kind,

@@ -101,7 +101,7 @@ pub struct Live {
     bound: Option<u32>,
     start: i64,
     stats: LiveStats,
-    counters: Counters,
+    counters: KernelCounters,
 }
 
 /// An interface that does not deliver.
@@ -141,7 +141,7 @@ impl Live {
             bound,
             start: i64::MIN,
             stats: LiveStats::default(),
-            counters: Counters::default(),
+            counters: KernelCounters::default(),
         })
     }
 
@@ -319,7 +319,7 @@ impl Live {
             Err(_) => return Ok(false),
         };
         self.stats();
-        self.counters = Counters::default();
+        self.counters = KernelCounters::default();
         self.link = link_type(capture.get_datalink().0);
         self.capture = capture;
         self.bound = index;
@@ -388,11 +388,11 @@ fn nanoseconds(time: libc::timeval) -> i64 {
     time.tv_sec.saturating_mul(1_000_000_000).saturating_add(time.tv_usec)
 }
 
-/// Counters of 32 bits that wrap, as they were last seen.
+/// KernelCounters of 32 bits that wrap, as they were last seen.
 #[derive(Debug, Clone, Copy, Default)]
-struct Counters([u32; 3]);
+struct KernelCounters([u32; 3]);
 
-impl Counters {
+impl KernelCounters {
     /// How far each has come since the last look.
     fn advance(&mut self, now: [u32; 3]) -> [u64; 3] {
         let before = std::mem::replace(&mut self.0, now);
@@ -410,7 +410,7 @@ mod tests {
 
     #[test]
     fn a_counter_that_wraps_keeps_counting() {
-        let mut counters = Counters::default();
+        let mut counters = KernelCounters::default();
         assert_eq!(counters.advance([u32::MAX, 5, 0]), [u64::from(u32::MAX), 5, 0]);
         assert_eq!(counters.advance([9, 5, 1]), [10, 0, 1]);
     }

@@ -3,14 +3,14 @@
 use std::sync::{Arc, OnceLock};
 
 use picotap::abi::flag;
-use picotap::batch::{Batcher, Shelf};
+use picotap::batch::{Batcher, CollectSlots};
 use picotap::http::record::{Kind, Record};
 use picotap::sandbox::BUILTIN_GUEST;
-use picotap::sandbox::driver::{Counters, Driver, Receiver};
+use picotap::sandbox::call::Bounds;
+use picotap::sandbox::driver::{Driver, Receiver, SandboxCounters};
 use picotap::sandbox::engine::{Engine, Parser};
 use picotap::sandbox::fault::Fault;
-use picotap::sandbox::layout::Bounds;
-use picotap::sandbox::quarantine::Poison;
+use picotap::sandbox::quarantine::QuarantinedEvent;
 use picotap::stream::{Connection, EndReason, OpenConnection, Opener, Position, Side, Sink, UNKNOWN};
 
 #[derive(Debug, Clone)]
@@ -38,7 +38,7 @@ pub(crate) struct Said {
     /// Requests, with the side that sent them.
     pub(crate) sides: Vec<(u8, String)>,
     /// Accounts.
-    pub(crate) counters: Counters,
+    pub(crate) counters: SandboxCounters,
 }
 
 pub(crate) fn get(target: &str) -> String {
@@ -121,7 +121,7 @@ impl Talk {
     pub(crate) fn run(&self, bounds: Bounds) -> Said {
         let mut driver = Driver::new(parser(), bounds).expect("driver");
         let mut notes = Notes::default();
-        let mut batcher = Batcher::new(1, i64::MAX, true, Shelf::default());
+        let mut batcher = Batcher::new(1, i64::MAX, true, CollectSlots::default());
         let mut conn = OpenConnection::synthetic(1);
         if self.midstream {
             (conn.info.opener, conn.info.midstream) = (Opener::Unknown, true);
@@ -216,7 +216,7 @@ impl Receiver for Notes {
     }
     fn closed(&mut self, _: &Connection, (): &mut (), _: EndReason) {}
     fn skip(&mut self, _: &Connection, _: Side, _: u64) {}
-    fn poison(&mut self, _: &Poison) {}
+    fn quarantine(&mut self, _: &QuarantinedEvent) {}
     fn fault(&mut self, fault: &Fault) {
         self.faults.push(fault.name());
     }

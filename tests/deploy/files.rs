@@ -8,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 
 use clap::CommandFactory;
 use picotap::cli::Cli;
-use picotap::pipeline::samples;
+use picotap::pipeline::scrape;
 use picotap::{config, manual};
 
 use crate::tool;
@@ -67,7 +67,7 @@ fn rules_and_dashboard_name_metrics_that_are_there() {
     let mut named = metrics(&queries("deploy/prometheus/rules.yml"));
     named.extend(metrics(&queries("deploy/grafana/dashboards/picotap.json")));
     // Those of the pipeline stand in a table; the others in the texts that register them.
-    let mut known: BTreeSet<String> = samples::all().iter().map(|family| family.name().to_owned()).collect();
+    let mut known: BTreeSet<String> = scrape::all().iter().map(|family| family.name().to_owned()).collect();
     known.extend(metrics(&read("src/export/metrics.rs")));
     let unknown: Vec<_> = named.difference(&known).collect();
     assert!(unknown.is_empty(), "{unknown:?}");

@@ -22,7 +22,7 @@ use nix::sys::socket::{
 };
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
-use picotap::pipeline::privileges::{Wish, give_up};
+use picotap::pipeline::privileges::{DropPrivileges, give_up};
 use picotap::source::live::{Live, LiveConfig, Turn};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
 use wasmtime::{Config, Engine, Instance, Module, PoolingAllocationConfig, Store};
@@ -80,7 +80,7 @@ fn alone() -> ForkResult {
 fn scene(scenario: &str, directory: String) {
     let mut live = Live::open(&LiveConfig { filter: "tcp".into(), ..LiveConfig::new("lo") }).expect("root may capture");
     let before = Sockets::open();
-    let wish = Wish {
+    let wish = DropPrivileges {
         user: Some(env::var("PICOTAP_USER").unwrap_or(NOBODY.to_string())).filter(|user| user != "default"),
         readable: vec!["/etc/hostname".into()],
         writable: vec![directory.clone().into()],

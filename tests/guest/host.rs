@@ -146,7 +146,7 @@ pub(crate) fn lines(manner: Manner, happens: &[Happens]) -> Vec<String> {
     said(manner, happens).iter().map(Said::line).collect()
 }
 
-/// As `lines`, in several manners that must agree.
+/// As `lines`, in several options that must agree.
 pub(crate) fn told(happens: &[Happens]) -> Vec<String> {
     let plain = lines(Manner::default(), happens);
     for events_per_call in [1, 3, 100] {

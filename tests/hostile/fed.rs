@@ -1,10 +1,10 @@
 //! What a driver with a guest of [`super::wat_guest`] is fed, for those who want nothing but what it costs.
 
-use picotap::batch::{Batcher, Shelf, Slot};
+use picotap::batch::{Batcher, CollectSlots, Slot};
 use picotap::http::record::Record;
 use picotap::sandbox::driver::Receiver;
 use picotap::sandbox::fault::Fault;
-use picotap::sandbox::quarantine::Poison;
+use picotap::sandbox::quarantine::QuarantinedEvent;
 use picotap::stream::{Connection, EndReason, OpenConnection, Position, Side, Sink, UNKNOWN};
 
 /// Listens to nothing.
@@ -15,13 +15,13 @@ impl Receiver for Nothing {
     fn record(&mut self, _: &Connection, (): &mut (), _: &Record<'_>) {}
     fn closed(&mut self, _: &Connection, (): &mut (), _: EndReason) {}
     fn skip(&mut self, _: &Connection, _: Side, _: u64) {}
-    fn poison(&mut self, _: &Poison) {}
+    fn quarantine(&mut self, _: &QuarantinedEvent) {}
     fn fault(&mut self, _: &Fault) {}
 }
 
 /// A slot of connections that each send these bytes and end.
 pub(crate) fn slot<'a>(connections: u64, bytes: impl Fn(u64) -> &'a [u8]) -> Box<Slot> {
-    let mut batcher = Batcher::new(1, i64::MAX, true, Shelf::default());
+    let mut batcher = Batcher::new(1, i64::MAX, true, CollectSlots::default());
     for number in 1..=connections {
         let mut conn = OpenConnection::synthetic(number);
         let at = |offset| Position { offset, peer_acked: UNKNOWN, time: 1 };

@@ -132,7 +132,7 @@ fn a_real_prometheus_scrapes_and_each_survives_the_other() {
     prometheus.until(REQUESTS, 50.0);
     let names = prometheus.api("label/__name__/values", &[]);
     let known: Vec<&str> = names.as_array().unwrap().iter().filter_map(Value::as_str).collect();
-    for family in picotap::pipeline::samples::all() {
+    for family in picotap::pipeline::scrape::all() {
         assert!(known.contains(&family.name()), "{} is not scraped", family.name());
     }
     assert!(prometheus.is("picotap_capture_interface_up{interface=\"wire1\"}", 1.0));

@@ -6,7 +6,7 @@ use super::*;
 use crate::abi::{flag, framing, not_http};
 use crate::http::Settings;
 use crate::http::redact::Redaction;
-use crate::http::support::Wire;
+use crate::http::test_wire::Wire;
 use crate::http::transaction::MAX_TARGET;
 
 fn wire() -> Wire {
@@ -221,8 +221,8 @@ fn errors_and_foreign_bytes_are_told_on_the_transaction_they_hit() {
     let wanted =
         ["1 / 400 truncated bad_chunk", "2 /b 0 no_response bad_header", "3 /c 200", "4 /d 0 no_response not_http"];
     assert_eq!(wire.seen(), wanted);
-    assert_eq!(wire.desk.counters.errors[usize::from(abi::error::BAD_CHUNK)], 1);
-    assert_eq!(wire.desk.counters.not_http[usize::from(not_http::SSH)], 1);
+    assert_eq!(wire.context.counters.errors[usize::from(abi::error::BAD_CHUNK)], 1);
+    assert_eq!(wire.context.counters.not_http[usize::from(not_http::SSH)], 1);
 }
 
 #[test]
@@ -254,7 +254,7 @@ fn at_most_so_many_transactions_are_open() {
     assert_eq!(wire.done.len(), 2000 - MAX_OPEN);
     assert!(wire.done.iter().all(|transaction| transaction.flags == Flags::OVERFLOW));
     wire.close(EndReason::Fin);
-    assert_eq!((wire.done.len(), wire.desk.counters.overflow), (2000, 976));
+    assert_eq!((wire.done.len(), wire.context.counters.overflow), (2000, 976));
 }
 
 #[test]
@@ -268,12 +268,12 @@ fn memory_is_bounded_over_all_connections() {
         lines += wire.done.drain(..).count();
         connections.push(std::mem::take(&mut wire.exchange));
     }
-    assert!(wire.desk.held() <= MAX_OPEN_BYTES && lines > 1000);
+    assert!(wire.context.held() <= MAX_OPEN_BYTES && lines > 1000);
     for exchange in connections {
         wire.exchange = exchange;
         wire.close(EndReason::Fin);
     }
-    assert_eq!((lines + wire.done.len(), wire.desk.held()), (9000, 0));
+    assert_eq!((lines + wire.done.len(), wire.context.held()), (9000, 0));
 }
 
 #[test]
@@ -314,7 +314,7 @@ fn a_client_that_did_not_open_the_connection_is_flagged() {
 fn the_community_identifier_is_there_when_asked_for() {
     let mut wire = Wire::new(Settings { community_id: true, ..Settings::default() });
     wire.get(1, "/a").reply(1, 200, 0).get(2, "/b").reply(2, 200, 0);
-    let text = community::identifier(wire.connection.endpoints[1], wire.connection.endpoints[0]);
+    let text = community_id::identifier(wire.connection.endpoints[1], wire.connection.endpoints[0]);
     assert!(wire.done.iter().all(|transaction| transaction.community_id == Some(text)));
 }
 
@@ -374,7 +374,7 @@ proptest! {
         let mut seqs: Vec<_> = wire.done.iter().map(|done| done.seq).collect();
         seqs.sort_unstable();
         prop_assert!(seqs.iter().copied().eq(1..=u32::try_from(wire.done.len()).unwrap()));
-        prop_assert_eq!(wire.desk.held(), 0);
+        prop_assert_eq!(wire.context.held(), 0);
     }
 }
 
@@ -384,5 +384,5 @@ fn buffers_are_used_again() {
     for number in 1..100 {
         wire.get(number, "/a/path/of/some/length").reply(number, 200, 0);
     }
-    assert_eq!((wire.desk.counters.transactions, wire.desk.pooled()), (99, 1));
+    assert_eq!((wire.context.counters.transactions, wire.context.pooled()), (99, 1));
 }

@@ -1,25 +1,25 @@
 //! Committing: takes over what a checked reply says.
 
-use super::lay::Held;
-use super::{Counters, Driver, FIRST_WINDOW, Pace, Receiver, Work};
+use super::encode::Held;
+use super::{Driver, FIRST_WINDOW, Pace, Receiver, SandboxCounters, Work};
 use crate::abi::{self, kind, record, verdict};
 use crate::batch::Slot;
 use crate::http::record::{Headers, Kind, Moment, Record, Request, Response, text};
-use crate::sandbox::fault::{Fault, Misdeed};
-use crate::sandbox::layout::{Call, Laid, Mark, covering};
+use crate::sandbox::call::{Call, Encoded, Mark, covering};
+use crate::sandbox::connection::{ConnectionState, Waiting};
+use crate::sandbox::fault::{Fault, ReplyError};
 use crate::sandbox::memory::{self, Reply};
-use crate::sandbox::stream::{ConnectionState, Waiting};
 use crate::stream::{EndReason, Side};
 
 /// How often in a row an event may be presented without a byte of it being consumed. The host presents it again because
 /// the output was full, and an empty output holds what the guest has to say of any one byte or end: an honest guest needs
-/// one such round, for an end or a void. More are allowed in case a guest says it in pieces; the number is arbitrary.
+/// one such round, for an end or a skipped. More are allowed in case a guest says it in pieces; the number is arbitrary.
 pub const MAX_STALLS: u8 = 64;
 /// A skip that leaves out less than this is not worth a message to the capture thread.
 const WORTH_TELLING: u64 = 4096;
 
 impl<S: Default> Driver<S> {
-    /// Runs the call that is laid out, checks the reply, and takes it over.
+    /// Runs the call that is encoded out, checks the reply, and takes it over.
     pub(super) fn call<R: Receiver<State = S>>(
         &mut self,
         slot: &Slot,
@@ -27,8 +27,8 @@ impl<S: Default> Driver<S> {
         receiver: &mut R,
     ) -> Result<Pace, Fault> {
         let mut closing = std::mem::take(&mut self.closing);
-        let seat = self.seats.iter_mut().find(|seat| seat.parser.state_format == format);
-        let guest = seat.and_then(|seat| seat.instance.as_mut());
+        let parser_in_use = self.loaded.iter_mut().find(|parser_in_use| parser_in_use.parser.state_format == format);
+        let guest = parser_in_use.and_then(|parser_in_use| parser_in_use.instance.as_mut());
         let guest = guest.ok_or_else(|| Fault::Instance("no parser for this state format".into()))?;
         let (events, bytes) = self.call.finish(guest);
         self.counters.calls += 1;
@@ -74,16 +74,16 @@ fn pace<S>(
     works: &[Work],
     connections: &mut [Option<Box<ConnectionState<S>>>],
     ticked: bool,
-) -> Result<Pace, Misdeed> {
+) -> Result<Pace, ReplyError> {
     let full = reply.results.last().is_some_and(|result| result.verdict == verdict::OUTPUT_FULL);
-    if let (true, [result], Some(laid)) = (full, reply.results, call.laid.first())
+    if let (true, [result], Some(encoded)) = (full, reply.results, call.encoded.first())
         && result.consumed == 0
-        && let Some(work) = works.get(laid.slot_row as usize)
+        && let Some(work) = works.get(encoded.slot_row as usize)
         && let Some(Some(connection)) = connections.get_mut(work.key as usize)
     {
-        let stalls = &mut connection.lane_mut(Side::of(laid.event.side)).stalls;
+        let stalls = &mut connection.half_mut(Side::of(encoded.event.side)).stalls;
         if *stalls >= MAX_STALLS {
-            return Err(Misdeed::Stalled);
+            return Err(ReplyError::Stalled);
         }
         *stalls += 1;
         return Ok(Pace::Stalled);
@@ -97,7 +97,7 @@ struct Commit<'a, S, R> {
     input: &'a [u8],
     connections: &'a mut Vec<Option<Box<ConnectionState<S>>>>,
     works: &'a mut Vec<Work>,
-    counters: &'a mut Counters,
+    counters: &'a mut SandboxCounters,
     held: &'a mut Held,
     closing: &'a mut Vec<u32>,
     receiver: &'a mut R,
@@ -107,79 +107,79 @@ impl<S, R: Receiver<State = S>> Commit<'_, S, R> {
     fn reply(&mut self, reply: Reply<'_>) {
         let mut records = reply.records;
         self.counters.records += records.len() as u64;
-        for ((index, laid), result) in (0..).zip(&self.call.laid).zip(reply.results) {
+        for ((index, encoded), result) in (0..).zip(&self.call.encoded).zip(reply.results) {
             let about = records.iter().take_while(|record| record.event == index).count();
             let Some((now, later)) = records.split_at_checked(about) else { return };
             records = later;
-            let Some(work) = self.works.get_mut(laid.slot_row as usize) else { continue };
+            let Some(work) = self.works.get_mut(encoded.slot_row as usize) else { continue };
             let key = work.key;
             if result.verdict == verdict::DEFERRED {
                 work.window = FIRST_WINDOW;
                 continue;
             }
-            // Two more for each that went well: what is laid out in vain stays in proportion to what is not.
+            // Two more for each that went well: what is encoded out in vain stays in proportion to what is not.
             work.window = work.window.saturating_add(2);
             // An event without bytes that did not fit comes back as it is.
-            let back = result.verdict == verdict::OUTPUT_FULL && laid.event.kind != kind::BYTES;
+            let back = result.verdict == verdict::OUTPUT_FULL && encoded.event.kind != kind::BYTES;
             if !back {
-                work.cursor = laid.after;
+                work.cursor = encoded.after;
             }
             let Some(Some(connection)) = self.connections.get_mut(key as usize) else { continue };
-            if laid.first_of_row
-                && let Some(block) = Call::block(self.input, laid.event.row)
+            if encoded.first_of_row
+                && let Some(block) = Call::block(self.input, encoded.event.row)
             {
                 connection.block = *block;
             }
-            let bytes = self.call.bytes(laid, self.slot);
+            let bytes = self.call.bytes(encoded, self.slot);
             for record in now {
-                let record = resolve(record, laid, self.call.times(laid), bytes, reply.pairs, connection);
+                let record = resolve(record, encoded, self.call.times(encoded), bytes, reply.pairs, connection);
                 self.receiver.record(&connection.info, &mut connection.state, &record);
             }
             if !back {
-                self.lane(laid, result, bytes, key);
+                self.half(encoded, result, bytes, key);
             }
         }
     }
 
-    fn lane(&mut self, laid: &Laid, result: &abi::Result, bytes: &[u8], key: u32) {
+    fn half(&mut self, encoded: &Encoded, result: &abi::Result, bytes: &[u8], key: u32) {
         let Some(Some(connection)) = self.connections.get_mut(key as usize) else { return };
-        let event = &laid.event;
+        let event = &encoded.event;
         self.counters.parsed += u64::from(result.consumed);
         let side = Side::of(event.side);
-        let lane = connection.lane_mut(side);
+        let half = connection.half_mut(side);
         if result.verdict != verdict::OUTPUT_FULL || result.consumed > 0 {
-            lane.stalls = 0;
+            half.stalls = 0;
         }
         let end = event.offset.saturating_add(u64::from(event.len)).saturating_add(event.length);
-        lane.next = lane.next.max(end);
+        half.next = half.next.max(end);
         if event.kind != kind::END {
-            lane.last_time = self.call.times(laid).last().map_or(lane.last_time, |mark| mark.time);
+            half.last_time = self.call.times(encoded).last().map_or(half.last_time, |mark| mark.time);
         }
         if event.kind == kind::VOID {
-            lane.void = None;
+            half.skipped = None;
         }
-        let reusable = if laid.took_waiting { lane.waiting.take() } else { None };
+        let reusable = if encoded.took_waiting { half.waiting.take() } else { None };
         if let Some(waiting) = &reusable {
             self.held.memory -= waiting.memory();
             self.held.bytes -= waiting.bytes.len() as u64;
         }
         if matches!(result.verdict, verdict::NEED_MORE | verdict::OUTPUT_FULL) {
             let mut waiting = reusable.unwrap_or_default();
-            hold(&mut waiting, laid, result, bytes, self.call.times(laid));
+            hold(&mut waiting, encoded, result, bytes, self.call.times(encoded));
             self.held.memory += waiting.memory();
             self.held.bytes += waiting.bytes.len() as u64;
-            lane.waiting = Some(waiting);
+            half.waiting = Some(waiting);
             return;
         }
-        if result.skip > lane.skip {
-            lane.skip = result.skip;
+        if result.skip > half.skip {
+            half.skip = result.skip;
             if result.skip - end >= WORTH_TELLING {
                 self.receiver.skip(&connection.info, side, result.skip);
             }
         }
         if event.kind == kind::END {
-            connection.lane_mut(side).ended = true;
-            if connection.lanes.iter().all(|lane| lane.ended) {
+            connection.half_mut(side).ended = true;
+            if connection.halves.iter().all(|half| half.ended) {
                 let reason = end_reason(event.reason);
                 self.receiver.closed(&connection.info, &mut connection.state, reason);
                 self.closing.push(key);
@@ -189,12 +189,12 @@ impl<S, R: Receiver<State = S>> Commit<'_, S, R> {
 }
 
 /// Keeps the unconsumed rest of an event.
-fn hold(waiting: &mut Waiting, laid: &Laid, result: &abi::Result, bytes: &[u8], marks: &[Mark]) {
+fn hold(waiting: &mut Waiting, encoded: &Encoded, result: &abi::Result, bytes: &[u8], marks: &[Mark]) {
     let consumed = result.consumed;
     let rest = bytes.get(consumed as usize..).unwrap_or_default();
     waiting.bytes.clear();
     waiting.bytes.extend_from_slice(rest);
-    waiting.offset = laid.event.offset + u64::from(consumed);
+    waiting.offset = encoded.event.offset + u64::from(consumed);
     waiting.marks.clear();
     if let Some(first) = covering(marks, consumed) {
         waiting.marks.push(Mark { position: 0, segment: first.segment && first.position == consumed, ..*first });
@@ -206,7 +206,7 @@ fn hold(waiting: &mut Waiting, laid: &Laid, result: &abi::Result, bytes: &[u8], 
     waiting.seen = if needs { u32::try_from(rest.len()).unwrap_or(0) } else { 0 };
     waiting.wake = (needs && result.wake == 1).then_some(result.wake_byte);
     waiting.again = !needs;
-    waiting.last = !needs && laid.event.flags & abi::event_flag::FINAL != 0;
+    waiting.last = !needs && encoded.event.flags & abi::event_flag::FINAL != 0;
 }
 
 pub(super) const fn end_reason(reason: u8) -> EndReason {
@@ -223,17 +223,17 @@ pub(super) const fn end_reason(reason: u8) -> EndReason {
 /// A record with its positions turned into texts and moments.
 fn resolve<'a, S>(
     record: &abi::Record,
-    laid: &Laid,
+    encoded: &Encoded,
     marks: &[Mark],
     bytes: &'a [u8],
     pairs: &'a [abi::Pair],
     connection: &ConnectionState<S>,
 ) -> Record<'a> {
-    let event = &laid.event;
+    let event = &encoded.event;
     let first = covering(marks, record.start);
     // The packet that carried the last byte, not the one behind it.
     let last = covering(marks, record.end.saturating_sub(1));
-    let before = connection.lane(Side::of(event.side)).last_time;
+    let before = connection.half(Side::of(event.side)).last_time;
     // A message that ends with its side, or before the first byte of an event (in a gap), ended with the last byte that came.
     let ended_before = record.kind == record::END && record.end == 0 && event.kind != kind::VOID && before != 0;
     let time = |mark: Option<&Mark>| if ended_before { before } else { mark.map_or(0, |mark| mark.time) };

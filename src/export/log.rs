@@ -11,9 +11,9 @@ use std::sync::Arc;
 pub use self::progress::{Hand, Progress, Stalled};
 use crate::counters::{counters, families};
 use crate::export::Format;
-use crate::export::lines::{Lines, Lost};
+use crate::export::line_writer::{Lines, Lost};
 use crate::export::open;
-use crate::export::rotated::{Keeper, free_name, has_name};
+use crate::export::rotate::{RotationThread, free_name, has_name};
 
 /// After a rotation has failed, none is tried for so many nanoseconds: a minute, an arbitrary number.
 const RETRY: i64 = 60_000_000_000;
@@ -30,7 +30,7 @@ pub enum Target {
     File(PathBuf),
 }
 
-/// When a file is put aside, and how many such are kept.
+/// When a file is rotated, and how many rotated files are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rotation {
     /// Before it exceeds so many bytes (a single line may).
@@ -103,7 +103,7 @@ families! {
 
 counters! {
     /// What happened to a log.
-    pub struct Counters {
+    pub struct LogCounters {
         /// Lines that were taken, those of headers not counted.
         lines => LOG_LINES,
         /// Lines that were lost.
@@ -125,7 +125,7 @@ counters! {
 pub struct Log {
     target: Target,
     format: Box<dyn Format>,
-    rotation: Option<(Rotation, Keeper)>,
+    rotation: Option<(Rotation, RotationThread)>,
     lines: Lines<File>,
     /// Whether it is a regular file, which takes all that it is given at once.
     regular: bool,
@@ -138,7 +138,7 @@ pub struct Log {
     not_before: i64,
     /// Lines lost since writing began to fail.
     failing: Option<u64>,
-    counters: Counters,
+    counters: LogCounters,
 }
 
 impl std::fmt::Debug for Log {
@@ -168,7 +168,7 @@ impl Log {
                 return Err(LogError::NotAFile(path.clone()));
             }
             (Target::File(path), Some(rotation)) => {
-                Some((rotation, Keeper::new(path, rotation.keep).map_err(LogError::Thread)?))
+                Some((rotation, RotationThread::new(path, rotation.keep).map_err(LogError::Thread)?))
             }
             _ => None,
         };
@@ -183,7 +183,7 @@ impl Log {
             interval: 0,
             not_before: i64::MIN,
             failing: None,
-            counters: Counters::default(),
+            counters: LogCounters::default(),
         };
         log.interval = log.interval_of(opened.modified.unwrap_or(now));
         log.write_header(now);
@@ -248,7 +248,7 @@ impl Log {
     }
 
     /// Ends the log: finishes a half-written line, or removes it, and writes the format's footer.
-    pub fn close(mut self, now: i64) -> Counters {
+    pub fn close(mut self, now: i64) -> LogCounters {
         let progress = Arc::clone(&self.progress);
         let _busy = progress.begin(0, 0);
         self.finish(now);
@@ -272,9 +272,9 @@ impl Log {
 
     /// What happened so far.
     #[must_use]
-    pub fn counters(&self) -> Counters {
-        let archive_errors = self.rotation.as_ref().map_or(0, |(_, keeper)| keeper.errors());
-        Counters { archive_errors, ..self.counters }
+    pub fn counters(&self) -> LogCounters {
+        let archive_errors = self.rotation.as_ref().map_or(0, |(_, rotator)| rotator.errors());
+        LogCounters { archive_errors, ..self.counters }
     }
 
     /// Writes lines, `count` of them.
@@ -348,7 +348,7 @@ impl Log {
         let path = path.clone();
         self.finish(now);
         let moved = match fs::rename(&path, &aside) {
-            // Somebody removed it: there is nothing to put aside.
+            // Somebody removed it: there is nothing to rotate.
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             moved => moved,
         };
@@ -360,8 +360,8 @@ impl Log {
         self.size = 0;
         self.interval = self.interval_of(now);
         self.write_header(now);
-        if let Some((_, keeper)) = &self.rotation {
-            keeper.wake();
+        if let Some((_, rotator)) = &self.rotation {
+            rotator.wake();
         }
         Ok(())
     }

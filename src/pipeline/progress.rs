@@ -18,7 +18,7 @@ const BAR_AFTER: Duration = Duration::from_millis(500);
 
 /// What the main thread looks at.
 #[derive(Debug)]
-pub struct Watch {
+pub struct Progress {
     started: Instant,
     live: bool,
     tell: bool,
@@ -29,7 +29,7 @@ pub struct Watch {
     dropped: [u64; 3],
 }
 
-impl Watch {
+impl Progress {
     /// `total`: bytes of the input, if known. `tell`: whether anything may be said.
     #[must_use]
     pub fn new(live: bool, total: Option<u64>, tell: bool) -> Self {

@@ -90,13 +90,13 @@ impl Connection {
             return;
         }
         if !payload.is_empty()
-            && let Some(untidy) = &mut own.untidy
-            && let Some(far) = &mut untidy.far
+            && let Some(out_of_order) = &mut own.out_of_order
+            && let Some(far) = &mut out_of_order.far
         {
             // It goes on where it was. A SYN that did not belong is remembered a little longer, for the SYN-ACK to it.
             far.run += 1;
             if !far.syn || far.run > 16 {
-                untidy.far = None;
+                out_of_order.far = None;
             }
         }
         let mut data = payload;
@@ -166,6 +166,6 @@ impl Connection {
         }
         own.fin = end;
         let proved = if acked >= end { arrival.came } else { NEVER };
-        own.untidy().store.fin = Some(Fin { carrier: arrival.carrier, came: arrival.came, proved });
+        own.out_of_order().store.fin = Some(Fin { carrier: arrival.carrier, came: arrival.came, proved });
     }
 }

@@ -1,10 +1,10 @@
-//! Far segments lie out of the stream's reach: an attacker's, a new connection's, or behind a great loss.
+//! OutOfWindow segments lie out of the stream's reach: an attacker's, a new connection's, or behind a great loss.
 
 use super::assembler::{Carrier, UNKNOWN};
 use super::connection::{Connection, Shared, Verdict};
-use super::order::Pressure;
+use super::release::Pressure;
 use super::seq::Seq;
-use super::stream::{Far, Stream, StreamFlags};
+use super::stream::{OutOfWindow, Stream, StreamFlags};
 use crate::packet::Segment;
 use crate::stream::{Side, Sink};
 
@@ -22,20 +22,20 @@ impl Connection {
         let start = Seq(segment.seq);
         let end = start.plus(wire);
         let (own, peer) = self.pair(side);
-        if let Some(far) = peer.untidy.as_ref().and_then(|untidy| untidy.far)
+        if let Some(far) = peer.out_of_order.as_ref().and_then(|out_of_order| out_of_order.far)
             && far.goes_along(Seq(segment.ack))
         {
             return Verdict::Succeed { side: side.other(), base: far.end, syn: far.syn };
         }
         let alone = !peer.flags.contains(StreamFlags::SEEN) && !own.ended();
-        let before = own.untidy.as_ref().and_then(|untidy| untidy.far);
+        let before = own.out_of_order.as_ref().and_then(|out_of_order| out_of_order.far);
         let far = match before {
             Some(far) if far.syn && far.end == start && alone => {
                 return Verdict::Succeed { side, base: start, syn: true };
             }
-            Some(far) if !far.syn && far.end == start => Far { end, run: far.run.saturating_add(1), ..far },
+            Some(far) if !far.syn && far.end == start => OutOfWindow { end, run: far.run.saturating_add(1), ..far },
             Some(far) if far.syn => far,
-            _ => Far { start, end, syn: false, run: 1 },
+            _ => OutOfWindow { start, end, syn: false, run: 1 },
         };
         own.remember(far, shared.full);
         // Nobody is there to go along: three in a row have to do (an arbitrary number).
@@ -63,7 +63,7 @@ impl Connection {
         sink: &mut S,
     ) -> u64 {
         let peer = self.stream(side.other());
-        let far = peer.untidy.as_ref().and_then(|untidy| untidy.far).filter(|far| !far.syn);
+        let far = peer.out_of_order.as_ref().and_then(|out_of_order| out_of_order.far).filter(|far| !far.syn);
         let Some(far) = far.filter(|far| !peer.ended() && far.goes_along(Seq(segment.ack))) else {
             shared.counters.ack_invalid += 1;
             return UNKNOWN;
@@ -78,8 +78,8 @@ impl Connection {
     fn jump<S: Sink>(&mut self, side: Side, to: Seq, time: i64, shared: &mut Shared, sink: &mut S) {
         self.relieve(side, time, shared, sink);
         let own = self.stream_mut(side);
-        if let Some(untidy) = &mut own.untidy {
-            untidy.far = None;
+        if let Some(out_of_order) = &mut own.out_of_order {
+            out_of_order.far = None;
         }
         if own.ended() {
             // Its FIN was among what was held.
@@ -101,7 +101,7 @@ impl Connection {
     }
 }
 
-impl Far {
+impl OutOfWindow {
     fn goes_along(&self, ack: Seq) -> bool {
         let span = self.end.since(self.start);
         let ahead = ack.since(self.start);
@@ -111,9 +111,9 @@ impl Far {
 
 impl Stream {
     /// Remembers a far segment, if there is room: it takes memory for which nothing is held that could be given up.
-    pub(super) fn remember(&mut self, far: Far, full: bool) {
-        if !full || self.untidy.is_some() {
-            self.untidy().far = Some(far);
+    pub(super) fn remember(&mut self, far: OutOfWindow, full: bool) {
+        if !full || self.out_of_order.is_some() {
+            self.out_of_order().far = Some(far);
         }
     }
 }

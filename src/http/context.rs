@@ -1,4 +1,4 @@
-//! A desk is what one worker shares among all its connections to make transactions: what to keep of a head, used
+//! A context is what one worker shares among all its connections to make transactions: what to keep of a head, used
 //! buffers, and counters.
 
 use crate::abi;
@@ -56,8 +56,8 @@ families! {
 }
 
 counters! {
-    /// What happened at a desk.
-    pub struct Counters {
+    /// What happened at a context.
+    pub struct HttpCounters {
         /// Transactions that were handed out.
         transactions => TRANSACTIONS,
         /// Of these, those handed out before they were complete because [`MAX_OPEN`] or [`MAX_OPEN_BYTES`] was reached.
@@ -82,7 +82,7 @@ struct Shapes {
 
 /// What one worker shares among its connections.
 #[derive(Debug)]
-pub struct Desk {
+pub struct HttpContext {
     wanted: Vec<(Vec<u8>, Shape)>,
     redaction: Redaction,
     shapes: Shapes,
@@ -93,11 +93,11 @@ pub struct Desk {
     held: usize,
     folded: Vec<u8>,
     /// What happened here.
-    pub counters: Counters,
+    pub counters: HttpCounters,
 }
 
-impl Desk {
-    /// A desk that keeps what `settings` say. At most 65,535 header names count.
+impl HttpContext {
+    /// A context that keeps what `settings` say. At most 65,535 header names count.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         let redaction = settings.redaction;
@@ -118,7 +118,7 @@ impl Desk {
             pool: Vec::new(),
             held: 0,
             folded: Vec::new(),
-            counters: Counters::default(),
+            counters: HttpCounters::default(),
         }
     }
 

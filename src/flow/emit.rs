@@ -1,4 +1,4 @@
-//! What is told to the sink: bytes, voids and ends, each at its offset, with every byte put on its account.
+//! What is told to the sink: bytes, skipped stretches and ends, each at its offset, with every byte put on its account.
 
 use super::assembler::{Carrier, UNKNOWN};
 use super::connection::{Connection, Shared};
@@ -32,10 +32,10 @@ impl Connection {
         own.flags.insert(StreamFlags::TOLD);
         if own.skip > from {
             let upto = own.skip.min(to);
-            own.open_void();
-            own.void_lost += upto - from;
+            own.open_skipped();
+            own.skipped_lost += upto - from;
             own.next = upto;
-            self.close_void(side, carrier, sink);
+            self.close_skipped(side, carrier, sink);
         }
         self.stream_mut(side).next = to;
     }
@@ -43,10 +43,10 @@ impl Connection {
     /// Passes over captured bytes that are not needed.
     pub(super) fn pass<S: Sink>(&mut self, side: Side, len: u64, carrier: Carrier, shared: &mut Shared, sink: &mut S) {
         let own = self.stream_mut(side);
-        own.open_void();
+        own.open_skipped();
         own.next += len;
         shared.counters.skipped += len;
-        self.close_void(side, carrier, sink);
+        self.close_skipped(side, carrier, sink);
     }
 
     /// Hands bytes on that are next.
@@ -87,24 +87,24 @@ impl Connection {
         ack
     }
 
-    /// Tells a void that has reached the offset below which nothing was needed.
-    fn close_void<S: Sink>(&mut self, side: Side, carrier: Carrier, sink: &mut S) {
+    /// Tells a skipped stretch that has reached the offset below which nothing was needed.
+    fn close_skipped<S: Sink>(&mut self, side: Side, carrier: Carrier, sink: &mut S) {
         let own = self.stream(side);
         if own.next >= own.skip {
-            self.tell_void(side, carrier, sink);
+            self.emit_skipped(side, carrier, sink);
         }
     }
 
-    fn tell_void<S: Sink>(&mut self, side: Side, carrier: Carrier, sink: &mut S) {
+    fn emit_skipped<S: Sink>(&mut self, side: Side, carrier: Carrier, sink: &mut S) {
         let peer_acked = self.peer_acked(side, carrier.ack);
         let own = self.stream_mut(side);
-        if own.void_start == UNKNOWN {
+        if own.skipped_from == UNKNOWN {
             return;
         }
-        let at = Position { offset: own.void_start, peer_acked, time: carrier.time };
-        let (length, lost) = (own.next - own.void_start, own.void_lost);
-        own.void_start = UNKNOWN;
-        own.void_lost = 0;
+        let at = Position { offset: own.skipped_from, peer_acked, time: carrier.time };
+        let (length, lost) = (own.next - own.skipped_from, own.skipped_lost);
+        own.skipped_from = UNKNOWN;
+        own.skipped_lost = 0;
         own.flags.insert(StreamFlags::TOLD);
         sink.skipped(&mut self.conn, side, at, length, lost);
     }
@@ -118,7 +118,7 @@ impl Connection {
         shared: &mut Shared,
         sink: &mut S,
     ) {
-        self.tell_void(side, carrier, sink);
+        self.emit_skipped(side, carrier, sink);
         let peer_acked = self.peer_acked(side, carrier.ack);
         let own = self.stream_mut(side);
         own.flags.insert(StreamFlags::ENDED | StreamFlags::TOLD);
@@ -137,9 +137,9 @@ impl Connection {
 }
 
 impl Stream {
-    const fn open_void(&mut self) {
-        if self.void_start == UNKNOWN {
-            self.void_start = self.next;
+    const fn open_skipped(&mut self) {
+        if self.skipped_from == UNKNOWN {
+            self.skipped_from = self.next;
         }
     }
 }

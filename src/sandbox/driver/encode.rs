@@ -1,14 +1,14 @@
 //! Laying out: turns what comes next of a connection into events for the guest.
 //!
 //! Some of it needs no call: bytes below a skip, and bytes that cannot wake what waits. These are *absorbed*, which is
-//! final, so it is done only while nothing of the connection is laid out in the present call.
+//! final, so it is done only while nothing of the connection is encoded out in the present call.
 
-use super::{Counters, Driver, Work, opener, row_flags};
+use super::{Driver, SandboxCounters, Work, opener, row_flags};
 use crate::abi::{self, event_flag, kind};
 use crate::batch::{NONE, Slot, SlotEvent, What};
+use crate::sandbox::call::{Call, Copy, Cursor, Encoded, Mark};
+use crate::sandbox::connection::{ConnectionState, Skipped};
 use crate::sandbox::instance::Instance;
-use crate::sandbox::layout::{Call, Copy, Cursor, Laid, Mark};
-use crate::sandbox::stream::{ConnectionState, Void};
 use crate::stream::{EndReason, Side};
 
 /// The most bytes of neighbours that are joined to one event, beside what waits before them. A single piece may be as
@@ -17,8 +17,8 @@ const MAX_JOIN: usize = 128 << 10;
 
 /// What was done with the next thing of a connection.
 enum Step {
-    /// It is laid out.
-    Laid,
+    /// It is encoded out.
+    Encoded,
     /// It needs no call.
     Absorbed,
     /// It has to wait for the next call.
@@ -32,7 +32,7 @@ pub(super) struct Held {
     pub(super) bytes: u64,
 }
 
-/// What of a side is laid out in a call.
+/// What of a side is encoded out in a call.
 #[derive(Debug, Clone, Copy, Default)]
 struct Shown {
     events: u32,
@@ -41,37 +41,39 @@ struct Shown {
 }
 
 /// One connection in the course of one layout.
-struct Layout<'a, S> {
+struct Encoder<'a, S> {
     slot: &'a Slot,
     guest: &'a mut Instance,
     call: &'a mut Call,
     connection: &'a mut ConnectionState<S>,
-    counters: &'a mut Counters,
+    counters: &'a mut SandboxCounters,
     held: &'a mut Held,
     work: &'a mut Work,
     row: u32,
-    /// Cursor behind all that is laid out or absorbed.
+    /// Cursor behind all that is encoded out or absorbed.
     cursor: Cursor,
-    /// What of each side is laid out in this call.
+    /// What of each side is encoded out in this call.
     shown: [Shown; 2],
-    /// Sides whose waiting bytes, and whose void, are laid out in this call.
-    waiting_laid: [bool; 2],
-    void_laid: [bool; 2],
+    /// Sides whose waiting bytes, and whose skipped stretch, are encoded out in this call.
+    waiting_encoded: [bool; 2],
+    skipped_encoded: [bool; 2],
 }
 
 impl<S: Default> Driver<S> {
     /// Lays out up to `most` events of a row, and up to `window` pieces of each side. Gives the number of events.
-    pub(super) fn lay_row(&mut self, slot: &Slot, row: u32, most: u32, window: u32) -> u32 {
+    pub(super) fn encode_row(&mut self, slot: &Slot, row: u32, most: u32, window: u32) -> u32 {
         let Some(work) = self.works.get_mut(row as usize) else { return 0 };
         let Some(Some(connection)) = self.connections.get_mut(work.key as usize) else { return 0 };
-        let Some(seat) = self.seats.iter_mut().find(|seat| seat.parser.state_format == connection.format) else {
+        let Some(parser_in_use) =
+            self.loaded.iter_mut().find(|parser_in_use| parser_in_use.parser.state_format == connection.format)
+        else {
             return 0;
         };
-        let Some(guest) = seat.instance.as_mut() else { return 0 };
+        let Some(guest) = parser_in_use.instance.as_mut() else { return 0 };
         if connection.ignored {
             return 0;
         }
-        let mut layout = Layout {
+        let mut layout = Encoder {
             slot,
             guest,
             call: &mut self.call,
@@ -82,26 +84,26 @@ impl<S: Default> Driver<S> {
             work,
             row,
             shown: [Shown::default(); 2],
-            waiting_laid: [false; 2],
-            void_laid: [false; 2],
+            waiting_encoded: [false; 2],
+            skipped_encoded: [false; 2],
         };
-        while layout.all_laid() < most && layout.window_has_room(window) {
+        while layout.all_encoded() < most && layout.window_has_room(window) {
             match layout.step() {
-                Some(Step::Laid) => {}
-                // Nothing is laid out before: the cursor may move for good.
+                Some(Step::Encoded) => {}
+                // Nothing is encoded out before: the cursor may move for good.
                 Some(Step::Absorbed) => layout.work.cursor = layout.cursor,
                 Some(Step::Stop) | None => break,
             }
         }
-        layout.all_laid()
+        layout.all_encoded()
     }
 
     /// Whether anything of a row is left.
     pub(super) fn has_work(&self, row: u32) -> bool {
         let Some(work) = self.works.get(row as usize) else { return false };
         let Some(Some(connection)) = self.connections.get(work.key as usize) else { return false };
-        let pending = connection.lanes.iter().any(|lane| {
-            lane.waiting.as_ref().is_some_and(|waiting| waiting.again) || lane.void.as_ref().is_some_and(|v| v.ready)
+        let pending = connection.halves.iter().any(|half| {
+            half.waiting.as_ref().is_some_and(|waiting| waiting.again) || half.skipped.as_ref().is_some_and(|v| v.ready)
         });
         !connection.ignored && (work.cursor.event != NONE || pending)
     }
@@ -117,17 +119,17 @@ fn set(flags: &mut [bool; 2], side: Side) {
     }
 }
 
-impl<S> Layout<'_, S> {
+impl<S> Encoder<'_, S> {
     fn shown(&self, side: Side) -> Shown {
         self.shown.get(side.index()).copied().unwrap_or_default()
     }
 
-    fn all_laid(&self) -> u32 {
+    fn all_encoded(&self) -> u32 {
         self.shown.iter().map(|shown| shown.events).sum()
     }
 
-    /// Whether what is next may be laid out beside what is: of bytes, only so many pieces of a side. What is behind a gap
-    /// waits until the guest has said what it needs of the gap: then its void ends where the message does.
+    /// Whether what is next may be encoded out beside what is: of bytes, only so many pieces of a side. What is behind a gap
+    /// waits until the guest has said what it needs of the gap: then its skipped stretch ends where the message does.
     fn window_has_room(&self, window: u32) -> bool {
         let Some(event) = self.slot.events.get(self.cursor.event as usize) else { return true };
         let shown = self.shown(event.side);
@@ -138,35 +140,35 @@ impl<S> Layout<'_, S> {
     /// `None`: nothing is left.
     fn step(&mut self) -> Option<Step> {
         for side in [Side::First, Side::Second] {
-            let lane = self.connection.lane(side);
-            if let Some(waiting) = lane.waiting.as_ref().filter(|w| w.again && !flag(self.waiting_laid, side)) {
+            let half = self.connection.half(side);
+            if let Some(waiting) = half.waiting.as_ref().filter(|w| w.again && !flag(self.waiting_encoded, side)) {
                 let last = waiting.last;
                 return Some(self.waiting_alone(side, last));
             }
-            if lane.void.as_ref().is_some_and(|void| void.ready) && !flag(self.void_laid, side) {
-                return Some(self.lay_void(side));
+            if half.skipped.as_ref().is_some_and(|skipped| skipped.ready) && !flag(self.skipped_encoded, side) {
+                return Some(self.encode_skipped(side));
             }
         }
         let event = *self.slot.events.get(self.cursor.event as usize)?;
         let side = event.side;
-        let waits = self.connection.lane(side).waiting.is_some() && !flag(self.waiting_laid, side);
+        let waits = self.connection.half(side).waiting.is_some() && !flag(self.waiting_encoded, side);
         Some(match event.what {
             What::Bytes { data, len, starts_segment } => {
                 let passed = u32::try_from(self.cursor.passed).unwrap_or(len).min(len);
                 let offset = event.at.offset + u64::from(passed);
-                let lane = self.connection.lane(side);
-                if lane.skip > lane.next && self.shown(side).events == 0 {
+                let half = self.connection.half(side);
+                if half.skip > half.next && self.shown(side).events == 0 {
                     self.skip_bytes(&event, offset, len - passed)
                 } else if !waits {
                     let mark = mark(&event, starts_segment && passed == 0);
                     self.piece(&event, offset, data + passed, len - passed, mark)
-                } else if lane.waiting.as_ref().is_some_and(|waiting| waiting.end() == offset) {
+                } else if half.waiting.as_ref().is_some_and(|waiting| waiting.end() == offset) {
                     self.join(side)
                 } else {
                     self.waiting_alone(side, true)
                 }
             }
-            What::Skipped { length, lost } if !waits => self.take_void(&event, length, lost),
+            What::Skipped { length, lost } if !waits => self.take_skipped(&event, length, lost),
             What::End(reason) if !waits => self.end(&event, reason),
             What::Skipped { .. } | What::End(_) => self.waiting_alone(side, true),
         })
@@ -178,14 +180,14 @@ impl<S> Layout<'_, S> {
 
     /// Payload below a skip: counted, not shown.
     fn skip_bytes(&mut self, event: &SlotEvent, offset: u64, len: u32) -> Step {
-        if self.all_laid() > 0 {
+        if self.all_encoded() > 0 {
             return Step::Stop;
         }
-        let lane = self.connection.lane_mut(event.side);
-        let until = offset.max(lane.next).min(lane.skip);
-        let lost = until - lane.next;
-        let taken = u64::from(len).min(lane.skip.saturating_sub(offset));
-        self.extend_void(event, lost + taken, lost);
+        let half = self.connection.half_mut(event.side);
+        let until = offset.max(half.next).min(half.skip);
+        let lost = until - half.next;
+        let taken = u64::from(len).min(half.skip.saturating_sub(offset));
+        self.extend_skipped(event, lost + taken, lost);
         self.counters.skipped += taken;
         self.cursor.passed += taken;
         if taken == u64::from(len) {
@@ -194,76 +196,76 @@ impl<S> Layout<'_, S> {
         Step::Absorbed
     }
 
-    /// Makes the side's void longer, and ready when the skip is reached.
-    fn extend_void(&mut self, event: &SlotEvent, length: u64, lost: u64) {
-        let lane = self.connection.lane_mut(event.side);
-        let start = Void {
-            offset: lane.next,
+    /// Makes the side's skipped stretch longer, and ready when the skip is reached.
+    fn extend_skipped(&mut self, event: &SlotEvent, length: u64, lost: u64) {
+        let half = self.connection.half_mut(event.side);
+        let start = Skipped {
+            offset: half.next,
             length: 0,
             lost: 0,
             // Lost bytes have no time: what ends in them ended with the last byte that came.
-            time: lane.last_time,
+            time: half.last_time,
             peer_acked: event.at.peer_acked,
             ready: false,
         };
-        let void = lane.void.get_or_insert_with(|| Box::new(start));
-        void.length += length;
-        void.lost += lost;
+        let skipped = half.skipped.get_or_insert_with(|| Box::new(start));
+        skipped.length += length;
+        skipped.lost += lost;
         if length > lost {
-            void.time = event.at.time;
-            void.peer_acked = event.at.peer_acked;
-            lane.last_time = event.at.time;
+            skipped.time = event.at.time;
+            skipped.peer_acked = event.at.peer_acked;
+            half.last_time = event.at.time;
         }
-        lane.next = lane.next.saturating_add(length);
-        void.ready = lane.next >= lane.skip;
+        half.next = half.next.saturating_add(length);
+        skipped.ready = half.next >= half.skip;
     }
 
     /// A stretch that the capture thread left out.
-    fn take_void(&mut self, event: &SlotEvent, length: u64, lost: u64) -> Step {
-        if self.all_laid() > 0 {
+    fn take_skipped(&mut self, event: &SlotEvent, length: u64, lost: u64) -> Step {
+        if self.all_encoded() > 0 {
             return Step::Stop;
         }
-        let lane = self.connection.lane_mut(event.side);
-        let gap = event.at.offset.saturating_sub(lane.next);
+        let half = self.connection.half_mut(event.side);
+        let gap = event.at.offset.saturating_sub(half.next);
         // The guest had said that it needs none of this, or the capture thread would not have left it out.
-        lane.skip = lane.skip.max(event.at.offset.saturating_add(length));
-        self.extend_void(event, gap + length, gap + lost);
+        half.skip = half.skip.max(event.at.offset.saturating_add(length));
+        self.extend_skipped(event, gap + length, gap + lost);
         self.advance(event);
         Step::Absorbed
     }
 
     fn end(&mut self, event: &SlotEvent, reason: EndReason) -> Step {
         let side = event.side;
-        let lane = self.connection.lane(side);
-        if lane.skip > lane.next && self.shown(side).events == 0 {
-            if self.all_laid() > 0 {
+        let half = self.connection.half(side);
+        if half.skip > half.next && self.shown(side).events == 0 {
+            if self.all_encoded() > 0 {
                 return Step::Stop;
             }
-            let lost = event.at.offset.min(lane.skip).saturating_sub(lane.next);
-            let lane = self.connection.lane_mut(side);
-            lane.skip = lane.next + lost;
-            if lost > 0 || lane.void.is_some() {
-                self.extend_void(event, lost, lost);
+            let lost = event.at.offset.min(half.skip).saturating_sub(half.next);
+            let half = self.connection.half_mut(side);
+            half.skip = half.next + lost;
+            if lost > 0 || half.skipped.is_some() {
+                self.extend_skipped(event, lost, lost);
             }
             return Step::Absorbed;
         }
-        let laid = abi::Event {
+        let encoded = abi::Event {
             offset: event.at.offset,
             reason: reason as u8,
             ..header(side, kind::END, event.at.peer_acked)
         };
         self.cursor = Cursor { event: event.next, passed: 0 };
-        self.lay(laid, &[mark(event, false)], Copy::Joined(0), 0, false)
+        self.encode(encoded, &[mark(event, false)], Copy::Joined(0), 0, false)
     }
 
-    fn lay_void(&mut self, side: Side) -> Step {
-        let Some(void) = self.connection.lane(side).void.as_deref().copied() else { return Step::Stop };
-        let head = header(side, kind::VOID, void.peer_acked);
-        let event = abi::Event { offset: void.offset, length: void.length, lost: void.lost, ..head };
-        let mark = Mark { position: 0, segment: false, time: void.time, peer_acked: void.peer_acked };
-        let step = self.lay(event, &[mark], Copy::Joined(0), 0, false);
-        if matches!(step, Step::Laid) {
-            set(&mut self.void_laid, side);
+    fn encode_skipped(&mut self, side: Side) -> Step {
+        let Some(skipped) = self.connection.half(side).skipped.as_deref().copied() else { return Step::Stop };
+        let head = header(side, kind::VOID, skipped.peer_acked);
+        let event = abi::Event { offset: skipped.offset, length: skipped.length, lost: skipped.lost, ..head };
+        let mark = Mark { position: 0, segment: false, time: skipped.time, peer_acked: skipped.peer_acked };
+        let step = self.encode(event, &[mark], Copy::Joined(0), 0, false);
+        if matches!(step, Step::Encoded) {
+            set(&mut self.skipped_encoded, side);
         }
         step
     }
@@ -273,9 +275,9 @@ impl<S> Layout<'_, S> {
         let before = self.cursor;
         self.advance(event);
         let flags = if mark.segment { event_flag::SEGMENT } else { 0 };
-        let laid = abi::Event { offset, flags, ..header(event.side, kind::BYTES, event.at.peer_acked) };
-        let step = self.lay(laid, &[mark], Copy::Slot(data), len, false);
-        if !matches!(step, Step::Laid) {
+        let encoded = abi::Event { offset, flags, ..header(event.side, kind::BYTES, event.at.peer_acked) };
+        let step = self.encode(encoded, &[mark], Copy::Slot(data), len, false);
+        if !matches!(step, Step::Encoded) {
             self.cursor = before;
         }
         step
@@ -283,32 +285,32 @@ impl<S> Layout<'_, S> {
 
     /// What waits, with nothing behind it.
     fn waiting_alone(&mut self, side: Side, last: bool) -> Step {
-        let Some(waiting) = self.connection.lane_mut(side).waiting.take() else { return Step::Stop };
+        let Some(waiting) = self.connection.half_mut(side).waiting.take() else { return Step::Stop };
         let from = self.call.joined.len();
         let len = u32::try_from(waiting.bytes.len()).unwrap_or(0);
         let step = if self.call.has_room(waiting.bytes.len(), waiting.marks.len()) {
             self.call.joined.extend_from_slice(&waiting.bytes);
-            self.lay_joined(side, &waiting.marks, waiting.offset, waiting.seen, (from, len), last)
+            self.encode_joined(side, &waiting.marks, waiting.offset, waiting.seen, (from, len), last)
         } else {
             Step::Stop
         };
-        self.connection.lane_mut(side).waiting = Some(waiting);
+        self.connection.half_mut(side).waiting = Some(waiting);
         step
     }
 
     /// What waits, with the neighbours that follow; or, if they cannot wake it, only appended.
     fn join(&mut self, side: Side) -> Step {
-        let Some(mut waiting) = self.connection.lane_mut(side).waiting.take() else { return Step::Stop };
+        let Some(mut waiting) = self.connection.half_mut(side).waiting.take() else { return Step::Stop };
         let step = self.join_to(side, &mut waiting);
-        self.connection.lane_mut(side).waiting = Some(waiting);
+        self.connection.half_mut(side).waiting = Some(waiting);
         step
     }
 
-    fn join_to(&mut self, side: Side, waiting: &mut crate::sandbox::stream::Waiting) -> Step {
+    fn join_to(&mut self, side: Side, waiting: &mut crate::sandbox::connection::Waiting) -> Step {
         let (start, passed) = (self.cursor.event, self.cursor.passed);
         let (total, pieces, behind, woken) = self.neighbours(side, waiting);
         let room = total <= abi::MAX_WAITING as usize;
-        if !woken && room && self.all_laid() > 0 {
+        if !woken && room && self.all_encoded() > 0 {
             return Step::Stop;
         }
         if !self.call.has_room(total, waiting.marks.len() + pieces) {
@@ -330,9 +332,9 @@ impl<S> Layout<'_, S> {
         if !woken && room {
             self.held.memory += waiting.memory() - before;
             self.held.bytes += (waiting.bytes.len() - len) as u64;
-            let lane = self.connection.lane_mut(side);
-            lane.next = waiting.end();
-            lane.last_time = waiting.marks.last().map_or(lane.last_time, |mark| mark.time);
+            let half = self.connection.half_mut(side);
+            half.next = waiting.end();
+            half.last_time = waiting.marks.last().map_or(half.last_time, |mark| mark.time);
             self.cursor = behind;
             return Step::Absorbed;
         }
@@ -342,7 +344,7 @@ impl<S> Layout<'_, S> {
         let whole = u32::try_from(waiting.bytes.len()).unwrap_or(0);
         let cursor = std::mem::replace(&mut self.cursor, behind);
         let all = std::mem::take(&mut waiting.marks);
-        let step = self.lay_joined(side, &all, waiting.offset, waiting.seen, (at, whole), false);
+        let step = self.encode_joined(side, &all, waiting.offset, waiting.seen, (at, whole), false);
         waiting.bytes.truncate(len);
         waiting.marks = all;
         waiting.marks.truncate(marks);
@@ -350,14 +352,14 @@ impl<S> Layout<'_, S> {
             *last = newest;
         }
         self.held.memory += waiting.memory() - before;
-        if !matches!(step, Step::Laid) {
+        if !matches!(step, Step::Encoded) {
             self.cursor = cursor;
         }
         step
     }
 
     /// Total length with what waits, number of pieces, cursor behind them, and whether they hold the wake byte.
-    fn neighbours(&self, side: Side, waiting: &crate::sandbox::stream::Waiting) -> (usize, usize, Cursor, bool) {
+    fn neighbours(&self, side: Side, waiting: &crate::sandbox::connection::Waiting) -> (usize, usize, Cursor, bool) {
         let mut total = waiting.bytes.len();
         let mut end = waiting.end();
         let mut pieces = 0;
@@ -381,7 +383,7 @@ impl<S> Layout<'_, S> {
         (total, pieces, cursor, woken)
     }
 
-    fn lay_joined(
+    fn encode_joined(
         &mut self,
         side: Side,
         marks: &[Mark],
@@ -396,14 +398,14 @@ impl<S> Layout<'_, S> {
         let flags = segment | if last { event_flag::FINAL } else { 0 };
         let event = abi::Event { offset, seen, flags, ..header(side, kind::BYTES, first.peer_acked) };
         let (at, len) = place;
-        let step = self.lay(event, marks, Copy::Joined(u32::try_from(at).unwrap_or(0)), len, true);
-        if matches!(step, Step::Laid) {
-            set(&mut self.waiting_laid, side);
+        let step = self.encode(event, marks, Copy::Joined(u32::try_from(at).unwrap_or(0)), len, true);
+        if matches!(step, Step::Encoded) {
+            set(&mut self.waiting_encoded, side);
         }
         step
     }
 
-    fn lay(&mut self, event: abi::Event, marks: &[Mark], copy: Copy, len: u32, took_waiting: bool) -> Step {
+    fn encode(&mut self, event: abi::Event, marks: &[Mark], copy: Copy, len: u32, took_waiting: bool) -> Step {
         if !self.call.has_room(len as usize, marks.len()) {
             return Step::Stop;
         }
@@ -418,7 +420,7 @@ impl<S> Layout<'_, S> {
         let num_marks = u32::try_from(marks.len()).unwrap_or(0);
         let side = event.side;
         let event = abi::Event { row: self.work.guest_row, ..event };
-        let laid = Laid {
+        let encoded = Encoded {
             event,
             slot_row: self.row,
             after: self.cursor,
@@ -428,12 +430,12 @@ impl<S> Layout<'_, S> {
             took_waiting,
             first_of_row,
         };
-        self.call.event(self.guest, laid, len, self.slot);
+        self.call.event(self.guest, encoded, len, self.slot);
         if let Some(shown) = self.shown.get_mut(usize::from(side)) {
             shown.events += 1;
             shown.end = event.offset.saturating_add(event.length).saturating_add(u64::from(len));
         }
-        Step::Laid
+        Step::Encoded
     }
 }
 

@@ -15,8 +15,8 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
+use crate::export::numbers::{Calendar, padded};
 use crate::export::open;
-use crate::export::stamp::{Calendar, padded};
 
 /// The most rotations in one second, after which a rotation fails.
 const MOST_PER_SECOND: u32 = 10_000;
@@ -96,14 +96,14 @@ fn is_stamp(text: &[u8]) -> bool {
 
 /// The thread that compresses and removes.
 #[derive(Debug)]
-pub struct Keeper {
+pub struct RotationThread {
     wake: Option<Sender<()>>,
     stop: Arc<AtomicBool>,
     errors: Arc<AtomicU64>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Keeper {
+impl RotationThread {
     /// Keeps the newest `keep` rotated files of `path`. Starts with what an earlier run left.
     ///
     /// # Errors
@@ -113,10 +113,10 @@ impl Keeper {
         let (stop, errors) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let (path, stopped, failed) = (path.to_owned(), Arc::clone(&stop), Arc::clone(&errors));
         let run = move || work(&path, keep, &woken, &stopped, &failed);
-        let thread = Some(thread::Builder::new().name("log-keeper".to_owned()).spawn(run)?);
-        let keeper = Self { wake: Some(wake), stop, errors, thread };
-        keeper.wake();
-        Ok(keeper)
+        let thread = Some(thread::Builder::new().name("log-rotator".to_owned()).spawn(run)?);
+        let rotator = Self { wake: Some(wake), stop, errors, thread };
+        rotator.wake();
+        Ok(rotator)
     }
 
     /// Says that there is a rotated file.
@@ -134,7 +134,7 @@ impl Keeper {
     }
 }
 
-impl Drop for Keeper {
+impl Drop for RotationThread {
     /// Gives up a compression that is under way: the next run takes it up again.
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Release);
@@ -231,7 +231,7 @@ mod tests {
             let name = free_name(&log, second).unwrap();
             fs::write(name, "line\n").unwrap();
         }
-        let keeper = Keeper::new(&log, 2).unwrap();
+        let rotator = RotationThread::new(&log, 2).unwrap();
         let names = || {
             let mut names: Vec<_> = fs::read_dir(&directory)
                 .unwrap()
@@ -245,7 +245,7 @@ mod tests {
         while names() != wanted {
             thread::yield_now();
         }
-        assert_eq!(keeper.errors(), 0);
+        assert_eq!(rotator.errors(), 0);
         let mut text = String::new();
         let file = fs::File::open(directory.path().join(wanted[1])).unwrap();
         flate2::read::GzDecoder::new(file).read_to_string(&mut text).unwrap();

@@ -53,7 +53,7 @@ pub struct Mark {
     pub peer_acked: u64,
 }
 
-/// Where the host keeps the bytes of a laid-out event.
+/// Where the host keeps the bytes of a encoded-out event.
 #[derive(Debug, Clone, std::marker::Copy, PartialEq, Eq)]
 pub enum Copy {
     /// In the slot's arena, from here on.
@@ -62,9 +62,9 @@ pub enum Copy {
     Joined(u32),
 }
 
-/// An event as it was laid out for the guest, and what the host must know to take the answer.
+/// An event as it was encoded out for the guest, and what the host must know to take the answer.
 #[derive(Debug, Clone, std::marker::Copy)]
-pub struct Laid {
+pub struct Encoded {
     /// As the guest sees it.
     pub event: abi::Event,
     /// The slot's row that it belongs to.
@@ -88,7 +88,7 @@ pub struct Laid {
 pub struct Cursor {
     /// Index of the next event in the slot.
     pub event: u32,
-    /// Bytes (or length of a void) of it that are done with.
+    /// Bytes (or length of a skipped stretch) of it that are done with.
     pub passed: u64,
 }
 
@@ -113,7 +113,7 @@ impl Default for Bounds {
 #[derive(Debug, Default)]
 pub struct Call {
     /// Events in order.
-    pub laid: Vec<Laid>,
+    pub encoded: Vec<Encoded>,
     /// Times of all events.
     pub marks: Vec<Mark>,
     /// Bytes of events that were joined from several pieces.
@@ -137,7 +137,7 @@ impl Call {
 
     /// Empties it, keeping its memory.
     pub fn clear(&mut self) {
-        self.laid.clear();
+        self.encoded.clear();
         self.marks.clear();
         self.joined.clear();
         self.segment_marks.clear();
@@ -148,7 +148,7 @@ impl Call {
     /// Whether an event with `bytes` bytes and `marks` marks still fits.
     #[must_use]
     pub fn has_room(&self, bytes: usize, marks: usize) -> bool {
-        let events = u32::try_from(self.laid.len()).is_ok_and(|n| n < self.bounds.events.min(MAX_EVENTS));
+        let events = u32::try_from(self.encoded.len()).is_ok_and(|n| n < self.bounds.events.min(MAX_EVENTS));
         let bytes = u32::try_from(bytes).is_ok_and(|n| n <= ARENA_BYTES - self.arena);
         let marks = self.segment_marks.len().saturating_add(marks) <= MAX_MARKS as usize;
         events && bytes && marks && self.rows < MAX_ROWS
@@ -171,22 +171,22 @@ impl Call {
     }
 
     /// Writes an event's bytes into the guest and notes the event. `event.data`, `marks` and `num_marks` are filled in
-    /// here; `marks` of the call from `laid.first_mark` on are its times.
-    pub fn event(&mut self, guest: &mut Instance, mut laid: Laid, len: u32, slot: &Slot) {
-        laid.event.data = self.arena;
-        laid.event.len = len;
-        put(guest.input(), ARENA_AT + self.arena, self.bytes(&laid, slot));
+    /// here; `marks` of the call from `encoded.first_mark` on are its times.
+    pub fn event(&mut self, guest: &mut Instance, mut encoded: Encoded, len: u32, slot: &Slot) {
+        encoded.event.data = self.arena;
+        encoded.event.len = len;
+        put(guest.input(), ARENA_AT + self.arena, self.bytes(&encoded, slot));
         self.arena += len;
-        laid.event.marks = u32::try_from(self.segment_marks.len()).unwrap_or(0);
-        if laid.num_marks > 1 {
-            let first = laid.first_mark as usize;
+        encoded.event.marks = u32::try_from(self.segment_marks.len()).unwrap_or(0);
+        if encoded.num_marks > 1 {
+            let first = encoded.first_mark as usize;
             let times = self.marks.get(first..).unwrap_or_default();
             let starts = times.iter().filter(|mark| mark.segment && mark.position > 0);
             let before = self.segment_marks.len();
             self.segment_marks.extend(starts.map(|mark| mark.position));
-            laid.event.num_marks = u32::try_from(self.segment_marks.len() - before).unwrap_or(0);
+            encoded.event.num_marks = u32::try_from(self.segment_marks.len() - before).unwrap_or(0);
         }
-        self.laid.push(laid);
+        self.encoded.push(encoded);
     }
 
     /// Writes what is left to write, head and tables. Gives the number of events and bytes.
@@ -194,7 +194,7 @@ impl Call {
         let count = |n: usize| u32::try_from(n).unwrap_or(0);
         let head = abi::Input {
             abi_version: abi::VERSION,
-            num_events: count(self.laid.len()),
+            num_events: count(self.encoded.len()),
             num_rows: self.rows,
             num_marks: count(self.segment_marks.len()),
             events: EVENTS_AT,
@@ -212,8 +212,8 @@ impl Call {
         let input = guest.input();
         put(input, 0, head.as_bytes());
         put(input, MARKS_AT, self.segment_marks.as_bytes());
-        for (laid, at) in self.laid.iter().zip((EVENTS_AT..).step_by(size_of::<abi::Event>())) {
-            put(input, at, laid.event.as_bytes());
+        for (encoded, at) in self.encoded.iter().zip((EVENTS_AT..).step_by(size_of::<abi::Event>())) {
+            put(input, at, encoded.event.as_bytes());
         }
         let (_, output) = guest.buffers();
         put(output, 0, abi::Output::default().as_bytes());
@@ -229,20 +229,20 @@ impl Call {
 
     /// The host's copy of an event's bytes.
     #[must_use]
-    pub fn bytes<'a>(&'a self, laid: &Laid, slot: &'a Slot) -> &'a [u8] {
-        let (buffer, at) = match laid.copy {
+    pub fn bytes<'a>(&'a self, encoded: &Encoded, slot: &'a Slot) -> &'a [u8] {
+        let (buffer, at) = match encoded.copy {
             Copy::Slot(at) => (&slot.arena, at),
             Copy::Joined(at) => (&self.joined, at),
         };
         let start = at as usize;
-        buffer.get(start..start.saturating_add(laid.event.len as usize)).unwrap_or_default()
+        buffer.get(start..start.saturating_add(encoded.event.len as usize)).unwrap_or_default()
     }
 
-    /// The marks of a laid-out event.
+    /// The marks of a encoded-out event.
     #[must_use]
-    pub fn times(&self, laid: &Laid) -> &[Mark] {
-        let first = laid.first_mark as usize;
-        self.marks.get(first..first + laid.num_marks as usize).unwrap_or_default()
+    pub fn times(&self, encoded: &Encoded) -> &[Mark] {
+        let first = encoded.first_mark as usize;
+        self.marks.get(first..first + encoded.num_marks as usize).unwrap_or_default()
     }
 }
 

@@ -10,12 +10,12 @@
 use super::{Driver, Receiver};
 use crate::abi::{self, kind};
 use crate::batch::{NONE, Slot};
+use crate::sandbox::call::Cursor;
 use crate::sandbox::clock::Reading;
 use crate::sandbox::fault::Fault;
 use crate::sandbox::instance::Instance;
-use crate::sandbox::layout::Cursor;
 use crate::sandbox::memory;
-use crate::sandbox::quarantine::Poison;
+use crate::sandbox::quarantine::QuarantinedEvent;
 use crate::stream::{EndReason, Side};
 
 /// A stretch of the failed call's events, to be tried by itself.
@@ -31,14 +31,14 @@ struct Part {
 impl<S: Default> Driver<S> {
     /// Makes sure that there is a running copy of the parser for this format. Whether there is.
     pub(super) fn ready<R: Receiver<State = S>>(&mut self, format: u32, receiver: &mut R) -> bool {
-        let seat = self.seats.iter_mut().find(|seat| seat.parser.state_format == format);
-        if seat.as_ref().is_some_and(|seat| seat.instance.is_some()) {
+        let parser_in_use = self.loaded.iter_mut().find(|parser_in_use| parser_in_use.parser.state_format == format);
+        if parser_in_use.as_ref().is_some_and(|parser_in_use| parser_in_use.instance.is_some()) {
             return true;
         }
         let started = Reading::now();
         let none = || Fault::Instance("no parser for this state format".into());
-        let renewed = seat.ok_or_else(none).and_then(|seat| {
-            seat.instance = Some(Instance::new(&seat.parser)?);
+        let renewed = parser_in_use.ok_or_else(none).and_then(|parser_in_use| {
+            parser_in_use.instance = Some(Instance::new(&parser_in_use.parser)?);
             Ok(())
         });
         let Err(fault) = renewed else {
@@ -54,8 +54,8 @@ impl<S: Default> Driver<S> {
 
     /// Throws the running copy away, and gives the event that it says it was on.
     fn throw_away(&mut self, format: u32) -> usize {
-        let seat = self.seats.iter_mut().find(|seat| seat.parser.state_format == format);
-        let instance = seat.and_then(|seat| seat.instance.take());
+        let parser_in_use = self.loaded.iter_mut().find(|parser_in_use| parser_in_use.parser.state_format == format);
+        let instance = parser_in_use.and_then(|parser_in_use| parser_in_use.instance.take());
         instance.map_or(0, |mut instance| memory::alleged_event(instance.buffers().1))
     }
 
@@ -69,7 +69,7 @@ impl<S: Default> Driver<S> {
         fault: &Fault,
     ) -> bool {
         let mut parts: Vec<Part> = Vec::new();
-        let rows = self.call.laid.iter().map(|laid| laid.slot_row).collect();
+        let rows = self.call.encoded.iter().map(|encoded| encoded.slot_row).collect();
         let mut go_on = self.split(&mut parts, Part { rows, again: false, trust: true }, format, fault, receiver, slot);
         while let Some(part) = parts.pop() {
             if !go_on || !self.ready(format, receiver) {
@@ -83,9 +83,9 @@ impl<S: Default> Driver<S> {
             }
             for same in part.rows.chunk_by(|a, b| a == b) {
                 let most = u32::try_from(same.len()).unwrap_or(1);
-                self.lay_row(slot, same.first().copied().unwrap_or(NONE), most, u32::MAX);
+                self.encode_row(slot, same.first().copied().unwrap_or(NONE), most, u32::MAX);
             }
-            if self.call.laid.is_empty() {
+            if self.call.encoded.is_empty() {
                 continue;
             }
             go_on = match self.call(slot, format, receiver) {
@@ -118,7 +118,7 @@ impl<S: Default> Driver<S> {
         slot: &Slot,
     ) -> bool {
         receiver.fault(fault);
-        let alone = self.call.laid.len() <= 1;
+        let alone = self.call.encoded.len() <= 1;
         if alone && (part.again || *fault == Fault::Deadline) {
             self.condemn(slot, receiver, fault, format);
             let go_on = self.look(true, format, receiver);
@@ -128,7 +128,7 @@ impl<S: Default> Driver<S> {
         let go_on = self.look(true, format, receiver);
         let alleged = self.throw_away(format);
         if alone {
-            let rows = self.call.laid.iter().map(|laid| laid.slot_row).collect();
+            let rows = self.call.encoded.iter().map(|encoded| encoded.slot_row).collect();
             parts.push(Part { rows, again: true, trust: false });
             return go_on;
         }
@@ -145,15 +145,15 @@ impl<S: Default> Driver<S> {
         go_on
     }
 
-    /// The event laid out alone goes to quarantine; its connection is ignored from here on.
+    /// The event encoded out alone goes to quarantine; its connection is ignored from here on.
     fn condemn<R: Receiver<State = S>>(&mut self, slot: &Slot, receiver: &mut R, fault: &Fault, format: u32) {
-        let Some(laid) = self.call.laid.first().copied() else { return };
-        let Some(work) = self.works.get(laid.slot_row as usize).copied() else { return };
-        let bytes = self.call.bytes(&laid, slot).to_vec();
-        let marks = self.call.times(&laid).iter().filter(|mark| mark.segment && mark.position > 0);
+        let Some(encoded) = self.call.encoded.first().copied() else { return };
+        let Some(work) = self.works.get(encoded.slot_row as usize).copied() else { return };
+        let bytes = self.call.bytes(&encoded, slot).to_vec();
+        let marks = self.call.times(&encoded).iter().filter(|mark| mark.segment && mark.position > 0);
         let marks = marks.map(|mark| mark.position).collect();
-        let seat = self.seats.iter().find(|seat| seat.parser.state_format == format);
-        let sha256 = seat.map_or_else(String::new, |seat| seat.parser.sha256.clone());
+        let parser_in_use = self.loaded.iter().find(|parser_in_use| parser_in_use.parser.state_format == format);
+        let sha256 = parser_in_use.map_or_else(String::new, |parser_in_use| parser_in_use.parser.sha256.clone());
         let Some(Some(connection)) = self.connections.get_mut(work.key as usize) else { return };
         let row = abi::Row {
             block: connection.block,
@@ -163,38 +163,38 @@ impl<S: Default> Driver<S> {
             scratch: 0,
             reserved2: 0,
         };
-        let poison = Poison {
+        let quarantined = QuarantinedEvent {
             fault: fault.name().to_owned(),
             sha256,
             connection: connection.info.number,
             row,
-            event: laid.event,
+            event: encoded.event,
             marks,
             bytes,
         };
-        receiver.poison(&poison);
+        receiver.quarantine(&quarantined);
         receiver.closed(&connection.info, &mut connection.state, EndReason::Fault);
         connection.ignored = true;
         self.counters.condemned += 1;
-        self.counters.quarantined += u64::from(laid.event.len);
-        for (side, lane) in [0, 1].into_iter().zip(&mut connection.lanes) {
-            lane.void = None;
-            let Some(waiting) = lane.waiting.take() else { continue };
+        self.counters.quarantined += u64::from(encoded.event.len);
+        for (side, half) in [0, 1].into_iter().zip(&mut connection.halves) {
+            half.skipped = None;
+            let Some(waiting) = half.waiting.take() else { continue };
             let len = waiting.bytes.len() as u64;
             self.held.memory -= waiting.memory();
             self.held.bytes -= len;
             // What waited on this side is part of the condemned event.
-            if !(laid.took_waiting && side == laid.event.side) {
+            if !(encoded.took_waiting && side == encoded.event.side) {
                 self.counters.ignored += len;
             }
         }
-        if laid.event.kind == kind::END {
-            let reason = super::commit::end_reason(laid.event.reason);
-            self.end(work.key, Side::of(laid.event.side), reason, receiver);
+        if encoded.event.kind == kind::END {
+            let reason = super::commit::end_reason(encoded.event.reason);
+            self.end(work.key, Side::of(encoded.event.side), reason, receiver);
         }
-        let ignored = self.pass_over(slot, work.key, laid.after, receiver);
+        let ignored = self.pass_over(slot, work.key, encoded.after, receiver);
         self.counters.ignored += ignored;
-        if let Some(work) = self.works.get_mut(laid.slot_row as usize) {
+        if let Some(work) = self.works.get_mut(encoded.slot_row as usize) {
             work.cursor = Cursor { event: NONE, passed: 0 };
         }
     }

@@ -1,7 +1,7 @@
 //! A connection as the worker carries it from call to call: the guest's block, and for each side what waits, what is
 //! skipped, and how far the stream has come.
 
-use super::layout::Mark;
+use super::call::Mark;
 use crate::abi::{self, Block};
 use crate::stream::{Connection, Side};
 
@@ -52,9 +52,9 @@ impl Waiting {
     }
 }
 
-/// A stretch that is not shown to the guest, on its own word.
+/// A stretch that is not shown to the guest, by its own skip hint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Void {
+pub struct Skipped {
     /// Where it starts.
     pub offset: u64,
     /// How long it is so far.
@@ -71,11 +71,11 @@ pub struct Void {
 
 /// One side of a connection.
 #[derive(Debug, Default)]
-pub struct Lane {
+pub struct Half {
     /// What waits.
     pub waiting: Option<Box<Waiting>>,
     /// What is being skipped.
-    pub void: Option<Box<Void>>,
+    pub skipped: Option<Box<Skipped>>,
     /// Stream offset below which the guest needs nothing.
     pub skip: u64,
     /// Stream offset behind all that was presented, waits or was skipped.
@@ -98,7 +98,7 @@ pub struct ConnectionState<S> {
     /// State format of the module that the block belongs to.
     pub format: u32,
     /// Its sides.
-    pub lanes: [Lane; 2],
+    pub halves: [Half; 2],
     /// It poisoned the guest: nothing of it is parsed any more.
     pub ignored: bool,
     /// The receiver's.
@@ -113,7 +113,7 @@ impl<S: Default> ConnectionState<S> {
             info,
             block: [0; abi::BLOCK_SIZE],
             format,
-            lanes: [Lane::default(), Lane::default()],
+            halves: [Half::default(), Half::default()],
             ignored: false,
             state: S::default(),
         }
@@ -121,18 +121,18 @@ impl<S: Default> ConnectionState<S> {
 }
 
 impl<S> ConnectionState<S> {
-    /// Something of each of its cache lines.
+    /// Reads one word of each of its cache lines: a software prefetch.
     #[inline]
     pub(super) const fn touch(&self) -> u64 {
-        let [first, second] = &self.lanes;
+        let [first, second] = &self.halves;
         let block = self.block[0] ^ self.block[64];
         self.info.number ^ first.skip ^ second.skip ^ second.last_time.cast_unsigned() ^ block as u64
     }
 
     /// What is carried of a side.
     #[must_use]
-    pub const fn lane(&self, side: Side) -> &Lane {
-        let [first, second] = &self.lanes;
+    pub const fn half(&self, side: Side) -> &Half {
+        let [first, second] = &self.halves;
         match side {
             Side::First => first,
             Side::Second => second,
@@ -140,8 +140,8 @@ impl<S> ConnectionState<S> {
     }
 
     /// The same, to be changed.
-    pub const fn lane_mut(&mut self, side: Side) -> &mut Lane {
-        let [first, second] = &mut self.lanes;
+    pub const fn half_mut(&mut self, side: Side) -> &mut Half {
+        let [first, second] = &mut self.halves;
         match side {
             Side::First => first,
             Side::Second => second,

@@ -81,8 +81,8 @@ impl Connection {
             let end = new.offset + new.data.len() as u64;
             let upto = first.clamp(new.offset, end);
             if upto == end && new.missing > 0 {
-                let untidy = own.untidy();
-                untidy.lost_upto = untidy.lost_upto.max(end + u64::from(new.missing));
+                let out_of_order = own.out_of_order();
+                out_of_order.lost_upto = out_of_order.lost_upto.max(end + u64::from(new.missing));
                 new.missing = 0;
             }
             if upto > new.offset {
@@ -128,7 +128,7 @@ impl Connection {
         if new.tentative && peer.acked >= end {
             new.tentative = false;
         }
-        let taken = own.untidy().store.insert(&new);
+        let taken = own.out_of_order().store.insert(&new);
         shared.counters.held += taken.stored;
         shared.counters.duplicate += taken.duplicate;
         shared.counters.conflicting += taken.conflicting;
@@ -186,8 +186,8 @@ impl Connection {
         shared.counters.held -= piece.len;
         if piece.len == 0 {
             // Nothing was captured of it: it only makes the lost stretch longer.
-            let untidy = own.untidy();
-            untidy.lost_upto = untidy.lost_upto.max(piece.end() + u64::from(piece.missing));
+            let out_of_order = own.out_of_order();
+            out_of_order.lost_upto = out_of_order.lost_upto.max(piece.end() + u64::from(piece.missing));
             return true;
         }
         if piece.offset > next {
@@ -200,8 +200,8 @@ impl Connection {
             self.give(side, &piece.data, piece.starts, piece.carrier, shared, sink);
         }
         if piece.missing > 0 {
-            let untidy = self.stream_mut(side).untidy();
-            untidy.lost_upto = untidy.lost_upto.max(piece.end() + u64::from(piece.missing));
+            let out_of_order = self.stream_mut(side).out_of_order();
+            out_of_order.lost_upto = out_of_order.lost_upto.max(piece.end() + u64::from(piece.missing));
         }
         true
     }
@@ -260,7 +260,7 @@ impl Connection {
         });
         let Some((side, ack, _)) = chosen.filter(|_| due) else { return false };
         shared.counters.waits_given_up += 1;
-        let peer = self.stream_mut(side.other()).untidy();
+        let peer = self.stream_mut(side.other()).out_of_order();
         peer.excused = peer.excused.max(ack);
         true
     }

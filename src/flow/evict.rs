@@ -1,8 +1,8 @@
 //! Room under the memory limit: who has to go when there is none.
 
-use super::lists::List;
-use super::order::Pressure;
+use super::release::Pressure;
 use super::slab::Slab;
+use super::timers::List;
 use super::{SECOND, Table};
 use crate::stream::{EndReason, Sink};
 

@@ -205,7 +205,7 @@ pub fn is_error(transaction: &Transaction) -> bool {
 mod tests {
     use super::*;
     use crate::http::Settings;
-    use crate::http::support::Wire;
+    use crate::http::test_wire::Wire;
     use crate::stream::EndReason;
     use proptest::prelude::*;
 

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use crate::abi::{self, Pair, flag, framing};
 use crate::http::record::{Headers, Kind, Moment, Record, Request, Response};
-use crate::http::{Desk, Exchange, Settings, Transaction};
+use crate::http::{Exchange, HttpContext, Settings, Transaction};
 use crate::stream::EndReason;
 use crate::stream::Endpoint;
 use crate::stream::{Connection, Opener};
@@ -12,7 +12,7 @@ use crate::stream::{Connection, Opener};
 pub(crate) const MS: i64 = 1_000_000;
 
 pub(crate) struct Wire {
-    pub(crate) desk: Desk,
+    pub(crate) context: HttpContext,
     pub(crate) exchange: Exchange,
     pub(crate) connection: Connection,
     pub(crate) done: Vec<Transaction>,
@@ -26,7 +26,7 @@ impl Wire {
     pub(crate) fn new(settings: Settings) -> Self {
         let endpoint = |last, port| Endpoint { ip: IpAddr::V4(Ipv4Addr::new(10, 0, 0, last)), port };
         Self {
-            desk: Desk::new(settings),
+            context: HttpContext::new(settings),
             exchange: Exchange::default(),
             connection: Connection {
                 handle: 0,
@@ -69,8 +69,8 @@ impl Wire {
             peer_acked: Some(self.at[side ^ 1]),
             kind,
         };
-        let Self { desk, exchange, connection, done, .. } = self;
-        exchange.record(desk, connection, &record, &mut |transaction| done.push(transaction.clone()));
+        let Self { context, exchange, connection, done, .. } = self;
+        exchange.record(context, connection, &record, &mut |transaction| done.push(transaction.clone()));
         self
     }
 
@@ -123,8 +123,8 @@ impl Wire {
     }
 
     pub(crate) fn close(&mut self, reason: EndReason) -> &mut Self {
-        let Self { desk, exchange, connection, done, .. } = self;
-        exchange.close(desk, connection, reason, &mut |transaction| done.push(transaction.clone()));
+        let Self { context, exchange, connection, done, .. } = self;
+        exchange.close(context, connection, reason, &mut |transaction| done.push(transaction.clone()));
         self
     }
 

@@ -16,14 +16,14 @@ use super::clock::{now, wall_clock};
 use super::run::Config;
 use super::shared::Shared;
 use super::shutdown::{Shutdown, Why};
-use crate::export::file::{Hand, Log, LogError, Notice, Progress, Stalled};
+use crate::export::log::{Hand, Log, LogError, Notice, Progress, Stalled};
 
 /// Bytes that are gathered before they are written, while more are at hand.
 const GATHER: usize = 256 << 10;
 /// How often the log is looked after when nothing is to be written.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Opens the log. A pipe must have a reader first; waiting for one ends with the wish to stop.
+/// Opens the log. A pipe must have a reader first; waiting for one ends with the request to stop.
 ///
 /// # Errors
 /// See [`LogError`].
