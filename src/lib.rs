@@ -1,4 +1,19 @@
 //! picotap watches HTTP/1.x traffic and parses every byte of it inside a WebAssembly sandbox.
+//!
+//! [`Reader`] gives the transactions of a capture file to a program:
+//!
+//! ```
+//! # fn main() -> Result<(), picotap::ReadError> {
+//! let answered = picotap::Reader::open("fixtures/http.pcap")?.filter_map(Result::ok).filter(|t| t.status == 200).count();
+//! assert_eq!(answered, 29);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Data goes through the modules in this order, and each knows only those before it: [`source`] gives frames, [`packet`] takes
+//! TCP segments out of them, [`flow`] puts segments in order and pushes what it finds into a [`stream::Sink`], which is
+//! [`batch`], whose slots [`sandbox`] takes through the parser; [`http`] makes transactions of the parser's records, and
+//! [`export`] lines and metrics of these. [`pipeline`] runs all of it in threads.
 
 pub mod abi;
 pub mod batch;
@@ -14,6 +29,10 @@ pub mod packet;
 #[cfg(feature = "parse")]
 pub mod parse;
 pub mod pipeline;
+mod reader;
 pub mod sandbox;
 pub mod source;
 pub mod stream;
+
+pub use http::Transaction;
+pub use reader::{ReadError, Reader};

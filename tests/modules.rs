@@ -30,6 +30,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("sandbox", &["abi", "counters", "stream", "batch", "http"]),
     ("export", &["abi", "counters", "escape", "http", "stream"]),
     ("pipeline", &["abi", "counters", "stream", "source", "packet", "flow", "batch", "sandbox", "http", "export"]),
+    ("reader", &["stream", "source", "packet", "flow", "batch", "sandbox", "http"]),
     ("config", &[]),
     ("manual", &[]),
     ("parse", &["abi", "escape", "http", "sandbox"]),

@@ -80,6 +80,13 @@ impl Default for Config {
     }
 }
 
+/// A key for the hash that nobody outside can guess: an attacker who knew it could fill one bucket of the table.
+#[must_use]
+pub fn random_seed() -> u64 {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    RandomState::new().build_hasher().finish()
+}
+
 impl Config {
     /// Whether the grace that began at `since` is over.
     fn grace_over(&self, since: assembler::Moment, now: assembler::Moment) -> bool {

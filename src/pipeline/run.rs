@@ -298,7 +298,7 @@ pub fn run(config: Config, shutdown: &Shutdown) -> Result<Report, Failure> {
         let age = if live { SLOT_AGE } else { i64::MAX };
         let table = flow::Config {
             memory_limit: config.memory_limit / captures as u64,
-            hash_seed: seed(),
+            hash_seed: flow::random_seed(),
             producer: u16::try_from(place).unwrap_or(0),
             producers: u16::try_from(captures).unwrap_or(u16::MAX),
             ..flow::Config::default()
@@ -407,12 +407,6 @@ pub fn run(config: Config, shutdown: &Shutdown) -> Result<Report, Failure> {
         errors.push(format!("the ledger does not balance: this is a defect of picotap, please report it: {wrong}"));
     }
     Ok(Report { errors, ledger, summary: shared.summary(), stopped, stalled })
-}
-
-/// A number that nobody outside can guess: an attacker who knew it could fill one bucket of a hash table.
-fn seed() -> u64 {
-    use std::hash::{BuildHasher, Hasher, RandomState};
-    RandomState::new().build_hasher().finish()
 }
 
 pub(super) fn defect(thread: &str) -> String {
