@@ -1,6 +1,6 @@
 //! A flow is the two byte streams of one TCP connection, put back in order from its segments.
 //!
-//! The table pushes what it finds into a [`Sink`], in causal order: payload of one side is handed on only after the
+//! The table pushes what it finds into a [`crate::stream::Sink`], in causal order: payload of one side is handed on only after the
 //! other side has been handed on up to what the payload's segment acknowledges.
 
 mod assembler;
