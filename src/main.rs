@@ -27,7 +27,7 @@ use picotap::sandbox::engine::Engine;
 use picotap::sandbox::quarantine::QuarantinedEvent;
 use picotap::sandbox::quote::quote;
 use picotap::sandbox::selftest::selftest;
-use picotap::source::live::{self, Direction, LiveConfig};
+use picotap::source::live::{self, LiveConfig};
 use picotap::source::total_bytes;
 
 /// Exit code for wrong usage, as clap's.
@@ -197,8 +197,7 @@ fn sources(watch: &Watch, expression: &str) -> Vec<LiveConfig> {
         promiscuous: !watch.no_promiscuous_mode,
         snaplen: watch.snapshot_length,
         buffer_kib: watch.buffer_size,
-        // On loopback every packet is seen twice, going out and coming in.
-        direction: watch.direction.unwrap_or(if name == "lo" { Direction::In } else { Direction::InOut }),
+        direction: watch.direction,
         filter: expression.to_owned(),
         fanout: (watch.fanout > 1).then_some(base),
         ..LiveConfig::new(name)

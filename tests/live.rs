@@ -10,7 +10,7 @@ use serde_json::Value;
 
 mod support;
 
-use support::network::Network;
+use support::network::{Network, until};
 use support::program::{Outcome, finish};
 
 /// Small and larger answers, and POST, in turn. (wrk waits for a body behind the answer to HEAD.)
@@ -135,6 +135,32 @@ fn what_curl_asks_is_what_is_printed() {
         })
         .collect();
     assert_eq!(interfaces, BTreeSet::from(["wire1".to_owned()]));
+}
+
+#[test]
+fn lines_name_the_interface_that_a_number_stands_for() {
+    let Some(network) = Network::new("lines_name_the_interface_that_a_number_stands_for") else { return };
+    let network = network.serve();
+    let list = || {
+        let listed = Network::inside(&network.server, env!("CARGO_BIN_EXE_picotap")).arg("-D").output().unwrap();
+        String::from_utf8(listed.stdout).unwrap()
+    };
+    // Interfaces that have just come up move in the list.
+    until("the list is settled", || list().starts_with("wire1 "));
+    let number = list().lines().position(|line| line.starts_with("lo ")).unwrap() + 1;
+    let picotap = network.capture(&["--fanout", "2", "-i", &number.to_string()]);
+    assert!(network.curl(&["http://10.99.0.2/short"]));
+    let within = Network::inside(&network.server, "curl").args(["-sS", "http://127.0.0.1/short"]).output().unwrap();
+    assert!(within.status.success());
+    let mut seen: Vec<_> = stop(&network, picotap)
+        .lines()
+        .iter()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .map(|line| (line["client"].as_str().unwrap().to_owned(), line["interface"].as_str().unwrap().to_owned()))
+        .collect();
+    seen.sort();
+    let wanted = [("10.99.0.1", "wire1"), ("127.0.0.1", "lo")];
+    assert_eq!(seen, wanted.map(|(client, interface)| (client.to_owned(), interface.to_owned())));
 }
 
 #[test]

@@ -57,6 +57,17 @@ impl Opened {
         }
     }
 
+    /// Names of the interfaces, by the number that their frames carry. Several sources may share one.
+    #[must_use]
+    pub fn interfaces(&self) -> Vec<String> {
+        let Self::Live(sources) = self else { return Vec::new() };
+        let mut names: Vec<(u32, String)> =
+            sources.iter().map(|source| (source.index(), source.interface().to_owned())).collect();
+        names.sort();
+        names.dedup();
+        names.into_iter().map(|(_, name)| name).collect()
+    }
+
     /// The sockets through which frames come, and through which none may leave.
     #[must_use]
     pub fn packet_sockets(&self) -> Vec<RawFd> {

@@ -219,10 +219,7 @@ pub fn run(config: Config, shutdown: &Shutdown) -> Result<Report, Failure> {
         Opened::Files(_) => 1,
         Opened::Live(sources) => sources.len(),
     };
-    let names: Arc<[String]> = match &config.input {
-        Input::Files(_) => Arc::default(),
-        Input::Live(sources) => sources.iter().map(|source| source.interface.clone()).collect(),
-    };
+    let names: Arc<[String]> = opened.interfaces().into();
     if config.tell && live {
         let rings: u64 = match &config.input {
             Input::Files(_) => 0,
@@ -303,6 +300,8 @@ pub fn run(config: Config, shutdown: &Shutdown) -> Result<Report, Failure> {
             producers: u16::try_from(captures).unwrap_or(u16::MAX),
             ..flow::Config::default()
         };
+        let source = sources.get_mut(place).and_then(Option::take);
+        let interface = source.as_ref().map(|source| source.interface().to_owned());
         let capture = Capture {
             place,
             decoder: Decoder::new(config.verify_checksums),
@@ -312,11 +311,11 @@ pub fn run(config: Config, shutdown: &Shutdown) -> Result<Report, Failure> {
             left: config.count.unwrap_or(u64::MAX),
             shared: Arc::clone(&shared),
             shutdown: shutdown.clone(),
-            counters: CaptureCounters { interface: names.get(place).cloned(), ..CaptureCounters::default() },
+            counters: CaptureCounters { interface, ..CaptureCounters::default() },
             unread_link: None,
             taken: 0,
         };
-        let thread = if let Some(source) = sources.get_mut(place).and_then(Option::take) {
+        let thread = if let Some(source) = source {
             stoppers.push(source.stopper());
             spawn("capture", move || {
                 let errors = capture.live(source);

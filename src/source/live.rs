@@ -145,6 +145,12 @@ impl Live {
         })
     }
 
+    /// Number that its frames carry.
+    #[must_use]
+    pub const fn index(&self) -> u32 {
+        self.config.index
+    }
+
     /// The interface's name.
     #[must_use]
     pub fn interface(&self) -> &str {
@@ -351,7 +357,8 @@ fn activate(config: &LiveConfig) -> Result<Capture<Active>, LiveError> {
         .timeout(i32::from(WAIT_MS))
         .precision(Precision::Nano);
     let mut capture = inactive.open().map_err(|e| refusal(config, &e))?;
-    let direction = match config.direction {
+    let usual = if interface::is_loopback(&config.interface) { Direction::In } else { Direction::InOut };
+    let direction = match config.direction.unwrap_or(usual) {
         Direction::In => Some(pcap::Direction::In),
         Direction::Out => Some(pcap::Direction::Out),
         Direction::InOut => None,

@@ -121,7 +121,9 @@ fn direction_separates_sent_from_received() {
     }
     namespace();
     cable();
-    let open = |interface, direction| Live::open(&LiveConfig { direction, ..on(interface) }).expect("root may capture");
+    let open = |interface, direction| {
+        Live::open(&LiveConfig { direction: Some(direction), ..on(interface) }).expect("root may capture")
+    };
     let mut sources = [
         (open("va", Direction::Out), 20),
         (open("va", Direction::In), 0),

@@ -45,8 +45,8 @@ pub struct LiveConfig {
     pub snaplen: u32,
     /// Size of the kernel's ring in KiB.
     pub buffer_kib: u32,
-    /// Which way.
-    pub direction: Direction,
+    /// Which way; by default both, and on a loopback in, since every packet is seen there twice.
+    pub direction: Option<Direction>,
     /// A filter in the language of pcap-filter(7); empty: everything.
     pub filter: String,
     /// Base of the fan-out group's number, if several sources share the interface; the interface's index is added. The
@@ -65,7 +65,7 @@ impl LiveConfig {
             promiscuous: true,
             snaplen: MAX_SNAPLEN,
             buffer_kib: DEFAULT_BUFFER_KIB,
-            direction: Direction::default(),
+            direction: None,
             filter: String::new(),
             fanout: None,
         }

@@ -37,6 +37,11 @@ pub fn list() -> Result<Vec<Interface>, LiveError> {
         .collect())
 }
 
+/// Whether an interface of this name is a loopback.
+pub(super) fn is_loopback(name: &str) -> bool {
+    name == "lo" || list().is_ok_and(|all| all.iter().any(|found| found.name == name && found.loopback))
+}
+
 /// A number stands for an interface of the list, unless an interface has that name.
 pub(super) fn resolve(interface: &str) -> String {
     let Ok(number) = interface.parse::<usize>() else { return interface.to_owned() };
