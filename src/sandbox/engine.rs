@@ -146,6 +146,11 @@ impl Engine {
         let module = match self.compiled_ahead(wasm) {
             Some(module) => module,
             None => {
+                if !wasm.starts_with(b"\0asm") {
+                    return Err(LoadError::Broken(
+                        "it does not begin as a WebAssembly binary does (text must be compiled first)".into(),
+                    ));
+                }
                 bounds::check(wasm)?;
                 Module::new(&self.wasmtime, wasm).map_err(|e| LoadError::Broken(quote(&format!("{e:#}"))))?
             }
