@@ -353,7 +353,7 @@ mod tests {
     use super::*;
     use crate::stream::UNKNOWN;
 
-    /// A collected that may be full.
+    /// Collects slots, or is full.
     #[derive(Default)]
     struct Full {
         collected: CollectSlots,

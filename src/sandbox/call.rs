@@ -62,7 +62,7 @@ pub enum Copy {
     Joined(u32),
 }
 
-/// An event as it was encoded out for the guest, and what the host must know to take the answer.
+/// An event as it was encoded for the guest, and what the host must know to take the answer.
 #[derive(Debug, Clone, std::marker::Copy)]
 pub struct Encoded {
     /// As the guest sees it.

@@ -2,7 +2,7 @@
 //! faults.
 //!
 //! Invariant: nothing of a call (records, blocks, cursors, skips) is taken over before the call has returned and its
-//! whole reply has been checked. So a call can be thrown away at any moment and its events encoded out anew.
+//! whole reply has been checked. So a call can be thrown away at any moment and its events encoded anew.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -143,13 +143,20 @@ struct LoadedParser {
     instance: Option<Instance>,
 }
 
+impl LoadedParser {
+    /// The one whose connections have this state format.
+    fn find(all: &mut [Self], format: u32) -> Option<&mut Self> {
+        all.iter_mut().find(|loaded| loaded.parser.state_format == format)
+    }
+}
+
 /// How far a row of the slot has come.
 #[derive(Debug, Clone, Copy)]
 struct Work {
     /// Key of its connection.
     key: u32,
     cursor: Cursor,
-    /// Pieces of a side that may be encoded out for it in one call: [`FIRST_WINDOW`], then the more the better it goes.
+    /// Pieces of a side that may be encoded for it in one call: [`FIRST_WINDOW`], then the more the better it goes.
     window: u32,
     /// Its row in the present call, or [`NONE`].
     guest_row: u32,
@@ -216,12 +223,12 @@ impl<S: Default> Driver<S> {
     pub fn swap(&mut self, parser: Arc<Parser>) -> Result<(), Fault> {
         let instance = Instance::new(&parser)?;
         let used = |format| self.connections.iter().flatten().any(|c| c.format == format);
-        let mut kept: Vec<u32> = self.loaded.iter().map(|parser_in_use| parser_in_use.parser.state_format).collect();
+        let mut kept: Vec<u32> = self.loaded.iter().map(|loaded| loaded.parser.state_format).collect();
         kept.retain(|&format| format != parser.state_format && used(format));
         if kept.len() >= MAX_LOADED {
             return Err(Fault::Instance(format!("connections of {MAX_LOADED} state formats are still open")));
         }
-        self.loaded.retain(|parser_in_use| kept.contains(&parser_in_use.parser.state_format));
+        self.loaded.retain(|loaded| kept.contains(&loaded.parser.state_format));
         self.loaded.insert(0, LoadedParser { parser, instance: Some(instance) });
         Ok(())
     }
@@ -238,7 +245,7 @@ impl<S: Default> Driver<S> {
 
     /// The parser that gets new connections.
     pub fn parser(&self) -> Option<&Arc<Parser>> {
-        self.loaded.first().map(|parser_in_use| &parser_in_use.parser)
+        self.loaded.first().map(|loaded| &loaded.parser)
     }
 
     /// What happened so far.
@@ -284,8 +291,8 @@ impl<S: Default> Driver<S> {
 
     /// Looks at the time that was lost after a call, and asks whether to go on. `bad`: see [`timer::Timer::look`].
     fn look<R: Receiver<State = S>>(&mut self, bad: bool, format: u32, receiver: &mut R) -> bool {
-        let parser_in_use = self.loaded.iter().find(|parser_in_use| parser_in_use.parser.state_format == format);
-        let started = parser_in_use.and_then(|parser_in_use| parser_in_use.instance.as_ref()?.first_tick());
+        let loaded = LoadedParser::find(&mut self.loaded, format);
+        let started = loaded.and_then(|loaded| loaded.instance.as_ref()?.first_tick());
         self.charge(started, bad, receiver)
     }
 
@@ -346,7 +353,7 @@ impl<S: Default> Driver<S> {
         if let Some(key) = self.keys.get(&connection.number) {
             return *key;
         }
-        let format = self.loaded.first().map_or(0, |parser_in_use| parser_in_use.parser.state_format);
+        let format = self.loaded.first().map_or(0, |loaded| loaded.parser.state_format);
         let state = Some(Box::new(ConnectionState::new(connection.clone(), format)));
         let key = self.free.pop().unwrap_or_else(|| {
             self.connections.push(None);

@@ -1,7 +1,7 @@
 //! Committing: takes over what a checked reply says.
 
 use super::encode::Held;
-use super::{Driver, FIRST_WINDOW, Pace, Receiver, SandboxCounters, Work};
+use super::{Driver, FIRST_WINDOW, LoadedParser, Pace, Receiver, SandboxCounters, Work};
 use crate::abi::{self, kind, record, verdict};
 use crate::batch::Slot;
 use crate::http::record::{Headers, Kind, Moment, Record, Request, Response, text};
@@ -19,7 +19,7 @@ pub const MAX_STALLS: u8 = 64;
 const WORTH_TELLING: u64 = 4096;
 
 impl<S: Default> Driver<S> {
-    /// Runs the call that is encoded out, checks the reply, and takes it over.
+    /// Runs the call that is encoded, checks the reply, and takes it over.
     pub(super) fn call<R: Receiver<State = S>>(
         &mut self,
         slot: &Slot,
@@ -27,8 +27,8 @@ impl<S: Default> Driver<S> {
         receiver: &mut R,
     ) -> Result<Pace, Fault> {
         let mut closing = std::mem::take(&mut self.closing);
-        let parser_in_use = self.loaded.iter_mut().find(|parser_in_use| parser_in_use.parser.state_format == format);
-        let guest = parser_in_use.and_then(|parser_in_use| parser_in_use.instance.as_mut());
+        let loaded = LoadedParser::find(&mut self.loaded, format);
+        let guest = loaded.and_then(|loaded| loaded.instance.as_mut());
         let guest = guest.ok_or_else(|| Fault::Instance("no parser for this state format".into()))?;
         let (events, bytes) = self.call.finish(guest);
         self.counters.calls += 1;
@@ -117,7 +117,7 @@ impl<S, R: Receiver<State = S>> Commit<'_, S, R> {
                 work.window = FIRST_WINDOW;
                 continue;
             }
-            // Two more for each that went well: what is encoded out in vain stays in proportion to what is not.
+            // Two more for each accepted event: work thrown away by a deferral stays in proportion to work kept.
             work.window = work.window.saturating_add(2);
             // An event without bytes that did not fit comes back as it is.
             let back = result.verdict == verdict::OUTPUT_FULL && encoded.event.kind != kind::BYTES;

@@ -1,9 +1,9 @@
 //! Laying out: turns what comes next of a connection into events for the guest.
 //!
 //! Some of it needs no call: bytes below a skip, and bytes that cannot wake what waits. These are *absorbed*, which is
-//! final, so it is done only while nothing of the connection is encoded out in the present call.
+//! final, so it is done only while nothing of the connection is encoded in the present call.
 
-use super::{Driver, SandboxCounters, Work, opener, row_flags};
+use super::{Driver, LoadedParser, SandboxCounters, Work, opener, row_flags};
 use crate::abi::{self, event_flag, kind};
 use crate::batch::{NONE, Slot, SlotEvent, What};
 use crate::sandbox::call::{Call, Copy, Cursor, Encoded, Mark};
@@ -17,7 +17,7 @@ const MAX_JOIN: usize = 128 << 10;
 
 /// What was done with the next thing of a connection.
 enum Step {
-    /// It is encoded out.
+    /// It is encoded.
     Encoded,
     /// It needs no call.
     Absorbed,
@@ -32,7 +32,7 @@ pub(super) struct Held {
     pub(super) bytes: u64,
 }
 
-/// What of a side is encoded out in a call.
+/// What of a side is encoded in a call.
 #[derive(Debug, Clone, Copy, Default)]
 struct Shown {
     events: u32,
@@ -50,11 +50,11 @@ struct Encoder<'a, S> {
     held: &'a mut Held,
     work: &'a mut Work,
     row: u32,
-    /// Cursor behind all that is encoded out or absorbed.
+    /// Cursor behind all that is encoded or absorbed.
     cursor: Cursor,
-    /// What of each side is encoded out in this call.
+    /// What of each side is encoded in this call.
     shown: [Shown; 2],
-    /// Sides whose waiting bytes, and whose skipped stretch, are encoded out in this call.
+    /// Sides whose waiting bytes, and whose skipped stretch, are encoded in this call.
     waiting_encoded: [bool; 2],
     skipped_encoded: [bool; 2],
 }
@@ -64,12 +64,10 @@ impl<S: Default> Driver<S> {
     pub(super) fn encode_row(&mut self, slot: &Slot, row: u32, most: u32, window: u32) -> u32 {
         let Some(work) = self.works.get_mut(row as usize) else { return 0 };
         let Some(Some(connection)) = self.connections.get_mut(work.key as usize) else { return 0 };
-        let Some(parser_in_use) =
-            self.loaded.iter_mut().find(|parser_in_use| parser_in_use.parser.state_format == connection.format)
-        else {
+        let Some(loaded) = LoadedParser::find(&mut self.loaded, connection.format) else {
             return 0;
         };
-        let Some(guest) = parser_in_use.instance.as_mut() else { return 0 };
+        let Some(guest) = loaded.instance.as_mut() else { return 0 };
         if connection.ignored {
             return 0;
         }
@@ -90,7 +88,7 @@ impl<S: Default> Driver<S> {
         while layout.all_encoded() < most && layout.window_has_room(window) {
             match layout.step() {
                 Some(Step::Encoded) => {}
-                // Nothing is encoded out before: the cursor may move for good.
+                // Nothing is encoded before: the cursor may move for good.
                 Some(Step::Absorbed) => layout.work.cursor = layout.cursor,
                 Some(Step::Stop) | None => break,
             }
@@ -128,7 +126,7 @@ impl<S> Encoder<'_, S> {
         self.shown.iter().map(|shown| shown.events).sum()
     }
 
-    /// Whether what is next may be encoded out beside what is: of bytes, only so many pieces of a side. What is behind a gap
+    /// Whether what is next may be encoded beside what is: of bytes, only so many pieces of a side. What is behind a gap
     /// waits until the guest has said what it needs of the gap: then its skipped stretch ends where the message does.
     fn window_has_room(&self, window: u32) -> bool {
         let Some(event) = self.slot.events.get(self.cursor.event as usize) else { return true };

@@ -7,7 +7,7 @@
 //!
 //! All of this is time lost, and the receiver is asked after each call whether to go on.
 
-use super::{Driver, Receiver};
+use super::{Driver, LoadedParser, Receiver};
 use crate::abi::{self, kind};
 use crate::batch::{NONE, Slot};
 use crate::sandbox::call::Cursor;
@@ -31,14 +31,14 @@ struct Part {
 impl<S: Default> Driver<S> {
     /// Makes sure that there is a running copy of the parser for this format. Whether there is.
     pub(super) fn ready<R: Receiver<State = S>>(&mut self, format: u32, receiver: &mut R) -> bool {
-        let parser_in_use = self.loaded.iter_mut().find(|parser_in_use| parser_in_use.parser.state_format == format);
-        if parser_in_use.as_ref().is_some_and(|parser_in_use| parser_in_use.instance.is_some()) {
+        let loaded = LoadedParser::find(&mut self.loaded, format);
+        if loaded.as_ref().is_some_and(|loaded| loaded.instance.is_some()) {
             return true;
         }
         let started = Reading::now();
         let none = || Fault::Instance("no parser for this state format".into());
-        let renewed = parser_in_use.ok_or_else(none).and_then(|parser_in_use| {
-            parser_in_use.instance = Some(Instance::new(&parser_in_use.parser)?);
+        let renewed = loaded.ok_or_else(none).and_then(|loaded| {
+            loaded.instance = Some(Instance::new(&loaded.parser)?);
             Ok(())
         });
         let Err(fault) = renewed else {
@@ -54,8 +54,8 @@ impl<S: Default> Driver<S> {
 
     /// Throws the running copy away, and gives the event that it says it was on.
     fn throw_away(&mut self, format: u32) -> usize {
-        let parser_in_use = self.loaded.iter_mut().find(|parser_in_use| parser_in_use.parser.state_format == format);
-        let instance = parser_in_use.and_then(|parser_in_use| parser_in_use.instance.take());
+        let loaded = LoadedParser::find(&mut self.loaded, format);
+        let instance = loaded.and_then(|loaded| loaded.instance.take());
         instance.map_or(0, |mut instance| memory::alleged_event(instance.buffers().1))
     }
 
@@ -145,15 +145,15 @@ impl<S: Default> Driver<S> {
         go_on
     }
 
-    /// The event encoded out alone goes to quarantine; its connection is ignored from here on.
+    /// The event encoded alone goes to quarantine; its connection is ignored from here on.
     fn condemn<R: Receiver<State = S>>(&mut self, slot: &Slot, receiver: &mut R, fault: &Fault, format: u32) {
         let Some(encoded) = self.call.encoded.first().copied() else { return };
         let Some(work) = self.works.get(encoded.slot_row as usize).copied() else { return };
         let bytes = self.call.bytes(&encoded, slot).to_vec();
         let marks = self.call.times(&encoded).iter().filter(|mark| mark.segment && mark.position > 0);
         let marks = marks.map(|mark| mark.position).collect();
-        let parser_in_use = self.loaded.iter().find(|parser_in_use| parser_in_use.parser.state_format == format);
-        let sha256 = parser_in_use.map_or_else(String::new, |parser_in_use| parser_in_use.parser.sha256.clone());
+        let loaded = LoadedParser::find(&mut self.loaded, format);
+        let sha256 = loaded.map_or_else(String::new, |loaded| loaded.parser.sha256.clone());
         let Some(Some(connection)) = self.connections.get_mut(work.key as usize) else { return };
         let row = abi::Row {
             block: connection.block,
