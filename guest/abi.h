@@ -1,14 +1,15 @@
-/* The contract between picotap and a parser in the sandbox, version 1.
+/* The contract between picotap and a parser in the sandbox, version 2.
  *
  * Everything that crosses the border is in this file, written once. src/abi.rs mirrors it, and a test compares the two.
  * All integers are little-endian and of fixed width, there are no pointers, and reserved bytes are zero. Every text is
  * a pair (position, length) and may hold any byte: nothing is ended by NUL.
  *
- * One call of pico_parse_events(n) reads an input buffer and fills an output buffer. The guest keeps nothing between
- * calls: what it must remember about a connection stands in the connection's row, which the host carries.
+ * A module parses one protocol. One call of pico_parse_events(n) reads an input buffer and fills an output buffer. The
+ * guest keeps nothing between calls: what it must remember about a connection stands in the connection's row and in the
+ * extra state that the row points to, which the host carries.
  *
- * input buffer    pico_input, pico_event[], pico_row[], u32 marks[], arena (bytes)
- * output buffer   pico_output, pico_result[], pico_record[], pico_pair[]
+ * input buffer    pico_input, pico_event[], pico_row[], u32 marks[], pico_protocol[], states (bytes), arena (bytes)
+ * output buffer   pico_output, pico_result[], pico_record[], pico_pair[], text (bytes)
  *
  * Offsets in pico_input are bytes from the start of the buffer that they speak of.
  */
@@ -18,22 +19,43 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PICO_ABI_VERSION 1u
+#define PICO_ABI_VERSION 2u
 
 /* The most headers in one head. A head with more is an error (PICO_ERROR_TOO_MANY_HEADERS). */
 #define PICO_MAX_HEADERS 128u
 /* The most bytes that may wait at the host for one side (verdict need_more). */
 #define PICO_MAX_WAITING 65536u
-/* Bytes of guest memory per connection, all zero for a new connection, opaque to the host. */
+/* Bytes of state that every connection has, all zero for a new connection, opaque to the host. */
 #define PICO_BLOCK_SIZE 128u
+/* Extra state of a connection comes in units of so many bytes (verdict grow), ... */
+#define PICO_EXTRA_UNIT 1024u
+/* ... at most so many bytes, ... */
+#define PICO_MAX_EXTRA 65536u
+/* ... and is asked for at most so many times. */
+#define PICO_MAX_GROWTHS 4u
+/* The most times that a connection changes its protocol (verdict hand over). */
+#define PICO_MAX_HAND_OVERS 4u
+/* The most streams inside one another: a TCP connection has depth 0, what a tunnel in it carries depth 1, and so on. */
+#define PICO_MAX_DEPTH 2u
+/* Bytes of a protocol's name, padded with zeros: a-z, 0-9 and '-', at least one. */
+#define PICO_NAME_SIZE 16u
+/* The most protocols that the host knows at once. */
+#define PICO_MAX_PROTOCOLS 16u
+/* In the position of a text: it lies in the text area of the output, not in the event. */
+#define PICO_TEXT (1u << 31)
+/* A text area has at least so many bytes. */
+#define PICO_MIN_TEXT 65536u
 /* "To the end of the stream" as a skip, "not known" as an acknowledgement. */
 #define PICO_FOREVER UINT64_MAX
 #define PICO_UNKNOWN UINT64_MAX
 
 /* ---- exports ------------------------------------------------------------------------------------------------------
  * uint32_t pico_abi_version(void)       PICO_ABI_VERSION
- * uint32_t pico_state_format(void)      number of the layout of the opaque block; a module with the same number can
- *                                       take over connections of another
+ * uint32_t pico_state_format(void)      number of the layout of block and extra state; a module with the same protocol
+ *                                       and number can take over connections of another
+ * uint32_t pico_protocol(void)          address of the protocol's name, PICO_NAME_SIZE bytes
+ * uint32_t pico_first_window(void)      how many pieces of a side are shown at first, 1 to 64: with 1, a skip in answer to
+ *                                       the first spares the copies of the others
  * uint32_t allocate_input_output_bufs(uint32_t input_bytes, uint32_t output_bytes)
  *                                       0: done; else the memory does not suffice. Called once before the first parse.
  * void     free_input_output_bufs(void)
@@ -63,8 +85,17 @@ typedef struct pico_input {
     uint32_t max_records; /* at least 8 */
     uint32_t pairs;       /* output buffer: offset of pico_pair[max_pairs] */
     uint32_t max_pairs;   /* at least PICO_MAX_HEADERS */
-    uint32_t reserved[2];
+    uint32_t protocols;   /* offset of pico_protocol_name[num_protocols]: whom connections can be handed over to */
+    uint32_t num_protocols;
+    uint32_t states;      /* offset of the states */
+    uint32_t states_len;  /* bytes of states */
+    uint32_t text;        /* output buffer: offset of the text area */
+    uint32_t max_text;    /* its bytes, at least PICO_MIN_TEXT */
 } pico_input;
+
+typedef struct pico_protocol_name {
+    char name[PICO_NAME_SIZE];
+} pico_protocol_name;
 
 enum pico_event_kind {
     PICO_EVENT_BYTES = 1, /* payload in stream order */
@@ -83,7 +114,11 @@ enum pico_end_reason {
 
 enum pico_event_flag {
     PICO_EVENT_SEGMENT = 1, /* byte 0 is the first of a TCP segment (or of whatever unit the sender wrote) */
-    PICO_EVENT_FINAL = 2    /* bytes that waited, presented for the last time: a gap or the end follows. Consume all. */
+    PICO_EVENT_FINAL = 2,   /* bytes that waited, presented for the last time: a gap or the end follows. Consume all. */
+    PICO_EVENT_INEXACT = 4, /* the gap before this event, or what of this void was lost, is at most as long as it says: no
+                               message ends by counting through it; a segment start behind it is where to search */
+    PICO_EVENT_SHED = 8     /* the gap before this event was seen, and dropped for lack of time. Inside a body of known length
+                               these bytes count as seen; elsewhere as lost. (In a void they are not in `lost`.) */
 };
 
 /* One thing that happened on one side of one connection. Events of a connection stand in causal order. A jump of
@@ -107,16 +142,33 @@ typedef struct pico_event {
 } pico_event;
 
 enum pico_opener { PICO_OPENER_SIDE0 = 0, PICO_OPENER_SIDE1 = 1, PICO_OPENER_UNKNOWN = 2 };
-enum pico_row_flag { PICO_ROW_MIDSTREAM = 1 /* its start was not captured */ };
+enum pico_row_flag {
+    PICO_ROW_MIDSTREAM = 1,   /* its start was not captured */
+    PICO_ROW_EXTRA_LOST = 2,  /* the host has dropped the extra state since the last call: it reads as zero */
+    PICO_ROW_NO_GROWTH = 4,   /* more extra state is not to be had: verdict grow would be a fault */
+    PICO_ROW_HANDED_OVER = 8  /* first call of this module for the connection: the block holds what the one before left in
+                                 it as a note, and there is no extra state */
+};
+/* What the two ends agreed on inside TLS (RFC 7301). */
+enum pico_alpn { PICO_ALPN_UNKNOWN = 0, PICO_ALPN_NONE = 1, PICO_ALPN_HTTP1 = 2, PICO_ALPN_H2 = 3, PICO_ALPN_OTHER = 4 };
 
-/* One connection. The host writes all of it before each call and takes `block` back after a call that held. */
+/* One connection, or the stream inside a tunnel. The host writes all of it before each call, and takes `block` and the
+ * first `extra_used` bytes of the extra state back after a call that held. Roles, the position in the framing and counts
+ * belong into the block: under memory pressure the host drops extra state, longest unused first. */
 typedef struct pico_row {
     uint8_t block[PICO_BLOCK_SIZE];
-    uint8_t opener;    /* pico_opener: which side opened the connection */
-    uint8_t flags;     /* pico_row_flag */
-    uint8_t reserved[2];
-    uint32_t scratch;  /* zero at the start of each call; the guest's for the length of the call */
-    uint64_t reserved2;
+    uint8_t opener;      /* pico_opener: which side opened the connection */
+    uint8_t flags;       /* pico_row_flag */
+    uint8_t depth;       /* 0: a TCP connection; more: inside so many tunnels */
+    uint8_t alpn;        /* pico_alpn */
+    uint32_t scratch;    /* zero at the start of each call; the guest's for the length of the call */
+    uint32_t extra;      /* position of the extra state among the states, 64-byte aligned */
+    uint32_t extra_size; /* bytes of extra state, 0: none */
+    uint32_t extra_used; /* of these, how many at the front may be other than zero: kept by the guest */
+    uint32_t grow;       /* out, for verdict grow: bytes of extra state wanted, more than there are; a multiple of the unit */
+    uint8_t handed_by;   /* 0, or 1 + index of the protocol that handed the connection over last */
+    uint8_t hand_to;     /* out, for verdict hand over: index of the protocol */
+    uint8_t reserved[6];
 } pico_row;
 
 /* ---- output ------------------------------------------------------------------------------------------------------- */
@@ -126,7 +178,8 @@ typedef struct pico_output {
     uint32_t events_done;   /* events that have a result: the first `events_done` of the call */
     uint32_t num_records;
     uint32_t num_pairs;
-    uint32_t reserved[11];
+    uint32_t text_len;      /* bytes of the text area in use */
+    uint32_t reserved[10];
 } pico_output;
 
 enum pico_verdict {
@@ -144,7 +197,19 @@ enum pico_verdict {
     PICO_OUTPUT_FULL = 3,
     /* Not looked at, because an earlier event of its side in this call still waits for more, or because an earlier
      * event of its connection was deferred. consumed is 0. */
-    PICO_DEFERRED = 4
+    PICO_DEFERRED = 4,
+    /* The extra state is too small: the row says in `grow` how much is wanted. The rest from `consumed` on is presented
+     * again at once, with that much, or with PICO_ROW_NO_GROWTH. As with the next two, every later event of the row in the
+     * call is deferred. */
+    PICO_GROW = 5,
+    /* Another protocol goes on from here: that of `hand_to`. What is not consumed of either side, and no skip, is the new
+     * module's, which finds what this one leaves in the block, as a note, and no extra state. For bytes only; at most
+     * PICO_MAX_HAND_OVERS times a connection, and not twice without a byte consumed in between. */
+    PICO_HAND_OVER = 6,
+    /* What follows is inside a tunnel, on both sides, from where each was consumed up to: it becomes a stream of its own
+     * with offsets from 0, which starts with the first protocol. This module is shown nothing more of the connection. With a
+     * tunnel record about this event; for bytes only; not at depth PICO_MAX_DEPTH. */
+    PICO_INNER = 7
 };
 
 typedef struct pico_result {
@@ -160,9 +225,14 @@ enum pico_record_kind {
     PICO_RECORD_REQUEST = 1,  /* request head */
     PICO_RECORD_RESPONSE = 2, /* response head */
     PICO_RECORD_END = 3,      /* end of a message: sizes; `side` says of which direction */
-    PICO_RECORD_TUNNEL = 4,   /* from here on the connection carries something else (CONNECT, 101) */
+    PICO_RECORD_TUNNEL = 4,   /* from here on the connection carries something else; `code` is a pico_tunnel */
     PICO_RECORD_NOT_HTTP = 5, /* the side does not speak HTTP/1; `code` is a pico_not_http */
-    PICO_RECORD_ERROR = 6     /* `code` is a pico_error; the side is searched for a new start */
+    PICO_RECORD_ERROR = 6,    /* `code` is a pico_error; the side is searched for a new start */
+    PICO_RECORD_TRAILERS = 7, /* the pairs are trailer fields of message `number` */
+    PICO_RECORD_RESET = 8,    /* message `number` was given up by `side`; `content_length` is the protocol's error code */
+    PICO_RECORD_OPERATION = 9,/* a request of a protocol that is not HTTP: `text` names the operation, `target` what it is
+                                 about, pairs give more */
+    PICO_RECORD_OUTCOME = 10  /* what became of operation `number`: `text` is the status, PICO_F_FAILED says that it failed */
 };
 
 /* Body framing announced by a head (RFC 9112, section 6.3). */
@@ -179,10 +249,19 @@ enum pico_not_http {
     PICO_NOT_HTTP_TLS = 2,
     PICO_NOT_HTTP_HTTP2 = 3,
     PICO_NOT_HTTP_SSH = 4,
-    PICO_NOT_HTTP_WEBSOCKET = 5, /* with a tunnel record: what the 101 announced */
     PICO_NOT_HTTP_HTTP09 = 6,
-    PICO_NOT_HTTP_SMTP = 7,      /* a server that greets with a three-digit line */
-    PICO_NOT_HTTP_H2C = 8        /* with a tunnel record: upgrade to h2c */
+    PICO_NOT_HTTP_SMTP = 7       /* a server that greets with a three-digit line */
+};
+
+/* What opened a tunnel. */
+enum pico_tunnel {
+    PICO_TUNNEL_CONNECT = 0,   /* 2xx to CONNECT */
+    PICO_TUNNEL_OTHER = 1,     /* 101 to an upgrade to something else */
+    PICO_TUNNEL_WEBSOCKET = 5, /* 101 to an upgrade to websocket */
+    PICO_TUNNEL_H2C = 8,       /* 101 to an upgrade to h2c */
+    PICO_TUNNEL_SOCKS = 9,     /* SOCKS 4, 4a or 5; the operation before it names the target */
+    PICO_TUNNEL_PROXY = 10     /* a PROXY protocol header: `text` is the client that it names, `target` the server, each as
+                                  ADDRESS:PORT with IPv6 in brackets, or empty */
 };
 
 enum pico_error {
@@ -228,14 +307,17 @@ enum pico_error {
 #define PICO_F_BODY_ODD (1u << 24)           /* request: a body on a method for which none is defined (GET, HEAD, TRACE...) */
 #define PICO_F_REQUEST_LOST (1u << 25)       /* response, unpaired: the server had acknowledged bytes of the client's that
                                                 were never seen, and that may hold the request */
+#define PICO_F_FAILED (1u << 26)             /* outcome: the operation failed */
 
-/* A statement about an event. Positions are bytes within that event, which the host resolves against its own copy. */
+/* A statement about an event. Positions are bytes within that event, which the host resolves against its own copy. A text
+ * of a record or pair may lie in the text area instead: then its position has PICO_TEXT set. Texts there lie in the order in
+ * which records name them (text, target, then each pair's name and value), and apart. */
 typedef struct pico_record {
     uint8_t kind;            /* pico_record_kind */
     uint8_t side;
     uint8_t minor;           /* heads: the digit after "HTTP/1." */
     uint8_t framing;         /* heads: pico_framing */
-    uint16_t code;           /* response: status; not-HTTP: pico_not_http; error: pico_error; tunnel: pico_not_http or 0 */
+    uint16_t code;           /* response: status; not-HTTP: pico_not_http; error: pico_error; tunnel: pico_tunnel */
     uint16_t reserved;
     uint32_t flags;          /* PICO_F_* */
     uint32_t event;          /* index of the event, in order of the events */
@@ -249,7 +331,7 @@ typedef struct pico_record {
     uint32_t target_len;
     uint32_t first_pair;     /* heads: headers are pairs[first_pair .. first_pair + num_pairs] */
     uint32_t num_pairs;
-    uint32_t reserved2;
+    uint32_t stream;         /* the stream within the connection, for protocols that have any; else 0 */
     uint64_t content_length; /* heads with framing `length`; message end: body bytes on the wire, framing included */
     uint64_t decoded;        /* message end: body bytes without chunk framing */
     uint64_t lost;           /* message end: of these, bytes never seen */
@@ -266,11 +348,13 @@ typedef struct pico_pair {
 #define PICO_LAYOUT(type, size) _Static_assert(sizeof(type) == (size), "size of " #type)
 #define PICO_FIELD(type, field, offset) _Static_assert(offsetof(type, field) == (offset), "place of " #type "." #field)
 
-PICO_LAYOUT(pico_input, 64);
+PICO_LAYOUT(pico_input, 80);
 PICO_FIELD(pico_input, events, 16);
 PICO_FIELD(pico_input, arena, 28);
 PICO_FIELD(pico_input, results, 36);
 PICO_FIELD(pico_input, max_pairs, 52);
+PICO_FIELD(pico_input, max_text, 76);
+PICO_LAYOUT(pico_protocol_name, 16);
 PICO_LAYOUT(pico_event, 64);
 PICO_FIELD(pico_event, side, 4);
 PICO_FIELD(pico_event, offset, 8);
@@ -280,9 +364,11 @@ PICO_FIELD(pico_event, seen, 32);
 PICO_FIELD(pico_event, num_marks, 40);
 PICO_FIELD(pico_event, length, 48);
 PICO_FIELD(pico_event, lost, 56);
-PICO_LAYOUT(pico_row, 144);
+PICO_LAYOUT(pico_row, 160);
 PICO_FIELD(pico_row, opener, 128);
 PICO_FIELD(pico_row, scratch, 132);
+PICO_FIELD(pico_row, extra, 136);
+PICO_FIELD(pico_row, hand_to, 153);
 PICO_LAYOUT(pico_output, 64);
 PICO_FIELD(pico_output, events_done, 8);
 PICO_FIELD(pico_output, num_pairs, 16);

@@ -85,6 +85,11 @@ enum step step_start(work *w)
     bool last = is_last_look(w, w->pos);
     head head;
 
+    if ((*unit <= '\r' || *unit == 'P' || *unit == '*') && is_fresh(w)) { /* relays begin so, and few requests */
+        enum step relay = start_relay(w);
+        if (relay != STEP_ON || *phase_of(w) != PHASE_START)
+            return relay;
+    }
     if (line == NULL)
         return bad_line(w, unit);
     if (line == end) {

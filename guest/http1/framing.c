@@ -140,12 +140,12 @@ static unsigned switched_to(const announced *a)
 {
     uint32_t len = 0;
     if (a->upgrade == NULL)
-        return PICO_NOT_HTTP_OTHER;
+        return PICO_TUNNEL_OTHER;
     while (len < a->upgrade_len && a->upgrade[len] != ',' && a->upgrade[len] != ' ' && a->upgrade[len] != '\t')
         ++len;
     if (same_word(a->upgrade, len, "websocket", 9))
-        return PICO_NOT_HTTP_WEBSOCKET;
-    return same_word(a->upgrade, len, "h2c", 3) ? PICO_NOT_HTTP_H2C : PICO_NOT_HTTP_OTHER;
+        return PICO_TUNNEL_WEBSOCKET;
+    return same_word(a->upgrade, len, "h2c", 3) ? PICO_TUNNEL_H2C : PICO_TUNNEL_OTHER;
 }
 
 #define IS_METHOD(h, method) ((h)->text_len == sizeof(method) - 1 && is_word((h)->text, method, sizeof(method) - 1))
@@ -255,7 +255,7 @@ static void write_response(work *w, const head *h, const announced *a, uint32_t 
     r->number = p.number;
     if (tunnel) {
         pico_record *t = add_record(w, PICO_RECORD_TUNNEL, w->pos, w->pos);
-        t->code = (uint16_t)(accepted ? 0 : switched_to(a));
+        t->code = (uint16_t)(accepted ? PICO_TUNNEL_CONNECT : switched_to(a));
         t->number = p.number;
     } else if (p.kind == KIND_CONNECT && !interim) {
         refuse_connect(w);
@@ -267,9 +267,13 @@ static void write_response(work *w, const head *h, const announced *a, uint32_t 
         b->began_acked = w->event->peer_acked;
         b->failed = 0;
     }
+    unsigned client = b->phase[w->me ^ 1u];
     begin_body(w, &f, p.number);
     if (tunnel)
         open_tunnel(w);
+    /* What is inside is looked at if nothing of it is gone: the client waits, or has asked for the upgrade and no more. */
+    w->inner = w->nests && ((accepted && client == PHASE_CONNECT) ||
+                            (tunnel && !accepted && client == PHASE_START && switched_to(a) == PICO_TUNNEL_OTHER));
 }
 
 bool write_head(work *w, head *h, uint32_t flags)

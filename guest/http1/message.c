@@ -3,14 +3,12 @@
 
 bool has_room(const work *w)
 {
-    return w->call->in->max_records - w->call->out->num_records >= UNIT_RECORDS;
+    return has_records(w->call, UNIT_RECORDS);
 }
 
 pico_record *add_record(work *w, unsigned kind, uint32_t start, uint32_t end)
 {
-    pico_record *record = &w->call->records[w->call->out->num_records++];
-    *record = (pico_record){.kind = (uint8_t)kind, .side = w->me, .event = w->index, .start = start, .end = end};
-    return record;
+    return new_record(w->call, w->index, kind, start, end);
 }
 
 void add_error(work *w, unsigned code, uint32_t start, uint32_t end)

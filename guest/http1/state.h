@@ -3,14 +3,12 @@
 #ifndef PICOTAP_STATE_H
 #define PICOTAP_STATE_H
 
-#include <stdbool.h>
-
-#include "abi.h"
+#include "module.h"
 
 /* Number of the layout of `block`. Raise it with every change to the structures or the meanings below. A test builds the
  * same source with another number. */
 #ifndef STATE_FORMAT
-#define STATE_FORMAT 3u
+#define STATE_FORMAT 4u
 #endif
 
 /* The longest head, chunk-size line or trailer section: one byte less than may wait at the host. */
@@ -38,7 +36,8 @@ enum phase {
     PHASE_GUESS = 10,     /* client: after CONNECT, sending before the answer: taken for a tunnel until refused */
     PHASE_TUNNEL = 11,    /* the connection carries something else */
     PHASE_OVER = 12,      /* not HTTP, or given up */
-    PHASE_ENDED = 13
+    PHASE_ENDED = 13,
+    PHASE_RELAY = 14      /* both sides: in the handshake of SOCKS, see relay.c */
 };
 
 /* Bits of block.side_flags. */
@@ -74,6 +73,7 @@ typedef struct side_state {
         uint64_t remaining; /* length, chunk data: bytes left of it */
         uint64_t line;      /* chunk size, trailer: offset up to which no end was found */
         uint64_t candidate; /* resync: offset of the start line that waits, or PICO_FOREVER */
+        uint64_t command;   /* relay, the side that asks: what for */
     };
     union {
         uint64_t decoded; /* bodies: bytes so far, without chunk framing */
@@ -82,8 +82,8 @@ typedef struct side_state {
     union {
         uint64_t overhead; /* chunked: bytes of framing so far */
         struct {
-            uint32_t tries;  /* resync: segment starts looked at */
-            uint32_t failed; /* resync: of these, plausible start lines without a good head */
+            uint32_t tries;  /* resync: segment starts looked at; relay: the step */
+            uint32_t failed; /* resync: of these, plausible start lines without a good head; relay: the version */
         };
     };
     union {
@@ -109,19 +109,6 @@ typedef struct block {
 
 _Static_assert(sizeof(block) == PICO_BLOCK_SIZE, "the block is all there is");
 
-/* One call of pico_parse_events. */
-typedef struct call {
-    const pico_input *in;
-    const pico_event *events;
-    pico_row *rows;
-    const uint32_t *marks;
-    const uint8_t *arena;
-    pico_output *out;
-    pico_result *results;
-    pico_record *records;
-    pico_pair *pairs;
-} call;
-
 /* One event of a call. */
 typedef struct work {
     call *call;
@@ -136,6 +123,10 @@ typedef struct work {
     uint32_t next_mark;    /* marks before this one lie before pos */
     uint8_t me;            /* the side */
     bool midstream;        /* the connection's start was not captured */
+    bool nests;            /* what is in a tunnel may become a stream of its own */
+    bool inner;            /* from w->pos on it does */
+    uint8_t hand_to;       /* the module that goes on */
+    uint8_t opener;        /* the side that opened the connection, or PICO_OPENER_UNKNOWN */
     bool final;            /* these bytes are not presented again */
 } work;
 
@@ -144,7 +135,9 @@ enum step {
     STEP_ON,       /* bytes were consumed or the phase changed */
     STEP_MORE,     /* the rest must wait, for any byte */
     STEP_MORE_LF,  /* the rest must wait, for a line's end */
-    STEP_FULL      /* no room in the output */
+    STEP_FULL,     /* no room in the output */
+    STEP_INNER,    /* what follows on both sides is a stream of its own */
+    STEP_HAND_OVER /* another module goes on */
 };
 
 /* ---- small questions ---------------------------------------------------------------------------------------------- */
@@ -231,5 +224,8 @@ enum step step_resync(work *w);     /* resync.c */
 enum step step_chunk_size(work *w); /* chunked.c */
 enum step step_chunk_crlf(work *w); /* chunked.c */
 enum step step_trailer(work *w);    /* chunked.c */
+/* At the start of a connection: reads a PROXY header, or begins with SOCKS. STEP_ON: it is neither. */
+enum step start_relay(work *w);     /* relay.c */
+enum step step_relay(work *w);      /* relay.c */
 
 #endif
