@@ -48,24 +48,28 @@ const LIBRARY: &[&str] = &[
 
 /// The daemon's parser.
 const PARSER: &[&str] = &[
-    "picotap.c",
-    "message.c",
-    "pairing.c",
-    "start.c",
-    "head.c",
-    "fields.c",
-    "framing.c",
-    "chunked.c",
-    "resync.c",
-    "recognise.c",
+    "module.c",
+    "http1/http1.c",
+    "http1/message.c",
+    "http1/pairing.c",
+    "http1/start.c",
+    "http1/head.c",
+    "http1/fields.c",
+    "http1/framing.c",
+    "http1/chunked.c",
+    "http1/resync.c",
+    "http1/recognise.c",
+    "http1/relay.c",
 ];
 
 const GUESTS: &[Guest] = &[
     Guest { name: "picotap", sources: PARSER, picohttpparser: true, flags: &[] },
     // Another parser, of start lines alone.
-    Guest { name: "lines", sources: &["lines/lines.c"], picohttpparser: false, flags: &[] },
+    Guest { name: "lines", sources: &["module.c", "lines/lines.c"], picohttpparser: false, flags: &[] },
+    // Another protocol: Redis'.
+    Guest { name: "resp", sources: &["module.c", "resp/resp.c"], picohttpparser: false, flags: &[] },
     // For tests: the parser with misdeeds that a header fires, and with another number for the layout of its block.
-    Guest { name: "planted", sources: PARSER, picohttpparser: true, flags: &["-DPICO_PLANTED", "guest/planted.c"] },
+    Guest { name: "planted", sources: PARSER, picohttpparser: true, flags: &["-DPICO_PLANTED", "guest/http1/planted.c"] },
     Guest { name: "reformed", sources: PARSER, picohttpparser: true, flags: &["-DSTATE_FORMAT=1001u"] },
 ];
 
@@ -289,7 +293,7 @@ fn compile(clang: &str, parser: &Path, guest: &Guest, out: &Path) -> Result<(), 
     let mut command = Command::new(clang);
     command.args(["--target=wasm32-wasi", "-std=c11", "-O3", "-fwrapv", "-Wall", "-Wextra", "-Werror=implicit"]);
     command.args(["-fno-ident", "-Wl,--strip-debug"]).args(guest.flags);
-    command.args(["-I", "guest", "-I", "guest/simd", "-I"]).arg(parser);
+    command.args(["-I", "guest", "-I", "guest/http1", "-I", "guest/simd", "-I"]).arg(parser);
     command.args(guest.sources.iter().map(|name| Path::new("guest").join(name)));
     if guest.picohttpparser {
         command.arg(parser.join("picohttpparser.c"));

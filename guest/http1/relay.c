@@ -454,12 +454,12 @@ COLD enum step start_relay(work *w)
     uint32_t len = w->len - w->pos;
     bool first = b->phase[other] == PHASE_START && b->sides[other].expected == 0;
 
-    if (!first || offset_at(w, w->pos) != 0)
+    if (!first || !w->nests || offset_at(w, w->pos) != 0)
         return STEP_ON;
     if (at[0] == '*')
         return start_resp(w, at, len);
     if (may_be_proxy(at, len)) {
-        if (!w->nests || (w->final && len < sizeof(signature2)))
+        if (w->final && len < sizeof(signature2))
             return STEP_ON;
         return step_proxy(w);
     }

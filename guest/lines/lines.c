@@ -1,14 +1,11 @@
-/* A second parser, of HTTP start lines alone: it shows how little the contract asks of a guest, and shares no line with
- * picotap's own.
+/* A second parser, of HTTP start lines alone: it shows how little the contract asks of a guest.
  *
  * Every line of a stream that is a request line or a status line is a message without headers and without a body; all
  * other lines are passed over. So it knows no framing: a start line in a body counts, one that follows a body without a last
  * LF does not unless the other side has spoken in between, and sizes are always zero. What it says is the same however
  * the bytes were cut, since a line is judged when its LF is there, and what cannot begin a start line at its first byte that
  * tells. */
-#include <stdbool.h>
-
-#include "abi.h"
+#include "module.h"
 
 /* The number of the layout of `block`: one that no other parser has. */
 #define STATE_FORMAT 1000u
@@ -29,61 +26,7 @@ typedef struct block {
 
 _Static_assert(sizeof(block) == PICO_BLOCK_SIZE, "the block is all there is");
 
-#define EXPORT(name) __attribute__((export_name(#name), visibility("default"))) name
-
-extern unsigned char __heap_base;
-/* Made by the linker, and empty; unless a module calls it, every export does. */
-extern void __wasm_call_ctors(void);
-static uint32_t input_at, input_bytes, output_at, output_bytes;
-
-uint32_t EXPORT(pico_abi_version)(void)
-{
-    return PICO_ABI_VERSION;
-}
-
-uint32_t EXPORT(pico_state_format)(void)
-{
-    return STATE_FORMAT;
-}
-
-uint32_t EXPORT(allocate_input_output_bufs)(uint32_t inputs, uint32_t outputs)
-{
-    uint64_t input = ((uintptr_t)&__heap_base + UINT64_C(63)) & ~UINT64_C(63);
-    uint64_t output = (input + inputs + 63) & ~UINT64_C(63);
-    if (output + outputs > (uint64_t)__builtin_wasm_memory_size(0) << 16)
-        return 1;
-    __wasm_call_ctors();
-    input_at = (uint32_t)input;
-    input_bytes = inputs;
-    output_at = (uint32_t)output;
-    output_bytes = outputs;
-    return 0;
-}
-
-void EXPORT(free_input_output_bufs)(void)
-{
-    input_at = output_at = 0;
-}
-
-uint32_t EXPORT(get_input_buf)(void)
-{
-    return input_at;
-}
-
-uint32_t EXPORT(get_output_buf)(void)
-{
-    return output_at;
-}
-
-uint32_t EXPORT(get_output_item_count)(void)
-{
-    return output_at == 0 ? 0 : ((const pico_output *)(uintptr_t)output_at)->num_records;
-}
-
-uint32_t EXPORT(get_output_item_size)(void)
-{
-    return sizeof(pico_record);
-}
+const module_properties properties = {.protocol = {"http1"}, .state_format = STATE_FORMAT, .first_window = 1};
 
 /* ---- a line ----------------------------------------------------------------------------------------------------------- */
 
@@ -171,14 +114,8 @@ static bool may_start(const uint8_t *line, uint32_t len)
 
 /* ---- an event --------------------------------------------------------------------------------------------------------- */
 
-typedef struct call {
-    const pico_input *in;
-    pico_output *out;
-    pico_record *records;
-} call;
-
 /* The line from `start` to its LF at `end - 1`: a head and its end, or nothing. */
-static void take_line(const call *c, const pico_event *e, uint32_t index, block *b, const uint8_t *bytes, uint32_t start,
+static void take_line(call *c, const pico_event *e, uint32_t index, block *b, const uint8_t *bytes, uint32_t start,
                       uint32_t end)
 {
     pico_record r = {.side = e->side, .event = index, .start = start, .end = end};
@@ -202,14 +139,14 @@ static void take_line(const call *c, const pico_event *e, uint32_t index, block 
     r.text += start;
     r.target += r.kind == PICO_RECORD_REQUEST ? start : 0;
     c->records[c->out->num_records++] = r;
-    c->records[c->out->num_records++] = (pico_record){
-        .kind = PICO_RECORD_END, .side = e->side, .event = index, .number = r.number, .start = end, .end = end};
+    new_record(c, index, PICO_RECORD_END, end, end)->number = r.number;
 }
 
-static void take_event(const call *c, const pico_event *e, uint32_t index, pico_row *row, pico_result *result)
+bool answer(call *c, uint32_t index, pico_row *row, pico_result *result)
 {
+    const pico_event *e = &c->events[index];
     block *b = (block *)row->block;
-    const uint8_t *bytes = (const uint8_t *)c->in + c->in->arena + e->data;
+    const uint8_t *bytes = c->arena + e->data;
     uint8_t *passing = &b->passing[e->side];
     uint32_t pos = 0;
 
@@ -221,7 +158,7 @@ static void take_event(const call *c, const pico_event *e, uint32_t index, pico_
     b->spoke = e->len != 0 ? e->side + 1 : b->spoke;
     while (pos < e->len) {
         uint32_t at = pos, most = *passing || e->len - pos <= LONGEST_LINE ? e->len : pos + LONGEST_LINE;
-        if (c->in->max_records - c->out->num_records < UNIT_RECORDS) {
+        if (!has_records(c, UNIT_RECORDS)) {
             result->verdict = PICO_OUTPUT_FULL;
             break;
         }
@@ -244,48 +181,5 @@ static void take_event(const call *c, const pico_event *e, uint32_t index, pico_
     }
     result->consumed = pos;
     b->expected[e->side] = e->offset + pos + e->length;
-}
-
-/* ---- the call --------------------------------------------------------------------------------------------------------- */
-
-static bool lies_in(uint32_t offset, uint64_t count, uint32_t size, uint32_t bytes)
-{
-    return offset % 4 == 0 && offset <= bytes && count * size <= bytes - offset;
-}
-
-uint32_t EXPORT(pico_parse_events)(uint32_t num_events)
-{
-    const pico_input *in = (const pico_input *)(uintptr_t)input_at;
-    if (input_at == 0 || in->abi_version != PICO_ABI_VERSION || in->num_events != num_events || in->arena > input_bytes ||
-        in->arena_len > input_bytes - in->arena || !lies_in(in->events, num_events, sizeof(pico_event), input_bytes) ||
-        !lies_in(in->rows, in->num_rows, sizeof(pico_row), input_bytes) ||
-        !lies_in(in->results, num_events, sizeof(pico_result), output_bytes) ||
-        !lies_in(in->records, in->max_records, sizeof(pico_record), output_bytes))
-        return 1;
-    const pico_event *events = (const pico_event *)(uintptr_t)(input_at + in->events);
-    pico_row *rows = (pico_row *)(uintptr_t)(input_at + in->rows);
-    pico_result *results = (pico_result *)(uintptr_t)(output_at + in->results);
-    call c = {in, (pico_output *)(uintptr_t)output_at, (pico_record *)(uintptr_t)(output_at + in->records)};
-    *c.out = (pico_output){.abi_version = PICO_ABI_VERSION};
-
-    for (uint32_t i = 0; i < num_events; ++i) {
-        const pico_event *e = &events[i];
-        c.out->current_event = i;
-        if (e->row >= in->num_rows || e->side > 1 || e->data > in->arena_len || e->len > in->arena_len - e->data)
-            return 2;
-        /* row.scratch: 1 and 2 say that a side waits, 4 that the connection's later events must wait with it. */
-        uint32_t *scratch = &rows[e->row].scratch;
-        if (*scratch & (4u | 1u << e->side)) {
-            *scratch |= 4u;
-            results[i] = (pico_result){.verdict = PICO_DEFERRED};
-        } else {
-            take_event(&c, e, i, &rows[e->row], &results[i]);
-            if (results[i].verdict == PICO_NEED_MORE)
-                *scratch |= 1u << e->side;
-        }
-        c.out->events_done = i + 1;
-        if (results[i].verdict == PICO_OUTPUT_FULL)
-            break;
-    }
-    return 0;
+    return true;
 }

@@ -207,7 +207,7 @@ static void parse(const uint8_t *request, uint32_t len, pico_parsed *result)
     input.arena_len = len;
     memcpy(in, &input, sizeof(input));
     memcpy(in + input.events, &event, sizeof(event));
-    memset(in + input.rows, 0, sizeof(pico_row));
+    ways_rows(in + input.rows, 1);
     memcpy(in + input.arena, request, len);
     if (pico_parse_events(1) != 0)
         fail("pico: the parser refused its input\n");
@@ -254,8 +254,7 @@ int main(int argc, char **argv)
     if (longest > MAX_REQUEST)
         fail("pico: a request is longer than 1048576 bytes\n");
     pico_input sizes = ways_layout(1, 1, MAX_RECORDS, PICO_MAX_HEADERS);
-    if (allocate_input_output_bufs(sizes.arena + (uint32_t)longest,
-                                   sizes.pairs + sizes.max_pairs * (uint32_t)sizeof(pico_pair)) != 0)
+    if (allocate_input_output_bufs(sizes.arena + (uint32_t)longest, ways_output_bytes(&sizes)) != 0)
         fail("pico: out of memory\n");
     results = calloc(count, sizeof(*results));
     if (!results)

@@ -41,7 +41,7 @@ EXPORT("pico_parse_events") uint32_t parse_batch(uint32_t num_events, __externre
     if (input.arena > input_bytes)
         return 1;
     pico_event *events = (pico_event *)(buffer + input.events);
-    memset(buffer + input.rows, 0, num_events * sizeof(pico_row));
+    ways_rows(buffer + input.rows, num_events);
     for (uint32_t i = 0; i < num_events; ++i) {
         uint32_t len = event_len(__builtin_wasm_table_get(kept, 0), i);
         if (len > input_bytes - input.arena - input.arena_len)

@@ -49,7 +49,23 @@ static inline pico_input ways_layout(uint32_t num_events, uint32_t max_events, u
         .max_records = max_records,
         .pairs = records + max_records * (uint32_t)sizeof(pico_record),
         .max_pairs = max_pairs,
+        .text = records + max_records * (uint32_t)sizeof(pico_record) + max_pairs * (uint32_t)sizeof(pico_pair),
+        .max_text = PICO_MIN_TEXT,
     };
+}
+
+/* The bytes of an output buffer with this layout. */
+static inline uint32_t ways_output_bytes(const pico_input *input)
+{
+    return input->text + input->max_text;
+}
+
+/* The rows of so many connections, each new. A request is all that there is: none opens a tunnel. */
+static inline void ways_rows(void *at, uint32_t count)
+{
+    pico_row *rows = at;
+    for (uint32_t i = 0; i < count; ++i)
+        rows[i] = (pico_row){.depth = PICO_MAX_DEPTH};
 }
 
 /* The first event of connection `row`, whose client speaks. */

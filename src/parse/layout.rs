@@ -3,7 +3,7 @@
 //!
 //! Each request is the first event of a connection of its own, so that no request can change what becomes of another.
 
-use zerocopy::{FromBytes, IntoBytes};
+use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 use super::reply::{Alleged, Malformed, Replies, Span, Status};
 use super::{BATCH_BYTES, BATCH_REQUESTS, Error, Lie};
@@ -26,8 +26,10 @@ const MAX_PAIRS: usize = 16 * BATCH_REQUESTS;
 
 /// Bytes of the input buffer: room for the largest batch.
 pub(super) const INPUT_BYTES: usize = EVENTS_AT + BATCH_REQUESTS * (EVENT + ROW) + BATCH_BYTES;
+/// The parser asks for it, and writes nothing there for requests.
+const TEXT_AT: usize = PAIRS_AT + MAX_PAIRS * PAIR;
 /// Bytes of the output buffer.
-pub(super) const OUTPUT_BYTES: usize = PAIRS_AT + MAX_PAIRS * PAIR;
+pub(super) const OUTPUT_BYTES: usize = TEXT_AT + abi::MIN_TEXT as usize;
 
 /// Lays `requests` (at most [`BATCH_REQUESTS`], of at most [`BATCH_BYTES`] together) out in `input`.
 ///
@@ -54,7 +56,9 @@ pub(super) fn lay(requests: &[&[u8]], input: &mut [u8]) -> Result<(), Error> {
         max_records: word(MAX_RECORDS),
         pairs: word(PAIRS_AT),
         max_pairs: word(MAX_PAIRS),
-        reserved: [0; 2],
+        text: word(TEXT_AT),
+        max_text: abi::MIN_TEXT,
+        ..abi::Input::default()
     };
     header.write_to_prefix(input).map_err(|_| small())?;
     let mut data = 0;
@@ -68,14 +72,8 @@ pub(super) fn lay(requests: &[&[u8]], input: &mut [u8]) -> Result<(), Error> {
             len: word(request.len()),
             ..abi::Event::default()
         };
-        let row = abi::Row {
-            block: [0; abi::BLOCK_SIZE],
-            opener: opener::SIDE0,
-            flags: 0,
-            reserved: [0; 2],
-            scratch: 0,
-            reserved2: 0,
-        };
+        // A request is all that there is: none opens a tunnel.
+        let row = abi::Row { opener: opener::SIDE0, depth: abi::MAX_DEPTH, ..abi::Row::new_zeroed() };
         put(input, EVENTS_AT + index * EVENT, event.as_bytes()).ok_or_else(small)?;
         put(input, rows_at + index * ROW, row.as_bytes()).ok_or_else(small)?;
         put(input, arena_at + data, request).ok_or_else(small)?;
