@@ -27,7 +27,7 @@ use support::random::Random;
 use support::scene::Scene;
 use support::wire::Packet;
 
-/// The parser as it is, but for what `guest/planted.c` adds.
+/// The parser as it is, but for what `guest/http1/planted.c` adds.
 const PLANTED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/planted.wasm"));
 
 /// Value of the header, and the fault that it must give.
@@ -217,7 +217,7 @@ fn outside_of_the_sandbox_the_same_bug_ends_the_process() {
         .arg(root.join("guest"))
         .arg("-I")
         .arg(parser);
-    command.args([root.join("tests/poison/native.c"), root.join("guest/planted.c"), parser.join("picohttpparser.c")]);
+    command.args([root.join("tests/poison/native.c"), root.join("guest/http1/planted.c"), parser.join("picohttpparser.c")]);
     let built = command.arg("-o").arg(&program).output().unwrap();
     assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
 

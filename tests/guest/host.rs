@@ -7,7 +7,7 @@ use std::fmt::Write;
 use picotap::abi;
 use zerocopy::FromZeros;
 
-use crate::module::{Event, Module};
+use crate::module::{Event, Module, Reply};
 
 /// Something that happens on a side.
 #[derive(Clone)]
@@ -126,6 +126,8 @@ pub(crate) struct Host {
     row: abi::Row,
     sides: [Side; 2],
     queue: VecDeque<Pending>,
+    /// What follows is inside a tunnel: not this guest's.
+    inner: bool,
     pub(crate) said: Vec<Said>,
     /// Bytes laid out for the guest, in all.
     pub(crate) shown: u64,
@@ -171,12 +173,16 @@ impl Host {
             row,
             sides: Default::default(),
             queue: VecDeque::new(),
+            inner: false,
             said: Vec::new(),
             shown: 0,
         }
     }
 
     pub(crate) fn happens(&mut self, what: &Happens) {
+        if self.inner {
+            return;
+        }
         match what {
             Happens::Bytes(side, bytes) => self.bytes(*side, bytes, true),
             Happens::More(side, bytes) => self.bytes(*side, bytes, false),
@@ -309,7 +315,7 @@ impl Host {
         let rows = std::slice::from_mut(&mut self.row);
         let reply = self.module.call(&events, rows, self.manner.max_records, self.manner.max_pairs).expect("accepted");
         for record in &reply.records {
-            self.said.push(Said::new(record, &reply.pairs, &taken[record.event as usize]));
+            self.said.push(Said::new(record, &reply, &taken[record.event as usize]));
         }
         let mut back = Vec::new();
         for (i, one) in taken.into_iter().enumerate() {
@@ -332,6 +338,11 @@ impl Host {
                 abi::verdict::OUTPUT_FULL => {
                     side.skip = None;
                     back.push(Pending { seen: 0, ..one.rest(result.consumed) });
+                }
+                abi::verdict::INNER => {
+                    self.inner = true;
+                    self.queue.clear();
+                    return;
                 }
                 _ => back.push(one),
             }
@@ -377,12 +388,14 @@ impl Pending {
 }
 
 impl Said {
-    fn new(record: &abi::Record, pairs: &[abi::Pair], event: &Pending) -> Self {
+    fn new(record: &abi::Record, reply: &Reply, event: &Pending) -> Self {
         let text = |at: u32, len: u32| {
-            let bytes = event.bytes.get(at as usize..).and_then(|b| b.get(..len as usize)).unwrap_or_default();
+            let (bytes, at) =
+                if at & abi::TEXT == 0 { (&event.bytes, at) } else { (&reply.text, at & !abi::TEXT) };
+            let bytes = bytes.get(at as usize..).and_then(|b| b.get(..len as usize)).unwrap_or_default();
             bytes.escape_ascii().to_string()
         };
-        let pairs = pairs.iter().skip(record.first_pair as usize).take(record.num_pairs as usize);
+        let pairs = reply.pairs.iter().skip(record.first_pair as usize).take(record.num_pairs as usize);
         Self {
             record: *record,
             start: event.offset + u64::from(record.start),
@@ -416,7 +429,12 @@ impl Said {
                 write!(line, "end#{number} {}/{} lost {}", r.content_length, r.decoded, r.lost)
             }
             abi::record::END => write!(line, "end#{number} {}/{}", r.content_length, r.decoded),
-            abi::record::TUNNEL => write!(line, "tunnel#{number} {}", name(abi::not_http::ALL)),
+            abi::record::TUNNEL if self.text.is_empty() => write!(line, "tunnel#{number} {}", name(abi::tunnel::ALL)),
+            abi::record::TUNNEL => {
+                write!(line, "tunnel#{number} {} {} {}", name(abi::tunnel::ALL), self.text, self.target)
+            }
+            abi::record::OPERATION => write!(line, "operation#{number} {} {}", self.text, self.target),
+            abi::record::OUTCOME => write!(line, "outcome#{number} {}", self.text),
             abi::record::NOT_HTTP => write!(line, "not_http {}", name(abi::not_http::ALL)),
             _ => write!(line, "error {}", name(abi::error::ALL)),
         };

@@ -28,6 +28,8 @@ pub(crate) struct Reply {
     pub(crate) results: Vec<abi::Result>,
     pub(crate) records: Vec<abi::Record>,
     pub(crate) pairs: Vec<abi::Pair>,
+    /// The text area, as far as it is used.
+    pub(crate) text: Vec<u8>,
 }
 
 pub(crate) struct Module {
@@ -46,6 +48,7 @@ pub(crate) struct Layout {
     pub(crate) results: usize,
     pub(crate) records: usize,
     pub(crate) pairs: usize,
+    pub(crate) text: usize,
 }
 
 fn compiled() -> &'static (Engine, Compiled) {
@@ -107,6 +110,7 @@ impl Module {
         let results = size_of::<abi::Output>();
         let records = results + events.len() * size_of::<abi::Result>();
         let pairs = records + max_records as usize * size_of::<abi::Record>();
+        let text = pairs + max_pairs as usize * size_of::<abi::Pair>();
         let head = abi::Input {
             abi_version: abi::VERSION,
             num_events: events.len() as u32,
@@ -122,12 +126,14 @@ impl Module {
             max_records,
             pairs: pairs as u32,
             max_pairs,
-            reserved: [0; 2],
+            text: text as u32,
+            max_text: abi::MIN_TEXT,
+            ..abi::Input::default()
         };
         input[..at_events].copy_from_slice(head.as_bytes());
         assert!(input.len() <= INPUT_BYTES as usize, "input of {} bytes", input.len());
         self.memory.data_mut(&mut self.store)[self.input..][..input.len()].copy_from_slice(&input);
-        Layout { rows: self.input + at_rows, results, records, pairs }
+        Layout { rows: self.input + at_rows, results, records, pairs, text }
     }
 
     /// Lays a call out and makes it: `Err` is the refusal's number.
@@ -143,7 +149,7 @@ impl Module {
         if refused != 0 {
             return Err(refused);
         }
-        let Layout { results, records, pairs, .. } = at;
+        let Layout { results, records, pairs, text, .. } = at;
         let data = self.memory.data(&self.store);
         let rows = rows.as_mut_bytes();
         rows.copy_from_slice(&data[at.rows..][..rows.len()]);
@@ -156,9 +162,11 @@ impl Module {
             said.events_done as usize <= events.len() && said.num_records <= max_records && said.num_pairs <= max_pairs
         );
         assert!(said.reserved.iter().all(|word| *word == 0));
+        assert!(said.text_len <= abi::MIN_TEXT);
         reply.results = read(&output[results..], said.events_done);
         reply.records = read(&output[records..], said.num_records);
         reply.pairs = read(&output[pairs..], said.num_pairs);
+        reply.text = output[text..][..said.text_len as usize].to_vec();
         check(events, &reply);
         Ok(reply)
     }
@@ -187,6 +195,7 @@ fn check(events: &[Event], reply: &Reply) {
                 assert!(!reply.records.is_empty() || reply.results.iter().any(|r| r.consumed > 0), "progress");
             }
             abi::verdict::DEFERRED => assert_eq!(result.consumed, 0),
+            abi::verdict::INNER => assert!(result.consumed <= len),
             other => panic!("verdict {other}"),
         }
     }
@@ -199,12 +208,17 @@ fn check(events: &[Event], reply: &Reply) {
         event = record.event;
         let len = events[event as usize].bytes.len() as u32;
         assert!(record.start <= record.end && record.end <= len, "{record:?} in {len}");
-        assert!(record.text + record.text_len <= len && record.target + record.target_len <= len);
+        let area = reply.text.len() as u32;
+        let lies = |at: u32, len_of: u32| {
+            let (at, end) = if at & abi::TEXT == 0 { (at, len) } else { (at & !abi::TEXT, area) };
+            at + len_of <= end
+        };
+        assert!(lies(record.text, record.text_len) && lies(record.target, record.target_len), "{record:?}");
         assert!(record.num_pairs == 0 || record.first_pair == pairs);
         pairs += record.num_pairs;
-        assert_eq!((record.reserved, record.reserved2), (0, 0));
+        assert_eq!((record.reserved, record.stream), (0, 0));
         for pair in &reply.pairs[record.first_pair as usize..][..record.num_pairs as usize] {
-            assert!(pair.name + pair.name_len <= len && pair.value + pair.value_len <= len);
+            assert!(lies(pair.name, pair.name_len) && lies(pair.value, pair.value_len));
         }
     }
     assert_eq!(pairs as usize, reply.pairs.len());

@@ -38,38 +38,42 @@ const TEMPLATE: &str = r#"(module
   (table 1 funcref)
   (memory (export "memory") 64)
   (global $done (mut i32) (i32.const 0))
-  (func (export "pico_abi_version") (result i32) (i32.const 1)) ;; version
+  (func (export "pico_abi_version") (result i32) (i32.const 2)) ;; version
   (func (export "pico_state_format") (result i32) (i32.const 7))
+  (data (i32.const 1024) "http1\00\00\00\00\00\00\00\00\00\00\00") ;; name
+  (func (export "pico_protocol") (result i32) (i32.const 1024)) ;; protocol
+  (func (export "pico_first_window") (result i32) (i32.const 1)) ;; window
   (func (export "allocate_input_output_bufs") (param i32 i32) (result i32) (i32.const 0))
   (func (export "free_input_output_bufs"))
   (func (export "get_input_buf") (result i32) (i32.const 65536)) ;; input
-  (func (export "get_output_buf") (result i32) (i32.const 2097152)) ;; output
+  (func (export "get_output_buf") (result i32) (i32.const 3145728)) ;; output
   (func (export "get_output_item_count") (result i32) (i32.const 0))
   (func (export "get_output_item_size") (result i32) (i32.const 80)) ;; item size
   (func $recurse (call $recurse) (drop (i32.load (i32.const 0))))
   ;; Writes the first record: kind, code, start and end.
   (func $record (param $event i32) (param $kind i32) (param $code i32) (param $start i32) (param $end i32)
     (local $records i32)
-    (local.set $records (i32.add (i32.const 2097152) (i32.load (i32.add (i32.const 65536) (i32.const 40)))))
-    (i32.store offset=12 (i32.const 2097152) (i32.const 1))
+    (local.set $records (i32.add (i32.const 3145728) (i32.load (i32.add (i32.const 65536) (i32.const 40)))))
+    (i32.store offset=12 (i32.const 3145728) (i32.const 1))
     (memory.fill (local.get $records) (i32.const 0) (i32.const 80))
     (i32.store8 (local.get $records) (local.get $kind))
     (i32.store8 offset=1 (local.get $records) (i32.load8_u offset=4 (local.get $event)))
     (i32.store16 offset=4 (local.get $records) (local.get $code))
-    (i32.store offset=12 (local.get $records) (i32.load offset=4 (i32.const 2097152)))
+    (i32.store offset=12 (local.get $records) (i32.load offset=4 (i32.const 3145728)))
     (i32.store offset=20 (local.get $records) (local.get $start))
     (i32.store offset=24 (local.get $records) (local.get $end)))
   (func $all (param $n i32) (result i32)
     (local $at i32) (local $event i32) (local $result i32) (local $out i32) (local $records i32) (local $pairs i32)
     (local $in i32) (local $arena i32)
     (local.set $in (i32.const 65536))
-    (local.set $out (i32.const 2097152))
+    (local.set $out (i32.const 3145728))
     (local.set $records (i32.add (local.get $out) (i32.load offset=40 (local.get $in))))
     (local.set $pairs (i32.add (local.get $out) (i32.load offset=48 (local.get $in))))
     (local.set $arena (i32.add (local.get $in) (i32.load offset=28 (local.get $in))))
-    (i32.store (local.get $out) (i32.const 1))
+    (i32.store (local.get $out) (i32.const 2))
     (i32.store offset=12 (local.get $out) (i32.const 0))
     (i32.store offset=16 (local.get $out) (i32.const 0))
+    (i32.store offset=20 (local.get $out) (i32.const 0))
     (global.set $done (i32.const 0))
     (block $end (loop $next
       (br_if $end (i32.ge_u (local.get $at) (local.get $n)))
