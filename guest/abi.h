@@ -249,18 +249,18 @@ enum pico_not_http {
     PICO_NOT_HTTP_TLS = 2,
     PICO_NOT_HTTP_HTTP2 = 3,
     PICO_NOT_HTTP_SSH = 4,
-    PICO_NOT_HTTP_HTTP09 = 6,
-    PICO_NOT_HTTP_SMTP = 7       /* a server that greets with a three-digit line */
+    PICO_NOT_HTTP_HTTP09 = 5,
+    PICO_NOT_HTTP_SMTP = 6       /* a server that greets with a three-digit line */
 };
 
 /* What opened a tunnel. */
 enum pico_tunnel {
-    PICO_TUNNEL_CONNECT = 0,   /* 2xx to CONNECT */
-    PICO_TUNNEL_OTHER = 1,     /* 101 to an upgrade to something else */
-    PICO_TUNNEL_WEBSOCKET = 5, /* 101 to an upgrade to websocket */
-    PICO_TUNNEL_H2C = 8,       /* 101 to an upgrade to h2c */
-    PICO_TUNNEL_SOCKS = 9,     /* SOCKS 4, 4a or 5; the operation before it names the target */
-    PICO_TUNNEL_PROXY = 10     /* a PROXY protocol header: `text` is the client that it names, `target` the server, each as
+    PICO_TUNNEL_CONNECT = 1,   /* 2xx to CONNECT */
+    PICO_TUNNEL_OTHER = 2,     /* 101 to an upgrade to something else */
+    PICO_TUNNEL_WEBSOCKET = 3, /* 101 to an upgrade to websocket */
+    PICO_TUNNEL_H2C = 4,       /* 101 to an upgrade to h2c */
+    PICO_TUNNEL_SOCKS = 5,     /* SOCKS 4, 4a or 5; the operation before it names the target */
+    PICO_TUNNEL_PROXY = 6     /* a PROXY protocol header: `text` is the client that it names, `target` the server, each as
                                   ADDRESS:PORT with IPv6 in brackets, or empty */
 };
 

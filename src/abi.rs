@@ -8,13 +8,31 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 compile_error!("the guest contract is little-endian, and its structures are used in place");
 
 /// Version of the contract that this build speaks.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// The most headers in one head.
 pub const MAX_HEADERS: u32 = 128;
 /// The most bytes that may wait at the host for one side.
 pub const MAX_WAITING: u32 = 65536;
-/// Bytes of guest memory per connection.
+/// Bytes of state that every connection has.
 pub const BLOCK_SIZE: usize = 128;
+/// Extra state comes in units of so many bytes.
+pub const EXTRA_UNIT: u32 = 1024;
+/// The most bytes of extra state of a connection.
+pub const MAX_EXTRA: u32 = 65536;
+/// How often a connection may ask for more.
+pub const MAX_GROWTHS: u8 = 4;
+/// How often a connection may be handed over.
+pub const MAX_HAND_OVERS: u8 = 4;
+/// The most streams inside one another, the TCP connection not counted.
+pub const MAX_DEPTH: u8 = 2;
+/// Bytes of a protocol's name.
+pub const NAME_SIZE: usize = 16;
+/// The most protocols known at once.
+pub const MAX_PROTOCOLS: usize = 16;
+/// In the position of a text: it lies in the text area.
+pub const TEXT: u32 = 1 << 31;
+/// The least size of a text area.
+pub const MIN_TEXT: u32 = 65536;
 /// As a skip: to the end of the stream.
 pub const FOREVER: u64 = u64::MAX;
 /// As an acknowledgement: not known.
@@ -42,7 +60,12 @@ pub struct Input {
     pub max_records: u32,
     pub pairs: u32,
     pub max_pairs: u32,
-    pub reserved: [u32; 2],
+    pub protocols: u32,
+    pub num_protocols: u32,
+    pub states: u32,
+    pub states_len: u32,
+    pub text: u32,
+    pub max_text: u32,
 }
 
 /// One event (`pico_event`).
@@ -75,9 +98,16 @@ pub struct Row {
     pub block: Block,
     pub opener: u8,
     pub flags: u8,
-    pub reserved: [u8; 2],
+    pub depth: u8,
+    pub alpn: u8,
     pub scratch: u32,
-    pub reserved2: u64,
+    pub extra: u32,
+    pub extra_size: u32,
+    pub extra_used: u32,
+    pub grow: u32,
+    pub handed_by: u8,
+    pub hand_to: u8,
+    pub reserved: [u8; 6],
 }
 
 /// Head of the output buffer (`pico_output`).
@@ -90,7 +120,8 @@ pub struct Output {
     pub events_done: u32,
     pub num_records: u32,
     pub num_pairs: u32,
-    pub reserved: [u32; 11],
+    pub text_len: u32,
+    pub reserved: [u32; 10],
 }
 
 /// The guest's answer to one event (`pico_result`).
@@ -128,7 +159,7 @@ pub struct Record {
     pub target_len: u32,
     pub first_pair: u32,
     pub num_pairs: u32,
-    pub reserved2: u32,
+    pub stream: u32,
     pub content_length: u64,
     pub decoded: u64,
     pub lost: u64,
@@ -170,7 +201,7 @@ macro_rules! codes {
         }
 
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum $enum {
             $(#[doc = $meaning] $variant = $value,)+
         }
@@ -207,7 +238,7 @@ constants! {
 }
 constants! {
     /// `pico_event_flag`.
-    event_flag: u8 { SEGMENT = 1, FINAL = 2 }
+    event_flag: u8 { SEGMENT = 1, FINAL = 2, INEXACT = 4, SHED = 8 }
 }
 constants! {
     /// `pico_opener`.
@@ -215,7 +246,11 @@ constants! {
 }
 constants! {
     /// `pico_row_flag`.
-    row_flag: u8 { MIDSTREAM = 1 }
+    row_flag: u8 { MIDSTREAM = 1, EXTRA_LOST = 2, NO_GROWTH = 4, HANDED_OVER = 8 }
+}
+constants! {
+    /// `pico_alpn`.
+    alpn: u8 { UNKNOWN = 0, NONE = 1, HTTP1 = 2, H2 = 3, OTHER = 4 }
 }
 codes! {
     /// `pico_verdict`.
@@ -224,6 +259,9 @@ codes! {
         NEED_MORE = 2, NeedMore, "What is not consumed waits for more bytes of its side.";
         OUTPUT_FULL = 3, OutputFull, "What is not consumed is to be presented again.";
         DEFERRED = 4, Deferred, "Not read, because of an earlier event of its side or connection.";
+        GROW = 5, Grow, "What is not consumed is to be presented again, with more extra state.";
+        HAND_OVER = 6, HandOver, "What is not consumed is for the module of another protocol.";
+        INNER = 7, Inner, "What is not consumed, on both sides, is a stream of its own.";
     }
 }
 codes! {
@@ -235,6 +273,10 @@ codes! {
         TUNNEL = 4, Tunnel, "The connection carries something else from here on.";
         NOT_HTTP = 5, NotHttp, "The side does not speak HTTP/1.";
         ERROR = 6, Error, "The side could not be parsed here.";
+        TRAILERS = 7, Trailers, "Trailer fields of a message.";
+        RESET = 8, Reset, "A message that a side gave up.";
+        OPERATION = 9, Operation, "A request of a protocol that is not HTTP.";
+        OUTCOME = 10, Outcome, "What became of an operation.";
     }
 }
 codes! {
@@ -249,15 +291,24 @@ codes! {
 }
 codes! {
     /// `pico_not_http`.
-    not_http, Protocol: u16 {
+    not_http, NotHttp: u16 {
         OTHER = 1, Other, "None of those below.";
         TLS = 2, Tls, "TLS.";
         HTTP2 = 3, Http2, "HTTP/2.";
         SSH = 4, Ssh, "SSH.";
-        WEBSOCKET = 5, WebSocket, "WebSocket, in a tunnel.";
-        HTTP09 = 6, Http09, "HTTP/0.9.";
-        SMTP = 7, Smtp, "SMTP, or another protocol whose server greets with a three-digit line.";
-        H2C = 8, H2c, "HTTP/2 without TLS, in a tunnel.";
+        HTTP09 = 5, Http09, "HTTP/0.9.";
+        SMTP = 6, Smtp, "SMTP, or another protocol whose server greets with a three-digit line.";
+    }
+}
+codes! {
+    /// `pico_tunnel`.
+    tunnel, Tunnel: u16 {
+        CONNECT = 1, Connect, "2xx to CONNECT.";
+        OTHER = 2, Other, "An upgrade to something else.";
+        WEBSOCKET = 3, WebSocket, "An upgrade to WebSocket.";
+        H2C = 4, H2c, "An upgrade to HTTP/2 without TLS.";
+        SOCKS = 5, Socks, "SOCKS 4, 4a or 5.";
+        PROXY = 6, Proxy, "A PROXY protocol header.";
     }
 }
 codes! {
@@ -285,6 +336,6 @@ constants! {
         CHUNK_EXTENSION = 1 << 10, TRAILERS = 1 << 11, BODY_FORBIDDEN = 1 << 12, HOST_MISSING = 1 << 13,
         HOST_REPEATED = 1 << 14, INTERIM = 1 << 15, UNPAIRED = 1 << 16, RESYNC = 1 << 17, GAP = 1 << 18,
         TRUNCATED = 1 << 19, EARLY = 1 << 20, UPGRADE = 1 << 21, MIDSTREAM = 1 << 22, UNSOLICITED = 1 << 23,
-        BODY_ODD = 1 << 24, REQUEST_LOST = 1 << 25,
+        BODY_ODD = 1 << 24, REQUEST_LOST = 1 << 25, FAILED = 1 << 26,
     }
 }

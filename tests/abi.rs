@@ -56,17 +56,19 @@ fn shapes() -> Vec<Shape> {
     vec![
         shape!("pico_input", abi::Input {
             abi_version num_events num_rows num_marks events rows marks arena arena_len results records max_records pairs
-            max_pairs reserved
+            max_pairs protocols num_protocols states states_len text max_text
         }),
         shape!("pico_event", abi::Event {
             row side kind flags reason offset peer_acked data len seen marks num_marks reserved length lost
         }),
-        shape!("pico_row", abi::Row { block opener flags reserved scratch reserved2 }),
-        shape!("pico_output", abi::Output { abi_version current_event events_done num_records num_pairs reserved }),
+        shape!("pico_row", abi::Row {
+            block opener flags depth alpn scratch extra extra_size extra_used grow handed_by hand_to reserved
+        }),
+        shape!("pico_output", abi::Output { abi_version current_event events_done num_records num_pairs text_len reserved }),
         shape!("pico_result", abi::Result { verdict wake wake_byte reserved consumed skip }),
         shape!("pico_record", abi::Record {
             kind side minor framing code reserved flags event number start end text text_len target target_len first_pair
-            num_pairs reserved2 content_length decoded lost
+            num_pairs stream content_length decoded lost
         }),
         shape!("pico_pair", abi::Pair { name name_len value value_len }),
     ]
@@ -80,6 +82,15 @@ fn constants() -> BTreeMap<String, u64> {
     add("MAX_HEADERS", abi::MAX_HEADERS.into());
     add("MAX_WAITING", abi::MAX_WAITING.into());
     add("BLOCK_SIZE", abi::BLOCK_SIZE as u64);
+    add("EXTRA_UNIT", abi::EXTRA_UNIT.into());
+    add("MAX_EXTRA", abi::MAX_EXTRA.into());
+    add("MAX_GROWTHS", abi::MAX_GROWTHS.into());
+    add("MAX_HAND_OVERS", abi::MAX_HAND_OVERS.into());
+    add("MAX_DEPTH", abi::MAX_DEPTH.into());
+    add("NAME_SIZE", abi::NAME_SIZE as u64);
+    add("MAX_PROTOCOLS", abi::MAX_PROTOCOLS as u64);
+    add("TEXT", abi::TEXT.into());
+    add("MIN_TEXT", abi::MIN_TEXT.into());
     add("FOREVER", abi::FOREVER);
     add("UNKNOWN", abi::UNKNOWN);
     for (prefix, set) in [
@@ -88,13 +99,14 @@ fn constants() -> BTreeMap<String, u64> {
         ("EVENT_", abi::event_flag::ALL),
         ("OPENER_", abi::opener::ALL),
         ("ROW_", abi::row_flag::ALL),
+        ("ALPN_", abi::alpn::ALL),
         ("", abi::verdict::ALL),
         ("RECORD_", abi::record::ALL),
         ("FRAMING_", abi::framing::ALL),
     ] {
         set.iter().for_each(|(name, value)| add(&format!("{prefix}{name}"), (*value).into()));
     }
-    for (prefix, set) in [("NOT_HTTP_", abi::not_http::ALL), ("ERROR_", abi::error::ALL)] {
+    for (prefix, set) in [("NOT_HTTP_", abi::not_http::ALL), ("TUNNEL_", abi::tunnel::ALL), ("ERROR_", abi::error::ALL)] {
         set.iter().for_each(|(name, value)| add(&format!("{prefix}{name}"), (*value).into()));
     }
     abi::flag::ALL.iter().for_each(|(name, value)| add(&format!("F_{name}"), (*value).into()));

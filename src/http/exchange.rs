@@ -4,7 +4,7 @@
 //! front), and at most one response in it has begun and not ended. What is under way stands at its ends, so only those are
 //! searched, however many requests wait: responses come in order, and only the last request can have a body to come.
 
-use crate::abi::{self, ParseError, Protocol};
+use crate::abi::{self, ParseError, NotHttp};
 use crate::http::community_id;
 use crate::http::context::{HttpContext, MAX_OPEN, MAX_OPEN_BYTES};
 use crate::http::flags::Flags;
@@ -251,7 +251,7 @@ impl Exchange {
         context: &mut HttpContext,
         connection: &Connection,
         number: u32,
-        protocol: Option<Protocol>,
+        protocol: Option<NotHttp>,
         out: &mut impl FnMut(&Transaction),
     ) {
         let Some(place) = self.place_of(number) else {

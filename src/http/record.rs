@@ -1,7 +1,7 @@
 //! A record is what the guest says about an event, after every position in it has been checked and resolved against
 //! the host's own copy of the bytes.
 
-use crate::abi::{self, Framing, ParseError, Protocol};
+use crate::abi::{self, Framing, ParseError, NotHttp};
 
 /// A place in a side's stream and the time of the packet that carried it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -104,10 +104,10 @@ pub enum Kind<'a> {
         /// Number of the request that asked for it.
         number: u32,
         /// What it carries; `None` after CONNECT, which does not say.
-        protocol: Option<Protocol>,
+        protocol: Option<NotHttp>,
     },
     /// The side does not speak HTTP/1, but this.
-    NotHttp(Protocol),
+    NotHttp(NotHttp),
     /// The side could not be parsed here.
     Error(ParseError),
 }

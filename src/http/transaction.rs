@@ -3,7 +3,7 @@
 //! Either may be missing; flags say why. Texts are the bytes of the wire, cut at a bound and without secrets, held in one
 //! buffer that is used again for another transaction.
 
-use crate::abi::{Framing, Protocol};
+use crate::abi::{Framing, NotHttp};
 use crate::http::community_id;
 use crate::http::flags::Flags;
 use crate::http::record::Moment;
@@ -101,7 +101,7 @@ pub struct Transaction {
     /// Status code of the last interim response; 0 without one.
     pub interim_status: u16,
     /// With flag `tunnel`: what the connection carries now; `None` after CONNECT, which does not say.
-    pub tunnel: Option<Protocol>,
+    pub tunnel: Option<NotHttp>,
     /// Community identifier, if it is wanted.
     pub community_id: Option<[u8; community_id::LEN]>,
     /// The request's number on the connection, 0 without a request.

@@ -2,8 +2,9 @@
 //!
 //! It writes into buffers that it is given, and knows nothing of instances.
 
-use zerocopy::IntoBytes;
+use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
+use super::protocol::Protocol;
 use crate::abi;
 use crate::batch::Slot;
 
@@ -19,11 +20,15 @@ pub const ARENA_BYTES: u32 = 512 << 10;
 pub const MAX_RECORDS: u32 = 4096;
 /// Header pairs in one reply.
 pub const MAX_PAIRS: u32 = 16384;
-/// Alignment of both buffers.
+/// Extra state in one call.
+pub const STATES_BYTES: u32 = 1 << 20;
+/// Bytes of texts that the guest writes in one reply: decoded ones.
+pub const TEXT_BYTES: u32 = 256 << 10;
+/// Alignment of both buffers, and of each connection's extra state.
 pub const ALIGN: u32 = 64;
 
 /// Size of a structure of the contract: all are small.
-#[expect(clippy::cast_possible_truncation, reason = "no structure of the contract is larger than 144 bytes")]
+#[expect(clippy::cast_possible_truncation, reason = "no structure of the contract is larger than 256 bytes")]
 const fn size<T>() -> u32 {
     size_of::<T>() as u32
 }
@@ -31,15 +36,18 @@ const fn size<T>() -> u32 {
 const EVENTS_AT: u32 = size::<abi::Input>();
 const ROWS_AT: u32 = EVENTS_AT + MAX_EVENTS * size::<abi::Event>();
 const MARKS_AT: u32 = ROWS_AT + MAX_ROWS * size::<abi::Row>();
-const ARENA_AT: u32 = MARKS_AT + MAX_MARKS * 4;
+const PROTOCOLS_AT: u32 = MARKS_AT + MAX_MARKS * 4;
+const STATES_AT: u32 = (PROTOCOLS_AT + size::<[Protocol; abi::MAX_PROTOCOLS]>()).next_multiple_of(ALIGN);
+const ARENA_AT: u32 = STATES_AT + STATES_BYTES;
 /// Size of the input buffer.
 pub const INPUT_BYTES: u32 = ARENA_AT + ARENA_BYTES;
 
 pub(super) const RESULTS_AT: u32 = size::<abi::Output>();
 pub(super) const RECORDS_AT: u32 = RESULTS_AT + MAX_EVENTS * size::<abi::Result>();
 pub(super) const PAIRS_AT: u32 = RECORDS_AT + MAX_RECORDS * size::<abi::Record>();
+pub(super) const TEXT_AT: u32 = PAIRS_AT + MAX_PAIRS * size::<abi::Pair>();
 /// Size of the output buffer.
-pub const OUTPUT_BYTES: u32 = PAIRS_AT + MAX_PAIRS * size::<abi::Pair>();
+pub const OUTPUT_BYTES: u32 = TEXT_AT + TEXT_BYTES;
 
 /// Which packet carried the bytes of an event from a position on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,6 +101,50 @@ pub struct Cursor {
     pub passed: u64,
 }
 
+/// A connection as it is written for a call.
+#[derive(Debug, Clone, Copy)]
+pub struct RowInput<'a> {
+    /// Its block.
+    pub block: &'a abi::Block,
+    /// Its extra state, as far as it is in use.
+    pub extra: &'a [u8],
+    /// Bytes of extra state granted.
+    pub extra_size: u32,
+    /// One of [`abi::opener`].
+    pub opener: u8,
+    /// Bits of [`abi::row_flag`].
+    pub flags: u8,
+    /// Inside so many tunnels.
+    pub depth: u8,
+    /// 0, or 1 + index of the protocol that handed it over.
+    pub handed_by: u8,
+    /// What the guest may ask for.
+    pub allowed: Allowed,
+}
+
+/// What a guest may ask for of a connection: more would be a fault.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Allowed {
+    /// More extra state than there is.
+    pub grow: bool,
+    /// Another protocol.
+    pub hand_over: bool,
+    /// It was handed over, and nothing of it has been consumed since.
+    pub just_handed_over: bool,
+    /// A stream inside a tunnel.
+    pub inner: bool,
+    /// Index of the protocol that it has now.
+    pub protocol: u8,
+}
+
+/// What the host knows of a row of the call.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RowNote {
+    pub extra: u32,
+    pub extra_size: u32,
+    pub allowed: Allowed,
+}
+
 /// How large a call and its reply may be: the layout's own bounds, or less in tests.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
@@ -122,7 +174,11 @@ pub struct Call {
     /// Positions for the guest.
     segment_marks: Vec<u32>,
     /// Rows in use.
-    rows: u32,
+    pub(super) rows: Vec<RowNote>,
+    /// Bytes of extra state in the call.
+    states: u32,
+    /// The protocols that connections can be handed over to.
+    pub protocols: Vec<Protocol>,
     /// Bytes in the guest's arena.
     arena: u32,
     /// Bounds of this call.
@@ -142,32 +198,55 @@ impl Call {
         self.marks.clear();
         self.joined.clear();
         self.segment_marks.clear();
-        self.rows = 0;
+        self.rows.clear();
+        self.states = 0;
         self.arena = 0;
     }
 
-    /// Whether an event with `bytes` bytes and `marks` marks still fits.
+    /// Whether an event with `bytes` bytes and `marks` marks still fits, of a connection with so much extra state, which counts
+    /// whether or not it has a row already.
     #[must_use]
-    pub fn has_room(&self, bytes: usize, marks: usize) -> bool {
+    pub fn has_room(&self, bytes: usize, marks: usize, extra: u32) -> bool {
         let events = u32::try_from(self.encoded.len()).is_ok_and(|n| n < self.bounds.events.min(MAX_EVENTS));
         let bytes = u32::try_from(bytes).is_ok_and(|n| n <= ARENA_BYTES - self.arena);
         let marks = self.segment_marks.len().saturating_add(marks) <= MAX_MARKS as usize;
-        events && bytes && marks && self.rows < MAX_ROWS
+        let extra = extra <= STATES_BYTES - self.states;
+        events && bytes && marks && extra && self.rows.len() < MAX_ROWS as usize
     }
 
     /// Connections in the call.
     #[must_use]
     pub const fn rows(&self) -> usize {
-        self.rows as usize
+        self.rows.len()
     }
 
     /// Writes a connection's row into the input buffer and gives its index. There is room for it whenever there is room
     /// for an event.
-    pub fn row(&mut self, input: &mut [u8], block: &abi::Block, opener: u8, flags: u8) -> u32 {
-        let row = abi::Row { block: *block, opener, flags, reserved: [0; 2], scratch: 0, reserved2: 0 };
-        let index = self.rows;
-        self.rows += 1;
+    pub fn row(&mut self, input: &mut [u8], given: &RowInput<'_>) -> u32 {
+        let &RowInput { block, extra, extra_size, opener, flags, depth, handed_by, allowed } = given;
+        let extra_at = self.states;
+        let row = abi::Row {
+            block: *block,
+            opener,
+            flags,
+            depth,
+            handed_by,
+            extra: extra_at,
+            extra_size,
+            extra_used: u32::try_from(extra.len()).unwrap_or(0),
+            ..abi::Row::new_zeroed()
+        };
+        let index = u32::try_from(self.rows.len()).unwrap_or(0);
         put(input, ROWS_AT + index * size::<abi::Row>(), row.as_bytes());
+        if extra_size > 0 {
+            put(input, STATES_AT + extra_at, extra);
+            let rest = STATES_AT + extra_at + row.extra_used..STATES_AT + extra_at + extra_size;
+            if let Some(rest) = input.get_mut(rest.start as usize..rest.end as usize) {
+                rest.fill(0);
+            }
+            self.states = (extra_at + extra_size).next_multiple_of(ALIGN);
+        }
+        self.rows.push(RowNote { extra: extra_at, extra_size, allowed });
         index
     }
 
@@ -197,7 +276,7 @@ impl Call {
         let head = abi::Input {
             abi_version: abi::VERSION,
             num_events: count(self.encoded.len()),
-            num_rows: self.rows,
+            num_rows: count(self.rows.len()),
             num_marks: count(self.segment_marks.len()),
             events: EVENTS_AT,
             rows: ROWS_AT,
@@ -209,9 +288,17 @@ impl Call {
             max_records: self.bounds.records.min(MAX_RECORDS),
             pairs: PAIRS_AT,
             max_pairs: self.bounds.pairs.min(MAX_PAIRS),
-            reserved: [0; 2],
+            protocols: PROTOCOLS_AT,
+            num_protocols: count(self.protocols.len()),
+            states: STATES_AT,
+            states_len: self.states,
+            text: TEXT_AT,
+            max_text: TEXT_BYTES,
         };
         put(input, 0, head.as_bytes());
+        for (protocol, at) in self.protocols.iter().zip((PROTOCOLS_AT..).step_by(abi::NAME_SIZE)) {
+            put(input, at, protocol.bytes());
+        }
         put(input, MARKS_AT, self.segment_marks.as_bytes());
         for (encoded, at) in self.encoded.iter().zip((EVENTS_AT..).step_by(size_of::<abi::Event>())) {
             put(input, at, encoded.event.as_bytes());
@@ -220,11 +307,20 @@ impl Call {
         (head.num_events, u64::from(self.arena))
     }
 
-    /// The row's block in the input buffer, as the guest left it.
+    /// A row of the call in the input buffer, as the guest left it.
     #[must_use]
-    pub fn block(input: &[u8], row: u32) -> Option<&abi::Block> {
+    pub fn row_after(input: &[u8], row: u32) -> Option<&abi::Row> {
         let at = ROWS_AT as usize + row as usize * size_of::<abi::Row>();
-        input.get(at..at + abi::BLOCK_SIZE)?.try_into().ok()
+        abi::Row::ref_from_bytes(input.get(at..at + size_of::<abi::Row>())?).ok()
+    }
+
+    /// The extra state of a row as the guest left it, as far as it says that it is in use.
+    #[must_use]
+    pub(super) fn extra_after<'a>(&self, input: &'a [u8], row: u32) -> &'a [u8] {
+        let used = Self::row_after(input, row).map_or(0, |row| row.extra_used);
+        let note = self.rows.get(row as usize).filter(|note| used <= note.extra_size);
+        let start = note.map_or(0, |note| (STATES_AT + note.extra) as usize);
+        input.get(start..start + used as usize).filter(|_| note.is_some()).unwrap_or_default()
     }
 
     /// The host's copy of an event's bytes.
@@ -263,8 +359,6 @@ pub fn covering(marks: &[Mark], position: u32) -> Option<&Mark> {
 
 #[cfg(test)]
 mod tests {
-    use zerocopy::FromBytes;
-
     use super::*;
     use crate::abi::kind;
 
@@ -278,8 +372,22 @@ mod tests {
         let mut slot = Slot::default();
         slot.arena.extend_from_slice(b"--one");
         let mut call = Call::new(Bounds { events: 2, ..Bounds::default() });
-        assert!(call.has_room(ARENA_BYTES as usize, 0) && !call.has_room(ARENA_BYTES as usize + 1, 0));
-        let row = call.row(&mut input, &[7; abi::BLOCK_SIZE], abi::opener::SIDE1, abi::row_flag::MIDSTREAM);
+        assert!(call.has_room(ARENA_BYTES as usize, 0, 0) && !call.has_room(ARENA_BYTES as usize + 1, 0, 0));
+        assert!(call.has_room(0, 0, STATES_BYTES) && !call.has_room(0, 0, STATES_BYTES + 1));
+        let row = call.row(
+            &mut input,
+            &RowInput {
+                block: &[7; abi::BLOCK_SIZE],
+                extra: b"more",
+                extra_size: 1024,
+                opener: abi::opener::SIDE1,
+                flags: abi::row_flag::MIDSTREAM,
+                depth: 1,
+                handed_by: 2,
+                allowed: Allowed::default(),
+            },
+        );
+        call.protocols.push(crate::sandbox::protocol::ENTRY);
         let mark = |position, segment| Mark { position, segment, time: 0, peer_acked: 0 };
         call.marks.extend([mark(0, true), mark(0, true), mark(2, false), mark(3, true)]);
         call.joined.extend_from_slice(b"joined");
@@ -298,7 +406,7 @@ mod tests {
             };
             call.event(&mut input, encoded, len, &slot);
         }
-        assert!(!call.has_room(0, 0), "the bound on events");
+        assert!(!call.has_room(0, 0, 0), "the bound on events");
         assert_eq!(call.finish(&mut input, &mut output), (2, 9));
 
         let head: abi::Input = read(&input, 0);
@@ -306,7 +414,13 @@ mod tests {
         let read_row: abi::Row = read(&input, head.rows);
         assert_eq!(read_row.block, [7; abi::BLOCK_SIZE]);
         assert_eq!((read_row.opener, read_row.flags, read_row.scratch), (1, 1, 0));
-        assert_eq!(Call::block(&input, row), Some(&read_row.block));
+        assert_eq!((read_row.depth, read_row.handed_by, read_row.extra_size, read_row.extra_used), (1, 2, 1024, 4));
+        assert_eq!(Call::row_after(&input, row), Some(&read_row));
+        let mut state = [0; 1024];
+        state[..4].copy_from_slice(b"more");
+        assert_eq!(read::<[u8; 1024]>(&input, head.states + read_row.extra), state, "what is behind is zero");
+        assert_eq!(call.extra_after(&input, row), b"more");
+        assert_eq!((head.num_protocols, read::<[u8; 5]>(&input, head.protocols)), (1, *b"http1"));
         let [first, second]: [abi::Event; 2] = read(&input, head.events);
         assert_eq!((first.data, first.len, first.num_marks), (0, 3, 0));
         assert_eq!((second.data, second.len, second.marks, second.num_marks), (3, 6, 0, 1));

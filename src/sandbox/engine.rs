@@ -12,6 +12,7 @@ use wasmtime::{Config, Engine as Wasmtime, ExternType, InstancePre, Linker, Modu
 
 pub use super::bounds::MAX_MODULE_BYTES;
 use super::instance::{Guest, Instance};
+use super::protocol::{ENTRY, Format, Protocol};
 use super::quote::quote;
 use super::settings::settings;
 use super::{BUILTIN_GUEST, BUILTIN_MACHINE_CODE, bounds};
@@ -77,7 +78,10 @@ pub enum LoadError {
         needed: &'static str,
     },
     /// It speaks another version of the contract.
-    #[error("the module speaks version {had} of the parser contract, and this picotap speaks version {needed}")]
+    #[error(
+        "the module speaks version {had} of the parser contract, and this picotap speaks version {needed}: build it anew with \
+         this picotap's guest/abi.h"
+    )]
     Version {
         /// The version spoken here.
         needed: u32,
@@ -92,15 +96,26 @@ pub enum LoadError {
         /// Its size.
         had: u32,
     },
+    /// It is for no protocol.
+    #[error("pico_protocol names no protocol: it gives the address of {size} bytes, 1 to {size} of a-z, 0-9 and -, then zeros", size = abi::NAME_SIZE)]
+    Protocol,
+    /// Its first window is no number of pieces.
+    #[error("the module's pico_first_window is {0}: needed 1 to {MAX_WINDOW}")]
+    Window(u32),
     /// It cannot be started.
     #[error("the module does not start: {0}")]
     Start(String),
 }
 
+/// The most pieces of a side that a module may want to be shown at first.
+const MAX_WINDOW: u32 = 64;
+
 /// The exports that the contract demands, with their types.
 const EXPORTS: &[(&str, &str, usize, usize)] = &[
     ("pico_abi_version", "a function () -> i32", 0, 1),
     ("pico_state_format", "a function () -> i32", 0, 1),
+    ("pico_protocol", "a function () -> i32", 0, 1),
+    ("pico_first_window", "a function () -> i32", 0, 1),
     ("allocate_input_output_bufs", "a function (i32, i32) -> i32", 2, 1),
     ("free_input_output_bufs", "a function ()", 0, 0),
     ("get_input_buf", "a function () -> i32", 0, 1),
@@ -158,8 +173,14 @@ impl Engine {
         check_module(&module)?;
         let linker: Linker<Guest> = Linker::new(&self.wasmtime);
         let pre = linker.instantiate_pre(&module).map_err(|e| LoadError::Start(quote(&format!("{e:#}"))))?;
-        let mut parser =
-            Parser { pre, sha256: sha256(wasm), state_format: 0, abi_version: abi::VERSION, bytes: wasm.len() };
+        let mut parser = Parser {
+            pre,
+            sha256: sha256(wasm),
+            format: Format { protocol: ENTRY, state: 0 },
+            first_window: 1,
+            abi_version: abi::VERSION,
+            bytes: wasm.len(),
+        };
         let mut instance = Instance::new(&parser).map_err(|fault| LoadError::Start(fault.to_string()))?;
         let mut ask = |name| instance.ask(name).map_err(|fault| LoadError::Start(format!("{name}: {fault}")));
         let version = ask("pico_abi_version")?;
@@ -171,7 +192,14 @@ impl Engine {
         if had != needed {
             return Err(LoadError::RecordSize { needed, had });
         }
-        parser.state_format = ask("pico_state_format")?;
+        parser.format.state = ask("pico_state_format")?;
+        parser.first_window = ask("pico_first_window")?;
+        if !(1..=MAX_WINDOW).contains(&parser.first_window) {
+            return Err(LoadError::Window(parser.first_window));
+        }
+        let name = ask("pico_protocol")?;
+        let name = instance.read(name).and_then(|name| Protocol::from_bytes(name).ok());
+        parser.format.protocol = name.ok_or(LoadError::Protocol)?;
         Ok(parser)
     }
 
@@ -204,8 +232,10 @@ pub struct Parser {
     pub(super) pre: InstancePre<Guest>,
     /// SHA-256 of the module file, in hexadecimal.
     pub sha256: String,
-    /// Number of the layout of its opaque block.
-    pub state_format: u32,
+    /// Its protocol, and the layout of what it remembers.
+    pub format: Format,
+    /// Pieces of a side that it is shown at first.
+    pub first_window: u32,
     /// Version of the contract that it speaks.
     pub abi_version: u32,
     /// Bytes of the module file.
@@ -214,7 +244,7 @@ pub struct Parser {
 
 impl std::fmt::Debug for Parser {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Parser({}, state format {})", self.sha256, self.state_format)
+        write!(f, "Parser({}, {})", self.sha256, self.format)
     }
 }
 

@@ -92,6 +92,8 @@ pub enum Item {
     Record(u32),
     /// The header pair with this index.
     Pair(u32),
+    /// The row with this index.
+    Row(u32),
 }
 
 impl fmt::Display for Item {
@@ -101,6 +103,7 @@ impl fmt::Display for Item {
             Self::Result(index) => write!(f, "result {index}"),
             Self::Record(index) => write!(f, "record {index}"),
             Self::Pair(index) => write!(f, "pair {index}"),
+            Self::Row(index) => write!(f, "row {index}"),
         }
     }
 }
@@ -149,6 +152,8 @@ rules! {
     Skip = "reply_skip", "a skip does not lead beyond its event, or its verdict or its event allows none";
     /// Only bytes that are not final may wait, and no more than [`crate::abi::MAX_WAITING`].
     Waiting = "reply_waiting", "need_more leaves no bytes or too many, or answers an event that cannot wait";
+    /// *grow*, *hand over* and *inner* answer bytes.
+    NotBytes = "reply_not_bytes", "a verdict that only bytes can have answers another event";
     /// *output_full* comes with a record or a byte consumed.
     NoProgress = "reply_no_progress", "output_full, but nothing was written and nothing consumed";
     /// An event is presented again a bounded number of times without a byte of it consumed.
@@ -165,6 +170,16 @@ rules! {
     Overlap = "reply_overlap", "texts of a head, or messages of an event, overlap or are out of order";
     /// A head's pairs are among those written, and no more than [`crate::abi::MAX_HEADERS`].
     Pairs = "reply_pairs", "a head has more header pairs than were written, or than are allowed";
+    /// The text area is used as far as it goes.
+    TextArea = "reply_text_area", "more of the text area is used than there is";
+    /// Extra state is used as far as it goes.
+    State = "reply_state", "more extra state is used than there is";
+    /// *grow* asks for more, in whole units, where more may be asked for.
+    Grow = "reply_grow", "grow asks for a size that is not to be had, too often, or after it was refused";
+    /// *hand over* names another protocol, few times, and not at once again.
+    HandOver = "reply_hand_over", "a connection is handed over to no other known protocol, too often, or at once again";
+    /// *inner* comes with a tunnel record, and not too deep.
+    Inner = "reply_inner", "a stream inside a tunnel without a tunnel record, or within too many others";
     /// A request has a number.
     Number = "reply_number", "a request has no number";
     /// A body is no longer than its stream.

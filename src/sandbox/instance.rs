@@ -134,6 +134,12 @@ impl Instance {
         answer.map_err(|e| Fault::from_wasmtime(&e))
     }
 
+    /// Bytes of its memory; none if they do not lie in it.
+    pub(super) fn read<const N: usize>(&self, address: u32) -> Option<[u8; N]> {
+        let start = address as usize;
+        self.memory.data(&self.store).get(start..start.checked_add(N)?)?.try_into().ok()
+    }
+
     /// The input buffer, to be written before a call.
     pub fn input(&mut self) -> &mut [u8] {
         let end = self.input + call::INPUT_BYTES as usize;

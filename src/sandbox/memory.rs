@@ -6,9 +6,9 @@
 
 use zerocopy::FromBytes;
 
-use super::call::{Call, Encoded, PAIRS_AT, RECORDS_AT, RESULTS_AT};
+use super::call::{Call, Encoded, PAIRS_AT, RECORDS_AT, RESULTS_AT, RowNote, TEXT_AT, TEXT_BYTES};
 use super::fault::{Item, ReplyError, Rule};
-use crate::abi::{self, Framing, ParseError, Protocol, RecordKind, Verdict, event_flag, kind};
+use crate::abi::{self, Framing, NotHttp, ParseError, RecordKind, Tunnel, Verdict, event_flag, kind};
 
 /// The answer to one event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +21,10 @@ pub struct Answer {
     pub skip: u64,
     /// The byte before which the guest need not be asked again. Only with [`Verdict::NeedMore`].
     pub wake: Option<u8>,
+    /// Bytes of extra state asked for. Only with [`Verdict::Grow`].
+    pub grow: u32,
+    /// Index of the protocol that goes on. Only with [`Verdict::HandOver`].
+    pub hand_to: u8,
 }
 
 /// What a record is about, with the codes that only its kind has.
@@ -32,12 +36,35 @@ pub enum Meaning {
     Response(Framing),
     /// The end of a message.
     End,
-    /// A tunnel, and the protocol in it; `None`: CONNECT does not say.
-    Tunnel(Option<Protocol>),
+    /// A tunnel.
+    Tunnel(Tunnel),
     /// A side that does not speak HTTP/1.
-    NotHttp(Protocol),
+    NotHttp(NotHttp),
     /// A side that could not be parsed here.
     Error(ParseError),
+    /// Trailer fields of a message.
+    Trailers,
+    /// A message that was given up.
+    Reset,
+    /// An operation of another protocol.
+    Operation,
+    /// What became of one.
+    Outcome,
+}
+
+impl Meaning {
+    /// Whether it stands for a stretch of its side: heads, ends and the like do not overlap.
+    const fn has_extent(self) -> bool {
+        matches!(self, Self::Request(_) | Self::Response(_) | Self::End | Self::Operation | Self::Outcome)
+    }
+
+    /// Whether it may have texts and pairs.
+    const fn has_texts(self) -> bool {
+        matches!(
+            self,
+            Self::Request(_) | Self::Response(_) | Self::Trailers | Self::Operation | Self::Outcome | Self::Tunnel(_)
+        )
+    }
 }
 
 /// A checked record.
@@ -63,6 +90,8 @@ pub struct Reply<'a> {
     pub answers: &'a [Answer],
     /// Headers that records refer to.
     pub pairs: &'a [abi::Pair],
+    /// Texts that the guest has written, as far as they go.
+    pub text: &'a [u8],
     records: &'a [abi::Record],
     /// One for each record.
     meanings: &'a [Meaning],
@@ -81,14 +110,19 @@ pub fn alleged_event(output: &[u8]) -> usize {
     abi::Output::read_from_prefix(output).map_or(0, |(head, _)| head.current_event as usize)
 }
 
-/// Checks a whole reply to `call`.
+/// Checks a whole reply to `call`: what the guest left in the output buffer, and in the rows of the input buffer.
 ///
 /// # Errors
 /// The first rule that it breaks, and where.
-pub fn check<'a>(call: &Call, output: &'a [u8], checked: &'a mut Checked) -> Result<Reply<'a>, ReplyError> {
+pub fn check<'a>(
+    call: &Call,
+    input: &[u8],
+    output: &'a [u8],
+    checked: &'a mut Checked,
+) -> Result<Reply<'a>, ReplyError> {
     let wrong = |rule, field, value| ReplyError { rule, item: Item::Head, field, value };
     let (head, _) = abi::Output::read_from_prefix(output).map_err(|_| wrong(Rule::EventCount, "size", 0))?;
-    let abi::Output { abi_version, events_done, num_records, num_pairs, reserved, .. } = head;
+    let abi::Output { abi_version, events_done, num_records, num_pairs, text_len, reserved, .. } = head;
     if abi_version != abi::VERSION {
         return Err(wrong(Rule::Version, "abi_version", abi_version.into()));
     }
@@ -104,14 +138,45 @@ pub fn check<'a>(call: &Call, output: &'a [u8], checked: &'a mut Checked) -> Res
     if num_pairs > call.bounds.pairs {
         return Err(wrong(Rule::PairCount, "num_pairs", num_pairs.into()));
     }
+    if text_len > TEXT_BYTES {
+        return Err(wrong(Rule::TextArea, "text_len", text_len.into()));
+    }
     // The buffer has room for as many of each as the call's bounds allow.
     let cut = |field| wrong(Rule::Position, field, output.len() as u64);
     let results = table(output, RESULTS_AT, events_done).ok_or_else(|| cut("results"))?;
     let records = table(output, RECORDS_AT, num_records).ok_or_else(|| cut("records"))?;
     let pairs = table(output, PAIRS_AT, num_pairs).ok_or_else(|| cut("pairs"))?;
-    check_results(call, results, records.is_empty(), &mut checked.answers)?;
-    check_records(call, &checked.answers, records, pairs, &mut checked.meanings)?;
-    Ok(Reply { answers: &checked.answers, pairs, records, meanings: &checked.meanings })
+    let text = table::<u8>(output, TEXT_AT, text_len).ok_or_else(|| cut("text"))?;
+    check_rows(call, input)?;
+    check_results(call, input, results, records.is_empty(), &mut checked.answers)?;
+    check_records(call, &checked.answers, records, pairs, text_len, &mut checked.meanings)?;
+    check_tunnels(&checked.answers, records, &checked.meanings)?;
+    Ok(Reply { answers: &checked.answers, pairs, text, records, meanings: &checked.meanings })
+}
+
+/// No connection uses more extra state than it has.
+fn check_rows(call: &Call, input: &[u8]) -> Result<(), ReplyError> {
+    for (index, note) in (0..).zip(&call.rows) {
+        let used = Call::row_after(input, index).map_or(u32::MAX, |row| row.extra_used);
+        if used > note.extra_size {
+            let value = used.into();
+            return Err(ReplyError { rule: Rule::State, item: Item::Row(index), field: "extra_used", value });
+        }
+    }
+    Ok(())
+}
+
+/// A stream inside a tunnel is announced by a record.
+fn check_tunnels(answers: &[Answer], records: &[abi::Record], meanings: &[Meaning]) -> Result<(), ReplyError> {
+    let inner = (0..).zip(answers).filter(|(_, answer)| answer.verdict == Verdict::Inner);
+    for (index, _) in inner {
+        let mut all = records.iter().zip(meanings);
+        if !all.any(|(record, meaning)| record.event == index && matches!(meaning, Meaning::Tunnel(_))) {
+            let value = Verdict::Inner.code().into();
+            return Err(ReplyError { rule: Rule::Inner, item: Item::Result(index), field: "verdict", value });
+        }
+    }
+    Ok(())
 }
 
 fn table<T>(output: &[u8], position: u32, count: u32) -> Option<&[T]>
@@ -127,10 +192,13 @@ where
 struct RowState {
     waits: [bool; 2],
     deferring: bool,
+    /// A byte of it was consumed in this reply.
+    consumed: bool,
 }
 
 fn check_results(
     call: &Call,
+    input: &[u8],
     results: &[abi::Result],
     no_records: bool,
     answers: &mut Vec<Answer>,
@@ -155,7 +223,17 @@ fn check_results(
         if (state.deferring || waits) != (verdict == Verdict::Deferred) {
             return Err(wrong(Rule::Order, "verdict", result.verdict.into()));
         }
-        let next = check_result(index, result, verdict, encoded, state)?;
+        let mut next = check_result(index, result, verdict, encoded, state)?;
+        // Only a later hand-over asks, and only of a connection that was handed over.
+        let note = call.rows.get(row);
+        next.consumed |= result.consumed > 0 && note.is_some_and(|note| note.allowed.just_handed_over);
+        let (mut grow, mut hand_to) = (0, 0);
+        if verdict >= Verdict::Grow {
+            let left = Call::row_after(input, event.row).zip(note);
+            let (left, note) = left.ok_or_else(|| wrong(Rule::Verdict, "verdict", result.verdict.into()))?;
+            check_turn(event.row, verdict, left, note, next.consumed, call.protocols.len())?;
+            (grow, hand_to) = (left.grow, left.hand_to);
+        }
         if next != state {
             if rows.is_empty() {
                 rows.resize(call.rows(), RowState::default());
@@ -173,7 +251,37 @@ fn check_results(
             return Err(wrong(Rule::EventCount, "verdict", result.verdict.into()));
         }
         let wake = (verdict == Verdict::NeedMore && result.wake == 1).then_some(result.wake_byte);
-        answers.push(Answer { verdict, consumed: result.consumed, skip: result.skip, wake });
+        answers.push(Answer { verdict, consumed: result.consumed, skip: result.skip, wake, grow, hand_to });
+    }
+    Ok(())
+}
+
+/// Checks what a row says with a verdict that changes how its connection goes on.
+fn check_turn(
+    index: u32,
+    verdict: Verdict,
+    row: &abi::Row,
+    note: &RowNote,
+    consumed: bool,
+    protocols: usize,
+) -> Result<(), ReplyError> {
+    let wrong = |rule, field, value: u32| ReplyError { rule, item: Item::Row(index), field, value: value.into() };
+    let allowed = note.allowed;
+    match verdict {
+        Verdict::Grow => {
+            let fits = row.grow.is_multiple_of(abi::EXTRA_UNIT) && row.grow <= abi::MAX_EXTRA;
+            if !allowed.grow || !fits || row.grow <= note.extra_size {
+                return Err(wrong(Rule::Grow, "grow", row.grow));
+            }
+        }
+        Verdict::HandOver => {
+            let known = usize::from(row.hand_to) < protocols && row.hand_to != allowed.protocol;
+            if !allowed.hand_over || !known || allowed.just_handed_over && !consumed {
+                return Err(wrong(Rule::HandOver, "hand_to", row.hand_to.into()));
+            }
+        }
+        Verdict::Inner if !allowed.inner => return Err(wrong(Rule::Inner, "depth", row.depth.into())),
+        _ => {}
     }
     Ok(())
 }
@@ -218,6 +326,15 @@ fn check_result(
                 return Err(consumed());
             }
         }
+        Verdict::Grow | Verdict::HandOver | Verdict::Inner => {
+            if event.kind != kind::BYTES {
+                return Err(wrong(Rule::NotBytes, "verdict", result.verdict.into()));
+            }
+            if verdict == Verdict::Grow && rest == 0 {
+                return Err(consumed());
+            }
+            state.deferring = true;
+        }
         Verdict::Deferred => {
             if result.consumed != 0 {
                 return Err(consumed());
@@ -233,9 +350,11 @@ fn check_records(
     answers: &[Answer],
     records: &[abi::Record],
     pairs: &[abi::Pair],
+    text_len: u32,
     meanings: &mut Vec<Meaning>,
 ) -> Result<(), ReplyError> {
     meanings.clear();
+    let mut texts = Texts { pairs, area_len: text_len, area_reached: 0 };
     let mut event = 0;
     let mut reached = 0;
     for (index, record) in (0..).zip(records) {
@@ -251,8 +370,8 @@ fn check_records(
         let answer = answers.get(record.event as usize).filter(|answer| answer.verdict != Verdict::Deferred);
         let encoded = call.encoded.get(record.event as usize);
         let (answer, encoded) = answer.zip(encoded).ok_or_else(of_event)?;
-        if record.reserved != 0 || record.reserved2 != 0 {
-            return Err(wrong(Rule::Reserved, "reserved", u64::from(record.reserved) | u64::from(record.reserved2)));
+        if record.reserved != 0 {
+            return Err(wrong(Rule::Reserved, "reserved", record.reserved.into()));
         }
         if record.start > record.end {
             return Err(wrong(Rule::Position, "start", record.start.into()));
@@ -261,14 +380,14 @@ fn check_records(
             return Err(wrong(Rule::Position, "end", record.end.into()));
         }
         let meaning = check_record(index, record, encoded)?;
-        if matches!(meaning, Meaning::Request(_) | Meaning::Response(_) | Meaning::End) {
+        if meaning.has_extent() {
             if record.start < reached {
                 return Err(wrong(Rule::Overlap, "start", record.start.into()));
             }
             reached = record.end;
         }
-        if matches!(meaning, Meaning::Request(_) | Meaning::Response(_)) {
-            check_texts(index, record, pairs)?;
+        if meaning.has_texts() {
+            texts.check(index, record)?;
         }
         meanings.push(meaning);
     }
@@ -276,7 +395,7 @@ fn check_records(
 }
 
 /// Every flag that has a name.
-const FLAGS: u32 = (abi::flag::REQUEST_LOST << 1) - 1;
+const FLAGS: u32 = (abi::flag::FAILED << 1) - 1;
 
 /// Gives the record's kind and codes their types, and checks the fields that depend on them.
 fn check_record(index: u32, record: &abi::Record, encoded: &Encoded) -> Result<Meaning, ReplyError> {
@@ -292,30 +411,35 @@ fn check_record(index: u32, record: &abi::Record, encoded: &Encoded) -> Result<M
         RecordKind::Response => Meaning::Response(framing()?),
         RecordKind::End if record.code != 0 => return Err(code()),
         RecordKind::End => Meaning::End,
-        RecordKind::Tunnel if record.code == 0 => Meaning::Tunnel(None),
-        RecordKind::Tunnel => Meaning::Tunnel(Some(Protocol::from_code(record.code).ok_or_else(code)?)),
-        RecordKind::NotHttp => Meaning::NotHttp(Protocol::from_code(record.code).ok_or_else(code)?),
+        RecordKind::Tunnel => Meaning::Tunnel(Tunnel::from_code(record.code).ok_or_else(code)?),
+        RecordKind::NotHttp => Meaning::NotHttp(NotHttp::from_code(record.code).ok_or_else(code)?),
         RecordKind::Error => Meaning::Error(ParseError::from_code(record.code).ok_or_else(code)?),
+        _ if record.code != 0 => return Err(code()),
+        RecordKind::Trailers => Meaning::Trailers,
+        RecordKind::Reset => Meaning::Reset,
+        RecordKind::Operation => Meaning::Operation,
+        RecordKind::Outcome => Meaning::Outcome,
     };
     let head = matches!(of, RecordKind::Request | RecordKind::Response);
     if head && record.minor > 9 {
         return Err(unknown("minor", record.minor.into()));
     }
-    if !head && record.num_pairs != 0 {
+    let pairs = head || matches!(of, RecordKind::Trailers | RecordKind::Operation | RecordKind::Outcome);
+    if !pairs && record.num_pairs != 0 {
         return Err(unknown("num_pairs", record.num_pairs.into()));
     }
     if record.flags & !FLAGS != 0 {
         return Err(unknown("flags", record.flags.into()));
     }
     // Only a tunnel, a protocol or an error may be reported of the other side too.
-    let own = head || of == RecordKind::End;
+    let own = pairs || matches!(of, RecordKind::End | RecordKind::Reset);
     if record.side > 1 || (own && record.side != encoded.event.side) {
         return Err(wrong(Rule::RecordEvent, "side", record.side.into()));
     }
-    if head && encoded.event.kind != kind::BYTES {
+    if pairs && encoded.event.kind != kind::BYTES {
         return Err(wrong(Rule::RecordEvent, "event", record.event.into()));
     }
-    if of == RecordKind::Request && record.number == 0 {
+    if matches!(of, RecordKind::Request | RecordKind::Operation) && record.number == 0 {
         return Err(wrong(Rule::Number, "number", 0));
     }
     if of == RecordKind::End {
@@ -342,39 +466,54 @@ fn check_sizes(index: u32, record: &abi::Record, encoded: &Encoded) -> Result<()
     Ok(())
 }
 
-/// Texts lie inside their head, in order, and apart.
-fn check_texts(index: u32, record: &abi::Record, pairs: &[abi::Pair]) -> Result<(), ReplyError> {
-    let wrong =
-        |field, value: u32| ReplyError { rule: Rule::Pairs, item: Item::Record(index), field, value: value.into() };
-    if record.num_pairs > abi::MAX_HEADERS {
-        return Err(wrong("num_pairs", record.num_pairs));
-    }
-    let first = record.first_pair as usize;
-    let headers = pairs.get(first..first.saturating_add(record.num_pairs as usize));
-    let headers = headers.ok_or_else(|| wrong("first_pair", record.first_pair))?;
-    let mut reached = record.start;
-    let mut text = |item, field, position: u32, len: u32| {
-        if len == 0 {
-            return Ok(());
+/// The texts of a reply, as far as they have been checked.
+struct Texts<'a> {
+    pairs: &'a [abi::Pair],
+    area_len: u32,
+    /// End of the last text in the text area.
+    area_reached: u32,
+}
+
+impl Texts<'_> {
+    /// Texts lie inside their head or inside the text area, in order, and apart.
+    fn check(&mut self, index: u32, record: &abi::Record) -> Result<(), ReplyError> {
+        let wrong = |field, value: u32| ReplyError { rule: Rule::Pairs, item: Item::Record(index), field, value: value.into() };
+        if record.num_pairs > abi::MAX_HEADERS {
+            return Err(wrong("num_pairs", record.num_pairs));
         }
-        let wrong = |rule| ReplyError { rule, item, field, value: position.into() };
-        let end = position.checked_add(len).filter(|end| *end <= record.end);
-        let end = end.ok_or_else(|| wrong(Rule::Position))?;
-        if position < reached {
-            return Err(wrong(Rule::Overlap));
+        let first = record.first_pair as usize;
+        let headers = self.pairs.get(first..first.saturating_add(record.num_pairs as usize));
+        let headers = headers.ok_or_else(|| wrong("first_pair", record.first_pair))?;
+        let mut reached = record.start;
+        let (area_len, area_reached) = (self.area_len, &mut self.area_reached);
+        let mut text = |item, field, position: u32, len: u32| {
+            if len == 0 {
+                return Ok(());
+            }
+            let wrong = |rule| ReplyError { rule, item, field, value: position.into() };
+            let in_area = position & abi::TEXT != 0;
+            let (start, limit, reached) = match in_area {
+                true => (position & !abi::TEXT, area_len, &mut *area_reached),
+                false => (position, record.end, &mut reached),
+            };
+            let end = start.checked_add(len).filter(|end| *end <= limit);
+            let end = end.ok_or_else(|| wrong(Rule::Position))?;
+            if start < *reached {
+                return Err(wrong(Rule::Overlap));
+            }
+            *reached = end;
+            Ok(())
+        };
+        let item = Item::Record(index);
+        text(item, "text", record.text, record.text_len)?;
+        text(item, "target", record.target, record.target_len)?;
+        for (index, pair) in (record.first_pair..).zip(headers) {
+            let item = Item::Pair(index);
+            text(item, "name", pair.name, pair.name_len)?;
+            text(item, "value", pair.value, pair.value_len)?;
         }
-        reached = end;
         Ok(())
-    };
-    let item = Item::Record(index);
-    text(item, "text", record.text, record.text_len)?;
-    text(item, "target", record.target, record.target_len)?;
-    for (index, pair) in (record.first_pair..).zip(headers) {
-        let item = Item::Pair(index);
-        text(item, "name", pair.name, pair.name_len)?;
-        text(item, "value", pair.value, pair.value_len)?;
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -503,8 +642,8 @@ mod tests {
                 Meaning::End,
                 Meaning::Error(ParseError::BadChunk),
                 Meaning::Tunnel(None),
-                Meaning::Tunnel(Some(Protocol::WebSocket)),
-                Meaning::NotHttp(Protocol::Tls),
+                Meaning::Tunnel(Some(NotHttp::WebSocket)),
+                Meaning::NotHttp(NotHttp::Tls),
                 Meaning::Response(Framing::Close),
             ]
         );

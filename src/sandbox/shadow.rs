@@ -17,7 +17,7 @@ use super::driver::{self, Driver, Receiver};
 use super::engine::Parser;
 use super::fault::Fault;
 use super::quarantine::QuarantinedEvent;
-use crate::abi::Protocol;
+use crate::abi::NotHttp;
 use crate::batch::Slot;
 use crate::counters::{counters, families};
 use crate::http::record::{Kind, Record};
@@ -91,7 +91,7 @@ impl Digest {
                 (2, response.number, response.status, (response.content_length, 0, 0))
             }
             Kind::End { number, wire, decoded, lost } => (3, *number, 0, (*wire, *decoded, *lost)),
-            Kind::Tunnel { number, protocol } => (4, *number, protocol.map_or(0, Protocol::code), (0, 0, 0)),
+            Kind::Tunnel { number, protocol } => (4, *number, protocol.map_or(0, NotHttp::code), (0, 0, 0)),
             Kind::NotHttp(protocol) => (5, 0, protocol.code(), (0, 0, 0)),
             Kind::Error(error) => (6, 0, error.code(), (0, 0, 0)),
         };

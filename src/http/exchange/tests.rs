@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::*;
-use crate::abi::{Framing, ParseError, Protocol, flag};
+use crate::abi::{Framing, ParseError, NotHttp, flag};
 use crate::http::Settings;
 use crate::http::redact::Redaction;
 use crate::http::test_wire::Wire;
@@ -198,9 +198,9 @@ fn a_tunnel_is_logged_when_it_begins() {
     wire.ask(1, "GET /chat HTTP/1.1", flag::UPGRADE).end(0, 1, 0, 0).wait(2);
     wire.answer_framed(1, "HTTP/1.1 101 Switching Protocols", 0, Framing::Tunnel).end(1, 1, 0, 0);
     assert!(wire.done.is_empty());
-    wire.feed(1, 0, 0, Kind::Tunnel { number: 1, protocol: Some(Protocol::WebSocket) });
+    wire.feed(1, 0, 0, Kind::Tunnel { number: 1, protocol: Some(NotHttp::WebSocket) });
     assert_eq!(wire.seen(), ["1 /chat 101 upgrade tunnel"]);
-    assert_eq!((wire.last().tunnel, wire.last().duration()), (Some(Protocol::WebSocket), Some(2_000_000)));
+    assert_eq!((wire.last().tunnel, wire.last().duration()), (Some(NotHttp::WebSocket), Some(2_000_000)));
 }
 
 #[test]
@@ -223,12 +223,12 @@ fn errors_and_foreign_bytes_are_told_on_the_transaction_they_hit() {
     wire.ask(1, "POST / HTTP/1.1", 0).feed(0, 0, 9, Kind::Error(ParseError::BadChunk)).end(0, 1, 9, flag::TRUNCATED);
     wire.reply(1, 400, 0);
     wire.get(2, "/b").feed(1, 0, 9, Kind::Error(ParseError::BadHeader)).get(3, "/c").reply(3, 200, 0);
-    wire.get(4, "/d").feed(1, 0, 3, Kind::NotHttp(Protocol::Ssh)).close(EndReason::Fin);
+    wire.get(4, "/d").feed(1, 0, 3, Kind::NotHttp(NotHttp::Ssh)).close(EndReason::Fin);
     let wanted =
         ["1 / 400 truncated bad_chunk", "2 /b 0 no_response bad_header", "3 /c 200", "4 /d 0 no_response not_http"];
     assert_eq!(wire.seen(), wanted);
     assert_eq!(wire.context.counters.errors[usize::from(ParseError::BadChunk.code())], 1);
-    assert_eq!(wire.context.counters.not_http[usize::from(Protocol::Ssh.code())], 1);
+    assert_eq!(wire.context.counters.not_http[usize::from(NotHttp::Ssh.code())], 1);
 }
 
 #[test]
@@ -331,7 +331,7 @@ enum Step {
     Answer(u32, u32, Framing),
     End(usize, u32, u32),
     Tunnel(u32),
-    Foreign(Protocol),
+    Foreign(NotHttp),
     Error(usize, ParseError),
 }
 
@@ -347,7 +347,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(number, flags, framing)| Step::Answer(number, flags, framing)),
         (0usize..2, number(), flags()).prop_map(|(side, number, flags)| Step::End(side, number, flags)),
         number().prop_map(Step::Tunnel),
-        select(Protocol::ALL).prop_map(Step::Foreign),
+        select(NotHttp::ALL).prop_map(Step::Foreign),
         (0usize..2, select(ParseError::ALL)).prop_map(|(side, code)| Step::Error(side, code)),
     ]
 }
