@@ -1,7 +1,7 @@
 //! A record is what the guest says about an event, after every position in it has been checked and resolved against
 //! the host's own copy of the bytes.
 
-use crate::abi;
+use crate::abi::{self, Framing, ParseError, Protocol};
 
 /// A place in a side's stream and the time of the packet that carried it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -54,9 +54,9 @@ pub struct Request<'a> {
     pub target: &'a [u8],
     /// The digit after `HTTP/1.`.
     pub minor: u8,
-    /// One of [`abi::framing`].
-    pub framing: u8,
-    /// Announced length, with framing `LENGTH`.
+    /// Where the body ends.
+    pub framing: Framing,
+    /// Announced length, with [`Framing::Length`].
     pub content_length: u64,
     /// Headers.
     pub headers: Headers<'a>,
@@ -73,9 +73,9 @@ pub struct Response<'a> {
     pub reason: &'a [u8],
     /// The digit after `HTTP/1.`.
     pub minor: u8,
-    /// One of [`abi::framing`].
-    pub framing: u8,
-    /// Announced length, with framing `LENGTH`.
+    /// Where the body ends.
+    pub framing: Framing,
+    /// Announced length, with [`Framing::Length`].
     pub content_length: u64,
     /// Headers.
     pub headers: Headers<'a>,
@@ -99,17 +99,17 @@ pub enum Kind<'a> {
         /// Of these, bytes never seen.
         lost: u64,
     },
-    /// From here on the connection carries something else: one of [`abi::not_http`], or 0 (CONNECT).
+    /// From here on the connection carries something else.
     Tunnel {
         /// Number of the request that asked for it.
         number: u32,
-        /// What it carries.
-        code: u16,
+        /// What it carries; `None` after CONNECT, which does not say.
+        protocol: Option<Protocol>,
     },
-    /// The side does not speak HTTP/1: one of [`abi::not_http`].
-    NotHttp(u16),
-    /// The side is not understood here: one of [`abi::error`].
-    Error(u16),
+    /// The side does not speak HTTP/1, but this.
+    NotHttp(Protocol),
+    /// The side could not be parsed here.
+    Error(ParseError),
 }
 
 /// A checked record.

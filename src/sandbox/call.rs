@@ -1,8 +1,9 @@
-//! The layout says where in the guest's buffers the parts of a call stand, and holds the host's side of the call.
+//! A call is the host's side of one call of the guest: its events, and where in the guest's buffers its parts lie.
+//!
+//! It writes into buffers that it is given, and knows nothing of instances.
 
 use zerocopy::IntoBytes;
 
-use super::instance::Instance;
 use crate::abi;
 use crate::batch::Slot;
 
@@ -41,7 +42,7 @@ pub(super) const PAIRS_AT: u32 = RECORDS_AT + MAX_RECORDS * size::<abi::Record>(
 pub const OUTPUT_BYTES: u32 = PAIRS_AT + MAX_PAIRS * size::<abi::Pair>();
 
 /// Which packet carried the bytes of an event from a position on.
-#[derive(Debug, Clone, std::marker::Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mark {
     /// Position in the event.
     pub position: u32,
@@ -53,9 +54,9 @@ pub struct Mark {
     pub peer_acked: u64,
 }
 
-/// Where the host keeps the bytes of a encoded-out event.
-#[derive(Debug, Clone, std::marker::Copy, PartialEq, Eq)]
-pub enum Copy {
+/// Where the host keeps the bytes of an encoded event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Location {
     /// In the slot's arena, from here on.
     Slot(u32),
     /// In the call's own buffer for joined events, from here on.
@@ -63,7 +64,7 @@ pub enum Copy {
 }
 
 /// An event as it was encoded for the guest, and what the host must know to take the answer.
-#[derive(Debug, Clone, std::marker::Copy)]
+#[derive(Debug, Clone, Copy)]
 pub struct Encoded {
     /// As the guest sees it.
     pub event: abi::Event,
@@ -72,7 +73,7 @@ pub struct Encoded {
     /// The row's cursor behind it: next slot event, and bytes of that already passed.
     pub after: Cursor,
     /// Where the bytes are.
-    pub copy: Copy,
+    pub location: Location,
     /// First of its times among the call's marks.
     pub first_mark: u32,
     /// Number of its times, at least 1.
@@ -84,7 +85,7 @@ pub struct Encoded {
 }
 
 /// How far the host has come with a connection's events in a slot.
-#[derive(Debug, Clone, std::marker::Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Cursor {
     /// Index of the next event in the slot.
     pub event: u32,
@@ -93,7 +94,7 @@ pub struct Cursor {
 }
 
 /// How large a call and its reply may be: the layout's own bounds, or less in tests.
-#[derive(Debug, Clone, std::marker::Copy)]
+#[derive(Debug, Clone, Copy)]
 pub struct Bounds {
     /// Events in one call.
     pub events: u32,
@@ -160,22 +161,22 @@ impl Call {
         self.rows as usize
     }
 
-    /// Writes a connection's row into the guest and gives its index. There is room for it whenever there is room for
-    /// an event.
-    pub fn row(&mut self, guest: &mut Instance, block: &abi::Block, opener: u8, flags: u8) -> u32 {
+    /// Writes a connection's row into the input buffer and gives its index. There is room for it whenever there is room
+    /// for an event.
+    pub fn row(&mut self, input: &mut [u8], block: &abi::Block, opener: u8, flags: u8) -> u32 {
         let row = abi::Row { block: *block, opener, flags, reserved: [0; 2], scratch: 0, reserved2: 0 };
         let index = self.rows;
         self.rows += 1;
-        put(guest.input(), ROWS_AT + index * size::<abi::Row>(), row.as_bytes());
+        put(input, ROWS_AT + index * size::<abi::Row>(), row.as_bytes());
         index
     }
 
-    /// Writes an event's bytes into the guest and notes the event. `event.data`, `marks` and `num_marks` are filled in
-    /// here; `marks` of the call from `encoded.first_mark` on are its times.
-    pub fn event(&mut self, guest: &mut Instance, mut encoded: Encoded, len: u32, slot: &Slot) {
+    /// Writes an event's bytes into the input buffer and notes the event. `event.data`, `marks` and `num_marks` are
+    /// filled in here; the call's marks from `encoded.first_mark` on are its times.
+    pub fn event(&mut self, input: &mut [u8], mut encoded: Encoded, len: u32, slot: &Slot) {
         encoded.event.data = self.arena;
         encoded.event.len = len;
-        put(guest.input(), ARENA_AT + self.arena, self.bytes(&encoded, slot));
+        put(input, ARENA_AT + self.arena, self.bytes(&encoded, slot));
         self.arena += len;
         encoded.event.marks = u32::try_from(self.segment_marks.len()).unwrap_or(0);
         if encoded.num_marks > 1 {
@@ -189,8 +190,9 @@ impl Call {
         self.encoded.push(encoded);
     }
 
-    /// Writes what is left to write, head and tables. Gives the number of events and bytes.
-    pub fn finish(&mut self, guest: &mut Instance) -> (u32, u64) {
+    /// Writes the rest of the input, head and tables, and clears the output's head. Gives the number of events and of
+    /// payload bytes.
+    pub fn finish(&mut self, input: &mut [u8], output: &mut [u8]) -> (u32, u64) {
         let count = |n: usize| u32::try_from(n).unwrap_or(0);
         let head = abi::Input {
             abi_version: abi::VERSION,
@@ -209,13 +211,11 @@ impl Call {
             max_pairs: self.bounds.pairs.min(MAX_PAIRS),
             reserved: [0; 2],
         };
-        let input = guest.input();
         put(input, 0, head.as_bytes());
         put(input, MARKS_AT, self.segment_marks.as_bytes());
         for (encoded, at) in self.encoded.iter().zip((EVENTS_AT..).step_by(size_of::<abi::Event>())) {
             put(input, at, encoded.event.as_bytes());
         }
-        let (_, output) = guest.buffers();
         put(output, 0, abi::Output::default().as_bytes());
         (head.num_events, u64::from(self.arena))
     }
@@ -230,15 +230,14 @@ impl Call {
     /// The host's copy of an event's bytes.
     #[must_use]
     pub fn bytes<'a>(&'a self, encoded: &Encoded, slot: &'a Slot) -> &'a [u8] {
-        let (buffer, at) = match encoded.copy {
-            Copy::Slot(at) => (&slot.arena, at),
-            Copy::Joined(at) => (&self.joined, at),
+        let (buffer, start) = match encoded.location {
+            Location::Slot(start) => (&slot.arena, start as usize),
+            Location::Joined(start) => (&self.joined, start as usize),
         };
-        let start = at as usize;
         buffer.get(start..start.saturating_add(encoded.event.len as usize)).unwrap_or_default()
     }
 
-    /// The marks of a encoded-out event.
+    /// The marks of an encoded event.
     #[must_use]
     pub fn times(&self, encoded: &Encoded) -> &[Mark] {
         let first = encoded.first_mark as usize;
@@ -260,4 +259,60 @@ fn put(buffer: &mut [u8], at: u32, bytes: &[u8]) {
 pub fn covering(marks: &[Mark], position: u32) -> Option<&Mark> {
     let behind = marks.partition_point(|mark| mark.position <= position);
     marks.get(behind.checked_sub(1)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use zerocopy::FromBytes;
+
+    use super::*;
+    use crate::abi::kind;
+
+    fn read<T: FromBytes>(buffer: &[u8], position: u32) -> T {
+        T::read_from_prefix(&buffer[position as usize..]).unwrap().0
+    }
+
+    #[test]
+    fn a_call_stands_in_the_input_buffer_as_its_head_says() {
+        let (mut input, mut output) = (vec![0xaa; INPUT_BYTES as usize], vec![0xaa; OUTPUT_BYTES as usize]);
+        let mut slot = Slot::default();
+        slot.arena.extend_from_slice(b"--one");
+        let mut call = Call::new(Bounds { events: 2, ..Bounds::default() });
+        assert!(call.has_room(ARENA_BYTES as usize, 0) && !call.has_room(ARENA_BYTES as usize + 1, 0));
+        let row = call.row(&mut input, &[7; abi::BLOCK_SIZE], abi::opener::SIDE1, abi::row_flag::MIDSTREAM);
+        let mark = |position, segment| Mark { position, segment, time: 0, peer_acked: 0 };
+        call.marks.extend([mark(0, true), mark(0, true), mark(2, false), mark(3, true)]);
+        call.joined.extend_from_slice(b"joined");
+        for (location, len, first_mark, num_marks) in [(Location::Slot(2), 3, 0, 1), (Location::Joined(0), 6, 1, 3)] {
+            let event = abi::Event { row, kind: kind::BYTES, len, ..abi::Event::default() };
+            let after = Cursor::default();
+            let encoded = Encoded {
+                event,
+                slot_row: 0,
+                after,
+                location,
+                first_mark,
+                num_marks,
+                took_waiting: false,
+                first_of_row: false,
+            };
+            call.event(&mut input, encoded, len, &slot);
+        }
+        assert!(!call.has_room(0, 0), "the bound on events");
+        assert_eq!(call.finish(&mut input, &mut output), (2, 9));
+
+        let head: abi::Input = read(&input, 0);
+        assert_eq!((head.abi_version, head.num_events, head.num_rows, head.num_marks), (abi::VERSION, 2, 1, 1));
+        let read_row: abi::Row = read(&input, head.rows);
+        assert_eq!(read_row.block, [7; abi::BLOCK_SIZE]);
+        assert_eq!((read_row.opener, read_row.flags, read_row.scratch), (1, 1, 0));
+        assert_eq!(Call::block(&input, row), Some(&read_row.block));
+        let [first, second]: [abi::Event; 2] = read(&input, head.events);
+        assert_eq!((first.data, first.len, first.num_marks), (0, 3, 0));
+        assert_eq!((second.data, second.len, second.marks, second.num_marks), (3, 6, 0, 1));
+        // Only where a segment starts, and the first byte's is a flag of the event.
+        assert_eq!(read::<u32>(&input, head.marks), 3);
+        assert_eq!(read::<[u8; 9]>(&input, head.arena), *b"onejoined");
+        assert_eq!(read::<abi::Output>(&output, 0), abi::Output::default());
+    }
 }

@@ -16,6 +16,7 @@ use super::connection::ConnectionState;
 use super::engine::Parser;
 use super::fault::Fault;
 use super::instance::Instance;
+use super::memory::Checked;
 use super::quarantine::QuarantinedEvent;
 use crate::abi;
 use crate::batch::{NONE, Slot, What};
@@ -173,6 +174,7 @@ pub struct Driver<S> {
     connections: Vec<Option<Box<ConnectionState<S>>>>,
     free: Vec<u32>,
     call: Call,
+    checked: Checked,
     works: Vec<Work>,
     todo: Vec<u32>,
     later: Vec<u32>,
@@ -204,6 +206,7 @@ impl<S: Default> Driver<S> {
             connections: Vec::new(),
             free: Vec::new(),
             call: Call::new(bounds),
+            checked: Checked::default(),
             works: Vec::new(),
             todo: Vec::new(),
             later: Vec::new(),

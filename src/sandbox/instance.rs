@@ -140,28 +140,22 @@ impl Instance {
         self.memory.data_mut(&mut self.store).get_mut(self.input..end).unwrap_or_default()
     }
 
-    /// Input and output buffer after a call. The guest does not run while these are borrowed, so that what has been
-    /// checked in them stays as it is.
-    pub(super) fn buffers(&mut self) -> (&[u8], &mut [u8]) {
+    /// Input and output buffer. The guest does not run while these are borrowed, so what has been checked in them stays
+    /// as it is.
+    pub fn buffers(&mut self) -> (&mut [u8], &mut [u8]) {
         let (input_end, output_end) =
             (self.input + call::INPUT_BYTES as usize, self.output + call::OUTPUT_BYTES as usize);
         let data = self.memory.data_mut(&mut self.store);
         // Which buffer comes first is the guest's choice; that they do not overlap was checked.
         if self.input < self.output {
-            let Some((low, high)) = data.split_at_mut_checked(self.output) else { return (&[], &mut []) };
-            let input = low.get(self.input..input_end).unwrap_or_default();
+            let Some((low, high)) = data.split_at_mut_checked(self.output) else { return Default::default() };
+            let input = low.get_mut(self.input..input_end).unwrap_or_default();
             (input, high.get_mut(..call::OUTPUT_BYTES as usize).unwrap_or_default())
         } else {
-            let Some((low, high)) = data.split_at_mut_checked(self.input) else { return (&[], &mut []) };
-            let input = high.get(..call::INPUT_BYTES as usize).unwrap_or_default();
+            let Some((low, high)) = data.split_at_mut_checked(self.input) else { return Default::default() };
+            let input = high.get_mut(..call::INPUT_BYTES as usize).unwrap_or_default();
             (input, low.get_mut(self.output..output_end).unwrap_or_default())
         }
-    }
-
-    /// Input and output buffer after a call, to be looked at from outside of the driver.
-    pub fn output(&mut self) -> (&[u8], &[u8]) {
-        let (input, output) = self.buffers();
-        (input, output)
     }
 
     /// Parses `events` events that stand in the input buffer, in the time that `bytes` bytes are given.

@@ -3,7 +3,7 @@
 use thiserror::Error;
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::call::{Call, Copy, Cursor, Encoded, Mark};
+use super::call::{Call, Cursor, Encoded, Location, Mark};
 use crate::abi;
 
 /// First bytes of a file in quarantine.
@@ -120,7 +120,7 @@ impl QuarantinedEvent {
             event: abi::Event { row: 0, ..self.event },
             slot_row: 0,
             after: Cursor::default(),
-            copy: Copy::Joined(0),
+            location: Location::Joined(0),
             first_mark: 0,
             num_marks,
             took_waiting: false,

@@ -17,6 +17,7 @@ use super::driver::{self, Driver, Receiver};
 use super::engine::Parser;
 use super::fault::Fault;
 use super::quarantine::QuarantinedEvent;
+use crate::abi::Protocol;
 use crate::batch::Slot;
 use crate::counters::{counters, families};
 use crate::http::record::{Kind, Record};
@@ -90,9 +91,9 @@ impl Digest {
                 (2, response.number, response.status, (response.content_length, 0, 0))
             }
             Kind::End { number, wire, decoded, lost } => (3, *number, 0, (*wire, *decoded, *lost)),
-            Kind::Tunnel { number, code } => (4, *number, *code, (0, 0, 0)),
-            Kind::NotHttp(code) => (5, 0, *code, (0, 0, 0)),
-            Kind::Error(code) => (6, 0, *code, (0, 0, 0)),
+            Kind::Tunnel { number, protocol } => (4, *number, protocol.map_or(0, Protocol::code), (0, 0, 0)),
+            Kind::NotHttp(protocol) => (5, 0, protocol.code(), (0, 0, 0)),
+            Kind::Error(error) => (6, 0, error.code(), (0, 0, 0)),
         };
         let place = (record.start.offset, record.end.offset);
         Self { kind: (kind, record.side), number, place, code, flags: record.flags, text: text.finish(), sizes }

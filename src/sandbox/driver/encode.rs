@@ -6,9 +6,8 @@
 use super::{Driver, LoadedParser, SandboxCounters, Work, opener, row_flags};
 use crate::abi::{self, event_flag, kind};
 use crate::batch::{NONE, Slot, SlotEvent, What};
-use crate::sandbox::call::{Call, Copy, Cursor, Encoded, Mark};
+use crate::sandbox::call::{Call, Cursor, Encoded, Location, Mark};
 use crate::sandbox::connection::{ConnectionState, Skipped};
-use crate::sandbox::instance::Instance;
 use crate::stream::{EndReason, Side};
 
 /// The most bytes of neighbours that are joined to one event, beside what waits before them. A single piece may be as
@@ -43,7 +42,8 @@ struct Shown {
 /// One connection in the course of one layout.
 struct Encoder<'a, S> {
     slot: &'a Slot,
-    guest: &'a mut Instance,
+    /// The guest's input buffer.
+    input: &'a mut [u8],
     call: &'a mut Call,
     connection: &'a mut ConnectionState<S>,
     counters: &'a mut SandboxCounters,
@@ -73,7 +73,7 @@ impl<S: Default> Driver<S> {
         }
         let mut layout = Encoder {
             slot,
-            guest,
+            input: guest.input(),
             call: &mut self.call,
             connection,
             counters: &mut self.counters,
@@ -253,7 +253,7 @@ impl<S> Encoder<'_, S> {
             ..header(side, kind::END, event.at.peer_acked)
         };
         self.cursor = Cursor { event: event.next, passed: 0 };
-        self.encode(encoded, &[mark(event, false)], Copy::Joined(0), 0, false)
+        self.encode(encoded, &[mark(event, false)], Location::Joined(0), 0, false)
     }
 
     fn encode_skipped(&mut self, side: Side) -> Step {
@@ -261,7 +261,7 @@ impl<S> Encoder<'_, S> {
         let head = header(side, kind::VOID, skipped.peer_acked);
         let event = abi::Event { offset: skipped.offset, length: skipped.length, lost: skipped.lost, ..head };
         let mark = Mark { position: 0, segment: false, time: skipped.time, peer_acked: skipped.peer_acked };
-        let step = self.encode(event, &[mark], Copy::Joined(0), 0, false);
+        let step = self.encode(event, &[mark], Location::Joined(0), 0, false);
         if matches!(step, Step::Encoded) {
             set(&mut self.skipped_encoded, side);
         }
@@ -274,7 +274,7 @@ impl<S> Encoder<'_, S> {
         self.advance(event);
         let flags = if mark.segment { event_flag::SEGMENT } else { 0 };
         let encoded = abi::Event { offset, flags, ..header(event.side, kind::BYTES, event.at.peer_acked) };
-        let step = self.encode(encoded, &[mark], Copy::Slot(data), len, false);
+        let step = self.encode(encoded, &[mark], Location::Slot(data), len, false);
         if !matches!(step, Step::Encoded) {
             self.cursor = before;
         }
@@ -396,14 +396,14 @@ impl<S> Encoder<'_, S> {
         let flags = segment | if last { event_flag::FINAL } else { 0 };
         let event = abi::Event { offset, seen, flags, ..header(side, kind::BYTES, first.peer_acked) };
         let (at, len) = place;
-        let step = self.encode(event, marks, Copy::Joined(u32::try_from(at).unwrap_or(0)), len, true);
+        let step = self.encode(event, marks, Location::Joined(u32::try_from(at).unwrap_or(0)), len, true);
         if matches!(step, Step::Encoded) {
             set(&mut self.waiting_encoded, side);
         }
         step
     }
 
-    fn encode(&mut self, event: abi::Event, marks: &[Mark], copy: Copy, len: u32, took_waiting: bool) -> Step {
+    fn encode(&mut self, event: abi::Event, marks: &[Mark], location: Location, len: u32, took_waiting: bool) -> Step {
         if !self.call.has_room(len as usize, marks.len()) {
             return Step::Stop;
         }
@@ -411,7 +411,7 @@ impl<S> Encoder<'_, S> {
         if first_of_row {
             let connection = &self.connection;
             let (opener, flags) = (opener(&connection.info), row_flags(&connection.info));
-            self.work.guest_row = self.call.row(self.guest, &connection.block, opener, flags);
+            self.work.guest_row = self.call.row(self.input, &connection.block, opener, flags);
         }
         let first_mark = u32::try_from(self.call.marks.len()).unwrap_or(0);
         self.call.marks.extend_from_slice(marks);
@@ -422,13 +422,13 @@ impl<S> Encoder<'_, S> {
             event,
             slot_row: self.row,
             after: self.cursor,
-            copy,
+            location,
             first_mark,
             num_marks,
             took_waiting,
             first_of_row,
         };
-        self.call.event(self.guest, encoded, len, self.slot);
+        self.call.event(self.input, encoded, len, self.slot);
         if let Some(shown) = self.shown.get_mut(usize::from(side)) {
             shown.events += 1;
             shown.end = event.offset.saturating_add(event.length).saturating_add(u64::from(len));
