@@ -2,6 +2,8 @@
 //! skipped, and how far the stream has come.
 
 use super::call::Mark;
+use super::extra::Extra;
+use super::protocol::Format;
 use crate::abi::{self, Block};
 use crate::stream::{Connection, Side};
 
@@ -88,6 +90,19 @@ pub struct Half {
     pub stalls: u8,
 }
 
+/// How a connection came to its protocol.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct HandOver {
+    /// How often it was handed over.
+    pub count: u8,
+    /// 0, or 1 + index of the protocol before.
+    pub by: u8,
+    /// The module has not been called for it yet.
+    pub unseen: bool,
+    /// Nothing of it was consumed since.
+    pub unconsumed: bool,
+}
+
 /// A connection and the state `S` that whoever receives the records keeps for it.
 #[derive(Debug)]
 pub struct ConnectionState<S> {
@@ -95,8 +110,20 @@ pub struct ConnectionState<S> {
     pub info: Connection,
     /// The guest's memory of it.
     pub block: Block,
-    /// State format of the module that the block belongs to.
-    pub format: u32,
+    /// What does not fit into the block; none before the guest asked for it.
+    pub extra: Option<Box<Extra>>,
+    /// Format of the module that the block belongs to.
+    pub format: Format,
+    /// Pieces of a side that its module is shown at first.
+    pub first_window: u32,
+    /// How it came to its protocol.
+    pub hand_over: HandOver,
+    /// Key of the stream inside the tunnel that it has become: nothing more of it is parsed as its own.
+    pub inner: Option<u32>,
+    /// Key of the connection that carries it.
+    pub outer: Option<u32>,
+    /// Offsets of the TCP connection's sides at which its own begin.
+    pub base: [u64; 2],
     /// Its sides.
     pub halves: [Half; 2],
     /// It poisoned the guest: nothing of it is parsed any more.
@@ -108,11 +135,17 @@ pub struct ConnectionState<S> {
 impl<S: Default> ConnectionState<S> {
     /// A new connection.
     #[must_use]
-    pub fn new(info: Connection, format: u32) -> Self {
+    pub fn new(info: Connection, format: Format, first_window: u32) -> Self {
         Self {
             info,
             block: [0; abi::BLOCK_SIZE],
+            extra: None,
             format,
+            first_window,
+            hand_over: HandOver::default(),
+            inner: None,
+            outer: None,
+            base: [0; 2],
             halves: [Half::default(), Half::default()],
             ignored: false,
             state: S::default(),

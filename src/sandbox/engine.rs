@@ -11,6 +11,7 @@ use thiserror::Error;
 use wasmtime::{Config, Engine as Wasmtime, ExternType, InstancePre, Linker, Module, PoolingAllocationConfig, ValType};
 
 pub use super::bounds::MAX_MODULE_BYTES;
+use super::fault::Fault;
 use super::instance::{Guest, Instance};
 use super::protocol::{ENTRY, Format, Protocol};
 use super::quote::quote;
@@ -110,12 +111,17 @@ pub enum LoadError {
 /// The most pieces of a side that a module may want to be shown at first.
 const MAX_WINDOW: u32 = 64;
 
-/// The exports that the contract demands, with their types.
-const EXPORTS: &[(&str, &str, usize, usize)] = &[
+/// An export: its name, its type in words, and how many numbers it takes and gives.
+type Export = (&'static str, &'static str, usize, usize);
+
+/// The exports that version 2 of the contract has added.
+const EXPORTS_2: &[Export] =
+    &[("pico_protocol", "a function () -> i32", 0, 1), ("pico_first_window", "a function () -> i32", 0, 1)];
+
+/// The exports that the contract has demanded since version 1.
+const EXPORTS: &[Export] = &[
     ("pico_abi_version", "a function () -> i32", 0, 1),
     ("pico_state_format", "a function () -> i32", 0, 1),
-    ("pico_protocol", "a function () -> i32", 0, 1),
-    ("pico_first_window", "a function () -> i32", 0, 1),
     ("allocate_input_output_bufs", "a function (i32, i32) -> i32", 2, 1),
     ("free_input_output_bufs", "a function ()", 0, 0),
     ("get_input_buf", "a function () -> i32", 0, 1),
@@ -171,6 +177,7 @@ impl Engine {
             }
         };
         check_module(&module)?;
+        check_exports(&module, EXPORTS)?;
         let linker: Linker<Guest> = Linker::new(&self.wasmtime);
         let pre = linker.instantiate_pre(&module).map_err(|e| LoadError::Start(quote(&format!("{e:#}"))))?;
         let mut parser = Parser {
@@ -181,12 +188,14 @@ impl Engine {
             abi_version: abi::VERSION,
             bytes: wasm.len(),
         };
-        let mut instance = Instance::new(&parser).map_err(|fault| LoadError::Start(fault.to_string()))?;
+        let started = |fault: Fault| LoadError::Start(fault.to_string());
+        let mut instance = Instance::start(&parser).map_err(started)?;
         let mut ask = |name| instance.ask(name).map_err(|fault| LoadError::Start(format!("{name}: {fault}")));
         let version = ask("pico_abi_version")?;
         if version != abi::VERSION {
             return Err(LoadError::Version { needed: abi::VERSION, had: version });
         }
+        check_exports(parser.pre.module(), EXPORTS_2)?;
         let needed = u32::try_from(size_of::<abi::Record>()).unwrap_or(0);
         let had = ask("get_output_item_size")?;
         if had != needed {
@@ -200,6 +209,7 @@ impl Engine {
         let name = ask("pico_protocol")?;
         let name = instance.read(name).and_then(|name| Protocol::from_bytes(name).ok());
         parser.format.protocol = name.ok_or(LoadError::Protocol)?;
+        instance.allocate().map_err(started)?;
         Ok(parser)
     }
 
@@ -294,7 +304,11 @@ fn check_module(module: &Module) -> Result<(), LoadError> {
         Some(_) => return Err(LoadError::WrongType { name: "memory", needed: "a memory" }),
         None => return Err(LoadError::Missing { name: "memory", needed: "a memory" }),
     }
-    for &(name, needed, params, results) in EXPORTS {
+    Ok(())
+}
+
+fn check_exports(module: &Module, exports: &[Export]) -> Result<(), LoadError> {
+    for &(name, needed, params, results) in exports {
         let Some(export) = module.get_export(name) else { return Err(LoadError::Missing { name, needed }) };
         let ExternType::Func(ty) = export else { return Err(LoadError::WrongType { name, needed }) };
         let all_i32 = ty.params().chain(ty.results()).all(|t| t.is_i32());

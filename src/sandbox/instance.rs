@@ -55,6 +55,13 @@ impl Instance {
     /// # Errors
     /// A trap or a deadline on the way, or buffers that do not lie in its memory.
     pub fn new(parser: &Parser) -> Result<Self, Fault> {
+        let mut this = Self::start(parser)?;
+        this.allocate()?;
+        Ok(this)
+    }
+
+    /// Starts a copy, which has no buffers yet.
+    pub(super) fn start(parser: &Parser) -> Result<Self, Fault> {
         let limits = StoreLimitsBuilder::new()
             .memory_size(MAX_GUEST_MEMORY)
             .table_elements(4096)
@@ -73,21 +80,24 @@ impl Instance {
         let missing = |what: &str| Fault::Instance(format!("no export {what}"));
         let memory = instance.get_memory(&mut store, "memory").ok_or_else(|| missing("memory"))?;
         let parse = instance.get_typed_func(&mut store, "pico_parse_events").map_err(failed)?;
-        let mut this = Self { store, memory, parse, instance, input: 0, output: 0 };
-        let allocate = this
-            .instance
-            .get_typed_func::<(u32, u32), u32>(&mut this.store, "allocate_input_output_bufs")
-            .map_err(failed)?;
+        Ok(Self { store, memory, parse, instance, input: 0, output: 0 })
+    }
+
+    /// Has it make its buffers.
+    pub(super) fn allocate(&mut self) -> Result<(), Fault> {
+        let failed = |e: wasmtime::Error| Fault::from_wasmtime(&e);
+        self.give_time(0);
+        let name = "allocate_input_output_bufs";
+        let allocate = self.instance.get_typed_func::<(u32, u32), u32>(&mut self.store, name).map_err(failed)?;
         let sizes = (call::INPUT_BYTES, call::OUTPUT_BYTES);
-        let refused = allocate.call(&mut this.store, sizes).map_err(failed)?;
+        let refused = allocate.call(&mut self.store, sizes).map_err(failed)?;
         if refused != 0 {
             let (input, output) = sizes;
             return Err(Fault::Instance(format!("it has no room for buffers of {input} and {output} bytes")));
         }
-        let input = this.ask("get_input_buf")?;
-        let output = this.ask("get_output_buf")?;
-        this.place(input, output)?;
-        Ok(this)
+        let input = self.ask("get_input_buf")?;
+        let output = self.ask("get_output_buf")?;
+        self.place(input, output)
     }
 
     /// Takes the alleged addresses if both buffers lie in memory, aligned, and apart.
