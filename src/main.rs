@@ -303,7 +303,7 @@ fn inspect(file: Option<&Path>) -> Result<ExitCode> {
     let (start, most) = parser.memory();
     let most = most.map_or("as much as the host lets it have".into(), |bytes| format!("at the most {bytes} bytes"));
     writeln!(out, "sha256        {}\nabi           {}", parser.sha256, parser.abi_version)?;
-    writeln!(out, "state format  {}\nbytes         {}\nimports       none", parser.state_format, parser.bytes)?;
+    writeln!(out, "state format  {}\nbytes         {}\nimports       none", parser.format.state, parser.bytes)?;
     writeln!(out, "memory        {start} bytes at the start, {most}")?;
     for (name, ty) in parser.exports() {
         writeln!(out, "export        {name}: {ty}")?;

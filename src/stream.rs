@@ -4,7 +4,6 @@
 //! [`Sink`], and needs not know who takes it; whoever takes them needs not know TCP.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
 
 /// As an acknowledgement: not known.
 pub const UNKNOWN: u64 = u64::MAX;
@@ -98,21 +97,6 @@ pub struct Connection {
     pub interface: u32,
     /// Address of the first side and of the second.
     pub endpoints: [Endpoint; 2],
-    /// What it is inside of; none for a TCP connection.
-    pub outer: Option<Arc<Outer>>,
-}
-
-/// The tunnel that a stream is inside of. Such a stream is a connection of its own, with offsets from 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outer {
-    /// Number of the connection that carries it.
-    pub number: u64,
-    /// How the tunnel was opened: `connect`, `upgrade`, `socks` or `proxy`.
-    pub kind: &'static str,
-    /// Where the client asked to be connected to, any bytes; empty if it did not say.
-    pub target: Box<[u8]>,
-    /// The relay whose address the connection has, where a PROXY header named another as the client.
-    pub relay: Option<Endpoint>,
 }
 
 /// Numbers of TCP connections are below `1 << INNER_SHIFT`; what is inside tunnels has the number of its TCP connection plus
@@ -141,10 +125,10 @@ impl Connection {
         self.number.wrapping_shr(INNER_SHIFT) as u8
     }
 
-    /// The stream inside the tunnel that this connection becomes.
+    /// The stream inside the tunnel that this connection becomes: a connection of its own, with offsets from 0.
     #[must_use]
-    pub fn inner(&self, outer: Outer) -> Self {
-        Self { number: self.number + (1 << INNER_SHIFT), midstream: false, outer: Some(Arc::new(outer)), ..self.clone() }
+    pub fn inner(&self) -> Self {
+        Self { number: self.number + (1 << INNER_SHIFT), midstream: false, ..self.clone() }
     }
 }
 
@@ -183,7 +167,6 @@ impl OpenConnection {
                 opener: Opener::First,
                 interface: 0,
                 endpoints: [Endpoint { ip: LOCAL, port: 40_000 }, Endpoint { ip: LOCAL, port: 80 }],
-                outer: None,
             },
             hash: number << 32,
             tag: SinkTag { serial: 0, row: 0 },

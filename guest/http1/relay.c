@@ -30,7 +30,7 @@ enum { SOCKS_CONNECT = 1, SOCKS5_NO_METHOD = 0xff, SOCKS5_IPV4 = 1, SOCKS5_NAME 
 
 /* ---- text ------------------------------------------------------------------------------------------------------------ */
 
-static void put_number(call *c, uint32_t number, unsigned base)
+COLD static void put_number(call *c, uint32_t number, unsigned base)
 {
     static const char digits[] = "0123456789abcdef";
     uint8_t reversed[10];
@@ -48,13 +48,13 @@ static uint32_t big16(const uint8_t *at)
     return (uint32_t)at[0] << 8 | at[1];
 }
 
-static void put_port(call *c, const uint8_t *port)
+COLD static void put_port(call *c, const uint8_t *port)
 {
     put_text(c, ':');
     put_number(c, big16(port), 10);
 }
 
-static void put_ipv4(call *c, const uint8_t *ip, const uint8_t *port)
+COLD static void put_ipv4(call *c, const uint8_t *ip, const uint8_t *port)
 {
     for (uint32_t i = 0; i < 4; ++i) {
         if (i != 0)
@@ -64,7 +64,7 @@ static void put_ipv4(call *c, const uint8_t *ip, const uint8_t *port)
     put_port(c, port);
 }
 
-static void put_ipv6(call *c, const uint8_t *ip, const uint8_t *port)
+COLD static void put_ipv6(call *c, const uint8_t *ip, const uint8_t *port)
 {
     put_text(c, '[');
     for (uint32_t i = 0; i < 16; i += 2) {
@@ -76,14 +76,14 @@ static void put_ipv6(call *c, const uint8_t *ip, const uint8_t *port)
     put_port(c, port);
 }
 
-static void put_name(call *c, const uint8_t *name, uint32_t len, const uint8_t *port)
+COLD static void put_name(call *c, const uint8_t *name, uint32_t len, const uint8_t *port)
 {
     for (uint32_t i = 0; i < len; ++i)
         put_text(c, name[i]);
     put_port(c, port);
 }
 
-static void put_word(call *c, const char *word)
+COLD static void put_word(call *c, const char *word)
 {
     while (*word != 0)
         put_text(c, (uint8_t)*word++);
@@ -92,7 +92,7 @@ static void put_word(call *c, const char *word)
 /* ---- SOCKS ------------------------------------------------------------------------------------------------------------ */
 
 /* The version of SOCKS that a client's first bytes speak; RECOGNISE_HTTP: none. */
-static int socks_version(const uint8_t *bytes, uint32_t len)
+COLD static int socks_version(const uint8_t *bytes, uint32_t len)
 {
     if (bytes[0] == RELAY_SOCKS5) /* so many methods, of which at least one */
         return len == 1 ? RECOGNISE_MORE : bytes[1] != 0 ? RELAY_SOCKS5 : RECOGNISE_HTTP;
@@ -101,7 +101,7 @@ static int socks_version(const uint8_t *bytes, uint32_t len)
     return RECOGNISE_HTTP;
 }
 
-static void begin_socks(work *w, unsigned version)
+COLD static void begin_socks(work *w, unsigned version)
 {
     block *b = w->block;
     b->shared |= w->me == 0 ? SHARED_CLIENT0 : SHARED_CLIENT1;
@@ -114,7 +114,7 @@ static void begin_socks(work *w, unsigned version)
 }
 
 /* Nothing more of the connection is understood. */
-static enum step not_relayed(work *w)
+COLD static enum step not_relayed(work *w)
 {
     give_up(w, PICO_NOT_HTTP_OTHER, w->pos);
     w->block->phase[w->me ^ 1u] = PHASE_OVER;
@@ -130,7 +130,7 @@ static enum step consume(work *w, uint32_t bytes, unsigned next)
 }
 
 /* The operation that a request is, of `bytes` bytes: its name. */
-static pico_record *write_operation(work *w, unsigned command, uint32_t bytes)
+COLD static pico_record *write_operation(work *w, unsigned command, uint32_t bytes)
 {
     static const char *const names[] = {"", "connect", "bind", "associate"};
     call *c = w->call;
@@ -146,7 +146,7 @@ static pico_record *write_operation(work *w, unsigned command, uint32_t bytes)
 }
 
 /* The operation's outcome. If it is granted, a tunnel begins. */
-static enum step write_outcome(work *w, bool granted, const char *status, uint32_t bytes)
+COLD static enum step write_outcome(work *w, bool granted, const char *status, uint32_t bytes)
 {
     block *b = w->block;
     call *c = w->call;
@@ -168,7 +168,7 @@ static enum step write_outcome(work *w, bool granted, const char *status, uint32
     return STEP_INNER;
 }
 
-static enum step socks5_request(work *w, const uint8_t *at, uint32_t len)
+COLD static enum step socks5_request(work *w, const uint8_t *at, uint32_t len)
 {
     if (len < 5)
         return STEP_MORE;
@@ -189,7 +189,7 @@ static enum step socks5_request(work *w, const uint8_t *at, uint32_t len)
     return consume(w, 4 + address + 2, RELAY_ASKED);
 }
 
-static enum step socks4_request(work *w, const uint8_t *at, uint32_t len)
+COLD static enum step socks4_request(work *w, const uint8_t *at, uint32_t len)
 {
     const uint8_t *user = at + 8, *name = NULL;
     if (len < 9)
@@ -215,14 +215,14 @@ static enum step socks4_request(work *w, const uint8_t *at, uint32_t len)
 }
 
 /* User name and password: passed over. */
-static enum step socks5_login(work *w, const uint8_t *at, uint32_t len)
+COLD static enum step socks5_login(work *w, const uint8_t *at, uint32_t len)
 {
     if (len < 2 || len < 3u + at[1] || len < 3u + at[1] + at[2 + at[1]])
         return STEP_MORE;
     return consume(w, 3u + at[1] + at[2 + at[1]], RELAY_REQUEST);
 }
 
-static enum step step_asking(work *w, const uint8_t *at, uint32_t len)
+COLD static enum step step_asking(work *w, const uint8_t *at, uint32_t len)
 {
     switch (w->side->tries) {
     case RELAY_GREETING:
@@ -240,7 +240,7 @@ static enum step step_asking(work *w, const uint8_t *at, uint32_t len)
     }
 }
 
-static enum step socks5_answer(work *w, const uint8_t *at, uint32_t len)
+COLD static enum step socks5_answer(work *w, const uint8_t *at, uint32_t len)
 {
     static const char *const texts[] = {"succeeded", "general failure", "not allowed", "network unreachable",
                                         "host unreachable", "connection refused", "TTL expired",
@@ -255,7 +255,7 @@ static enum step socks5_answer(work *w, const uint8_t *at, uint32_t len)
     return write_outcome(w, at[1] == 0, at[1] < 9 ? texts[at[1]] : "failed", 4 + address + 2);
 }
 
-static enum step socks4_answer(work *w, const uint8_t *at, uint32_t len)
+COLD static enum step socks4_answer(work *w, const uint8_t *at, uint32_t len)
 {
     if (at[0] != 0)
         return not_relayed(w);
@@ -264,7 +264,7 @@ static enum step socks4_answer(work *w, const uint8_t *at, uint32_t len)
     return write_outcome(w, at[1] == SOCKS4_GRANTED, at[1] == SOCKS4_GRANTED ? "granted" : "rejected", 8);
 }
 
-static enum step step_answering(work *w, const uint8_t *at, uint32_t len)
+COLD static enum step step_answering(work *w, const uint8_t *at, uint32_t len)
 {
     bool asked = w->block->sides[w->me ^ 1u].tries == RELAY_ASKED;
     switch (w->side->tries) {
@@ -307,19 +307,19 @@ static bool begins(const uint8_t *bytes, uint32_t len, const uint8_t *signature,
     return memcmp(bytes, signature, len < size ? len : size) == 0;
 }
 
-static bool may_be_proxy(const uint8_t *bytes, uint32_t len)
+COLD static bool may_be_proxy(const uint8_t *bytes, uint32_t len)
 {
     return begins(bytes, len, signature1, sizeof(signature1)) || begins(bytes, len, signature2, sizeof(signature2));
 }
 
-static enum step write_proxy(work *w, pico_record *r, uint32_t bytes)
+COLD static enum step write_proxy(work *w, pico_record *r, uint32_t bytes)
 {
     w->pos += bytes;
     r->start = r->end = w->pos;
     return STEP_INNER;
 }
 
-static enum step step_proxy2(work *w, const uint8_t *at, uint32_t len)
+COLD static enum step step_proxy2(work *w, const uint8_t *at, uint32_t len)
 {
     if (len < 16)
         return STEP_MORE;
@@ -351,7 +351,7 @@ typedef struct line_word {
     uint32_t len;
 } line_word;
 
-static line_word next_word(const uint8_t **at, const uint8_t *end)
+COLD static line_word next_word(const uint8_t **at, const uint8_t *end)
 {
     line_word word = {*at, 0};
     while (*at != end && **at != ' ')
@@ -362,7 +362,7 @@ static line_word next_word(const uint8_t **at, const uint8_t *end)
     return word;
 }
 
-static uint32_t put_endpoint(call *c, line_word address, line_word port, bool brackets)
+COLD static uint32_t put_endpoint(call *c, line_word address, line_word port, bool brackets)
 {
     uint32_t before = c->out->text_len;
     if (brackets)
@@ -377,7 +377,7 @@ static uint32_t put_endpoint(call *c, line_word address, line_word port, bool br
     return c->out->text_len - before;
 }
 
-static enum step step_proxy1(work *w, const uint8_t *at, uint32_t len)
+COLD static enum step step_proxy1(work *w, const uint8_t *at, uint32_t len)
 {
     const uint8_t *lf = memchr(at, '\n', len < PROXY1_LIMIT ? len : PROXY1_LIMIT);
     if (lf == NULL)
@@ -402,7 +402,7 @@ static enum step step_proxy1(work *w, const uint8_t *at, uint32_t len)
     return write_proxy(w, r, (uint32_t)(lf + 1 - at));
 }
 
-static enum step step_proxy(work *w)
+COLD static enum step step_proxy(work *w)
 {
     const uint8_t *at = w->bytes + w->pos;
     uint32_t len = w->len - w->pos;
@@ -421,7 +421,7 @@ static enum step step_proxy(work *w)
 /* ---- another module ---------------------------------------------------------------------------------------------------- */
 
 /* A command of Redis' protocol begins like "*2\r\n$": its module goes on, where there is one. */
-static enum step start_resp(work *w, const uint8_t *at, uint32_t len)
+COLD static enum step start_resp(work *w, const uint8_t *at, uint32_t len)
 {
     static const pico_protocol_name resp = {"resp"};
     uint32_t digits = 1;

@@ -24,7 +24,7 @@
 
 use std::sync::Arc;
 
-use crate::abi::NotHttp;
+use crate::abi::Tunnel;
 use crate::escape;
 use crate::export::Format;
 use crate::export::numbers::{address, number, rfc3339};
@@ -107,13 +107,12 @@ impl Format for Json {
 /// What a tunnel carries, by name; `None` if the transaction opened none.
 pub(crate) fn tunnel(transaction: &Transaction) -> Option<&'static str> {
     let name = match transaction.tunnel {
-        None => "connect",
-        Some(NotHttp::Tls) => "tls",
-        Some(NotHttp::Http2) => "http2",
-        Some(NotHttp::Ssh) => "ssh",
-        Some(NotHttp::WebSocket) => "websocket",
-        Some(NotHttp::H2c) => "h2c",
-        Some(NotHttp::Other | NotHttp::Http09 | NotHttp::Smtp) => "other",
+        Tunnel::Connect => "connect",
+        Tunnel::WebSocket => "websocket",
+        Tunnel::H2c => "h2c",
+        Tunnel::Socks => "socks",
+        Tunnel::Proxy => "proxy",
+        Tunnel::Other => "other",
     };
     transaction.flags.intersects(crate::http::Flags::TUNNEL).then_some(name)
 }
@@ -232,7 +231,7 @@ mod tests {
         let mut wire = Wire::new(Settings::default());
         wire.get(1, "/").answer(1, "HTTP/1.1 103 Early", flag::INTERIM);
         wire.answer_framed(1, "HTTP/1.1 101 Switching", 0, Framing::Tunnel);
-        wire.feed(1, 0, 0, Kind::Tunnel { number: 1, protocol: Some(NotHttp::WebSocket) });
+        wire.feed(1, 0, 0, Kind::Tunnel { number: 1, kind: Tunnel::WebSocket, client: None });
         let value: Value = serde_json::from_str(&line(&wire)).unwrap();
         assert_eq!((&value["interim"], &value["tunnel"]), (&Value::from(1), &Value::from("websocket")));
     }

@@ -29,7 +29,7 @@ pub struct Settings {
 }
 
 /// Names of [`abi::not_http`] by code.
-const NOT_HTTP_NAMES: [&str; 9] = ["unknown", "other", "tls", "http2", "ssh", "websocket", "http09", "smtp", "h2c"];
+const NOT_HTTP_NAMES: [&str; 7] = ["unknown", "other", "tls", "http2", "ssh", "http09", "smtp"];
 /// Names of [`abi::error`] by code.
 const ERROR_NAMES: [&str; 13] = [
     "unknown",

@@ -4,7 +4,7 @@
 //! front), and at most one response in it has begun and not ended. What is under way stands at its ends, so only those are
 //! searched, however many requests wait: responses come in order, and only the last request can have a body to come.
 
-use crate::abi::{self, ParseError, NotHttp};
+use crate::abi::{self, ParseError, Tunnel};
 use crate::http::community_id;
 use crate::http::context::{HttpContext, MAX_OPEN, MAX_OPEN_BYTES};
 use crate::http::flags::Flags;
@@ -57,7 +57,7 @@ impl Exchange {
                 let body = Body { wire: *wire, decoded: *decoded, lost: *lost };
                 self.message_end(context, connection, record, *number, body, out);
             }
-            Kind::Tunnel { number, protocol } => self.tunnel(context, connection, *number, *protocol, out),
+            Kind::Tunnel { number, kind, .. } => self.tunnel(context, connection, *number, *kind, out),
             Kind::NotHttp(protocol) => {
                 count(&mut context.counters.not_http, protocol.code());
                 if let Some(transaction) = self.queue.get_mut(0) {
@@ -65,6 +65,7 @@ impl Exchange {
                 }
             }
             Kind::Error(error) => self.error(context, connection, record.side, *error, out),
+            Kind::Trailers { .. } | Kind::Reset { .. } | Kind::Operation(_) | Kind::Outcome(_) => {}
         }
     }
 
@@ -251,7 +252,7 @@ impl Exchange {
         context: &mut HttpContext,
         connection: &Connection,
         number: u32,
-        protocol: Option<NotHttp>,
+        kind: Tunnel,
         out: &mut impl FnMut(&Transaction),
     ) {
         let Some(place) = self.place_of(number) else {
@@ -260,7 +261,7 @@ impl Exchange {
         };
         if let Some(transaction) = self.queue.get_mut(place) {
             transaction.flags |= Flags::TUNNEL;
-            transaction.tunnel = protocol;
+            transaction.tunnel = kind;
             transaction.awaits_tunnel = false;
         }
         for _ in 0..=place {

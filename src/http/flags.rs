@@ -33,7 +33,7 @@ macro_rules! flags {
     };
 }
 
-// Bits 0 to 25 are those of `abi::flag` (a test compares them).
+// Bits 0 to 26 are those of `abi::flag` (a test compares them).
 flags! {
     TE_CL_CONFLICT = 0, "te_cl_conflict", "both Transfer-Encoding and Content-Length";
     CL_REPEATED = 1, "cl_repeated", "several Content-Length values, all equal";
@@ -59,6 +59,7 @@ flags! {
     MIDSTREAM = 22, "midstream", "first message of a connection whose start was not captured";
     NO_REQUEST = 23, "no_request", "a response whose request was not seen, or that answers none";
     BODY_ODD = 24, "body_odd", "a body on a method for which none is defined";
+    FAILED = 26, "failed", "the operation failed (protocols other than HTTP)";
     NO_RESPONSE = 32, "no_response", "a request to which no response was seen";
     TUNNEL = 33, "tunnel", "the connection carries something else from here on";
     TEXT_CUT = 34, "text_cut", "a text was longer than is kept, or more headers were asked for than are kept";

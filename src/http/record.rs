@@ -1,7 +1,8 @@
 //! A record is what the guest says about an event, after every position in it has been checked and resolved against
 //! the host's own copy of the bytes.
 
-use crate::abi::{self, Framing, ParseError, NotHttp};
+use crate::abi::{self, Framing, NotHttp, ParseError, Tunnel};
+use crate::stream::Endpoint;
 
 /// A place in a side's stream and the time of the packet that carried it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -12,35 +13,47 @@ pub struct Moment {
     pub time: i64,
 }
 
+/// Where the texts of a record lie: in its event, or in what the guest has written.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Texts<'a> {
+    /// The event's bytes: the host's own copy.
+    pub event: &'a [u8],
+    /// The text area.
+    pub area: &'a [u8],
+}
+
+impl<'a> Texts<'a> {
+    /// The text with this position and length, or nothing if that does not lie inside.
+    #[must_use]
+    pub fn get(&self, position: u32, len: u32) -> &'a [u8] {
+        let (bytes, start) = match position & abi::TEXT {
+            0 => (self.event, position as usize),
+            _ => (self.area, (position & !abi::TEXT) as usize),
+        };
+        bytes.get(start..start.saturating_add(len as usize)).unwrap_or_default()
+    }
+}
+
 /// The headers of one head, in order.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Headers<'a> {
-    bytes: &'a [u8],
+    texts: Texts<'a>,
     pairs: &'a [abi::Pair],
 }
 
 impl<'a> Headers<'a> {
-    /// `pairs` speak of positions in `bytes`; whoever calls has checked that all lie inside (those that do not read as
+    /// `pairs` speak of positions in `texts`; whoever calls has checked that all lie inside (those that do not read as
     /// empty).
     #[must_use]
-    pub const fn new(bytes: &'a [u8], pairs: &'a [abi::Pair]) -> Self {
-        Self { bytes, pairs }
+    pub const fn new(texts: Texts<'a>, pairs: &'a [abi::Pair]) -> Self {
+        Self { texts, pairs }
     }
 
     /// Name and value of each header. A continued line (obs-fold) has an empty name.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
-        let bytes = self.bytes;
-        self.pairs
-            .iter()
-            .map(move |pair| (text(bytes, pair.name, pair.name_len), text(bytes, pair.value, pair.value_len)))
+        let texts = self.texts;
+        self.pairs.iter().map(move |pair| (texts.get(pair.name, pair.name_len), texts.get(pair.value, pair.value_len)))
     }
-}
-
-/// `bytes[position..position + len]`, or nothing if that is not inside.
-#[must_use]
-pub fn text(bytes: &[u8], position: u32, len: u32) -> &[u8] {
-    let start = position as usize;
-    bytes.get(start..start.saturating_add(len as usize)).unwrap_or_default()
 }
 
 /// A request head.
@@ -81,6 +94,32 @@ pub struct Response<'a> {
     pub headers: Headers<'a>,
 }
 
+/// A request of a protocol that is not HTTP.
+#[derive(Debug, Clone, Copy)]
+pub struct Operation<'a> {
+    /// Its number on the connection, from 1.
+    pub number: u32,
+    /// Name of the protocol.
+    pub protocol: &'a str,
+    /// What is asked for, any bytes.
+    pub name: &'a [u8],
+    /// What it is about, any bytes; may be empty.
+    pub target: &'a [u8],
+    /// More about it.
+    pub pairs: Headers<'a>,
+}
+
+/// What became of an operation.
+#[derive(Debug, Clone, Copy)]
+pub struct Outcome<'a> {
+    /// Number of the operation.
+    pub number: u32,
+    /// The status in the protocol's words, any bytes; may be empty.
+    pub status: &'a [u8],
+    /// More about it.
+    pub pairs: Headers<'a>,
+}
+
 /// What a record says.
 #[derive(Debug, Clone, Copy)]
 pub enum Kind<'a> {
@@ -103,9 +142,29 @@ pub enum Kind<'a> {
     Tunnel {
         /// Number of the request that asked for it.
         number: u32,
-        /// What it carries; `None` after CONNECT, which does not say.
-        protocol: Option<NotHttp>,
+        /// What opened it.
+        kind: Tunnel,
+        /// The client that a PROXY header names.
+        client: Option<Endpoint>,
     },
+    /// Trailer fields of the message of `number` on this record's side.
+    Trailers {
+        /// Number of the request, or of the request answered.
+        number: u32,
+        /// The fields.
+        fields: Headers<'a>,
+    },
+    /// The sender of this record has given the message of `number` up.
+    Reset {
+        /// Number of the request, or of the request answered.
+        number: u32,
+        /// The protocol's error code.
+        code: u64,
+    },
+    /// A request of a protocol that is not HTTP.
+    Operation(Operation<'a>),
+    /// What became of one.
+    Outcome(Outcome<'a>),
     /// The side does not speak HTTP/1, but this.
     NotHttp(NotHttp),
     /// The side could not be parsed here.
@@ -119,6 +178,8 @@ pub struct Record<'a> {
     pub side: u8,
     /// [`abi::flag`] bits.
     pub flags: u32,
+    /// The stream within the connection, for protocols that have any; else 0.
+    pub stream: u32,
     /// First byte (of a head: of its start line).
     pub start: Moment,
     /// End: the offset after the last byte, and the time of the packet that carried the last byte.

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use crate::abi::{self, Framing, Pair, flag};
-use crate::http::record::{Headers, Kind, Moment, Record, Request, Response};
+use crate::http::record::{Headers, Kind, Moment, Record, Request, Response, Texts};
 use crate::http::{Exchange, HttpContext, Settings, Transaction};
 use crate::stream::EndReason;
 use crate::stream::Endpoint;
@@ -62,6 +62,7 @@ impl Wire {
         let start = self.moment(side);
         self.at[side] += bytes;
         let record = Record {
+            stream: 0,
             side: u8::try_from(side).unwrap(),
             flags,
             start,
@@ -80,7 +81,7 @@ impl Wire {
         let (line, pairs) = parse(head);
         let mut words = line.splitn(3, |byte| *byte == b' ');
         let (method, target) = (words.next().unwrap(), words.next().unwrap());
-        let headers = Headers::new(head, &pairs);
+        let headers = Headers::new(Texts { event: head, area: &[] }, &pairs);
         let framing = Framing::None;
         let kind = Kind::Request(Request { number, method, target, minor: 1, framing, content_length: 0, headers });
         self.feed(0, flags, head.len() as u64, kind)
@@ -103,7 +104,7 @@ impl Wire {
         let mut words = line.splitn(3, |byte| *byte == b' ').skip(1);
         let status = std::str::from_utf8(words.next().unwrap()).unwrap().parse().unwrap();
         let reason = words.next().unwrap_or_default();
-        let headers = Headers::new(head, &pairs);
+        let headers = Headers::new(Texts { event: head, area: &[] }, &pairs);
         let kind = Kind::Response(Response { number, status, reason, minor: 1, framing, content_length: 0, headers });
         self.feed(1, flags, head.len() as u64, kind)
     }

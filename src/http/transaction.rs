@@ -3,7 +3,7 @@
 //! Either may be missing; flags say why. Texts are the bytes of the wire, cut at a bound and without secrets, held in one
 //! buffer that is used again for another transaction.
 
-use crate::abi::{Framing, NotHttp};
+use crate::abi::{Framing, Tunnel};
 use crate::http::community_id;
 use crate::http::flags::Flags;
 use crate::http::record::Moment;
@@ -100,8 +100,8 @@ pub struct Transaction {
     pub interim: u32,
     /// Status code of the last interim response; 0 without one.
     pub interim_status: u16,
-    /// With flag `tunnel`: what the connection carries now; `None` after CONNECT, which does not say.
-    pub tunnel: Option<NotHttp>,
+    /// With flag `tunnel`: what opened it.
+    pub tunnel: Tunnel,
     /// Community identifier, if it is wanted.
     pub community_id: Option<[u8; community_id::LEN]>,
     /// The request's number on the connection, 0 without a request.
@@ -144,7 +144,7 @@ impl Transaction {
             status: 0,
             interim: 0,
             interim_status: 0,
-            tunnel: None,
+            tunnel: Tunnel::Connect,
             community_id: None,
             number: 0,
             client_side: 0,

@@ -227,7 +227,7 @@ mod tests {
 
     #[test]
     fn a_reply_is_taken_only_if_it_can_be_true() {
-        assert_eq!(read_one(|o, _, _, _| o.abi_version = 2), "guest: the version of the reply cannot be 2");
+        assert_eq!(read_one(|o, _, _, _| o.abi_version = 9), "guest: the version of the reply cannot be 9");
         assert_eq!(read_one(|o, _, _, _| o.events_done = 0), "guest: the number of events done cannot be 0");
         assert_eq!(read_one(|o, _, _, _| o.events_done = 2), "guest: the number of events done cannot be 2");
         assert_eq!(

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use super::{Error, Lie};
 use crate::abi;
 use crate::escape;
-use crate::http::record::text;
+use crate::http::record::Texts;
 
 /// Why a request was not understood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +74,7 @@ impl Span {
     /// The bytes in `request`; nothing if it lies outside.
     #[must_use]
     pub fn of(self, request: &[u8]) -> &[u8] {
-        text(request, self.at, self.len)
+        Texts { event: request, area: &[] }.get(self.at, self.len)
     }
 }
 

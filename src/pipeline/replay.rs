@@ -9,7 +9,7 @@ use crate::sandbox::driver::MAX_STALLS;
 use crate::sandbox::engine::Parser;
 use crate::sandbox::fault::{Fault, ReplyError};
 use crate::sandbox::instance::Instance;
-use crate::sandbox::memory::{self, Checked};
+use crate::sandbox::memory::{self, Answer, Checked};
 use crate::sandbox::quarantine::QuarantinedEvent;
 
 /// Processor time after which an event that is still not done with counts as one that ran past its deadline.
@@ -45,19 +45,23 @@ fn present(instance: &mut Instance, poison: &mut QuarantinedEvent) -> Result<(us
     let slot = crate::batch::Slot::default();
     let encoded = poison.encoded(&mut call);
     let (input, output) = instance.buffers();
-    call.row(input, &poison.row.block, poison.row.opener, poison.row.flags);
+    call.protocols.clone_from(&poison.protocols);
+    call.row(input, &poison.row_input());
     call.event(input, encoded, u32::try_from(poison.bytes.len()).unwrap_or(0), &slot);
     let (events, bytes) = call.finish(input, output);
     instance.parse(events, bytes)?;
     let (input, output) = instance.buffers();
     let mut checked = Checked::default();
-    let reply = memory::check(&call, output, &mut checked).map_err(Fault::Reply)?;
+    let reply = memory::check(&call, input, output, &mut checked).map_err(Fault::Reply)?;
     let records = reply.records().len();
-    let Some(answer) = reply.answers.first().filter(|answer| answer.verdict == Verdict::OutputFull) else {
-        return Ok((records, None));
-    };
-    if let Some(block) = Call::block(input, 0) {
-        poison.row.block = *block;
+    let again = |answer: &&Answer| matches!(answer.verdict, Verdict::OutputFull | Verdict::Grow);
+    let Some(answer) = reply.answers.first().filter(again) else { return Ok((records, None)) };
+    if let Some(row) = Call::row_after(input, 0) {
+        poison.row.block = row.block;
+        poison.extra = call.extra_after(input, 0).to_vec();
+    }
+    if answer.verdict == Verdict::Grow {
+        poison.row.extra_size = answer.grow;
     }
     poison.leave(answer.consumed);
     Ok((records, Some(answer.consumed)))

@@ -462,7 +462,7 @@ impl Workers {
                 format: config.format.writer(Arc::clone(names)),
                 observer: metrics.map(|metrics| Observer::new(Arc::clone(metrics))),
                 summary: config.summary.then(Box::default),
-                shadow: shadow.map(|(parser, n)| Shadow::new(Arc::clone(parser), *n, config.fault_time)).transpose()?,
+                shadow: shadow.map(|(parser, n)| Shadow::new(&[Arc::clone(parser)], *n, config.fault_time)).transpose()?,
             };
             let options = WorkerOptions {
                 place,

@@ -122,6 +122,16 @@ pub struct RowInput<'a> {
     pub allowed: Allowed,
 }
 
+impl RowInput<'_> {
+    /// As a row, but for where its extra state lies.
+    #[must_use]
+    pub fn row(&self) -> abi::Row {
+        let &Self { block, extra, extra_size, opener, flags, depth, handed_by, .. } = self;
+        let extra_used = u32::try_from(extra.len()).unwrap_or(0);
+        abi::Row { block: *block, opener, flags, depth, handed_by, extra_size, extra_used, ..abi::Row::new_zeroed() }
+    }
+}
+
 /// What a guest may ask for of a connection: more would be a fault.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Allowed {
@@ -223,19 +233,9 @@ impl Call {
     /// Writes a connection's row into the input buffer and gives its index. There is room for it whenever there is room
     /// for an event.
     pub fn row(&mut self, input: &mut [u8], given: &RowInput<'_>) -> u32 {
-        let &RowInput { block, extra, extra_size, opener, flags, depth, handed_by, allowed } = given;
+        let &RowInput { extra, extra_size, allowed, .. } = given;
         let extra_at = self.states;
-        let row = abi::Row {
-            block: *block,
-            opener,
-            flags,
-            depth,
-            handed_by,
-            extra: extra_at,
-            extra_size,
-            extra_used: u32::try_from(extra.len()).unwrap_or(0),
-            ..abi::Row::new_zeroed()
-        };
+        let row = abi::Row { extra: extra_at, ..given.row() };
         let index = u32::try_from(self.rows.len()).unwrap_or(0);
         put(input, ROWS_AT + index * size::<abi::Row>(), row.as_bytes());
         if extra_size > 0 {
@@ -316,7 +316,7 @@ impl Call {
 
     /// The extra state of a row as the guest left it, as far as it says that it is in use.
     #[must_use]
-    pub(super) fn extra_after<'a>(&self, input: &'a [u8], row: u32) -> &'a [u8] {
+    pub fn extra_after<'a>(&self, input: &'a [u8], row: u32) -> &'a [u8] {
         let used = Self::row_after(input, row).map_or(0, |row| row.extra_used);
         let note = self.rows.get(row as usize).filter(|note| used <= note.extra_size);
         let start = note.map_or(0, |note| (STATES_AT + note.extra) as usize);

@@ -103,6 +103,19 @@ pub struct HandOver {
     pub unconsumed: bool,
 }
 
+impl Half {
+    /// What is kept of it was for another module: what waits is presented again at once, unseen, and no skip counts. A
+    /// stretch that was being skipped is a gap.
+    pub(super) fn present_anew(&mut self) {
+        self.skipped = None;
+        self.skip = 0;
+        self.stalls = 0;
+        if let Some(waiting) = &mut self.waiting {
+            (waiting.seen, waiting.wake, waiting.again) = (0, None, true);
+        }
+    }
+}
+
 /// A connection and the state `S` that whoever receives the records keeps for it.
 #[derive(Debug)]
 pub struct ConnectionState<S> {

@@ -18,16 +18,21 @@ use super::fault::Fault;
 use super::instance::Instance;
 use super::memory::Checked;
 use super::quarantine::QuarantinedEvent;
-use crate::abi;
+use super::extra::Extras;
+use super::protocol::{ENTRY, Format, Protocol};
+use crate::abi::{MAX_PROTOCOLS, Tunnel};
 use crate::batch::{NONE, Slot, What};
 use crate::counters::{HELD, PAYLOAD, counters, families};
 use crate::http::record::Record;
-use crate::stream::{Connection, EndReason, Opener, Side};
+use crate::stream::{Connection, EndReason, Endpoint, Side};
 
 mod commit;
+mod connections;
 mod encode;
 mod isolate;
 mod timer;
+
+use connections::Connections;
 
 pub use commit::MAX_STALLS;
 
@@ -51,6 +56,11 @@ pub trait Receiver {
     fn lost(&mut self, _time: Duration, _counters: &SandboxCounters) -> bool {
         true
     }
+    /// What a record has just announced, a tunnel, begins on a connection: what is inside is a stream of its own, whose state
+    /// begins here. `relay`: whose address the outer connection has where the inner one has that of the client behind it.
+    fn inner(&mut self, _outer: (&Connection, &mut Self::State), _tunnel: Tunnel, _relay: Option<Endpoint>) -> Self::State {
+        Self::State::default()
+    }
     /// Reads one word of each cache line of what is kept of a connection, so that it is near when a record comes.
     fn touch(_: &Self::State) -> u64 {
         0
@@ -67,6 +77,10 @@ families! {
     RENEWALS = Counter "picotap_sandbox_renewals_total" [] "fresh instances", "Fresh parser instances made after faults.";
     QUARANTINED = Counter "picotap_quarantined_events_total" [] "events condemned", "Events on which the parser failed again when alone.";
     FAULT_SECONDS = Seconds "picotap_sandbox_fault_seconds_total" [] "time lost to faults", "Time lost to calls that failed or got nowhere, and to slots that took far too long.";
+    INNER = Gauge "picotap_sandbox_inner_streams" [] "streams inside tunnels", "Streams inside tunnels that the sandboxes carry now, each as a connection of its own.";
+    TURNS = Counter "picotap_sandbox_turns_total" ["turn"] "connections that became something else", "Connections that a parser handed over to another protocol's, or in which a tunnel was opened that is followed.";
+    EXTRA = Gauge "picotap_sandbox_extra_state_bytes" [] "bytes of extra state", "Bytes that parsers remember of connections beyond 128 each.";
+    EXTRA_EVENTS = Counter "picotap_sandbox_extra_state_total" ["event"] "extra state", "Extra state of connections: granted, refused, and dropped for lack of memory.";
     CONNECTIONS = Gauge "picotap_sandbox_connections" [] "connections carried by sandboxes", "Connections that the sandboxes carry now.";
 }
 
@@ -109,6 +123,20 @@ counters! {
         condemned => QUARANTINED,
         /// Connections open.
         connections => CONNECTIONS,
+        /// Streams inside tunnels open.
+        inner => INNER,
+        /// Streams inside tunnels begun.
+        inner_begun => TURNS["inner"],
+        /// Connections handed over.
+        handed_over => TURNS["handed_over"],
+        /// Bytes of extra state.
+        extra => EXTRA,
+        /// Requests for extra state that were granted.
+        extra_granted => EXTRA_EVENTS["granted"],
+        /// Requests for extra state that were refused.
+        extra_refused => EXTRA_EVENTS["refused"],
+        /// Connections whose extra state was dropped.
+        extra_dropped => EXTRA_EVENTS["dropped"],
     }
 }
 
@@ -145,9 +173,9 @@ struct LoadedParser {
 }
 
 impl LoadedParser {
-    /// The one whose connections have this state format.
-    fn find(all: &mut [Self], format: u32) -> Option<&mut Self> {
-        all.iter_mut().find(|loaded| loaded.parser.state_format == format)
+    /// The one whose connections have this format.
+    fn find(all: &mut [Self], format: Format) -> Option<&mut Self> {
+        all.iter_mut().find(|loaded| loaded.parser.format == format)
     }
 }
 
@@ -157,22 +185,17 @@ struct Work {
     /// Key of its connection.
     key: u32,
     cursor: Cursor,
-    /// Pieces of a side that may be encoded for it in one call: [`FIRST_WINDOW`], then the more the better it goes.
+    /// Pieces of a side that may be encoded for it in one call: what its module wants at first, then the more the better it goes.
     window: u32,
     /// Its row in the present call, or [`NONE`].
     guest_row: u32,
 }
 
-/// With the segment in which a head lies the guest says what it needs of those behind it: bodies are not even copied to
-/// it.
-const FIRST_WINDOW: u32 = 1;
-
 /// Takes slots through the guest, and keeps what is to be remembered of connections.
 pub struct Driver<S> {
     loaded: Vec<LoadedParser>,
     keys: HashMap<u64, u32, RandomState>,
-    connections: Vec<Option<Box<ConnectionState<S>>>>,
-    free: Vec<u32>,
+    connections: Connections<S>,
     call: Call,
     checked: Checked,
     works: Vec<Work>,
@@ -180,6 +203,9 @@ pub struct Driver<S> {
     later: Vec<u32>,
     counters: SandboxCounters,
     held: encode::Held,
+    extras: Extras,
+    /// Of each protocol, in the order of the call's: the format of the module in charge, and its first window.
+    modules: Vec<(Format, u32)>,
     closing: Vec<u32>,
     timer: timer::Timer,
     /// One connection in so many is taken.
@@ -196,42 +222,86 @@ impl<S> std::fmt::Debug for Driver<S> {
 pub const MAX_LOADED: usize = 4;
 
 impl<S: Default> Driver<S> {
+    /// With one parser.
+    ///
     /// # Errors
-    /// If the parser cannot be started.
+    /// If it cannot be started.
     pub fn new(parser: Arc<Parser>, bounds: Bounds) -> Result<Self, Fault> {
-        let instance = Instance::new(&parser)?;
+        Self::with(&[parser], bounds)
+    }
+
+    /// With one parser for each protocol. Connections start with the first.
+    ///
+    /// # Errors
+    /// If a parser cannot be started, there is none, or there are two for one protocol.
+    pub fn with(parsers: &[Arc<Parser>], bounds: Bounds) -> Result<Self, Fault> {
+        let mut loaded: Vec<LoadedParser> = Vec::new();
+        for parser in parsers {
+            let protocol = parser.format.protocol;
+            if loaded.iter().any(|loaded| loaded.parser.format.protocol == protocol) {
+                return Err(Fault::Instance(format!("two parsers for {protocol}")));
+            }
+            let instance = Some(Instance::new(parser)?);
+            loaded.push(LoadedParser { parser: Arc::clone(parser), instance });
+        }
+        if loaded.is_empty() || loaded.len() > MAX_PROTOCOLS {
+            return Err(Fault::Instance(format!("{} parsers: needed 1 to {MAX_PROTOCOLS}", loaded.len())));
+        }
+        let mut call = Call::new(bounds);
+        call.protocols = loaded.iter().map(|loaded| loaded.parser.format.protocol).collect();
         Ok(Self {
-            loaded: vec![LoadedParser { parser, instance: Some(instance) }],
+            loaded,
             keys: HashMap::with_hasher(RandomState::default()),
-            connections: Vec::new(),
-            free: Vec::new(),
-            call: Call::new(bounds),
+            connections: Connections::default(),
+            call,
             checked: Checked::default(),
             works: Vec::new(),
             todo: Vec::new(),
             later: Vec::new(),
             counters: SandboxCounters::default(),
             held: encode::Held::default(),
+            extras: Extras::default(),
+            modules: parsers.iter().map(|parser| (parser.format, parser.first_window)).collect(),
             closing: Vec::new(),
             timer: timer::Timer::default(),
             sample: 1,
         })
     }
 
-    /// Puts another parser in charge. One with the state format of a parser in use takes over its connections; with
-    /// another format it gets the new connections, and the old ones keep their parser until they end.
+    /// How many bytes of extra state connections may have in all.
+    pub const fn limit_extra(&mut self, bytes: u64) {
+        self.extras.set_limit(bytes);
+    }
+
+    /// Puts another parser in charge of its protocol. One with the state format of a parser in use takes over its
+    /// connections; with another format it gets the new connections, and the old ones keep their parser until they end.
     ///
     /// # Errors
-    /// If it cannot be started, or if too many formats are in use; then nothing has changed.
+    /// If it cannot be started, is for a protocol that there was no parser for, or if too many formats are in use; then
+    /// nothing has changed.
     pub fn swap(&mut self, parser: Arc<Parser>) -> Result<(), Fault> {
+        let Format { protocol, state } = parser.format;
+        if !self.call.protocols.contains(&protocol) {
+            return Err(Fault::Instance(format!("there was no parser for {protocol} before")));
+        }
         let instance = Instance::new(&parser)?;
-        let used = |format| self.connections.iter().flatten().any(|c| c.format == format);
-        let mut kept: Vec<u32> = self.loaded.iter().map(|loaded| loaded.parser.state_format).collect();
-        kept.retain(|&format| format != parser.state_format && used(format));
-        if kept.len() >= MAX_LOADED {
+        let used = |format| self.connections.iter().any(|c| c.format == format);
+        let keeps = |loaded: &LoadedParser| {
+            let format = loaded.parser.format;
+            format.protocol != protocol || format.state != state && used(format)
+        };
+        let kept = self.loaded.iter().filter(|loaded| loaded.parser.format.protocol == protocol && keeps(loaded));
+        if kept.count() >= MAX_LOADED {
             return Err(Fault::Instance(format!("connections of {MAX_LOADED} state formats are still open")));
         }
-        self.loaded.retain(|loaded| kept.contains(&loaded.parser.state_format));
+        let keep: Vec<bool> = self.loaded.iter().map(keeps).collect();
+        let mut keep = keep.into_iter();
+        self.loaded.retain(|_| keep.next().unwrap_or(true));
+        let module = self.modules.iter_mut().find(|(format, _)| format.protocol == protocol);
+        if let Some(module) = module {
+            *module = (parser.format, parser.first_window);
+        }
+        // Before the older ones of its protocol: it gets new connections.
         self.loaded.insert(0, LoadedParser { parser, instance: Some(instance) });
         Ok(())
     }
@@ -246,20 +316,21 @@ impl<S: Default> Driver<S> {
         self.keys.contains_key(&number)
     }
 
-    /// The parser that gets new connections.
-    pub fn parser(&self) -> Option<&Arc<Parser>> {
-        self.loaded.first().map(|loaded| &loaded.parser)
+    /// The parser of a protocol that gets new connections.
+    pub fn parser(&self, protocol: Protocol) -> Option<&Arc<Parser>> {
+        self.loaded.iter().find(|loaded| loaded.parser.format.protocol == protocol).map(|loaded| &loaded.parser)
     }
 
     /// What happened so far.
     pub fn counters(&self) -> SandboxCounters {
-        SandboxCounters { connections: self.keys.len() as u64, held: self.held.bytes, ..self.counters }
+        let (connections, inner) = (self.keys.len() as u64, self.connections.len() - self.keys.len());
+        SandboxCounters { connections, inner: inner as u64, held: self.held.bytes, extra: self.extras.bytes(), ..self.counters }
     }
 
     /// Bytes of memory held for connections, waiting bytes included.
     pub fn memory(&self) -> u64 {
         let connection = size_of::<ConnectionState<S>>() + 2 * size_of::<(u64, u32)>();
-        self.held.memory + (self.keys.len() * connection) as u64
+        self.held.memory + self.extras.bytes() + (self.connections.len() * connection) as u64
     }
 
     /// Takes every event of a slot through the guest, or as many as the receiver has patience for. Whether it was all.
@@ -293,7 +364,7 @@ impl<S: Default> Driver<S> {
     }
 
     /// Looks at the time that was lost after a call, and asks whether to go on. `bad`: see [`timer::Timer::look`].
-    fn look<R: Receiver<State = S>>(&mut self, bad: bool, format: u32, receiver: &mut R) -> bool {
+    fn look<R: Receiver<State = S>>(&mut self, bad: bool, format: Format, receiver: &mut R) -> bool {
         let loaded = LoadedParser::find(&mut self.loaded, format);
         let started = loaded.and_then(|loaded| loaded.instance.as_ref()?.first_tick());
         self.charge(started, bad, receiver)
@@ -331,15 +402,19 @@ impl<S: Default> Driver<S> {
             if row.first != NONE && row.connection.number.is_multiple_of(self.sample) {
                 let key = self.key(&row.connection);
                 let cursor = Cursor { event: row.first, passed: 0 };
-                self.works.push(Work { key, cursor, window: FIRST_WINDOW, guest_row: NONE });
+                self.works.push(Work { key, cursor, window: 1, guest_row: NONE });
             }
         }
         // Each lies somewhere else, out of the cache: asked for together, they are waited for together.
-        let near = self.works.iter().filter_map(|work| self.connections.get(work.key as usize)?.as_deref());
+        let near = self.works.iter().filter_map(|work| self.connections.get(work.key));
         std::hint::black_box(near.fold(0, |sum, connection| sum ^ connection.touch() ^ R::touch(&connection.state)));
         for at in 0..self.works.len() {
             let Some(&Work { key, cursor, .. }) = self.works.get(at) else { continue };
-            if self.connection(key).is_some_and(|c| c.ignored) {
+            let (key, window, ignored) = self.connections.innermost(key);
+            if let Some(work) = self.works.get_mut(at) {
+                (work.key, work.window) = (key, window);
+            }
+            if ignored {
                 let bytes = self.pass_over(slot, key, cursor, receiver);
                 self.counters.ignored += bytes;
                 // Done with: a slot that is dropped must not count it again.
@@ -356,32 +431,25 @@ impl<S: Default> Driver<S> {
         if let Some(key) = self.keys.get(&connection.number) {
             return *key;
         }
-        let format = self.loaded.first().map_or(0, |loaded| loaded.parser.state_format);
-        let state = Some(Box::new(ConnectionState::new(connection.clone(), format)));
-        let key = self.free.pop().unwrap_or_else(|| {
-            self.connections.push(None);
-            u32::try_from(self.connections.len() - 1).unwrap_or(NONE)
-        });
-        if let Some(place) = self.connections.get_mut(key as usize) {
-            *place = state;
-        }
+        let (format, window) = self.modules.first().copied().unwrap_or((Format { protocol: ENTRY, state: 0 }, 1));
+        let key = self.connections.insert(ConnectionState::new(connection.clone(), format, window));
         self.keys.insert(connection.number, key);
         key
     }
 
     fn connection(&mut self, key: u32) -> Option<&mut ConnectionState<S>> {
-        self.connections.get_mut(key as usize)?.as_deref_mut()
+        self.connections.get_mut(key)
     }
 
     /// The state format whose connections are next, if there is anything left to do.
-    fn next_format(&mut self) -> Option<u32> {
+    fn next_format(&mut self) -> Option<Format> {
         let row = *self.todo.first()?;
         let key = self.works.get(row as usize)?.key;
         self.connection(key).map(|c| c.format)
     }
 
     /// Lays out as many events of this format as fit.
-    fn encode_rows(&mut self, slot: &Slot, format: u32) {
+    fn encode_rows(&mut self, slot: &Slot, format: Format) {
         self.call.clear();
         self.later.clear();
         let todo = std::mem::take(&mut self.todo);
@@ -407,10 +475,13 @@ impl<S: Default> Driver<S> {
 
     /// Frees a connection.
     fn forget(&mut self, key: u32) {
-        let Some(place) = self.connections.get_mut(key as usize) else { return };
-        let Some(connection) = place.take() else { return };
-        self.keys.remove(&connection.info.number);
-        self.free.push(key);
+        let Some(connection) = self.connections.remove(key) else { return };
+        if connection.outer.is_none() {
+            self.keys.remove(&connection.info.number);
+        }
+        if let Some(extra) = &connection.extra {
+            self.extras.remove(extra);
+        }
         for half in connection.halves {
             if let Some(waiting) = half.waiting {
                 self.held.memory -= waiting.memory();
@@ -442,22 +513,11 @@ impl<S: Default> Driver<S> {
         let Some(connection) = self.connection(key) else { return };
         connection.half_mut(side).ended = true;
         if connection.halves.iter().all(|half| half.ended) {
-            if !connection.ignored {
-                receiver.closed(&connection.info, &mut connection.state, reason);
+            let mut closing = Vec::new();
+            self.connections.close(key, reason, receiver, &mut closing);
+            for key in closing {
+                self.forget(key);
             }
-            self.forget(key);
         }
     }
-}
-
-const fn opener(connection: &Connection) -> u8 {
-    match connection.opener {
-        Opener::First => abi::opener::SIDE0,
-        Opener::Second => abi::opener::SIDE1,
-        Opener::Unknown => abi::opener::UNKNOWN,
-    }
-}
-
-const fn row_flags(connection: &Connection) -> u8 {
-    if connection.midstream { abi::row_flag::MIDSTREAM } else { 0 }
 }

@@ -50,7 +50,7 @@ impl Extra {
 
 /// The extra state of all connections together.
 #[derive(Debug)]
-pub struct Extras {
+pub(super) struct Extras {
     /// Bytes in use.
     total: u64,
     /// Bytes that may be.
@@ -71,18 +71,18 @@ impl Default for Extras {
 
 impl Extras {
     /// How many bytes may be in use.
-    pub const fn set_limit(&mut self, bytes: u64) {
+    pub(super) const fn set_limit(&mut self, bytes: u64) {
         self.limit = bytes;
     }
 
     /// Bytes in use.
     #[must_use]
-    pub const fn bytes(&self) -> u64 {
+    pub(super) const fn bytes(&self) -> u64 {
         self.total
     }
 
     /// Keeps what a call left in the extra state of connection `key`.
-    pub fn keep(&mut self, key: u32, extra: &mut Extra, bytes: &[u8]) {
+    pub(super) fn keep(&mut self, key: u32, extra: &mut Extra, bytes: &[u8]) {
         self.total -= extra.bytes.len() as u64;
         extra.bytes.clear();
         extra.bytes.extend_from_slice(bytes);
@@ -95,7 +95,7 @@ impl Extras {
     }
 
     /// Grants as much as is asked for, or nothing more from here on. Whether it did.
-    pub fn grow(&mut self, extra: &mut Extra, size: u32) -> bool {
+    pub(super) fn grow(&mut self, extra: &mut Extra, size: u32) -> bool {
         extra.growths += 1;
         extra.refused = u64::from(size) > self.limit;
         if !extra.refused {
@@ -105,20 +105,20 @@ impl Extras {
     }
 
     /// Takes a connection's extra state away for good.
-    pub fn remove(&mut self, extra: &Extra) {
+    pub(super) fn remove(&mut self, extra: &Extra) {
         self.total -= extra.bytes.len() as u64;
         self.by_age.remove(&extra.stamp);
     }
 
     /// The connection whose extra state has been unused for longest, if there is too much in all.
     #[must_use]
-    pub fn excess(&self) -> Option<u32> {
+    pub(super) fn excess(&self) -> Option<u32> {
         let (_, &key) = self.by_age.first_key_value().filter(|_| self.total > self.limit)?;
         Some(key)
     }
 
     /// Drops what a connection has in extra state; it may use it again.
-    pub fn drop_bytes(&mut self, extra: &mut Extra) {
+    pub(super) fn drop_bytes(&mut self, extra: &mut Extra) {
         self.remove(extra);
         extra.bytes = Vec::new();
         extra.stamp = 0;

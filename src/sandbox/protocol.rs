@@ -50,6 +50,9 @@ impl FromStr for Protocol {
     type Err = BadName;
     fn from_str(name: &str) -> Result<Self, BadName> {
         let mut bytes = [0; NAME_SIZE];
+        if name.contains('\0') {
+            return Err(BadName);
+        }
         bytes.get_mut(..name.len()).ok_or(BadName)?.copy_from_slice(name.as_bytes());
         Self::from_bytes(bytes)
     }

@@ -3,11 +3,14 @@
 use thiserror::Error;
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::call::{Call, Cursor, Encoded, Location, Mark};
+use super::call::{Allowed, Call, Cursor, Encoded, Location, Mark, RowInput};
+use super::protocol::{Format, Protocol};
 use crate::abi;
 
 /// First bytes of a file in quarantine.
-const MAGIC: &[u8; 8] = b"PICOPSN1";
+const MAGIC: &[u8; 8] = b"PICOQEV2";
+/// Those of files that picotap 0.1 wrote: of version 1 of the contract.
+const OLD_MAGIC: &[u8; 8] = b"PICOPSN1";
 
 /// The event and the connection's row, as they were when the guest failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,10 +19,16 @@ pub struct QuarantinedEvent {
     pub fault: String,
     /// Hash of the module that failed.
     pub sha256: String,
+    /// Its protocol and state format.
+    pub format: Format,
+    /// The protocols that connections could be handed over to.
+    pub protocols: Vec<Protocol>,
     /// Number of the connection.
     pub connection: u64,
-    /// The guest's memory of it before the call.
+    /// The connection's row before the call.
     pub row: abi::Row,
+    /// Its extra state, as far as it was in use.
+    pub extra: Vec<u8>,
     /// The event.
     pub event: abi::Event,
     /// Where segments start in it.
@@ -34,6 +43,12 @@ pub enum QuarantineError {
     /// Another first line.
     #[error("not a quarantined event: it does not begin with {}", String::from_utf8_lossy(MAGIC))]
     Magic,
+    /// Of an earlier version.
+    #[error("the event was quarantined with version 1 of the parser contract, which this picotap does not speak")]
+    Old,
+    /// A field that says nothing.
+    #[error("the quarantined event is damaged: its {0} is none")]
+    Field(&'static str),
     /// Cut short or too long.
     #[error("the quarantined event is damaged: {needed} bytes are needed from offset {at}, and there are {had}")]
     Length {
@@ -47,8 +62,8 @@ pub enum QuarantineError {
 }
 
 impl QuarantinedEvent {
-    /// As a file: magic, then fault name, module hash and connection, each with its length, then row, event, marks and
-    /// bytes.
+    /// As a file: magic, then fault name, module hash, protocol, state format, known protocols, connection, row, extra state,
+    /// event, marks and bytes, each with its length.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = MAGIC.to_vec();
@@ -58,8 +73,12 @@ impl QuarantinedEvent {
         };
         part(self.fault.as_bytes());
         part(self.sha256.as_bytes());
+        part(self.format.protocol.bytes());
+        part(&self.format.state.to_le_bytes());
+        part(&self.protocols.iter().flat_map(|protocol| *protocol.bytes()).collect::<Vec<_>>());
         part(&self.connection.to_le_bytes());
         part(self.row.as_bytes());
+        part(&self.extra);
         part(self.event.as_bytes());
         part(self.marks.as_bytes());
         part(&self.bytes);
@@ -71,6 +90,9 @@ impl QuarantinedEvent {
     /// # Errors
     /// Where it is not whole.
     pub fn from_bytes(file: &[u8]) -> Result<Self, QuarantineError> {
+        if file.starts_with(OLD_MAGIC) {
+            return Err(QuarantineError::Old);
+        }
         let mut rest = file.strip_prefix(MAGIC).ok_or(QuarantineError::Magic)?;
         let mut part = || {
             let at = file.len() - rest.len();
@@ -84,8 +106,15 @@ impl QuarantinedEvent {
         let text = |(_, bytes): (usize, &[u8])| String::from_utf8_lossy(bytes).into_owned();
         let fault = text(part()?);
         let sha256 = text(part()?);
+        let name = |bytes| Protocol::from_bytes(bytes).map_err(|_| QuarantineError::Field("protocol"));
+        let protocol = name(sized(part()?)?)?;
+        let state = u32::from_le_bytes(sized(part()?)?);
+        let (_, protocols) = part()?;
+        let protocols = protocols.chunks(abi::NAME_SIZE).take(abi::MAX_PROTOCOLS);
+        let protocols = protocols.map(|bytes| name(bytes.try_into().unwrap_or_default())).collect::<Result<_, _>>()?;
         let connection = u64::from_le_bytes(sized(part()?)?);
         let row: [u8; size_of::<abi::Row>()] = sized(part()?)?;
+        let (_, extra) = part()?;
         let event: [u8; size_of::<abi::Event>()] = sized(part()?)?;
         let (_, marks) = part()?;
         let marks = marks.chunks_exact(4).map(|c| c.try_into().map_or(0, u32::from_le_bytes)).collect();
@@ -96,7 +125,11 @@ impl QuarantinedEvent {
         if !rest.is_empty() {
             return Err(QuarantineError::Length { at, needed: 0, had: rest.len() });
         }
-        Ok(Self { fault, sha256, connection, row, event, marks, bytes: bytes.to_vec() })
+        if row.extra_size > abi::MAX_EXTRA || extra.len() > row.extra_size as usize {
+            return Err(QuarantineError::Field("extra state"));
+        }
+        let (format, extra, bytes) = (Format { protocol, state }, extra.to_vec(), bytes.to_vec());
+        Ok(Self { fault, sha256, format, protocols, connection, row, extra, event, marks, bytes })
     }
 
     /// Takes away what was consumed of it: the rest has not been seen.
@@ -106,6 +139,29 @@ impl QuarantinedEvent {
         self.bytes.drain(..self.bytes.len().min(consumed as usize));
         self.marks.retain(|position| *position > consumed);
         self.marks.iter_mut().for_each(|position| *position -= consumed);
+    }
+
+    /// The connection as the call showed it.
+    #[must_use]
+    pub fn row_input(&self) -> RowInput<'_> {
+        let row = &self.row;
+        let protocol = self.protocols.iter().position(|protocol| *protocol == self.format.protocol);
+        RowInput {
+            block: &row.block,
+            extra: &self.extra,
+            extra_size: row.extra_size,
+            opener: row.opener,
+            flags: row.flags,
+            depth: row.depth,
+            handed_by: row.handed_by,
+            allowed: Allowed {
+                grow: row.flags & abi::row_flag::NO_GROWTH == 0,
+                hand_over: true,
+                just_handed_over: false,
+                inner: row.depth < abi::MAX_DEPTH,
+                protocol: protocol.and_then(|index| u8::try_from(index).ok()).unwrap_or(u8::MAX),
+            },
+        }
     }
 
     /// As a call of this event alone.
@@ -135,16 +191,22 @@ fn sized<const N: usize>((at, bytes): (usize, &[u8])) -> Result<[u8; N], Quarant
 
 #[cfg(test)]
 mod tests {
+    use zerocopy::FromZeros;
+
+    use super::super::protocol::ENTRY;
     use super::*;
 
     fn poison() -> QuarantinedEvent {
-        let row = abi::Row { block: [3; 128], opener: 1, flags: 0, reserved: [0; 2], scratch: 0, reserved2: 0 };
+        let row = abi::Row { block: [3; 128], opener: 1, extra_size: 1024, ..abi::Row::new_zeroed() };
         let event = abi::Event { kind: abi::kind::BYTES, len: 3, offset: 9, ..abi::Event::default() };
         QuarantinedEvent {
             fault: "deadline".into(),
             sha256: "00".into(),
+            format: Format { protocol: ENTRY, state: 4 },
+            protocols: vec![ENTRY, "resp".parse().unwrap()],
             connection: 7,
             row,
+            extra: b"more".to_vec(),
             event,
             marks: vec![1, 2],
             bytes: b"\0\xffx".to_vec(),
@@ -164,6 +226,13 @@ mod tests {
         let mut same = poison();
         same.leave(0);
         assert_eq!(same, poison());
+    }
+
+    #[test]
+    fn a_file_of_an_earlier_version_is_refused_by_name() {
+        let mut file = OLD_MAGIC.to_vec();
+        file.extend_from_slice(&poison().to_bytes()[8..]);
+        assert_eq!(QuarantinedEvent::from_bytes(&file), Err(QuarantineError::Old));
     }
 
     #[test]

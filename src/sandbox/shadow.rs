@@ -17,7 +17,6 @@ use super::driver::{self, Driver, Receiver};
 use super::engine::Parser;
 use super::fault::Fault;
 use super::quarantine::QuarantinedEvent;
-use crate::abi::NotHttp;
 use crate::batch::Slot;
 use crate::counters::{counters, families};
 use crate::http::record::{Kind, Record};
@@ -91,7 +90,25 @@ impl Digest {
                 (2, response.number, response.status, (response.content_length, 0, 0))
             }
             Kind::End { number, wire, decoded, lost } => (3, *number, 0, (*wire, *decoded, *lost)),
-            Kind::Tunnel { number, protocol } => (4, *number, protocol.map_or(0, NotHttp::code), (0, 0, 0)),
+            Kind::Tunnel { number, kind, client } => {
+                client.hash(&mut text);
+                (4, *number, kind.code(), (0, 0, 0))
+            }
+            Kind::Trailers { number, fields } => {
+                fields.iter().for_each(|pair| pair.hash(&mut text));
+                (7, *number, 0, (0, 0, 0))
+            }
+            Kind::Reset { number, code } => (8, *number, 0, (*code, 0, 0)),
+            Kind::Operation(operation) => {
+                (operation.protocol, operation.name, operation.target).hash(&mut text);
+                operation.pairs.iter().for_each(|pair| pair.hash(&mut text));
+                (9, operation.number, 0, (0, 0, 0))
+            }
+            Kind::Outcome(outcome) => {
+                outcome.status.hash(&mut text);
+                outcome.pairs.iter().for_each(|pair| pair.hash(&mut text));
+                (10, outcome.number, 0, (0, 0, 0))
+            }
             Kind::NotHttp(protocol) => (5, 0, protocol.code(), (0, 0, 0)),
             Kind::Error(error) => (6, 0, error.code(), (0, 0, 0)),
         };
@@ -140,7 +157,7 @@ struct Second<'a> {
 impl Receiver for Second<'_> {
     type State = ();
     fn record(&mut self, connection: &Connection, (): &mut (), record: &Record<'_>) {
-        let pending = self.pending.entry(connection.number).or_default();
+        let pending = self.pending.entry(connection.id().number).or_default();
         if !pending.left_out {
             pending.second.push_back(Digest::of(record));
         }
@@ -158,12 +175,12 @@ impl Receiver for Second<'_> {
 }
 
 impl Shadow {
-    /// `sample`: one connection in so many is looked at. `fault_time`: time that its faults may take in a second.
+    /// `parsers`: as for [`Driver::with`]. `sample`: one connection in so many is looked at. `fault_time`: time that its faults may take in a second.
     ///
     /// # Errors
     /// If the parser cannot be started.
-    pub fn new(parser: Arc<Parser>, sample: u64, fault_time: Duration) -> Result<Self, Fault> {
-        let mut driver = Driver::new(parser, Bounds::default())?;
+    pub fn new(parsers: &[Arc<Parser>], sample: u64, fault_time: Duration) -> Result<Self, Fault> {
+        let mut driver = Driver::with(parsers, Bounds::default())?;
         driver.sample(sample.max(1));
         let pending = HashMap::with_hasher(RandomState::default());
         let budget = Budget::new(fault_time);
@@ -178,10 +195,12 @@ impl Shadow {
 
     /// A record of the first parser.
     pub fn first(&mut self, connection: &Connection, record: &Record<'_>) {
-        if !self.sees(connection.number) {
+        // What is inside a tunnel is compared with its connection.
+        let number = connection.id().number;
+        if !self.sees(number) {
             return;
         }
-        let pending = self.pending.entry(connection.number).or_default();
+        let pending = self.pending.entry(number).or_default();
         if !pending.left_out {
             pending.first.push_back(Digest::of(record));
         }

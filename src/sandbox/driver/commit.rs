@@ -1,15 +1,18 @@
 //! Committing: takes over what a checked reply says.
 
 use super::encode::Held;
-use super::{Driver, FIRST_WINDOW, LoadedParser, Pace, Receiver, SandboxCounters, Work};
-use crate::abi::{self, Verdict, kind};
+use super::connections::Connections;
+use super::{Driver, LoadedParser, Pace, Receiver, SandboxCounters, Work};
+use crate::abi::{self, Tunnel, Verdict, kind};
 use crate::batch::Slot;
-use crate::http::record::{Headers, Kind, Moment, Record, Request, Response, text};
+use crate::http::record::{Headers, Kind, Moment, Operation, Outcome, Record, Request, Response, Texts};
 use crate::sandbox::call::{Call, Encoded, Mark, covering};
-use crate::sandbox::connection::{ConnectionState, Waiting};
+use crate::sandbox::connection::{ConnectionState, HandOver, Waiting};
+use crate::sandbox::extra::Extras;
 use crate::sandbox::fault::{Fault, ReplyError};
 use crate::sandbox::memory::{self, Answer, CheckedRecord, Meaning, Reply};
-use crate::stream::{EndReason, Side};
+use crate::sandbox::protocol::{ENTRY, Format, Protocol};
+use crate::stream::{EndReason, Endpoint, Side};
 
 /// How often in a row an event may be presented without a byte of it being consumed. The host presents it again because
 /// the output was full, and an empty output holds what the guest has to say of any one byte or end: an honest guest needs
@@ -23,7 +26,7 @@ impl<S: Default> Driver<S> {
     pub(super) fn call<R: Receiver<State = S>>(
         &mut self,
         slot: &Slot,
-        format: u32,
+        format: Format,
         receiver: &mut R,
     ) -> Result<Pace, Fault> {
         let mut closing = std::mem::take(&mut self.closing);
@@ -38,7 +41,7 @@ impl<S: Default> Driver<S> {
         let ticked = guest.first_tick().is_some();
         let (input, output) = guest.buffers();
         let checked = called.and_then(|()| {
-            let reply = memory::check(&self.call, output, &mut self.checked).map_err(Fault::Reply)?;
+            let reply = memory::check(&self.call, input, output, &mut self.checked).map_err(Fault::Reply)?;
             let pace = pace(&self.call, reply, &self.works, &mut self.connections, ticked).map_err(Fault::Reply)?;
             Ok((reply, pace))
         });
@@ -51,6 +54,8 @@ impl<S: Default> Driver<S> {
             works: &mut self.works,
             counters: &mut self.counters,
             held: &mut self.held,
+            extras: &mut self.extras,
+            loaded: &self.modules,
             closing: &mut closing,
             receiver,
         };
@@ -59,7 +64,21 @@ impl<S: Default> Driver<S> {
             self.forget(key);
         }
         self.closing = closing;
+        self.drop_excess();
         Ok(pace)
+    }
+
+    /// Drops extra state beyond the limit, the longest unused first.
+    fn drop_excess(&mut self) {
+        while let Some(key) = self.extras.excess() {
+            let extra = self.connections.get_mut(key).and_then(|connection| connection.extra.as_mut());
+            let Some(extra) = extra else {
+                debug_assert!(false, "a connection takes its extra state with it");
+                return;
+            };
+            self.extras.drop_bytes(extra);
+            self.counters.extra_dropped += 1;
+        }
     }
 }
 
@@ -73,14 +92,14 @@ fn pace<S>(
     call: &Call,
     reply: Reply<'_>,
     works: &[Work],
-    connections: &mut [Option<Box<ConnectionState<S>>>],
+    connections: &mut Connections<S>,
     ticked: bool,
 ) -> Result<Pace, ReplyError> {
     let full = reply.answers.last().is_some_and(|answer| answer.verdict == Verdict::OutputFull);
     if let (true, [answer], Some(encoded)) = (full, reply.answers, call.encoded.first())
         && answer.consumed == 0
         && let Some(work) = works.get(encoded.slot_row as usize)
-        && let Some(Some(connection)) = connections.get_mut(work.key as usize)
+        && let Some(connection) = connections.get_mut(work.key)
     {
         let stalls = &mut connection.half_mut(Side::of(encoded.event.side)).stalls;
         if *stalls >= MAX_STALLS {
@@ -96,15 +115,18 @@ struct Commit<'a, S, R> {
     slot: &'a Slot,
     call: &'a Call,
     input: &'a [u8],
-    connections: &'a mut Vec<Option<Box<ConnectionState<S>>>>,
+    connections: &'a mut Connections<S>,
     works: &'a mut Vec<Work>,
     counters: &'a mut SandboxCounters,
     held: &'a mut Held,
+    extras: &'a mut Extras,
+    /// Of each protocol, in order: the format that new connections get, and its first window.
+    loaded: &'a [(Format, u32)],
     closing: &'a mut Vec<u32>,
     receiver: &'a mut R,
 }
 
-impl<S, R: Receiver<State = S>> Commit<'_, S, R> {
+impl<S: Default, R: Receiver<State = S>> Commit<'_, S, R> {
     fn reply(&mut self, reply: Reply<'_>) {
         let mut records = reply.records().peekable();
         self.counters.records += records.len() as u64;
@@ -115,7 +137,7 @@ impl<S, R: Receiver<State = S>> Commit<'_, S, R> {
             };
             let key = work.key;
             if answer.verdict == Verdict::Deferred {
-                work.window = FIRST_WINDOW;
+                work.window = self.connections.get(key).map_or(1, |connection| connection.first_window);
                 continue;
             }
             // Two more for each accepted event: work thrown away by a deferral stays in proportion to work kept.
@@ -125,28 +147,128 @@ impl<S, R: Receiver<State = S>> Commit<'_, S, R> {
             if !back {
                 work.cursor = encoded.after;
             }
-            let Some(Some(connection)) = self.connections.get_mut(key as usize) else {
+            let Some(connection) = self.connections.get_mut(key) else {
                 debug_assert!(false, "a connection stays until its last event is committed");
                 return;
             };
-            if encoded.first_of_row
-                && let Some(block) = Call::block(self.input, encoded.event.row)
-            {
-                connection.block = *block;
+            if encoded.first_of_row {
+                take_state(self.call, self.input, encoded.event.row, key, connection, self.extras);
             }
+            connection.hand_over.unconsumed &= answer.consumed == 0;
             let bytes = self.call.bytes(encoded, self.slot);
+            let mut tunnel = None;
             while let Some(record) = records.next_if(|record| record.fields.event == index) {
-                let record = resolve(&record, encoded, self.call.times(encoded), bytes, reply.pairs, connection);
+                let record = resolve(
+                    &record,
+                    encoded,
+                    self.call.times(encoded),
+                    bytes,
+                    &reply,
+                    connection.halves.get(usize::from(encoded.event.side)).map_or(0, |half| half.last_time),
+                    &connection.format.protocol,
+                );
                 self.receiver.record(&connection.info, &mut connection.state, &record);
+                if let Kind::Tunnel { kind, client, .. } = record.kind {
+                    tunnel = Some(Opened { kind, client, side: Side::of(record.side) });
+                }
             }
-            if !back {
-                self.half(encoded, answer, bytes, key);
+            if back {
+                continue;
+            }
+            self.half(encoded, answer, bytes, key);
+            match answer.verdict {
+                Verdict::Grow => self.grow(key, answer.grow),
+                Verdict::HandOver => self.hand_over(encoded, key, answer.hand_to),
+                Verdict::Inner => self.inner(encoded, key, tunnel),
+                Verdict::Done | Verdict::NeedMore | Verdict::OutputFull | Verdict::Deferred => {}
             }
         }
     }
 
+    /// Grants extra state, or says so.
+    fn grow(&mut self, key: u32, size: u32) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let granted = self.extras.grow(connection.extra.get_or_insert_default(), size);
+        *(if granted { &mut self.counters.extra_granted } else { &mut self.counters.extra_refused }) += 1;
+    }
+
+    /// The module of another protocol goes on.
+    fn hand_over(&mut self, encoded: &Encoded, key: u32, protocol: u8) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let Some(&(format, first_window)) = self.loaded.get(usize::from(protocol)) else {
+            debug_assert!(false, "the index of the protocol was checked");
+            return;
+        };
+        let before = self.loaded.iter().position(|(known, _)| known.protocol == connection.format.protocol);
+        connection.hand_over = HandOver {
+            count: connection.hand_over.count.saturating_add(1),
+            by: before.and_then(|index| u8::try_from(index + 1).ok()).unwrap_or(0),
+            unseen: true,
+            unconsumed: true,
+        };
+        (connection.format, connection.first_window) = (format, first_window);
+        if let Some(extra) = connection.extra.take() {
+            self.extras.remove(&extra);
+        }
+        for half in &mut connection.halves {
+            half.present_anew();
+        }
+        if let Some(work) = self.works.get_mut(encoded.slot_row as usize) {
+            work.window = first_window;
+        }
+        self.counters.handed_over += 1;
+    }
+
+    /// What is not consumed, and all that comes, is a stream of its own.
+    fn inner(&mut self, encoded: &Encoded, key: u32, opened: Option<Opened>) {
+        let (Some(connection), Some(&(format, first_window))) = (self.connections.get_mut(key), self.loaded.first()) else {
+            return;
+        };
+        let Some(Opened { kind, client, side }) = opened else {
+            debug_assert!(false, "that a record announces it was checked");
+            return;
+        };
+        let mut info = connection.info.inner();
+        let relay = client.and_then(|_| info.endpoints.get(side.index())).copied();
+        if let (Some(endpoint), Some(client)) = (info.endpoints.get_mut(side.index()), client) {
+            *endpoint = client;
+        }
+        let mut inner = ConnectionState::new(info, format, first_window);
+        inner.outer = Some(key);
+        inner.state = self.receiver.inner((&connection.info, &mut connection.state), kind, relay);
+        let halves = connection.halves.iter_mut().zip(&mut inner.halves);
+        for ((outer, half), (base, outer_base)) in halves.zip(inner.base.iter_mut().zip(connection.base)) {
+            let start = outer.waiting.as_ref().map_or(outer.next, |waiting| waiting.offset);
+            *base = outer_base.saturating_add(start);
+            *half = std::mem::take(outer);
+            half.present_anew();
+            half.next = half.next.saturating_sub(start);
+            if let Some(waiting) = &mut half.waiting {
+                waiting.offset = waiting.offset.saturating_sub(start);
+            }
+        }
+        let [first, second] = inner.base;
+        let [first_before, second_before] = connection.base;
+        let by = [second - second_before, first - first_before];
+        for (half, by) in inner.halves.iter_mut().zip(by) {
+            for mark in half.waiting.iter_mut().flat_map(|waiting| &mut waiting.marks) {
+                if mark.peer_acked != abi::UNKNOWN {
+                    mark.peer_acked = mark.peer_acked.saturating_sub(by);
+                }
+            }
+        }
+        let inner = self.connections.insert(inner);
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.inner = Some(inner);
+        }
+        if let Some(work) = self.works.get_mut(encoded.slot_row as usize) {
+            (work.key, work.window) = (inner, first_window);
+        }
+        self.counters.inner_begun += 1;
+    }
+
     fn half(&mut self, encoded: &Encoded, answer: &Answer, bytes: &[u8], key: u32) {
-        let Some(Some(connection)) = self.connections.get_mut(key as usize) else { return };
+        let Some(connection) = self.connections.get_mut(key) else { return };
         let event = &encoded.event;
         self.counters.parsed += u64::from(answer.consumed);
         let side = Side::of(event.side);
@@ -167,7 +289,12 @@ impl<S, R: Receiver<State = S>> Commit<'_, S, R> {
             self.held.memory -= waiting.memory();
             self.held.bytes -= waiting.bytes.len() as u64;
         }
-        if matches!(answer.verdict, Verdict::NeedMore | Verdict::OutputFull) {
+        let keeps = match answer.verdict {
+            Verdict::NeedMore | Verdict::OutputFull | Verdict::Grow => true,
+            Verdict::HandOver | Verdict::Inner => answer.consumed < event.len,
+            Verdict::Done | Verdict::Deferred => false,
+        };
+        if keeps {
             let mut waiting = reusable.unwrap_or_default();
             hold(&mut waiting, encoded, answer, bytes, self.call.times(encoded));
             self.held.memory += waiting.memory();
@@ -178,17 +305,44 @@ impl<S, R: Receiver<State = S>> Commit<'_, S, R> {
         if answer.skip > half.skip {
             half.skip = answer.skip;
             if answer.skip - end >= WORTH_TELLING {
-                self.receiver.skip(&connection.info, side, answer.skip);
+                let upto = connection.base.get(side.index()).map_or(0, |base| base.saturating_add(answer.skip));
+                self.receiver.skip(&connection.info, side, upto);
             }
         }
         if event.kind == kind::END {
             connection.half_mut(side).ended = true;
             if connection.halves.iter().all(|half| half.ended) {
-                let reason = end_reason(event.reason);
-                self.receiver.closed(&connection.info, &mut connection.state, reason);
-                self.closing.push(key);
+                self.connections.close(key, end_reason(event.reason), self.receiver, self.closing);
             }
         }
+    }
+}
+
+/// A tunnel that a record has announced.
+struct Opened {
+    kind: Tunnel,
+    client: Option<Endpoint>,
+    /// The side that announced it: of a PROXY header, the client's.
+    side: Side,
+}
+
+/// Takes back what the guest has left of its state.
+fn take_state<S>(
+    call: &Call,
+    input: &[u8],
+    row: u32,
+    key: u32,
+    connection: &mut ConnectionState<S>,
+    extras: &mut Extras,
+) {
+    let Some(left) = Call::row_after(input, row) else {
+        debug_assert!(false, "a row lies in the input buffer");
+        return;
+    };
+    connection.block = left.block;
+    connection.hand_over.unseen = false;
+    if let Some(extra) = &mut connection.extra {
+        extras.keep(key, extra, call.extra_after(input, row));
     }
 }
 
@@ -224,21 +378,21 @@ pub(super) const fn end_reason(reason: u8) -> EndReason {
     }
 }
 
-/// A record with its positions turned into texts and moments.
-fn resolve<'a, S>(
+/// A record with its positions turned into texts and moments. `before`: time of the last byte of its side before the event.
+fn resolve<'a>(
     record: &CheckedRecord<'_>,
     encoded: &Encoded,
     marks: &[Mark],
     bytes: &'a [u8],
-    pairs: &'a [abi::Pair],
-    connection: &ConnectionState<S>,
+    reply: &Reply<'a>,
+    before: i64,
+    protocol: &'a Protocol,
 ) -> Record<'a> {
     let event = &encoded.event;
     let CheckedRecord { meaning, fields } = *record;
     let first = covering(marks, fields.start);
     // The packet that carried the last byte, not the one behind it.
     let last = covering(marks, fields.end.saturating_sub(1));
-    let before = connection.half(Side::of(event.side)).last_time;
     // A message that ends with its side, or before the first byte of an event (in a gap), ended with the last byte that came.
     let ended_before = meaning == Meaning::End && fields.end == 0 && event.kind != kind::VOID && before != 0;
     let time = |mark: Option<&Mark>| if ended_before { before } else { mark.map_or(0, |mark| mark.time) };
@@ -247,12 +401,14 @@ fn resolve<'a, S>(
     let end = Moment { offset: offset + u64::from(fields.end), time: time(last) };
     let &abi::Record { number, minor, content_length, .. } = fields;
     let from = fields.first_pair as usize;
-    let headers = Headers::new(bytes, pairs.get(from..from + fields.num_pairs as usize).unwrap_or_default());
+    let texts = Texts { event: bytes, area: reply.text };
+    let headers = Headers::new(texts, reply.pairs.get(from..from + fields.num_pairs as usize).unwrap_or_default());
+    let (text, target) = (texts.get(fields.text, fields.text_len), texts.get(fields.target, fields.target_len));
     let kind = match meaning {
         Meaning::Request(framing) => Kind::Request(Request {
             number,
-            method: text(bytes, fields.text, fields.text_len),
-            target: text(bytes, fields.target, fields.target_len),
+            method: text,
+            target,
             minor,
             framing,
             content_length,
@@ -261,18 +417,32 @@ fn resolve<'a, S>(
         Meaning::Response(framing) => Kind::Response(Response {
             number,
             status: fields.code,
-            reason: text(bytes, fields.text, fields.text_len),
+            reason: text,
             minor,
             framing,
             content_length,
             headers,
         }),
         Meaning::End => Kind::End { number, wire: content_length, decoded: fields.decoded, lost: fields.lost },
-        Meaning::Tunnel(protocol) => Kind::Tunnel { number, protocol },
+        Meaning::Tunnel(kind) => Kind::Tunnel { number, kind, client: endpoint(text) },
         Meaning::NotHttp(protocol) => Kind::NotHttp(protocol),
         Meaning::Error(error) => Kind::Error(error),
+        Meaning::Trailers => Kind::Trailers { number, fields: headers },
+        Meaning::Reset => Kind::Reset { number, code: content_length },
+        Meaning::Operation => {
+            // The operations of the module that every connection starts with are those of SOCKS.
+            let protocol = if *protocol == ENTRY { "socks" } else { protocol.name() };
+            Kind::Operation(Operation { number, protocol, name: text, target, pairs: headers })
+        }
+        Meaning::Outcome => Kind::Outcome(Outcome { number, status: text, pairs: headers }),
     };
     let acked = first.map_or(event.peer_acked, |mark| mark.peer_acked);
     let peer_acked = (acked != abi::UNKNOWN).then_some(acked);
-    Record { side: fields.side, flags: fields.flags, start, end, peer_acked, kind }
+    Record { side: fields.side, flags: fields.flags, stream: fields.stream, start, end, peer_acked, kind }
+}
+
+/// The endpoint that a text of address and port names.
+fn endpoint(text: &[u8]) -> Option<Endpoint> {
+    let address: std::net::SocketAddr = std::str::from_utf8(text).ok()?.parse().ok()?;
+    Some(Endpoint { ip: address.ip(), port: address.port() })
 }

@@ -3,12 +3,14 @@
 //! Some of it needs no call: bytes below a skip, and bytes that cannot wake what waits. These are *absorbed*, which is
 //! final, so it is done only while nothing of the connection is encoded in the present call.
 
-use super::{Driver, LoadedParser, SandboxCounters, Work, opener, row_flags};
-use crate::abi::{self, event_flag, kind};
+use super::{Driver, LoadedParser, SandboxCounters, Work};
+use crate::abi::{self, event_flag, kind, row_flag};
 use crate::batch::{NONE, Slot, SlotEvent, What};
-use crate::sandbox::call::{Call, Cursor, Encoded, Location, Mark};
+use crate::sandbox::call::{Allowed, Call, Cursor, Encoded, Location, Mark, RowInput};
 use crate::sandbox::connection::{ConnectionState, Skipped};
-use crate::stream::{EndReason, Side};
+use crate::sandbox::extra::Extra;
+use crate::sandbox::protocol::Protocol;
+use crate::stream::{EndReason, Opener, Side};
 
 /// The most bytes of neighbours that are joined to one event, beside what waits before them. A single piece may be as
 /// long as [`crate::stream::MAX_PIECE`].
@@ -63,7 +65,7 @@ impl<S: Default> Driver<S> {
     /// Lays out up to `most` events of a row, and up to `window` pieces of each side. Gives the number of events.
     pub(super) fn encode_row(&mut self, slot: &Slot, row: u32, most: u32, window: u32) -> u32 {
         let Some(work) = self.works.get_mut(row as usize) else { return 0 };
-        let Some(Some(connection)) = self.connections.get_mut(work.key as usize) else { return 0 };
+        let Some(connection) = self.connections.get_mut(work.key) else { return 0 };
         let Some(loaded) = LoadedParser::find(&mut self.loaded, connection.format) else {
             return 0;
         };
@@ -99,7 +101,7 @@ impl<S: Default> Driver<S> {
     /// Whether anything of a row is left.
     pub(super) fn has_work(&self, row: u32) -> bool {
         let Some(work) = self.works.get(row as usize) else { return false };
-        let Some(Some(connection)) = self.connections.get(work.key as usize) else { return false };
+        let Some(connection) = self.connections.get(work.key) else { return false };
         let pending = connection.halves.iter().any(|half| {
             half.waiting.as_ref().is_some_and(|waiting| waiting.again) || half.skipped.as_ref().is_some_and(|v| v.ready)
         });
@@ -122,6 +124,21 @@ impl<S> Encoder<'_, S> {
         self.shown.get(side.index()).copied().unwrap_or_default()
     }
 
+    /// An event of the slot, with offsets of the stream that is parsed: inside a tunnel its own.
+    fn event_at(&self, index: u32) -> Option<SlotEvent> {
+        let mut event = *self.slot.events.get(index as usize)?;
+        if self.connection.outer.is_some() {
+            let [first, second] = self.connection.base;
+            let (own, other) = if event.side == Side::First { (first, second) } else { (second, first) };
+            event.at.offset = event.at.offset.saturating_sub(own);
+            event.at.peer_acked = match event.at.peer_acked {
+                abi::UNKNOWN => abi::UNKNOWN,
+                acked => acked.saturating_sub(other),
+            };
+        }
+        Some(event)
+    }
+
     fn all_encoded(&self) -> u32 {
         self.shown.iter().map(|shown| shown.events).sum()
     }
@@ -129,7 +146,7 @@ impl<S> Encoder<'_, S> {
     /// Whether what is next may be encoded beside what is: of bytes, only so many pieces of a side. What is behind a gap
     /// waits until the guest has said what it needs of the gap: then its skipped stretch ends where the message does.
     fn window_has_room(&self, window: u32) -> bool {
-        let Some(event) = self.slot.events.get(self.cursor.event as usize) else { return true };
+        let Some(event) = self.event_at(self.cursor.event) else { return true };
         let shown = self.shown(event.side);
         let is_bytes = matches!(event.what, What::Bytes { .. });
         shown.events == 0 || (event.at.offset == shown.end && (shown.events < window || !is_bytes))
@@ -147,7 +164,7 @@ impl<S> Encoder<'_, S> {
                 return Some(self.encode_skipped(side));
             }
         }
-        let event = *self.slot.events.get(self.cursor.event as usize)?;
+        let event = self.event_at(self.cursor.event)?;
         let side = event.side;
         let waits = self.connection.half(side).waiting.is_some() && !flag(self.waiting_encoded, side);
         Some(match event.what {
@@ -286,7 +303,7 @@ impl<S> Encoder<'_, S> {
         let Some(waiting) = self.connection.half_mut(side).waiting.take() else { return Step::Stop };
         let from = self.call.joined.len();
         let len = u32::try_from(waiting.bytes.len()).unwrap_or(0);
-        let step = if self.call.has_room(waiting.bytes.len(), waiting.marks.len()) {
+        let step = if self.call.has_room(waiting.bytes.len(), waiting.marks.len(), 0) {
             self.call.joined.extend_from_slice(&waiting.bytes);
             self.encode_joined(side, &waiting.marks, waiting.offset, waiting.seen, (from, len), last)
         } else {
@@ -311,7 +328,7 @@ impl<S> Encoder<'_, S> {
         if !woken && room && self.all_encoded() > 0 {
             return Step::Stop;
         }
-        if !self.call.has_room(total, waiting.marks.len() + pieces) {
+        if !self.call.has_room(total, waiting.marks.len() + pieces, 0) {
             return Step::Stop;
         }
         let (len, marks) = (waiting.bytes.len(), waiting.marks.len());
@@ -319,7 +336,7 @@ impl<S> Encoder<'_, S> {
         let mut next = start;
         let mut from = u32::try_from(passed).unwrap_or(0);
         for _ in 0..pieces {
-            let Some(event) = self.slot.events.get(next as usize) else { break };
+            let Some(event) = self.event_at(next) else { break };
             if let What::Bytes { data, len, starts_segment } = event.what {
                 let bytes = self.slot.payload(data + from.min(len), len - from.min(len));
                 waiting.append(bytes, starts_segment && from == 0, event.at.time, event.at.peer_acked);
@@ -363,7 +380,7 @@ impl<S> Encoder<'_, S> {
         let mut pieces = 0;
         let mut woken = waiting.wake.is_none();
         let mut cursor = self.cursor;
-        while let Some(event) = self.slot.events.get(cursor.event as usize) {
+        while let Some(event) = self.event_at(cursor.event) {
             let What::Bytes { data, len, .. } = event.what else { break };
             let passed = u32::try_from(cursor.passed).unwrap_or(len).min(len);
             let next = total + (len - passed) as usize;
@@ -404,14 +421,14 @@ impl<S> Encoder<'_, S> {
     }
 
     fn encode(&mut self, event: abi::Event, marks: &[Mark], location: Location, len: u32, took_waiting: bool) -> Step {
-        if !self.call.has_room(len as usize, marks.len()) {
+        let extra = self.connection.extra.as_ref().map_or(0, |extra| extra.size());
+        if !self.call.has_room(len as usize, marks.len(), extra) {
             return Step::Stop;
         }
         let first_of_row = self.work.guest_row == NONE;
         if first_of_row {
-            let connection = &self.connection;
-            let (opener, flags) = (opener(&connection.info), row_flags(&connection.info));
-            self.work.guest_row = self.call.row(self.input, &connection.block, opener, flags);
+            let row = row_input(self.connection, &self.call.protocols);
+            self.work.guest_row = self.call.row(self.input, &row);
         }
         let first_mark = u32::try_from(self.call.marks.len()).unwrap_or(0);
         self.call.marks.extend_from_slice(marks);
@@ -434,6 +451,39 @@ impl<S> Encoder<'_, S> {
             shown.end = event.offset.saturating_add(event.length).saturating_add(u64::from(len));
         }
         Step::Encoded
+    }
+}
+
+/// A connection as its row shows it.
+pub(super) fn row_input<'a, S>(connection: &'a ConnectionState<S>, protocols: &[Protocol]) -> RowInput<'a> {
+    let info = &connection.info;
+    let extra = connection.extra.as_deref();
+    let hand_over = connection.hand_over;
+    let flag = |set: bool, flag: u8| if set { flag } else { 0 };
+    let may_grow = extra.is_none_or(Extra::may_grow);
+    let protocol = protocols.iter().position(|protocol| *protocol == connection.format.protocol);
+    RowInput {
+        block: &connection.block,
+        extra: extra.map_or(&[], Extra::bytes),
+        extra_size: extra.map_or(0, Extra::size),
+        opener: match info.opener {
+            Opener::First => abi::opener::SIDE0,
+            Opener::Second => abi::opener::SIDE1,
+            Opener::Unknown => abi::opener::UNKNOWN,
+        },
+        flags: flag(info.midstream, row_flag::MIDSTREAM)
+            | flag(extra.is_some_and(Extra::lost), row_flag::EXTRA_LOST)
+            | flag(!may_grow, row_flag::NO_GROWTH)
+            | flag(hand_over.unseen, row_flag::HANDED_OVER),
+        depth: info.depth(),
+        handed_by: hand_over.by,
+        allowed: Allowed {
+            grow: may_grow,
+            hand_over: hand_over.count < abi::MAX_HAND_OVERS,
+            just_handed_over: hand_over.unconsumed,
+            inner: info.depth() < abi::MAX_DEPTH,
+            protocol: protocol.and_then(|index| u8::try_from(index).ok()).unwrap_or(u8::MAX),
+        },
     }
 }
 

@@ -7,14 +7,16 @@
 //!
 //! All of this is time lost, and the receiver is asked after each call whether to go on.
 
+use super::encode::row_input;
 use super::{Driver, LoadedParser, Receiver};
-use crate::abi::{self, kind};
+use crate::abi::kind;
 use crate::batch::{NONE, Slot};
 use crate::sandbox::call::Cursor;
 use crate::sandbox::clock::Reading;
 use crate::sandbox::fault::Fault;
 use crate::sandbox::instance::Instance;
 use crate::sandbox::memory;
+use crate::sandbox::protocol::Format;
 use crate::sandbox::quarantine::QuarantinedEvent;
 use crate::stream::{EndReason, Side};
 
@@ -30,7 +32,7 @@ struct Part {
 
 impl<S: Default> Driver<S> {
     /// Makes sure that there is a running copy of the parser for this format. Whether there is.
-    pub(super) fn ready<R: Receiver<State = S>>(&mut self, format: u32, receiver: &mut R) -> bool {
+    pub(super) fn ready<R: Receiver<State = S>>(&mut self, format: Format, receiver: &mut R) -> bool {
         let loaded = LoadedParser::find(&mut self.loaded, format);
         if loaded.as_ref().is_some_and(|loaded| loaded.instance.is_some()) {
             return true;
@@ -53,7 +55,7 @@ impl<S: Default> Driver<S> {
     }
 
     /// Throws the running copy away, and gives the event that it says it was on.
-    fn throw_away(&mut self, format: u32) -> usize {
+    fn throw_away(&mut self, format: Format) -> usize {
         let loaded = LoadedParser::find(&mut self.loaded, format);
         let instance = loaded.and_then(|loaded| loaded.instance.take());
         instance.map_or(0, |mut instance| memory::alleged_event(instance.buffers().1))
@@ -65,7 +67,7 @@ impl<S: Default> Driver<S> {
         &mut self,
         slot: &Slot,
         receiver: &mut R,
-        format: u32,
+        format: Format,
         fault: &Fault,
     ) -> bool {
         let mut parts: Vec<Part> = Vec::new();
@@ -112,7 +114,7 @@ impl<S: Default> Driver<S> {
         &mut self,
         parts: &mut Vec<Part>,
         part: Part,
-        format: u32,
+        format: Format,
         fault: &Fault,
         receiver: &mut R,
         slot: &Slot,
@@ -146,7 +148,7 @@ impl<S: Default> Driver<S> {
     }
 
     /// The event encoded alone goes to quarantine; its connection is ignored from here on.
-    fn condemn<R: Receiver<State = S>>(&mut self, slot: &Slot, receiver: &mut R, fault: &Fault, format: u32) {
+    fn condemn<R: Receiver<State = S>>(&mut self, slot: &Slot, receiver: &mut R, fault: &Fault, format: Format) {
         let Some(encoded) = self.call.encoded.first().copied() else { return };
         let Some(work) = self.works.get(encoded.slot_row as usize).copied() else { return };
         let bytes = self.call.bytes(&encoded, slot).to_vec();
@@ -154,20 +156,17 @@ impl<S: Default> Driver<S> {
         let marks = marks.map(|mark| mark.position).collect();
         let loaded = LoadedParser::find(&mut self.loaded, format);
         let sha256 = loaded.map_or_else(String::new, |loaded| loaded.parser.sha256.clone());
-        let Some(Some(connection)) = self.connections.get_mut(work.key as usize) else { return };
-        let row = abi::Row {
-            block: connection.block,
-            opener: super::opener(&connection.info),
-            flags: super::row_flags(&connection.info),
-            reserved: [0; 2],
-            scratch: 0,
-            reserved2: 0,
-        };
+        let Some(connection) = self.connections.get_mut(work.key) else { return };
+        let given = row_input(connection, &self.call.protocols);
+        let (row, extra) = (given.row(), given.extra.to_vec());
         let quarantined = QuarantinedEvent {
             fault: fault.name().to_owned(),
             sha256,
+            format,
+            protocols: self.call.protocols.clone(),
             connection: connection.info.number,
             row,
+            extra,
             event: encoded.event,
             marks,
             bytes,
