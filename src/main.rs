@@ -148,7 +148,7 @@ fn watch(watch: Watch) -> Result<ExitCode> {
     let shutdown = Shutdown::default();
     shutdown.on_signals().context("signals cannot be taken")?;
     let (with_summary, gives_up) = (config.summary, config.give_up.is_some());
-    let report = pipeline::run(config, &shutdown).map_err(|error| match error {
+    let report = pipeline::run(&config, &shutdown).map_err(|error| match error {
         Failure::Log(LogError::Open { ref source, .. })
             if gives_up && source.kind() == ErrorKind::PermissionDenied => anyhow!(
             "{error} (privileges are given up before files are opened: make the directory writable for that user, or name \

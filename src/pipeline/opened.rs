@@ -57,6 +57,15 @@ impl Opened {
         }
     }
 
+    /// Capture threads that read them.
+    #[must_use]
+    pub const fn captures(&self) -> usize {
+        match self {
+            Self::Files(_) => 1,
+            Self::Live(sources) => sources.len(),
+        }
+    }
+
     /// Names of the interfaces, by the number that their frames carry. Several sources may share one.
     #[must_use]
     pub fn interfaces(&self) -> Vec<String> {
