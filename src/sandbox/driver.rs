@@ -24,6 +24,7 @@ use crate::counters::{HELD, PAYLOAD, counters, families};
 use crate::http::record::Record;
 use crate::stream::{Connection, EndReason, Opener, Side};
 
+mod absorb;
 mod commit;
 mod encode;
 mod isolate;
