@@ -1,9 +1,9 @@
-//! A record is what the guest says about an event, after every position in it has been checked and resolved against
+//! A record is what the guest says about an event, after it has been checked and its positions have been resolved against
 //! the host's own copy of the bytes.
 
 use crate::abi::{self, Framing, ParseError, Protocol};
 
-/// A place in a side's stream and the time of the packet that carried it.
+/// An offset in a side's stream, and the time of the packet that carried the byte there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Moment {
     /// Offset in the side's stream.
@@ -20,8 +20,7 @@ pub struct Headers<'a> {
 }
 
 impl<'a> Headers<'a> {
-    /// `pairs` speak of positions in `bytes`; whoever calls has checked that all lie inside (those that do not read as
-    /// empty).
+    /// `pairs` hold positions in `bytes`. The caller has checked that they lie inside; those that do not read as empty.
     #[must_use]
     pub const fn new(bytes: &'a [u8], pairs: &'a [abi::Pair]) -> Self {
         Self { bytes, pairs }
@@ -36,7 +35,7 @@ impl<'a> Headers<'a> {
     }
 }
 
-/// `bytes[position..position + len]`, or nothing if that is not inside.
+/// `bytes[position..position + len]`, or nothing if that is not all inside.
 #[must_use]
 pub fn text(bytes: &[u8], position: u32, len: u32) -> &[u8] {
     let start = position as usize;
