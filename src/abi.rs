@@ -157,6 +157,46 @@ macro_rules! constants {
     };
 }
 
+/// Codes that a guest writes: the numbers, as [`constants`], and the type that they become once they have been checked.
+macro_rules! codes {
+    (
+        $(#[$doc:meta])* $module:ident, $enum:ident: $type:ty {
+            $($name:ident = $value:literal, $variant:ident, $meaning:literal;)+
+        }
+    ) => {
+        constants! {
+            $(#[$doc])*
+            $module: $type { $($name = $value),+ }
+        }
+
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum $enum {
+            $(#[doc = $meaning] $variant = $value,)+
+        }
+
+        impl $enum {
+            /// All of them, in order of their codes.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+
+            /// What a code stands for; `None` for a code that the contract does not know.
+            #[must_use]
+            pub const fn from_code(code: $type) -> Option<Self> {
+                match code {
+                    $($value => Some(Self::$variant),)+
+                    _ => None,
+                }
+            }
+
+            /// Its code.
+            #[must_use]
+            pub const fn code(self) -> $type {
+                self as $type
+            }
+        }
+    };
+}
+
 constants! {
     /// `pico_event_kind`.
     kind: u8 { BYTES = 1, VOID = 2, END = 3 }
@@ -177,28 +217,64 @@ constants! {
     /// `pico_row_flag`.
     row_flag: u8 { MIDSTREAM = 1 }
 }
-constants! {
+codes! {
     /// `pico_verdict`.
-    verdict: u8 { DONE = 1, NEED_MORE = 2, OUTPUT_FULL = 3, DEFERRED = 4 }
+    verdict, Verdict: u8 {
+        DONE = 1, Done, "All of the event is consumed.";
+        NEED_MORE = 2, NeedMore, "What is not consumed waits for more bytes of its side.";
+        OUTPUT_FULL = 3, OutputFull, "What is not consumed is to be presented again.";
+        DEFERRED = 4, Deferred, "Not read, because of an earlier event of its side or connection.";
+    }
 }
-constants! {
+codes! {
     /// `pico_record_kind`.
-    record: u8 { REQUEST = 1, RESPONSE = 2, END = 3, TUNNEL = 4, NOT_HTTP = 5, ERROR = 6 }
+    record, RecordKind: u8 {
+        REQUEST = 1, Request, "A request head.";
+        RESPONSE = 2, Response, "A response head.";
+        END = 3, End, "The end of a message.";
+        TUNNEL = 4, Tunnel, "The connection carries something else from here on.";
+        NOT_HTTP = 5, NotHttp, "The side does not speak HTTP/1.";
+        ERROR = 6, Error, "The side could not be parsed here.";
+    }
 }
-constants! {
+codes! {
     /// `pico_framing`.
-    framing: u8 { NONE = 0, LENGTH = 1, CHUNKED = 2, CLOSE = 3, TUNNEL = 4 }
+    framing, Framing: u8 {
+        NONE = 0, None, "No body.";
+        LENGTH = 1, Length, "As many bytes as the head announces.";
+        CHUNKED = 2, Chunked, "Chunks.";
+        CLOSE = 3, Close, "Until the connection closes.";
+        TUNNEL = 4, Tunnel, "A tunnel: 2xx to CONNECT, or 101.";
+    }
 }
-constants! {
+codes! {
     /// `pico_not_http`.
-    not_http: u16 { OTHER = 1, TLS = 2, HTTP2 = 3, SSH = 4, WEBSOCKET = 5, HTTP09 = 6, SMTP = 7, H2C = 8 }
+    not_http, Protocol: u16 {
+        OTHER = 1, Other, "None of those below.";
+        TLS = 2, Tls, "TLS.";
+        HTTP2 = 3, Http2, "HTTP/2.";
+        SSH = 4, Ssh, "SSH.";
+        WEBSOCKET = 5, WebSocket, "WebSocket, in a tunnel.";
+        HTTP09 = 6, Http09, "HTTP/0.9.";
+        SMTP = 7, Smtp, "SMTP, or another protocol whose server greets with a three-digit line.";
+        H2C = 8, H2c, "HTTP/2 without TLS, in a tunnel.";
+    }
 }
-constants! {
+codes! {
     /// `pico_error`.
-    error: u16 {
-        BAD_START_LINE = 1, BAD_HEADER = 2, TOO_MANY_HEADERS = 3, HEAD_TOO_LONG = 4, BAD_CONTENT_LENGTH = 5,
-        BAD_TRANSFER_CODING = 6, BAD_CHUNK = 7, CHUNK_OVERHEAD = 8, BAD_TRAILER = 9, LOST_HEAD = 10,
-        LOST_FRAMING = 11, NO_START = 12,
+    error, ParseError: u16 {
+        BAD_START_LINE = 1, BadStartLine, "Not a start line.";
+        BAD_HEADER = 2, BadHeader, "Not a header line.";
+        TOO_MANY_HEADERS = 3, TooManyHeaders, "More headers than are read.";
+        HEAD_TOO_LONG = 4, HeadTooLong, "A head longer than is read.";
+        BAD_CONTENT_LENGTH = 5, BadContentLength, "A Content-Length that is not a number, too large, or contradicts itself.";
+        BAD_TRANSFER_CODING = 6, BadTransferCoding, "A request whose Transfer-Encoding does not end in chunked.";
+        BAD_CHUNK = 7, BadChunk, "Not a chunk size.";
+        CHUNK_OVERHEAD = 8, ChunkOverhead, "Far more chunk framing than data.";
+        BAD_TRAILER = 9, BadTrailer, "Not a trailer field.";
+        LOST_HEAD = 10, LostHead, "A gap in a head, or the end of the stream inside one.";
+        LOST_FRAMING = 11, LostFraming, "A gap that hid where a message ends.";
+        NO_START = 12, NoStart, "No start line found after loss or an error: the side is given up.";
     }
 }
 constants! {

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use picotap::abi::{flag, framing};
+use picotap::abi::{Framing, flag};
 use picotap::export::families::descriptions;
 use picotap::export::metrics::{Metrics, Observer};
 use picotap::export::server::{self, Pages, Server};
@@ -43,13 +43,13 @@ fn metrics() -> Arc<Metrics> {
             method: if number % 2 == 0 { b"GET" } else { b"\"\\\n" },
             target: b"/",
             minor: 1,
-            framing: framing::NONE,
+            framing: Framing::None,
             content_length: 0,
             headers,
         };
         let status = 200 + 40 * u16::try_from(number).unwrap();
         let response =
-            Response { number, status, reason: b"", minor: 1, framing: framing::LENGTH, content_length: 0, headers };
+            Response { number, status, reason: b"", minor: 1, framing: Framing::Length, content_length: 0, headers };
         let end = Kind::End { number, wire: 10, decoded: 10, lost: 0 };
         let records = [
             record(0, flag::ALL[number as usize].1, Kind::Request(request)),

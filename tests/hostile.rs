@@ -39,8 +39,8 @@ impl Receiver for Notes {
         self.closed.push((connection.number, how));
     }
     fn skip(&mut self, _: &Connection, _: Side, _: u64) {}
-    fn quarantine(&mut self, poison: &QuarantinedEvent) {
-        self.poison.push(poison.clone());
+    fn quarantine(&mut self, event: &QuarantinedEvent) {
+        self.poison.push(event.clone());
     }
     fn fault(&mut self, fault: &Fault) {
         self.faults.push(fault.name());

@@ -24,7 +24,7 @@
 
 use std::sync::Arc;
 
-use crate::abi::not_http;
+use crate::abi::Protocol;
 use crate::escape;
 use crate::export::Format;
 use crate::export::numbers::{address, number, rfc3339};
@@ -107,13 +107,13 @@ impl Format for Json {
 /// What a tunnel carries, by name; `None` if the transaction opened none.
 pub(crate) fn tunnel(transaction: &Transaction) -> Option<&'static str> {
     let name = match transaction.tunnel {
-        0 => "connect",
-        not_http::TLS => "tls",
-        not_http::HTTP2 => "http2",
-        not_http::SSH => "ssh",
-        not_http::WEBSOCKET => "websocket",
-        not_http::H2C => "h2c",
-        _ => "other",
+        None => "connect",
+        Some(Protocol::Tls) => "tls",
+        Some(Protocol::Http2) => "http2",
+        Some(Protocol::Ssh) => "ssh",
+        Some(Protocol::WebSocket) => "websocket",
+        Some(Protocol::H2c) => "h2c",
+        Some(Protocol::Other | Protocol::Http09 | Protocol::Smtp) => "other",
     };
     transaction.flags.intersects(crate::http::Flags::TUNNEL).then_some(name)
 }
@@ -178,7 +178,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::abi::{flag, framing, not_http};
+    use crate::abi::{Framing, flag};
     use crate::http::Settings;
     use crate::http::record::Kind;
     use crate::http::redact::Redaction;
@@ -231,8 +231,8 @@ mod tests {
     fn tunnels_and_interim_responses_are_named() {
         let mut wire = Wire::new(Settings::default());
         wire.get(1, "/").answer(1, "HTTP/1.1 103 Early", flag::INTERIM);
-        wire.answer_framed(1, "HTTP/1.1 101 Switching", 0, framing::TUNNEL);
-        wire.feed(1, 0, 0, Kind::Tunnel { number: 1, code: not_http::WEBSOCKET });
+        wire.answer_framed(1, "HTTP/1.1 101 Switching", 0, Framing::Tunnel);
+        wire.feed(1, 0, 0, Kind::Tunnel { number: 1, protocol: Some(Protocol::WebSocket) });
         let value: Value = serde_json::from_str(&line(&wire)).unwrap();
         assert_eq!((&value["interim"], &value["tunnel"]), (&Value::from(1), &Value::from("websocket")));
     }

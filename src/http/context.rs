@@ -1,7 +1,7 @@
 //! A context is what one worker shares among all its connections to make transactions: what to keep of a head, used
 //! buffers, and counters.
 
-use crate::abi;
+use crate::abi::Framing;
 use crate::counters::{counters, families};
 use crate::http::flags::Flags;
 use crate::http::record::{Headers, Record, Request, Response};
@@ -64,9 +64,9 @@ counters! {
         overflow => OVERFLOWS,
         /// Message ends, tunnels and interim responses that belong to no open transaction.
         stray => STRAY,
-        /// Sides that speak something else, by [`abi::not_http`] code (index 0: a code that is not known).
+        /// Sides that speak something else, by [`abi::not_http`] code (index 0 is no code).
         not_http: [NOT_HTTP_NAMES.len(); NOT_HTTP_NAMES] => NOT_HTTP,
-        /// Errors, by [`abi::error`] code (index 0: a code that is not known).
+        /// Errors, by [`abi::error`] code (index 0 is no code).
         errors: [ERROR_NAMES.len(); ERROR_NAMES] => PARSE_ERRORS,
     }
 }
@@ -191,7 +191,7 @@ impl HttpContext {
         transaction.response = Some(message(record, response.minor, response.framing));
         transaction.flags |= Flags::from_record(record.flags);
         transaction.status = response.status;
-        transaction.awaits_tunnel = response.framing == abi::framing::TUNNEL;
+        transaction.awaits_tunnel = response.framing == Framing::Tunnel;
         transaction.reason = self.store_text(transaction, response.reason);
         if !self.wanted.is_empty() {
             self.headers(transaction, response.headers, false);
@@ -271,13 +271,14 @@ impl HttpContext {
     }
 }
 
-fn message(record: &Record, minor: u8, framing: u8) -> Message {
+fn message(record: &Record, minor: u8, framing: Framing) -> Message {
     Message { minor, framing, start: record.start, head_end: record.end, end: None }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::abi;
 
     #[test]
     fn codes_have_their_names() {

@@ -4,7 +4,7 @@
 //! front), and at most one response in it has begun and not ended. What is under way stands at its ends, so only those are
 //! searched, however many requests wait: responses come in order, and only the last request can have a body to come.
 
-use crate::abi;
+use crate::abi::{self, ParseError, Protocol};
 use crate::http::community_id;
 use crate::http::context::{HttpContext, MAX_OPEN, MAX_OPEN_BYTES};
 use crate::http::flags::Flags;
@@ -34,8 +34,8 @@ pub struct Exchange {
     community: Option<[u8; community_id::LEN]>,
     /// Transactions begun so far.
     begun: u32,
-    /// An error code of a side that had no transaction to bear it; 0: none.
-    error: u8,
+    /// An error of a side that had no transaction to bear it.
+    error: Option<ParseError>,
     /// The side of `error`.
     error_side: u8,
 }
@@ -57,14 +57,14 @@ impl Exchange {
                 let body = Body { wire: *wire, decoded: *decoded, lost: *lost };
                 self.message_end(context, connection, record, *number, body, out);
             }
-            Kind::Tunnel { number, code } => self.tunnel(context, connection, *number, *code, out),
-            Kind::NotHttp(code) => {
-                count(&mut context.counters.not_http, *code);
+            Kind::Tunnel { number, protocol } => self.tunnel(context, connection, *number, *protocol, out),
+            Kind::NotHttp(protocol) => {
+                count(&mut context.counters.not_http, protocol.code());
                 if let Some(transaction) = self.queue.get_mut(0) {
                     transaction.flags |= Flags::NOT_HTTP;
                 }
             }
-            Kind::Error(code) => self.error(context, connection, record.side, *code, out),
+            Kind::Error(error) => self.error(context, connection, record.side, *error, out),
         }
     }
 
@@ -251,7 +251,7 @@ impl Exchange {
         context: &mut HttpContext,
         connection: &Connection,
         number: u32,
-        code: u16,
+        protocol: Option<Protocol>,
         out: &mut impl FnMut(&Transaction),
     ) {
         let Some(place) = self.place_of(number) else {
@@ -260,7 +260,7 @@ impl Exchange {
         };
         if let Some(transaction) = self.queue.get_mut(place) {
             transaction.flags |= Flags::TUNNEL;
-            transaction.tunnel = code;
+            transaction.tunnel = protocol;
             transaction.awaits_tunnel = false;
         }
         for _ in 0..=place {
@@ -276,10 +276,10 @@ impl Exchange {
         context: &mut HttpContext,
         connection: &Connection,
         side: u8,
-        code: u16,
+        error: ParseError,
         out: &mut impl FnMut(&Transaction),
     ) {
-        count(&mut context.counters.errors, code);
+        count(&mut context.counters.errors, error.code());
         let unended = |open: &Transaction| {
             let half = if open.client_side == side { open.request } else { open.response };
             half.map_or(open.client_side != side, |message| message.end.is_none())
@@ -288,14 +288,14 @@ impl Exchange {
         let place = newest_cut.or_else(|| self.under_way(unended).next());
         match place.and_then(|place| Some((place, self.queue.get_mut(place)?))) {
             Some((place, transaction)) => {
-                transaction.flags |= Flags::from_error(code);
+                transaction.flags |= Flags::from_error(error);
                 transaction.cut_side = None;
                 if transaction.held {
                     self.hand_out(context, connection, place, out);
                 }
             }
             None => {
-                self.error = u8::try_from(code).unwrap_or(0);
+                self.error = Some(error);
                 self.error_side = side;
             }
         }
@@ -303,7 +303,7 @@ impl Exchange {
 
     fn take_error(&mut self, side: u8) -> Flags {
         match self.error_side == side {
-            true => Flags::from_error(u16::from(std::mem::take(&mut self.error))),
+            true => self.error.take().map_or(Flags::empty(), Flags::from_error),
             false => Flags::empty(),
         }
     }
@@ -427,10 +427,11 @@ impl Exchange {
     }
 }
 
-/// Counts a code; one that is not known counts at index 0.
+/// Counts a code: a test compares the counters' names with the codes.
 fn count(counters: &mut [u64], code: u16) {
-    let place = if usize::from(code) < counters.len() { usize::from(code) } else { 0 };
-    if let Some(counter) = counters.get_mut(place) {
+    let counter = counters.get_mut(usize::from(code));
+    debug_assert!(counter.is_some(), "every code has a counter");
+    if let Some(counter) = counter {
         *counter += 1;
     }
 }

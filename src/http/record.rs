@@ -1,9 +1,9 @@
-//! A record is what the guest says about an event, after every position in it has been checked and resolved against
+//! A record is what the guest says about an event, after it has been checked and its positions have been resolved against
 //! the host's own copy of the bytes.
 
-use crate::abi;
+use crate::abi::{self, Framing, ParseError, Protocol};
 
-/// A place in a side's stream and the time of the packet that carried it.
+/// An offset in a side's stream, and the time of the packet that carried the byte there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Moment {
     /// Offset in the side's stream.
@@ -20,8 +20,7 @@ pub struct Headers<'a> {
 }
 
 impl<'a> Headers<'a> {
-    /// `pairs` speak of positions in `bytes`; whoever calls has checked that all lie inside (those that do not read as
-    /// empty).
+    /// `pairs` hold positions in `bytes`. The caller has checked that they lie inside; those that do not read as empty.
     #[must_use]
     pub const fn new(bytes: &'a [u8], pairs: &'a [abi::Pair]) -> Self {
         Self { bytes, pairs }
@@ -36,7 +35,7 @@ impl<'a> Headers<'a> {
     }
 }
 
-/// `bytes[position..position + len]`, or nothing if that is not inside.
+/// `bytes[position..position + len]`, or nothing if that is not all inside.
 #[must_use]
 pub fn text(bytes: &[u8], position: u32, len: u32) -> &[u8] {
     let start = position as usize;
@@ -54,9 +53,9 @@ pub struct Request<'a> {
     pub target: &'a [u8],
     /// The digit after `HTTP/1.`.
     pub minor: u8,
-    /// One of [`abi::framing`].
-    pub framing: u8,
-    /// Announced length, with framing `LENGTH`.
+    /// Where the body ends.
+    pub framing: Framing,
+    /// Announced length, with [`Framing::Length`].
     pub content_length: u64,
     /// Headers.
     pub headers: Headers<'a>,
@@ -73,9 +72,9 @@ pub struct Response<'a> {
     pub reason: &'a [u8],
     /// The digit after `HTTP/1.`.
     pub minor: u8,
-    /// One of [`abi::framing`].
-    pub framing: u8,
-    /// Announced length, with framing `LENGTH`.
+    /// Where the body ends.
+    pub framing: Framing,
+    /// Announced length, with [`Framing::Length`].
     pub content_length: u64,
     /// Headers.
     pub headers: Headers<'a>,
@@ -99,17 +98,17 @@ pub enum Kind<'a> {
         /// Of these, bytes never seen.
         lost: u64,
     },
-    /// From here on the connection carries something else: one of [`abi::not_http`], or 0 (CONNECT).
+    /// From here on the connection carries something else.
     Tunnel {
         /// Number of the request that asked for it.
         number: u32,
-        /// What it carries.
-        code: u16,
+        /// What it carries; `None` after CONNECT, which does not say.
+        protocol: Option<Protocol>,
     },
-    /// The side does not speak HTTP/1: one of [`abi::not_http`].
-    NotHttp(u16),
-    /// The side is not understood here: one of [`abi::error`].
-    Error(u16),
+    /// The side does not speak HTTP/1, but this.
+    NotHttp(Protocol),
+    /// The side could not be parsed here.
+    Error(ParseError),
 }
 
 /// A checked record.

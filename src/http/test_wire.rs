@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use crate::abi::{self, Pair, flag, framing};
+use crate::abi::{self, Framing, Pair, flag};
 use crate::http::record::{Headers, Kind, Moment, Record, Request, Response};
 use crate::http::{Exchange, HttpContext, Settings, Transaction};
 use crate::stream::EndReason;
@@ -81,17 +81,23 @@ impl Wire {
         let mut words = line.splitn(3, |byte| *byte == b' ');
         let (method, target) = (words.next().unwrap(), words.next().unwrap());
         let headers = Headers::new(head, &pairs);
-        let framing = framing::NONE;
+        let framing = Framing::None;
         let kind = Kind::Request(Request { number, method, target, minor: 1, framing, content_length: 0, headers });
         self.feed(0, flags, head.len() as u64, kind)
     }
 
     /// A response head: `"HTTP/1.1 200 OK\nServer: a"`.
     pub(crate) fn answer(&mut self, number: u32, head: impl AsRef<[u8]>, flags: u32) -> &mut Self {
-        self.answer_framed(number, head, flags, framing::LENGTH)
+        self.answer_framed(number, head, flags, Framing::Length)
     }
 
-    pub(crate) fn answer_framed(&mut self, number: u32, head: impl AsRef<[u8]>, flags: u32, framing: u8) -> &mut Self {
+    pub(crate) fn answer_framed(
+        &mut self,
+        number: u32,
+        head: impl AsRef<[u8]>,
+        flags: u32,
+        framing: Framing,
+    ) -> &mut Self {
         let head = head.as_ref();
         let (line, pairs) = parse(head);
         let mut words = line.splitn(3, |byte| *byte == b' ').skip(1);

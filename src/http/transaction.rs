@@ -3,6 +3,7 @@
 //! Either may be missing; flags say why. Texts are the bytes of the wire, cut at a bound and without secrets, held in one
 //! buffer that is used again for another transaction.
 
+use crate::abi::{Framing, Protocol};
 use crate::http::community_id;
 use crate::http::flags::Flags;
 use crate::http::record::Moment;
@@ -31,8 +32,8 @@ pub struct Body {
 pub struct Message {
     /// The digit after `HTTP/1.`.
     pub minor: u8,
-    /// One of [`crate::abi::framing`].
-    pub framing: u8,
+    /// Where the body ends.
+    pub framing: Framing,
     /// First byte of the start line.
     pub start: Moment,
     /// End of the head.
@@ -99,8 +100,8 @@ pub struct Transaction {
     pub interim: u32,
     /// Status code of the last interim response; 0 without one.
     pub interim_status: u16,
-    /// With flag `tunnel`: what the connection carries now, one of [`crate::abi::not_http`] or 0 (CONNECT).
-    pub tunnel: u16,
+    /// With flag `tunnel`: what the connection carries now; `None` after CONNECT, which does not say.
+    pub tunnel: Option<Protocol>,
     /// Community identifier, if it is wanted.
     pub community_id: Option<[u8; community_id::LEN]>,
     /// The request's number on the connection, 0 without a request.
@@ -143,7 +144,7 @@ impl Transaction {
             status: 0,
             interim: 0,
             interim_status: 0,
-            tunnel: 0,
+            tunnel: None,
             community_id: None,
             number: 0,
             client_side: 0,

@@ -76,7 +76,7 @@ impl Progress {
         if ledger.http.transactions > 0 {
             return;
         }
-        let tls = ledger.http.not_http.get(usize::from(crate::abi::not_http::TLS)).copied().unwrap_or(0);
+        let tls = ledger.http.not_http.get(usize::from(crate::abi::Protocol::Tls.code())).copied().unwrap_or(0);
         eprintln!(
             "picotap: no HTTP in the first {} seconds: {} packets, {} connections ({} picked up in mid-stream), {tls} sides with \
              TLS, {} packets cut by the snap length, {} bytes of payload, {} packets without TCP",

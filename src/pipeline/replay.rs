@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use crate::abi::verdict;
+use crate::abi::Verdict;
 use crate::sandbox::call::{Bounds, Call};
 use crate::sandbox::clock::thread_time;
 use crate::sandbox::driver::MAX_STALLS;
 use crate::sandbox::engine::Parser;
 use crate::sandbox::fault::{Fault, ReplyError};
 use crate::sandbox::instance::Instance;
-use crate::sandbox::memory;
+use crate::sandbox::memory::{self, Checked};
 use crate::sandbox::quarantine::QuarantinedEvent;
 
 /// Processor time after which an event that is still not done with counts as one that ran past its deadline.
@@ -30,7 +30,7 @@ pub fn replay(parser: &Parser, poison: &QuarantinedEvent) -> Result<usize, Fault
         let Some(consumed) = consumed else { return Ok(records) };
         stalls = if consumed == 0 { stalls + 1 } else { 0 };
         if stalls > MAX_STALLS {
-            return Err(Fault::Reply(ReplyError::Stalled));
+            return Err(Fault::Reply(ReplyError::STALLED));
         }
         if thread_time() >= end {
             return Err(Fault::Deadline);
@@ -44,19 +44,21 @@ fn present(instance: &mut Instance, poison: &mut QuarantinedEvent) -> Result<(us
     let mut call = Call::new(Bounds::default());
     let slot = crate::batch::Slot::default();
     let encoded = poison.encoded(&mut call);
-    call.row(instance, &poison.row.block, poison.row.opener, poison.row.flags);
-    call.event(instance, encoded, u32::try_from(poison.bytes.len()).unwrap_or(0), &slot);
-    let (events, bytes) = call.finish(instance);
+    let (input, output) = instance.buffers();
+    call.row(input, &poison.row.block, poison.row.opener, poison.row.flags);
+    call.event(input, encoded, u32::try_from(poison.bytes.len()).unwrap_or(0), &slot);
+    let (events, bytes) = call.finish(input, output);
     instance.parse(events, bytes)?;
-    let (input, output) = instance.output();
-    let reply = memory::check(&call, output).map_err(Fault::Reply)?;
-    let records = reply.records.len();
-    let Some(result) = reply.results.first().filter(|result| result.verdict == verdict::OUTPUT_FULL) else {
+    let (input, output) = instance.buffers();
+    let mut checked = Checked::default();
+    let reply = memory::check(&call, output, &mut checked).map_err(Fault::Reply)?;
+    let records = reply.records().len();
+    let Some(answer) = reply.answers.first().filter(|answer| answer.verdict == Verdict::OutputFull) else {
         return Ok((records, None));
     };
     if let Some(block) = Call::block(input, 0) {
         poison.row.block = *block;
     }
-    poison.leave(result.consumed);
-    Ok((records, Some(result.consumed)))
+    poison.leave(answer.consumed);
+    Ok((records, Some(answer.consumed)))
 }

@@ -1,8 +1,9 @@
-//! The layout says where in the guest's buffers the parts of a call stand, and holds the host's side of the call.
+//! A call is the host's side of one call of the guest: its events, and where in the guest's buffers its parts lie.
+//!
+//! It writes into buffers that it is given, and knows nothing of instances.
 
 use zerocopy::IntoBytes;
 
-use super::instance::Instance;
 use crate::abi;
 use crate::batch::Slot;
 
@@ -14,7 +15,7 @@ pub const MAX_ROWS: u32 = 2048;
 pub const MAX_MARKS: u32 = 16384;
 /// Payload bytes in one call: a slot, or one joined event and all that may wait before it.
 pub const ARENA_BYTES: u32 = 512 << 10;
-/// Records in one reply. When more are needed, the guest says *output_full* and is called again.
+/// Records in one reply. A guest with more to say answers *output_full* and is called again.
 pub const MAX_RECORDS: u32 = 4096;
 /// Header pairs in one reply.
 pub const MAX_PAIRS: u32 = 16384;
@@ -41,41 +42,41 @@ pub(super) const PAIRS_AT: u32 = RECORDS_AT + MAX_RECORDS * size::<abi::Record>(
 pub const OUTPUT_BYTES: u32 = PAIRS_AT + MAX_PAIRS * size::<abi::Pair>();
 
 /// Which packet carried the bytes of an event from a position on.
-#[derive(Debug, Clone, std::marker::Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mark {
     /// Position in the event.
     pub position: u32,
     /// The byte there is the first of a segment.
     pub segment: bool,
-    /// Time of the packet.
+    /// Time of the packet, in nanoseconds since the Unix epoch.
     pub time: i64,
-    /// What its sender had acknowledged.
+    /// Offset of the other side's stream that its sender had acknowledged, or [`abi::UNKNOWN`].
     pub peer_acked: u64,
 }
 
-/// Where the host keeps the bytes of a encoded-out event.
-#[derive(Debug, Clone, std::marker::Copy, PartialEq, Eq)]
-pub enum Copy {
-    /// In the slot's arena, from here on.
+/// Where the host keeps the bytes of an encoded event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Location {
+    /// In the slot's arena, from this position on.
     Slot(u32),
-    /// In the call's own buffer for joined events, from here on.
+    /// In the call's own buffer for joined events, from this position on.
     Joined(u32),
 }
 
-/// An event as it was encoded for the guest, and what the host must know to take the answer.
-#[derive(Debug, Clone, std::marker::Copy)]
+/// An event as it was encoded for the guest, and what the host needs to commit the answer.
+#[derive(Debug, Clone, Copy)]
 pub struct Encoded {
     /// As the guest sees it.
     pub event: abi::Event,
-    /// The slot's row that it belongs to.
+    /// Index of its row in the slot.
     pub slot_row: u32,
-    /// The row's cursor behind it: next slot event, and bytes of that already passed.
+    /// The row's cursor behind it.
     pub after: Cursor,
     /// Where the bytes are.
-    pub copy: Copy,
-    /// First of its times among the call's marks.
+    pub location: Location,
+    /// Index of its first mark among the call's.
     pub first_mark: u32,
-    /// Number of its times, at least 1.
+    /// Number of its marks, at least 1.
     pub num_marks: u32,
     /// Whether what waited at the host for this side is part of it.
     pub took_waiting: bool,
@@ -84,16 +85,16 @@ pub struct Encoded {
 }
 
 /// How far the host has come with a connection's events in a slot.
-#[derive(Debug, Clone, std::marker::Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Cursor {
     /// Index of the next event in the slot.
     pub event: u32,
-    /// Bytes (or length of a skipped stretch) of it that are done with.
+    /// Bytes of it that are done with.
     pub passed: u64,
 }
 
-/// How large a call and its reply may be: the layout's own bounds, or less in tests.
-#[derive(Debug, Clone, std::marker::Copy)]
+/// How large a call and its reply may be: as large as the buffers allow, or less in tests.
+#[derive(Debug, Clone, Copy)]
 pub struct Bounds {
     /// Events in one call.
     pub events: u32,
@@ -114,11 +115,11 @@ impl Default for Bounds {
 pub struct Call {
     /// Events in order.
     pub encoded: Vec<Encoded>,
-    /// Times of all events.
+    /// Marks of all events.
     pub marks: Vec<Mark>,
     /// Bytes of events that were joined from several pieces.
     pub joined: Vec<u8>,
-    /// Positions for the guest.
+    /// What the guest is shown of the marks: positions at which segments start.
     segment_marks: Vec<u32>,
     /// Rows in use.
     rows: u32,
@@ -160,38 +161,38 @@ impl Call {
         self.rows as usize
     }
 
-    /// Writes a connection's row into the guest and gives its index. There is room for it whenever there is room for
-    /// an event.
-    pub fn row(&mut self, guest: &mut Instance, block: &abi::Block, opener: u8, flags: u8) -> u32 {
+    /// Writes a connection's row into the input buffer and gives its index. There is room for it whenever there is room
+    /// for an event.
+    pub fn row(&mut self, input: &mut [u8], block: &abi::Block, opener: u8, flags: u8) -> u32 {
         let row = abi::Row { block: *block, opener, flags, reserved: [0; 2], scratch: 0, reserved2: 0 };
         let index = self.rows;
         self.rows += 1;
-        put(guest.input(), ROWS_AT + index * size::<abi::Row>(), row.as_bytes());
+        put(input, ROWS_AT + index * size::<abi::Row>(), row.as_bytes());
         index
     }
 
-    /// Writes an event's bytes into the guest and notes the event. `event.data`, `marks` and `num_marks` are filled in
-    /// here; `marks` of the call from `encoded.first_mark` on are its times.
-    pub fn event(&mut self, guest: &mut Instance, mut encoded: Encoded, len: u32, slot: &Slot) {
+    /// Writes an event's bytes into the input buffer and notes the event. `event.data`, `marks` and `num_marks` are
+    /// filled in here; the call's marks from `encoded.first_mark` on are its times.
+    pub fn event(&mut self, input: &mut [u8], mut encoded: Encoded, len: u32, slot: &Slot) {
         encoded.event.data = self.arena;
         encoded.event.len = len;
-        put(guest.input(), ARENA_AT + self.arena, self.bytes(&encoded, slot));
+        put(input, ARENA_AT + self.arena, self.bytes(&encoded, slot));
         self.arena += len;
-        encoded.event.marks = u32::try_from(self.segment_marks.len()).unwrap_or(0);
+        encoded.event.marks = count(self.segment_marks.len());
         if encoded.num_marks > 1 {
             let first = encoded.first_mark as usize;
             let times = self.marks.get(first..).unwrap_or_default();
             let starts = times.iter().filter(|mark| mark.segment && mark.position > 0);
             let before = self.segment_marks.len();
             self.segment_marks.extend(starts.map(|mark| mark.position));
-            encoded.event.num_marks = u32::try_from(self.segment_marks.len() - before).unwrap_or(0);
+            encoded.event.num_marks = count(self.segment_marks.len() - before);
         }
         self.encoded.push(encoded);
     }
 
-    /// Writes what is left to write, head and tables. Gives the number of events and bytes.
-    pub fn finish(&mut self, guest: &mut Instance) -> (u32, u64) {
-        let count = |n: usize| u32::try_from(n).unwrap_or(0);
+    /// Writes the rest of the input, head and tables, and clears the output's head. Gives the number of events and of
+    /// payload bytes.
+    pub fn finish(&mut self, input: &mut [u8], output: &mut [u8]) -> (u32, u64) {
         let head = abi::Input {
             abi_version: abi::VERSION,
             num_events: count(self.encoded.len()),
@@ -209,13 +210,11 @@ impl Call {
             max_pairs: self.bounds.pairs.min(MAX_PAIRS),
             reserved: [0; 2],
         };
-        let input = guest.input();
         put(input, 0, head.as_bytes());
         put(input, MARKS_AT, self.segment_marks.as_bytes());
         for (encoded, at) in self.encoded.iter().zip((EVENTS_AT..).step_by(size_of::<abi::Event>())) {
             put(input, at, encoded.event.as_bytes());
         }
-        let (_, output) = guest.buffers();
         put(output, 0, abi::Output::default().as_bytes());
         (head.num_events, u64::from(self.arena))
     }
@@ -230,28 +229,38 @@ impl Call {
     /// The host's copy of an event's bytes.
     #[must_use]
     pub fn bytes<'a>(&'a self, encoded: &Encoded, slot: &'a Slot) -> &'a [u8] {
-        let (buffer, at) = match encoded.copy {
-            Copy::Slot(at) => (&slot.arena, at),
-            Copy::Joined(at) => (&self.joined, at),
+        let (buffer, start) = match encoded.location {
+            Location::Slot(start) => (&slot.arena, start as usize),
+            Location::Joined(start) => (&self.joined, start as usize),
         };
-        let start = at as usize;
-        buffer.get(start..start.saturating_add(encoded.event.len as usize)).unwrap_or_default()
+        let bytes = buffer.get(start..start.saturating_add(encoded.event.len as usize));
+        debug_assert!(bytes.is_some(), "an encoded event's bytes are where they were");
+        bytes.unwrap_or_default()
     }
 
-    /// The marks of a encoded-out event.
+    /// The marks of an encoded event.
     #[must_use]
     pub fn times(&self, encoded: &Encoded) -> &[Mark] {
         let first = encoded.first_mark as usize;
-        self.marks.get(first..first + encoded.num_marks as usize).unwrap_or_default()
+        let marks = self.marks.get(first..first + encoded.num_marks as usize);
+        debug_assert!(marks.is_some(), "an encoded event's marks are where they were");
+        marks.unwrap_or_default()
     }
+}
+
+/// As a number of the contract: what it counts is bounded far below 4 GiB.
+pub(super) fn count(len: usize) -> u32 {
+    let count = u32::try_from(len);
+    debug_assert!(count.is_ok(), "{len} is within the bounds of a call");
+    count.unwrap_or(0)
 }
 
 fn put(buffer: &mut [u8], at: u32, bytes: &[u8]) {
     let start = at as usize;
-    let place = buffer.get_mut(start..start.saturating_add(bytes.len()));
-    debug_assert!(place.is_some(), "the layout's bounds keep every part inside the buffer");
-    if let Some(place) = place {
-        place.copy_from_slice(bytes);
+    let target = buffer.get_mut(start..start.saturating_add(bytes.len()));
+    debug_assert!(target.is_some(), "the bounds of a call keep every part inside the buffer");
+    if let Some(target) = target {
+        target.copy_from_slice(bytes);
     }
 }
 
@@ -260,4 +269,60 @@ fn put(buffer: &mut [u8], at: u32, bytes: &[u8]) {
 pub fn covering(marks: &[Mark], position: u32) -> Option<&Mark> {
     let behind = marks.partition_point(|mark| mark.position <= position);
     marks.get(behind.checked_sub(1)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use zerocopy::FromBytes;
+
+    use super::*;
+    use crate::abi::kind;
+
+    fn read<T: FromBytes>(buffer: &[u8], position: u32) -> T {
+        T::read_from_prefix(&buffer[position as usize..]).unwrap().0
+    }
+
+    #[test]
+    fn a_call_stands_in_the_input_buffer_as_its_head_says() {
+        let (mut input, mut output) = (vec![0xaa; INPUT_BYTES as usize], vec![0xaa; OUTPUT_BYTES as usize]);
+        let mut slot = Slot::default();
+        slot.arena.extend_from_slice(b"--one");
+        let mut call = Call::new(Bounds { events: 2, ..Bounds::default() });
+        assert!(call.has_room(ARENA_BYTES as usize, 0) && !call.has_room(ARENA_BYTES as usize + 1, 0));
+        let row = call.row(&mut input, &[7; abi::BLOCK_SIZE], abi::opener::SIDE1, abi::row_flag::MIDSTREAM);
+        let mark = |position, segment| Mark { position, segment, time: 0, peer_acked: 0 };
+        call.marks.extend([mark(0, true), mark(0, true), mark(2, false), mark(3, true)]);
+        call.joined.extend_from_slice(b"joined");
+        for (location, len, first_mark, num_marks) in [(Location::Slot(2), 3, 0, 1), (Location::Joined(0), 6, 1, 3)] {
+            let event = abi::Event { row, kind: kind::BYTES, len, ..abi::Event::default() };
+            let after = Cursor::default();
+            let encoded = Encoded {
+                event,
+                slot_row: 0,
+                after,
+                location,
+                first_mark,
+                num_marks,
+                took_waiting: false,
+                first_of_row: false,
+            };
+            call.event(&mut input, encoded, len, &slot);
+        }
+        assert!(!call.has_room(0, 0), "the bound on events");
+        assert_eq!(call.finish(&mut input, &mut output), (2, 9));
+
+        let head: abi::Input = read(&input, 0);
+        assert_eq!((head.abi_version, head.num_events, head.num_rows, head.num_marks), (abi::VERSION, 2, 1, 1));
+        let read_row: abi::Row = read(&input, head.rows);
+        assert_eq!(read_row.block, [7; abi::BLOCK_SIZE]);
+        assert_eq!((read_row.opener, read_row.flags, read_row.scratch), (1, 1, 0));
+        assert_eq!(Call::block(&input, row), Some(&read_row.block));
+        let [first, second]: [abi::Event; 2] = read(&input, head.events);
+        assert_eq!((first.data, first.len, first.num_marks), (0, 3, 0));
+        assert_eq!((second.data, second.len, second.marks, second.num_marks), (3, 6, 0, 1));
+        // Only where a segment starts, and the first byte's is a flag of the event.
+        assert_eq!(read::<u32>(&input, head.marks), 3);
+        assert_eq!(read::<[u8; 9]>(&input, head.arena), *b"onejoined");
+        assert_eq!(read::<abi::Output>(&output, 0), abi::Output::default());
+    }
 }

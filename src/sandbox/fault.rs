@@ -1,5 +1,7 @@
 //! A fault is a failed guest call: a trap, a deadline or an invalid reply.
 
+use std::fmt;
+
 use thiserror::Error;
 use wasmtime::Trap;
 
@@ -14,11 +16,11 @@ pub enum Fault {
     /// The guest used more processor time than its batch was given.
     #[error("the guest ran past its deadline")]
     Deadline,
-    /// The guest said that the input is malformed, which is not so.
+    /// The guest said that its input is malformed, which the host's input never is.
     #[error("the guest refused its input with code {0}")]
     Refused(u32),
     /// The reply breaks the contract.
-    #[error("the guest's reply is not possible: {0}")]
+    #[error("the guest's reply breaks the contract: {0}")]
     Reply(ReplyError),
     /// A new instance could not be made.
     #[error("no fresh instance: {0}")]
@@ -43,7 +45,7 @@ impl Fault {
             Self::Trap(trap) => trap_name(*trap),
             Self::Deadline => "deadline",
             Self::Refused(_) => "refused_input",
-            Self::Reply(misdeed) => misdeed.name(),
+            Self::Reply(error) => error.rule.name(),
             Self::Instance(_) => "no_instance",
         }
     }
@@ -60,15 +62,58 @@ const fn trap_name(trap: Trap) -> &'static str {
     }
 }
 
-macro_rules! reply_errors {
+/// A reply that breaks a rule of the contract, and where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("{rule} ({item}: {field} is {value})")]
+pub struct ReplyError {
+    /// The rule.
+    pub rule: Rule,
+    /// The item of the reply that breaks it.
+    pub item: Item,
+    /// The field that breaks it, as `guest/abi.h` names it.
+    pub field: &'static str,
+    /// What the guest wrote there.
+    pub value: u64,
+}
+
+impl ReplyError {
+    /// The event of a call's first result is not consumed again and again.
+    pub const STALLED: Self = Self { rule: Rule::Stalled, item: Item::Result(0), field: "consumed", value: 0 };
+}
+
+/// An item of a reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Item {
+    /// The head of the output buffer.
+    Head,
+    /// The result with this index, which is that of its event.
+    Result(u32),
+    /// The record with this index.
+    Record(u32),
+    /// The header pair with this index.
+    Pair(u32),
+}
+
+impl fmt::Display for Item {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Head => f.write_str("output head"),
+            Self::Result(index) => write!(f, "result {index}"),
+            Self::Record(index) => write!(f, "record {index}"),
+            Self::Pair(index) => write!(f, "pair {index}"),
+        }
+    }
+}
+
+macro_rules! rules {
     ($($(#[$doc:meta])* $variant:ident = $name:literal, $text:literal;)+) => {
-        /// What is impossible about a reply.
+        /// A rule that a reply must keep; its text says how the reply breaks it.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-        pub enum ReplyError {
+        pub enum Rule {
             $($(#[$doc])* #[error($text)] $variant,)+
         }
 
-        impl ReplyError {
+        impl Rule {
             /// Its name in metrics.
             #[must_use]
             pub const fn name(self) -> &'static str {
@@ -85,43 +130,58 @@ macro_rules! reply_errors {
     };
 }
 
-reply_errors! {
-    /// Another ABI version than at load.
-    Version = "reply_version", "its header carries another ABI version";
-    /// A reserved field is not zero.
-    Reserved = "reply_reserved", "a reserved field is not zero";
-    /// More results than events, or none.
-    EventCount = "reply_event_count", "it answers more events than it was given, or none, or leaves some out unsaid";
-    /// More records than there is room for.
-    RecordCount = "reply_record_count", "it claims more records than there is room for";
-    /// More header pairs than there is room for.
-    PairCount = "reply_pair_count", "it claims more headers than there is room for";
-    /// Not a verdict.
-    Verdict = "reply_verdict", "a verdict is not one of the four";
-    /// Consumed more than there was, or less than *done* says.
+rules! {
+    /// The version is that of the contract.
+    Version = "reply_version", "the reply is of another version of the contract";
+    /// Reserved fields are zero, and truth values 0 or 1.
+    Reserved = "reply_reserved", "a reserved field is not zero, or a truth value neither 0 nor 1";
+    /// Every event has a result; only *output_full* leaves later ones out.
+    EventCount = "reply_event_count", "there are more results than events, or too few, and the last is not output_full";
+    /// No more records than there is room for.
+    RecordCount = "reply_record_count", "there are more records than there is room for";
+    /// No more header pairs than there is room for.
+    PairCount = "reply_pair_count", "there are more header pairs than there is room for";
+    /// A verdict is one of [`crate::abi::Verdict`].
+    Verdict = "reply_verdict", "a verdict is unknown";
+    /// *done* consumes all bytes, *deferred* none, and nothing more than there is.
     Consumed = "reply_consumed", "the number of bytes consumed does not fit the verdict";
-    /// A skip that goes backwards or stands beside another verdict than *done*.
-    Skip = "reply_skip", "a skip lies before the end of its event, or beside a verdict that allows none";
-    /// More waits than may, or an event that must be consumed waits.
-    Waiting = "reply_waiting", "more bytes are to wait than may, or an event that must be consumed is to wait";
-    /// *output_full* with nothing written and nothing consumed.
-    NoProgress = "reply_no_progress", "the output is said to be full, but nothing was written";
-    /// *output_full* without a byte consumed, again and again.
-    Stalled = "reply_stalled", "an event was presented again too often without a byte of it being consumed";
-    /// A deferral without a reason, or an event that should have been deferred.
-    Order = "reply_order", "an event was taken out of its order, or deferred without a reason";
-    /// A record of no known kind.
-    RecordKind = "reply_record_kind", "a record is of no known kind, or a field of it holds no known value";
-    /// A record about an event that it cannot be about.
-    RecordEvent = "reply_record_event", "a record speaks of an event that was not given, not consumed, or of another side";
-    /// A position outside the event's bytes.
-    Position = "reply_position", "a position in a record lies outside of its event";
-    /// Texts of a head that overlap or stand in the wrong order.
-    Overlap = "reply_overlap", "texts of a record overlap";
-    /// Header pairs outside those that were written, or more than may be.
-    Pairs = "reply_pairs", "a record's headers lie outside of those written";
-    /// A number that cannot be: zero for a request.
-    Number = "reply_number", "a request's number is zero";
-    /// A message longer than its stream.
-    BodyLength = "reply_body_length", "a message's body is longer than its stream up to the message's end";
+    /// A skip leads beyond the end of its event, and stands beside *done*.
+    Skip = "reply_skip", "a skip does not lead beyond its event, or its verdict or its event allows none";
+    /// Only bytes that are not final may wait, and no more than [`crate::abi::MAX_WAITING`].
+    Waiting = "reply_waiting", "need_more leaves no bytes or too many, or answers an event that cannot wait";
+    /// *output_full* comes with a record or a byte consumed.
+    NoProgress = "reply_no_progress", "output_full, but nothing was written and nothing consumed";
+    /// An event is presented again a bounded number of times without a byte of it consumed.
+    Stalled = "reply_stalled", "output_full: an event is presented again too often with nothing of it consumed";
+    /// An event is deferred if, and only if, an earlier one of its side waits or of its connection was deferred.
+    Order = "reply_order", "an event is deferred without a reason, or was to be deferred and is not";
+    /// Kinds, codes, flags and sizes of records hold values that the contract knows.
+    RecordKind = "reply_record_kind", "a record is of unknown kind, or a field of it holds a value that its kind does not allow";
+    /// Records stand in order of their events, each about an event and a side that it may be about.
+    RecordEvent = "reply_record_event", "a record is about an event or a side that it cannot be about, or not in order of the events";
+    /// Positions lie inside the consumed bytes of the event, those of texts inside their head.
+    Position = "reply_position", "a position lies outside of what it refers to";
+    /// Heads and ends do not overlap, nor do the texts of a head.
+    Overlap = "reply_overlap", "texts of a head, or messages of an event, overlap or are out of order";
+    /// A head's pairs are among those written, and no more than [`crate::abi::MAX_HEADERS`].
+    Pairs = "reply_pairs", "a head has more header pairs than were written, or than are allowed";
+    /// A request has a number.
+    Number = "reply_number", "a request has no number";
+    /// A body is no longer than its stream.
+    BodyLength = "reply_body_length", "a body is longer than its stream up to the end of the message";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broken_reply_says_which_item_which_field_and_which_value() {
+        let error = ReplyError { rule: Rule::RecordKind, item: Item::Record(3), field: "framing", value: 9 };
+        assert_eq!(
+            Fault::Reply(error).to_string(),
+            "the guest's reply breaks the contract: a record is of unknown kind, or a field of it holds a value that its \
+             kind does not allow (record 3: framing is 9)"
+        );
+    }
 }

@@ -9,10 +9,10 @@ use super::clock::Reading;
 use super::engine::{MAX_GUEST_MEMORY, Parser};
 use super::fault::Fault;
 
-/// Milliseconds of processor time that any call is given. Waiting for the processor is not in it; what is, beside the guest's
-/// own work, are interrupts, page faults of fresh memory, and what a hypervisor takes: some milliseconds on a bad day.
+/// Milliseconds of processor time that any call is given. Waiting for the processor does not count; beside the guest's own
+/// work, interrupts, page faults of fresh memory and what a hypervisor takes do: some milliseconds at worst.
 const LEAST_DEADLINE_MS: u64 = 30;
-/// Bytes for which one more millisecond is given: about a hundred times what the built-in parser needs.
+/// Each so many bytes give another millisecond: about a hundred times what the built-in parser needs.
 const BYTES_PER_MS: u64 = 16 << 10;
 
 /// What a store keeps for its guest.
@@ -20,13 +20,13 @@ pub struct Guest {
     limits: StoreLimits,
     /// Processor time that the present call is given.
     allowed: Duration,
-    /// The thread's clocks when the engine's first stepped in the present call. Most calls end before that, so that
-    /// measuring them costs nothing; a call is given up to a step more instead.
+    /// The thread's clocks when the engine's clock first stepped in the present call. Most calls end before that, so that
+    /// measuring them costs nothing; in exchange a call has up to one step more.
     first_tick: Option<Reading>,
 }
 
 impl Guest {
-    /// The clock stepped while the guest was running.
+    /// The engine's clock has stepped while the guest runs.
     fn tick(&mut self, now: Reading) -> UpdateDeadline {
         let first = *self.first_tick.get_or_insert(now);
         if now.since(first).used < self.allowed { UpdateDeadline::Continue(1) } else { UpdateDeadline::Interrupt }
@@ -50,10 +50,10 @@ impl std::fmt::Debug for Instance {
 }
 
 impl Instance {
-    /// Starts a copy and has it make its buffers.
+    /// Starts an instance and has it make its buffers.
     ///
     /// # Errors
-    /// A trap or a deadline on the way, or buffers that do not lie in its memory.
+    /// A trap, a deadline, or buffers outside of its memory.
     pub fn new(parser: &Parser) -> Result<Self, Fault> {
         let limits = StoreLimitsBuilder::new()
             .memory_size(MAX_GUEST_MEMORY)
@@ -86,12 +86,12 @@ impl Instance {
         }
         let input = this.ask("get_input_buf")?;
         let output = this.ask("get_output_buf")?;
-        this.place(input, output)?;
+        this.set_buffers(input, output)?;
         Ok(this)
     }
 
-    /// Takes the alleged addresses if both buffers lie in memory, aligned, and apart.
-    fn place(&mut self, input: u32, output: u32) -> Result<(), Fault> {
+    /// Takes the alleged addresses if both buffers lie in memory, are aligned, and do not overlap.
+    fn set_buffers(&mut self, input: u32, output: u32) -> Result<(), Fault> {
         let bad = |what: &str| Fault::Instance(format!("{what} (input at {input}, output at {output})"));
         let size = self.memory.data_size(&self.store) as u64;
         let (input_end, output_end) =
@@ -118,12 +118,12 @@ impl Instance {
         self.store.set_epoch_deadline(1);
     }
 
-    /// The clocks when the engine's first stepped in the last call: what is known of its start.
+    /// The clocks when the engine's clock first stepped in the last call: the earliest known time of the call.
     pub(super) fn first_tick(&self) -> Option<Reading> {
         self.store.data().first_tick
     }
 
-    /// Calls an export that takes nothing and gives a number.
+    /// Calls an export that takes nothing and returns a number.
     ///
     /// # Errors
     /// A trap or the deadline.
@@ -140,31 +140,25 @@ impl Instance {
         self.memory.data_mut(&mut self.store).get_mut(self.input..end).unwrap_or_default()
     }
 
-    /// Input and output buffer after a call. The guest does not run while these are borrowed, so that what has been
-    /// checked in them stays as it is.
-    pub(super) fn buffers(&mut self) -> (&[u8], &mut [u8]) {
+    /// Input and output buffer. The guest does not run while these are borrowed, so what has been checked in them stays
+    /// as it is.
+    pub fn buffers(&mut self) -> (&mut [u8], &mut [u8]) {
         let (input_end, output_end) =
             (self.input + call::INPUT_BYTES as usize, self.output + call::OUTPUT_BYTES as usize);
         let data = self.memory.data_mut(&mut self.store);
         // Which buffer comes first is the guest's choice; that they do not overlap was checked.
         if self.input < self.output {
-            let Some((low, high)) = data.split_at_mut_checked(self.output) else { return (&[], &mut []) };
-            let input = low.get(self.input..input_end).unwrap_or_default();
+            let Some((low, high)) = data.split_at_mut_checked(self.output) else { return Default::default() };
+            let input = low.get_mut(self.input..input_end).unwrap_or_default();
             (input, high.get_mut(..call::OUTPUT_BYTES as usize).unwrap_or_default())
         } else {
-            let Some((low, high)) = data.split_at_mut_checked(self.input) else { return (&[], &mut []) };
-            let input = high.get(..call::INPUT_BYTES as usize).unwrap_or_default();
+            let Some((low, high)) = data.split_at_mut_checked(self.input) else { return Default::default() };
+            let input = high.get_mut(..call::INPUT_BYTES as usize).unwrap_or_default();
             (input, low.get_mut(self.output..output_end).unwrap_or_default())
         }
     }
 
-    /// Input and output buffer after a call, to be looked at from outside of the driver.
-    pub fn output(&mut self) -> (&[u8], &[u8]) {
-        let (input, output) = self.buffers();
-        (input, output)
-    }
-
-    /// Parses `events` events that stand in the input buffer, in the time that `bytes` bytes are given.
+    /// Parses the `events` events in the input buffer, in the time given for `bytes` bytes.
     ///
     /// # Errors
     /// A trap, the deadline, or a refusal.
@@ -192,7 +186,7 @@ mod tests {
         let ms = Duration::from_millis;
         let mut guest = Guest { limits: StoreLimits::default(), allowed: allowed(16 << 10), first_tick: None };
         assert_eq!(guest.allowed, ms(31));
-        // However long it takes: a thread that waits uses nothing.
+        // A thread that waits uses no processor time, however long it takes.
         for (used, passed) in [(1000, 0), (1000, 500), (1001, 900), (1030, 2000)] {
             let now = Reading { used: ms(used), passed: ms(passed) };
             assert!(matches!(guest.tick(now), UpdateDeadline::Continue(1)));

@@ -1,9 +1,9 @@
-//! Quarantine keeps an event that the guest failed on twice, alone, with all that is needed to run it again.
+//! Quarantine keeps an event on which the guest failed alone, with all that is needed to run it again.
 
 use thiserror::Error;
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::call::{Call, Copy, Cursor, Encoded, Mark};
+use super::call::{Call, Cursor, Encoded, Location, Mark};
 use crate::abi;
 
 /// First bytes of a file in quarantine.
@@ -14,15 +14,15 @@ const MAGIC: &[u8; 8] = b"PICOPSN1";
 pub struct QuarantinedEvent {
     /// Name of the fault.
     pub fault: String,
-    /// Hash of the module that failed.
+    /// SHA-256 of the module that failed, in hexadecimal.
     pub sha256: String,
     /// Number of the connection.
     pub connection: u64,
-    /// The guest's memory of it before the call.
+    /// The connection's row before the call.
     pub row: abi::Row,
     /// The event.
     pub event: abi::Event,
-    /// Where segments start in it.
+    /// Positions at which segments start in it.
     pub marks: Vec<u32>,
     /// Its bytes.
     pub bytes: Vec<u8>,
@@ -31,13 +31,13 @@ pub struct QuarantinedEvent {
 /// Why a file is not a quarantined event.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum QuarantineError {
-    /// Another first line.
+    /// It begins with something else.
     #[error("not a quarantined event: it does not begin with {}", String::from_utf8_lossy(MAGIC))]
     Magic,
     /// Cut short or too long.
     #[error("the quarantined event is damaged: {needed} bytes are needed from offset {at}, and there are {had}")]
     Length {
-        /// Where.
+        /// Offset in the file.
         at: usize,
         /// How many are needed.
         needed: usize,
@@ -69,7 +69,7 @@ impl QuarantinedEvent {
     /// Reads such a file.
     ///
     /// # Errors
-    /// Where it is not whole.
+    /// What is missing or too much, and where.
     pub fn from_bytes(file: &[u8]) -> Result<Self, QuarantineError> {
         let mut rest = file.strip_prefix(MAGIC).ok_or(QuarantineError::Magic)?;
         let mut part = || {
@@ -99,7 +99,7 @@ impl QuarantinedEvent {
         Ok(Self { fault, sha256, connection, row, event, marks, bytes: bytes.to_vec() })
     }
 
-    /// Takes away what was consumed of it: the rest has not been seen.
+    /// Removes the bytes that were consumed; the guest has not seen the rest.
     pub fn leave(&mut self, consumed: u32) {
         self.event.offset += u64::from(consumed);
         self.event.seen = 0;
@@ -108,7 +108,7 @@ impl QuarantinedEvent {
         self.marks.iter_mut().for_each(|position| *position -= consumed);
     }
 
-    /// As a call of this event alone.
+    /// The event as the only one of `call`.
     #[must_use]
     pub fn encoded(&self, call: &mut Call) -> Encoded {
         call.joined.extend_from_slice(&self.bytes);
@@ -120,7 +120,7 @@ impl QuarantinedEvent {
             event: abi::Event { row: 0, ..self.event },
             slot_row: 0,
             after: Cursor::default(),
-            copy: Copy::Joined(0),
+            location: Location::Joined(0),
             first_mark: 0,
             num_marks,
             took_waiting: false,
@@ -137,7 +137,7 @@ fn sized<const N: usize>((at, bytes): (usize, &[u8])) -> Result<[u8; N], Quarant
 mod tests {
     use super::*;
 
-    fn poison() -> QuarantinedEvent {
+    fn quarantined() -> QuarantinedEvent {
         let row = abi::Row { block: [3; 128], opener: 1, flags: 0, reserved: [0; 2], scratch: 0, reserved2: 0 };
         let event = abi::Event { kind: abi::kind::BYTES, len: 3, offset: 9, ..abi::Event::default() };
         QuarantinedEvent {
@@ -152,23 +152,23 @@ mod tests {
     }
 
     #[test]
-    fn a_file_gives_back_what_was_put_in() {
-        assert_eq!(QuarantinedEvent::from_bytes(&poison().to_bytes()), Ok(poison()));
+    fn a_file_is_read_back_as_written() {
+        assert_eq!(QuarantinedEvent::from_bytes(&quarantined().to_bytes()), Ok(quarantined()));
     }
 
     #[test]
     fn what_is_left_of_an_event_begins_where_the_rest_does() {
-        let mut rest = poison();
+        let mut rest = quarantined();
         rest.leave(1);
         assert_eq!((rest.event.offset, rest.bytes, rest.marks), (10, b"\xffx".to_vec(), vec![1]));
-        let mut same = poison();
+        let mut same = quarantined();
         same.leave(0);
-        assert_eq!(same, poison());
+        assert_eq!(same, quarantined());
     }
 
     #[test]
     fn every_cut_of_a_file_is_refused() {
-        let file = poison().to_bytes();
+        let file = quarantined().to_bytes();
         for len in 0..file.len() {
             assert!(QuarantinedEvent::from_bytes(&file[..len]).is_err(), "{len}");
         }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use picotap::abi::flag;
+use picotap::abi::{Protocol, flag};
 use picotap::batch::{Batcher, CollectSlots};
 use picotap::http::record::{Kind, Record};
 use picotap::sandbox::BUILTIN_GUEST;
@@ -189,9 +189,9 @@ impl Receiver for Notes {
             Kind::Response(response) => format!("{} answered {}", response.number, response.status),
             Kind::End { number, wire, decoded, lost: 0 } => format!("{number} end {wire}/{decoded}"),
             Kind::End { number, wire, decoded, lost } => format!("{number} end {wire}/{decoded} lost {lost}"),
-            Kind::Tunnel { number, code } => format!("{number} tunnel {code}"),
-            Kind::NotHttp(code) => format!("not http {code}"),
-            Kind::Error(code) => format!("error {code}"),
+            Kind::Tunnel { number, protocol } => format!("{number} tunnel {}", protocol.map_or(0, Protocol::code)),
+            Kind::NotHttp(protocol) => format!("not http {}", protocol.code()),
+            Kind::Error(error) => format!("error {}", error.code()),
         };
         let Record { side, flags, start, end, peer_acked, .. } = record;
         // Of an end, only where and when it is counts: where the message began, and what was acknowledged, is with its head.

@@ -1,9 +1,10 @@
 //! What the exchange promises, one thought a test.
 
 use proptest::prelude::*;
+use proptest::sample::select;
 
 use super::*;
-use crate::abi::{flag, framing, not_http};
+use crate::abi::{Framing, ParseError, Protocol, flag};
 use crate::http::Settings;
 use crate::http::redact::Redaction;
 use crate::http::test_wire::Wire;
@@ -174,11 +175,11 @@ fn a_response_cut_by_a_gap_is_logged_when_the_next_message_begins() {
 fn a_response_cut_by_a_gap_is_logged_with_the_gap() {
     let mut wire = wire();
     wire.get(1, "/a").answer(1, "HTTP/1.1 200 OK", 0).end(1, 1, 7, flag::TRUNCATED | flag::GAP);
-    wire.feed(1, 0, 0, Kind::Error(abi::error::LOST_FRAMING));
+    wire.feed(1, 0, 0, Kind::Error(ParseError::LostFraming));
     assert_eq!(wire.seen(), ["1 /a 200 gap truncated lost_framing"]);
     // A request that was cut still waits for its answer.
     wire.ask(2, "POST /b HTTP/1.1", 0).end(0, 2, 7, flag::TRUNCATED | flag::GAP);
-    wire.feed(0, 0, 0, Kind::Error(abi::error::LOST_FRAMING));
+    wire.feed(0, 0, 0, Kind::Error(ParseError::LostFraming));
     assert_eq!(wire.seen().len(), 1);
     wire.reply(2, 200, 0);
     assert_eq!(wire.seen()[1..], ["2 /b 200 gap truncated lost_framing"]);
@@ -195,18 +196,23 @@ fn a_response_that_never_ends_is_cut_by_the_next() {
 fn a_tunnel_is_logged_when_it_begins() {
     let mut wire = wire();
     wire.ask(1, "GET /chat HTTP/1.1", flag::UPGRADE).end(0, 1, 0, 0).wait(2);
-    wire.answer_framed(1, "HTTP/1.1 101 Switching Protocols", 0, framing::TUNNEL).end(1, 1, 0, 0);
+    wire.answer_framed(1, "HTTP/1.1 101 Switching Protocols", 0, Framing::Tunnel).end(1, 1, 0, 0);
     assert!(wire.done.is_empty());
-    wire.feed(1, 0, 0, Kind::Tunnel { number: 1, code: not_http::WEBSOCKET });
+    wire.feed(1, 0, 0, Kind::Tunnel { number: 1, protocol: Some(Protocol::WebSocket) });
     assert_eq!(wire.seen(), ["1 /chat 101 upgrade tunnel"]);
-    assert_eq!((wire.last().tunnel, wire.last().duration()), (not_http::WEBSOCKET, Some(2_000_000)));
+    assert_eq!((wire.last().tunnel, wire.last().duration()), (Some(Protocol::WebSocket), Some(2_000_000)));
 }
 
 #[test]
 fn a_tunnel_without_message_end_lasts_as_long_as_its_head() {
     let mut wire = wire();
     wire.ask(1, "CONNECT u:p@h:443 HTTP/1.1", 0).end(0, 1, 0, 0).wait(3);
-    wire.answer_framed(1, "HTTP/1.1 200 OK", 0, framing::TUNNEL).feed(1, 0, 0, Kind::Tunnel { number: 1, code: 0 });
+    wire.answer_framed(1, "HTTP/1.1 200 OK", 0, Framing::Tunnel).feed(
+        1,
+        0,
+        0,
+        Kind::Tunnel { number: 1, protocol: None },
+    );
     assert_eq!(wire.seen(), ["1 REDACTED:REDACTED@h:443 200 tunnel"]);
     assert_eq!(wire.last().duration(), Some(3_000_000));
 }
@@ -214,24 +220,24 @@ fn a_tunnel_without_message_end_lasts_as_long_as_its_head() {
 #[test]
 fn errors_and_foreign_bytes_are_told_on_the_transaction_they_hit() {
     let mut wire = wire();
-    wire.ask(1, "POST / HTTP/1.1", 0).feed(0, 0, 9, Kind::Error(abi::error::BAD_CHUNK)).end(0, 1, 9, flag::TRUNCATED);
+    wire.ask(1, "POST / HTTP/1.1", 0).feed(0, 0, 9, Kind::Error(ParseError::BadChunk)).end(0, 1, 9, flag::TRUNCATED);
     wire.reply(1, 400, 0);
-    wire.get(2, "/b").feed(1, 0, 9, Kind::Error(abi::error::BAD_HEADER)).get(3, "/c").reply(3, 200, 0);
-    wire.get(4, "/d").feed(1, 0, 3, Kind::NotHttp(not_http::SSH)).close(EndReason::Fin);
+    wire.get(2, "/b").feed(1, 0, 9, Kind::Error(ParseError::BadHeader)).get(3, "/c").reply(3, 200, 0);
+    wire.get(4, "/d").feed(1, 0, 3, Kind::NotHttp(Protocol::Ssh)).close(EndReason::Fin);
     let wanted =
         ["1 / 400 truncated bad_chunk", "2 /b 0 no_response bad_header", "3 /c 200", "4 /d 0 no_response not_http"];
     assert_eq!(wire.seen(), wanted);
-    assert_eq!(wire.context.counters.errors[usize::from(abi::error::BAD_CHUNK)], 1);
-    assert_eq!(wire.context.counters.not_http[usize::from(not_http::SSH)], 1);
+    assert_eq!(wire.context.counters.errors[usize::from(ParseError::BadChunk.code())], 1);
+    assert_eq!(wire.context.counters.not_http[usize::from(Protocol::Ssh.code())], 1);
 }
 
 #[test]
 fn an_error_behind_the_message_that_it_cut_is_still_that_messages() {
     let mut wire = wire();
     wire.get(1, "/a").get(2, "/b").answer(1, "HTTP/1.1 200 OK", 0).end(1, 1, 5, flag::TRUNCATED);
-    wire.feed(1, 0, 3, Kind::Error(abi::error::BAD_CHUNK)).reply(2, 200, 0);
+    wire.feed(1, 0, 3, Kind::Error(ParseError::BadChunk)).reply(2, 200, 0);
     wire.ask(3, "POST /c HTTP/1.1", 0).end(0, 3, 5, flag::TRUNCATED);
-    wire.feed(0, 0, 3, Kind::Error(abi::error::BAD_CHUNK)).reply(3, 400, 0);
+    wire.feed(0, 0, 3, Kind::Error(ParseError::BadChunk)).reply(3, 400, 0);
     let wanted = ["1 /a 200 truncated bad_chunk", "2 /b 200", "3 /c 400 truncated bad_chunk"];
     assert_eq!(wire.seen(), wanted);
 }
@@ -239,7 +245,7 @@ fn an_error_behind_the_message_that_it_cut_is_still_that_messages() {
 #[test]
 fn the_answer_to_an_unreadable_request_bears_the_error() {
     let mut wire = wire();
-    wire.feed(0, 0, 9, Kind::Error(abi::error::BAD_START_LINE)).answer(0, "HTTP/1.1 400 Bad", flag::UNSOLICITED);
+    wire.feed(0, 0, 9, Kind::Error(ParseError::BadStartLine)).answer(0, "HTTP/1.1 400 Bad", flag::UNSOLICITED);
     wire.end(1, 0, 0, 0);
     assert_eq!(wire.seen(), ["1 - 400 no_request bad_start_line"]);
 }
@@ -322,11 +328,11 @@ fn the_community_identifier_is_there_when_asked_for() {
 #[derive(Debug, Clone)]
 enum Step {
     Ask(u32),
-    Answer(u32, u32, u8),
+    Answer(u32, u32, Framing),
     End(usize, u32, u32),
     Tunnel(u32),
-    Foreign(u16),
-    Error(usize, u16),
+    Foreign(Protocol),
+    Error(usize, ParseError),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -337,11 +343,12 @@ fn step() -> impl Strategy<Value = Step> {
     };
     prop_oneof![
         number().prop_map(Step::Ask),
-        (number(), flags(), 0u8..6).prop_map(|(number, flags, framing)| Step::Answer(number, flags, framing)),
+        (number(), flags(), select(Framing::ALL))
+            .prop_map(|(number, flags, framing)| Step::Answer(number, flags, framing)),
         (0usize..2, number(), flags()).prop_map(|(side, number, flags)| Step::End(side, number, flags)),
         number().prop_map(Step::Tunnel),
-        any::<u16>().prop_map(Step::Foreign),
-        (0usize..2, any::<u16>()).prop_map(|(side, code)| Step::Error(side, code)),
+        select(Protocol::ALL).prop_map(Step::Foreign),
+        (0usize..2, select(ParseError::ALL)).prop_map(|(side, code)| Step::Error(side, code)),
     ]
 }
 
@@ -362,7 +369,7 @@ proptest! {
                     wire.answer_framed(number, "HTTP/1.1 200 OK", flags, framing)
                 }
                 Step::End(side, number, flags) => wire.end(side, number, 1, flags),
-                Step::Tunnel(number) => wire.feed(1, 0, 0, Kind::Tunnel { number, code: 0 }),
+                Step::Tunnel(number) => wire.feed(1, 0, 0, Kind::Tunnel { number, protocol: None }),
                 Step::Foreign(code) => wire.feed(1, 0, 1, Kind::NotHttp(code)),
                 Step::Error(side, code) => wire.feed(side, 0, 1, Kind::Error(code)),
             };

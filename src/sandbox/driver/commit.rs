@@ -1,25 +1,26 @@
-//! Committing: takes over what a checked reply says.
+//! Committing: applies a checked reply to connections, and hands on its records.
 
 use super::encode::Held;
 use super::{Driver, FIRST_WINDOW, LoadedParser, Pace, Receiver, SandboxCounters, Work};
-use crate::abi::{self, kind, record, verdict};
+use crate::abi::{self, Verdict, kind};
 use crate::batch::Slot;
 use crate::http::record::{Headers, Kind, Moment, Record, Request, Response, text};
 use crate::sandbox::call::{Call, Encoded, Mark, covering};
 use crate::sandbox::connection::{ConnectionState, Waiting};
 use crate::sandbox::fault::{Fault, ReplyError};
-use crate::sandbox::memory::{self, Reply};
+use crate::sandbox::memory::{self, Answer, CheckedRecord, Meaning, Reply};
 use crate::stream::{EndReason, Side};
 
 /// How often in a row an event may be presented without a byte of it being consumed. The host presents it again because
-/// the output was full, and an empty output holds what the guest has to say of any one byte or end: an honest guest needs
-/// one such round, for an end or a skipped. More are allowed in case a guest says it in pieces; the number is arbitrary.
+/// the output was full. An empty output has room for all that a guest can say about one byte or end, so an honest guest
+/// needs one such round, for an end or a skipped range. More are allowed for a guest that says it in pieces; the number is
+/// arbitrary.
 pub const MAX_STALLS: u8 = 64;
-/// A skip that leaves out less than this is not worth a message to the capture thread.
-const WORTH_TELLING: u64 = 4096;
+/// A skip of fewer bytes is not worth a hint to the capture thread.
+const LEAST_HINT: u64 = 4096;
 
 impl<S: Default> Driver<S> {
-    /// Runs the call that is encoded, checks the reply, and takes it over.
+    /// Runs the encoded call, checks the reply, and commits it.
     pub(super) fn call<R: Receiver<State = S>>(
         &mut self,
         slot: &Slot,
@@ -30,14 +31,15 @@ impl<S: Default> Driver<S> {
         let loaded = LoadedParser::find(&mut self.loaded, format);
         let guest = loaded.and_then(|loaded| loaded.instance.as_mut());
         let guest = guest.ok_or_else(|| Fault::Instance("no parser for this state format".into()))?;
-        let (events, bytes) = self.call.finish(guest);
+        let (input, output) = guest.buffers();
+        let (events, bytes) = self.call.finish(input, output);
         self.counters.calls += 1;
         self.counters.events += u64::from(events);
         let called = guest.parse(events, bytes);
         let ticked = guest.first_tick().is_some();
         let (input, output) = guest.buffers();
         let checked = called.and_then(|()| {
-            let reply = memory::check(&self.call, output).map_err(Fault::Reply)?;
+            let reply = memory::check(&self.call, output, &mut self.checked).map_err(Fault::Reply)?;
             let pace = pace(&self.call, reply, &self.works, &mut self.connections, ticked).map_err(Fault::Reply)?;
             Ok((reply, pace))
         });
@@ -62,12 +64,12 @@ impl<S: Default> Driver<S> {
     }
 }
 
-/// How a call got on. Nowhere, if the first event is all that was answered, and nothing of it is consumed: that is counted
-/// with the event's side, whichever calls and slots it comes in. Any other reply is done with an event, lets one wait, or
-/// consumes a byte, and each of these comes to an end.
+/// How much a call achieved. It stalls if it answers only its first event and consumes nothing of it; that is counted with
+/// the event's side, across calls and slots. Any other reply finishes an event, lets one wait, or consumes a byte, and each
+/// of these happens a bounded number of times.
 ///
 /// # Errors
-/// It got nowhere too often.
+/// The side has stalled too often.
 fn pace<S>(
     call: &Call,
     reply: Reply<'_>,
@@ -75,15 +77,15 @@ fn pace<S>(
     connections: &mut [Option<Box<ConnectionState<S>>>],
     ticked: bool,
 ) -> Result<Pace, ReplyError> {
-    let full = reply.results.last().is_some_and(|result| result.verdict == verdict::OUTPUT_FULL);
-    if let (true, [result], Some(encoded)) = (full, reply.results, call.encoded.first())
-        && result.consumed == 0
+    let full = reply.answers.last().is_some_and(|answer| answer.verdict == Verdict::OutputFull);
+    if let (true, [answer], Some(encoded)) = (full, reply.answers, call.encoded.first())
+        && answer.consumed == 0
         && let Some(work) = works.get(encoded.slot_row as usize)
         && let Some(Some(connection)) = connections.get_mut(work.key as usize)
     {
         let stalls = &mut connection.half_mut(Side::of(encoded.event.side)).stalls;
         if *stalls >= MAX_STALLS {
-            return Err(ReplyError::Stalled);
+            return Err(ReplyError::STALLED);
         }
         *stalls += 1;
         return Ok(Pace::Stalled);
@@ -105,49 +107,55 @@ struct Commit<'a, S, R> {
 
 impl<S, R: Receiver<State = S>> Commit<'_, S, R> {
     fn reply(&mut self, reply: Reply<'_>) {
-        let mut records = reply.records;
+        let mut records = reply.records().peekable();
         self.counters.records += records.len() as u64;
-        for ((index, encoded), result) in (0..).zip(&self.call.encoded).zip(reply.results) {
-            let about = records.iter().take_while(|record| record.event == index).count();
-            let Some((now, later)) = records.split_at_checked(about) else { return };
-            records = later;
-            let Some(work) = self.works.get_mut(encoded.slot_row as usize) else { continue };
+        for ((index, encoded), answer) in (0..).zip(&self.call.encoded).zip(reply.answers) {
+            let Some(work) = self.works.get_mut(encoded.slot_row as usize) else {
+                debug_assert!(false, "an event is encoded for a row of the slot");
+                return;
+            };
             let key = work.key;
-            if result.verdict == verdict::DEFERRED {
+            if answer.verdict == Verdict::Deferred {
                 work.window = FIRST_WINDOW;
                 continue;
             }
             // Two more for each accepted event: work thrown away by a deferral stays in proportion to work kept.
             work.window = work.window.saturating_add(2);
-            // An event without bytes that did not fit comes back as it is.
-            let back = result.verdict == verdict::OUTPUT_FULL && encoded.event.kind != kind::BYTES;
+            // An event without bytes whose answer did not fit is presented again as it is.
+            let back = answer.verdict == Verdict::OutputFull && encoded.event.kind != kind::BYTES;
             if !back {
                 work.cursor = encoded.after;
             }
-            let Some(Some(connection)) = self.connections.get_mut(key as usize) else { continue };
+            let Some(Some(connection)) = self.connections.get_mut(key as usize) else {
+                debug_assert!(false, "a connection stays until its last event is committed");
+                return;
+            };
             if encoded.first_of_row
                 && let Some(block) = Call::block(self.input, encoded.event.row)
             {
                 connection.block = *block;
             }
             let bytes = self.call.bytes(encoded, self.slot);
-            for record in now {
-                let record = resolve(record, encoded, self.call.times(encoded), bytes, reply.pairs, connection);
+            while let Some(record) = records.next_if(|record| record.fields.event == index) {
+                let record = resolve(&record, encoded, self.call.times(encoded), bytes, reply.pairs, connection);
                 self.receiver.record(&connection.info, &mut connection.state, &record);
             }
             if !back {
-                self.half(encoded, result, bytes, key);
+                self.half(encoded, answer, bytes, key);
             }
         }
     }
 
-    fn half(&mut self, encoded: &Encoded, result: &abi::Result, bytes: &[u8], key: u32) {
-        let Some(Some(connection)) = self.connections.get_mut(key as usize) else { return };
+    fn half(&mut self, encoded: &Encoded, answer: &Answer, bytes: &[u8], key: u32) {
+        let Some(Some(connection)) = self.connections.get_mut(key as usize) else {
+            debug_assert!(false, "the connection was found before its records");
+            return;
+        };
         let event = &encoded.event;
-        self.counters.parsed += u64::from(result.consumed);
+        self.counters.parsed += u64::from(answer.consumed);
         let side = Side::of(event.side);
         let half = connection.half_mut(side);
-        if result.verdict != verdict::OUTPUT_FULL || result.consumed > 0 {
+        if answer.verdict != Verdict::OutputFull || answer.consumed > 0 {
             half.stalls = 0;
         }
         let end = event.offset.saturating_add(u64::from(event.len)).saturating_add(event.length);
@@ -163,18 +171,18 @@ impl<S, R: Receiver<State = S>> Commit<'_, S, R> {
             self.held.memory -= waiting.memory();
             self.held.bytes -= waiting.bytes.len() as u64;
         }
-        if matches!(result.verdict, verdict::NEED_MORE | verdict::OUTPUT_FULL) {
+        if matches!(answer.verdict, Verdict::NeedMore | Verdict::OutputFull) {
             let mut waiting = reusable.unwrap_or_default();
-            hold(&mut waiting, encoded, result, bytes, self.call.times(encoded));
+            hold(&mut waiting, encoded, answer, bytes, self.call.times(encoded));
             self.held.memory += waiting.memory();
             self.held.bytes += waiting.bytes.len() as u64;
             half.waiting = Some(waiting);
             return;
         }
-        if result.skip > half.skip {
-            half.skip = result.skip;
-            if result.skip - end >= WORTH_TELLING {
-                self.receiver.skip(&connection.info, side, result.skip);
+        if answer.skip > half.skip {
+            half.skip = answer.skip;
+            if answer.skip - end >= LEAST_HINT {
+                self.receiver.skip(&connection.info, side, answer.skip);
             }
         }
         if event.kind == kind::END {
@@ -189,8 +197,8 @@ impl<S, R: Receiver<State = S>> Commit<'_, S, R> {
 }
 
 /// Keeps the unconsumed rest of an event.
-fn hold(waiting: &mut Waiting, encoded: &Encoded, result: &abi::Result, bytes: &[u8], marks: &[Mark]) {
-    let consumed = result.consumed;
+fn hold(waiting: &mut Waiting, encoded: &Encoded, answer: &Answer, bytes: &[u8], marks: &[Mark]) {
+    let consumed = answer.consumed;
     let rest = bytes.get(consumed as usize..).unwrap_or_default();
     waiting.bytes.clear();
     waiting.bytes.extend_from_slice(rest);
@@ -201,14 +209,15 @@ fn hold(waiting: &mut Waiting, encoded: &Encoded, result: &abi::Result, bytes: &
     }
     let later = marks.iter().filter(|mark| mark.position > consumed);
     waiting.marks.extend(later.map(|mark| Mark { position: mark.position - consumed, ..*mark }));
-    let needs = result.verdict == verdict::NEED_MORE;
-    // What did not fit the output has not been looked at.
+    let needs = answer.verdict == Verdict::NeedMore;
+    // After output_full the guest has not read the rest.
     waiting.seen = if needs { u32::try_from(rest.len()).unwrap_or(0) } else { 0 };
-    waiting.wake = (needs && result.wake == 1).then_some(result.wake_byte);
+    waiting.wake = answer.wake;
     waiting.again = !needs;
     waiting.last = !needs && encoded.event.flags & abi::event_flag::FINAL != 0;
 }
 
+/// The reason that the host has encoded in an event.
 pub(super) const fn end_reason(reason: u8) -> EndReason {
     match reason {
         abi::reason::FIN => EndReason::Fin,
@@ -216,13 +225,16 @@ pub(super) const fn end_reason(reason: u8) -> EndReason {
         abi::reason::TIMEOUT => EndReason::Timeout,
         abi::reason::EVICTED => EndReason::Evicted,
         abi::reason::REUSED => EndReason::Reused,
-        _ => EndReason::Capture,
+        _ => {
+            debug_assert!(reason == abi::reason::CAPTURE, "the host has encoded a known reason");
+            EndReason::Capture
+        }
     }
 }
 
 /// A record with its positions turned into texts and moments.
 fn resolve<'a, S>(
-    record: &abi::Record,
+    record: &CheckedRecord<'_>,
     encoded: &Encoded,
     marks: &[Mark],
     bytes: &'a [u8],
@@ -230,45 +242,45 @@ fn resolve<'a, S>(
     connection: &ConnectionState<S>,
 ) -> Record<'a> {
     let event = &encoded.event;
-    let first = covering(marks, record.start);
-    // The packet that carried the last byte, not the one behind it.
-    let last = covering(marks, record.end.saturating_sub(1));
+    let CheckedRecord { meaning, fields } = *record;
+    let first = covering(marks, fields.start);
+    // The packet that carried the last byte, not the next one.
+    let last = covering(marks, fields.end.saturating_sub(1));
     let before = connection.half(Side::of(event.side)).last_time;
-    // A message that ends with its side, or before the first byte of an event (in a gap), ended with the last byte that came.
-    let ended_before = record.kind == record::END && record.end == 0 && event.kind != kind::VOID && before != 0;
+    // A message that ends with its side, or before the first byte of an event (in a gap), ended with the last byte seen.
+    let ended_before = meaning == Meaning::End && fields.end == 0 && event.kind != kind::VOID && before != 0;
     let time = |mark: Option<&Mark>| if ended_before { before } else { mark.map_or(0, |mark| mark.time) };
     let offset = event.offset + event.length;
-    let start = Moment { offset: offset + u64::from(record.start), time: time(first) };
-    let end = Moment { offset: offset + u64::from(record.end), time: time(last) };
-    let from = record.first_pair as usize;
-    let headers = Headers::new(bytes, pairs.get(from..from + record.num_pairs as usize).unwrap_or_default());
-    let kind = match record.kind {
-        record::REQUEST => Kind::Request(Request {
-            number: record.number,
-            method: text(bytes, record.text, record.text_len),
-            target: text(bytes, record.target, record.target_len),
-            minor: record.minor,
-            framing: record.framing,
-            content_length: record.content_length,
+    let start = Moment { offset: offset + u64::from(fields.start), time: time(first) };
+    let end = Moment { offset: offset + u64::from(fields.end), time: time(last) };
+    let &abi::Record { number, minor, content_length, .. } = fields;
+    let from = fields.first_pair as usize;
+    let headers = Headers::new(bytes, pairs.get(from..from + fields.num_pairs as usize).unwrap_or_default());
+    let kind = match meaning {
+        Meaning::Request(framing) => Kind::Request(Request {
+            number,
+            method: text(bytes, fields.text, fields.text_len),
+            target: text(bytes, fields.target, fields.target_len),
+            minor,
+            framing,
+            content_length,
             headers,
         }),
-        record::RESPONSE => Kind::Response(Response {
-            number: record.number,
-            status: record.code,
-            reason: text(bytes, record.text, record.text_len),
-            minor: record.minor,
-            framing: record.framing,
-            content_length: record.content_length,
+        Meaning::Response(framing) => Kind::Response(Response {
+            number,
+            status: fields.code,
+            reason: text(bytes, fields.text, fields.text_len),
+            minor,
+            framing,
+            content_length,
             headers,
         }),
-        record::END => {
-            Kind::End { number: record.number, wire: record.content_length, decoded: record.decoded, lost: record.lost }
-        }
-        record::TUNNEL => Kind::Tunnel { number: record.number, code: record.code },
-        record::NOT_HTTP => Kind::NotHttp(record.code),
-        _ => Kind::Error(record.code),
+        Meaning::End => Kind::End { number, wire: content_length, decoded: fields.decoded, lost: fields.lost },
+        Meaning::Tunnel(protocol) => Kind::Tunnel { number, protocol },
+        Meaning::NotHttp(protocol) => Kind::NotHttp(protocol),
+        Meaning::Error(error) => Kind::Error(error),
     };
     let acked = first.map_or(event.peer_acked, |mark| mark.peer_acked);
     let peer_acked = (acked != abi::UNKNOWN).then_some(acked);
-    Record { side: record.side, flags: record.flags, start, end, peer_acked, kind }
+    Record { side: fields.side, flags: fields.flags, start, end, peer_acked, kind }
 }
