@@ -89,7 +89,7 @@ pub fn random_seed() -> u64 {
 
 impl Config {
     /// Whether the grace that began at `since` is over.
-    fn grace_over(&self, since: assembler::Moment, now: assembler::Moment) -> bool {
+    fn grace_over(&self, since: assembler::Stamp, now: assembler::Stamp) -> bool {
         since != assembler::NEVER
             && (now.time.saturating_sub(since.time) >= self.grace_time
                 || now.packets.wrapping_sub(since.packets) >= self.grace_packets)
