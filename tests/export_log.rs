@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use disk::Disk;
 use picotap::export::FormatName;
+use picotap::export::chunk::Chunk;
 use picotap::export::log::{Log, Notice, Rotation, Target};
 
 fn log(path: &Path, rotation: Option<Rotation>) -> Log {
@@ -22,8 +23,9 @@ fn log(path: &Path, rotation: Option<Rotation>) -> Log {
 }
 
 /// `count` lines of 100 bytes, numbered from `first`.
-fn lines(first: usize, count: usize) -> Vec<u8> {
-    (first..first + count).map(|number| format!("{number:099}\n")).collect::<String>().into_bytes()
+fn lines(first: usize, count: usize) -> Chunk {
+    let bytes = (first..first + count).map(|number| format!("{number:099}\n")).collect::<String>().into_bytes();
+    Chunk { bytes, records: count as u64 }
 }
 
 /// The numbers of the lines of a file, all of which are whole.

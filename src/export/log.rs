@@ -1,5 +1,6 @@
 //! A log is where lines go: standard output, or a file that may be rotated, reopened, and outlive a full disk.
 
+mod output;
 mod progress;
 
 use std::fs::{self, File};
@@ -8,9 +9,11 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use self::output::LogOutput;
 pub use self::progress::{Hand, Progress, Stalled};
 use crate::counters::{counters, families};
 use crate::export::Format;
+use crate::export::chunk::Chunk;
 use crate::export::line_writer::{Lines, Lost};
 use crate::export::open;
 use crate::export::rotate::{RotationThread, free_name, has_name};
@@ -106,6 +109,8 @@ counters! {
     pub struct LogCounters {
         /// Lines that were taken, those of headers not counted.
         lines => LOG_LINES,
+        /// Lines that a worker dropped because the export thread was behind.
+        not_taken => LOG_LOST_LINES["not_taken"],
         /// Lines that were lost.
         lost_lines => LOG_LOST_LINES["not_written"],
         /// Their bytes.
@@ -192,14 +197,17 @@ impl Log {
 
     /// Writes lines, each with its end, and rotates when it is time. What to tell people is appended to `notices`.
     ///
+    /// Line ends are looked for only where a part of the lines goes into one file, or to a pipe, and the rest does not.
+    ///
     /// # Errors
     /// If nobody reads any more.
-    pub fn write(&mut self, lines: &[u8], now: i64, notices: &mut Vec<Notice>) -> Result<(), Closed> {
-        let mut left = count(lines);
+    pub fn write(&mut self, lines: &Chunk, now: i64, notices: &mut Vec<Notice>) -> Result<(), Closed> {
+        let (bytes, mut left) = (lines.bytes.as_slice(), lines.records);
+        debug_assert_eq!(left, count(bytes), "every record of a log is a line");
         let progress = Arc::clone(&self.progress);
-        let _busy = progress.begin(left, lines.len());
+        let _busy = progress.begin(left, bytes.len());
         self.tick(now, notices);
-        let mut rest = lines;
+        let mut rest = bytes;
         while !rest.is_empty() {
             let (fits, after) = rest.split_at_checked(self.fitting(rest, now)).unwrap_or((rest, b""));
             rest = after;

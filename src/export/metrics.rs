@@ -11,6 +11,7 @@ use prometheus::core::Collector;
 use prometheus::local::LocalHistogram;
 use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry, TextEncoder};
 
+use crate::export::consumer::{Consumer, Output};
 use crate::http::filter::{without_port, without_user};
 use crate::http::flags::{ALL, Flags};
 use crate::http::{Message, Transaction};
@@ -363,6 +364,22 @@ impl Observer {
             response_size: local(&self.shared.response_size),
             touched: false,
         }
+    }
+}
+
+impl Output for Arc<Metrics> {
+    fn consumer(&self) -> Box<dyn Consumer> {
+        Box::new(Observer::new(Self::clone(self)))
+    }
+}
+
+impl Consumer for Observer {
+    fn transaction(&mut self, transaction: &Transaction) {
+        self.observe(transaction);
+    }
+
+    fn flush(&mut self, _: bool) {
+        Self::flush(self);
     }
 }
 

@@ -3,7 +3,9 @@
 //! A [`Format`] turns transactions into lines. What the wire can put into a line is escaped reversibly in every format:
 //! see [`crate::escape`].
 
+pub mod chunk;
 pub mod clf;
+pub mod consumer;
 pub mod ecs;
 pub mod families;
 pub mod json;
@@ -18,6 +20,7 @@ pub mod rotate;
 pub mod server;
 pub mod summary;
 pub mod text;
+pub mod total;
 pub mod zeek;
 
 use std::fmt;

@@ -9,6 +9,7 @@ use hdrhistogram::Histogram;
 use crate::escape;
 use crate::export::ranking::Ranking;
 use crate::export::text;
+use crate::export::total::Sum;
 use crate::http::flags::ALL;
 use crate::http::{Message, Transaction};
 
@@ -80,9 +81,8 @@ impl Default for Summary {
     }
 }
 
-impl Summary {
-    /// Counts a transaction.
-    pub fn add(&mut self, transaction: &Transaction) {
+impl Sum for Summary {
+    fn add(&mut self, transaction: &Transaction) {
         self.transactions += 1;
         let (begin, end) = (transaction.time(), transaction.response.map_or(transaction.time(), last_time));
         self.span = Some(self.span.map_or((begin, end), |(first, last)| (first.min(begin), last.max(end))));
@@ -109,8 +109,7 @@ impl Summary {
         }
     }
 
-    /// Adds another worker's.
-    pub fn merge(&mut self, other: &Self) {
+    fn merge(&mut self, other: &Self) {
         self.transactions += other.transactions;
         self.span = match (self.span, other.span) {
             (Some((first, last)), Some((begin, end))) => Some((first.min(begin), last.max(end))),
@@ -126,7 +125,9 @@ impl Summary {
         self.hosts.merge(&other.hosts);
         self.paths.merge(&other.paths);
     }
+}
 
+impl Summary {
     /// Number of transactions.
     #[must_use]
     pub const fn transactions(&self) -> u64 {

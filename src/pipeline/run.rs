@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use thiserror::Error;
 
 use super::capture::{Capture, Delivery, WorkerChannel};
@@ -16,6 +16,7 @@ use super::health::{Health, Phase};
 use super::ledger::Ledger;
 use super::load;
 use super::opened::Opened;
+use super::outputs::outputs;
 use super::pages::pages;
 use super::privileges::{self, DropPrivileges, PrivilegeError};
 use super::progress::Progress;
@@ -25,12 +26,13 @@ use super::scrape::{Samples, Scrape};
 use super::sd_notify::Supervisor;
 use super::shared::{CaptureCounters, Shared};
 use super::shutdown::{Shutdown, Why};
-use super::worker::{self, Ends, SkipHint, WorkerOptions, WorkerOutputs};
+use super::worker::{self, Ends, SkipHint, WorkerOptions, WorkerStages};
 use super::writer::{self, Exporter};
 use crate::batch::{Batcher, SLOT_BYTES, SLOT_EVENTS, SlotEvent};
 use crate::export::FormatName;
+use crate::export::chunk::{self, ChunkReceiver};
 use crate::export::log::{LogError, Rotation, Target};
-use crate::export::metrics::{Metrics, Observer};
+use crate::export::metrics::Metrics;
 use crate::export::open::METRICS_MODE;
 use crate::export::server::{self, Bound, ServerError};
 use crate::export::summary::Summary;
@@ -54,7 +56,7 @@ const FILE_QUEUE: usize = 8;
 const LIVE_QUEUES: usize = (64 << 20) / SLOT_BYTES;
 /// Slots that may wait for one worker at least: live.
 const LEAST_LIVE_QUEUE: usize = 32;
-/// Buffers of lines that may be under way to the export thread.
+/// Chunks of lines that may be under way to the export thread.
 const LINES_IN_QUEUE: usize = 64;
 /// Words that may be under way to a capture thread.
 const SKIPS_IN_QUEUE: usize = 4096;
@@ -263,8 +265,8 @@ pub fn run(config: Config, shutdown: &Shutdown) -> Result<Report, Failure> {
     let ways = (captures, live, shutdown);
     let workers_and_channels =
         Workers::start(&config, &names, &parser, shadow.as_ref(), &shared, metrics.as_ref(), ways)?;
-    let Workers { delivery, skips, lines, buffers, quarantined, workers } = workers_and_channels;
-    let exporter = Exporter::start(log, lines, buffers, Arc::clone(&shared), shutdown.clone(), !live);
+    let Workers { delivery, skips, lines, quarantined, workers } = workers_and_channels;
+    let exporter = Exporter::start(log, lines, Arc::clone(&shared), shutdown.clone(), !live);
     let mut exporter = exporter.map_err(|e| Failure::System("a thread cannot be started", e))?;
     let quarantine_thread = {
         let directory = config.quarantine.clone();
@@ -405,7 +407,7 @@ pub fn run(config: Config, shutdown: &Shutdown) -> Result<Report, Failure> {
         debug_assert!(false, "the ledger does not balance: {wrong}");
         errors.push(format!("the ledger does not balance: this is a defect of picotap, please report it: {wrong}"));
     }
-    Ok(Report { errors, ledger, summary: shared.summary(), stopped, stalled })
+    Ok(Report { errors, ledger, summary: shared.summary.get(), stopped, stalled })
 }
 
 pub(super) fn defect(thread: &str) -> String {
@@ -421,8 +423,7 @@ fn spawn<T: Send + 'static>(name: &str, body: impl FnOnce() -> T + Send + 'stati
 struct Workers {
     delivery: Vec<WorkerChannel>,
     skips: Vec<Receiver<SkipHint>>,
-    lines: Receiver<Vec<u8>>,
-    buffers: Sender<Vec<u8>>,
+    lines: ChunkReceiver,
     quarantined: Receiver<crate::sandbox::quarantine::QuarantinedEvent>,
     workers: Vec<JoinHandle<()>>,
 }
@@ -437,31 +438,21 @@ impl Workers {
         metrics: Option<&Arc<Metrics>>,
         (captures, live, shutdown): (usize, bool, &Shutdown),
     ) -> Result<Self, Failure> {
-        let (lines_in, lines) = bounded(LINES_IN_QUEUE);
-        let (buffers, buffers_out) = bounded(LINES_IN_QUEUE);
+        let (chunks, lines) = chunk::channel(LINES_IN_QUEUE, !live, Arc::clone(&shared.lines_unsent));
+        let outputs = outputs(config, names, shared, metrics, chunks);
         let (quarantine_in, quarantined) = bounded(QUARANTINE_QUEUE);
         let (skips_in, skips): (Vec<_>, Vec<_>) = (0..captures).map(|_| bounded(SKIPS_IN_QUEUE)).unzip();
-        let mut workers_and_channels =
-            Self { delivery: Vec::new(), skips, lines, buffers, quarantined, workers: Vec::new() };
+        let mut workers_and_channels = Self { delivery: Vec::new(), skips, lines, quarantined, workers: Vec::new() };
         for place in 0..config.workers {
             let (full_in, full_out) = bounded(config.queue.max(1));
             let (empty_in, empty_out) = bounded(config.queue + 2 * captures);
             workers_and_channels.delivery.push((full_in, empty_out));
             let driver = Driver::new(Arc::clone(parser), Bounds::default())?;
-            let ends = Ends {
-                slots: full_out,
-                empty: empty_in,
-                skips: skips_in.clone(),
-                lines: lines_in.clone(),
-                buffers: buffers_out.clone(),
-                quarantined: quarantine_in.clone(),
-            };
-            let outputs = WorkerOutputs {
+            let ends =
+                Ends { slots: full_out, empty: empty_in, skips: skips_in.clone(), quarantined: quarantine_in.clone() };
+            let stages = WorkerStages {
                 context: HttpContext::new(config.settings.clone()),
-                selection: config.selection.clone(),
-                format: config.format.writer(Arc::clone(names)),
-                observer: metrics.map(|metrics| Observer::new(Arc::clone(metrics))),
-                summary: config.summary.then(Box::default),
+                consumers: outputs.iter().map(|output| output.consumer()).collect(),
                 shadow: shadow.map(|(parser, n)| Shadow::new(Arc::clone(parser), *n, config.fault_time)).transpose()?,
             };
             let options = WorkerOptions {
@@ -472,7 +463,7 @@ impl Workers {
                 shutdown: shutdown.clone(),
             };
             let shared = Arc::clone(shared);
-            let body = move || worker::work(driver, outputs, ends, &shared, options);
+            let body = move || worker::work(driver, stages, ends, &shared, options);
             workers_and_channels.workers.push(spawn(&format!("sandbox-{place}"), body)?);
         }
         Ok(workers_and_channels)

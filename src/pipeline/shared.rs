@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::health::Health;
 use super::ledger::Ledger;
 use crate::counters::{counters, families};
-use crate::export::log::{self, LOG_LOST_LINES};
+use crate::export::log;
 use crate::export::summary::Summary;
+use crate::export::total::Total;
 use crate::http::context;
 use crate::sandbox::driver;
 use crate::sandbox::engine::Parser;
@@ -38,8 +39,6 @@ counters! {
         skips_unsent => UNSENT_HINTS,
         /// Condemned events that found the channel full.
         quarantine_unsent => QUARANTINE_LOST,
-        /// Log lines that found the channel full.
-        lines_unsent => LOG_LOST_LINES["not_taken"],
         /// Nanoseconds spent on slots.
         busy => SANDBOX_SECONDS,
         /// Bytes of open transactions.
@@ -107,7 +106,6 @@ struct InCharge {
 pub struct Shared {
     captures: Vec<Mutex<CaptureCounters>>,
     workers: Vec<Mutex<WorkerCounters>>,
-    summaries: Mutex<Summary>,
     /// Bytes that each worker takes for connections and waiting payload.
     memory: Vec<AtomicU64>,
     /// Slots that wait for each worker.
@@ -116,6 +114,10 @@ pub struct Shared {
     log: Mutex<log::LogCounters>,
     in_charge: Mutex<InCharge>,
     generation: AtomicU64,
+    /// What the transactions add up to.
+    pub summary: Total<Summary>,
+    /// Log lines that found the channel to the export thread full.
+    pub lines_unsent: Arc<AtomicU64>,
     /// Bytes of the input read so far.
     pub progress: AtomicU64,
     /// Parsers put in charge, refused, and rolled back.
@@ -138,12 +140,13 @@ impl Shared {
         Self {
             captures: (0..captures).map(|_| Mutex::default()).collect(),
             workers: (0..workers).map(|_| Mutex::default()).collect(),
-            summaries: Mutex::default(),
             memory: (0..workers).map(|_| AtomicU64::new(0)).collect(),
             queued: (0..workers).map(|_| AtomicUsize::new(0)).collect(),
             log: Mutex::default(),
             in_charge: Mutex::new(InCharge { parser, before: None }),
             generation: AtomicU64::new(0),
+            summary: Total::default(),
+            lines_unsent: Arc::default(),
             progress: AtomicU64::new(0),
             swaps: Default::default(),
             reopen: AtomicBool::new(false),
@@ -172,11 +175,6 @@ impl Shared {
     /// Takes over the log's counters.
     pub fn publish_log(&self, counters: log::LogCounters) {
         *lock(&self.log) = counters;
-    }
-
-    /// Adds a worker's summary.
-    pub fn add_summary(&self, summary: &Summary) {
-        lock(&self.summaries).merge(summary);
     }
 
     /// Bytes that all workers take.
@@ -219,13 +217,7 @@ impl Shared {
     /// The log's counters.
     #[must_use]
     pub fn log(&self) -> log::LogCounters {
-        *lock(&self.log)
-    }
-
-    /// The summary of all workers that have ended.
-    #[must_use]
-    pub fn summary(&self) -> Summary {
-        lock(&self.summaries).clone()
+        log::LogCounters { not_taken: self.lines_unsent.load(Ordering::Relaxed), ..*lock(&self.log) }
     }
 
     /// The ledger as it stands.

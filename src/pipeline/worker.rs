@@ -3,16 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver as Queue, Sender, TrySendError};
+use crossbeam_channel::{Receiver as Queue, Sender};
 
 use super::clock::{nanoseconds, now};
 use super::shared::{Shared, WorkerCounters};
 use super::shutdown::Shutdown;
 use crate::batch::Slot;
-use crate::export::Format;
-use crate::export::metrics::Observer;
-use crate::export::summary::Summary;
-use crate::http::filter::Selection;
+use crate::export::consumer::Consumer;
 use crate::http::record::Record;
 use crate::http::{Exchange, HttpContext, Transaction};
 use crate::sandbox::budget::Budget;
@@ -42,27 +39,17 @@ pub struct Ends {
     pub empty: Sender<Box<Slot>>,
     /// Words for each capture thread. May lose: that costs speed only.
     pub skips: Vec<Sender<SkipHint>>,
-    /// Lines.
-    pub lines: Sender<Vec<u8>>,
-    /// Buffers for lines, used before.
-    pub buffers: Queue<Vec<u8>>,
     /// Quarantined events.
     pub quarantined: Sender<QuarantinedEvent>,
 }
 
-/// What a worker makes of transactions.
-pub struct WorkerOutputs {
-    /// Puts them together.
+/// What records go through.
+pub struct WorkerStages {
+    /// Shared by the connections: puts transactions together.
     pub context: HttpContext,
-    /// Which are logged.
-    pub selection: Selection,
-    /// Makes lines of them.
-    pub format: Box<dyn Format>,
-    /// Counts them.
-    pub observer: Option<Observer>,
-    /// Sums them up.
-    pub summary: Option<Box<Summary>>,
-    /// A second parser.
+    /// Take transactions, each in its turn.
+    pub consumers: Vec<Box<dyn Consumer>>,
+    /// A second parser, which is shown one in some connections.
     pub shadow: Option<Shadow>,
 }
 
@@ -81,18 +68,8 @@ pub struct WorkerOptions {
     pub shutdown: Shutdown,
 }
 
-/// Bytes of lines that are handed over at once while more slots wait.
-const GATHER: usize = 128 << 10;
-/// Bytes of lines that are handed over at once in the middle of a slot: what a parser makes of a slot has no bound of its own.
-const MOST_LINES: usize = 1 << 20;
-
 struct WorkerState {
-    outputs: WorkerOutputs,
-    out: Vec<u8>,
-    lines: Sender<Vec<u8>>,
-    buffers: Queue<Vec<u8>>,
-    /// The export thread is gone.
-    alone: bool,
+    stages: WorkerStages,
     skips: Vec<Sender<SkipHint>>,
     quarantined: Sender<QuarantinedEvent>,
     counters: WorkerCounters,
@@ -106,19 +83,15 @@ struct WorkerState {
 /// Takes slots until no more come.
 pub fn work(
     mut driver: Driver<Exchange>,
-    outputs: WorkerOutputs,
+    stages: WorkerStages,
     ends: Ends,
     shared: &Arc<Shared>,
     options: WorkerOptions,
 ) {
-    let Ends { slots, empty, skips, lines, buffers, quarantined } = ends;
+    let Ends { slots, empty, skips, quarantined } = ends;
     let place = options.place;
     let mut worker = WorkerState {
-        outputs,
-        out: Vec::new(),
-        lines,
-        buffers,
-        alone: false,
+        stages,
         skips,
         quarantined,
         counters: WorkerCounters::default(),
@@ -143,12 +116,9 @@ pub fn work(
             worker.budget.add(faults);
             trial.judge(faults, shared, place);
         }
-        if let Some(shadow) = &mut worker.outputs.shadow {
+        if let Some(shadow) = &mut worker.stages.shadow {
             shadow.process(&slot, going_on);
             worker.counters.shadow = shadow.counters;
-        }
-        if let Some(observer) = &mut worker.outputs.observer {
-            observer.flush();
         }
         worker.counters.figures.busy += nanoseconds(started.elapsed());
         shared.health.slot(place);
@@ -156,20 +126,17 @@ pub fn work(
         drop(empty.try_send(slot));
         worker.before = (driver.memory(), slots.len());
         worker.publish(&driver.counters());
-        // While more slots wait, lines are gathered: each hand-over wakes the export thread.
-        if worker.out.len() >= GATHER || (slots.is_empty() && !worker.out.is_empty()) {
-            worker.hand_over();
-        }
-        if worker.alone {
+        // Last, since a consumer may wait: what was counted is published and the slot is back by then.
+        let more = !slots.is_empty();
+        worker.stages.consumers.iter_mut().for_each(|consumer| consumer.flush(more));
+        if !worker.has_readers() {
             break;
         }
     }
     // Whoever waits for room in the queue of a worker that stopped early would wait for ever.
     drop(slots);
     shared.publish_worker(place, &worker.counters, driver.memory(), 0);
-    if let Some(summary) = &worker.outputs.summary {
-        shared.add_summary(summary);
-    }
+    worker.stages.consumers.into_iter().for_each(|consumer| consumer.close());
 }
 
 /// How many faults a worker may have in a second, and how much of it they may take.
@@ -296,28 +263,15 @@ impl Trial {
 }
 
 impl WorkerState {
-    /// Hands lines over to the export thread.
-    fn hand_over(&mut self) {
-        let next = self.buffers.try_recv().unwrap_or_default();
-        let full = std::mem::replace(&mut self.out, next);
-        if self.options.lossless {
-            self.alone |= self.lines.send(full).is_err();
-            return;
-        }
-        match self.lines.try_send(full) {
-            Ok(()) => {}
-            Err(TrySendError::Full(full)) => {
-                self.counters.figures.lines_unsent += memchr::memchr_iter(b'\n', &full).count() as u64;
-            }
-            Err(TrySendError::Disconnected(_)) => self.alone = true,
-        }
+    fn has_readers(&self) -> bool {
+        self.stages.consumers.iter().all(|consumer| consumer.has_reader())
     }
 
     /// Shows what was counted. `sandbox`: the driver's counters.
     fn publish(&mut self, sandbox: &driver::SandboxCounters) {
-        let held = self.outputs.context.held() as u64;
+        let held = self.stages.context.held() as u64;
         self.counters.sandbox = *sandbox;
-        self.counters.http = self.outputs.context.counters;
+        self.counters.http = self.stages.context.counters;
         self.counters.figures.open_bytes = held;
         let (memory, queued) = self.before;
         self.shared.publish_worker(self.options.place, &self.counters, memory + held, queued);
@@ -325,18 +279,9 @@ impl WorkerState {
 
     /// The context, and what is done with each transaction that it completes.
     fn parts(&mut self) -> (&mut HttpContext, impl FnMut(&Transaction)) {
-        let WorkerOutputs { context, selection, format, observer, summary, .. } = &mut self.outputs;
-        let out = &mut self.out;
-        let finish = move |transaction: &Transaction| {
-            if let Some(observer) = observer {
-                observer.observe(transaction);
-            }
-            if let Some(summary) = summary {
-                summary.add(transaction);
-            }
-            if selection.takes(transaction) {
-                format.line(transaction, out);
-            }
+        let WorkerStages { context, consumers, .. } = &mut self.stages;
+        let finish = |transaction: &Transaction| {
+            consumers.iter_mut().for_each(|consumer| consumer.transaction(transaction));
         };
         (context, finish)
     }
@@ -346,15 +291,11 @@ impl Receiver for WorkerState {
     type State = Exchange;
 
     fn record(&mut self, connection: &Connection, state: &mut Exchange, record: &Record<'_>) {
-        if let Some(shadow) = &mut self.outputs.shadow {
+        if let Some(shadow) = &mut self.stages.shadow {
             shadow.first(connection, record);
         }
         let (context, mut finish) = self.parts();
         state.record(context, connection, record, &mut finish);
-        drop(finish);
-        if self.out.len() >= MOST_LINES {
-            self.hand_over();
-        }
     }
 
     fn closed(&mut self, connection: &Connection, state: &mut Exchange, reason: EndReason) {
@@ -389,7 +330,7 @@ impl Receiver for WorkerState {
 
     fn lost(&mut self, time: Duration, counters: &driver::SandboxCounters) -> bool {
         self.shared.health.still(self.options.place);
-        let go_on = self.budget.charge(time) && !self.alone;
+        let go_on = self.budget.charge(time) && self.has_readers();
         // A scrape is not to wait for the end of a slot that is all faults. What of it is still to come has no account yet.
         let (into, out) = counters.balance();
         self.publish(&driver::SandboxCounters { pending: into.saturating_sub(out), ..*counters });

@@ -10,12 +10,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, Builder, JoinHandle};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError, bounded};
 
 use super::clock::{now, wall_clock};
 use super::run::Config;
 use super::shared::Shared;
 use super::shutdown::{Shutdown, Why};
+use crate::export::chunk::{Chunk, ChunkReceiver};
 use crate::export::log::{Hand, Log, LogError, Notice, Progress, Stalled};
 
 /// Bytes that are gathered before they are written, while more are at hand.
@@ -51,7 +52,7 @@ pub struct Exporter {
     /// Closed when the thread has ended.
     running: Receiver<()>,
     /// What is queued for the thread. Given up with it: workers must not wait for what nobody takes.
-    lines: Option<Receiver<Vec<u8>>>,
+    lines: Option<ChunkReceiver>,
     log: String,
     progress: Arc<Progress>,
     stalled: Stalled,
@@ -69,8 +70,7 @@ impl Exporter {
     /// What the system says.
     pub fn start(
         log: Log,
-        lines: Receiver<Vec<u8>>,
-        buffers: Sender<Vec<u8>>,
+        lines: ChunkReceiver,
         shared: Arc<Shared>,
         shutdown: Shutdown,
         stop_on_failure: bool,
@@ -80,7 +80,7 @@ impl Exporter {
         let left_alone = Arc::new(AtomicBool::new(false));
         let alone = Arc::clone(&left_alone);
         let thread = Builder::new().name("export".to_owned()).spawn(move || {
-            let writer = Writer { lines, buffers, shared, shutdown, stop_on_failure, left_alone: alone };
+            let writer = Writer { lines, shared, shutdown, stop_on_failure, left_alone: alone };
             let errors = writer.write(log);
             drop(runs);
             errors
@@ -121,8 +121,8 @@ impl Exporter {
         while let Some(lines) = &self.lines {
             match lines.try_recv() {
                 Ok(chunk) => {
-                    hand.lines += memchr::memchr_iter(b'\n', &chunk).count() as u64;
-                    hand.bytes += chunk.len() as u64;
+                    hand.lines += chunk.records;
+                    hand.bytes += chunk.bytes.len() as u64;
                 }
                 Err(TryRecvError::Empty) => break,
                 // The last worker has ended.
@@ -160,8 +160,7 @@ impl Exporter {
 
 /// What the thread works with.
 struct Writer {
-    lines: Receiver<Vec<u8>>,
-    buffers: Sender<Vec<u8>>,
+    lines: ChunkReceiver,
     shared: Arc<Shared>,
     shutdown: Shutdown,
     stop_on_failure: bool,
@@ -171,8 +170,8 @@ struct Writer {
 impl Writer {
     /// Writes until no more lines come.
     fn write(self, mut log: Log) -> Vec<String> {
-        let Self { lines, buffers, shared, shutdown, stop_on_failure, left_alone } = self;
-        let mut gathered: Vec<u8> = Vec::with_capacity(GATHER);
+        let Self { lines, shared, shutdown, stop_on_failure, left_alone } = self;
+        let mut gathered = Chunk { bytes: Vec::with_capacity(GATHER), records: 0 };
         let mut notices = Vec::new();
         let mut errors = Vec::new();
         let mut over = false;
@@ -184,7 +183,7 @@ impl Writer {
                 eprintln!("picotap: {error}; the log goes on in the old file");
             }
             match lines.recv_timeout(LOOK) {
-                Ok(chunk) => take(chunk, &mut gathered, &buffers),
+                Ok(chunk) => gather(&mut gathered, chunk, &lines),
                 Err(RecvTimeoutError::Timeout) => {
                     log.tick(wall_clock(), &mut notices);
                     if !left_alone.load(Ordering::Acquire) {
@@ -193,10 +192,10 @@ impl Writer {
                 }
                 Err(RecvTimeoutError::Disconnected) => over = true,
             }
-            while gathered.len() < GATHER
+            while gathered.bytes.len() < GATHER
                 && let Ok(chunk) = lines.try_recv()
             {
-                take(chunk, &mut gathered, &buffers);
+                gather(&mut gathered, chunk, &lines);
             }
             if !gathered.is_empty() {
                 if log.write(&gathered, wall_clock(), &mut notices).is_err() {
@@ -219,7 +218,7 @@ impl Writer {
             }
         }
         // Workers that still have lines must not wait for somebody to take them.
-        while lines.recv().is_ok() {}
+        lines.drain();
         let counters = log.close(wall_clock());
         if !left_alone.load(Ordering::Acquire) {
             shared.publish_log(counters);
@@ -228,8 +227,7 @@ impl Writer {
     }
 }
 
-fn take(mut chunk: Vec<u8>, gathered: &mut Vec<u8>, buffers: &Sender<Vec<u8>>) {
-    gathered.extend_from_slice(&chunk);
-    chunk.clear();
-    drop(buffers.try_send(chunk));
+fn gather(gathered: &mut Chunk, chunk: Chunk, lines: &ChunkReceiver) {
+    gathered.append(&chunk);
+    lines.give_back(chunk);
 }

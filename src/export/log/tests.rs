@@ -38,6 +38,10 @@ impl Place {
     }
 }
 
+fn lines(bytes: impl AsRef<[u8]>) -> Chunk {
+    Chunk { bytes: bytes.as_ref().to_vec(), records: count(bytes.as_ref()) }
+}
+
 fn rotation(size: Option<u64>, interval: Option<i64>) -> Option<Rotation> {
     Some(Rotation { size, interval, keep: 9 })
 }
@@ -46,7 +50,7 @@ fn rotation(size: Option<u64>, interval: Option<i64>) -> Option<Rotation> {
 fn a_file_is_put_aside_before_it_exceeds_its_size() {
     let mut place = Place::new();
     let mut log = place.open(rotation(Some(8), None), FormatName::Json);
-    log.write(b"1\n22\n333\n4444\nfar too long for it\n5\n", NOON, &mut place.notices).unwrap();
+    log.write(&lines(b"1\n22\n333\n4444\nfar too long for it\n5\n"), NOON, &mut place.notices).unwrap();
     let counters = log.close(NOON);
     assert_eq!((counters.lines, counters.rotations), (6, 4));
     let mut files = place.all();
@@ -61,9 +65,9 @@ fn a_file_is_put_aside_at_midnight_but_not_when_empty() {
     let mut log = place.open(rotation(None, Some(DAY)), FormatName::Json);
     log.tick(NOON + DAY, &mut place.notices);
     assert_eq!(log.counters.rotations, 0);
-    log.write(b"a\n", NOON + DAY, &mut place.notices).unwrap();
-    log.write(b"b\n", NOON + DAY + DAY / 2 - 1, &mut place.notices).unwrap();
-    log.write(b"c\n", NOON + DAY + DAY / 2, &mut place.notices).unwrap();
+    log.write(&lines(b"a\n"), NOON + DAY, &mut place.notices).unwrap();
+    log.write(&lines(b"b\n"), NOON + DAY + DAY / 2 - 1, &mut place.notices).unwrap();
+    log.write(&lines(b"c\n"), NOON + DAY + DAY / 2, &mut place.notices).unwrap();
     assert_eq!(log.close(NOON).rotations, 1);
     assert_eq!(place.all(), ["c\n", "a\nb\n"]);
 }
@@ -72,8 +76,8 @@ fn a_file_is_put_aside_at_midnight_but_not_when_empty() {
 fn every_file_has_the_formats_header_and_footer() {
     let mut place = Place::new();
     let mut log = place.open(rotation(Some(3000), None), FormatName::Zeek);
-    log.write(&b"row\n".repeat(300), NOON, &mut place.notices).unwrap();
-    log.write(&b"row\n".repeat(700), NOON, &mut place.notices).unwrap();
+    log.write(&lines(b"row\n".repeat(300)), NOON, &mut place.notices).unwrap();
+    log.write(&lines(b"row\n".repeat(700)), NOON, &mut place.notices).unwrap();
     log.close(NOON);
     let files = place.all();
     assert!(files.len() > 1);
@@ -86,11 +90,11 @@ fn every_file_has_the_formats_header_and_footer() {
 fn a_renamed_log_is_followed_by_reopening() {
     let mut place = Place::new();
     let mut log = place.open(None, FormatName::Json);
-    log.write(b"a\n", NOON, &mut place.notices).unwrap();
+    log.write(&lines(b"a\n"), NOON, &mut place.notices).unwrap();
     fs::rename(place.path(), place.directory.path().join("old")).unwrap();
-    log.write(b"b\n", NOON, &mut place.notices).unwrap();
+    log.write(&lines(b"b\n"), NOON, &mut place.notices).unwrap();
     log.reopen(NOON).unwrap();
-    log.write(b"c\n", NOON, &mut place.notices).unwrap();
+    log.write(&lines(b"c\n"), NOON, &mut place.notices).unwrap();
     assert_eq!(place.all(), ["c\n", "a\nb\n"]);
 }
 
@@ -98,7 +102,7 @@ fn a_renamed_log_is_followed_by_reopening() {
 fn half_a_line_of_an_earlier_run_does_not_run_together_with_ours() {
     let mut place = Place::new();
     fs::write(place.path(), "a\nhal").unwrap();
-    place.open(None, FormatName::Json).write(b"b\n", NOON, &mut place.notices).unwrap();
+    place.open(None, FormatName::Json).write(&lines(b"b\n"), NOON, &mut place.notices).unwrap();
     assert_eq!(place.all(), ["a\nhal\nb\n"]);
 }
 
@@ -108,11 +112,11 @@ fn a_failing_disk_is_told_once_and_so_is_its_recovery() {
     let target = Target::File("/dev/full".into());
     let mut log = Log::open(target, None, FormatName::Json.writer(Arc::new([])), NOON).unwrap();
     for _ in 0..3 {
-        log.write(b"a\nb\n", NOON, &mut place.notices).unwrap();
+        log.write(&lines(b"a\nb\n"), NOON, &mut place.notices).unwrap();
     }
     assert_eq!((log.counters.lost_lines, log.counters.write_errors), (6, 3));
     log.lines = Lines::new(File::create(place.path()).unwrap());
-    log.write(b"c\n", NOON, &mut place.notices).unwrap();
+    log.write(&lines(b"c\n"), NOON, &mut place.notices).unwrap();
     let told: Vec<String> = place.notices.iter().map(Notice::to_string).collect();
     assert_eq!(told.len(), 2);
     assert!(told[0].contains("No space left") && told[1].contains("6 lines were lost"), "{told:?}");
@@ -134,13 +138,13 @@ fn what_cannot_be_rotated_or_opened_says_so() {
 fn a_rotation_that_fails_is_told_and_the_log_goes_on() {
     let mut place = Place::new();
     let mut log = place.open(rotation(Some(4), None), FormatName::Json);
-    log.write(b"abc\n", NOON, &mut place.notices).unwrap();
+    log.write(&lines(b"abc\n"), NOON, &mut place.notices).unwrap();
     let blocking = open::beside(&place.path());
     fs::create_dir(&blocking).unwrap();
-    log.write(b"def\n", NOON, &mut place.notices).unwrap();
+    log.write(&lines(b"def\n"), NOON, &mut place.notices).unwrap();
     assert!(matches!(place.notices[..], [Notice::RotationFailed(_)]));
     fs::remove_dir(&blocking).unwrap();
-    log.write(b"ghi\n", NOON + RETRY, &mut place.notices).unwrap();
+    log.write(&lines(b"ghi\n"), NOON + RETRY, &mut place.notices).unwrap();
     assert_eq!((log.counters.rotations, log.counters.rotation_errors), (1, 1));
     log.close(NOON);
     assert_eq!(place.all(), ["ghi\n", "abc\ndef\n"]);
@@ -150,9 +154,9 @@ fn a_rotation_that_fails_is_told_and_the_log_goes_on() {
 fn a_log_that_was_removed_is_begun_anew() {
     let mut place = Place::new();
     let mut log = place.open(rotation(Some(4), None), FormatName::Json);
-    log.write(b"abc\n", NOON, &mut place.notices).unwrap();
+    log.write(&lines(b"abc\n"), NOON, &mut place.notices).unwrap();
     fs::remove_file(place.path()).unwrap();
-    log.write(b"def\n", NOON, &mut place.notices).unwrap();
+    log.write(&lines(b"def\n"), NOON, &mut place.notices).unwrap();
     log.close(NOON);
     assert_eq!(place.all(), ["def\n"]);
 }
