@@ -10,7 +10,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use thiserror::Error;
 
-use super::capture::{Capture, Delivery, WorkerChannel};
+use super::capture::{Capture, Delivery, FileProducer, LiveProducer, Packets, WorkerChannel};
 use super::clock::{now, wall_clock};
 use super::health::{Health, Phase};
 use super::ledger::Ledger;
@@ -305,28 +305,26 @@ pub fn run(config: Config, shutdown: &Shutdown) -> Result<Report, Failure> {
         let source = sources.get_mut(place).and_then(Option::take);
         let interface = source.as_ref().map(|source| source.interface().to_owned());
         let capture = Capture {
-            place,
-            decoder: Decoder::new(config.verify_checksums),
-            table: Table::new(table),
+            index: place,
             batcher: Batcher::new(config.workers, age, !live, delivery),
             skips,
             left: config.count.unwrap_or(u64::MAX),
             shared: Arc::clone(&shared),
             shutdown: shutdown.clone(),
             counters: CaptureCounters { interface, ..CaptureCounters::default() },
-            unread_link: None,
-            taken: 0,
         };
+        let packets = Packets::new(Decoder::new(config.verify_checksums), Table::new(table));
         let thread = if let Some(source) = source {
             stoppers.push(source.stopper());
             spawn("capture", move || {
-                let errors = capture.live(source);
+                let errors = capture.run(LiveProducer::new(source, packets));
                 drop(running);
                 errors
             })?
         } else if let Some(files) = files.take() {
+            let files = FileProducer::new(*files, packets, shutdown.clone());
             spawn("capture", move || {
-                let errors = capture.files(*files);
+                let errors = capture.run(files);
                 drop(running);
                 errors
             })?
