@@ -18,7 +18,7 @@ pub use self::delivery::{Delivery, WorkerChannel};
 pub use self::files::FileProducer;
 pub use self::live::LiveProducer;
 pub use self::packets::Packets;
-pub use self::producer::{Producer, Turn};
+pub use self::producer::{Producer, Step};
 use super::clock::wall_clock;
 use super::shared::{CaptureCounters, Shared};
 use super::shutdown::{Shutdown, Why};
@@ -56,21 +56,21 @@ impl Capture {
         let mut report_at = self.left.saturating_sub(FRAMES_PER_REPORT);
         while self.left > 0 {
             self.shared.health.turned(self.index);
-            let now = match producer.turn(self.left, &mut self.batcher) {
-                Ok(Turn::Taken { count, time }) => {
+            let now = match producer.step(self.left, &mut self.batcher) {
+                Ok(Step::Taken { count, time }) => {
                     debug_assert!(count <= self.left, "a producer takes no more than it is asked to");
                     self.left = self.left.saturating_sub(count);
                     time
                 }
-                Ok(Turn::Idle) => {
+                Ok(Step::Idle) => {
                     // Wall time, so that ends, timers and half-full slots do not wait for the next frame.
                     let now = wall_clock();
                     producer.tick(now, &mut self.batcher);
                     now
                 }
-                Ok(Turn::Lost(text)) => self.available(false, &text),
-                Ok(Turn::Back(text)) => self.available(true, &text),
-                Ok(Turn::End) => break,
+                Ok(Step::Lost(text)) => self.available(false, &text),
+                Ok(Step::Back(text)) => self.available(true, &text),
+                Ok(Step::End) => break,
                 Err(error) => {
                     failed = Some(error.to_string());
                     self.shutdown.ask(Why::Failed);

@@ -26,7 +26,7 @@ use super::scrape::{Samples, Scrape};
 use super::sd_notify::Supervisor;
 use super::shared::{CaptureCounters, Shared};
 use super::shutdown::{Shutdown, Why};
-use super::worker::{self, Ends, SkipHint, WorkerOptions, WorkerStages};
+use super::worker::{self, SkipHint, WorkerOptions, WorkerOutputs, WorkerQueues};
 use super::writer::{self, Exporter};
 use crate::batch::{Batcher, SLOT_BYTES, SLOT_EVENTS, SlotEvent};
 use crate::export::FormatName;
@@ -446,22 +446,26 @@ impl Workers {
             let (empty_in, empty_out) = bounded(config.queue + 2 * captures);
             workers_and_channels.delivery.push((full_in, empty_out));
             let driver = Driver::new(Arc::clone(parser), Bounds::default())?;
-            let ends =
-                Ends { slots: full_out, empty: empty_in, skips: skips_in.clone(), quarantined: quarantine_in.clone() };
-            let stages = WorkerStages {
+            let queues = WorkerQueues {
+                slots: full_out,
+                empty: empty_in,
+                skips: skips_in.clone(),
+                quarantined: quarantine_in.clone(),
+            };
+            let outputs = WorkerOutputs {
                 context: HttpContext::new(config.settings.clone()),
                 consumers: outputs.iter().map(|output| output.consumer()).collect(),
                 shadow: shadow.map(|(parser, n)| Shadow::new(Arc::clone(parser), *n, config.fault_time)).transpose()?,
             };
             let options = WorkerOptions {
-                place,
+                index: place,
                 fault_limit: config.fault_limit,
                 fault_time: config.fault_time,
                 lossless: !live,
                 shutdown: shutdown.clone(),
             };
             let shared = Arc::clone(shared);
-            let body = move || worker::work(driver, stages, ends, &shared, options);
+            let body = move || worker::work(driver, outputs, queues, &shared, options);
             workers_and_channels.workers.push(spawn(&format!("sandbox-{place}"), body)?);
         }
         Ok(workers_and_channels)

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 
 use super::packets::Packets;
-use super::producer::{Producer, Turn};
+use super::producer::{Producer, Step};
 use crate::flow::AHEAD;
 use crate::pipeline::shared::CaptureCounters;
 use crate::pipeline::shutdown::{Shutdown, Why};
@@ -30,19 +30,19 @@ impl Producer for FileProducer {
     type Error = Infallible;
     const LIVE: bool = false;
 
-    fn turn<S: Sink>(&mut self, most: u64, sink: &mut S) -> Result<Turn, Infallible> {
+    fn step<S: Sink>(&mut self, most: u64, sink: &mut S) -> Result<Step, Infallible> {
         let most = usize::try_from(most).unwrap_or(AHEAD).min(AHEAD);
         while !self.shutdown.asked() {
             match self.captures.next_frames(most) {
                 Ok(frames) => match self.packets.frames(frames, sink) {
                     (0, _) => break,
-                    (count, time) => return Ok(Turn::Taken { count, time }),
+                    (count, time) => return Ok(Step::Taken { count, time }),
                 },
                 // It ends a file; the next call goes on behind it.
                 Err(error) => self.errors.push(error),
             }
         }
-        Ok(Turn::End)
+        Ok(Step::End)
     }
 
     fn tick<S: Sink>(&mut self, now: i64, sink: &mut S) {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::packets::Packets;
-use super::producer::{Producer, Turn};
+use super::producer::{Producer, Step};
 use crate::pipeline::shared::CaptureCounters;
 use crate::source::live::{self, Live, LiveError, LiveStats};
 use crate::stream::{ConnectionId, Side, Sink};
@@ -36,7 +36,7 @@ impl Producer for LiveProducer {
     type Error = LiveError;
     const LIVE: bool = true;
 
-    fn turn<S: Sink>(&mut self, most: u64, sink: &mut S) -> Result<Turn, LiveError> {
+    fn step<S: Sink>(&mut self, most: u64, sink: &mut S) -> Result<Step, LiveError> {
         let Self { live, packets, .. } = self;
         let (mut count, mut time) = (0, 0);
         let turn = live.turn(|frame| {
@@ -47,11 +47,11 @@ impl Producer for LiveProducer {
         })?;
         let name = self.live.interface();
         Ok(match turn {
-            live::Turn::Frames(_) => Turn::Taken { count, time },
-            live::Turn::Idle => Turn::Idle,
-            live::Turn::Lost(cause) => Turn::Lost(format!("{name}: {cause}; waiting for it to come back")),
-            live::Turn::Back => Turn::Back(format!("{name}: is back")),
-            live::Turn::Stopped => Turn::End,
+            live::Turn::Frames(_) => Step::Taken { count, time },
+            live::Turn::Idle => Step::Idle,
+            live::Turn::Lost(cause) => Step::Lost(format!("{name}: {cause}; waiting for it to come back")),
+            live::Turn::Back => Step::Back(format!("{name}: is back")),
+            live::Turn::Stopped => Step::End,
         })
     }
 

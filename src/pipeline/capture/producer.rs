@@ -9,9 +9,9 @@ use std::time::Duration;
 use crate::pipeline::shared::CaptureCounters;
 use crate::stream::{ConnectionId, Side, Sink};
 
-/// What one turn gave.
+/// What one step came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Turn {
+pub enum Step {
     /// Something was taken.
     Taken {
         /// How much of what `--count` limits: frames.
@@ -29,8 +29,8 @@ pub enum Turn {
     End,
 }
 
-/// Turns an input into stream events. It lives in one capture thread, which alone calls it: [`turn`](Self::turn) until that
-/// gives [`Turn::End`] or an error, or enough was taken; then [`finish`](Self::finish), [`counters`](Self::counters) and
+/// Turns an input into stream events. It lives in one capture thread, which alone calls it: [`step`](Self::step) until that
+/// gives [`Step::End`] or an error, or enough was taken; then [`finish`](Self::finish), [`counters`](Self::counters) and
 /// [`errors`](Self::errors), once each.
 pub trait Producer {
     /// Why it cannot go on.
@@ -40,12 +40,12 @@ pub trait Producer {
     /// nobody waits, and counters are published by how much was taken.
     const LIVE: bool;
 
-    /// Takes what is there, at most `most` of what [`Turn::Taken`] counts, and waits for a short while if nothing is. A
+    /// Takes what is there, at most `most` of what [`Step::Taken`] counts, and waits for a short while if nothing is. A
     /// producer ends by itself when a stop was asked for and what is to be taken before has been taken.
     ///
     /// # Errors
     /// If it cannot go on. Trouble with a part of the input is one of the [`errors`](Self::errors) instead.
-    fn turn<S: Sink>(&mut self, most: u64, sink: &mut S) -> Result<Turn, Self::Error>;
+    fn step<S: Sink>(&mut self, most: u64, sink: &mut S) -> Result<Step, Self::Error>;
 
     /// Lets timers run out, when nothing came and it is `now` by the clock.
     fn tick<S: Sink>(&mut self, now: i64, sink: &mut S);

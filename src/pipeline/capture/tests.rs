@@ -8,9 +8,9 @@ use crate::sandbox::BUILTIN_GUEST;
 use crate::sandbox::engine::Engine;
 use crate::stream::{ConnectionId, EndReason, OpenConnection, Position, Side, Sink, UNKNOWN};
 
-/// A live producer that is not of packets: it gives bytes in turns as it was told.
+/// A live producer that is not of packets: it gives bytes step by step as its list says.
 struct Plaintext {
-    turns: std::vec::IntoIter<Turn>,
+    steps: std::vec::IntoIter<Step>,
     conn: OpenConnection,
     offset: u64,
     ticks: u64,
@@ -18,9 +18,9 @@ struct Plaintext {
 }
 
 impl Plaintext {
-    fn new(turns: Vec<Turn>) -> Self {
+    fn new(steps: Vec<Step>) -> Self {
         let conn = OpenConnection::synthetic(1);
-        Self { turns: turns.into_iter(), conn, offset: 0, ticks: 0, hints: Vec::new() }
+        Self { steps: steps.into_iter(), conn, offset: 0, ticks: 0, hints: Vec::new() }
     }
     fn at(&self, time: i64) -> Position {
         Position { offset: self.offset, peer_acked: UNKNOWN, time }
@@ -31,16 +31,16 @@ impl Producer for Plaintext {
     type Error = &'static str;
     const LIVE: bool = true;
 
-    fn turn<S: Sink>(&mut self, most: u64, sink: &mut S) -> Result<Turn, &'static str> {
-        let Some(turn) = self.turns.next() else { return Err("the probe is gone") };
-        let Turn::Taken { count, time } = turn else { return Ok(turn) };
+    fn step<S: Sink>(&mut self, most: u64, sink: &mut S) -> Result<Step, &'static str> {
+        let Some(step) = self.steps.next() else { return Err("the probe is gone") };
+        let Step::Taken { count, time } = step else { return Ok(step) };
         let count = count.min(most);
         for _ in 0..count {
             let at = self.at(time);
             sink.bytes(&mut self.conn, Side::First, at, true, b"x");
             self.offset += 1;
         }
-        Ok(Turn::Taken { count, time })
+        Ok(Step::Taken { count, time })
     }
     fn tick<S: Sink>(&mut self, _: i64, _: &mut S) {
         self.ticks += 1;
@@ -70,7 +70,7 @@ struct Ran {
 }
 
 /// Runs a capture thread of one producer and one worker, which takes the slots when all is over.
-fn run(left: u64, turns: Vec<Turn>, hints: &[SkipHint]) -> Ran {
+fn run(left: u64, steps: Vec<Step>, hints: &[SkipHint]) -> Ran {
     let engine = Engine::new(4).unwrap();
     let parser = Arc::new(engine.load(BUILTIN_GUEST).unwrap());
     let shared = Arc::new(Shared::new(1, 1, parser, Arc::new(Health::new(1, 1, now()))));
@@ -88,20 +88,20 @@ fn run(left: u64, turns: Vec<Turn>, hints: &[SkipHint]) -> Ran {
         shutdown: shutdown.clone(),
         counters: CaptureCounters::default(),
     };
-    let errors = capture.run(Plaintext::new(turns));
+    let errors = capture.run(Plaintext::new(steps));
     let slots: Vec<_> = taken.try_iter().collect();
     let ends = slots.iter().flat_map(|slot| &slot.events).filter(|event| matches!(event.what, What::End(_))).count();
     Ran { errors, bytes: slots.iter().map(|slot| slot.arena.len()).sum(), ends, shared, shutdown }
 }
 
-const fn taken(count: u64) -> Turn {
-    Turn::Taken { count, time: 7 }
+const fn taken(count: u64) -> Step {
+    Step::Taken { count, time: 7 }
 }
 
 #[test]
 fn a_producer_without_packets_is_taken_to_its_end() {
     let hint = SkipHint { id: OpenConnection::synthetic(1).info.id(), side: Side::Second, upto: 9 };
-    let ran = run(u64::MAX, vec![taken(2), Turn::Idle, taken(3), Turn::End], &[hint]);
+    let ran = run(u64::MAX, vec![taken(2), Step::Idle, taken(3), Step::End], &[hint]);
     assert_eq!(ran.errors, ["1 ticks, hints [(1, Second, 9)]"]);
     assert_eq!((ran.bytes, ran.ends, ran.shutdown.why()), (5, 1, None));
     let capture = &ran.shared.captures()[0];
@@ -116,7 +116,7 @@ fn no_more_is_taken_than_was_asked_for_and_the_run_ends() {
 
 #[test]
 fn a_producer_that_fails_ends_the_run_with_all_that_it_had() {
-    let ran = run(u64::MAX, vec![taken(2), Turn::Lost("away".to_owned())], &[]);
+    let ran = run(u64::MAX, vec![taken(2), Step::Lost("away".to_owned())], &[]);
     assert_eq!(ran.errors, ["the probe is gone", "0 ticks, hints []"]);
     assert_eq!((ran.bytes, ran.ends, ran.shutdown.why()), (2, 1, Some(Why::Failed)));
     assert!(ran.shared.captures()[0].down);
@@ -124,14 +124,14 @@ fn a_producer_that_fails_ends_the_run_with_all_that_it_had() {
 
 #[test]
 fn an_input_that_is_back_is_no_longer_down() {
-    let (lost, back) = (Turn::Lost("away".to_owned()), Turn::Back("back".to_owned()));
-    let ran = run(u64::MAX, vec![lost, Turn::Idle, back, taken(1), Turn::End], &[]);
+    let (lost, back) = (Step::Lost("away".to_owned()), Step::Back("back".to_owned()));
+    let ran = run(u64::MAX, vec![lost, Step::Idle, back, taken(1), Step::End], &[]);
     assert_eq!((ran.bytes, ran.shared.captures()[0].down), (1, false));
 }
 
 #[test]
 fn what_has_waited_long_enough_is_delivered_before_the_end() {
-    // The slot is opened at frame time 7, and the clock is far beyond: it goes to its worker with the idle turn.
-    let ran = run(u64::MAX, vec![taken(1), Turn::Idle, taken(1), Turn::End], &[]);
+    // The slot is opened at frame time 7, and the clock is far beyond: it goes to its worker with the idle step.
+    let ran = run(u64::MAX, vec![taken(1), Step::Idle, taken(1), Step::End], &[]);
     assert_eq!(ran.shared.captures()[0].batch.slots, 2);
 }
