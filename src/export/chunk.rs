@@ -50,7 +50,7 @@ impl Chunk {
 
 /// Encodes transactions as records. Each worker has its own.
 pub trait Encoder: Send {
-    /// Appends the record of a transaction, if it gets one. Whether it does.
+    /// Appends the record of a transaction, if it is to have one. Whether it is.
     fn encode(&mut self, transaction: &Transaction, out: &mut Vec<u8>) -> bool;
 }
 
@@ -121,7 +121,7 @@ impl ChunkReceiver {
     /// Gives a chunk's memory back to the workers.
     pub fn give_back(&self, mut chunk: Chunk) {
         chunk.clear();
-        // Full: there is memory enough under way.
+        // Full: the workers have memory enough.
         drop(self.empty.try_send(chunk));
     }
 }

@@ -1,6 +1,7 @@
-//! A summary is what a run comes to, for people, at its end.
+//! A summary says at the end of a run, for people, what all of its transactions add up to.
 //!
-//! Every worker has one and counts for itself; at the end they are merged. All of it is bounded: about 200 KiB.
+//! Every worker has one and counts for itself; at the end they are merged (see [`Total`](super::total::Total)). All of it is
+//! bounded: about 200 KiB.
 
 use std::fmt::Write;
 
@@ -47,7 +48,7 @@ impl Latencies {
     }
 }
 
-/// What a run comes to.
+/// What the transactions of a run add up to.
 #[derive(Debug, Clone)]
 pub struct Summary {
     transactions: u64,
@@ -134,7 +135,7 @@ impl Summary {
         self.transactions
     }
 
-    /// The text. `losses`: what was lost elsewhere, as (what and why, how much); those of zero are not told.
+    /// The text. `losses`: what was lost elsewhere, as (what and why, how much); those of zero are left out.
     #[must_use]
     pub fn text(&self, losses: &[(&str, u64)]) -> String {
         let mut out = String::new();

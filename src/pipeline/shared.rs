@@ -1,4 +1,4 @@
-//! What the threads publish for metrics and for the end, and the parser in charge.
+//! What the threads share: the counters that they publish, and the parser in charge.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,7 +20,7 @@ use crate::{batch, flow, packet};
 families! {
     FAULTS = Counter "picotap_sandbox_faults_total" ["reason"] "faults by reason", "Calls that ended in a trap, at the deadline or with a reply that does not hold.";
     UNSENT_HINTS = Counter "picotap_unsent_hints_total" [] "skip hints not sent", "Skip hints that found a capture thread's queue full: they cost speed only.";
-    QUARANTINE_LOST = Counter "picotap_quarantine_lost_events_total" [] "condemned events not kept", "Condemned events that came too fast to be told of or kept as files.";
+    QUARANTINE_LOST = Counter "picotap_quarantine_lost_events_total" [] "condemned events not kept", "Condemned events that came too fast to be reported or kept as files.";
     SANDBOX_SECONDS = Seconds "picotap_sandbox_seconds_total" [] "time on slots", "Time spent on slots.";
     OPEN_TRANSACTION_BYTES = Gauge "picotap_open_transaction_bytes" [] "bytes of open transactions", "Memory of transactions that are not complete.";
     FILTERED = Counter "picotap_filtered_packets_total" [] "frames not chosen by the filter", "Frames of capture files that the filter left out.";
@@ -65,11 +65,11 @@ counters! {
 /// What one worker counts.
 #[derive(Debug, Clone, Default)]
 pub struct WorkerCounters {
-    /// Its own.
+    /// Of the thread itself.
     pub figures: WorkerFigures,
-    /// Its sandbox.
+    /// Of its sandbox.
     pub sandbox: driver::SandboxCounters,
-    /// Its transactions.
+    /// Of its transactions.
     pub http: context::HttpCounters,
     /// How a second parser's records differ.
     pub shadow: shadow::ShadowCounters,
@@ -82,15 +82,15 @@ pub struct CaptureCounters {
     pub interface: Option<String>,
     /// Whether the interface is down or away; live only.
     pub down: bool,
-    /// Its own.
+    /// Of the thread itself.
     pub figures: CaptureFigures,
-    /// Frames.
+    /// Of its packet decoder.
     pub packets: packet::PacketCounters,
-    /// Payload.
+    /// Of its flow table.
     pub flow: flow::FlowCounters,
-    /// Slots.
+    /// Of the slots that it fills.
     pub batch: batch::BatchCounters,
-    /// What the kernel says; live only.
+    /// Of the kernel; live only.
     pub live: LiveStats,
 }
 
@@ -101,7 +101,7 @@ struct InCharge {
     before: Option<Arc<Parser>>,
 }
 
-/// What the threads share.
+/// What the threads of a run share.
 #[derive(Debug)]
 pub struct Shared {
     captures: Vec<Mutex<CaptureCounters>>,
@@ -122,9 +122,9 @@ pub struct Shared {
     pub progress: AtomicU64,
     /// Parsers put in charge, refused, and rolled back.
     pub swaps: [AtomicU64; 3],
-    /// The log is to be opened anew.
+    /// Asks the export thread to open the log anew.
     pub reopen: AtomicBool,
-    /// Whether the threads get on.
+    /// Whether the threads are alive and make progress.
     pub health: Arc<Health>,
 }
 
@@ -155,19 +155,21 @@ impl Shared {
     }
 
     /// Takes over a worker's counters.
-    pub fn publish_worker(&self, place: usize, counters: &WorkerCounters, memory: u64, queued: usize) {
-        if let Some(slot) = self.workers.get(place) {
+    pub fn publish_worker(&self, index: usize, counters: &WorkerCounters, memory: u64, queued: usize) {
+        debug_assert!(index < self.workers.len(), "each worker has its counters");
+        if let Some(slot) = self.workers.get(index) {
             lock(slot).clone_from(counters);
         }
-        if let (Some(bytes), Some(slots)) = (self.memory.get(place), self.queued.get(place)) {
+        if let (Some(bytes), Some(slots)) = (self.memory.get(index), self.queued.get(index)) {
             bytes.store(memory, Ordering::Relaxed);
             slots.store(queued, Ordering::Relaxed);
         }
     }
 
     /// Takes over a capture thread's counters.
-    pub fn publish_capture(&self, place: usize, counters: &CaptureCounters) {
-        if let Some(slot) = self.captures.get(place) {
+    pub fn publish_capture(&self, index: usize, counters: &CaptureCounters) {
+        debug_assert!(index < self.captures.len(), "each capture thread has its counters");
+        if let Some(slot) = self.captures.get(index) {
             lock(slot).clone_from(counters);
         }
     }
@@ -224,7 +226,7 @@ impl Shared {
     #[must_use]
     pub fn ledger(&self) -> Ledger {
         let mut ledger = Ledger::default();
-        // Workers first: what a capture thread has delivered by then is at least what they have seen.
+        // Workers first: by the time that capture threads are read, they have delivered at least what the workers have counted.
         for worker in self.workers() {
             let WorkerCounters { figures, sandbox, http, shadow } = worker;
             ledger.worker.add(&figures);

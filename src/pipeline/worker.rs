@@ -2,8 +2,8 @@
 //!
 //! A slot goes through these stages, one after the other, all in [`Worker::slot`]:
 //!
-//! 1. What rewrites its events in place comes first, so that everything behind it sees the same. Nothing does so yet. It would see
-//!    slots that are dropped as well, since what it knows of a connection must not have holes.
+//! 1. What rewrites its events in place comes first, so that everything behind it sees the same. Nothing does so yet. It would
+//!    see slots that are dropped as well, since what it knows of a connection must not have holes.
 //! 2. The driver takes it through the parser, or drops its payload while the fault budget is spent. Transactions are made of the
 //!    parser's records, and go to the consumers.
 //! 3. The shadow, a second parser, sees the same slot.

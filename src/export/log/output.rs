@@ -24,16 +24,16 @@ pub struct LogOutput {
 impl Output for LogOutput {
     fn consumer(&self) -> Box<dyn Consumer> {
         let format = self.format.writer(Arc::clone(&self.interfaces));
-        Box::new(EncodingConsumer::new(Lines { selection: self.selection.clone(), format }, self.chunks.clone()))
+        Box::new(EncodingConsumer::new(LogLines { selection: self.selection.clone(), format }, self.chunks.clone()))
     }
 }
 
-struct Lines {
+struct LogLines {
     selection: Selection,
     format: Box<dyn Format>,
 }
 
-impl Encoder for Lines {
+impl Encoder for LogLines {
     fn encode(&mut self, transaction: &Transaction, out: &mut Vec<u8>) -> bool {
         let logged = self.selection.takes(transaction);
         if logged {

@@ -1,7 +1,7 @@
 //! Delivery takes full slots to the workers, and brings empty ones back.
 //!
-//! Live, a full queue is waited for, within bounds, before anything is dropped: a worker that was held up for a moment has caught
-//! up by then, and meanwhile the kernel's ring takes what comes.
+//! Live, a full queue is waited for, within bounds, before anything is dropped: a worker that was held up for a moment has
+//! caught up by then, and meanwhile the kernel's ring takes what comes.
 
 use std::time::{Duration, Instant};
 
@@ -72,6 +72,7 @@ impl Delivery {
 
 impl Deliver for Delivery {
     fn deliver(&mut self, worker: usize, slot: Box<Slot>, must: bool) -> Result<Box<Slot>, Box<Slot>> {
+        debug_assert!(worker < self.workers.len(), "slots are filled for the workers that there are");
         let back = if must {
             let Some((full, _)) = self.workers.get(worker) else { return Err(slot) };
             full.send(slot).map_err(|e| e.0)

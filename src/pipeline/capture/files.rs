@@ -38,7 +38,7 @@ impl Producer for FileProducer {
                     (0, _) => break,
                     (count, time) => return Ok(Step::Taken { count, time }),
                 },
-                // It ends a file; the next call goes on behind it.
+                // It ends one file; the next call goes on with the next.
                 Err(error) => self.errors.push(error),
             }
         }

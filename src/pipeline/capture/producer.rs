@@ -21,7 +21,7 @@ pub enum Step {
     },
     /// For a while nothing came.
     Idle,
-    /// The input is down or away: said once, with what people are to know. The producer goes on trying.
+    /// The input is down or away: said once, with what people are to know. The producer keeps trying.
     Lost(String),
     /// The input is there again.
     Back(String),
@@ -74,7 +74,7 @@ pub trait Producer {
         None
     }
 
-    /// What people are to know while the run goes on. Each is given once.
+    /// What people are to know during the run. Each is given once.
     fn warning(&mut self) -> Option<String> {
         None
     }
