@@ -40,7 +40,7 @@ pub enum ReadError {
 /// Reads one capture file (pcap or pcapng, plain, gzip or zstd), in this thread and without a log, metrics or signals.
 ///
 /// It is an iterator of transactions, in the order in which they were completed. Secrets are redacted as picotap does it by
-/// default. An event on which the parser fails costs its connection, as ever; nobody is told.
+/// default. An event on which the parser fails costs its connection, and is not reported.
 ///
 /// ```
 /// # fn main() -> Result<(), picotap::ReadError> {
@@ -59,7 +59,7 @@ pub struct Reader {
     batcher: Batcher<CollectSlots>,
     driver: Driver<Exchange>,
     pairing: Pairing,
-    /// Nothing more comes of the file.
+    /// The file has been read to its end.
     ended: bool,
     /// Keeps the clock of the sandbox.
     _engine: Engine,

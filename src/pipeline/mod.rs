@@ -9,6 +9,7 @@ pub mod health;
 pub mod ledger;
 pub mod load;
 pub mod opened;
+mod outputs;
 pub mod pages;
 pub mod polled;
 pub mod privileges;
