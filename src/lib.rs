@@ -13,13 +13,15 @@
 //! Data goes through the modules in this order, and each knows only those before it: [`source`] gives frames, [`packet`] takes
 //! TCP segments out of them, [`flow`] puts segments in order and pushes what it finds into a [`stream::Sink`], which is
 //! [`batch`], whose slots [`sandbox`] takes through the parser; [`http`] makes transactions of the parser's records, and
-//! [`export`] lines and metrics of these. [`pipeline`] runs all of it in threads.
+//! [`export`] lines and metrics of these. [`pipeline`] runs all of it in threads, and [`daemon`] makes the program a service.
 
 pub mod abi;
 pub mod batch;
 pub mod cli;
+mod clock;
 pub mod config;
 pub mod counters;
+pub mod daemon;
 pub mod escape;
 pub mod export;
 pub mod flow;

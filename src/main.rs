@@ -13,14 +13,15 @@ use clap::{CommandFactory, FromArgMatches};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use picotap::cli::{Cli, Command, ConfigCommand, GuestCommand, Replay, Watch};
 use picotap::config::{self, ConfigError};
+use picotap::daemon::privileges::{self, DropPrivileges};
+use picotap::daemon::shutdown::{Shutdown, Why};
+use picotap::daemon::signals;
 use picotap::export::FormatName;
 use picotap::export::log::{LogError, Rotation, Target};
 use picotap::export::open;
 use picotap::http::Settings;
 use picotap::http::filter::Selection;
 use picotap::http::redact::Redaction;
-use picotap::pipeline::privileges::{self, DropPrivileges};
-use picotap::pipeline::shutdown::{Shutdown, Why};
 use picotap::pipeline::{self, Config, Failure, Input, Module};
 use picotap::sandbox::BUILTIN_GUEST;
 use picotap::sandbox::engine::Engine;
@@ -146,7 +147,7 @@ fn watch(watch: Watch) -> Result<ExitCode> {
         tell: !watch.quiet,
     };
     let shutdown = Shutdown::default();
-    shutdown.on_signals().context("signals cannot be taken")?;
+    signals::take_stop(&shutdown).context("signals cannot be taken")?;
     let (with_summary, gives_up) = (config.summary, config.give_up.is_some());
     let report = pipeline::run(&config, &shutdown).map_err(|error| match error {
         Failure::Log(LogError::Open { ref source, .. })

@@ -19,6 +19,7 @@ use std::path::Path;
 /// Module, and the modules of the crate that it may use beside itself.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("abi", &[]),
+    ("clock", &[]),
     ("counters", &[]),
     ("escape", &[]),
     ("stream", &[]),
@@ -29,13 +30,20 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("http", &["abi", "counters", "stream"]),
     ("sandbox", &["abi", "counters", "stream", "batch", "http"]),
     ("export", &["abi", "counters", "escape", "http", "stream"]),
-    ("pipeline", &["abi", "counters", "stream", "source", "packet", "flow", "batch", "sandbox", "http", "export"]),
+    ("daemon", &[]),
+    (
+        "pipeline",
+        &[
+            "abi", "clock", "counters", "stream", "source", "packet", "flow", "batch", "sandbox", "http", "export",
+            "daemon",
+        ],
+    ),
     ("reader", &["stream", "source", "packet", "flow", "batch", "sandbox", "http"]),
     ("config", &[]),
     ("manual", &[]),
     ("parse", &["abi", "escape", "http", "sandbox"]),
     ("cli", &["config", "source", "http", "export", "pipeline", "parse"]),
-    ("main", &["config", "source", "sandbox", "http", "export", "pipeline", "parse", "manual", "cli"]),
+    ("main", &["config", "source", "sandbox", "http", "export", "daemon", "pipeline", "parse", "manual", "cli"]),
     ("lib", &[]),
 ];
 

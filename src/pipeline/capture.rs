@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, SendTimeoutError, Sender, TrySendError};
 
-use super::clock::{nanoseconds, now, wall_clock};
 use super::shared::{CaptureCounters, Shared};
-use super::shutdown::{Shutdown, Why};
 use super::worker::SkipHint;
 use crate::batch::{Batcher, Deliver, Slot};
+use crate::clock::{nanoseconds, now, wall_clock};
+use crate::daemon::shutdown::{Shutdown, Why};
 use crate::flow::{AHEAD, Table};
 use crate::packet::{Decoder, NoSegment, Outcome};
 use crate::source::live::{Live, Turn};

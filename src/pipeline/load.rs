@@ -10,7 +10,7 @@ use std::time::Duration;
 use crossbeam_channel::{RecvTimeoutError, bounded};
 
 use super::run::{Config, Failure};
-use super::shutdown::Shutdown;
+use crate::daemon::shutdown::Shutdown;
 use crate::sandbox::engine::{Engine, MAX_MODULE_BYTES, Parser};
 use crate::sandbox::selftest::{SelfTestError, selftest};
 

@@ -13,12 +13,12 @@ use crossbeam_channel::RecvTimeoutError;
 pub use self::config::{Config, Failure, Input, Module, Report, memory_bound, queue};
 use self::prepare::prepare;
 use self::start::{Running, start};
-use super::clock::now;
-use super::health::Phase;
 use super::ledger::Ledger;
 use super::progress::Progress;
 use super::scrape::Scrape;
-use super::shutdown::{Shutdown, Why};
+use crate::clock::now;
+use crate::daemon::health::Phase;
+use crate::daemon::shutdown::{Shutdown, Why};
 use crate::export::open::{self, METRICS_MODE};
 use crate::source::live::Stopper;
 

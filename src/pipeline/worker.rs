@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver as Queue, Sender, TrySendError};
 
-use super::clock::{nanoseconds, now};
 use super::shared::{Shared, WorkerCounters};
-use super::shutdown::Shutdown;
 use crate::batch::Slot;
+use crate::clock::{nanoseconds, now};
+use crate::daemon::shutdown::Shutdown;
 use crate::export::Format;
 use crate::export::metrics::Observer;
 use crate::export::summary::Summary;

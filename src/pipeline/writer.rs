@@ -12,10 +12,10 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
 
-use super::clock::{now, wall_clock};
 use super::run::Config;
 use super::shared::Shared;
-use super::shutdown::{Shutdown, Why};
+use crate::clock::{now, wall_clock};
+use crate::daemon::shutdown::{Shutdown, Why};
 use crate::export::log::{Hand, Log, LogError, Notice, Progress, Stalled};
 
 /// Bytes that are gathered before they are written, while more are at hand.

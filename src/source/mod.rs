@@ -8,6 +8,7 @@ mod interfaces;
 pub mod live;
 mod pcap_file;
 mod pcapng;
+mod polled;
 mod stream;
 
 pub use blocks::MAX_FRAME;
@@ -15,6 +16,7 @@ pub use error::{Error, Fault};
 pub use file::{CaptureFile, Captures, Progress, total_bytes};
 pub use filter::Filter;
 pub use interfaces::Interface;
+pub use polled::Polled;
 
 /// One captured frame.
 #[derive(Debug, Clone, Copy)]

@@ -22,7 +22,7 @@ use nix::sys::socket::{
 };
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
-use picotap::pipeline::privileges::{DropPrivileges, give_up};
+use picotap::daemon::privileges::{DropPrivileges, give_up};
 use picotap::source::live::{Live, LiveConfig, Turn};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
 use wasmtime::{Config, Engine, Instance, Module, PoolingAllocationConfig, Store};

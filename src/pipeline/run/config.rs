@@ -7,6 +7,8 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::batch::{SLOT_BYTES, SLOT_EVENTS, SlotEvent};
+use crate::daemon::privileges::{DropPrivileges, PrivilegeError};
+use crate::daemon::shutdown::Why;
 use crate::export::FormatName;
 use crate::export::log::{LogError, Rotation, Target};
 use crate::export::server::ServerError;
@@ -14,8 +16,6 @@ use crate::export::summary::Summary;
 use crate::http::Settings;
 use crate::http::filter::Selection;
 use crate::pipeline::ledger::Ledger;
-use crate::pipeline::privileges::{DropPrivileges, PrivilegeError};
-use crate::pipeline::shutdown::Why;
 use crate::sandbox::engine::{LoadError, MAX_GUEST_MEMORY};
 use crate::sandbox::fault::Fault;
 use crate::sandbox::selftest::SelfTestError;

@@ -9,6 +9,8 @@ use signal_hook::iterator::Handle;
 use super::config::{Config, Failure};
 use super::prepare::Prepared;
 use crate::batch::Batcher;
+use crate::daemon::sd_notify::Supervisor;
+use crate::daemon::shutdown::Shutdown;
 use crate::export::metrics::Observer;
 use crate::export::server::Server;
 use crate::flow::{self, Table};
@@ -18,11 +20,9 @@ use crate::pipeline::capture::{Capture, Delivery, WorkerChannel};
 use crate::pipeline::load::Parsers;
 use crate::pipeline::opened::Opened;
 use crate::pipeline::quarantine;
-use crate::pipeline::reload::{self, Reloader};
+use crate::pipeline::reload::Reloader;
 use crate::pipeline::scrape::Scrape;
-use crate::pipeline::sd_notify::Supervisor;
 use crate::pipeline::shared::{CaptureCounters, Shared};
-use crate::pipeline::shutdown::Shutdown;
 use crate::pipeline::worker::{self, Ends, SkipHint, WorkerOptions, WorkerOutputs};
 use crate::pipeline::writer::Exporter;
 use crate::sandbox::call::Bounds;
@@ -89,7 +89,7 @@ pub(super) fn start(config: &Config, prepared: Prepared, shutdown: &Shutdown) ->
         supervisor: Arc::clone(&supervisor),
         shutdown: shutdown.clone(),
     };
-    let signals = reload::on_signals(reloader).map_err(|e| Failure::System("signals cannot be taken", e))?;
+    let signals = reloader.start().map_err(|e| Failure::System("signals cannot be taken", e))?;
     let input_bytes = if let Opened::Files(files) = &input { files.progress().total } else { None };
     let captures = Captures::start(config, input, delivery, skips, &shared, shutdown)?;
     Ok(Running {

@@ -9,9 +9,10 @@ mod descriptors;
 mod files;
 
 use std::fmt;
-use std::fs;
+use std::fs::{self, DirBuilder, Permissions};
 use std::os::fd::RawFd;
-use std::path::PathBuf;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 
 use caps::CapSet;
 use nix::errno::Errno;
@@ -21,7 +22,9 @@ use nix::unistd::{Gid, Uid, User, getegid, geteuid, setgroups, setresgid, setres
 use thiserror::Error;
 
 pub use self::descriptors::{close_inherited, named as named_descriptor};
-use super::quarantine;
+
+/// Mode of the directory that is made: its owner's only.
+const DIRECTORY_MODE: u32 = 0o700;
 
 /// What is to be given up, and what kept.
 #[derive(Debug, Clone, Default)]
@@ -163,7 +166,7 @@ pub fn give_up(keep: &DropPrivileges, packet: &[RawFd]) -> Result<Report, Privil
     }
     if let Some(path) = &keep.make {
         let failed = |cause| PrivilegeError::Make { path: path.clone(), uid: geteuid(), cause };
-        quarantine::make(path).map_err(failed)?;
+        make_directory(path).map_err(failed)?;
     }
     prctl::set_no_new_privs().map_err(|e| step("setting no-new-privileges", e))?;
     // What others sent each other is in this memory. Not before: a change of the user sets it anew.
@@ -243,6 +246,18 @@ fn become_user(target: &Target) -> Result<(), PrivilegeError> {
         return Err(PrivilegeError::Regained);
     }
     Ok(())
+}
+
+/// Makes the directory if it is not there, for its owner only, whatever the umask.
+///
+/// # Errors
+/// What the system says.
+pub fn make_directory(directory: &Path) -> std::io::Result<()> {
+    if directory.is_dir() {
+        return Ok(());
+    }
+    DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(directory)?;
+    fs::set_permissions(directory, Permissions::from_mode(DIRECTORY_MODE))
 }
 
 fn step(doing: &'static str, cause: impl ToString) -> PrivilegeError {
