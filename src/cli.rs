@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::export::FormatName;
 use crate::http::filter::Filter;
+use crate::pipeline::{DEFAULT_FAULT_LIMIT, DEFAULT_FAULT_MS, DEFAULT_MEMORY_MIB};
 use crate::source::live::{DEFAULT_BUFFER_KIB, Direction, MAX_SNAPLEN};
 
 /// What stands at the end of the help.
@@ -203,14 +204,14 @@ pub struct Watch {
     #[arg(long, value_name = "DIR", help_heading = "Sandbox")]
     pub quarantine_dir: Option<PathBuf>,
     /// Faults in a second after which a worker drops what comes for the rest of that second; 0: never
-    #[arg(long, value_name = "N", default_value_t = 1000, help_heading = "Sandbox")]
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_FAULT_LIMIT, help_heading = "Sandbox")]
     pub fault_limit: u32,
     /// Milliseconds in a second that a worker's faults may take; beyond that it drops the rest of the slot, and
     /// live what comes for the rest of that second
-    #[arg(long, value_name = "MS", default_value_t = 500, help_heading = "Sandbox", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, value_name = "MS", default_value_t = DEFAULT_FAULT_MS, help_heading = "Sandbox", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub fault_time: u32,
     /// Memory for connections and held payload, in MiB
-    #[arg(long, value_name = "MIB", default_value_t = 256, help_heading = "Sandbox", value_parser = clap::value_parser!(u32).range(4..=1_048_576))]
+    #[arg(long, value_name = "MIB", default_value_t = DEFAULT_MEMORY_MIB, help_heading = "Sandbox", value_parser = clap::value_parser!(u32).range(4..=1_048_576))]
     pub memory_limit: u32,
 
     /// User to become once everything is open, from root [default as root with -i: picotap, else nobody]

@@ -22,7 +22,7 @@ use picotap::export::open;
 use picotap::http::Settings;
 use picotap::http::filter::Selection;
 use picotap::http::redact::Redaction;
-use picotap::pipeline::{self, Config, Failure, Input, Module};
+use picotap::pipeline::{self, Config, Failure, Module, ShadowModule};
 use picotap::sandbox::BUILTIN_GUEST;
 use picotap::sandbox::engine::Engine;
 use picotap::sandbox::quarantine::QuarantinedEvent;
@@ -96,7 +96,6 @@ fn watch(watch: Watch) -> Result<ExitCode> {
         close_inherited(&watch)?;
     }
     let expression = watch.filter_expression.join(" ");
-    let input = if live { Input::Live(sources(&watch, &expression)) } else { Input::Files(watch.pcap.clone()) };
     let on_terminal = watch.output.is_none() && std::io::stdout().is_terminal();
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let redaction = match watch.no_redact {
@@ -111,7 +110,7 @@ fn watch(watch: Watch) -> Result<ExitCode> {
     let address =
         watch.metrics_addr.or_else(|| (live && !watch.no_metrics).then(|| ([127, 0, 0, 1], METRICS_PORT).into()));
     let shadow = match &watch.shadow {
-        Some(path) => Some((read_module(path)?, watch.shadow_sample)),
+        Some(path) => Some(ShadowModule { wasm: read_module(path)?, sample: watch.shadow_sample }),
         None => None,
     };
     let settings = Settings { headers: watch.header.clone(), redaction, community_id: !watch.no_community_id };
@@ -121,13 +120,17 @@ fn watch(watch: Watch) -> Result<ExitCode> {
         errors: watch.errors,
     };
     let workers = watch.workers.map_or_else(|| sandboxes(&watch, cores), usize::from);
+    let guest = match &watch.guest {
+        Some(path) => Module { wasm: read_module(path)?, file: Some(path.clone()) },
+        None => Module::default(),
+    };
+    let config = if live { Config::live(sources(&watch, &expression)) } else { Config::files(watch.pcap.clone()) };
     let config = Config {
-        input,
         filter: (!live && !expression.is_empty()).then_some(expression),
         count: watch.count,
         verify_checksums: watch.verify_checksums,
         workers,
-        queue: watch.queue.map_or_else(|| pipeline::run::queue(workers, live), usize::from),
+        queue: watch.queue.map(usize::from),
         format: watch.format.unwrap_or(if on_terminal { FormatName::Text } else { FormatName::Json }),
         target: watch.output.clone().map_or(Target::Stdout, Target::File),
         rotation,
@@ -136,19 +139,20 @@ fn watch(watch: Watch) -> Result<ExitCode> {
         metrics_address: address,
         metrics_file: watch.metrics_file.clone(),
         host_labels: watch.metrics_host_label.map(usize::from),
-        guest: Module { wasm: module(watch.guest.as_deref())?, file: watch.guest.clone() },
+        guest,
         shadow,
         memory_limit: u64::from(watch.memory_limit) << 20,
         fault_limit: watch.fault_limit,
         fault_time: Duration::from_millis(u64::from(watch.fault_time)),
         quarantine: watch.quarantine_dir.clone(),
-        give_up: privileges_to_drop(&watch, live),
+        drop_privileges: privileges_to_drop(&watch, live),
         summary: !watch.quiet && (watch.stats || std::io::stderr().is_terminal()),
-        tell: !watch.quiet,
+        quiet: watch.quiet,
+        ..config
     };
     let shutdown = Shutdown::default();
     signals::take_stop(&shutdown).context("signals cannot be taken")?;
-    let (with_summary, gives_up) = (config.summary, config.give_up.is_some());
+    let (with_summary, gives_up) = (config.summary, config.drop_privileges.is_some());
     let report = pipeline::run(&config, &shutdown).map_err(|error| match error {
         Failure::Log(LogError::Open { ref source, .. })
             if gives_up && source.kind() == ErrorKind::PermissionDenied => anyhow!(

@@ -97,7 +97,7 @@ pub enum PrivilegeError {
 
 /// What is in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Report {
+pub struct Confinement {
     /// Who the process is.
     pub user: String,
     /// Its user number.
@@ -112,7 +112,7 @@ pub struct Report {
     pub files: Result<String, String>,
 }
 
-impl Report {
+impl Confinement {
     /// Whether all is in force that could be somewhere.
     #[must_use]
     pub const fn is_whole(&self) -> bool {
@@ -120,7 +120,7 @@ impl Report {
     }
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for Confinement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { user, uid, gid, bounding_empty, calls, files } = self;
         write!(f, "running as {user} (uid {uid}, gid {gid}), no capabilities")?;
@@ -144,7 +144,7 @@ impl fmt::Display for Report {
 /// # Errors
 /// See [`PrivilegeError`]; the process should then end. The filter of system calls and landlock are left out where the
 /// kernel or the architecture lacks them, and the report says so.
-pub fn give_up(keep: &DropPrivileges, packet: &[RawFd]) -> Result<Report, PrivilegeError> {
+pub fn drop_all(keep: &DropPrivileges, packet: &[RawFd]) -> Result<Confinement, PrivilegeError> {
     let threads = fs::read_dir("/proc/self/task").map_err(|e| step("counting threads", e))?.count();
     if threads != 1 {
         return Err(PrivilegeError::Threads(threads));
@@ -176,7 +176,7 @@ pub fn give_up(keep: &DropPrivileges, packet: &[RawFd]) -> Result<Report, Privil
     let calls = calls::filter(packet).map_err(|e| step("filtering system calls", e))?;
     let (uid, gid) = (geteuid(), getegid());
     let user = target.map_or_else(|| format!("uid {uid}"), |target| target.name);
-    Ok(Report { user, uid: uid.as_raw(), gid: gid.as_raw(), bounding_empty, calls, files })
+    Ok(Confinement { user, uid: uid.as_raw(), gid: gid.as_raw(), bounding_empty, calls, files })
 }
 
 /// Whom to become.
@@ -286,13 +286,13 @@ mod tests {
     #[test]
     fn giving_up_is_refused_once_threads_run() {
         // The harness runs a test in a thread of its own.
-        let error = give_up(&DropPrivileges::default(), &[]).expect_err("more than one thread");
+        let error = drop_all(&DropPrivileges::default(), &[]).expect_err("more than one thread");
         assert!(matches!(error, PrivilegeError::Threads(2..)), "{error}");
     }
 
     #[test]
     fn the_report_fits_a_line() {
-        let report = Report {
+        let report = Confinement {
             user: "picotap".into(),
             uid: 998,
             gid: 997,

@@ -17,4 +17,7 @@ pub mod shared;
 pub mod worker;
 pub mod writer;
 
-pub use run::{Config, Failure, Input, Module, Report, run};
+pub use run::{
+    Config, DEFAULT_FAULT_LIMIT, DEFAULT_FAULT_MS, DEFAULT_MEMORY_MIB, Failure, Input, Module, Report, ShadowModule,
+    run,
+};

@@ -58,14 +58,6 @@ impl Opened {
         }
     }
 
-    /// Capture threads that read them.
-    pub(super) const fn captures(&self) -> usize {
-        match self {
-            Self::Files(_) => 1,
-            Self::Live(sources) => sources.len(),
-        }
-    }
-
     /// Names of the interfaces, by the number that their frames carry. Several sources may share one.
     pub(super) fn interfaces(&self) -> Vec<String> {
         let Self::Live(sources) = self else { return Vec::new() };

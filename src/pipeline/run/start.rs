@@ -139,7 +139,7 @@ impl Captures {
         shared: &Arc<Shared>,
         shutdown: &Shutdown,
     ) -> Result<Self, Failure> {
-        let (live, captures) = (config.is_live(), input.captures());
+        let (live, captures) = (config.is_live(), config.captures());
         let inputs: Vec<CaptureInput> = match input {
             Opened::Files(files) => vec![CaptureInput::Files(files)],
             Opened::Live(sources) => sources.into_iter().map(|source| CaptureInput::Live(Box::new(source))).collect(),
@@ -204,9 +204,9 @@ struct Workers {
 
 impl Workers {
     fn start(config: &Config, prepared: &Prepared, shutdown: &Shutdown) -> Result<Self, Failure> {
-        let Prepared { input, names, parsers: Parsers { parser, shadow }, shared, metrics, .. } = prepared;
+        let Prepared { names, parsers: Parsers { parser, shadow }, shared, metrics, .. } = prepared;
         let (shadow, metrics) = (shadow.as_ref(), metrics.as_ref());
-        let (captures, live) = (input.captures(), config.is_live());
+        let (captures, live) = (config.captures(), config.is_live());
         let (lines_in, lines) = bounded(LINES_IN_QUEUE);
         let (buffers, buffers_out) = bounded(LINES_IN_QUEUE);
         let (quarantine_in, quarantined) = bounded(QUARANTINE_QUEUE);
@@ -214,8 +214,8 @@ impl Workers {
         let mut workers_and_channels =
             Self { delivery: Vec::new(), skips, lines, buffers, quarantined, workers: Vec::new() };
         for place in 0..config.workers {
-            let (full_in, full_out) = bounded(config.queue.max(1));
-            let (empty_in, empty_out) = bounded(config.queue + 2 * captures);
+            let (full_in, full_out) = bounded(config.queue_length());
+            let (empty_in, empty_out) = bounded(config.queue_length() + 2 * captures);
             workers_and_channels.delivery.push((full_in, empty_out));
             let driver = Driver::new(Arc::clone(parser), Bounds::default())?;
             let ends = Ends {
