@@ -31,6 +31,7 @@ pub mod packet;
 #[cfg(feature = "parse")]
 pub mod parse;
 pub mod pipeline;
+pub mod plan;
 mod reader;
 pub mod sandbox;
 pub mod source;

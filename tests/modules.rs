@@ -43,7 +43,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("manual", &[]),
     ("parse", &["abi", "escape", "http", "sandbox"]),
     ("cli", &["config", "source", "http", "export", "pipeline", "parse"]),
-    ("main", &["config", "source", "sandbox", "http", "export", "daemon", "pipeline", "parse", "manual", "cli"]),
+    ("plan", &["source", "http", "export", "daemon", "pipeline", "cli"]),
+    ("main", &["config", "source", "sandbox", "export", "daemon", "pipeline", "parse", "cli", "plan"]),
     ("lib", &[]),
 ];
 

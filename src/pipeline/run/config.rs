@@ -1,5 +1,6 @@
 //! What a run is asked to do, why it may not begin, and what it reports at its end.
 
+use std::fmt::{self, Debug, Formatter};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -48,7 +49,7 @@ pub enum Input {
 }
 
 /// A parser module. By default the built-in one.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Module {
     /// The module, compiled to WebAssembly.
     pub wasm: Vec<u8>,
@@ -62,13 +63,25 @@ impl Default for Module {
     }
 }
 
+impl Debug for Module {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Module").field("bytes", &self.wasm.len()).field("file", &self.file).finish()
+    }
+}
+
 /// A second parser, whose records are compared with the first one's.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct ShadowModule {
     /// The module, compiled to WebAssembly.
     pub wasm: Vec<u8>,
     /// It sees one in so many connections.
     pub sample: u64,
+}
+
+impl Debug for ShadowModule {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ShadowModule").field("bytes", &self.wasm.len()).field("sample", &self.sample).finish()
+    }
 }
 
 /// What a run is to do. [`Config::files`] and [`Config::live`] set every field but the input to its default, so that a caller
