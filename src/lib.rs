@@ -10,6 +10,19 @@
 //! # }
 //! ```
 //!
+//! [`Tap`] gives those on a network interface, as they are completed:
+//!
+//! ```no_run
+//! # use std::ops::ControlFlow;
+//! # fn main() -> Result<(), picotap::TapError> {
+//! picotap::Tap::live("eth0")?.run(|transaction| {
+//!     println!("{}", transaction.status);
+//!     ControlFlow::Continue(())
+//! })?;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! Data goes through the modules in this order, and each knows only those before it: [`source`] gives frames, [`packet`] takes
 //! TCP segments out of them, [`flow`] puts segments in order and pushes what it finds into a [`stream::Sink`], which is
 //! [`batch`], whose slots [`sandbox`] takes through the parser; [`http`] makes transactions of the parser's records, and
@@ -26,6 +39,7 @@ pub mod escape;
 pub mod export;
 pub mod flow;
 pub mod http;
+mod inline;
 pub mod manual;
 pub mod packet;
 #[cfg(feature = "parse")]
@@ -36,6 +50,9 @@ mod reader;
 pub mod sandbox;
 pub mod source;
 pub mod stream;
+mod tap;
 
 pub use http::Transaction;
 pub use reader::{ReadError, Reader};
+pub use source::live::Stopper;
+pub use tap::{Tap, TapError, TapOptions};
