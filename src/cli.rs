@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::export::FormatName;
 use crate::http::filter::Filter;
+use crate::pipeline::{DEFAULT_FAULT_LIMIT, DEFAULT_FAULT_MS, DEFAULT_MEMORY_MIB};
 use crate::source::live::{DEFAULT_BUFFER_KIB, Direction, MAX_SNAPLEN};
 
 /// The end of the help.
@@ -207,14 +208,14 @@ pub struct Watch {
     #[arg(long, value_name = "DIR", help_heading = "Sandbox")]
     pub quarantine_dir: Option<PathBuf>,
     /// Faults per second after which a sandbox drops its input for the rest of that second; 0 for no limit
-    #[arg(long, value_name = "N", default_value_t = 1000, help_heading = "Sandbox")]
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_FAULT_LIMIT, help_heading = "Sandbox")]
     pub fault_limit: u32,
     /// Milliseconds per second that a sandbox may spend on faults; beyond that it drops the rest of the slot, and with -i
     /// its input for the rest of that second
-    #[arg(long, value_name = "MS", default_value_t = 500, help_heading = "Sandbox", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, value_name = "MS", default_value_t = DEFAULT_FAULT_MS, help_heading = "Sandbox", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub fault_time: u32,
     /// Memory limit for connections and their held payload, in MiB
-    #[arg(long, value_name = "MIB", default_value_t = 256, help_heading = "Sandbox", value_parser = clap::value_parser!(u32).range(4..=1_048_576))]
+    #[arg(long, value_name = "MIB", default_value_t = DEFAULT_MEMORY_MIB, help_heading = "Sandbox", value_parser = clap::value_parser!(u32).range(4..=1_048_576))]
     pub memory_limit: u32,
 
     /// User (name, UID or UID:GID) to switch to once everything is open; needs root [default as root with -i: picotap, or

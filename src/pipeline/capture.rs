@@ -19,9 +19,9 @@ pub use self::files::FileProducer;
 pub use self::live::LiveProducer;
 pub use self::packets::Packets;
 pub use self::producer::{Producer, Step};
-use super::clock::wall_clock;
+use crate::clock::wall_clock;
 use super::shared::{CaptureCounters, Shared};
-use super::shutdown::{Shutdown, Why};
+use crate::daemon::shutdown::{Shutdown, Why};
 use super::worker::SkipHint;
 use crate::batch::Batcher;
 

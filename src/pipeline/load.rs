@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use crossbeam_channel::{RecvTimeoutError, bounded};
 
-use super::run::{Config, Failure};
-use super::shutdown::Shutdown;
+use super::run::{Config, Failure, ShadowModule};
+use crate::daemon::shutdown::Shutdown;
 use crate::sandbox::engine::{Engine, MAX_MODULE_BYTES, Parser};
 use crate::sandbox::selftest::{SelfTestError, selftest};
 
@@ -51,7 +51,7 @@ pub fn parsers(
     // The built-in parser passed its self-test when it was built: that is enough for a file, not for months.
     let test = live || config.guest.file.is_some();
     let Some(parser) = load(engine, config.guest.wasm.clone(), test, shutdown)? else { return Ok(None) };
-    let Some((wasm, sample)) = &config.shadow else { return Ok(Some(Parsers { parser, shadow: None })) };
+    let Some(ShadowModule { wasm, sample }) = &config.shadow else { return Ok(Some(Parsers { parser, shadow: None })) };
     let second = load(engine, wasm.clone(), false, shutdown)?;
     Ok(second.map(|second| Parsers { parser, shadow: Some((second, *sample)) }))
 }

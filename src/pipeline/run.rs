@@ -10,15 +10,17 @@ use std::time::Duration;
 
 use crossbeam_channel::RecvTimeoutError;
 
-pub use self::config::{Config, Failure, Input, Module, Report, memory_bound, queue};
+pub use self::config::{
+    Config, DEFAULT_FAULT_LIMIT, DEFAULT_FAULT_MS, DEFAULT_MEMORY_MIB, Failure, Input, Module, Report, ShadowModule,
+};
 use self::prepare::prepare;
 use self::start::{Running, start};
-use super::clock::now;
-use super::health::Phase;
 use super::ledger::Ledger;
 use super::progress::Progress;
 use super::scrape::Scrape;
-use super::shutdown::{Shutdown, Why};
+use crate::clock::now;
+use crate::daemon::health::Phase;
+use crate::daemon::shutdown::{Shutdown, Why};
 use crate::export::open::{self, METRICS_MODE};
 use crate::source::live::Stopper;
 
@@ -43,7 +45,7 @@ pub fn run(config: &Config, shutdown: &Shutdown) -> Result<Report, Failure> {
 fn supervise(config: &Config, running: &mut Running, shutdown: &Shutdown) {
     running.shared.health.enter(Phase::Running, now());
     running.supervisor.ready();
-    let mut progress = Progress::new(config.is_live(), running.input_bytes, config.tell);
+    let mut progress = Progress::new(config.is_live(), running.input_bytes, !config.quiet);
     let mut in_trouble = false;
     loop {
         // Before the request to stop is read: a thread that ends in good order asks for it first.
@@ -110,7 +112,7 @@ fn finish(config: &Config, running: Running, shutdown: &Shutdown) -> Report {
     // Closed or failed: threads were left where they stood, with what they held.
     let ended = !matches!(stopped, Some(Why::Closed | Why::Failed));
     let ledger = Ledger { ended, ..shared.ledger() };
-    if config.tell {
+    if !config.quiet {
         print_cut_frames(&ledger);
     }
     if ended && let Some(wrong) = ledger.imbalance() {
@@ -154,4 +156,32 @@ impl Running {
 fn ended<T>(threads: &[JoinHandle<T>]) -> impl Iterator<Item = String> {
     let ended = threads.iter().filter(|thread| thread.is_finished());
     ended.map(|thread| thread.thread().name().unwrap_or_default().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::export::log::Target;
+
+    #[test]
+    fn a_run_with_defaults_logs_every_transaction_of_a_file() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let log = directory.path().join("log");
+        let config = Config { target: Target::File(log.clone()), quiet: true, ..Config::files(["fixtures/http.pcap"]) };
+        let report = run(&config, &Shutdown::default()).expect("it begins");
+        assert_eq!((report.errors, report.stopped, report.stalled), (Vec::new(), None, false));
+        assert_eq!(report.ledger.http.transactions, 43);
+        assert_eq!(std::fs::read_to_string(log).expect("a log").lines().count(), 43);
+    }
+
+    #[test]
+    fn a_run_that_is_asked_to_stop_says_why() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let target = Target::File(directory.path().join("log"));
+        let shutdown = Shutdown::default();
+        shutdown.ask(Why::Signal);
+        let config = Config { target, quiet: true, ..Config::files(["fixtures/http.pcap"]) };
+        let report = run(&config, &shutdown).expect("it is no failure");
+        assert_eq!((report.errors, report.stopped), (Vec::new(), Some(Why::Signal)));
+    }
 }

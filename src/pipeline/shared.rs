@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::health::Health;
+use crate::daemon::health::Health;
 use super::ledger::Ledger;
 use crate::counters::{counters, families};
 use crate::export::log;

@@ -20,9 +20,9 @@ use crossbeam_channel::{Receiver as Queue, Sender};
 
 use self::fault_budget::FaultBudget;
 use self::trial::Trial;
-use super::clock::{nanoseconds, now};
+use crate::clock::{nanoseconds, now};
 use super::shared::{Shared, WorkerCounters};
-use super::shutdown::Shutdown;
+use crate::daemon::shutdown::Shutdown;
 use crate::batch::Slot;
 use crate::export::consumer::Consumer;
 use crate::http::record::Record;

@@ -12,10 +12,10 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError, bounded};
 
-use super::clock::{now, wall_clock};
+use crate::clock::{now, wall_clock};
 use super::run::Config;
 use super::shared::Shared;
-use super::shutdown::{Shutdown, Why};
+use crate::daemon::shutdown::{Shutdown, Why};
 use crate::export::chunk::{Chunk, ChunkReceiver};
 use crate::export::log::{Hand, Log, LogError, LogNotice, Stalled, WriteProgress};
 

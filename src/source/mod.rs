@@ -9,12 +9,15 @@ mod interfaces;
 pub mod live;
 mod pcap_file;
 mod pcapng;
+mod polled;
+mod stream;
 
 pub use blocks::MAX_FRAME;
 pub use error::{Error, FileFault};
 pub use file::{Captures, ReadProgress, total_bytes};
 pub use filter::Filter;
 pub use interfaces::Interface;
+pub use polled::Polled;
 
 /// One captured frame.
 #[derive(Debug, Clone, Copy)]

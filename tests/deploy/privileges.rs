@@ -22,7 +22,7 @@ use nix::sys::socket::{
 };
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
-use picotap::pipeline::privileges::{DropPrivileges, give_up};
+use picotap::daemon::privileges::{DropPrivileges, drop_all};
 use picotap::source::live::{Live, LiveConfig, Turn};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
 use wasmtime::{Config, Engine, Instance, Module, PoolingAllocationConfig, Store};
@@ -89,7 +89,7 @@ fn scene(scenario: &str, directory: String) {
     if scenario == "outer" {
         refuse_seccomp();
     }
-    let report = give_up(&wish, &[live.as_fd().as_raw_fd()]).unwrap_or_else(|e| panic!("{e}"));
+    let report = drop_all(&wish, &[live.as_fd().as_raw_fd()]).unwrap_or_else(|e| panic!("{e}"));
     println!("report: {report}");
     match scenario {
         "work" => work(&before.listener, &mut live, Path::new(&directory)).unwrap_or_else(|e| panic!("{e}")),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, SendTimeoutError, Sender, TrySendError};
 
 use crate::batch::{Deliver, Slot};
-use crate::pipeline::clock::{nanoseconds, now};
+use crate::clock::{nanoseconds, now};
 
 /// Full slots to a worker, and empty slots back.
 pub type WorkerChannel = (Sender<Box<Slot>>, Receiver<Box<Slot>>);

@@ -6,7 +6,7 @@ use super::packets::Packets;
 use super::producer::{Producer, Step};
 use crate::flow::AHEAD;
 use crate::pipeline::shared::CaptureCounters;
-use crate::pipeline::shutdown::{Shutdown, Why};
+use crate::daemon::shutdown::{Shutdown, Why};
 use crate::source::{Captures, Error};
 use crate::stream::{ConnectionId, Side, Sink};
 

@@ -2,8 +2,8 @@ use crossbeam_channel::bounded;
 
 use super::*;
 use crate::batch::{Slot, What};
-use crate::pipeline::clock::now;
-use crate::pipeline::health::Health;
+use crate::clock::now;
+use crate::daemon::health::Health;
 use crate::sandbox::BUILTIN_GUEST;
 use crate::sandbox::engine::Engine;
 use crate::stream::{ConnectionId, EndReason, OpenConnection, Position, Side, Sink, UNKNOWN};

@@ -4,20 +4,19 @@
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 
-use super::config::{Config, Failure, Input, memory_bound};
+use super::config::{Config, Failure, Input};
+use crate::clock::{now, wall_clock};
+use crate::daemon::health::Health;
+use crate::daemon::privileges;
+use crate::daemon::sd_notify::Supervisor;
+use crate::daemon::shutdown::Shutdown;
 use crate::export::log::Log;
 use crate::export::metrics::Metrics;
 use crate::export::server::{self, Bound, Server};
-use crate::pipeline::clock::{now, wall_clock};
-use crate::pipeline::health::Health;
 use crate::pipeline::load::{self, Parsers};
 use crate::pipeline::opened::Opened;
-use crate::pipeline::pages::pages;
-use crate::pipeline::privileges;
-use crate::pipeline::scrape::{Samples, Scrape};
-use crate::pipeline::sd_notify::Supervisor;
+use crate::pipeline::scrape::{Samples, Scrape, pages};
 use crate::pipeline::shared::Shared;
-use crate::pipeline::shutdown::Shutdown;
 use crate::pipeline::writer;
 use crate::sandbox::driver::MAX_LOADED;
 use crate::sandbox::engine::Engine;
@@ -54,11 +53,11 @@ pub(super) fn prepare(config: &Config, shutdown: &Shutdown) -> Result<Option<Pre
     let started = wall_clock();
     let input = Opened::new(config, shutdown)?;
     let bound = config.metrics_address.map(server::bind).transpose()?;
-    let (live, captures) = (config.is_live(), input.captures());
+    let (live, captures) = (config.is_live(), config.captures());
     let supervisor = Arc::new(connect_supervisor(live)?);
     drop_privileges(config, &input)?;
-    if config.tell && live {
-        print_memory(config, captures);
+    if !config.quiet && live {
+        print_memory(config);
     }
     let names: Arc<[String]> = input.interfaces().into();
     let health = Arc::new(Health::new(if live { captures } else { 0 }, config.workers, now()));
@@ -85,21 +84,21 @@ fn connect_supervisor(live: bool) -> Result<Supervisor, Failure> {
 }
 
 fn drop_privileges(config: &Config, input: &Opened) -> Result<(), Failure> {
-    let Some(keep) = &config.give_up else { return Ok(()) };
-    let report = privileges::give_up(keep, &input.packet_sockets())?;
+    let Some(keep) = &config.drop_privileges else { return Ok(()) };
+    let report = privileges::drop_all(keep, &input.packet_sockets())?;
     // What is not in force is said even to those who want no notices.
-    if config.tell || !report.is_whole() {
+    if !config.quiet || !report.is_whole() {
         eprintln!("picotap: {report}");
     }
     Ok(())
 }
 
-fn print_memory(config: &Config, captures: usize) {
+fn print_memory(config: &Config) {
     let rings: u64 = match &config.input {
         Input::Files(_) => 0,
         Input::Live(sources) => sources.iter().map(|source| u64::from(source.buffer_kib) << 10).sum(),
     };
-    let (own, rings) = (memory_bound(config, captures) >> 20, rings >> 20);
+    let (own, rings) = (config.memory_bound() >> 20, rings >> 20);
     eprintln!("picotap: memory is bound to {own} MiB, and {rings} MiB of the kernel's for packets");
 }
 
@@ -110,7 +109,7 @@ fn serve(
     health: &Arc<Health>,
     scrape: &Arc<OnceLock<Scrape>>,
 ) -> Result<Server, Failure> {
-    if config.tell {
+    if !config.quiet {
         eprintln!("picotap: metrics on http://{}/metrics", bound.address());
     }
     Ok(bound.serve(pages(health, scrape))?)
@@ -123,7 +122,7 @@ fn metrics(config: &Config, shared: &Arc<Shared>, started: i64, refused: Arc<Ato
     }
     let metrics = Metrics::new(config.host_labels).expect("names and bounds are constants, tested");
     let started = u64::try_from(started / 1_000_000_000).unwrap_or(0);
-    let samples = Samples::new(Arc::clone(shared), started, config.queue, refused);
+    let samples = Samples::new(Arc::clone(shared), started, config.queue_length(), refused);
     metrics.register(Box::new(samples)).expect("no name is there twice: a test scrapes them all");
     Some(Arc::new(metrics))
 }

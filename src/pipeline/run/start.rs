@@ -3,27 +3,28 @@
 use std::sync::{Arc, OnceLock};
 use std::thread::{Builder, JoinHandle};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, bounded};
 use signal_hook::iterator::Handle;
 
 use super::config::{Config, Failure};
 use super::prepare::Prepared;
 use crate::batch::Batcher;
-use crate::export::metrics::Observer;
+use crate::daemon::sd_notify::Supervisor;
+use crate::daemon::shutdown::Shutdown;
+use crate::export::chunk::{self, ChunkReceiver};
 use crate::export::server::Server;
 use crate::flow::{self, Table};
 use crate::http::HttpContext;
 use crate::packet::Decoder;
-use crate::pipeline::capture::{Capture, Delivery, WorkerChannel};
+use crate::pipeline::capture::{Capture, Delivery, FileProducer, LiveProducer, Packets, WorkerChannel};
 use crate::pipeline::load::Parsers;
 use crate::pipeline::opened::Opened;
+use crate::pipeline::outputs::outputs;
 use crate::pipeline::quarantine;
-use crate::pipeline::reload::{self, Reloader};
+use crate::pipeline::reload::Reloader;
 use crate::pipeline::scrape::Scrape;
-use crate::pipeline::sd_notify::Supervisor;
 use crate::pipeline::shared::{CaptureCounters, Shared};
-use crate::pipeline::shutdown::Shutdown;
-use crate::pipeline::worker::{self, Ends, SkipHint, WorkerOptions, WorkerOutputs};
+use crate::pipeline::worker::{self, SkipHint, WorkerOptions, WorkerOutputs, WorkerQueues};
 use crate::pipeline::writer::Exporter;
 use crate::sandbox::call::Bounds;
 use crate::sandbox::driver::Driver;
@@ -33,7 +34,7 @@ use crate::sandbox::shadow::Shadow;
 use crate::source;
 use crate::source::live::{Live, Stopper};
 
-/// Buffers of lines that may be under way to the export thread.
+/// Chunks of lines that may be under way to the export thread.
 const LINES_IN_QUEUE: usize = 64;
 /// Skip hints that may be under way to a capture thread.
 const SKIPS_IN_QUEUE: usize = 4096;
@@ -75,10 +76,9 @@ pub(super) struct Running {
 /// # Errors
 /// What the system or the sandbox refuses.
 pub(super) fn start(config: &Config, prepared: Prepared, shutdown: &Shutdown) -> Result<Running, Failure> {
-    let Workers { delivery, skips, lines, buffers, quarantined, workers } =
-        Workers::start(config, &prepared, shutdown)?;
+    let Workers { delivery, skips, lines, quarantined, workers } = Workers::start(config, &prepared, shutdown)?;
     let Prepared { input, supervisor, server, scrape, engine, log, shared, .. } = prepared;
-    let exporter = Exporter::start(log, lines, buffers, Arc::clone(&shared), shutdown.clone(), !config.is_live());
+    let exporter = Exporter::start(log, lines, Arc::clone(&shared), shutdown.clone(), !config.is_live());
     let exporter = exporter.map_err(|e| Failure::System("a thread cannot be started", e))?;
     let directory = config.quarantine.clone();
     let quarantine = spawn("quarantine", move || quarantine::keep(directory.as_deref(), &quarantined))?;
@@ -89,7 +89,7 @@ pub(super) fn start(config: &Config, prepared: Prepared, shutdown: &Shutdown) ->
         supervisor: Arc::clone(&supervisor),
         shutdown: shutdown.clone(),
     };
-    let signals = reload::on_signals(reloader).map_err(|e| Failure::System("signals cannot be taken", e))?;
+    let signals = reloader.start().map_err(|e| Failure::System("signals cannot be taken", e))?;
     let input_bytes = if let Opened::Files(files) = &input { files.progress().total } else { None };
     let captures = Captures::start(config, input, delivery, skips, &shared, shutdown)?;
     Ok(Running {
@@ -139,14 +139,14 @@ impl Captures {
         shared: &Arc<Shared>,
         shutdown: &Shutdown,
     ) -> Result<Self, Failure> {
-        let (live, captures) = (config.is_live(), input.captures());
+        let (live, captures) = (config.is_live(), config.captures());
         let inputs: Vec<CaptureInput> = match input {
             Opened::Files(files) => vec![CaptureInput::Files(files)],
             Opened::Live(sources) => sources.into_iter().map(|source| CaptureInput::Live(Box::new(source))).collect(),
         };
         let (running, ended) = bounded::<()>(0);
         let mut started = Self { threads: Vec::new(), stoppers: Vec::new(), ended };
-        for (place, (input, skips)) in inputs.into_iter().zip(skips).enumerate() {
+        for (index, (input, skips)) in inputs.into_iter().zip(skips).enumerate() {
             let mut interface = None;
             if let CaptureInput::Live(source) = &input {
                 interface = Some(source.interface().to_owned());
@@ -155,23 +155,21 @@ impl Captures {
             let delivery = Delivery::new(delivery.clone());
             let age = if live { SLOT_AGE } else { i64::MAX };
             let capture = Capture {
-                place,
-                decoder: Decoder::new(config.verify_checksums),
-                table: Table::new(flow_config(config, place, captures)),
+                index,
                 batcher: Batcher::new(config.workers, age, !live, delivery),
                 skips,
                 left: config.count.unwrap_or(u64::MAX),
                 shared: Arc::clone(shared),
                 shutdown: shutdown.clone(),
                 counters: CaptureCounters { interface, ..CaptureCounters::default() },
-                unread_link: None,
-                taken: 0,
             };
-            let running = running.clone();
+            let table = Table::new(flow_config(config, index, captures));
+            let packets = Packets::new(Decoder::new(config.verify_checksums), table);
+            let (running, shutdown) = (running.clone(), shutdown.clone());
             started.threads.push(spawn("capture", move || {
                 let errors = match input {
-                    CaptureInput::Files(files) => capture.files(*files),
-                    CaptureInput::Live(source) => capture.live(*source),
+                    CaptureInput::Files(files) => capture.run(FileProducer::new(*files, packets, shutdown)),
+                    CaptureInput::Live(source) => capture.run(LiveProducer::new(*source, packets)),
                 };
                 drop(running);
                 errors
@@ -182,11 +180,11 @@ impl Captures {
 }
 
 /// The flow table of the capture thread with this number, of so many. They share the memory limit equally.
-fn flow_config(config: &Config, place: usize, captures: usize) -> flow::Config {
+fn flow_config(config: &Config, index: usize, captures: usize) -> flow::Config {
     flow::Config {
         memory_limit: config.memory_limit / captures as u64,
         hash_seed: flow::random_seed(),
-        producer: u16::try_from(place).unwrap_or(0),
+        producer: u16::try_from(index).unwrap_or(0),
         producers: u16::try_from(captures).unwrap_or(u16::MAX),
         ..flow::Config::default()
     }
@@ -196,54 +194,47 @@ fn flow_config(config: &Config, place: usize, captures: usize) -> flow::Config {
 struct Workers {
     delivery: Vec<WorkerChannel>,
     skips: Vec<Receiver<SkipHint>>,
-    lines: Receiver<Vec<u8>>,
-    buffers: Sender<Vec<u8>>,
+    lines: ChunkReceiver,
     quarantined: Receiver<QuarantinedEvent>,
     workers: Vec<JoinHandle<()>>,
 }
 
 impl Workers {
     fn start(config: &Config, prepared: &Prepared, shutdown: &Shutdown) -> Result<Self, Failure> {
-        let Prepared { input, names, parsers: Parsers { parser, shadow }, shared, metrics, .. } = prepared;
-        let (shadow, metrics) = (shadow.as_ref(), metrics.as_ref());
-        let (captures, live) = (input.captures(), config.is_live());
-        let (lines_in, lines) = bounded(LINES_IN_QUEUE);
-        let (buffers, buffers_out) = bounded(LINES_IN_QUEUE);
+        let Prepared { names, parsers: Parsers { parser, shadow }, shared, metrics, .. } = prepared;
+        let shadow = shadow.as_ref();
+        let (captures, live) = (config.captures(), config.is_live());
+        let (chunks, lines) = chunk::channel(LINES_IN_QUEUE, !live, Arc::clone(&shared.lines_unsent));
+        let outputs = outputs(config, names, shared, metrics.as_ref(), chunks);
         let (quarantine_in, quarantined) = bounded(QUARANTINE_QUEUE);
         let (skips_in, skips): (Vec<_>, Vec<_>) = (0..captures).map(|_| bounded(SKIPS_IN_QUEUE)).unzip();
-        let mut workers_and_channels =
-            Self { delivery: Vec::new(), skips, lines, buffers, quarantined, workers: Vec::new() };
-        for place in 0..config.workers {
-            let (full_in, full_out) = bounded(config.queue.max(1));
-            let (empty_in, empty_out) = bounded(config.queue + 2 * captures);
+        let mut workers_and_channels = Self { delivery: Vec::new(), skips, lines, quarantined, workers: Vec::new() };
+        for index in 0..config.workers {
+            let (full_in, full_out) = bounded(config.queue_length());
+            let (empty_in, empty_out) = bounded(config.queue_length() + 2 * captures);
             workers_and_channels.delivery.push((full_in, empty_out));
             let driver = Driver::new(Arc::clone(parser), Bounds::default())?;
-            let ends = Ends {
+            let queues = WorkerQueues {
                 slots: full_out,
                 empty: empty_in,
                 skips: skips_in.clone(),
-                lines: lines_in.clone(),
-                buffers: buffers_out.clone(),
                 quarantined: quarantine_in.clone(),
             };
             let outputs = WorkerOutputs {
                 context: HttpContext::new(config.settings.clone()),
-                selection: config.selection.clone(),
-                format: config.format.writer(Arc::clone(names)),
-                observer: metrics.map(|metrics| Observer::new(Arc::clone(metrics))),
-                summary: config.summary.then(Box::default),
+                consumers: outputs.iter().map(|output| output.consumer()).collect(),
                 shadow: shadow.map(|(parser, n)| Shadow::new(Arc::clone(parser), *n, config.fault_time)).transpose()?,
             };
             let options = WorkerOptions {
-                place,
+                index,
                 fault_limit: config.fault_limit,
                 fault_time: config.fault_time,
                 lossless: !live,
                 shutdown: shutdown.clone(),
             };
             let shared = Arc::clone(shared);
-            let body = move || worker::work(driver, outputs, ends, &shared, options);
-            workers_and_channels.workers.push(spawn(&format!("sandbox-{place}"), body)?);
+            let body = move || worker::work(driver, outputs, queues, &shared, options);
+            workers_and_channels.workers.push(spawn(&format!("sandbox-{index}"), body)?);
         }
         Ok(workers_and_channels)
     }

@@ -83,8 +83,8 @@ impl FaultBudget {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::clock::now;
-    use crate::pipeline::shutdown::Shutdown;
+    use crate::clock::now;
+    use crate::daemon::shutdown::Shutdown;
 
     fn budget(fault_limit: u32, lossless: bool) -> FaultBudget {
         let (fault_time, shutdown) = (Duration::from_millis(500), Shutdown::default());

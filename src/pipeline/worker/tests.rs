@@ -5,7 +5,7 @@ use crossbeam_channel::bounded;
 use super::*;
 use crate::batch::{Batcher, CollectSlots};
 use crate::http::Settings;
-use crate::pipeline::health::Health;
+use crate::daemon::health::Health;
 use crate::sandbox::BUILTIN_GUEST;
 use crate::sandbox::call::Bounds;
 use crate::sandbox::engine::Engine;
