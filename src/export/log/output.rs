@@ -42,3 +42,31 @@ impl Encoder for LogLines {
         logged
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::export::chunk;
+    use crate::http::Settings;
+    use crate::http::test_wire::Wire;
+
+    #[test]
+    fn only_what_is_logged_is_a_record() {
+        let (chunks, lines) = chunk::channel(1, true, Arc::default());
+        let selection = Selection { errors: true, ..Selection::default() };
+        let output = LogOutput { format: FormatName::Clf, interfaces: Arc::new([]), selection, chunks };
+        let mut wire = Wire::new(Settings::default());
+        for (number, status) in (1..).zip([200, 500, 404, 204]) {
+            wire.get(number, "/").reply(number, status, 0);
+        }
+        let mut consumer = output.consumer();
+        wire.done.iter().for_each(|transaction| consumer.transaction(transaction));
+        consumer.flush(false);
+        let chunk = lines.recv_timeout(Duration::ZERO).unwrap();
+        let text = String::from_utf8(chunk.bytes).unwrap();
+        let statuses: Vec<_> = text.lines().filter_map(|line| line.split(' ').nth(8)).collect();
+        assert_eq!((statuses, chunk.records), (vec!["500", "404"], 2));
+    }
+}
