@@ -119,7 +119,7 @@ fn finish(config: &Config, running: Running, shutdown: &Shutdown) -> Report {
         debug_assert!(false, "the ledger does not balance: {wrong}");
         errors.push(format!("the ledger does not balance: this is a defect of picotap, please report it: {wrong}"));
     }
-    Report { errors, ledger, summary: shared.summary(), stopped, stalled }
+    Report { errors, ledger, summary: shared.summary.get(), stopped, stalled }
 }
 
 /// Writes the metrics file, if one is wanted. What went wrong.

@@ -34,7 +34,7 @@ pub fn open(config: &Config, names: &Arc<[String]>, started: i64, shutdown: &Shu
         let format = config.format.writer(Arc::clone(names));
         match Log::open(config.target.clone(), config.rotation, format, started) {
             Err(error) if error.has_no_reader() && !shutdown.asked() => {
-                if config.tell && !reported {
+                if !config.quiet && !reported {
                     eprintln!("picotap: {error}; waiting for a reader");
                 }
                 reported = true;

@@ -10,7 +10,6 @@ pub mod live;
 mod pcap_file;
 mod pcapng;
 mod polled;
-mod stream;
 
 pub use blocks::MAX_FRAME;
 pub use error::{Error, FileFault};
