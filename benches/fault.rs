@@ -1,5 +1,5 @@
-//! What a fault costs: a slot of 64 connections of which none, or one, makes the guest fail. The guest is empty but for its
-//! misdeed, so that the difference is containment: two fresh instances, two calls of the event alone, and the rest anew.
+//! The cost of a fault: a slot of 64 connections of which none, or one, makes the guest fail. The guest does nothing but
+//! fail, so that the difference is containment: two new instances, two calls of the event alone, and the rest again.
 
 use std::sync::Arc;
 
