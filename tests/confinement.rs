@@ -42,15 +42,15 @@ const AS_NOBODY: &[&str] = &["setpriv", "--reuid", "65534", "--regid", "65534", 
 struct Live(Option<Child>);
 
 impl Live {
-    /// Starts `words` in the server's namespace, with `directory` for the socket on which it says that it is ready.
-    fn start(network: &Network, directory: &Path, words: &[&str], stdout: Stdio) -> Self {
+    /// Starts `arguments` in the server's namespace, with `directory` for the socket on which it says that it is ready.
+    fn start(network: &Network, directory: &Path, arguments: &[&str], stdout: Stdio) -> Self {
         let socket = directory.join("ready");
         fs::remove_file(&socket).ok();
         let manager = UnixDatagram::bind(&socket).unwrap();
         fs::set_permissions(&socket, Permissions::from_mode(0o666)).unwrap();
         manager.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-        let mut command = Network::inside(&network.server, words[0]);
-        command.args(&words[1..]).env("NOTIFY_SOCKET", &socket).env_remove("RUST_BACKTRACE");
+        let mut command = Network::inside(&network.server, arguments[0]);
+        command.args(&arguments[1..]).env("NOTIFY_SOCKET", &socket).env_remove("RUST_BACKTRACE");
         let mut live = Self(Some(command.stdout(stdout).stderr(Stdio::piped()).spawn().unwrap()));
         if manager.recv(&mut [0; 64]).is_err() {
             panic!("it is not ready: {}", live.stop().stderr);
@@ -152,8 +152,8 @@ fn every_start_ends_without_privileges() {
             "running as uid 65534 (uid 65534, gid 65534), no capabi",
         ),
     ] {
-        let words = [&start[..], &capture].concat();
-        let mut live = Live::start(&network, directory.path(), &words, Stdio::null());
+        let arguments = [&start[..], &capture].concat();
+        let mut live = Live::start(&network, directory.path(), &arguments, Stdio::null());
         assert_confined(&live, how);
         let outcome = live.stop();
         assert_eq!(outcome.code, Some(0), "{how}: {}", outcome.stderr);
@@ -266,8 +266,8 @@ fn assert_ends_stalled(child: &mut Child, transactions: impl Fn(&str) -> usize) 
     child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
     assert!(took < Duration::from_secs(3), "{took:?}: {said}");
     assert_eq!(code, Some(1), "{said}");
-    let words = "picotap: standard output: nothing was taken for 2 s while picotap was to end: ";
-    let lost = said.lines().find_map(|line| line.strip_prefix(words)?.strip_suffix(" lines are lost"));
+    let prefix = "picotap: standard output: nothing was taken for 2 s while picotap was to end: ";
+    let lost = said.lines().find_map(|line| line.strip_prefix(prefix)?.strip_suffix(" lines are lost"));
     let lost: usize = lost.unwrap_or_else(|| panic!("{said}")).parse().unwrap();
     let read = lines.iter().filter(|byte| **byte == b'\n').count();
     assert!(lost > 0 && read > 0, "{lost} lost, {read} read");
@@ -302,8 +302,8 @@ fn a_pipe_that_nobody_reads_does_not_hold_a_live_run_up() {
     let Some(network) = Network::new("a_pipe_that_nobody_reads_does_not_hold_a_live_run_up") else { return };
     let network = network.serve();
     let directory = open_directory();
-    let words = [PROGRAM, "-i", "wire1", "--no-metrics", "--format", "json", "--stats"];
-    let mut live = Live::start(&network, directory.path(), &words, Stdio::piped());
+    let arguments = [PROGRAM, "-i", "wire1", "--no-metrics", "--format", "json", "--stats"];
+    let mut live = Live::start(&network, directory.path(), &arguments, Stdio::piped());
     network.ask("stalled", 400);
     std::thread::sleep(Duration::from_millis(700));
     assert_ends_stalled(live.child(), |said| account(said, "  transactions "));

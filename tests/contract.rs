@@ -255,7 +255,7 @@ proptest! {
         let whole = talk.run(Bounds::default());
         for batch in [1, 2, 7] {
             let other = talk.cut(usize::MAX, batch).run(Bounds { events: 5, ..Bounds::default() });
-            prop_assert_eq!(&other.told, &whole.told, "batch {}", batch);
+            prop_assert_eq!(&other.records, &whole.records, "batch {}", batch);
         }
     }
 }

@@ -322,7 +322,7 @@ fn vectors() -> impl Iterator<Item = (Kind, &'static str)> {
 }
 
 #[test]
-fn every_vector_comes_out_as_upstream_has_it() {
+fn every_vector_gives_the_result_of_upstream() {
     let mut guest = Guest { module: Module::new() };
     let mut counts = [0, 0];
     for (kind, vector) in vectors() {
@@ -336,7 +336,7 @@ fn every_vector_comes_out_as_upstream_has_it() {
 }
 
 #[test]
-fn every_front_of_a_vector_comes_out_alike() {
+fn every_prefix_of_a_vector_gives_the_same_result() {
     let mut guest = Guest { module: Module::new() };
     for (kind, vector) in vectors() {
         for len in 1..vector.len() {
@@ -346,15 +346,15 @@ fn every_front_of_a_vector_comes_out_alike() {
 }
 
 #[test]
-fn every_byte_in_every_place_comes_out_alike() {
+fn every_byte_at_every_offset_gives_the_same_result() {
     let mut guest = Guest { module: Module::new() };
     let request = "GET /index HTTP/1.1\r\nHost-Name-Of-The-Site: value of the header\r\n\r\n";
     let response = "HTTP/1.1 200 Fine\r\nA: b\r\n c\r\n\r\n";
     for (kind, vector) in [(Kind::Request, request), (Kind::Response, response)] {
-        for place in 0..vector.len() {
+        for index in 0..vector.len() {
             for byte in 0..=255 {
                 let mut changed = vector.as_bytes().to_vec();
-                changed[place] = byte;
+                changed[index] = byte;
                 compare(&mut guest, kind, &changed);
             }
         }
@@ -465,7 +465,7 @@ const CHUNKED: &[&str] = &[
 ];
 
 #[test]
-fn every_chunked_vector_comes_out_as_upstream_has_it() {
+fn every_chunked_vector_gives_the_result_of_upstream() {
     let mut guest = Guest { module: Module::new() };
     for vector in CHUNKED {
         let ours = guest_chunked(&mut guest, vector.as_bytes());
@@ -478,7 +478,7 @@ fn every_chunked_vector_comes_out_as_upstream_has_it() {
 
 proptest! {
     #[test]
-    fn changed_heads_come_out_alike(
+    fn changed_heads_give_the_same_result(
         which in any::<prop::sample::Index>(),
         rounds in prop::collection::vec(prop::collection::vec(change(), 1..6), 20),
     ) {
@@ -495,7 +495,7 @@ proptest! {
     }
 
     #[test]
-    fn changed_chunks_come_out_as_upstream_has_them(
+    fn changed_chunks_give_the_result_of_upstream(
         which in any::<prop::sample::Index>(),
         rounds in prop::collection::vec(prop::collection::vec(change(), 1..5), 20),
     ) {

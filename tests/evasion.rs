@@ -297,8 +297,8 @@ fn heads_that_never_end_take_bounded_memory_and_hide_nothing() {
 #[test]
 fn one_byte_segments_with_holes_take_bounded_memory() {
     let peak = flood("one-byte.pcap", 300_000, 16, |f, n| {
-        let (connection, place) = (n % 1000, n / 1000);
-        f.frame(&stranger(connection, ACK | PSH, 1 + 2 * place, b"x"));
+        let (connection, index) = (n % 1000, n / 1000);
+        f.frame(&stranger(connection, ACK | PSH, 1 + 2 * index, b"x"));
     });
     assert!(peak < 16 * 1024 + BESIDE, "{peak} KiB");
 }

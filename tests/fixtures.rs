@@ -76,12 +76,12 @@ fn fixtures_are_what_the_cases_give() {
     let mut known = BTreeSet::new();
     for case in cases::all() {
         assert!(known.insert(case.name.to_owned()), "{} is the name of two cases", case.name);
-        let place = directory().join(case.name);
+        let case_directory = directory().join(case.name);
         if blessing() {
-            fs::create_dir_all(&place).unwrap();
+            fs::create_dir_all(&case_directory).unwrap();
         }
         for (name, bytes) in contents(&case, &play(&case)) {
-            let path = place.join(name);
+            let path = case_directory.join(name);
             let now = fs::read(&path).unwrap_or_default();
             if blessing() && (now.is_empty() || decompress(&now) != decompress(&bytes)) {
                 fs::write(&path, &bytes).unwrap();
@@ -112,14 +112,14 @@ fn every_fixture_gives_its_lines() {
             continue;
         }
         let scene = play(&case);
-        let place = directory().join(case.name);
+        let case_directory = directory().join(case.name);
         let mut command = picotap();
         for file in &scene.files {
-            command.arg("--pcap").arg(place.join(&file.name));
+            command.arg("--pcap").arg(case_directory.join(&file.name));
         }
         let outcome = run(command.args(["--format", "json"]).args(&scene.args));
         let checked = std::panic::catch_unwind(|| {
-            assert_lines(&scene.expected(), &outcome.sorted(), &place);
+            assert_lines(&scene.expected(), &outcome.sorted(), &case_directory);
             assert_eq!(outcome.code, Some(scene.exit), "exit code; standard error: {}", outcome.stderr);
         });
         if checked.is_err() {

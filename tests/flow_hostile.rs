@@ -112,7 +112,7 @@ fn syn_data_count_when_the_sender_goes_on_behind_them() {
 
 /// Never acknowledged: they are on the ledger as unfinished, and no bytes of the stream.
 #[test]
-fn syn_data_that_nobody_acknowledges_are_not_told() {
+fn unacknowledged_syn_data_are_not_reported() {
     let mut stage = Stage::new();
     stage.send(Who::Client, SYN, -1, 0, b"GET", 0);
     stage.finish();
@@ -265,7 +265,7 @@ fn a_reset_that_does_not_acknowledge_the_syn_changes_nothing() {
 
 /// Text in a reset is no part of the stream (RFC 9293, section 3.5.3; suricata-verify bug-6244).
 #[test]
-fn data_in_a_reset_are_not_told() {
+fn data_in_a_reset_are_not_reported() {
     let mut stage = Stage::open();
     stage.client(0, 0, "GET");
     stage.send(Who::Client, RST | ACK, 3, 0, b"bye", 0);
@@ -286,7 +286,7 @@ fn traffic_that_survives_a_reset_is_picked_up_again() {
         stage.wait(100 * MS);
     }
     assert_eq!(stage.both().0, "GET.reset");
-    assert_eq!(stage.told(2, Side::First), "xyxyxyxyxyxyxyxyxyxy");
+    assert_eq!(stage.output(2, Side::First), "xyxyxyxyxyxyxyxyxyxy");
     assert_eq!(stage.table.counters().after_reset, 100);
     stage.finish();
 }
@@ -328,7 +328,7 @@ fn a_forged_fin_ahead_is_taken_back_when_bytes_behind_it_are_acknowledged() {
 
 /// Nothing comes behind a FIN.
 #[test]
-fn data_behind_the_fin_are_not_told() {
+fn data_after_the_fin_are_not_reported() {
     let mut stage = Stage::open();
     stage.send(Who::Client, FIN | ACK, 4, 0, b"", 0);
     stage.client(0, 0, "goodevil");
@@ -341,7 +341,7 @@ fn data_behind_the_fin_are_not_told() {
 
 /// A retransmitted FIN ends nothing twice (Zeek's trace fin_retransmission).
 #[test]
-fn a_repeated_fin_is_told_once() {
+fn a_repeated_fin_is_reported_once() {
     let mut stage = Stage::open();
     stage.send(Who::Client, FIN | ACK, 0, 0, b"abc", 0);
     stage.send(Who::Client, FIN | ACK, 0, 0, b"abc", 0);
@@ -391,7 +391,7 @@ fn an_answered_syn_takes_the_ports() {
     stage.client(0, 0, "new");
     stage.server(0, 3, "answer");
     assert_eq!(stage.both(), ("old[2]held.reused", ".reused"));
-    assert_eq!((stage.told(2, Side::First), stage.told(2, Side::Second)), ("new", "answer"));
+    assert_eq!((stage.output(2, Side::First), stage.output(2, Side::Second)), ("new", "answer"));
     assert_eq!(stage.opener(2), Opener::First);
     assert!(!stage.sink.seen[&2].conn.info.midstream);
     stage.finish();
@@ -408,7 +408,7 @@ fn ports_are_reused_after_the_end() {
     stage.send(Who::Client, SYN | ACK, -1, 0, b"", 0);
     stage.server(0, 0, "new");
     assert_eq!(stage.both(), (".fin", ".fin"));
-    assert_eq!(stage.told(2, Side::First), "new");
+    assert_eq!(stage.output(2, Side::First), "new");
     assert_eq!(stage.sink.seen[&2].conn.info.endpoints[0].port, 80);
     stage.finish();
 }
@@ -423,7 +423,7 @@ fn ports_are_reused_after_a_reset() {
     stage.handshake();
     stage.client(0, 0, "new");
     assert_eq!(stage.both(), ("old.reset", ".reset"));
-    assert_eq!(stage.told(2, Side::First), "new");
+    assert_eq!(stage.output(2, Side::First), "new");
     stage.finish();
 }
 
@@ -437,7 +437,7 @@ fn ports_reused_without_a_captured_syn_are_found_by_agreement() {
     stage.server(0, 4, "answer");
     stage.client(4, 6, "new");
     assert_eq!(stage.both().0, "old.reused");
-    assert_eq!((stage.told(2, Side::First), stage.told(2, Side::Second)), ("new", "answer"));
+    assert_eq!((stage.output(2, Side::First), stage.output(2, Side::Second)), ("new", "answer"));
     assert!(stage.sink.seen[&2].conn.info.midstream);
     stage.finish();
 }
@@ -500,7 +500,7 @@ fn a_syn_ack_from_the_wrong_side_changes_nothing() {
 
 /// Where the SYN was not captured, the SYN-ACK says who opened and where both streams begin.
 #[test]
-fn a_syn_ack_that_comes_first_tells_the_opener() {
+fn a_syn_ack_first_identifies_the_opener() {
     let mut stage = Stage::new();
     stage.send(Who::Server, SYN | ACK, -1, 0, b"", 0);
     stage.client(3, 0, "def");
@@ -526,7 +526,7 @@ fn a_handshake_in_the_wrong_order_is_understood() {
     stage.finish();
 }
 
-/// Data captured before the handshake keep their place.
+/// Data captured before the handshake keep their position.
 #[test]
 fn a_handshake_captured_after_the_data_is_understood() {
     let mut stage = Stage::new();

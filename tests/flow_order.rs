@@ -101,31 +101,31 @@ struct Judge<'a> {
 }
 
 impl Sink for Judge<'_> {
-    fn bytes(&mut self, _: &mut OpenConnection, side: Side, place: Position, _: bool, payload: &[u8]) {
+    fn bytes(&mut self, _: &mut OpenConnection, side: Side, position: Position, _: bool, payload: &[u8]) {
         let side = side.index();
-        let at = usize::try_from(place.offset).unwrap();
-        if place.offset != self.next[side] {
-            write!(self.faults, "side {side}: {} after {}; ", place.offset, self.next[side]).unwrap();
+        let at = usize::try_from(position.offset).unwrap();
+        if position.offset != self.next[side] {
+            write!(self.faults, "side {side}: {} after {}; ", position.offset, self.next[side]).unwrap();
         }
         if self.truth.streams[side].get(at..at + payload.len()) != Some(payload) {
             write!(self.faults, "side {side}: other bytes at {at}; ").unwrap();
         }
         for ack in &self.truth.acks[side][at..at + payload.len()] {
-            if *ack > self.next[1 - side] || place.acked().is_none_or(|acked| acked < *ack) {
+            if *ack > self.next[1 - side] || position.acked().is_none_or(|acked| acked < *ack) {
                 write!(self.faults, "side {side}: {at} told when the other was at {}; ", self.next[1 - side]).unwrap();
             }
         }
-        self.next[side] = place.offset + payload.len() as u64;
+        self.next[side] = position.offset + payload.len() as u64;
     }
 
     fn skipped(&mut self, _: &mut OpenConnection, _: Side, _: Position, _: u64, _: u64) {
         self.faults.push_str("a void; ");
     }
 
-    fn end(&mut self, _: &mut OpenConnection, side: Side, place: Position, reason: EndReason) {
+    fn end(&mut self, _: &mut OpenConnection, side: Side, position: Position, reason: EndReason) {
         let side = side.index();
-        if reason != EndReason::Fin || place.offset != self.truth.streams[side].len() as u64 {
-            write!(self.faults, "side {side}: ended by {reason:?} at {}; ", place.offset).unwrap();
+        if reason != EndReason::Fin || position.offset != self.truth.streams[side].len() as u64 {
+            write!(self.faults, "side {side}: ended by {reason:?} at {}; ", position.offset).unwrap();
         }
         self.ended[side] = true;
     }

@@ -21,9 +21,9 @@ fn module(name: &str) -> std::path::PathBuf {
 
 #[test]
 fn it_passes_the_self_test_and_has_a_state_format_of_its_own() {
-    let told = run(picotap().args(["guest", "inspect"]).arg(module("lines-inspect.wasm")));
-    assert_eq!(told.code, Some(0), "{}", told.stderr);
-    let lines = told.lines();
+    let inspected = run(picotap().args(["guest", "inspect"]).arg(module("lines-inspect.wasm")));
+    assert_eq!(inspected.code, Some(0), "{}", inspected.stderr);
+    let lines = inspected.lines();
     assert!(lines.contains(&"state format  1000".to_owned()), "{lines:#?}");
     assert!(lines.iter().any(|line| line.starts_with("self-test     passed")), "{lines:#?}");
 }

@@ -65,7 +65,7 @@ fn traffic(seed: u64) -> (Scene, Vec<(Sent, Sent)>) {
         for n in 0..EACH {
             let (request, response) = exchange(&mut random, connection, n);
             let asked = c.request(&request);
-            let answered = c.place(Side::Server, &response);
+            let answered = c.locate(Side::Server, &response);
             // The client acknowledges every second segment.
             for pair in response.all().chunks(2 * c.mss) {
                 c.send(Side::Server, pair);
@@ -131,7 +131,7 @@ fn lose(seed: u64, one_in: u64) {
     for (asked, answered) in &said {
         scene.packets = std::mem::take(&mut by_connection[asked.conversation]);
         let (request, response) = (survives(&scene, asked), survives(&scene, answered));
-        let target = asked.message.words()[1].clone();
+        let target = asked.message.start_line()[1].clone();
         let id = answered.message.value("x-id").unwrap();
         let line = lines.get(&target);
         let paired = line.is_some_and(|line| line["response_headers"]["x-id"][0] == *id);

@@ -84,15 +84,15 @@ impl Running {
         kill(Pid::from_raw(self.child.id() as i32), Signal::SIGHUP).unwrap();
     }
 
-    fn times(&self, word: &str) -> usize {
-        self.said.lock().unwrap().matches(word).count()
+    fn times(&self, text: &str) -> usize {
+        self.said.lock().unwrap().matches(text).count()
     }
 
     /// Waits until it has said something so many times.
-    fn await_word(&self, word: &str, times: usize) {
+    fn await_text(&self, text: &str, times: usize) {
         let start = Instant::now();
-        while self.times(word) < times {
-            assert!(start.elapsed() < Duration::from_secs(120), "{word:?} is not said: {}", self.said.lock().unwrap());
+        while self.times(text) < times {
+            assert!(start.elapsed() < Duration::from_secs(120), "{text:?} is not said: {}", self.said.lock().unwrap());
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -160,8 +160,8 @@ fn a_broken_module_is_refused_and_the_old_one_stays() {
         running.feed(piece);
         if let Some((module, why)) = broken.get(n) {
             running.exchange(module);
-            running.await_word("the old one stays", n + 1);
-            running.await_word(why, 1);
+            running.await_text("the old one stays", n + 1);
+            running.await_text(why, 1);
         }
     }
     let (lines, said) = running.end();
@@ -198,9 +198,9 @@ fn a_parser_that_faults_more_than_the_one_before_is_rolled_back() {
     let third = bytes.len() / 3;
     running.feed(&bytes[..third]);
     running.exchange(PLANTED);
-    running.await_word("takes over", 1);
+    running.await_text("takes over", 1);
     running.feed(&bytes[third..2 * third]);
-    running.await_word("the old one is back", 1);
+    running.await_text("the old one is back", 1);
     running.feed(&bytes[2 * third..]);
     let (lines, said) = running.end();
     assert_eq!(said.matches("the old one is back").count(), 1, "{said}");

@@ -69,7 +69,7 @@ pub(super) fn cases() -> Vec<Case> {
                     packets.extend(c.packets.drain(..).enumerate());
                     s.whole(i + 1, 1, &pair);
                 }
-                packets.sort_by_key(|(place, _)| *place);
+                packets.sort_by_key(|(position, _)| *position);
                 s.packets.extend(packets.into_iter().map(|(_, packet)| packet));
             },
         ),

@@ -135,12 +135,12 @@ pub(super) fn cases() -> Vec<Case> {
                 let mut c = s.connection();
                 c.open();
                 let request = Message::get("/slow-loris").header("User-Agent", "drip/1.0");
-                let q = c.place(Side::Client, &request);
+                let q = c.locate(Side::Client, &request);
                 for byte in request.all().chunks(1) {
                     c.segment(Side::Client, byte).pause = 5_000_000;
                 }
                 let answer = Message::ok(b"patience");
-                let a = c.place(Side::Server, &answer);
+                let a = c.locate(Side::Server, &answer);
                 for byte in answer.all().chunks(1) {
                     c.segment(Side::Server, byte).pause = 5_000_000;
                 }
@@ -227,12 +227,12 @@ pub(super) fn cases() -> Vec<Case> {
                 let mut c = s.connection();
                 c.open();
                 let request = Message::get("/cut");
-                let q = c.place(Side::Client, &request);
+                let q = c.locate(Side::Client, &request);
                 let all = request.all();
                 c.segment(Side::Client, &all[..all.len() - 2]);
                 c.segment(Side::Client, &all[all.len() - 2..]).flags = ACK | PSH;
                 let answer = Message::ok(&filler(40));
-                let a = c.place(Side::Server, &answer);
+                let a = c.locate(Side::Server, &answer);
                 let all = answer.all();
                 c.segment(Side::Server, &all[..11]);
                 c.segment(Side::Server, &all[11..]).flags = ACK | PSH;

@@ -35,7 +35,7 @@ pub(super) fn cases() -> Vec<Case> {
             |s| {
                 let mut c = s.connection();
                 let request = Message::get("/fast-open");
-                let q = c.place(Side::Client, &request);
+                let q = c.locate(Side::Client, &request);
                 c.syn().payload = request.all();
                 c.next[0] = request.all().len() as u64;
                 c.syn_ack();

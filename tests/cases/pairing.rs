@@ -41,7 +41,7 @@ pub(super) fn cases() -> Vec<Case> {
                 let mut c = s.connection();
                 c.open();
                 let post = Message::post("/upload", &filler(500)).header("Expect", "100-continue");
-                let sent = c.place(Side::Client, &post);
+                let sent = c.locate(Side::Client, &post);
                 c.send(Side::Client, &post.head);
                 c.response(&Message::response("100 Continue"));
                 c.send(Side::Client, &post.body);
@@ -84,7 +84,7 @@ pub(super) fn cases() -> Vec<Case> {
                 let mut c = s.connection();
                 c.open();
                 let post = Message::post("/too-big", &filler(4000));
-                let sent = c.place(Side::Client, &post);
+                let sent = c.locate(Side::Client, &post);
                 let all = post.all();
                 c.send(Side::Client, &all[..1000]);
                 let a = c.response(&Message::response("413 Content Too Large").body(b"no"));
@@ -238,14 +238,14 @@ pub(super) fn cases() -> Vec<Case> {
                 let mut c = s.connection();
                 c.open();
                 let post = Message::post("/slowly", &filler(3000));
-                let q = c.place(Side::Client, &post);
+                let q = c.locate(Side::Client, &post);
                 for piece in post.all().chunks(1100) {
                     c.segment(Side::Client, piece).flags |= PSH;
                     c.last().pause = 20_000_000;
                     c.ack(Side::Server);
                 }
                 let answer = Message::ok(&filler(100));
-                let a = c.place(Side::Server, &answer);
+                let a = c.locate(Side::Server, &answer);
                 let all = answer.all();
                 c.segment(Side::Server, &all[..30]).pause = 5_000_000;
                 c.segment(Side::Server, &all[30..]).pause = 7_000_000;

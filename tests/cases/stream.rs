@@ -91,7 +91,7 @@ pub(super) fn cases() -> Vec<Case> {
                 let mut c = s.connection();
                 c.open();
                 let request = Message::get("/first-version");
-                let q = c.place(Side::Client, &request);
+                let q = c.locate(Side::Client, &request);
                 let all = request.all();
                 c.next[0] = all.len() as u64;
                 c.segment_at(Side::Client, 10, &all[10..]);
@@ -113,7 +113,7 @@ pub(super) fn cases() -> Vec<Case> {
                 let mut c = s.connection();
                 c.open();
                 let request = Message::get("/0123456789/abcdefghij");
-                let q = c.place(Side::Client, &request);
+                let q = c.locate(Side::Client, &request);
                 let all = request.all();
                 c.segment(Side::Client, &all[..16]);
                 let mut overlapping = all[8..].to_vec();
@@ -191,7 +191,7 @@ pub(super) fn cases() -> Vec<Case> {
                 c.open();
                 let q = c.request(&Message::get("/window"));
                 let answer = Message::ok(&filler(2000));
-                let a = c.place(Side::Server, &answer);
+                let a = c.locate(Side::Server, &answer);
                 let all = answer.all();
                 c.segment(Side::Server, &all[..1000]);
                 c.ack(Side::Client).window = 0;

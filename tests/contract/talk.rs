@@ -34,7 +34,7 @@ pub(crate) struct Said {
     /// Records in words, but for errors.
     pub(crate) lines: Vec<String>,
     /// All records, with all that is said about them but their headers.
-    pub(crate) told: Vec<String>,
+    pub(crate) records: Vec<String>,
     /// Requests, with the side that sent them.
     pub(crate) sides: Vec<(u8, String)>,
     /// Accounts.
@@ -152,7 +152,7 @@ impl Talk {
         let counters = driver.counters();
         let (into, out) = counters.balance();
         assert_eq!(into, out, "{counters:?}");
-        Said { lines: notes.lines, told: notes.told, sides: notes.sides, counters }
+        Said { lines: notes.lines, records: notes.records, sides: notes.sides, counters }
     }
 }
 
@@ -170,7 +170,7 @@ fn parser() -> Arc<Parser> {
 #[derive(Default)]
 struct Notes {
     lines: Vec<String>,
-    told: Vec<String>,
+    records: Vec<String>,
     sides: Vec<(u8, String)>,
     faults: Vec<&'static str>,
 }
@@ -197,7 +197,7 @@ impl Receiver for Notes {
         // Of an end, only where and when it is counts: where the message began, and what was acknowledged, is with its head.
         let (start, peer_acked) =
             if matches!(record.kind, Kind::End { .. }) { (end, &None) } else { (start, peer_acked) };
-        self.told.push(format!("{line}: side {side}, {flags:#x}, {start:?} to {end:?}, {peer_acked:?}"));
+        self.records.push(format!("{line}: side {side}, {flags:#x}, {start:?} to {end:?}, {peer_acked:?}"));
         if matches!(record.kind, Kind::Error(_)) {
             return;
         }

@@ -80,7 +80,7 @@ fn alone() -> ForkResult {
 fn scene(scenario: &str, directory: String) {
     let mut live = Live::open(&LiveConfig { filter: "tcp".into(), ..LiveConfig::new("lo") }).expect("root may capture");
     let before = Sockets::open();
-    let wish = DropPrivileges {
+    let keep = DropPrivileges {
         user: Some(env::var("PICOTAP_USER").unwrap_or(NOBODY.to_string())).filter(|user| user != "default"),
         readable: vec!["/etc/hostname".into()],
         writable: vec![directory.clone().into()],
@@ -89,7 +89,7 @@ fn scene(scenario: &str, directory: String) {
     if scenario == "outer" {
         refuse_seccomp();
     }
-    let report = give_up(&wish, &[live.as_fd().as_raw_fd()]).unwrap_or_else(|e| panic!("{e}"));
+    let report = give_up(&keep, &[live.as_fd().as_raw_fd()]).unwrap_or_else(|e| panic!("{e}"));
     println!("report: {report}");
     match scenario {
         "work" => work(&before.listener, &mut live, Path::new(&directory)).unwrap_or_else(|e| panic!("{e}")),
@@ -364,14 +364,14 @@ fn what_an_intruder_would_try_is_refused() {
 }
 
 #[test]
-fn what_cannot_be_done_is_said() {
+fn what_cannot_be_done_is_reported() {
     if !tool::has(&["root"]) {
         return;
     }
     let output = in_child("outer", None, directory().path());
     let said = String::from_utf8_lossy(&output.stdout);
-    let words = "system calls not filtered (the filter that it was started under refuses seccomp), files ";
-    assert!(said.contains(words), "{said}");
+    let text = "system calls not filtered (the filter that it was started under refuses seccomp), files ";
+    assert!(said.contains(text), "{said}");
 }
 
 #[test]

@@ -126,9 +126,9 @@ proptest! {
         let whole = said(Manner { wakes: false, ..manner }, &happens);
         for cuts in [a, b] {
             let manner = Manner { midstream, ..cuts.manner };
-            let told = said(manner, &cut(&happens, &cuts.seed));
+            let records = said(manner, &cut(&happens, &cuts.seed));
             let skips = manner.skips;
-            prop_assert_eq!(essence(&told, skips), essence(&whole, skips), "{:?}", manner);
+            prop_assert_eq!(essence(&records, skips), essence(&whole, skips), "{:?}", manner);
         }
     }
 
@@ -138,15 +138,15 @@ proptest! {
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), any::<u8>()), 0..4),
         a in cuts(),
     ) {
-        for (which, place, byte) in changes {
+        for (which, bytes_at, byte) in changes {
             if let Some(Happens::Bytes(_, bytes)) = (!happens.is_empty()).then(|| which.get_mut(&mut happens)) {
-                place.get_mut(bytes).clone_from(&byte);
+                bytes_at.get_mut(bytes).clone_from(&byte);
             }
         }
         happens.extend([fin(0), fin(1)]);
         let whole = said(Manner { wakes: false, ..Manner::default() }, &happens);
-        let told = said(a.manner, &cut(&happens, &a.seed));
-        prop_assert_eq!(essence(&told, a.manner.skips), essence(&whole, a.manner.skips));
+        let records = said(a.manner, &cut(&happens, &a.seed));
+        prop_assert_eq!(essence(&records, a.manner.skips), essence(&whole, a.manner.skips));
         balanced(&whole);
     }
 }

@@ -147,7 +147,7 @@ pub(crate) fn lines(manner: Manner, happens: &[Happens]) -> Vec<String> {
 }
 
 /// As `lines`, in several options that must agree.
-pub(crate) fn told(happens: &[Happens]) -> Vec<String> {
+pub(crate) fn parsed(happens: &[Happens]) -> Vec<String> {
     let plain = lines(Manner::default(), happens);
     for events_per_call in [1, 3, 100] {
         for skips in [false, true] {
@@ -244,7 +244,7 @@ impl Host {
             let length = end - skip.from;
             if length > 0 {
                 let lost = length - skip.seen;
-                let void = Pending {
+                let skipped = Pending {
                     kind: abi::kind::VOID,
                     offset: skip.from,
                     bytes: vec![],
@@ -253,7 +253,7 @@ impl Host {
                     lost,
                     ..one.clone()
                 };
-                self.queue.push_back(void);
+                self.queue.push_back(skipped);
             }
             one.bytes.drain(..usize::try_from(end - start).expect("in memory"));
             one.offset += end - start;

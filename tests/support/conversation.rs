@@ -148,7 +148,7 @@ impl Conversation {
     }
 
     /// Where a message would stand that is sent now.
-    pub fn place(&self, side: Side, message: &Message) -> Sent {
+    pub fn locate(&self, side: Side, message: &Message) -> Sent {
         let start = self.next[side.index()];
         let head_end = start + message.head.len() as u64;
         Sent {
@@ -170,7 +170,7 @@ impl Conversation {
     }
 
     pub fn message(&mut self, side: Side, message: &Message) -> Sent {
-        let sent = self.place(side, message);
+        let sent = self.locate(side, message);
         self.send(side, &message.all());
         sent
     }
@@ -180,7 +180,7 @@ impl Conversation {
         let from = self.next[side.index()];
         let mut sent = vec![];
         for message in messages {
-            sent.push(self.place(side, message));
+            sent.push(self.locate(side, message));
             self.next[side.index()] += message.all().len() as u64;
         }
         self.next[side.index()] = from;

@@ -62,10 +62,10 @@ impl<'a> Daemon<'a> {
         command.args(args).envs(environment.iter().copied()).env_remove("RUST_BACKTRACE");
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let said = Arc::new(Mutex::new(String::new()));
-        let (stderr, words) = (child.stderr.take().unwrap(), Arc::clone(&said));
+        let (stderr, text) = (child.stderr.take().unwrap(), Arc::clone(&said));
         let reader = std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines() {
-                *words.lock().unwrap() += &(line.unwrap() + "\n");
+                *text.lock().unwrap() += &(line.unwrap() + "\n");
             }
         });
         let mut daemon = Self { network, child, said, reader: Some(reader) };
@@ -88,8 +88,8 @@ impl<'a> Daemon<'a> {
     }
 
     /// Waits until it has said this so many times.
-    pub fn await_words(&self, words: &str, times: usize) {
-        until(&format!("it says {words:?}"), || self.said().matches(words).count() >= times);
+    pub fn await_text(&self, text: &str, times: usize) {
+        until(&format!("it says {text:?}"), || self.said().matches(text).count() >= times);
     }
 
     pub fn signal(&self, signal: Signal) {
