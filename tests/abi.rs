@@ -1,4 +1,4 @@
-//! `guest/abi.h` and `src/abi.rs` say the same: every size, every offset of a field, every constant.
+//! `guest/abi.h` and `src/abi.rs` agree: every size, every offset of a field, every constant.
 
 #![expect(clippy::unwrap_used, reason = "a test may fail by panic")]
 
@@ -11,7 +11,7 @@ use picotap::abi;
 
 const HEADER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/guest/abi.h");
 
-/// What a C compiler says of each expression.
+/// Evaluates each expression with a C compiler.
 fn ask(expressions: &[String]) -> BTreeMap<String, u64> {
     let directory = tempfile::tempdir().unwrap();
     let source = directory.path().join("abi.c");

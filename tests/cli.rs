@@ -1,4 +1,4 @@
-//! The command line: what goes wrong is said in one line, with the documented exit code, and nothing good is lost.
+//! The command line: errors are reported in one line, with the documented exit code, and no good data is lost.
 
 #![allow(
     clippy::unwrap_used,
@@ -29,14 +29,14 @@ fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
 }
 
-/// A file of this test's own.
+/// Writes a file for this test.
 fn written(name: &str, bytes: &[u8]) -> PathBuf {
     let path = scratch(name);
     fs::write(&path, bytes).unwrap();
     path
 }
 
-/// Says something about `texts`, in one line that begins with the program's name.
+/// Asserts the exit code, and one line on standard error that contains all `texts`.
 fn complains(outcome: &Outcome, code: i32, texts: &[&str]) {
     assert_eq!(outcome.code, Some(code), "{outcome:?}");
     let said = outcome.stderr.lines().find(|line| texts.iter().all(|text| line.to_lowercase().contains(text)));

@@ -38,11 +38,11 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_picotap");
 /// nobody, without any group, keeping what is named behind it.
 const AS_NOBODY: &[&str] = &["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"];
 
-/// A live run that has said that it is ready. Ended with the test, whatever comes.
+/// A live run that has reported that it is ready. Ends with the test, in any case.
 struct Live(Option<Child>);
 
 impl Live {
-    /// Starts `arguments` in the server's namespace, with `directory` for the socket on which it says that it is ready.
+    /// Starts `arguments` in the server's namespace, with `directory` for the socket on which it reports that it is ready.
     fn start(network: &Network, directory: &Path, arguments: &[&str], stdout: Stdio) -> Self {
         let socket = directory.join("ready");
         fs::remove_file(&socket).ok();
@@ -87,14 +87,14 @@ impl Drop for Live {
     }
 }
 
-/// A directory that anybody may enter and write.
+/// A directory that every user may enter and write to.
 fn open_directory() -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
     fs::set_permissions(directory.path(), Permissions::from_mode(0o777)).unwrap();
     directory
 }
 
-/// The kernel's word on each thread of a run, and on what would become of a crash.
+/// The kernel's state of each thread of a run, and whether a crash would leave a core dump.
 fn assert_confined(live: &Live, how: &str) {
     let tasks: Vec<PathBuf> = fs::read_dir(live.proc("task")).unwrap().map(|task| task.unwrap().path()).collect();
     assert!(tasks.len() > 5, "{how}: {} threads", tasks.len());
@@ -208,7 +208,7 @@ fn a_log_that_is_a_link_is_refused() {
             outcome.stderr
         );
     }
-    // One that somebody put where a rotation makes its new file.
+    // A link at the name where a rotation creates its new file.
     let log = directory.path().join("log");
     symlink(&target, directory.path().join("log.new")).unwrap();
     fs::write(&log, vec![b'\n'; 1 << 20]).unwrap();

@@ -1,4 +1,4 @@
-//! Parsers that hold up, as a person meets them: the program ends, says what is wrong, and goes on with everything else.
+//! Slow and looping parsers in the whole program: it ends in time, reports the fault, and processes everything else.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -33,7 +33,7 @@ use support::program::{Outcome, finish, picotap, run, scratch};
 use support::scene::Scene;
 use wat_guest::{STALL, guest_when};
 
-/// The parser with bugs planted in it, each fired by a request's header.
+/// The parser with bugs planted in it, each triggered by a request's header.
 const PLANTED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/planted.wasm"));
 const REAL: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/picotap.wasm"));
 
@@ -208,12 +208,12 @@ fn a_shadow_that_loops_changes_no_line_and_is_left_out() {
         line.rsplit(' ').next().unwrap().parse().unwrap()
     };
     assert!(value("picotap_shadow_skipped_slots_total") >= 1.0, "{own:#?}");
-    // Of what was left out nothing is said to be missing: only the condemned connections differ.
+    // Nothing else is missing: only the condemned connections differ.
     assert!(value("picotap_shadow_differences_total{field=\"missing\"}") < 200.0, "{own:#?}");
     assert!(value("picotap_shadow_compared_records_total") > 1000.0, "{own:#?}");
 }
 
-/// What `guest inspect` says of a module, and in what time.
+/// The output of `guest inspect` for a module, and the time it took.
 fn inspect(name: &str, wat: &str) -> (Outcome, Duration) {
     let path = put(name, &wat::parse_str(wat).unwrap());
     let started = Instant::now();
@@ -258,7 +258,7 @@ fn text_of_a_module_is_escaped() {
     assert!(said.chars().all(|c| c == '\n' || !c.is_control()) && !said.contains('\u{202e}'), "{said:?}");
 }
 
-/// Puts another module in the file's place, as an upgrade would.
+/// Replaces the file by another module, as an upgrade would.
 fn exchange(module: &[u8], file: &Path) {
     let new = file.with_extension("new");
     fs::write(&new, module).unwrap();
@@ -287,7 +287,7 @@ fn live_loops_cost_part_of_a_second_and_signals_are_handled() {
     let storm = ["-H", "X-Poison: loop", "-H", "Connection: close", "-K", list.to_str().unwrap()];
     let attack = std::thread::scope(|scope| {
         let attack = scope.spawn(|| network.curl(&storm));
-        // While they last, a scrape tells of them.
+        // A scrape shows them while they last.
         until("faults are shown", || daemon.sum("picotap_sandbox_faults_total{reason=\"deadline\"}") >= 2.0);
         attack.join().unwrap()
     });
@@ -302,11 +302,11 @@ fn live_loops_cost_part_of_a_second_and_signals_are_handled() {
     assert_eq!(daemon.get("/healthz").0, 200);
     assert!(daemon.sum("picotap_sandbox_fault_seconds_total") > 0.0);
 
-    // A module whose self-test does not end by itself is refused, and later signals are heard.
+    // A module whose self-test does not end by itself is refused, and later signals are still handled.
     exchange(&wat::parse_str(guest_when(BYTES, STALL)).unwrap(), &guest);
     daemon.signal(Signal::SIGHUP);
     daemon.await_text("the old one stays", 1);
-    // While one is compiled, signals are heard: the ledger comes first, and what is in the file then comes after.
+    // Signals are handled while a module is compiled: the ledger is printed first, and then the file's content is loaded.
     exchange(&slow_to_compile(), &guest);
     daemon.signal(Signal::SIGHUP);
     std::thread::sleep(Duration::from_millis(100));
@@ -322,7 +322,7 @@ fn live_loops_cost_part_of_a_second_and_signals_are_handled() {
     daemon.signal(Signal::SIGHUP);
     daemon.await_text("takes over", 2);
 
-    // A stop amid another storm. The memory is inside of what was said at the start.
+    // A stop during another burst of faults. The memory is within the bound printed at the start.
     assert!(network.curl(&storm));
     let status = fs::read_to_string(format!("/proc/{}/status", daemon.id())).unwrap();
     let peak = status.lines().find(|line| line.starts_with("VmHWM")).and_then(|l| l.split_whitespace().nth(1)).unwrap();

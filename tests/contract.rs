@@ -11,7 +11,7 @@ use picotap::stream::Side::{First, Second};
 use proptest::prelude::*;
 use talk::{Said, Talk, get, ok};
 
-/// A talk between a client (side 0) and a server, and what is said of it.
+/// A talk between a client (side 0) and a server, and the records about it.
 fn records(talk: &Talk) -> Vec<String> {
     talk.run(Bounds::default()).lines
 }

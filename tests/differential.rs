@@ -235,8 +235,8 @@ fn has_empty_line(input: &[u8]) -> bool {
     input.windows(2).any(|w| w == b"\n\n") || input.windows(3).any(|w| w == b"\n\r\n")
 }
 
-/// Compares, and says which it was. What is whole must come out alike; of what is not, the guest judges a line when it is
-/// whole, and the headers when they are, while picohttpparser refuses at the first bad byte.
+/// Compares, and returns the outcome. Complete input must give the same result. Of incomplete input, the guest parses a line
+/// when it is complete, and the headers when they are, while picohttpparser refuses at the first bad byte.
 fn compare(guest: &mut Guest, kind: Kind, input: &[u8]) -> Outcome {
     let ours = guest.parse(kind, input);
     let theirs = expected(kind, input);
@@ -391,7 +391,7 @@ fn apply(input: &mut Vec<u8>, changes: &[Change]) {
     }
 }
 
-/// What upstream makes of a chunked body today, as simply as it can be said: (bytes used, bytes of data). `None`: refused.
+/// The result of today's upstream for a chunked body, as simply as possible: (bytes used, bytes of data). `None`: refused.
 /// Stricter than upstream in one thing: trailers are headers.
 fn upstream_chunked(mut body: &[u8]) -> Option<Option<(usize, u64)>> {
     let whole = body.len();
@@ -427,7 +427,7 @@ fn upstream_chunked(mut body: &[u8]) -> Option<Option<(usize, u64)>> {
 
 /// Bytes used and bytes of data, by picohttpparser of 2017.
 fn native_chunked(body: &[u8]) -> Option<Option<(usize, u64)>> {
-    // SAFETY: all zero is the decoder's start, as its documentation says; all its fields are integers.
+    // SAFETY: all zero is the decoder's initial state by its documentation; all its fields are integers.
     let mut decoder: phr_chunked_decoder = unsafe { std::mem::zeroed() };
     decoder.consume_trailer = 1;
     let mut buffer = body.to_vec();

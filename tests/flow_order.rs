@@ -63,7 +63,7 @@ fn conversation(isn: [u32; 2], messages: &[Message], cuts: &[u8], copies: &[Copy
         let end = streams[side].len() as u64;
         captured.push(Sent { side, from: end, to: end, ack: acked[side], fin: true });
     }
-    // Cut some segments in two: both parts say what the whole said.
+    // Cut some segments in two: both parts keep the flags and acknowledgement of the whole.
     for cut in cuts {
         let at = usize::from(*cut) % captured.len();
         let Sent { side, from, to, ack, fin } = captured[at];
@@ -73,7 +73,7 @@ fn conversation(isn: [u32; 2], messages: &[Message], cuts: &[u8], copies: &[Copy
             captured.push(Sent { side, from: middle, to, ack, fin });
         }
     }
-    // Repeat some stretches. A copy acknowledges no less than the bytes did at first, and perhaps much more.
+    // Repeat some ranges. A copy acknowledges no less than the original, and perhaps much more.
     for (second, a, b, late) in copies {
         let side = usize::from(*second);
         let len = streams[side].len() as u64;
@@ -92,7 +92,7 @@ fn conversation(isn: [u32; 2], messages: &[Message], cuts: &[u8], copies: &[Copy
     Conversation { isn, streams, acks, captured: keyed.into_iter().map(|(_, sent)| sent).collect() }
 }
 
-/// Compares what it is told with the conversation, at once.
+/// Compares each event with the conversation at once.
 struct Judge<'a> {
     truth: &'a Conversation,
     next: [u64; 2],
@@ -112,14 +112,15 @@ impl Sink for Judge<'_> {
         }
         for ack in &self.truth.acks[side][at..at + payload.len()] {
             if *ack > self.next[1 - side] || position.acked().is_none_or(|acked| acked < *ack) {
-                write!(self.faults, "side {side}: {at} told when the other was at {}; ", self.next[1 - side]).unwrap();
+                write!(self.faults, "side {side}: {at} reported when the other was at {}; ", self.next[1 - side])
+                    .unwrap();
             }
         }
         self.next[side] = position.offset + payload.len() as u64;
     }
 
     fn skipped(&mut self, _: &mut OpenConnection, _: Side, _: Position, _: u64, _: u64) {
-        self.faults.push_str("a void; ");
+        self.faults.push_str("a skipped range; ");
     }
 
     fn end(&mut self, _: &mut OpenConnection, side: Side, position: Position, reason: EndReason) {

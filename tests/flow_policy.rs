@@ -215,7 +215,7 @@ fn a_retransmission_is_reported_once() {
 
 #[test]
 fn a_keep_alive_is_no_data_even_if_it_carries_a_byte() {
-    // RFC 9293, section 3.8.4: the garbage byte lies before the next one. Zeek and Suricata agree.
+    // RFC 9293, section 3.8.4: the garbage byte is before the next one. Zeek and Suricata agree.
     let mut stage = Stage::open();
     stage.client(0, 0, "GET");
     stage.client(2, 0, "");

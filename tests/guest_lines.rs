@@ -1,4 +1,4 @@
-//! The parser of start lines alone: another guest, which says the same of methods, targets and statuses as picotap's own.
+//! The parser of start lines alone: another guest, which gives the same methods, targets and statuses as picotap's own.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code: a panic is a failed test")]
 
 use std::fs;
@@ -58,7 +58,7 @@ fn it_finds_the_start_lines_that_picotap_finds_however_they_are_cut() {
         let outcome = read(&path, &["--guest", guest.to_str().unwrap(), "--stats"]);
         let lines: Vec<_> = outcome.sorted().iter().map(|line| essence(line).2).collect();
         assert_eq!(own.len(), 6);
-        // A line of more than 8 KiB is none to it: that request is not seen, and its answer stands alone.
+        // It ignores lines of more than 8 KiB: that request is not seen, and its response is unpaired.
         let differ: Vec<_> = own.iter().zip(&lines).filter(|(own, lines)| own != lines).collect();
         assert_eq!((lines.len(), differ.len()), (6, 1), "segments of {mss}: {lines:#?}");
         assert!(differ[0].1.ends_with("- - 414"), "{differ:?}");

@@ -18,7 +18,7 @@ use picotap::sandbox::quarantine::QuarantinedEvent;
 use picotap::stream::{Connection, EndReason, OpenConnection, Position, Side, Sink, UNKNOWN};
 use wat_guest::{HONEST, POISON, STALL, guest, guest_when, guest_with};
 
-/// Notes what it is told.
+/// Notes what it receives.
 #[derive(Default)]
 struct Notes {
     /// Processor time that may be lost; none: any.
@@ -225,7 +225,7 @@ fn a_body_as_long_as_its_stream_is_believed() {
 #[test]
 fn an_event_is_presented_again_sixty_four_times_and_no_more() {
     // Of bytes, and of an end, of which nothing can be consumed. Where the reply was done with another event before, it counts
-    // as one that got on.
+    // as one that made progress.
     for (kind, times) in [(1, 64), (3, 65)] {
         let condition = format!("(i32.eq (i32.load8_u offset=5 (local.get $event)) (i32.const {kind}))");
         let (notes, counters) = run(&guest_when(&condition, STALL), &[b"one", b"two"]);
@@ -302,7 +302,7 @@ const SPIN: &str = "(local.set $records (i32.const 10000000)) (loop $l (br_if $l
 
 #[test]
 fn a_guest_that_is_slow_without_a_fault_does_not_hold_its_thread() {
-    // It gets on by a byte of each event with every call.
+    // It consumes one byte of each event with every call.
     let byte = "(i32.store8 (local.get $result) (i32.const 3)) (i32.store offset=4 (local.get $result) (i32.const 1)) (i32.store offset=8 (local.get $out) (i32.add (local.get $at) (i32.const 1))) (return (i32.const 0))";
     let condition = "(i32.gt_u (i32.load offset=28 (local.get $event)) (i32.const 1))";
     let (notes, _) = impatient(&guest_when(condition, &format!("{SPIN} {byte}")), &[b'x'; 300], 20);
@@ -310,7 +310,7 @@ fn a_guest_that_is_slow_without_a_fault_does_not_hold_its_thread() {
     // It is fast, and makes the host slow.
     let (notes, _) = impatient(&guest_when(condition, byte), &[b'x'; 1000], 200);
     assert_eq!(notes.faults, [""; 0]);
-    // It gets nowhere, but in as many places as there are.
+    // It makes no progress, on as many sides as there are.
     let (notes, _) = impatient(&guest_when("(i32.const 1)", &format!("{SPIN} {STALL}")), b"xyz", 200);
     assert!(notes.faults.iter().all(|name| *name == "reply_stalled"), "{:?}", notes.faults);
 }

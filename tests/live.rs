@@ -1,4 +1,4 @@
-//! Live capture, in network namespaces that the test makes: what picotap prints is what the server's access log says.
+//! Live capture, in network namespaces that the test makes: picotap's lines match the server's access log.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout, reason = "a test that panics has failed")]
 

@@ -1,4 +1,4 @@
-//! Suricata, the second judge, lists the same transactions for every fixture, or `fixtures/suricata.md` says why not.
+//! Suricata, the second reference, lists the same transactions for every fixture, or `fixtures/suricata.md` explains why not.
 //!
 //! Long, and Suricata comes from Debian's backports: `cargo test --test oracle_suricata -- --ignored`.
 

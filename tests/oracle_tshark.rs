@@ -1,7 +1,7 @@
-//! tshark sees the same transactions in every fixture, or the fixture says why not.
+//! tshark lists the same transactions for every fixture, or the fixture explains why not.
 //!
 //! Compared is the list of client, its port, method, target and status. Where tshark's list is another one, it stands in
-//! `tshark.txt` beside the capture and the README says who is right. `BLESS=1` writes those lists anew.
+//! `tshark.txt` beside the capture and the README explains which is right. `BLESS=1` regenerates those lists.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,5 +1,5 @@
 //! The release build under more load than it can take, and under half of what the machine can capture at all. Debug builds
-//! are too slow to tell: the worst defects of a queue show only at speed.
+//! are too slow for this: the worst defects of a queue show only at speed.
 //!
 //! `make test` builds the program and names it in `PICOTAP_RELEASE`.
 
@@ -23,7 +23,7 @@ use support::daemon::{Daemon, directory, lines};
 use support::network::{Network, until};
 use support::tool;
 
-/// One load at a time: each wants the whole machine.
+/// One load at a time: each needs the whole machine.
 static MACHINE: Mutex<()> = Mutex::new(());
 
 /// The release build, or nothing after the skip of `test` has been noted.

@@ -1,4 +1,4 @@
-//! The parser with bugs planted in it, each fired by a header of a request: the attacker's event is lost, and nothing else.
+//! The parser with bugs planted in it, each triggered by a header of a request: the attacker's event is lost, and nothing else.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -109,7 +109,7 @@ fn ledger(outcome: &Outcome, name: &str) -> u64 {
     line.and_then(|line| line.split_whitespace().last()?.parse().ok()).unwrap_or(0)
 }
 
-/// What an attack costs: the event with the header, and what its connection says after it.
+/// The cost of an attack: the event with the header, and what its connection sends after it.
 fn attack(bugs: &[&str], faults: &[&str]) {
     let name = format!("poison-{}", bugs.join("-"));
     let scene = traffic(bugs);
@@ -129,7 +129,7 @@ fn attack(bugs: &[&str], faults: &[&str]) {
     assert!(outcome.stderr.contains("  balanced\n"), "{}", outcome.stderr);
     assert_eq!(ledger(&outcome, "events condemned"), bugs.len() as u64, "{}", outcome.stderr);
     assert!(ledger(&outcome, "quarantined") > 0, "{}", outcome.stderr);
-    // Of an attacker's connection, what came before the attack is told.
+    // Of an attacker's connection, everything before the attack is logged.
     assert_eq!(outcome.lines().len(), HEALTHY * EACH + 2 * bugs.len(), "{}", outcome.stderr);
 
     assert_eq!(mode(Path::new(kept)), 0o700);

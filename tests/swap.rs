@@ -76,7 +76,7 @@ impl Running {
         self.stdin.as_mut().unwrap().write_all(bytes).unwrap();
     }
 
-    /// Another module in the same place, and the word to load it.
+    /// Replaces the module's file, and sends the signal to load it.
     fn exchange(&self, module: &[u8]) {
         let new = self.guest.with_extension("new");
         fs::write(&new, module).unwrap();
@@ -88,16 +88,20 @@ impl Running {
         self.said.lock().unwrap().matches(text).count()
     }
 
-    /// Waits until it has said something so many times.
+    /// Waits until it has printed `text` so many times.
     fn await_text(&self, text: &str, times: usize) {
         let start = Instant::now();
         while self.times(text) < times {
-            assert!(start.elapsed() < Duration::from_secs(120), "{text:?} is not said: {}", self.said.lock().unwrap());
+            assert!(
+                start.elapsed() < Duration::from_secs(120),
+                "{text:?} was not printed: {}",
+                self.said.lock().unwrap()
+            );
             std::thread::sleep(Duration::from_millis(5));
         }
     }
 
-    /// The lines, and what was said on standard error.
+    /// The lines, and what was printed on standard error.
     fn end(mut self) -> (Vec<String>, String) {
         drop(self.stdin.take());
         assert_eq!(wait(&mut self.child), Some(0));
@@ -130,7 +134,7 @@ fn a_swap_every_100_ms_between_two_state_formats_changes_nothing() {
             running.exchange(if n % 2 == 1 { REFORMED } else { REAL });
         }
         std::thread::sleep(Duration::from_millis(100));
-        // However slow the machine is, some swaps lie within the traffic.
+        // However slow the machine is, some swaps happen during the traffic.
         let start = Instant::now();
         while n >= 8 && running.times("takes over") < n / 4 {
             running.exchange(if start.elapsed().as_secs() % 2 == 1 { REFORMED } else { REAL });

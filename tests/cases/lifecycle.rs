@@ -1,4 +1,4 @@
-//! How connections begin and end, and what only looks as if they did.
+//! How connections begin and end, and segments that only seem to begin or end them.
 
 use super::{Case, after, case};
 use crate::support::conversation::Conversation;
@@ -6,7 +6,7 @@ use crate::support::message::{Message, filler};
 use crate::support::scene::Scene;
 use crate::support::wire::{ACK, FIN, RST, SYN, Side};
 
-/// One exchange, expected as connection `conn`, place `seq`.
+/// One exchange, expected as transaction `seq` of connection `conn`.
 fn exchange(s: &mut Scene, c: &mut Conversation, conn: u64, seq: u64) {
     let (q, a) = after();
     let pair = c.exchange(&q, &a);

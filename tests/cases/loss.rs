@@ -30,7 +30,7 @@ fn lossy(s: &mut Scene, answer: &Message, lose: fn(&mut Conversation)) {
 
 const GOES_ON: &str = "A hole in a body ends nothing: the length says where the message ends. The line says `gap`.";
 
-/// The exchange behind a stretch that had to be searched for a start.
+/// The exchange after bytes that had to be searched for a start.
 fn found_again(s: &mut Scene, line: usize) {
     s.lines[line].flag("resync").flag("pairing_inferred");
 }

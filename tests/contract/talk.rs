@@ -28,12 +28,12 @@ pub(crate) struct Talk {
     midstream: bool,
 }
 
-/// What was said of it.
+/// The result of parsing a talk.
 #[derive(Debug, Default)]
 pub(crate) struct Said {
-    /// Records in words, but for errors.
+    /// Records as text, except errors.
     pub(crate) lines: Vec<String>,
-    /// All records, with all that is said about them but their headers.
+    /// All records, with all their fields except headers.
     pub(crate) records: Vec<String>,
     /// Requests, with the side that sent them.
     pub(crate) sides: Vec<(u8, String)>,
@@ -109,7 +109,7 @@ impl Talk {
         other
     }
 
-    /// The same talk without those of its segments at whose places, over and over, `lost` is true.
+    /// The same talk without the segments for which the cycle of `lost` is true.
     pub(crate) fn lose(&self, lost: &[bool]) -> Self {
         let mut lost = lost.iter().cycle();
         let mut other = self.clone();
@@ -117,7 +117,7 @@ impl Talk {
         other
     }
 
-    /// Takes it through the built-in parser, in one batch unless it says otherwise.
+    /// Passes it through the built-in parser, in one batch unless it has batch steps.
     pub(crate) fn run(&self, bounds: Bounds) -> Said {
         let mut driver = Driver::new(parser(), bounds).expect("driver");
         let mut notes = Notes::default();

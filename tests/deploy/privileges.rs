@@ -1,5 +1,5 @@
-//! The privileges of a process that gave them up: a child started by root does so, and tells what it can still do.
-#![expect(clippy::print_stdout, reason = "the child tells its parent so")]
+//! The privileges of a process that dropped them: a child started by root does so, and reports what it can still do.
+#![expect(clippy::print_stdout, reason = "the child reports to its parent")]
 
 use std::error::Error;
 use std::io::{IoSlice, Read, Write};
@@ -29,7 +29,7 @@ use wasmtime::{Config, Engine, Instance, Module, PoolingAllocationConfig, Store}
 
 use crate::tool;
 
-/// What a shell says of a process that SIGSYS ended.
+/// The exit code that a shell reports for a process killed by SIGSYS.
 const BY_SIGSYS: i32 = 128 + 31;
 const NOBODY: u32 = 65534;
 
@@ -169,7 +169,7 @@ fn refused() {
     println!("writable code: {:?}", writable_code());
     println!("shadow: {:?}", fs::read("/etc/shadow").map(drop).map_err(|e| e.kind()));
     println!("root's file: {:?}", fs::write("/etc/picotap", b"").map_err(|e| e.kind()));
-    // Anybody may write there, but landlock was told of another directory. On a kernel without it, this works.
+    // Every user may write there, but landlock allows only another directory. On a kernel without landlock, this works.
     let elsewhere = env::temp_dir().join(format!("picotap-{}", std::process::id()));
     println!("elsewhere: {:?}", fs::write(&elsewhere, b"").map_err(|e| e.kind()));
     fs::remove_file(&elsewhere).ok();
@@ -316,7 +316,7 @@ fn what_picotap_does_still_works() {
     }
     let directory = directory();
     let port = directory.path().join("port");
-    // The child waits for somebody to connect to it.
+    // The child waits for a connection.
     let done = Arc::new(AtomicBool::new(false));
     let ended = Arc::clone(&done);
     let caller = thread::spawn(move || {

@@ -1,4 +1,4 @@
-//! A stage on which a client and a server send segments in words, and a record of what the flow table output.
+//! A stage on which a client and a server send segments, and a recorder of the flow table's output.
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 #![allow(
@@ -27,10 +27,10 @@ pub fn endpoint(last: u32, port: u16) -> Endpoint {
     Endpoint { ip: IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 + last)), port }
 }
 
-/// What was told of one side.
+/// The recorded output of one side.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Output {
-    /// Bytes, with gaps as `[n]`, voids as `(n)` or `(n-lost)`, and the end as `.fin` and so on.
+    /// Bytes, with gaps as `[n]`, skipped ranges as `(n)` or `(n-lost)`, and the end as `.fin` and so on.
     pub text: String,
     pub next: u64,
     pub ended: Option<EndReason>,
@@ -44,13 +44,13 @@ pub struct Seen {
     pub sides: [Output; 2],
 }
 
-/// Records what it is told, and asserts what every sink may rely on.
+/// Records the output, and asserts what every sink may rely on.
 #[derive(Debug, Default)]
 pub struct Recorder {
     pub seen: BTreeMap<u64, Seen>,
-    /// Everything in order, one word each: `1<` is side 0 of connection 1.
+    /// All events in order: `1<` is side 0 of connection 1.
     pub order: Vec<String>,
-    /// Bytes were told before the other side's bytes that they acknowledge.
+    /// How often bytes were reported before the other side's bytes that they acknowledge.
     pub early: u64,
 }
 
@@ -67,7 +67,7 @@ impl Recorder {
         }
         let output = &mut seen.sides[side.index()];
         assert!(output.ended.is_none(), "something after the end");
-        assert!(position.offset >= output.next, "told twice: {} after {}", position.offset, output.next);
+        assert!(position.offset >= output.next, "reported twice: {} after {}", position.offset, output.next);
         if position.offset > output.next {
             write!(output.text, "[{}]", position.offset - output.next).unwrap();
             output.next = position.offset;
@@ -222,12 +222,12 @@ impl Stage {
         }
     }
 
-    /// What was told of a side of a connection.
+    /// The output of a side of a connection.
     pub fn output(&self, number: u64, side: Side) -> &str {
         self.sink.seen.get(&number).map_or("", |seen| &seen.sides[side.index()].text)
     }
 
-    /// What was told of the first connection: side 0, then side 1.
+    /// The output of the first connection: side 0, then side 1.
     pub fn both(&self) -> (&str, &str) {
         (self.output(1, Side::First), self.output(1, Side::Second))
     }

@@ -4,7 +4,7 @@ use crate::host::{Manner, c, lines, parsed, said};
 
 const HEAD: &str = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
 
-/// What is said of a chunked body, after its head.
+/// The records about a chunked body, after its head.
 fn body(bytes: impl AsRef<[u8]>) -> Vec<String> {
     parsed(&[c([HEAD.as_bytes(), bytes.as_ref()].concat())]).split_off(1)
 }

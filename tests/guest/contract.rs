@@ -277,7 +277,7 @@ fn a_broken_layout_is_refused() {
             module.lay_out(&[event(0, 0, 0, GET)], &rows(1), 8, 128);
             let address = module.input + 4 * word;
             module.memory.data_mut(&mut module.store)[address..address + 4].copy_from_slice(value.as_bytes());
-            // Refused or not, it must not trap: what lies outside the buffers is never touched.
+            // Refused or not, it must not trap: memory outside of the buffers is never accessed.
             module.parse.call(&mut module.store, 1).expect("no trap");
         }
     }

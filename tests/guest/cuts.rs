@@ -1,4 +1,4 @@
-//! However a stream is cut into segments, events and calls, the same is said of it; with loss, segment starts are part of
+//! However a stream is cut into segments, events and calls, the records are the same; with loss, segment starts are part of
 //! the stream, and calls still change nothing.
 
 use picotap::abi;
@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use crate::host::{Happens, Manner, Said, c, fin, reset, s, said};
 
-/// A record in words, its place, its texts and its headers.
+/// A record as a line, its offsets, its texts and its headers.
 type Essence = (String, u64, u64, String, String, Vec<(String, String)>);
 
 /// What must not depend on the cuts: all but where texts lie in an event, where in an event a body began, and, with

@@ -4,14 +4,14 @@ use crate::host::{Happens, c, fin, parsed, reset, s};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
-/// What is said of a response to `request`, after what is said of the request.
+/// The records about a response to `request`, without those about the request.
 fn response(request: &str, response: &str, more: &[Happens]) -> Vec<String> {
     let mut happens = vec![c(request), s(response)];
     happens.extend_from_slice(more);
     parsed(&happens).split_off(2)
 }
 
-/// What is said of a request.
+/// The records about a request.
 fn request(head: &str) -> Vec<String> {
     parsed(&[c(head)])
 }

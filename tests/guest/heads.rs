@@ -3,8 +3,8 @@
 
 use crate::host::{Manner, c, parsed, s, said};
 
-/// What is said of bytes that a client sends after a good request, or a server after a good response: no other protocol
-/// is looked for there.
+/// The records about bytes that a client sends after a good request, or a server after a good response: no other protocol
+/// is searched for there.
 fn request(bytes: impl AsRef<[u8]>) -> Vec<String> {
     parsed(&[c("GET / HTTP/1.1\r\nHost: a\r\n\r\n"), c(bytes)]).split_off(2)
 }

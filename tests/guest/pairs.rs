@@ -161,7 +161,7 @@ fn bytes_that_were_never_seen_need_not_be_a_request() {
         // nothing is missing, or too little for a head: FIN, and an empty line
         &[c(GET)],
         &[c(GET), gap(0, 15)],
-        // the rest of a body, or bytes of which that cannot be told
+        // the rest of a body, or bytes that cannot be identified
         &[c(post("Content-Length: 100")), gap(0, 100 + 15)],
         &[c(post("Transfer-Encoding: chunked")), c("5\r\nab"), gap(0, 100)],
         // the head of the next request is under way

@@ -1,9 +1,9 @@
-//! A guest in a page of WAT that consumes every event and says nothing, and ways to make it misbehave.
+//! A guest in a page of WAT that consumes every event and writes no records, and ways to make it misbehave.
 
 /// The payload on which a guest made by [`guest_with`] misbehaves.
 pub(crate) const POISON: &[u8] = b"poison!";
 
-/// Says that every event is done.
+/// Returns that every event is done.
 pub(crate) const HONEST: &str = "(call $all (local.get $n))";
 
 /// A guest whose `pico_parse_events` has this body.
@@ -11,7 +11,7 @@ pub(crate) fn guest(body: &str) -> String {
     TEMPLATE.replace("BODY", body).replace("CONDITION", "(i32.const 0)").replace("BUG", "")
 }
 
-/// A guest that does this when an event holds [`POISON`], after it wrote an honest result for it.
+/// A guest that does this when an event contains [`POISON`], after it wrote a correct result for it.
 pub(crate) fn guest_with(bug: &str) -> String {
     guest_when(IS_POISON, bug)
 }
@@ -21,7 +21,7 @@ pub(crate) fn guest_when(condition: &str, bug: &str) -> String {
     TEMPLATE.replace("BODY", HONEST).replace("CONDITION", condition).replace("BUG", bug)
 }
 
-/// Says of the event at hand that the output is full, with a record about it and nothing consumed.
+/// Returns for the current event that the output is full, with a record about it and nothing consumed.
 pub(crate) const STALL: &str = "
         (call $record (local.get $event) (i32.const 6) (i32.const 1) (i32.const 0) (i32.const 0))
         (i32.store8 (local.get $result) (i32.const 3))

@@ -1,4 +1,4 @@
-//! A disk that is full while traffic goes on, and then no longer.
+//! A disk that is full during traffic, and then no longer.
 
 use std::fs;
 

@@ -17,7 +17,7 @@ const REFORMED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/reformed.wasm"
 /// The same state format, and a fault for every request with a certain header.
 const PLANTED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/planted.wasm"));
 
-/// Puts another module in the file's place, as an upgrade would.
+/// Replaces the file by another module, as an upgrade would.
 fn put(module: &[u8], file: &Path) {
     let new = file.with_extension("new");
     fs::write(&new, module).unwrap();
@@ -125,7 +125,7 @@ fn a_log_that_was_moved_away_is_opened_anew_after_the_drop() {
     let metadata = fs::metadata(&log).unwrap();
     assert_eq!((metadata.uid(), metadata.mode() & 0o777), (NOBODY, 0o640));
 
-    // Where no new file can be made the log goes on in the old one, and says so.
+    // If no new file can be created, the log continues in the old one and reports it.
     fs::rename(&log, directory.path().join("http.log.2")).unwrap();
     chown(directory.path(), Some(0), Some(0)).unwrap();
     daemon.signal(Signal::SIGHUP);

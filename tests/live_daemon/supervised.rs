@@ -161,5 +161,5 @@ fn a_daemon_that_cannot_begin_does_not_say_that_it_is_ready() {
     command.args(["-i", "wire1", "--user", "65534:65534", "--guest"]).arg(&guest).env("NOTIFY_SOCKET", &socket);
     assert_eq!(command.output().unwrap().status.code(), Some(1));
     manager.0.set_nonblocking(true).unwrap();
-    assert!(manager.0.recv(&mut [0; 64]).is_err(), "not a word");
+    assert!(manager.0.recv(&mut [0; 64]).is_err(), "no notification");
 }

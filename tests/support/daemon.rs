@@ -44,7 +44,7 @@ pub fn lines(log: &Path) -> Vec<String> {
 }
 
 impl<'a> Daemon<'a> {
-    /// Starts picotap on wire1, and waits until it says itself that it is ready.
+    /// Starts picotap on wire1, and waits until it reports that it is ready.
     pub fn start(network: &'a Network, log: &Path, args: &[&str], environment: &[(&str, &str)]) -> Self {
         Self::start_program(network, Path::new(env!("CARGO_BIN_EXE_picotap")), log, args, environment)
     }
@@ -87,7 +87,7 @@ impl<'a> Daemon<'a> {
         self.said.lock().unwrap().clone()
     }
 
-    /// Waits until it has said this so many times.
+    /// Waits until it has printed this so many times.
     pub fn await_text(&self, text: &str, times: usize) {
         until(&format!("it says {text:?}"), || self.said().matches(text).count() >= times);
     }
@@ -122,13 +122,13 @@ impl<'a> Daemon<'a> {
         self.sum("http_server_request_duration_seconds_count") as usize
     }
 
-    /// Stops it in good order. What it said.
+    /// Stops it cleanly. Returns what it printed.
     pub fn stop(self) -> String {
         self.signal(Signal::SIGTERM);
         self.end()
     }
 
-    /// Waits for its end in good order. What it said.
+    /// Waits for a clean end. Returns what it printed.
     pub fn end(mut self) -> String {
         assert_eq!(wait(&mut self.child), Some(0), "{}", self.said());
         self.reader.take().unwrap().join().unwrap();

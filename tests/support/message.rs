@@ -65,7 +65,7 @@ impl Message {
         self
     }
 
-    /// A chunked body. An empty piece is none: it would be the last chunk.
+    /// A chunked body. Empty pieces are omitted: each would be the last chunk.
     pub fn chunked(self, chunks: &[&[u8]]) -> Self {
         let mut wire = vec![];
         for chunk in chunks.iter().filter(|chunk| !chunk.is_empty()) {

@@ -1,5 +1,5 @@
 //! A network is two namespaces, client and server, on one wire that the test makes and takes away again. nginx serves in
-//! the second, and its access log says what happened.
+//! the second, and its access log records what happened.
 
 use std::fs;
 use std::os::unix::net::UnixDatagram;
@@ -85,7 +85,7 @@ impl Network {
         command.args(["netns", "exec", &self.server, "nginx", "-c"]).arg(file);
         self.nginx = Some(command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
         until("nginx answers", || self.curl(&["http://10.99.0.2/short"]));
-        // What the log says of the attempts is nothing that a capture will show.
+        // No capture will show the log's rows about these attempts.
         fs::write(self.directory.join("access.log"), "").unwrap();
         self
     }
@@ -139,7 +139,7 @@ impl Network {
         child
     }
 
-    /// Rows of the access log: address, port, place on the connection, method, target, status, body bytes.
+    /// Rows of the access log: address, port, number on the connection, method, target, status, body bytes.
     pub fn logged(&self) -> Vec<String> {
         let text = fs::read_to_string(self.directory.join("access.log")).unwrap();
         text.lines().map(str::to_owned).collect()

@@ -111,7 +111,7 @@ impl State {
         Self { number, step: 0, seq: [isn as u32, (isn >> 32) as u32] }
     }
 
-    /// Whether the connection goes on.
+    /// Takes the next step. Returns whether the connection continues.
     fn step(&mut self, workload: &Workload, w: &mut Writer<impl Write>) -> io::Result<bool> {
         const SYN: u8 = 2;
         const ACK: u8 = 16;
