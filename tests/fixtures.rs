@@ -1,7 +1,7 @@
-//! Every fixture gives the lines that it must give.
+//! picotap prints the expected lines for every fixture.
 //!
 //! The captures are written by the cases in `tests/cases`: `BLESS=1 cargo test --test fixtures` writes them, and without
-//! it the test checks that what stands in `fixtures/` is what the cases give.
+//! it the test checks that the files in `fixtures/` match the cases.
 
 #![allow(
     clippy::unwrap_used,
@@ -39,7 +39,7 @@ fn play(case: &Case) -> Scene {
     scene
 }
 
-/// What stands in a case's directory, but for tshark's own list.
+/// The files of a case's directory, except tshark's list.
 fn contents(case: &Case, scene: &Scene) -> Vec<(String, Vec<u8>)> {
     let mut readme = format!("# {}\n\n{}\n\n{}\n\n", case.name, case.what, case.right);
     let judge = case.tshark.map_or_else(

@@ -32,7 +32,7 @@ pub(super) fn cases() -> Vec<Case> {
                 }
             },
         )
-        .differs("tshark looks for bodies behind the answers to pipelined HEAD requests"),
+        .differs("tshark looks for bodies after the answers to pipelined HEAD requests"),
         case(
             "continue",
             "Expect: 100-continue, a 100, the body, then the answer.",
@@ -78,7 +78,7 @@ pub(super) fn cases() -> Vec<Case> {
         ),
         case(
             "early-response",
-            "413 before the request's body has been sent; the body comes all the same, and another exchange.",
+            "413 before the request's body has been sent; the body follows nevertheless, and another exchange.",
             "A server may answer before the request has ended (RFC 9112, section 9.3); the time to first byte is then unknown.",
             |s| {
                 let mut c = s.connection();
@@ -101,8 +101,8 @@ pub(super) fn cases() -> Vec<Case> {
         .differs("tshark takes the order of capture for the order of events"),
         case(
             "unsolicited-response",
-            "An idle keep-alive connection is told 408 by the server and closed.",
-            "A response that nothing asked for is a line of its own (RFC 9110, section 15.5.9).",
+            "The server sends 408 on an idle keep-alive connection and closes it.",
+            "A response without a request is a line of its own (RFC 9110, section 15.5.9).",
             |s| {
                 let mut c = s.connection();
                 c.open();
@@ -136,8 +136,8 @@ pub(super) fn cases() -> Vec<Case> {
         ),
         case(
             "open-at-end",
-            "A request whose answer is still going on when the capture ends.",
-            "What is open at the end is printed and says so; nothing is held back.",
+            "A request whose answer is incomplete when the capture ends.",
+            "What is open at the end is printed with a flag; nothing is held back.",
             |s| {
                 let mut c = s.connection();
                 c.open();
