@@ -20,8 +20,10 @@ mod workload;
 use workload::{A, B, Workload};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let words: Vec<String> = std::env::args().skip(1).collect();
-    let [which, path] = words.as_slice() else { return Err("usage: generate A|B|CONNECTIONS,EACH,BODY FILE".into()) };
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [which, path] = arguments.as_slice() else {
+        return Err("usage: generate A|B|CONNECTIONS,EACH,BODY FILE".into());
+    };
     let workload = match which.as_str() {
         "A" => A,
         "B" => B,

@@ -92,19 +92,19 @@ typedef struct text {
 } text;
 
 /* Whether the byte is unprintable or ends a token. */
-static bool ends_word(uint8_t byte)
+static bool ends_token(uint8_t byte)
 {
     return byte <= 0x20 || byte == 0x7f;
 }
 
 /* The token at `*at`, and the single space after it. */
-static bool word(const uint8_t *line, uint32_t *at, uint32_t len, text *word)
+static bool token(const uint8_t *line, uint32_t *at, uint32_t len, text *token)
 {
-    word->at = *at;
-    while (*at < len && !ends_word(line[*at]))
+    token->at = *at;
+    while (*at < len && !ends_token(line[*at]))
         ++*at;
-    word->len = *at - word->at;
-    return word->len != 0 && *at < len && line[(*at)++] == ' ';
+    token->len = *at - token->at;
+    return token->len != 0 && *at < len && line[(*at)++] == ' ';
 }
 
 /* "HTTP/1." and a digit, at `at`. */
@@ -125,7 +125,7 @@ static bool read_request(const uint8_t *line, uint32_t len, pico_record *r)
 {
     text method, target;
     uint32_t at = 0;
-    if (!word(line, &at, len, &method) || !word(line, &at, len, &target) || len - at != 8 ||
+    if (!token(line, &at, len, &method) || !token(line, &at, len, &target) || len - at != 8 ||
         !version(line, at, len, &r->minor) || method.len > LONGEST_METHOD)
         return false;
     for (uint32_t i = 0; i < method.len; ++i)

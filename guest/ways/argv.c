@@ -126,7 +126,7 @@ static void put_line(const char *label, const uint8_t *bytes, uint32_t len)
 }
 
 /* The reason as text; src/parse/reply.rs has the same texts. */
-static const char *words(const pico_parsed *result)
+static const char *reason(const pico_parsed *result)
 {
     if (result->kind == PICO_RECORD_RESPONSE)
         return "a response, not a request";
@@ -172,7 +172,7 @@ static void print(const pico_parsed *result, const uint8_t *request)
     }
     if (result->status == MALFORMED) {
         put_text("Error     : malformed, ");
-        put_text(words(result));
+        put_text(reason(result));
         put('\n');
         return;
     }
