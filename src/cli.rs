@@ -42,6 +42,8 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Parse HTTP requests from arguments, files or standard input inside a sandbox
+    ///
+    /// Exit codes: 0 all requests parsed; 1 some did not; 2 wrong usage.
     #[cfg(feature = "parse")]
     Parse(crate::parse::Args),
     /// Run a quarantined event through the parser again and print the outcome

@@ -1,7 +1,7 @@
 //! Imports go one way: a module uses only what stands above it in the table.
 //!
-//! The table is that of ARCHITECTURE.md. Read are the words `crate::NAME` in every file under `src/`
-//! but files of tests.
+//! The table is that of ARCHITECTURE.md. The test reads every `crate::NAME` in the files under `src/`, except files of
+//! tests.
 
 #![allow(
     clippy::unwrap_used,

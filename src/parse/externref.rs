@@ -88,7 +88,7 @@ impl Way for Reference {
         let refused = {
             let mut scope = RootScope::new(&mut self.store);
             let reference = self.reference.to_rooted(&mut scope);
-            let count = u32::try_from(requests.len()).unwrap_or(u32::MAX);
+            let count = layout::size32(requests.len());
             self.parse.call(&mut scope, (count, Some(reference))).map_err(Error::engine)?
         };
         if refused != 0 {

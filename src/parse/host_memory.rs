@@ -58,7 +58,7 @@ impl HostMemory {
 impl Way for HostMemory {
     fn parse(&mut self, requests: &[&[u8]], replies: &mut Replies) -> Result<usize, Error> {
         layout::encode(requests, self.input.data_mut(&mut self.store))?;
-        let refused = engine::call(&mut self.store, &self.parse, u32::try_from(requests.len()).unwrap_or(u32::MAX))?;
+        let refused = engine::call(&mut self.store, &self.parse, layout::size32(requests.len()))?;
         if refused != 0 {
             return Err(Error::Refused { what: "pico_parse_events", code: refused });
         }

@@ -176,7 +176,7 @@ fn at_most(value: u32, limit: usize, field: Field) -> Result<usize, Error> {
 }
 
 /// The size as a field of the contract. Sizes of a batch are bounded, far below 4 GiB.
-fn size32(size: usize) -> u32 {
+pub(super) fn size32(size: usize) -> u32 {
     debug_assert!(u32::try_from(size).is_ok(), "{size} bytes in a batch");
     u32::try_from(size).unwrap_or(u32::MAX)
 }

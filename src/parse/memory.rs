@@ -79,7 +79,7 @@ impl Way for Memory {
     fn parse(&mut self, requests: &[&[u8]], replies: &mut Replies) -> Result<usize, Error> {
         let input = engine::part_mut(self.memory.data_mut(&mut self.store), self.input, INPUT_BYTES)?;
         layout::encode(requests, input)?;
-        let refused = engine::call(&mut self.store, &self.parse, u32::try_from(requests.len()).unwrap_or(u32::MAX))?;
+        let refused = engine::call(&mut self.store, &self.parse, layout::size32(requests.len()))?;
         if refused != 0 {
             return Err(Error::Refused { what: "pico_parse_events", code: refused });
         }

@@ -301,6 +301,7 @@ fn batch<'a, 'b>(requests: &'a [&'b [u8]]) -> &'a [&'b [u8]] {
         bytes <= BATCH_BYTES
     };
     let count = requests.iter().take(BATCH_REQUESTS).take_while(fits).count();
+    debug_assert!(count > 0 || requests.is_empty(), "a request is longer than a batch");
     requests.get(..count.max(1)).unwrap_or(requests)
 }
 
@@ -329,6 +330,7 @@ pub fn parse(via: Via, runtime: Runtime, requests: &[&[u8]]) -> Result<(Replies,
             }
             all.extend_from_slice(lines);
         }
+        debug_assert!((1..=rest.len()).contains(&done), "{done} of {} requests", rest.len());
         rest = rest.get(done.max(1)..).unwrap_or_default();
     }
     Ok((replies, printed))

@@ -65,13 +65,13 @@ pub struct Span {
 }
 
 impl Span {
-    /// Whether it lies within `len` bytes.
+    /// Whether it is within `len` bytes.
     #[must_use]
     pub fn fits(self, len: usize) -> bool {
         u64::from(self.at) + u64::from(self.len) <= len as u64
     }
 
-    /// The bytes in `request`; empty if it lies outside.
+    /// The bytes in `request`; empty if it is outside.
     #[must_use]
     pub fn of(self, request: &[u8]) -> &[u8] {
         text(request, self.at, self.len)
@@ -129,10 +129,10 @@ impl Replies {
         self.heads.push(Head { status, method: none, target: none, minor: 0, first_pair, num_pairs: 0 });
     }
 
-    /// Adds the guest's reply to a request that was parsed. Every text must lie within the `len` bytes of the request.
+    /// Adds the guest's reply to a request that was parsed. Every text must be within the `len` bytes of the request.
     ///
     /// # Errors
-    /// A text lies outside.
+    /// A text is outside.
     pub fn push(
         &mut self,
         alleged: Alleged,

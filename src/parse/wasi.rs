@@ -98,7 +98,9 @@ fn errno(done: Option<()>) -> u32 {
     if done.is_some() { SUCCESS } else { FAULT }
 }
 
+/// The length as the guest sees it. Arguments and buffers are bounded, far below 4 GiB.
 fn length<T>(items: &[T]) -> u32 {
+    debug_assert!(u32::try_from(items.len()).is_ok(), "{} bytes", items.len());
     u32::try_from(items.len()).unwrap_or(u32::MAX)
 }
 
