@@ -94,8 +94,8 @@ pub(super) struct Fin {
 }
 
 /// Invariants:
-/// * pieces are in the order of their offsets and do not overlap; only a piece without length, which is a segment of which
-///   nothing was captured, may have the offset of another;
+/// * pieces are in the order of their offsets and do not overlap; only a piece without length, which is a segment of
+///   which nothing was captured, may have the offset of another;
 /// * none begins below what has been handed on;
 /// * from the front up to the last proved piece, all are proved;
 /// * `data_bytes` is the sum of the lengths of the pieces' data.
@@ -146,8 +146,8 @@ impl Assembler {
         Some(piece)
     }
 
-    /// Takes the bytes that it does not hold yet. Of two versions of a byte, which an attacker may send, the first counts,
-    /// as for most receivers (Ptacek and Newsham 1998).
+    /// Takes the bytes that it does not hold yet. Of two versions of a byte, which an attacker may send, the first
+    /// counts, as for most receivers (Ptacek and Newsham 1998).
     pub(super) fn insert(&mut self, new: &Arrival<'_>) -> Taken {
         let mut taken = Taken::default();
         let end = new.offset + new.data.len() as u64;
@@ -235,8 +235,8 @@ impl Assembler {
         }
     }
 
-    /// A retransmission acknowledges more than the original. So a second copy of held bytes that acknowledges less was sent
-    /// earlier, and its bytes wait for less. Returns the index of the piece that ends with the range.
+    /// A retransmission acknowledges more than the original. So a second copy of held bytes that acknowledges less was
+    /// sent earlier, and its bytes wait for less. Returns the index of the piece that ends with the range.
     fn lower_ack(&mut self, at: usize, from: u64, to: u64, ack: u64) -> usize {
         let Some(piece) = self.pieces.get(at) else { return at };
         if piece.carrier.ack == UNKNOWN || ack >= piece.carrier.ack {
@@ -293,8 +293,8 @@ impl Assembler {
         }
     }
 
-    /// Drops tentative pieces that new bytes overlap, since those are not tentative. Returns how many bytes that were, and how many
-    /// differ.
+    /// Drops tentative pieces that new bytes overlap, since those are not tentative. Returns how many bytes that were,
+    /// and how many differ.
     pub(super) fn replace_tentative(&mut self, offset: u64, data: &[u8]) -> Taken {
         let end = offset + data.len() as u64;
         self.discard(

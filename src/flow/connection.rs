@@ -4,7 +4,7 @@
 //!
 //! | file | methods |
 //! |---|---|
-//! | `connection` | `quick`, `segment`, `judge`: which kind of segment it is; `adopt`: where a stream starts; `settle`, `finish` |
+//! | `connection` | `quick`, `segment`, `judge`: kinds of segments; `adopt`: where a stream starts; `settle`, `finish` |
 //! | `handshake` | `on_syn`, `on_reset`, `after_close` |
 //! | `receive` | `on_ack`, `on_data`, `on_fin` |
 //! | `out_of_window` | `on_out_of_window`, `on_out_of_window_ack`, `jump` |
@@ -37,13 +37,13 @@ pub(super) struct Shared {
 pub(super) enum PortReuse {
     /// The segment is its first.
     Begun,
-    /// `side` of the old connection has sent what lies before `base` on the new one (`syn`: its SYN). The segment is the
-    /// other side's answer to that, or the same side's next one.
+    /// `side` of the old connection has sent what lies before `base` on the new one (`syn`: its SYN). The segment is
+    /// the other side's answer to that, or the same side's next one.
     Continued { side: Side, base: Seq, syn: bool },
 }
 
-/// A connection in the table. Among a million of them, every packet finds its own outside of the cache: four adjacent lines,
-/// fetched together, cost about as much as one.
+/// A connection in the table. Among a million of them, every packet finds its own outside of the cache: four adjacent
+/// lines, fetched together, cost about as much as one.
 #[derive(Debug)]
 #[repr(align(64))]
 pub(super) struct Connection {
@@ -175,8 +175,8 @@ pub(super) struct Step<'a, S> {
 }
 
 impl<S: Sink> Step<'_, S> {
-    /// Takes a segment in order on an established connection that holds nothing, as nearly all are. False: it is another,
-    /// and nothing was done.
+    /// Takes a segment in order on an established connection that holds nothing, as nearly all are. False: it is
+    /// another, and nothing was done.
     #[inline]
     pub(super) fn quick(&mut self, side: Side, segment: &Segment<'_>) -> bool {
         const KINDS: u8 = TcpFlags::SYN | TcpFlags::FIN | TcpFlags::RST | TcpFlags::ACK;

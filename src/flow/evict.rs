@@ -27,9 +27,9 @@ impl Table {
         self.evict(time, sink);
     }
 
-    /// Evicts a connection. First one that has ended and lingers, since nothing is lost; then the oldest that has shown only
-    /// SYNs, if those may be a flood; then the one with held data whose deadline is nearest; then the one that has been
-    /// idle longest.
+    /// Evicts a connection. First one that has ended and lingers, since nothing is lost; then the oldest that has shown
+    /// only SYNs, if those may be a flood; then the one with held data whose deadline is nearest; then the one that has
+    /// been idle longest.
     fn evict<S: Sink>(&mut self, time: i64, sink: &mut S) {
         let syn = self.lists.head(List::Syn);
         let (closed, flood, hole) = (self.lists.head(List::Closed), self.flooding_syn(), self.lists.soonest());
@@ -45,8 +45,8 @@ impl Table {
         self.expire(handle, EndReason::Evicted, time, sink);
     }
 
-    /// The oldest connection that has shown only SYNs, if these are many or it is old for a handshake: a flood of another
-    /// kind must not evict handshakes in progress. An eighth of the table and 1 s are arbitrary.
+    /// The oldest connection that has shown only SYNs, if these are many or it is old for a handshake: a flood of
+    /// another kind must not evict handshakes in progress. An eighth of the table and 1 s are arbitrary.
     fn flooding_syn(&self) -> Option<u32> {
         let handle = self.lists.head(List::Syn)?;
         let queued = self.slab.get(handle)?.link.queued;

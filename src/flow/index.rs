@@ -1,12 +1,12 @@
 //! An index finds a connection's handle by the hash of its addresses.
 //!
-//! Open addressing with linear probing, over slots of 8 bytes that hold half of the hash beside the handle. So nearly all
-//! comparisons, and all moves when the index grows, do without the connection. How much memory growing takes is known
-//! beforehand, as the memory limit requires.
+//! Open addressing with linear probing, over slots of 8 bytes that hold half of the hash beside the handle. So nearly
+//! all comparisons, and all moves when the index grows, do without the connection. How much memory growing takes is
+//! known beforehand, as the memory limit requires.
 //!
-//! `benches/flow.rs` measures it beside `hashbrown` 0.17, with 32 connections in random order looked up first and then used,
-//! as the table does it. For each, in nanoseconds; and for a million: memory, and the longest insertion, because the index
-//! grows.
+//! `benches/flow.rs` measures it beside `hashbrown` 0.17, with 32 connections in random order looked up first and then
+//! used, as the table does it. For each, in nanoseconds; and for a million: memory, and the longest insertion, because
+//! the index grows.
 //!
 //! | connections | 100 | 10,000 | 1,000,000 | memory | longest insertion |
 //! |---|---|---|---|---|---|
@@ -14,11 +14,11 @@
 //! | `HashTable<u32>`, of handles | 8 | 8 | 52 | 10.5 MB | 51 ms |
 //! | `HashTable<(u32, u32)>`, with half of the hash | 9 | 10 | 65 | 18.9 MB | 12 ms |
 //!
-//! So this index is not faster: it takes twice the time while all of it is in the cache, about 10 ns of the 500 that a packet
-//! costs, and the same beyond. It is kept for its bounds: a table of handles reads every connection when it grows, and
-//! hashbrown does not promise how much memory growing takes. With half of the hash only the second reason remains.
-//! (2026-11-25, `cargo bench --bench flow -- 'find|fill'`, two cores of an AMD EPYC on which other work ran: another run
-//! gave 25, 27 and 51 ns for this index, and 53 for the last row among a million.)
+//! So this index is not faster: it takes twice the time while all of it is in the cache, about 10 ns of the 500 that a
+//! packet costs, and the same beyond. It is kept for its bounds: a table of handles reads every connection when it
+//! grows, and hashbrown does not promise how much memory growing takes. With half of the hash only the second reason
+//! remains. (2026-11-25, `cargo bench --bench flow -- 'find|fill'`, two cores of an AMD EPYC on which other work ran:
+//! another run gave 25, 27 and 51 ns for this index, and 53 for the last row among a million.)
 
 /// Slots are `hash tag << 32 | handle + 1`, 0 is empty. Invariants:
 /// * the number of slots is zero or a power of two, and at most three quarters of them are taken;

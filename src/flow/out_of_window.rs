@@ -8,12 +8,13 @@ use super::stream::{OutOfWindow, Stream, StreamFlags};
 use crate::packet::Segment;
 use crate::stream::{Side, Sink, UNKNOWN};
 
-/// Segments in a row, out of reach of a side whose peer is not captured, after which the stream follows them. Arbitrary.
+/// Segments in a row, out of reach of a side whose peer is not captured, after which the stream follows them.
+/// Arbitrary.
 const RUN_WITHOUT_PEER: u32 = 3;
 
 impl<S: Sink> Step<'_, S> {
-    /// A segment out of reach. An attacker can send one at will, and its receiver drops it; but if capture lost much, or
-    /// the ports have a new owner, the peer acknowledges it.
+    /// A segment out of reach. An attacker can send one at will, and its receiver drops it; but if capture lost much,
+    /// or the ports have a new owner, the peer acknowledges it.
     pub(super) fn on_out_of_window(&mut self, side: Side, segment: &Segment<'_>, wire: u64) -> Option<PortReuse> {
         let start = Seq(segment.seq);
         let end = start.plus(wire);
@@ -101,8 +102,8 @@ impl OutOfWindow {
 }
 
 impl Stream {
-    /// Remembers a segment out of reach, unless that would take memory that is not there: nothing that it holds could be
-    /// given up for it.
+    /// Remembers a segment out of reach, unless that would take memory that is not there: nothing that it holds could
+    /// be given up for it.
     pub(super) fn remember(&mut self, segment: OutOfWindow, full: bool) {
         if !full || self.out_of_order.is_some() {
             self.out_of_order().out_of_window = Some(segment);

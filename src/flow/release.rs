@@ -229,8 +229,8 @@ impl<S: Sink> Step<'_, S> {
         true
     }
 
-    /// Gives up one obstacle, if `pressure` allows. Holes come before waits: once they are declared gaps, the other side
-    /// may have nothing left to wait for.
+    /// Gives up one obstacle, if `pressure` allows. Holes come before waits: once they are declared gaps, the other
+    /// side may have nothing left to wait for.
     pub(super) fn resolve(&mut self, pressure: Pressure) -> bool {
         let obstacles = self.conn.obstacles();
         if obstacles.iter().all(|(_, obstacle)| obstacle.is_none()) {

@@ -1,14 +1,15 @@
 //! A slab stores connections under handles, in chunks that do not move, so that growing copies nothing.
 //!
-//! The crate `slab` is one vector: growing it moves all connections at once, and meanwhile may take three times the memory
-//! that it had.
+//! The crate `slab` is one vector: growing it moves all connections at once, and meanwhile may take three times the
+//! memory that it had.
 
 use super::connection::Connection;
 
 /// Connections in a chunk of 64 KiB.
 const CHUNK: usize = 256;
 
-/// A handle is a connection's index over all chunks. Invariant: a handle is either taken or in `free`, and `len` are taken.
+/// A handle is a connection's index over all chunks. Invariant: a handle is either taken or in `free`, and `len` are
+/// taken.
 pub(super) struct Slab {
     chunks: Vec<Vec<Option<Connection>>>,
     free: Vec<u32>,

@@ -6,8 +6,8 @@ use super::assembler::Assembler;
 use super::seq::Seq;
 use crate::stream::UNKNOWN;
 
-/// How far from a stream's current offset a segment may be and still be taken as its own, in bytes. Windows above 16 MiB
-/// are rare; the number is arbitrary. A segment further off counts only if the peer acknowledges it.
+/// How far from a stream's current offset a segment may be and still be taken as its own, in bytes. Windows above 16
+/// MiB are rare; the number is arbitrary. A segment further off counts only if the peer acknowledges it.
 pub(super) const REACH: i64 = 16 << 20;
 
 /// How far the start of a stream picked up in mid-stream may be before the first packet seen, in bytes.
@@ -63,8 +63,8 @@ bitflags! {
     }
 }
 
-/// Invariants: `next` never falls; a skipped range is open (`skipped_from` is not [`UNKNOWN`]) only while `next < skip`;
-/// `out_of_order` is there only while one of its fields is in use.
+/// Invariants: `next` never falls; a skipped range is open (`skipped_from` is not [`UNKNOWN`]) only while `next <
+/// skip`; `out_of_order` is there only while one of its fields is in use.
 #[derive(Debug)]
 pub(super) struct Stream {
     /// Sequence number of the byte at offset 0.

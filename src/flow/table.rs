@@ -15,8 +15,8 @@ use crate::stream::{self, ConnectionId, EndReason, OpenConnection, Opener, Side,
 const TIMERS_PER_SEGMENT: u32 = 4;
 /// Timers checked with each tick.
 const TIMERS_PER_TICK: u32 = 1024;
-/// Connections evicted each time [`Table::set_external`] reports too much memory; few, because the report lags behind the
-/// evictions.
+/// Connections evicted each time [`Table::set_external`] reports too much memory; few, because the report lags behind
+/// the evictions.
 const EVICTED_PER_REPORT: u32 = 16;
 /// Resolution of timers as a power of two in nanoseconds: they are checked every 4.2 ms.
 const RESOLUTION: u32 = 22;
@@ -30,15 +30,15 @@ const NEAR_CONNECTIONS: usize = 512;
 ///
 /// Its methods are of four kinds:
 ///
-/// * [`segment`](Self::segment) takes the next segment. Where several are at hand, [`seek`](Self::seek) fetches the connections
-///   of all of them at once, and [`hashed_segment`](Self::hashed_segment) takes each, in order. Between the two, anything else
-///   may be called: a hash stays right.
-/// * [`tick`](Self::tick) advances capture time when no segment does: timers run in both only.
-/// * [`skip`](Self::skip) and [`set_external`](Self::set_external) apply what workers report, at any time. They reach no sink:
-///   their effect comes with the next segment or tick.
+/// * [`segment`](Self::segment) takes the next segment. Where several are at hand, [`seek`](Self::seek) fetches the
+///   connections of all of them at once, and [`hashed_segment`](Self::hashed_segment) takes each, in order. Between the
+///   two, other methods may be called: a hash stays valid.
+/// * [`tick`](Self::tick) advances capture time when no segment does. Timers run in it and with each segment.
+/// * [`skip`](Self::skip) and [`set_external`](Self::set_external) apply what workers report, at any time. They reach
+///   no sink: their effect comes with the next segment or tick.
 /// * [`finish`](Self::finish) comes last. Then each side of each connection has ended.
 ///
-/// Nothing is handed on but by the methods that take a sink, and what one segment makes ready is handed on before they return.
+/// Only the methods that take a sink hand anything on, and they do it before they return.
 pub struct Table {
     pub(super) shared: Shared,
     hasher: PairHasher,
@@ -81,8 +81,9 @@ impl Table {
         self.hashed_segment(hash, segment, sink);
     }
 
-    /// Hashes of the connections of the next segments, at most [`AHEAD`] of them, for [`Self::hashed_segment`]. Among many
-    /// connections each is outside of the cache; here they are fetched all at once, so that their cache misses overlap.
+    /// Hashes of the connections of the next segments, at most [`AHEAD`] of them, for [`Self::hashed_segment`]. Among
+    /// many connections each is outside of the cache; here they are fetched all at once, so that their cache misses
+    /// overlap.
     #[must_use]
     pub fn seek(&self, segments: &[Option<Segment<'_>>]) -> [u64; AHEAD] {
         let mut hashes = [0; AHEAD];
@@ -153,8 +154,8 @@ impl Table {
         self.advance(now_ns, TIMERS_PER_TICK, sink);
     }
 
-    /// Applies a skip hint: bytes of that side below `upto` (`u64::MAX`: to its end) are not needed. From now on they are
-    /// counted and reported as one skipped range. Ignored if the connection has ended.
+    /// Applies a skip hint: bytes of that side below `upto` (`u64::MAX`: to its end) are not needed. From now on they
+    /// are counted and reported as one skipped range. Ignored if the connection has ended.
     pub fn skip(&mut self, id: ConnectionId, side: Side, upto: u64) {
         if let Some(conn) = self.slab.get_mut(id.handle).filter(|conn| conn.open.info.number == id.number) {
             conn.skip(side, upto);
@@ -234,7 +235,8 @@ impl Table {
         debug_assert_eq!(reuse, None, "a first segment is its connection's own");
     }
 
-    /// Adds a connection whose first side is the segment's sender, or its receiver (`turned`). `None`: no memory for it.
+    /// Adds a connection whose first side is the segment's sender, or its receiver (`turned`). `None`: no memory for
+    /// it.
     fn add<S: Sink>(&mut self, hash: u64, segment: &Segment<'_>, turned: bool, sink: &mut S) -> Option<u32> {
         self.make_room(segment.time, sink);
         let handle = self.slab.next_handle()?;
@@ -386,8 +388,8 @@ impl Table {
             return true;
         }
         let config = &self.shared.config;
-        // The open ones are checked in rounds, so that a packet need not move its connection. A round takes an eighth of
-        // the timeout: so much later than due a connection may expire.
+        // The open ones are checked in rounds, so that a packet need not move its connection. A round takes an eighth
+        // of the timeout: so much later than due a connection may expire.
         let lists = [
             (List::Closed, config.close_timeout),
             (List::Syn, config.syn_timeout),

@@ -19,8 +19,8 @@ pub(super) enum List {
 const NOBODY: u32 = u32::MAX;
 const FIRST_SLOT: u16 = 3;
 const SLOTS: u16 = 256;
-/// Width of a slot as a power of two in nanoseconds: 16.8 ms. The wheel spans 4.3 s; a later deadline is put into the last
-/// slot, and again when that is due.
+/// Width of a slot as a power of two in nanoseconds: 16.8 ms. The wheel spans 4.3 s; a later deadline is put into the
+/// last slot, and again when that is due.
 const WIDTH: u32 = 24;
 
 impl List {

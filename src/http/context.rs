@@ -10,8 +10,8 @@ use crate::stream::Connection;
 
 /// The most open transactions of one connection: twice what Suricata allows, an arbitrary number.
 pub const MAX_OPEN: usize = 1024;
-/// Memory that open transactions of one worker may take. Beyond it, the connection whose record comes next hands out its oldest
-/// incomplete. Arbitrary: enough for 100,000 usual ones.
+/// Memory that open transactions of one worker may take. Beyond it, the connection whose record comes next hands out
+/// its oldest incomplete. Arbitrary: enough for 100,000 usual ones.
 pub const MAX_OPEN_BYTES: usize = 64 << 20;
 /// The most used transactions kept for reuse.
 const MAX_POOL: usize = 1024;
@@ -19,7 +19,8 @@ const MAX_POOL: usize = 1024;
 /// What is kept of a message's head.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
-    /// Names of further headers to keep, of requests and responses. Compared without regard to case, logged in lower case.
+    /// Names of further headers to keep, of requests and responses. Compared without regard to case, logged in lower
+    /// case.
     pub headers: Vec<String>,
     /// Which secrets are hidden.
     pub redaction: Redaction,
@@ -212,7 +213,8 @@ impl HttpContext {
                 continue;
             }
             if pairs.peek().is_some_and(|(next, _)| next.is_empty()) {
-                // RFC 9112, section 5.2: a continued line reads as a space. Joined first, so that a secret across lines is found.
+                // RFC 9112, section 5.2: a continued line reads as a space. Joined first, so that a secret across lines
+                // is found.
                 folded.clear();
                 folded.extend_from_slice(value);
                 while let Some((_, more)) = pairs.next_if(|(next, _)| next.is_empty()) {
@@ -261,8 +263,8 @@ impl HttpContext {
         transaction.kept.push(Kept { of_request, index, name, value });
     }
 
-    /// Stores the reason phrase of an interim response. Only the last one is used, but earlier ones stay in the buffer: so no
-    /// more than 4 are stored.
+    /// Stores the reason phrase of an interim response. Only the last one is used, but earlier ones stay in the buffer:
+    /// so no more than 4 are stored.
     pub(crate) fn interim_reason(&self, transaction: &mut Transaction, reason: &[u8]) -> TextRange {
         const STORED: u32 = 4;
         match transaction.interim <= STORED {

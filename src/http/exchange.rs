@@ -1,8 +1,9 @@
 //! An exchange is the open transactions of one connection. It pairs responses with requests.
 //!
 //! Invariants: the queue never holds more than [`MAX_OPEN`], is in order of the requests (a response without one is in
-//! front), and at most one response in it has begun and not ended. Messages in progress are at its ends, so only those are
-//! searched, however many requests wait: responses come in order, and only the last request can have a body to come.
+//! front), and at most one response in it has begun and not ended. Messages in progress are at its ends, so only those
+//! are searched, however many requests wait: responses come in order, and only the last request can have a body to
+//! come.
 
 use crate::abi::{self, ParseError, Protocol};
 use crate::http::community_id;
@@ -85,14 +86,14 @@ impl Exchange {
 
     /// Index of the request that an unpaired response most likely answers.
     ///
-    /// A request can only have been answered if the server had acknowledged it. Of these the newest is chosen, since what
-    /// came before it was most likely answered in what was lost. But requests that the client sent without having seen
-    /// anything more of the server in between were pipelined, and of those the oldest is answered first. (What the client had
-    /// seen is not known if nothing of the server's was captured before: then it is the newest.)
+    /// A request can only have been answered if the server had acknowledged it. Of these the newest is chosen, since
+    /// what came before it was most likely answered in what was lost. But requests that the client sent without having
+    /// seen anything more of the server in between were pipelined, and of those the oldest is answered first. (What the
+    /// client had seen is not known if nothing of the server's was captured before: then it is the newest.)
     ///
-    /// If a request was lost that the server had acknowledged, and bytes of the server's come between that newest request and
-    /// this response, then most likely both its answer and the request behind it were lost: the response answers none of the
-    /// requests that were seen.
+    /// If a request was lost that the server had acknowledged, and bytes of the server's come between that newest
+    /// request and this response, then most likely both its answer and the request behind it were lost: the response
+    /// answers none of the requests that were seen.
     fn infer(&self, record: &Record) -> Option<usize> {
         let acked = record.peer_acked.unwrap_or(u64::MAX);
         let may_be = |open: &Transaction| {

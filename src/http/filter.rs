@@ -4,7 +4,8 @@
 //!
 //! - `method=GET,POST`: case matters
 //! - `status=200,4xx,500-599`, and `none` for a transaction without response
-//! - `host=*.example.com`: without regard to case, without user information, and without port unless the pattern has one
+//! - `host=*.example.com`: without regard to case, without user information, and without port unless the pattern has
+//!   one
 //! - `path=/api/*`: the target without query
 //!
 //! In `host` and `path`, `*` stands for any bytes and `?` for any one byte. A transaction is logged if it matches every
@@ -179,7 +180,8 @@ pub struct Selection {
     pub filters: Vec<Filter>,
     /// Only transactions of at least this duration, in nanoseconds. One without a duration is not slow.
     pub slow: Option<i64>,
-    /// Only errors: status 400 and above, no response, a message that was cut, a reset, a timeout, a fault of the parser.
+    /// Only errors: status 400 and above, no response, a message that was cut, a reset, a timeout, a fault of the
+    /// parser.
     pub errors: bool,
 }
 

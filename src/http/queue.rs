@@ -1,5 +1,5 @@
-//! A queue is the open transactions of one connection, in order. Nearly always there is one: that one is reached without an
-//! indirection.
+//! A queue is the open transactions of one connection, in order. Nearly always there is one: that one is reached
+//! without an indirection.
 
 use std::collections::VecDeque;
 
@@ -49,8 +49,8 @@ impl Queue {
         }
     }
 
-    /// Indices of the transactions for which `wanted` holds, of those that a message may be in progress of: those that the
-    /// server has begun to answer (the first, and one more behind a response without a request), and the last.
+    /// Indices of the transactions for which `wanted` holds, of those that a message may be in progress of: those that
+    /// the server has begun to answer (the first, and one more behind a response without a request), and the last.
     pub(crate) fn in_progress(&self, wanted: impl Fn(&Transaction) -> bool) -> impl DoubleEndedIterator<Item = usize> {
         let last = self.len().saturating_sub(1);
         [0, 1, last].into_iter().filter(move |index| self.get(*index).is_some_and(&wanted))

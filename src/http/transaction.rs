@@ -1,7 +1,7 @@
 //! A transaction is a request and the final response to it, with their times, sizes and texts.
 //!
-//! Either may be missing; flags say why. Texts are the bytes of the wire, limited in length and without secrets. They are held
-//! in one buffer, which is reused for another transaction.
+//! Either may be missing; flags say why. Texts are the bytes of the wire, limited in length and without secrets. They
+//! are held in one buffer, which is reused for another transaction.
 
 use crate::abi::{Framing, Protocol};
 use crate::http::community_id;
