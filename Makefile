@@ -1,4 +1,4 @@
-# make only ties things together: the work is in cargo and in deploy/.
+# make only runs cargo and the scripts in deploy/.
 #
 #   make run      install what is missing, build, and read fixtures/http.pcap
 #   make test     format, lints and every test (installs the tools that the tests need)
@@ -11,10 +11,10 @@
 
 SHELL = /bin/sh
 CARGO = cargo
-# A lock file that does not fit the manifest is an error, not something to mend on the way.
+# A lock file that does not match the manifest is an error, not something to update silently.
 LOCKED = --locked
 SECONDS_EACH = 60
-# Of the fuzzer, besides: -s none is faster, and leaves out AddressSanitizer.
+# Further options for the fuzzer: -s none is faster, without AddressSanitizer.
 FUZZ_OPTIONS =
 
 .PHONY: all run test guest bench fuzz soak deb clean setup setup-test
@@ -44,8 +44,8 @@ guest: setup
 bench: setup
 	$(CARGO) bench $(LOCKED)
 
-# What a fuzzer needs of the compiler is not stable: the variable lets the stable one do it. What `make test` replays is
-# where each target starts from; fuzz/corpus is what it has found out since.
+# The fuzzer needs unstable compiler features, which RUSTC_BOOTSTRAP allows in the stable compiler. Each target starts from the
+# inputs that `make test` replays; fuzz/corpus has what it found since.
 fuzz:
 	@deploy/setup.sh --fuzz
 	@for target in fuzz/fuzz_targets/*.rs; do \
@@ -56,7 +56,7 @@ fuzz:
 	        -- -max_total_time=$(SECONDS_EACH) || exit 1; \
 	done
 
-# The man pages and completions come from the program's own list of options.
+# Man pages and completions are generated from the program's own list of options.
 deb: setup
 	@$(CARGO) deb --version >/dev/null 2>&1 || { echo "deb: missing: cargo install cargo-deb" >&2; exit 1; }
 	$(CARGO) build $(LOCKED) --release

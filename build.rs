@@ -1,5 +1,5 @@
 //! Compiles the C guests to WebAssembly with clang, and the daemon's parser on to machine code with wasmtime, into
-//! `OUT_DIR`. Nothing that is built is committed.
+//! `OUT_DIR`. No build output is committed.
 //!
 //! The parser's source is the crates.io package `picohttpparser-sys` (a build dependency that is never linked), found
 //! by asking cargo about a package that depends on it alone; `PICOHTTPPARSER_DIR` names another checkout. `PICOTAP_CLANG` names another clang.
@@ -11,18 +11,18 @@ use std::{env, fs};
 #[path = "src/sandbox/settings.rs"]
 mod settings;
 
-/// What to say when a tool is missing: one line that names it and the command.
+/// The advice in errors about a missing tool.
 const INSTALL: &str = "run deploy/setup.sh, or on Debian: apt-get install clang-19 lld-19 wasi-libc libclang-rt-19-dev-wasm32 libpcap-dev";
 
-/// A module that clang makes of C.
+/// A module compiled from C by clang.
 struct Guest<'a> {
     /// Name of the `.wasm` file in `OUT_DIR`.
     name: &'static str,
     /// Files under `guest/`.
     sources: &'a [&'a str],
-    /// Whether picohttpparser itself is compiled in.
+    /// Whether picohttpparser is compiled in.
     picohttpparser: bool,
-    /// Further words for clang.
+    /// Further arguments for clang.
     flags: &'a [&'a str],
 }
 
@@ -41,7 +41,7 @@ const LIBRARY: &[&str] = &[
     // picohttpparser's inner loop is written to be inlined: only then are its tables constants to our SIMD header.
     "-mllvm",
     "-inline-threshold=2000",
-    // An indirect jump costs more than the comparisons that it saves: the usual case comes first.
+    // An indirect jump costs more than the comparisons it saves, since the usual case comes first.
     "-fno-jump-tables",
     "-flto",
 ];
@@ -64,18 +64,23 @@ const PARSER: &[&str] = &[
 
 const GUESTS: &[Guest] = &[
     Guest { name: "picotap", sources: PARSER, picohttpparser: true, flags: &[] },
-    // Another parser, of start lines alone.
+    // Another parser, of start lines only.
     Guest { name: "lines", sources: &["module.c", "lines/lines.c"], picohttpparser: false, flags: &[] },
     // Another protocol: Redis'.
     Guest { name: "resp", sources: &["module.c", "resp/resp.c"], picohttpparser: false, flags: &[] },
-    // For tests: the parser with misdeeds that a header fires, and with another number for the layout of its block.
-    Guest { name: "planted", sources: PARSER, picohttpparser: true, flags: &["-DPICO_PLANTED", "guest/http1/planted.c"] },
+    // For tests: the parser with faults that a header triggers, and with another state format.
+    Guest {
+        name: "planted",
+        sources: PARSER,
+        picohttpparser: true,
+        flags: &["-DPICO_PLANTED", "guest/http1/planted.c"],
+    },
     Guest { name: "reformed", sources: PARSER, picohttpparser: true, flags: &["-DSTATE_FORMAT=1001u"] },
 ];
 
-/// The guests of `picotap parse`, built with cargo feature `parse`: the parser, with a file of the way's own around it.
+/// The guests of `picotap parse`, built with cargo feature `parse`: the parser, with a file of each way's own around it.
 const WAYS: &[Guest] = &[
-    // A program: wasi-libc's start, its memory grows, and the heap behind the data is malloc's.
+    // A program: starts through wasi-libc, its memory grows, and the heap after the data belongs to malloc.
     Guest {
         name: "pico",
         sources: &["ways/argv.c"],
@@ -102,7 +107,7 @@ const WAYS: &[Guest] = &[
     Guest { name: "picotap-import", sources: &[], picohttpparser: true, flags: &["-Wl,--import-memory"] },
 ];
 
-/// The way exports its own functions under the parser's names, so those of the parser are not.
+/// Removes the parser's exports: a way exports its own functions under their names.
 const UNEXPORTED: &str = "-Dexport_name(name)=used";
 
 fn main() {
@@ -122,7 +127,7 @@ fn build() -> Result<(), String> {
     let clang = clang()?;
     libpcap()?;
     let parser = picohttpparser()?;
-    // At once: each of them takes seconds, nearly all of it in the linker.
+    // In parallel: each takes seconds, nearly all of it in the linker.
     std::thread::scope(|scope| {
         let compile = |guest: &'static Guest<'static>| {
             let flags = [LIBRARY, guest.flags].concat();
@@ -140,8 +145,8 @@ fn build() -> Result<(), String> {
     Ok(())
 }
 
-/// What x86-64 processors have had since about 2015 (level x86-64-v3); on an older one the program compiles the parser
-/// itself when it starts.
+/// Features of x86-64 processors since about 2015 (level x86-64-v3); on an older one the program compiles the parser
+/// when it starts.
 const X86_64_V3: &[&str] = &[
     "has_sse3",
     "has_ssse3",
@@ -156,8 +161,8 @@ const X86_64_V3: &[&str] = &[
     "has_lzcnt",
 ];
 
-/// Compiles the daemon's parser to machine code for the machine that the program is for. Where wasmtime cannot (it has only
-/// the build machine's own architecture), the file is empty, and the program compiles the parser itself.
+/// Compiles the daemon's parser to machine code for the target. Where wasmtime cannot (it supports only the build machine's
+/// own architecture), the file is empty, and the program compiles the parser when it starts.
 fn machine_code(out: &Path) -> Result<(), String> {
     let target = env::var("TARGET").map_err(|e| format!("TARGET: {e}"))?;
     let wasm = fs::read(out.join("picotap.wasm")).map_err(|e| format!("picotap.wasm: {e}"))?;
@@ -168,20 +173,20 @@ fn machine_code(out: &Path) -> Result<(), String> {
     fs::write(out.join("picotap.cwasm"), code).map_err(|e| format!("picotap.cwasm: {e}"))
 }
 
-#[allow(unsafe_code, reason = "wasmtime cannot know whether the processor has what it is told")]
+#[allow(unsafe_code, reason = "wasmtime cannot know whether the processor has the features")]
 fn compile_ahead(target: &str, wasm: &[u8]) -> wasmtime::Result<Vec<u8>> {
     let mut config = settings::settings();
     config.target(target)?;
     if target.starts_with("x86_64") {
         for flag in X86_64_V3 {
-            // SAFETY: wasmtime loads the code only where the processor has all of them.
+            // SAFETY: wasmtime loads the code only on processors that have all of them.
             unsafe { config.cranelift_flag_enable(flag) };
         }
     }
     wasmtime::Engine::new(&config)?.precompile_module(wasm)
 }
 
-/// Compiles the guests of `picotap parse`, and the WAT of the one that has any.
+/// Compiles the guests of `picotap parse`, and the WAT of the bridge.
 fn ways(clang: &str, parser: &Path, out: &Path) -> Result<(), String> {
     for way in WAYS {
         let sources = [way.sources, PARSER].concat();
@@ -196,7 +201,7 @@ fn ways(clang: &str, parser: &Path, out: &Path) -> Result<(), String> {
     fs::write(out.join("bridge.wasm"), module).map_err(|e| format!("bridge.wasm: {e}"))
 }
 
-/// A clang that knows wasm32, with its linker.
+/// The name of a clang with the wasm32 target.
 fn clang() -> Result<String, String> {
     let named = env::var("PICOTAP_CLANG").ok();
     let candidates: Vec<String> = match named {
@@ -218,7 +223,7 @@ fn version(clang: &str) -> String {
     text.lines().next().unwrap_or_default().to_owned()
 }
 
-/// libpcap is linked last of all, with an error that fills a screen: look for it first.
+/// Checks for libpcap first: otherwise only the final link fails, with an error that fills a screen.
 fn libpcap() -> Result<(), String> {
     if env::var_os("LIBPCAP_LIBDIR").is_some() {
         return Ok(());
@@ -242,9 +247,9 @@ fn picohttpparser() -> Result<PathBuf, String> {
         if directory.join("picohttpparser.c").is_file() {
             return Ok(directory);
         }
-        return Err(format!("PICOHTTPPARSER_DIR={}: no picohttpparser.c in it", directory.display()));
+        return Err(format!("PICOHTTPPARSER_DIR={}: contains no picohttpparser.c", directory.display()));
     }
-    let stub = stub().map_err(|e| format!("the package that finds picohttpparser: {e}"))?;
+    let stub = stub().map_err(|e| format!("cannot write the package that locates picohttpparser: {e}"))?;
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
         .args(["metadata", "--format-version=1", "--offline", "--filter-platform"])
@@ -255,7 +260,7 @@ fn picohttpparser() -> Result<PathBuf, String> {
         .map_err(|e| format!("cargo metadata: {e}"))?;
     if !output.status.success() {
         let text = String::from_utf8_lossy(&output.stderr).trim().replace('\n', " ");
-        return Err(format!("cargo metadata: {text} (PICOHTTPPARSER_DIR may name the source instead)"));
+        return Err(format!("cargo metadata: {text} (or set PICOHTTPPARSER_DIR to its source)"));
     }
     let metadata: serde_json::Value =
         serde_json::from_slice(&output.stdout).map_err(|e| format!("cargo metadata: {e}"))?;
@@ -264,14 +269,14 @@ fn picohttpparser() -> Result<PathBuf, String> {
     let package = packages.iter().find(|package| text(package, "name").as_deref() == Some("picohttpparser-sys"));
     let manifest = package
         .and_then(|package| text(package, "manifest_path"))
-        .ok_or("cargo metadata names no picohttpparser-sys")?;
+        .ok_or("cargo metadata lists no picohttpparser-sys")?;
     let root = Path::new(&manifest).parent().ok_or("picohttpparser-sys has no directory")?;
     Ok(root.join("deps/picohttpparser"))
 }
 
-/// Writes the manifest of a package that depends on picohttpparser-sys alone. Asked about that, cargo needs only what
-/// was downloaded to get here; asked about picotap, it wants the crates of tests and of other platforms too, which a fresh
-/// machine, `cargo install` and a program that depends on picotap do not have.
+/// Writes the manifest of a package that depends only on picohttpparser-sys. For it, cargo metadata needs only crates that are
+/// already downloaded; for picotap it would need those of tests and other platforms too, which a fresh machine, `cargo
+/// install` and a program that depends on picotap do not have.
 fn stub() -> Result<PathBuf, String> {
     let out = PathBuf::from(env::var("OUT_DIR").map_err(|e| e.to_string())?);
     let directory = out.join("parser-source");

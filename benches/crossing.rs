@@ -1,5 +1,5 @@
-//! What a request costs on its way into the sandbox and back: laid out, copied in, parsed, the reply checked and read. An
-//! empty guest, which looks at nothing, tells what of that is the crossing; native parsers tell what parsing costs without.
+//! The cost of a request on its way into the sandbox and back: encoded, copied in, parsed, the reply checked and read. An empty
+//! guest, which reads nothing, shows the share of the crossing; native parsers show the cost of parsing without it.
 //!
 //! The request is the 703 bytes of picohttpparser's own benchmark, on 64 keep-alive connections at once.
 #![expect(clippy::expect_used, reason = "a bench may fail by panic")]

@@ -1,5 +1,5 @@
-//! What a fault costs: a slot of 64 connections of which none, or one, makes the guest fail. The guest is empty but for its
-//! misdeed, so that the difference is containment: two fresh instances, two calls of the event alone, and the rest anew.
+//! The cost of a fault: a slot of 64 connections of which none, or one, makes the guest fail. The guest does nothing but
+//! fail, so that the difference is containment: two new instances, two calls of the event alone, and the rest again.
 
 use std::sync::Arc;
 
@@ -20,13 +20,13 @@ const CONNECTIONS: u64 = 64;
 fn fault(c: &mut Criterion) {
     let mut group = c.benchmark_group("fault");
     group.throughput(Throughput::Elements(1));
-    for (name, misdeed, poisoned) in [
+    for (name, bug, poisoned) in [
         ("none", "unreachable", 0),
         ("trap", "unreachable", CONNECTIONS / 2),
         ("reply", "(i32.store offset=12 (local.get $out) (i32.const -1))", CONNECTIONS / 2),
     ] {
         let engine = Engine::new(8).expect("an engine");
-        let module = wat::parse_str(wat_guest::guest_with(misdeed)).expect("good text");
+        let module = wat::parse_str(wat_guest::guest_with(bug)).expect("good text");
         let parser = Arc::new(engine.load(&module).expect("a parser"));
         let mut driver: Driver<()> = Driver::new(parser, Bounds::default()).expect("an instance");
         let (healthy, poison) = ([b'x'; 700], wat_guest::POISON);

@@ -1,6 +1,6 @@
-//! What a segment costs in the flow table, among few connections and among many: in random order, so that each finds its
-//! connection outside of the cache, read ahead as the capture thread does it. And what of that is finding the connection,
-//! by the table's index and slab, and by a general-purpose table in the place of the index.
+//! The cost of a segment in the flow table, with few and with many connections: in random order, so that each connection is
+//! outside of the cache, and read ahead as the capture thread does. And the share of finding the connection, with the table's
+//! index and slab, and with a general-purpose hash table instead of the index.
 
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
@@ -23,7 +23,7 @@ use connection::Connection;
 use index::Index;
 use slab::Slab;
 
-/// Takes everything and does nothing.
+/// A sink that discards everything.
 struct Nowhere;
 
 impl Sink for Nowhere {
@@ -56,7 +56,7 @@ const fn segment(source: Endpoint, destination: Endpoint, flags: u8, seq: u32, a
     }
 }
 
-/// A table with so many connections whose handshake is done.
+/// A table with this many established connections.
 fn table(connections: u32) -> Table {
     let mut table = Table::new(Config { memory_limit: 1 << 32, max_connections: 1 << 21, ..Config::default() });
     for number in 0..connections {
@@ -96,9 +96,9 @@ fn flow(c: &mut Criterion) {
     group.finish();
 }
 
-/// In the place of `flow`'s own, which the slab takes from its parent.
+/// Replaces `flow`'s own entry, which the slab imports from its parent module.
 mod connection {
-    /// As large as a real one, with what an index needs of it.
+    /// As large as a real one, with the fields that an index needs.
     #[expect(dead_code, reason = "the rest is there for its size")]
     pub(crate) struct Connection {
         pub(crate) hash: u64,
@@ -107,7 +107,7 @@ mod connection {
     }
 }
 
-/// What finds a connection's place in the slab.
+/// Finds a connection's index in the slab.
 trait Places: Default {
     const NAME: &str;
     fn insert(&mut self, hash: u64, place: u32, slab: &Slab);
@@ -144,7 +144,7 @@ impl Places for HashTable<u32> {
     }
 }
 
-/// With the half of the hash that places it, as our index has it: growing need not read every connection.
+/// Stores half of the hash, as our index does, so that growing need not read every connection.
 impl Places for HashTable<(u32, u32)> {
     const NAME: &str = "hashbrown with tags";
     fn insert(&mut self, hash: u64, place: u32, _: &Slab) {
@@ -160,7 +160,7 @@ impl Places for HashTable<(u32, u32)> {
     }
 }
 
-/// hashbrown takes its place from the low bits and seven bits more from the top.
+/// hashbrown takes the bucket from the low bits of the hash and a tag from its top seven bits.
 const fn spread(tag: u32) -> u64 {
     (tag as u64) << 32 | tag as u64
 }
@@ -181,7 +181,7 @@ fn filled<P: Places>(slab: &Slab, connections: u32) -> P {
     places
 }
 
-/// The insertion for which the table grows most.
+/// The longest insertion: that for which the table grows most.
 #[expect(clippy::disallowed_methods, reason = "a bench measures")]
 fn longest_insert<P: Places>(slab: &Slab, connections: u32) -> Duration {
     let mut places = P::default();
@@ -193,7 +193,7 @@ fn longest_insert<P: Places>(slab: &Slab, connections: u32) -> Duration {
     (0..connections).map(&mut insert).max().unwrap_or_default()
 }
 
-#[expect(clippy::print_stdout, reason = "a bench tells what it measured")]
+#[expect(clippy::print_stdout, reason = "a benchmark prints its results")]
 fn finding<P: Places>(c: &mut Criterion, slab: &Slab, connections: u32) {
     let places: P = filled(slab, connections);
     let (name, bytes, pause) = (P::NAME, places.bytes(), longest_insert::<P>(slab, connections));
@@ -209,7 +209,7 @@ fn finding<P: Places>(c: &mut Criterion, slab: &Slab, connections: u32) {
                 random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
                 *number = u32::try_from((u64::from(random) * u64::from(connections)) >> 32).unwrap_or(0);
             }
-            // As the table does it: all are looked up and touched, then each is looked up to be used.
+            // As the table does: look up and touch all, then look up each to use it.
             let ahead = wanted.map(|number| places.find(hash(number), |_| true).unwrap_or(0));
             let near = ahead.iter().filter_map(|place| slab.get(*place));
             black_box(near.fold(0, |sum, connection| sum ^ u64::from(connection.number)));

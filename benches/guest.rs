@@ -1,5 +1,5 @@
-//! What the guest costs in wasmtime: one call of 64 events, each on a connection of its own. No host work is in it but the
-//! reset of the rows.
+//! The cost of the guest in wasmtime: one call of 64 events, each on a connection of its own. The only host work included is
+//! the reset of the rows.
 
 #![expect(clippy::indexing_slicing, reason = "a bench may fail by panic")]
 #![expect(clippy::cast_possible_truncation, reason = "bench sizes are small")]

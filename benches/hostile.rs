@@ -1,5 +1,5 @@
-//! What traffic costs that is made to cost: host and guest together, from slots to transactions. Each shape comes in
-//! sizes that double, or nearly. Work is linear in the bytes if the bytes a second of a shape stay level.
+//! The cost of traffic made to be expensive: host and guest together, from slots to transactions. Each shape comes in
+//! sizes that roughly double. Work is linear in the bytes if the throughput of a shape stays constant.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use picotap::sandbox::fault::Fault;
 use picotap::sandbox::quarantine::QuarantinedEvent;
 use picotap::stream::{Connection, EndReason, OpenConnection, Position, Side, Sink};
 
-/// Pairs records, as a worker does, and counts what comes of it.
+/// Pairs records, as a worker does, and counts the transactions.
 struct WorkerOutputs {
     context: HttpContext,
     transactions: u64,
@@ -42,7 +42,7 @@ impl Receiver for WorkerOutputs {
 #[derive(Default)]
 struct Talk {
     segments: Vec<(Side, Vec<u8>)>,
-    /// Bytes that are lost before each.
+    /// Bytes lost before each segment.
     gap: u64,
 }
 
@@ -56,7 +56,7 @@ impl Talk {
         self
     }
 
-    /// Byte by byte, one of each side in turn.
+    /// One byte per segment, the sides in turn.
     fn in_turn(first: &[u8], second: &[u8]) -> Self {
         let turns = first.iter().zip(second);
         let segments = turns.flat_map(|(a, b)| [(Side::First, vec![*a]), (Side::Second, vec![*b])]).collect();
@@ -71,7 +71,7 @@ impl Talk {
         self.segments.iter().map(|(_, bytes)| bytes.len() as u64).sum()
     }
 
-    /// The slots in which it comes, and in which it ends.
+    /// The slots with its bytes, and those with its ends.
     #[expect(clippy::vec_box, reason = "slots are handed on boxed")]
     fn slots(&self) -> Vec<Box<Slot>> {
         let mut batcher = Batcher::new(1, i64::MAX, true, CollectSlots::default());
@@ -98,7 +98,7 @@ impl Talk {
     }
 }
 
-/// So many fields that together have about `size` bytes.
+/// As many fields as have about `size` bytes together.
 fn fields(size: usize, count: usize) -> String {
     let value = "x".repeat(size / count - 8);
     (0..count).map(|n| format!("X-{n:02}: {value}\r\n")).collect()
@@ -112,22 +112,22 @@ const CHUNKED: &str = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 
-/// What a segment of Ethernet carries.
+/// TCP payload of a full Ethernet frame.
 const SEGMENT: usize = 1460;
 
-/// As many of `unit` as make about `size` bytes, behind `front`.
+/// `front`, and as many of `unit` as make about `size` bytes.
 fn repeated(front: &str, unit: &str, size: usize) -> Vec<u8> {
     (front.to_owned() + &unit.repeat(size / unit.len())).into_bytes()
 }
 
-/// A name, the sizes, and the talk of a size.
+/// A name, the sizes, and the conversation for a size.
 type Shape = (&'static str, &'static [usize], fn(usize) -> Talk);
 
 const KIB: usize = 1024;
 
 /// A head has at most 64 KiB.
 const HEADS: &[usize] = &[15 * KIB, 30 * KIB, 60 * KIB];
-/// Beyond what may wait, where that is reached.
+/// Beyond the limit of waiting bytes.
 const STREAMS: &[usize] = &[128 * KIB, 256 * KIB, 512 * KIB];
 
 const SHAPES: &[Shape] = &[
@@ -201,7 +201,7 @@ fn hostile(c: &mut Criterion) {
 
 criterion_group! {
     name = benches;
-    // Enough to see whether it is level.
+    // Enough to see whether throughput is constant.
     config = Criterion::default()
         .sample_size(20)
         .warm_up_time(std::time::Duration::from_millis(300))

@@ -1,4 +1,4 @@
-//! What a frame costs before it is a segment: reading it from a file, and decoding it.
+//! The cost of a frame until it is a segment: reading it from a file, and decoding it.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout, reason = "a bench that fails may panic")]
 
 use std::fs;
@@ -17,10 +17,10 @@ mod frames;
 
 use frames::{Block, Ipv4, Tcp};
 
-/// Frames in a file. With their sizes that is about 70 MB: far more than any cache, less than the page cache.
+/// Frames in a file, about 70 MB: far more than any processor cache, less than the page cache.
 const FRAMES: u32 = 100_000;
 
-/// The nth frame: sizes as of HTTP with small bodies, an acknowledgement for every segment.
+/// The nth frame: sizes as in HTTP with small bodies, and an acknowledgement for every segment.
 fn frame(n: u32) -> Vec<u8> {
     let length = [0, 120, 0, 1448, 0, 1448, 0, 900][n as usize % 8];
     let port = u16::try_from(1024 + n % 10_000).unwrap_or(0);
@@ -28,7 +28,7 @@ fn frame(n: u32) -> Vec<u8> {
     Tcp { source: (tcp.source.0, port), options: vec![1; 12], seq: n, ..tcp }.frame()
 }
 
-/// Reads a file to its end and gives the number of its frames.
+/// Reads a file to its end. Returns the number of frames.
 fn read(path: &Path) -> u64 {
     let mut captures = Captures::open(&[PathBuf::from(path)], None);
     let mut count = 0;
@@ -40,8 +40,8 @@ fn read(path: &Path) -> u64 {
     count
 }
 
-/// The same by the crate `pcap-parser`, with a buffer as large as ours. It lends one frame at a time: who wants several at
-/// once, as the capture thread does, has to copy them.
+/// The same with the crate `pcap-parser` and a buffer as large as ours. It lends one frame at a time: reading several ahead,
+/// as the capture thread does, would need copies.
 fn read_by_pcap_parser<R: PcapReaderIterator>(mut reader: R) -> u64 {
     let mut count = 0;
     loop {

@@ -1,18 +1,18 @@
 #!/bin/sh
-# Installs what picotap's build needs and this machine lacks; with --test also what its tests need, with --soak what the
-# long ones need, with --fuzz what the fuzzer needs.
-# Says nothing when nothing is missing. What it cannot install it names, and exits with 1. It never starts a service.
+# Installs what picotap's build needs and this machine lacks; with --test also what the tests need, with --soak what the
+# long tests need, with --fuzz what the fuzzer needs.
+# Prints nothing when nothing is missing. Lists what it cannot install, and exits with 1. Never starts a service.
 set -eu
 
 with_tests=no
 with_soak=no
 with_fuzz=no
-for word in "$@"; do
-    case $word in
+for option in "$@"; do
+    case $option in
         --test) with_tests=yes ;;
         --soak) with_soak=yes ;;
         --fuzz) with_fuzz=yes ;;
-        *) echo "setup: unknown word $word (usage: deploy/setup.sh [--test] [--soak] [--fuzz])" >&2; exit 2 ;;
+        *) echo "setup: unknown option $option (usage: deploy/setup.sh [--test] [--soak] [--fuzz])" >&2; exit 2 ;;
     esac
 done
 
@@ -28,14 +28,14 @@ trap tidy EXIT
 trap 'exit 1' INT TERM HUP
 
 have() { command -v "$1" >/dev/null 2>&1; }
-# nginx, setcap and their like stand in sbin, which is not on everybody's path.
+# nginx, setcap and others are in sbin, which is not in every user's PATH.
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 
 # ---- what is missing ----------------------------------------------------------------------------------------------
-# Each check tries the thing itself, not a package database: what was built by hand counts as well.
+# Each check tries the tool itself, not a package database: tools built by hand count as well.
 
-# A clang that makes a wasm module which includes a header and links memcpy: clang, wasm-ld, wasi-libc and the compiler's
-# runtime in one go.
+# Whether clang can build a wasm module that includes a header and links memcpy: tests clang, wasm-ld, wasi-libc and the
+# compiler's runtime at once.
 wasm_compiler() {
     printf '%s\n' '#include <string.h>' '#include <stdint.h>' \
         'void copy(char *to, const char *from, unsigned n) { memcpy(to, from, n); }' > "$scratch/try.c"
@@ -66,7 +66,7 @@ libpcap() {
 
 python_venv() { python3 -c 'import venv, ensurepip' >/dev/null 2>&1; }
 
-# The needs that are not met, one word each; `packages` below turns them into package names.
+# Prints the missing tools, one per line; `packages` below turns them into package names.
 missing() {
     c_compiler || echo cc
     wasm_compiler || echo wasm
@@ -86,8 +86,8 @@ missing() {
     fi
 }
 
-# ---- what the system's package manager calls it -------------------------------------------------------------------
-# apt: Debian 12 and later, Ubuntu 24.04 and later. dnf and apk: names as those systems list them, not tried by the tests.
+# ---- package names ------------------------------------------------------------------------------------------------
+# apt: Debian 12 and later, Ubuntu 24.04 and later. dnf and apk: names from those systems' package lists, not tested.
 apt_wasm() {
     for version in 19 20 21; do
         if apt-cache show "clang-$version" "lld-$version" "libclang-rt-$version-dev-wasm32" >/dev/null 2>&1; then
@@ -139,7 +139,7 @@ packages() {
 }
 
 # ---- installing ---------------------------------------------------------------------------------------------------
-# invoke-rc.d asks this file before a package's script starts a service: 101 is no.
+# invoke-rc.d runs this file before a package's script starts a service: exit code 101 forbids it.
 forbid_services() {
     if [ "$(id -u)" = 0 ] && [ ! -e /usr/sbin/policy-rc.d ]; then
         policy=/usr/sbin/policy-rc.d
@@ -169,7 +169,7 @@ for candidate in apt-get dnf apk; do
     if have $candidate; then manager=${candidate%-get}; break; fi
 done
 
-# Packages are root's affair. sudo that asks for a password is of use only where somebody can type one.
+# Installing packages needs root. sudo with a password is possible only on a terminal.
 as_root=no
 if [ "$(id -u)" = 0 ]; then
     as_root=
@@ -183,7 +183,7 @@ if [ -n "$needs" ]; then
     if [ "$manager" = none ]; then
         manager=apt
         # shellcheck disable=SC2086
-        echo "setup: missing: ${needs% }; no package manager that setup.sh knows. Debian calls these: $(packages $needs)" >&2
+        echo "setup: missing: ${needs% }; no supported package manager (apt, dnf, apk) found. Debian's package names: $(packages $needs)" >&2
         exit 1
     fi
     if [ "$as_root" = no ]; then
@@ -193,9 +193,9 @@ if [ -n "$needs" ]; then
         echo "setup: missing: ${needs% }; as root run: $command $(packages $needs)" >&2
         exit 1
     fi
-    # The list may be stale or, on a fresh image, empty. A mirror that fails is met again, and told, at the install.
+    # Package lists may be stale or, on a fresh image, missing. If the mirror fails, the installation below reports it.
     if [ "$manager" = apt ]; then
-        $as_root apt-get update -q > "$log" 2>&1 || echo "setup: apt-get update failed; trying with the lists at hand" >&2
+        $as_root apt-get update -q > "$log" 2>&1 || echo "setup: apt-get update failed; continuing with the existing package lists" >&2
     fi
     # shellcheck disable=SC2086
     names=$(packages $needs)
@@ -212,7 +212,7 @@ if [ -n "$needs" ]; then
     fi
 fi
 
-# Suricata is in Debian's backports alone.
+# Debian has Suricata only in backports.
 if [ $with_soak = yes ] && ! have suricata; then
     if [ "$manager" != apt ] || [ "$as_root" = no ]; then
         echo "setup: missing: suricata (7 or later): install it" >&2
@@ -243,7 +243,7 @@ if [ $with_tests = yes ]; then
         fi
     done
 
-    # The checkers of the deployment files, in a directory of the build: nothing of the system's Python is touched.
+    # The checkers of the deployment files, installed below target/: the system's Python is not touched.
     tools=$root/target/tools
     wanted=$root/deploy/check/requirements.txt
     if ! cmp -s "$wanted" "$tools/installed.txt"; then

@@ -1,8 +1,8 @@
 //! Writes a capture to measure with: `cargo run --release --example generate -- A a.pcap`.
 //!
-//! `A` (about 570 MB) and `B` (about 180 MB) are the captures that the README's numbers speak of; `CONNECTIONS,EACH,BODY`
-//! gives another one: so many connections, so many transactions on each, bodies of so many bytes on average. The same
-//! words give the same bytes on every machine.
+//! `A` (about 570 MB) and `B` (about 180 MB) are the captures of the README's numbers; `CONNECTIONS,EACH,BODY` generates
+//! another one: number of connections, transactions on each, average bytes of a body. The same arguments give the same
+//! bytes on every machine.
 #![expect(
     clippy::print_stdout,
     clippy::indexing_slicing,
@@ -20,8 +20,10 @@ mod workload;
 use workload::{A, B, Workload};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let words: Vec<String> = std::env::args().skip(1).collect();
-    let [which, path] = words.as_slice() else { return Err("usage: generate A|B|CONNECTIONS,EACH,BODY FILE".into()) };
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [which, path] = arguments.as_slice() else {
+        return Err("usage: generate A|B|CONNECTIONS,EACH,BODY FILE".into());
+    };
     let workload = match which.as_str() {
         "A" => A,
         "B" => B,

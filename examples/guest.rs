@@ -1,5 +1,5 @@
 #![expect(clippy::print_stdout, reason = "a command line tool")]
-//! Lays the guest modules that the build made, and their text, where a person can look at them: `guest DIRECTORY`.
+//! Writes the guest modules of the build to a directory, as .wasm and as text (.wat): `guest DIRECTORY`.
 
 use anyhow::{Context, Result};
 use std::{env, fs, path::Path};

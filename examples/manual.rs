@@ -1,4 +1,4 @@
-//! Makes the man pages and the completions for shells, as the Debian package has them: `manual DIRECTORY`.
+//! Writes the man pages and shell completions of the Debian package: `manual DIRECTORY`.
 #![expect(clippy::print_stdout, reason = "a command line tool")]
 
 use anyhow::{Context, Result};

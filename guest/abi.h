@@ -1,6 +1,6 @@
 /* The contract between picotap and a parser in the sandbox, version 2.
  *
- * Everything that crosses the border is in this file, written once. src/abi.rs mirrors it, and a test compares the two.
+ * Everything that passes between host and guest is in this file. src/abi.rs mirrors it, and a test compares the two.
  * All integers are little-endian and of fixed width, there are no pointers, and reserved bytes are zero. Every text is
  * a pair (position, length) and may hold any byte: nothing is ended by NUL.
  *
@@ -99,15 +99,15 @@ typedef struct pico_protocol_name {
 
 enum pico_event_kind {
     PICO_EVENT_BYTES = 1, /* payload in stream order */
-    PICO_EVENT_VOID = 2,  /* a stretch that the guest had said to skip: `length` bytes, `lost` of them never seen */
+    PICO_EVENT_VOID = 2,  /* a range that the guest has asked to skip: `length` bytes, `lost` of them never seen */
     PICO_EVENT_END = 3    /* the side's stream ends at `offset`; `reason` says how. The last event of its side. */
 };
 
 enum pico_end_reason {
-    PICO_END_FIN = 1,     /* closed in order: a message read until close is whole */
+    PICO_END_FIN = 1,     /* closed in order: a message read until close is complete */
     PICO_END_RESET = 2,   /* reset by either side */
     PICO_END_TIMEOUT = 3, /* idle for too long */
-    PICO_END_EVICTED = 4, /* given up for want of memory */
+    PICO_END_EVICTED = 4, /* given up because memory ran out */
     PICO_END_REUSED = 5,  /* its ports carry a new connection now */
     PICO_END_CAPTURE = 6  /* the capture ended first */
 };
@@ -129,7 +129,7 @@ typedef struct pico_event {
     uint8_t kind;        /* pico_event_kind */
     uint8_t flags;       /* pico_event_flag */
     uint8_t reason;      /* pico_end_reason, for an end */
-    uint64_t offset;     /* place of the first byte in the side's stream */
+    uint64_t offset;     /* of the first byte in the side's stream */
     uint64_t peer_acked; /* offset of the other side up to which this sender had acknowledged with byte 0, or PICO_UNKNOWN */
     uint32_t data;       /* position of the bytes in the arena */
     uint32_t len;        /* number of bytes; 0 unless kind is bytes */
@@ -137,8 +137,8 @@ typedef struct pico_event {
     uint32_t marks;      /* index of this event's first mark */
     uint32_t num_marks;  /* marks: positions (1..len-1, ascending) at which further segments start */
     uint32_t reserved;
-    uint64_t length;     /* void: its length */
-    uint64_t lost;       /* void: how much of it was never seen */
+    uint64_t length;     /* void: bytes in the range */
+    uint64_t lost;       /* void: of these, bytes never seen */
 } pico_event;
 
 enum pico_opener { PICO_OPENER_SIDE0 = 0, PICO_OPENER_SIDE1 = 1, PICO_OPENER_UNKNOWN = 2 };
@@ -153,7 +153,7 @@ enum pico_row_flag {
 enum pico_alpn { PICO_ALPN_UNKNOWN = 0, PICO_ALPN_NONE = 1, PICO_ALPN_HTTP1 = 2, PICO_ALPN_H2 = 3, PICO_ALPN_OTHER = 4 };
 
 /* One connection, or the stream inside a tunnel. The host writes all of it before each call, and takes `block` and the
- * first `extra_used` bytes of the extra state back after a call that held. Roles, the position in the framing and counts
+ * first `extra_used` bytes of the extra state back if the call succeeds. Roles, the position in the framing and counts
  * belong into the block: under memory pressure the host drops extra state, longest unused first. */
 typedef struct pico_row {
     uint8_t block[PICO_BLOCK_SIZE];
@@ -161,7 +161,7 @@ typedef struct pico_row {
     uint8_t flags;       /* pico_row_flag */
     uint8_t depth;       /* 0: a TCP connection; more: inside so many tunnels */
     uint8_t alpn;        /* pico_alpn */
-    uint32_t scratch;    /* zero at the start of each call; the guest's for the length of the call */
+    uint32_t scratch;    /* zero at the start of each call; for the guest's use during the call */
     uint32_t extra;      /* position of the extra state among the states, 64-byte aligned */
     uint32_t extra_size; /* bytes of extra state, 0: none */
     uint32_t extra_used; /* of these, how many at the front may be other than zero: kept by the guest */
@@ -346,7 +346,7 @@ typedef struct pico_pair {
 } pico_pair;
 
 #define PICO_LAYOUT(type, size) _Static_assert(sizeof(type) == (size), "size of " #type)
-#define PICO_FIELD(type, field, offset) _Static_assert(offsetof(type, field) == (offset), "place of " #type "." #field)
+#define PICO_FIELD(type, field, offset) _Static_assert(offsetof(type, field) == (offset), "offset of " #type "." #field)
 
 PICO_LAYOUT(pico_input, 80);
 PICO_FIELD(pico_input, events, 16);

@@ -1,4 +1,4 @@
-/* Scanning: the first byte of a kind in a stretch, sixteen bytes at a time. Each returns `end` if there is none. */
+/* Scanning: finds the first byte of a kind between `at` and `end`, sixteen bytes at a time; `end` if there is none. */
 #ifndef PICOTAP_SCAN_H
 #define PICOTAP_SCAN_H
 
@@ -8,8 +8,8 @@
 #include <wasm_simd128.h>
 
 /* Constants are read from memory where they are used. The engine would otherwise keep them in registers across loops, and
- * as every loop holds a call (the check of the deadline), spill and reload them in every round. Volatile, because clang
- * would make constants of them again. */
+ * spill and reload them in every round, as every loop contains a call (the check of the deadline). Volatile, because clang
+ * would turn them back into constants. */
 #define CONSTANT(...)                                                                   \
     ({                                                                                  \
         static const uint8_t constant[16] __attribute__((aligned(16))) = {__VA_ARGS__}; \
@@ -18,10 +18,10 @@
 #define FOUR(byte) (byte), (byte), (byte), (byte)
 #define SPLAT(byte) CONSTANT(FOUR(byte), FOUR(byte), FOUR(byte), FOUR(byte))
 
-/* Bytes that may not stand in a token (RFC 9110, section 5.6.2). picohttpparser has them as eight ranges, which would cost
- * some 25 operations (and takes '|' and '~' for a reason to look again, byte by byte, which refuses neither). The table comes down to two look-ups: the low half of a byte gives the set of high halves (0 to 7)
- * with which it is a member, the high half gives its place in such a set. Bytes from 0x80 on, all of them members, have the
- * empty place, which is in every set. */
+/* Bytes that may not be in a token (RFC 9110, section 5.6.2). picohttpparser has them as eight ranges, which would cost some
+ * 25 operations (and include '|' and '~', which it then checks again byte by byte, and accepts). Here it takes two look-ups:
+ * the low half of a byte gives the set of high halves (0 to 7) with which it is a member, as bits; the high half gives its
+ * bit in such a set. For bytes from 0x80 on, all of them members, it gives zero, which is in every set. */
 static inline v128_t no_token(v128_t bytes)
 {
     v128_t members = CONSTANT(0x17, 0x03, 0x07, 0x03, 0x03, 0x03, 0x03, 0x03, 0x07, 0x07, 0x0b, 0xab, 0x2f, 0xab, 0x0b, 0x8f);
@@ -31,7 +31,7 @@ static inline v128_t no_token(v128_t bytes)
     return wasm_i8x16_eq(wasm_v128_and(low, high), high);
 }
 
-/* Control characters but the tab, which is one of those up to 0x1f. */
+/* Control characters other than tab, which is one of those up to 0x1f. */
 static inline v128_t no_text(v128_t bytes)
 {
     v128_t control = wasm_u8x16_le(bytes, SPLAT(0x1f));
@@ -72,14 +72,14 @@ static inline const uint8_t *scan_text(const uint8_t *at, const uint8_t *end)
     SCAN_BODY(no_text(bytes), (byte < 0x20 && byte != '\t') || byte == 0x7f)
 }
 
-/* Whether `byte` may stand in a token. */
+/* Whether `byte` may be in a token. */
 static inline bool is_token(uint8_t byte)
 {
     static const uint32_t tokens[8] = {0, 0x03ff6cfa, 0xc7fffffe, 0x57ffffff, 0, 0, 0, 0};
     return (tokens[byte >> 5] >> (byte & 31)) & 1;
 }
 
-/* A byte that may not stand in a token. */
+/* A byte that may not be in a token. */
 static inline const uint8_t *scan_token(const uint8_t *at, const uint8_t *end)
 {
     SCAN_BODY(no_token(bytes), !is_token(byte))
@@ -87,8 +87,8 @@ static inline const uint8_t *scan_token(const uint8_t *at, const uint8_t *end)
 
 #undef SCAN_BODY
 
-/* The place after the first empty line that follows a line's end at or after `at`: the end of a head; NULL if there is
- * none before `end`. A head that parses has its first such place at its end. */
+/* The end of a head: behind the first empty line that follows a line end at or after `at`; NULL if there is none before
+ * `end`. In a head that parses, the first such line is its last. */
 static inline const uint8_t *scan_head_end(const uint8_t *at, const uint8_t *end)
 {
     while ((at = scan_lf(at, end)) != end) {
@@ -101,7 +101,7 @@ static inline const uint8_t *scan_head_end(const uint8_t *at, const uint8_t *end
     return NULL;
 }
 
-/* Whether `len` bytes, a constant, are `word`. Inline: a call of memcmp costs more than the comparison. */
+/* Whether the `len` bytes at `at`, a constant number, are `word`. Inline: a call of memcmp costs more than the comparison. */
 static inline __attribute__((always_inline)) bool is_word(const uint8_t *at, const char *word, size_t len)
 {
     bool same = true;
@@ -110,7 +110,7 @@ static inline __attribute__((always_inline)) bool is_word(const uint8_t *at, con
     return same;
 }
 
-/* Whether the `have` bytes at `at` are `word`, or as much of it as fits. */
+/* Whether the `have` bytes at `at` begin `word`, or begin with it. */
 static inline bool starts_like(const uint8_t *at, size_t have, const char *word, size_t len)
 {
     for (size_t i = 0; i < len && i < have; ++i)

@@ -1,17 +1,17 @@
-//! A slot is a bounded buffer of events on their way to a worker; the batcher fills one for each worker.
+//! A slot is a bounded buffer of events on their way to a worker. The batcher fills one for each worker.
 //!
-//! Every payload byte is copied into its slot once. Slots are recycled: in steady state nothing is allocated.
-//! A slot that nobody takes (live, when the queue is full) loses its bytes, counted, and keeps its ends: a later jump in
-//! the stream offsets tells the guest what is missing.
+//! Every payload byte is copied into its slot once. Slots are recycled, so that in a steady state nothing is allocated.
+//! A slot that is refused (live, when the queue is full) loses its bytes, which are counted, and keeps its ends. To the
+//! guest the loss is a jump in the stream offsets.
 
 use crate::counters::{PAYLOAD, counters, families};
 use crate::stream::{Connection, EndReason, OpenConnection, Position, Side, Sink, SinkTag};
 
-/// Bytes of payload in a slot: small enough to stay in a second-level cache together with the guest's copy.
+/// The most bytes of payload in a slot: few enough to stay in a second-level cache together with the guest's copy.
 pub const SLOT_BYTES: usize = 256 * 1024;
-/// Events in a slot.
+/// The most events in a slot.
 pub const SLOT_EVENTS: usize = 2048;
-/// End of a list of events.
+/// No event: the end of a list.
 pub const NONE: u32 = u32::MAX;
 
 /// A connection that has events in a slot.
@@ -30,14 +30,14 @@ pub struct SlotRow {
 pub enum What {
     /// Payload: `len` bytes of the arena from `data`.
     Bytes {
-        /// Position in the arena.
+        /// Index of the first byte in the arena.
         data: u32,
         /// Number of bytes, at least 1.
         len: u32,
         /// The first byte is the first of a segment's payload.
         starts_segment: bool,
     },
-    /// A stretch that the capture thread left out because of a skip hint.
+    /// A range that the capture thread left out because of a skip hint.
     Skipped {
         /// Its length.
         length: u64,
@@ -51,15 +51,15 @@ pub enum What {
 /// One event.
 #[derive(Debug, Clone, Copy)]
 pub struct SlotEvent {
-    /// Whose stream.
+    /// Side whose stream it is about.
     pub side: Side,
     /// What happened.
     pub what: What,
-    /// Where.
+    /// Where in the stream.
     pub at: Position,
     /// The next event of the same connection in this slot, or [`NONE`].
     pub next: u32,
-    /// The connection's row.
+    /// Index of the connection's row.
     pub row: u32,
 }
 
@@ -70,18 +70,18 @@ pub struct Slot {
     pub rows: Vec<SlotRow>,
     /// Events, in order of arrival.
     pub events: Vec<SlotEvent>,
-    /// Payload.
+    /// Payload of all events.
     pub arena: Vec<u8>,
-    /// Number of the filling, from 1: what a connection's tag refers to.
+    /// Serial number, new for each filling, from 1: a connection's tag refers to it.
     serial: u64,
     /// Frame time of the first event.
     opened: Option<i64>,
-    /// Rows that were there when it was refused last.
+    /// How many rows were left when it was last refused.
     old_rows: usize,
 }
 
 impl Slot {
-    /// An empty slot with room for all that it may hold.
+    /// An empty slot, with memory for most of what it may hold.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -113,21 +113,24 @@ impl Slot {
     #[must_use]
     pub fn payload(&self, data: u32, len: u32) -> &[u8] {
         let start = data as usize;
-        self.arena.get(start..start.saturating_add(len as usize)).unwrap_or_default()
+        let payload = self.arena.get(start..start.saturating_add(len as usize));
+        debug_assert!(payload.is_some(), "an event's payload is in its slot's arena");
+        payload.unwrap_or_default()
     }
 
-    /// Whether an event fits. Rows without events stay in a slot that was refused: they are bounded too.
+    /// Whether an event fits. Rows are bounded too, since in a slot that was refused they stay without events.
     fn has_room(&self, payload: usize) -> bool {
         let bytes = self.arena.len().saturating_add(payload);
         self.events.len() < SLOT_EVENTS && self.rows.len() < SLOT_EVENTS && bytes <= SLOT_BYTES
     }
 
-    /// Whether dropping it would gain next to nothing: it holds little but ends, or the rows that earlier refusals left.
+    /// Whether dropping it would free almost nothing: it holds mostly ends, or rows that earlier refusals left.
     fn is_worth_waiting_for(&self) -> bool {
         let ends = self.events.iter().filter(|event| matches!(event.what, What::End(_))).count();
         ends > SLOT_EVENTS / 2 || self.old_rows > SLOT_EVENTS / 2
     }
 
+    /// Adds an event. A connection without a row in this slot gets one.
     fn push(&mut self, conn: &mut OpenConnection, side: Side, at: Position, what: What) {
         if conn.tag.serial != self.serial {
             let row = u32::try_from(self.rows.len()).expect("a slot has no more rows than events");
@@ -137,7 +140,7 @@ impl Slot {
         self.append(SlotEvent { side, what, at, next: NONE, row: conn.tag.row });
     }
 
-    /// Puts an event at the end of its row's list. The row may have lost the events that it had (see [`Slot::keep_ends`]).
+    /// Adds an event to the end of its row's list, which is empty after [`Slot::keep_ends`].
     fn append(&mut self, event: SlotEvent) {
         let at = u32::try_from(self.events.len()).expect("a slot holds at most SLOT_EVENTS events");
         let row = self.rows.get_mut(event.row as usize);
@@ -154,7 +157,7 @@ impl Slot {
     /// Drops everything but the ends of connections.
     fn keep_ends(&mut self) {
         let events = std::mem::take(&mut self.events);
-        // Rows stay where they are, since connections refer to them by number, and go on being filled.
+        // Rows stay, since connections refer to them by index, and more events may come.
         for row in &mut self.rows {
             (row.first, row.last) = (NONE, NONE);
         }
@@ -169,15 +172,15 @@ impl Slot {
 
 /// Takes full slots to their workers.
 pub trait Deliver {
-    /// Hands a slot to a worker and gives an empty one. `must`: wait for room if there is none; otherwise a slot for
-    /// which there is no room comes back as it is.
+    /// Delivers a slot to a worker and returns another to fill. If the worker's queue is full: waits for room (`must`),
+    /// or returns the slot as it is.
     ///
     /// # Errors
     /// The slot itself, when the worker's queue is full and `must` is false.
     fn deliver(&mut self, worker: usize, slot: Box<Slot>, must: bool) -> Result<Box<Slot>, Box<Slot>>;
 }
 
-/// Keeps slots, in the order in which they came: for a driver that is fed by hand.
+/// Collects slots in the order in which they come: for a driver that is fed by hand.
 #[derive(Debug, Default)]
 pub struct CollectSlots(pub Vec<Box<Slot>>);
 
@@ -191,15 +194,15 @@ impl Deliver for CollectSlots {
 families! {
     SLOTS = Counter "picotap_slots_total" [] "slots delivered", "Slots of stream events delivered to sandboxes.";
     DROPPED_SLOTS = Counter "picotap_dropped_slots_total" [] "slots dropped", "Slots dropped because a sandbox's queue was full.";
-    STREAM_EVENTS = Counter "picotap_stream_events_total" [] "stream events", "Stream events put into slots: payload, skipped stretches and ends.";
+    STREAM_EVENTS = Counter "picotap_stream_events_total" [] "stream events", "Stream events put into slots: payload, skipped ranges and ends.";
     DELIVERED = Counter "picotap_delivered_bytes_total" [] "payload bytes delivered to sandboxes", "TCP payload bytes in slots delivered to sandboxes.";
     SLOT_BYTES_OPEN = Gauge "picotap_slot_bytes" [] "payload bytes in slots being filled", "TCP payload bytes in slots that are being filled.";
 }
 
 counters! {
-    /// What became of slots.
+    /// What became of the slots.
     pub struct BatchCounters {
-        /// Slots that found their queue full.
+        /// Slots dropped because their worker's queue was full.
         slots_dropped => DROPPED_SLOTS,
         /// Payload bytes in them.
         bytes_dropped => PAYLOAD["queue_full"],
@@ -228,7 +231,7 @@ pub struct Batcher<D> {
 
 impl<D: Deliver> Batcher<D> {
     /// `max_age`: nanoseconds of frame time after which a slot is handed on though it is not full. `lossless`: wait for
-    /// room in a worker's queue instead of dropping.
+    /// room in a worker's queue instead of dropping the slot.
     pub fn new(workers: usize, max_age: i64, lossless: bool, deliver: D) -> Self {
         let mut serial = 0;
         let slots = (0..workers.max(1)).map(|_| {
@@ -250,7 +253,7 @@ impl<D: Deliver> Batcher<D> {
         &mut self.deliver
     }
 
-    /// Hands on every slot that is older than allowed at `now`.
+    /// Hands on every slot whose first event is older than `max_age` at `now`, in frame time.
     pub fn tick(&mut self, now: i64) {
         for worker in 0..self.slots.len() {
             let opened = self.slots.get(worker).and_then(|slot| slot.opened);
@@ -269,16 +272,19 @@ impl<D: Deliver> Batcher<D> {
 
     fn worker(&self, conn: &OpenConnection) -> usize {
         let workers = u64::try_from(self.slots.len()).unwrap_or(1).max(1);
-        // The high half, scaled: the low bits of the same hash choose the bucket in the flow table.
+        // The high half, scaled to the number of workers.
         usize::try_from(((conn.hash >> 32) * workers) >> 32).unwrap_or(0)
     }
 
     fn hand_on(&mut self, worker: usize) {
-        let Some(place) = self.slots.get_mut(worker) else { return };
-        if place.is_empty() {
+        let Some(filling) = self.slots.get_mut(worker) else {
+            debug_assert!(false, "every worker has a slot");
+            return;
+        };
+        if filling.is_empty() {
             return;
         }
-        let slot = std::mem::take(place);
+        let slot = std::mem::take(filling);
         self.counters.events += slot.events.len() as u64;
         let bytes = slot.arena.len() as u64;
         let must = self.lossless || slot.is_worth_waiting_for();
@@ -289,36 +295,41 @@ impl<D: Deliver> Batcher<D> {
                 empty.clear();
                 self.serial += 1;
                 empty.serial = self.serial;
-                *place = empty;
+                *filling = empty;
             }
             Err(mut refused) => {
                 self.counters.slots_dropped += 1;
                 self.counters.bytes_dropped += bytes;
                 refused.keep_ends();
-                // Who does not take a slot that can wait is gone: nobody hears of its ends any more.
+                // A worker that refuses a slot that it can wait for is gone: there is nobody to keep the ends for.
                 if must || refused.is_empty() {
                     refused.clear();
                     self.serial += 1;
                     refused.serial = self.serial;
                 }
                 self.counters.events -= refused.events.len() as u64;
-                *place = refused;
+                *filling = refused;
             }
         }
     }
 
     fn put(&mut self, conn: &mut OpenConnection, side: Side, at: Position, what: What, payload: &[u8]) {
         let worker = self.worker(conn);
-        // A slot that is refused may keep all of its rows: it is then waited for, and the third time there is room.
+        // A slot that is refused may keep all of its rows. It is waited for then, and the third time there is room.
         for _ in 0..3 {
-            let Some(slot) = self.slots.get_mut(worker) else { return };
+            let Some(slot) = self.slots.get_mut(worker) else {
+                debug_assert!(false, "every worker has a slot");
+                return;
+            };
             if slot.has_room(payload.len()) {
                 slot.opened.get_or_insert(at.time);
                 let what = match what {
                     What::Bytes { starts_segment, .. } => {
+                        // Both are at most SLOT_BYTES, since the event fits.
                         let data = u32::try_from(slot.arena.len()).unwrap_or(NONE);
+                        let len = u32::try_from(payload.len()).unwrap_or(NONE);
                         slot.arena.extend_from_slice(payload);
-                        What::Bytes { data, len: u32::try_from(payload.len()).unwrap_or(NONE), starts_segment }
+                        What::Bytes { data, len, starts_segment }
                     }
                     other => other,
                 };
@@ -327,7 +338,7 @@ impl<D: Deliver> Batcher<D> {
             }
             self.hand_on(worker);
         }
-        debug_assert!(false, "a slot that was handed on or refused has room for one piece");
+        debug_assert!(false, "a slot that was handed on or refused has room for one event");
         self.counters.bytes_dropped += payload.len() as u64;
     }
 }
@@ -434,7 +445,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_of_refused_slots_do_not_grow_without_end() {
+    fn rows_of_refused_slots_are_bounded() {
         let mut batcher = Batcher::new(1, i64::MAX, false, Full { full: true, ..Full::default() });
         let mut ended = OpenConnection::synthetic(1);
         batcher.end(&mut ended, Side::First, at(0), EndReason::Fin);
@@ -448,7 +459,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_that_is_gone_takes_nothing_and_nothing_piles_up() {
+    fn nothing_is_kept_for_a_worker_that_is_gone() {
         struct Gone;
         impl Deliver for Gone {
             fn deliver(&mut self, _: usize, slot: Box<Slot>, _: bool) -> Result<Box<Slot>, Box<Slot>> {
@@ -467,10 +478,10 @@ mod tests {
     }
 
     proptest! {
-        /// However the queue fills and empties: each byte is reached or counted as dropped, and each end is reached once,
-        /// behind all bytes of its side.
+        /// However the queue fills and empties: each byte is reached or counted as dropped, and each end is reached
+        /// once, behind all bytes of its side.
         #[test]
-        fn nothing_is_lost_beside_what_is_counted(
+        fn every_loss_is_counted(
             steps in prop::collection::vec((0u64..8, 0u8..12, any::<bool>()), 1..400),
         ) {
             let mut batcher = Batcher::new(1, i64::MAX, false, Full::default());

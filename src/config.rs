@@ -1,5 +1,5 @@
-//! The configuration: a TOML file whose keys are the command's long options, so that there is one list of them, one set of
-//! checks and one help text. The file's entries become arguments; what stands on the command line goes before them.
+//! The configuration file: TOML whose keys are the long options of the command, so that there is one list of options, one
+//! set of checks and one help text. Its entries become arguments; options on the command line override them.
 
 use std::ffi::OsString;
 use std::ops::Range;
@@ -13,10 +13,10 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use thiserror::Error;
 use toml::de::{DeTable, DeValue};
 
-/// Options that say nothing in a file: the file itself, and those that print something and end.
+/// Options that make no sense in a file: the file itself, and those that print something and exit.
 const NOT_IN_A_FILE: &[&str] = &["config", "help", "version", "list-interfaces"];
-/// A configuration is written by hand; a longer file is a mistake in its name.
-const MOST_BYTES: u64 = 1 << 20;
+/// Largest file read. A configuration is written by hand; a larger file is the wrong file.
+const MAX_BYTES: u64 = 1 << 20;
 
 /// Why the configuration cannot be used.
 #[derive(Debug, Error)]
@@ -26,31 +26,30 @@ pub enum ConfigError {
     Read {
         /// The file.
         path: PathBuf,
-        /// The system's words.
+        /// The system's error.
         cause: io::Error,
     },
-    /// The file's content is at fault; every fault is named.
+    /// The file has errors; all of them are listed.
     #[error("{}", lines(path, faults))]
     File {
         /// The file.
         path: PathBuf,
-        /// What is wrong, in the file's order.
+        /// The errors, in the order of the file.
         faults: Vec<Fault>,
     },
-    /// The command line, or the command line and the file together, are at fault. Also how clap asks for help and version
-    /// to be printed.
+    /// The command line is wrong, alone or together with the file. Also how clap returns help and version.
     #[error(transparent)]
     Usage(#[from] clap::Error),
 }
 
-/// A place in the file and what is wrong with it.
+/// An error in the file and its position.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// From 1.
+    /// Line, from 1.
     pub line: usize,
-    /// From 1, in characters.
+    /// Column in characters, from 1.
     pub column: usize,
-    /// What is wrong.
+    /// The error and the option it concerns.
     pub what: String,
 }
 
@@ -67,25 +66,25 @@ fn lines(path: &Path, faults: &[Fault]) -> String {
 /// One entry of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Entry {
-    /// The option's identifier in the command.
+    /// clap's identifier of the option.
     id: String,
-    /// What it comes to on a command line; none for a switch that is off.
-    words: Vec<OsString>,
+    /// The equivalent command-line arguments; none for a switch that is off.
+    arguments: Vec<OsString>,
 }
 
-/// Parses a command line whose option `--config FILE` may name a configuration. An option given on the command line
-/// replaces the file's of that name, and drives out those that it cannot stand beside.
+/// Parses a command line whose option `--config FILE` may name a configuration file. An option on the command line replaces
+/// the same option of the file, and removes those of the file that conflict with it.
 ///
 /// # Errors
 /// See [`ConfigError`].
-pub fn matches(command: &Command, words: impl IntoIterator<Item = OsString>) -> Result<ArgMatches, ConfigError> {
-    let words: Vec<OsString> = words.into_iter().collect();
+pub fn matches(command: &Command, arguments: impl IntoIterator<Item = OsString>) -> Result<ArgMatches, ConfigError> {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
     let switchable = switchable(command);
-    // An option that must be given may stand in the file: at first only what is there counts.
-    let Ok(given) = switchable.clone().ignore_errors(true).try_get_matches_from(&words) else {
-        return judged(command, switchable, &words);
+    // A required option may be in the file, so errors are ignored until the file has been read.
+    let Ok(given) = switchable.clone().ignore_errors(true).try_get_matches_from(&arguments) else {
+        return parsed(command, switchable, &arguments);
     };
-    // A switch that is turned off stands in nobody's way.
+    // A switch that is turned off conflicts with nothing.
     let is_off = |arg: &Arg| is_switch(arg) && given.get_one(arg.get_id().as_str()) == Some(&false);
     let switchable = switchable.mut_args(|arg| {
         match command.get_arguments().any(|own| own.get_id() == arg.get_id() && is_off(own)) {
@@ -94,7 +93,7 @@ pub fn matches(command: &Command, words: impl IntoIterator<Item = OsString>) -> 
         }
     });
     let path = given.try_get_one::<PathBuf>("config").ok().flatten().filter(|_| given.subcommand().is_none());
-    let Some(path) = path else { return judged(command, switchable, &words) };
+    let Some(path) = path else { return parsed(command, switchable, &arguments) };
     let typed =
         |id: &str| given.ids().any(|known| known == id) && given.value_source(id) == Some(ValueSource::CommandLine);
     let mut built = switchable.clone();
@@ -102,16 +101,17 @@ pub fn matches(command: &Command, words: impl IntoIterator<Item = OsString>) -> 
     // A conflict is declared on one of the two options only.
     let conflict =
         |one: &Arg, other: &Arg| built.get_arg_conflicts_with(one).iter().any(|arg| arg.get_id() == other.get_id());
-    let driven_out = |id: &str| {
+    let overridden = |id: &str| {
         let arg = built.get_arguments().find(|arg| arg.get_id() == id);
         let mut against = built.get_arguments().filter(|other| typed(other.get_id().as_str()));
         arg.is_some_and(|arg| against.any(|other| conflict(arg, other) || conflict(other, arg)))
     };
     let entries = read(command, path)?;
-    let (program, rest) = words.split_first().map_or((None, words.as_slice()), |(first, rest)| (Some(first), rest));
-    let kept = entries.into_iter().filter(|entry| !typed(&entry.id) && !driven_out(&entry.id));
-    let all = program.cloned().into_iter().chain(kept.flat_map(|entry| entry.words)).chain(rest.iter().cloned());
-    judged(command, switchable, &all.collect::<Vec<_>>())
+    let (program, rest) =
+        arguments.split_first().map_or((None, arguments.as_slice()), |(first, rest)| (Some(first), rest));
+    let kept = entries.into_iter().filter(|entry| !typed(&entry.id) && !overridden(&entry.id));
+    let all = program.cloned().into_iter().chain(kept.flat_map(|entry| entry.arguments)).chain(rest.iter().cloned());
+    parsed(command, switchable, &all.collect::<Vec<_>>())
 }
 
 /// Whether this is an option without a value.
@@ -119,7 +119,7 @@ fn is_switch(arg: &Arg) -> bool {
     matches!(arg.get_action(), ArgAction::SetTrue)
 }
 
-/// The command with switches that may be turned off: `--quiet=false`, against a file that says `quiet = true`.
+/// The command with switches that can be turned off: `--quiet=false` overrides a file with `quiet = true`.
 fn switchable(command: &Command) -> Command {
     command.clone().mut_args(|arg| {
         if !is_switch(&arg) {
@@ -130,14 +130,14 @@ fn switchable(command: &Command) -> Command {
     })
 }
 
-/// What the command makes of the words. Its help is that of plain switches.
-fn judged(command: &Command, switchable: Command, words: &[OsString]) -> Result<ArgMatches, ConfigError> {
-    let error = match switchable.try_get_matches_from(words) {
+/// Parses the arguments. Help is printed from `command`, so that switches appear without a value.
+fn parsed(command: &Command, switchable: Command, arguments: &[OsString]) -> Result<ArgMatches, ConfigError> {
+    let error = match switchable.try_get_matches_from(arguments) {
         Ok(matches) => return Ok(matches),
         Err(error) => error,
     };
     if error.kind() == ErrorKind::DisplayHelp
-        && let Err(plain) = command.clone().try_get_matches_from(words)
+        && let Err(plain) = command.clone().try_get_matches_from(arguments)
         && plain.kind() == error.kind()
     {
         return Err(plain.into());
@@ -145,23 +145,23 @@ fn judged(command: &Command, switchable: Command, words: &[OsString]) -> Result<
     Err(error.into())
 }
 
-/// Checks a configuration by itself. Returns how many options it sets.
+/// Checks a configuration file by itself. Returns how many options it sets.
 ///
 /// # Errors
-/// See [`ConfigError`]. What only the command line can complete is not missed.
+/// See [`ConfigError`]. A required option that is missing is no error: the command line may give it.
 pub fn check(command: &Command, path: &Path) -> Result<usize, ConfigError> {
     let entries = read(command, path)?;
     let count = entries.len();
     let program = OsString::from(command.get_name());
-    let words = std::iter::once(program).chain(entries.into_iter().flat_map(|entry| entry.words));
-    match command.clone().try_get_matches_from(words) {
-        Err(e) if !completed_elsewhere(e.kind()) => Err(e.into()),
+    let arguments = std::iter::once(program).chain(entries.into_iter().flat_map(|entry| entry.arguments));
+    match command.clone().try_get_matches_from(arguments) {
+        Err(e) if !is_incomplete(e.kind()) => Err(e.into()),
         _ => Ok(count),
     }
 }
 
-/// Faults that say that something is missing, which may be given elsewhere.
-fn completed_elsewhere(kind: ErrorKind) -> bool {
+/// Whether something is missing that the command line may give.
+fn is_incomplete(kind: ErrorKind) -> bool {
     matches!(
         kind,
         ErrorKind::MissingRequiredArgument
@@ -170,12 +170,14 @@ fn completed_elsewhere(kind: ErrorKind) -> bool {
     )
 }
 
-/// The file's entries, each of them right in itself.
+/// Reads the file's entries and checks each by itself.
 fn read(command: &Command, path: &Path) -> Result<Vec<Entry>, ConfigError> {
     let failed = |cause| ConfigError::Read { path: path.to_owned(), cause };
     let size = fs::metadata(path).map_err(failed)?.len();
-    if size > MOST_BYTES {
-        return Err(failed(io::Error::other(format!("a configuration of {size} bytes: at most {MOST_BYTES}"))));
+    if size > MAX_BYTES {
+        return Err(failed(io::Error::other(format!(
+            "{size} bytes, and a configuration file may have {MAX_BYTES}; is this the right file?"
+        ))));
     }
     let text = fs::read_to_string(path).map_err(failed)?;
     parse(command, &text).map_err(|faults| ConfigError::File { path: path.to_owned(), faults })
@@ -193,7 +195,7 @@ fn parse(command: &Command, text: &str) -> Result<Vec<Entry>, Vec<Fault>> {
         .into_inner();
     let mut built = command.clone();
     built.build();
-    let mut places = Vec::new();
+    let mut entries = Vec::new();
     let mut faults = Vec::new();
     for (key, value) in &table {
         let name = key.get_ref().as_ref();
@@ -201,21 +203,21 @@ fn parse(command: &Command, text: &str) -> Result<Vec<Entry>, Vec<Fault>> {
             faults.push(fault(key.span(), unknown(&built, name)));
             continue;
         };
-        match words(arg, name, value.get_ref()).and_then(|words| proven(command, name, words)) {
-            Ok(words) => places.push((key.span().start, Entry { id: arg.get_id().to_string(), words })),
+        match arguments(arg, name, value.get_ref()).and_then(|arguments| checked(command, name, arguments)) {
+            Ok(arguments) => entries.push((key.span().start, Entry { id: arg.get_id().to_string(), arguments })),
             Err(what) => faults.push(fault(value.span(), what)),
         }
     }
     if faults.is_empty() {
-        // The parser sorts by name; a command line would have had the order of the file.
-        places.sort_by_key(|(place, _)| *place);
-        return Ok(places.into_iter().map(|(_, entry)| entry).collect());
+        // The TOML parser sorts by name; arguments come in the order of the file.
+        entries.sort_by_key(|(start, _)| *start);
+        return Ok(entries.into_iter().map(|(_, entry)| entry).collect());
     }
     faults.sort_by_key(|fault| (fault.line, fault.column));
     Err(faults)
 }
 
-/// The option of this long name that may stand in a file.
+/// The option with this long name, if it is allowed in a file.
 fn option<'a>(built: &'a Command, name: &str) -> Option<&'a Arg> {
     let known = |arg: &&Arg| arg.get_long_and_visible_aliases().is_some_and(|names| names.contains(&name));
     built.get_arguments().filter(|_| !NOT_IN_A_FILE.contains(&name)).find(known)
@@ -223,7 +225,7 @@ fn option<'a>(built: &'a Command, name: &str) -> Option<&'a Arg> {
 
 fn unknown(built: &Command, name: &str) -> String {
     if NOT_IN_A_FILE.contains(&name) {
-        return format!("{name}: only on the command line");
+        return format!("{name}: allowed only on the command line");
     }
     let names = built.get_arguments().filter_map(Arg::get_long).filter(|known| !NOT_IN_A_FILE.contains(known));
     let spelt = name.replace('_', "-");
@@ -237,29 +239,29 @@ fn unknown(built: &Command, name: &str) -> String {
     }
 }
 
-/// What the entry would be on a command line.
-fn words(arg: &Arg, name: &str, value: &DeValue<'_>) -> Result<Vec<OsString>, String> {
+/// The command-line arguments equivalent to the entry.
+fn arguments(arg: &Arg, name: &str, value: &DeValue<'_>) -> Result<Vec<OsString>, String> {
     let range = arg.get_num_args().unwrap_or_default();
     let alone = || vec![OsString::from(format!("--{name}"))];
     let with = |text: &str| OsString::from(format!("--{name}={text}"));
-    let odd = |wanted: &str| format!("{name}: {wanted} wanted, this is {}", article(value));
+    let wrong = |expected: &str| format!("{name}: expected {expected}, got {}", kind(value));
     match value {
         DeValue::Boolean(on) if range.min_values() == 0 => Ok(if *on { alone() } else { Vec::new() }),
         _ if !range.takes_values() => match (arg.get_action(), value) {
             (ArgAction::Count, DeValue::Integer(times)) => {
-                let times: usize = times.to_string().parse().map_err(|_| odd("a count"))?;
+                let times: usize = times.to_string().parse().map_err(|_| wrong("a count"))?;
                 Ok(std::iter::repeat_n(format!("--{name}").into(), times.min(usize::from(u8::MAX))).collect())
             }
-            (ArgAction::Count, _) => Err(odd("a count")),
-            _ => Err(odd("true or false")),
+            (ArgAction::Count, _) => Err(wrong("a count")),
+            _ => Err(wrong("true or false")),
         },
         DeValue::Array(values) if matches!(arg.get_action(), ArgAction::Append) => {
             let texts = values.iter().map(|value| scalar(value.get_ref()));
-            texts.map(|text| text.map(|text| with(&text)).ok_or_else(|| odd("a list of values"))).collect()
+            texts.map(|text| text.map(|text| with(&text)).ok_or_else(|| wrong("a list of values"))).collect()
         }
         value => match scalar(value) {
             Some(text) => Ok(vec![with(&text)]),
-            None => Err(odd("one value")),
+            None => Err(wrong("one value")),
         },
     }
 }
@@ -273,11 +275,12 @@ fn scalar(value: &DeValue<'_>) -> Option<String> {
     }
 }
 
-fn article(value: &DeValue<'_>) -> &'static str {
+/// The kind of a value, for an error.
+fn kind(value: &DeValue<'_>) -> &'static str {
     match value {
-        DeValue::String(_) => "a text",
+        DeValue::String(_) => "a string",
         DeValue::Integer(_) => "a number",
-        DeValue::Float(_) => "a number with a fraction",
+        DeValue::Float(_) => "a fractional number",
         DeValue::Boolean(_) => "true or false",
         DeValue::Datetime(_) => "a date",
         DeValue::Array(_) => "a list",
@@ -285,10 +288,10 @@ fn article(value: &DeValue<'_>) -> &'static str {
     }
 }
 
-/// Lets the command itself judge the value, by giving it this option alone.
-fn proven(command: &Command, name: &str, words: Vec<OsString>) -> Result<Vec<OsString>, String> {
+/// Checks the value by parsing a command line with this option alone.
+fn checked(command: &Command, name: &str, arguments: Vec<OsString>) -> Result<Vec<OsString>, String> {
     let program = OsString::from(command.get_name());
-    let tried = command.clone().try_get_matches_from(std::iter::once(program).chain(words.iter().cloned()));
+    let tried = command.clone().try_get_matches_from(std::iter::once(program).chain(arguments.iter().cloned()));
     match tried {
         Err(e)
             if matches!(
@@ -302,13 +305,13 @@ fn proven(command: &Command, name: &str, words: Vec<OsString>) -> Result<Vec<OsS
                     | ErrorKind::InvalidUtf8
             ) =>
         {
-            let said = e.to_string();
-            let first = said.lines().next().unwrap_or_default();
-            let possible = said.lines().find_map(|line| line.trim().strip_prefix("[possible values: "));
+            let message = e.to_string();
+            let first = message.lines().next().unwrap_or_default();
+            let possible = message.lines().find_map(|line| line.trim().strip_prefix("[possible values: "));
             let possible = possible.map(|list| format!(" (one of {})", list.trim_end_matches(']'))).unwrap_or_default();
             Err(format!("{name}: {}{possible}", first.strip_prefix("error: ").unwrap_or(first)))
         }
-        _ => Ok(words),
+        _ => Ok(arguments),
     }
 }
 
@@ -343,23 +346,23 @@ mod tests {
         expression: Vec<String>,
     }
 
-    /// Picotap's options after reading `file` and these words.
-    fn options(file: &str, words: &[&str]) -> Result<Options, ConfigError> {
+    /// The options after reading `file` and these arguments.
+    fn options(file: &str, arguments: &[&str]) -> Result<Options, ConfigError> {
         let mut written = tempfile::NamedTempFile::new().expect("a file");
         written.write_all(file.as_bytes()).expect("written");
         let config = ["picotap".into(), "--config".into(), written.path().into()];
-        let all = config.into_iter().chain(words.iter().map(OsString::from));
+        let all = config.into_iter().chain(arguments.iter().map(OsString::from));
         let matches = matches(&Options::command(), all)?;
         Ok(clap::FromArgMatches::from_arg_matches(&matches)?)
     }
 
     fn faults(file: &str) -> String {
-        let faults = parse(&Options::command(), file).expect_err("faulty");
+        let faults = parse(&Options::command(), file).expect_err("an error");
         faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
     }
 
     #[test]
-    fn every_kind_of_option_may_stand_in_the_file() {
+    fn every_kind_of_option_is_allowed_in_the_file() {
         let file = "interface = 'eth0'\nworkers = 3\nheader = ['host', '-odd=']\nmetrics-addr = '[::]:9464'\n\
                     no-promiscuous-mode = true\nverbose = 2\nformat = 'json'\n";
         let read = options(file, &["port", "80"]).expect("all is right");
@@ -381,14 +384,14 @@ mod tests {
     fn the_command_line_turns_a_switch_of_the_file_off() {
         let file = "interface = 'eth0'\nno-promiscuous-mode = true\n";
         assert!(options(file, &[]).expect("right").no_promiscuous_mode);
-        for (word, on) in [("-p", true), ("-p=false", false), ("--no-promiscuous-mode=false", false)] {
-            assert_eq!(options(file, &[word]).expect("right").no_promiscuous_mode, on, "{word}");
-            assert_eq!(options("interface = 'eth0'", &[word]).expect("right").no_promiscuous_mode, on, "{word}");
+        for (switch, on) in [("-p", true), ("-p=false", false), ("--no-promiscuous-mode=false", false)] {
+            assert_eq!(options(file, &[switch]).expect("right").no_promiscuous_mode, on, "{switch}");
+            assert_eq!(options("interface = 'eth0'", &[switch]).expect("right").no_promiscuous_mode, on, "{switch}");
         }
         assert!(options(file, &["-pv"]).expect("short options may be joined").no_promiscuous_mode);
         let error = options(file, &["-p=no"]).expect_err("true or false");
         assert!(error.to_string().contains("invalid value 'no'"), "{error}");
-        assert_eq!(options(file, &["-p", "false"]).expect("a word behind a switch").expression, ["false"]);
+        assert_eq!(options(file, &["-p", "false"]).expect("an argument after a switch").expression, ["false"]);
     }
 
     #[test]
@@ -399,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn the_command_line_replaces_what_the_file_says() {
+    fn the_command_line_overrides_the_file() {
         let file = "interface = 'eth0'\nworkers = 3\nheader = ['host', 'via']";
         let read = options(file, &["-i", "lo", "--workers", "1", "--header", "accept"]).expect("right");
         assert_eq!((read.interface.as_deref(), read.workers), (Some("lo"), 1));
@@ -407,38 +410,38 @@ mod tests {
     }
 
     #[test]
-    fn the_command_line_drives_out_what_it_cannot_stand_beside() {
+    fn the_command_line_removes_conflicting_options_of_the_file() {
         let read = options("interface = 'eth0'", &["--pcap", "x.pcap"]).expect("right");
         assert_eq!((read.interface, read.pcap), (None, Some("x.pcap".into())));
     }
 
     #[test]
-    fn what_must_be_given_must_be_given_somewhere() {
+    fn a_required_option_that_is_missing_is_an_error() {
         assert!(matches!(options("workers = 2", &[]), Err(ConfigError::Usage(_))));
     }
 
     #[test]
-    fn an_unknown_key_is_answered_with_the_nearest() {
+    fn an_unknown_key_gets_the_nearest_option_as_a_hint() {
         assert_eq!(faults("\nworker = 2"), "2:1: worker: no such option; did you mean workers?");
         assert_eq!(faults("metrics_addr = ''"), "1:1: metrics_addr: no such option; did you mean metrics-addr?");
         assert_eq!(faults("frobnicate = 1"), "1:1: frobnicate: no such option; picotap --help lists them");
-        assert_eq!(faults("config = 'x'"), "1:1: config: only on the command line");
+        assert_eq!(faults("config = 'x'"), "1:1: config: allowed only on the command line");
     }
 
     #[test]
-    fn a_value_of_the_wrong_kind_is_named_with_its_place() {
-        assert_eq!(faults("workers = true"), "1:11: workers: one value wanted, this is true or false");
-        assert_eq!(faults("workers = [1]"), "1:11: workers: one value wanted, this is a list");
+    fn a_value_of_the_wrong_kind_is_reported_with_its_position() {
+        assert_eq!(faults("workers = true"), "1:11: workers: expected one value, got true or false");
+        assert_eq!(faults("workers = [1]"), "1:11: workers: expected one value, got a list");
         assert_eq!(
             faults("no-promiscuous-mode = 1"),
-            "1:23: no-promiscuous-mode: true or false wanted, this is a number"
+            "1:23: no-promiscuous-mode: expected true or false, got a number"
         );
-        assert_eq!(faults("[header]\nx = 1"), "1:1: header: one value wanted, this is a table");
-        assert_eq!(faults("verbose = -1"), "1:11: verbose: a count wanted, this is a number");
+        assert_eq!(faults("[header]\nx = 1"), "1:1: header: expected one value, got a table");
+        assert_eq!(faults("verbose = -1"), "1:11: verbose: expected a count, got a number");
     }
 
     #[test]
-    fn a_value_that_the_option_refuses_is_named_with_its_place() {
+    fn a_value_that_the_option_refuses_is_reported_with_its_position() {
         assert_eq!(
             faults("format = 'json'\nworkers = 'two'"),
             "2:11: workers: invalid value 'two' for '--workers <WORKERS>': invalid digit found in string"
@@ -450,30 +453,30 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_is_named_in_the_order_of_the_file() {
-        let found = parse(&Options::command(), "zzzzzz = 1\nworkers = 'two'\naaaaaa = 1").expect_err("three faults");
+    fn all_errors_are_reported_in_the_order_of_the_file() {
+        let found = parse(&Options::command(), "zzzzzz = 1\nworkers = 'two'\naaaaaa = 1").expect_err("three errors");
         assert_eq!(found.iter().map(|fault| fault.line).collect::<Vec<_>>(), [1, 2, 3]);
     }
 
     #[test]
-    fn a_fault_of_syntax_has_its_place() {
+    fn a_syntax_error_is_reported_with_its_position() {
         assert!(faults("workers = 1\nheader = [").starts_with("2:"), "{}", faults("workers = 1\nheader = ["));
     }
 
     #[test]
-    fn a_key_that_is_there_twice_is_a_fault() {
+    fn a_duplicate_key_is_an_error() {
         assert!(faults("workers = 1\nworkers = 2").starts_with("2:1: duplicate key"));
     }
 
     #[test]
-    fn a_file_that_is_not_there_is_named() {
-        let words = ["picotap", "--config", "/no/such/file"].map(OsString::from);
-        let error = matches(&Options::command(), words).expect_err("no such file");
+    fn a_missing_file_is_named() {
+        let arguments = ["picotap", "--config", "/no/such/file"].map(OsString::from);
+        let error = matches(&Options::command(), arguments).expect_err("no such file");
         assert_eq!(error.to_string(), "/no/such/file: No such file or directory (os error 2)");
     }
 
     #[test]
-    fn a_check_names_options_that_cannot_stand_together() {
+    fn a_check_reports_conflicting_options() {
         let mut written = tempfile::NamedTempFile::new().expect("a file");
         written.write_all(b"interface = 'eth0'\nworkers = 2").expect("written");
         assert_eq!(check(&Options::command(), written.path()).expect("right"), 2);

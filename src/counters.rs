@@ -1,5 +1,5 @@
-//! A counter is declared once, in the stage that counts: from the declaration come the field, the sum over threads, the
-//! metric with its help, and the line of the ledger. So what is counted is shown.
+//! A counter is declared once, in the stage that counts. The declaration gives its field, the sum over threads, the
+//! metric with its help, and the line of the ledger: so everything that is counted is shown.
 
 /// How a family's values behave, and how they are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub enum Kind {
 pub struct Family {
     /// Name of the metric.
     pub name: &'static str,
-    /// The label that tells its counters apart; empty if it has only one.
+    /// The label whose value distinguishes its counters; empty if it has only one.
     pub label: &'static str,
     /// Heading in the ledger.
     pub title: &'static str,
@@ -27,7 +27,7 @@ pub struct Family {
     pub kind: Kind,
 }
 
-/// Takes a counter: its family, the value of the family's label, and its own value.
+/// Receives a counter: its family, the value of the family's label, and the count.
 pub type Visitor<'a> = dyn FnMut(&'static Family, &str, u64) + 'a;
 
 /// Declares families: `NAME = kind "metric" ["label"] "heading", "help";`.
@@ -46,9 +46,9 @@ macro_rules! families {
     };
 }
 
-/// Declares a structure of counters. Each field names its family and, where the family has a label, the label's value; an
-/// array gives its length and the values of the label, one for each element. A value that is left out is the argument of
-/// `visit`, which is for what there is one of for each interface or queue.
+/// Declares a structure of counters. Each field names its family and, if the family has a label, the label's value. An
+/// array gives its length, and the values of the label in the order of its elements. If a value is left out, the caller
+/// of `visit` gives it: for counters of each interface or queue.
 macro_rules! counters {
     (
         $(#[$meta:meta])*
@@ -74,7 +74,7 @@ macro_rules! counters {
                 $(counters!(@add self, other, $field $(, $len)?);)+
             }
 
-            /// Gives each counter to `to`. `value`: of the label, where none is declared.
+            /// Gives each counter to `to`. `value`: the value of the label where none is declared.
             pub fn visit(&self, value: &str, to: &mut $crate::counters::Visitor<'_>) {
                 let _unused = value;
                 $(counters!(@visit self, to, value, $field, $family, [$($values)?] [$($value)?]);)+
@@ -110,10 +110,10 @@ pub(crate) use {counters, families};
 
 families! {
     PAYLOAD = Counter "picotap_payload_bytes_total" ["account"] "payload bytes by account", "TCP payload bytes, by what became of them.";
-    HELD = Gauge "picotap_held_bytes" ["where"] "payload bytes held", "TCP payload bytes that wait for more, and have no account yet.";
+    HELD = Gauge "picotap_held_bytes" ["where"] "payload bytes held", "TCP payload bytes held until more arrives; not in an account yet.";
 }
 
-/// Counters added up by family and label, in the order in which they first came.
+/// Sums of counters by family and label, in the order in which they were first added.
 #[derive(Debug, Default)]
 pub struct Tally {
     families: Vec<(&'static Family, Vec<(String, u64)>)>,
@@ -122,14 +122,17 @@ pub struct Tally {
 impl Tally {
     /// Adds a counter.
     pub fn add(&mut self, family: &'static Family, value: &str, count: u64) {
-        let place = match self.families.iter().position(|(known, _)| *known == family) {
-            Some(place) => place,
+        let index = match self.families.iter().position(|(known, _)| *known == family) {
+            Some(index) => index,
             None => {
                 self.families.push((family, Vec::new()));
                 self.families.len() - 1
             }
         };
-        let Some((_, counts)) = self.families.get_mut(place) else { return };
+        let Some((_, counts)) = self.families.get_mut(index) else {
+            debug_assert!(false, "the family is found or has just been added");
+            return;
+        };
         let value = if family.label.is_empty() { "" } else { value };
         match counts.iter_mut().find(|(known, _)| known == value) {
             Some((_, sum)) => *sum = sum.wrapping_add(count),
@@ -152,7 +155,7 @@ impl Tally {
 }
 
 impl std::fmt::Display for Tally {
-    /// What is not zero: a line for each family, and below it one for each value of its label.
+    /// The counters that are not zero: a line for each family, and below it one for each value of its label.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         for (family, counts) in &self.families {
             let sum = self.sum(family);
@@ -197,7 +200,7 @@ mod tests {
             colours: [2; KINDS] => SORTED,
             /// Nanoseconds.
             waited => WAITED,
-            /// Of whoever asks.
+            /// Of the caller of `visit`.
             queued => QUEUED,
         }
     }

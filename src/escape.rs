@@ -1,16 +1,16 @@
-//! An escape is what stands in a line for a byte that must not stand there itself.
+//! An escape represents a byte that must not appear in a line.
 //!
-//! One scheme serves all formats, so that one rule brings every text's bytes back: **`\xNN` (two hexadecimal digits) is
-//! the byte NN, everything else is itself.** A byte that would otherwise make such a sequence by accident is escaped:
-//! a backslash before an `x` (in Zeek and CLF lines, every backslash).
+//! All formats have one scheme, so that one rule gives the bytes of every text: **`\xNN` (two hexadecimal digits) is
+//! the byte NN, everything else is itself.** So that no such sequence occurs by accident, a backslash before an `x` is
+//! escaped too (in Zeek and CLF lines, every backslash).
 //!
-//! - JSON (and ECS): valid UTF-8 stays; control characters (C0, DEL, C1) and characters that turn text round are JSON's
-//!   own `\u00NN`; a byte that is not part of valid UTF-8 is the four characters `\xNN`, thus `\\xNN` in the file. So
-//!   every JSON reader reads every line, and only texts with such bytes need the rule above.
+//! - JSON (and ECS): valid UTF-8 stays; control characters (C0, DEL, C1) and characters that change the direction of
+//!   text are JSON's own `\uNNNN`; a byte that is not part of valid UTF-8 is the four characters `\xNN`, thus `\\xNN`
+//!   in the file. So every JSON parser accepts every line, and only texts with such bytes need the rule above.
 //! - text: valid UTF-8 stays, all else is `\xNN`; control characters never reach a terminal.
-//! - Zeek: like text. CLF: every byte outside of printable ASCII, the quote and the backslash are `\xNN`, as nginx does.
-//! - `picotap parse`: JSON as above; its lines for people are text in pure ASCII, since the guest that prints the same
-//!   lines (`guest/ways/argv.c`) knows no UTF-8.
+//! - Zeek: like text. CLF: every byte other than printable ASCII, the quote and the backslash are `\xNN`, as in nginx.
+//! - `picotap parse`: JSON as above; its plain lines are text in pure ASCII, since the guest that prints the same lines
+//!   (`guest/ways/argv.c`) does not decode UTF-8.
 
 /// Appends `\xNN`.
 fn hex(byte: u8, out: &mut Vec<u8>) {
@@ -19,13 +19,13 @@ fn hex(byte: u8, out: &mut Vec<u8>) {
     out.extend_from_slice(&[b'\\', b'x', digit(byte >> 4), digit(byte & 15)]);
 }
 
-/// Characters that are not shown but change how what follows is shown: C1 controls, line separators, and those that
-/// set or turn the direction of writing, by which a log line can be made to look like another.
+/// Invisible characters that change how the following text is displayed: C1 controls, line separators, and those that
+/// set the direction of text. With them a log line can be made to look like another.
 const fn misleads(character: char) -> bool {
     matches!(character, '\u{80}'..='\u{9f}' | '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Length of the longest beginning of `text` that is printable ASCII without `"` and `\`. Looks at eight bytes at a time.
+/// Length of the longest prefix of `text` that is printable ASCII without `"` and `\`. Takes eight bytes at a time.
 fn plain(text: &[u8]) -> usize {
     const LOW: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = 0x8080_8080_8080_8080;
@@ -33,7 +33,8 @@ fn plain(text: &[u8]) -> usize {
     let mut at = 0;
     for chunk in &mut chunks {
         let word = <[u8; 8]>::try_from(chunk).map_or(HIGH, u64::from_le_bytes);
-        // The lowest byte that meets a condition has its high bit set; what a borrow does above it does not matter.
+        // The lowest byte that meets a condition has its high bit set. A borrow may set further bits above it, which
+        // does not matter.
         let zero = |word: u64| word.wrapping_sub(LOW) & !word & HIGH;
         let below_space = word.wrapping_sub(LOW * 0x20) & !word & HIGH;
         let odd = (word & HIGH)
@@ -74,11 +75,11 @@ pub fn json(text: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-/// Appends the stretch of bytes from 0x80 on at the front of `text`; gives back what is behind it.
+/// Appends the bytes from 0x80 on with which `text` begins. Returns the rest.
 fn json_beyond_ascii<'a>(text: &'a [u8], out: &mut Vec<u8>) -> &'a [u8] {
     let end = text.iter().position(u8::is_ascii).unwrap_or(text.len());
-    let (stretch, rest) = text.split_at(end);
-    for chunk in stretch.utf8_chunks() {
+    let (beyond, rest) = text.split_at(end);
+    for chunk in beyond.utf8_chunks() {
         for character in chunk.valid().chars() {
             match misleads(character) {
                 true => unicode(u32::from(character), out),
@@ -93,7 +94,7 @@ fn json_beyond_ascii<'a>(text: &'a [u8], out: &mut Vec<u8>) -> &'a [u8] {
     rest
 }
 
-/// Appends `\uNNNN`; every character that is written so is below U+10000.
+/// Appends `\uNNNN`. Every character that is escaped so is below U+10000.
 fn unicode(code: u32, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\\u");
     for shift in [12, 8, 4, 0] {
@@ -101,8 +102,8 @@ fn unicode(code: u32, out: &mut Vec<u8>) {
     }
 }
 
-/// Appends `text` for a line that a terminal may show, or a tab-separated one. `all_backslashes`: escape every backslash,
-/// not only those before an `x`.
+/// Appends `text` for a line that a terminal may display, or a tab-separated one. `all_backslashes`: escape every
+/// backslash, not only those before an `x`.
 pub fn shown(text: &[u8], all_backslashes: bool, out: &mut Vec<u8>) {
     let mut rest = text;
     loop {
@@ -122,8 +123,8 @@ pub fn shown(text: &[u8], all_backslashes: bool, out: &mut Vec<u8>) {
 
 fn shown_beyond_ascii<'a>(text: &'a [u8], out: &mut Vec<u8>) -> &'a [u8] {
     let end = text.iter().position(u8::is_ascii).unwrap_or(text.len());
-    let (stretch, rest) = text.split_at(end);
-    for chunk in stretch.utf8_chunks() {
+    let (beyond, rest) = text.split_at(end);
+    for chunk in beyond.utf8_chunks() {
         for character in chunk.valid().chars() {
             let mut bytes = [0; 4];
             let bytes = character.encode_utf8(&mut bytes).as_bytes();
@@ -137,7 +138,7 @@ fn shown_beyond_ascii<'a>(text: &'a [u8], out: &mut Vec<u8>) -> &'a [u8] {
     rest
 }
 
-/// Appends `text` for a place between quotes in a line of pure ASCII.
+/// Appends `text` for use between quotes in a line of pure ASCII.
 pub fn ascii(text: &[u8], out: &mut Vec<u8>) {
     let mut rest = text;
     loop {
@@ -149,7 +150,8 @@ pub fn ascii(text: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// Appends `text` for a line of pure ASCII that a terminal may show. `put_line` in `guest/ways/argv.c` does the same.
+/// Appends `text` for a line of pure ASCII that a terminal may display. `put_line` in `guest/ways/argv.c` does the
+/// same.
 pub fn ascii_line(text: &[u8], out: &mut Vec<u8>) {
     let mut rest = text;
     loop {
@@ -165,7 +167,7 @@ pub fn ascii_line(text: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// The bytes of an escaped text: of a JSON string after the JSON reader, of the other formats as they stand.
+/// The bytes of an escaped text: of a JSON string once a JSON parser has read it, of the other formats as written.
 #[must_use]
 pub fn undo(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
@@ -201,7 +203,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_json_reader_gives_the_bytes_back(text in bytes()) {
+        fn every_json_parser_gives_the_bytes_back(text in bytes()) {
             let mut out = Vec::new();
             json(&text, &mut out);
             let read: String = serde_json::from_slice(&out).unwrap();
@@ -248,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn an_escape_in_the_input_is_told_from_one_of_ours() {
+    fn an_escape_in_the_input_differs_from_one_of_ours() {
         let mut out = Vec::new();
         json(br"\x41\y", &mut out);
         assert_eq!(out, br#""\\x5cx41\\y""#);

@@ -10,29 +10,49 @@
 //! # }
 //! ```
 //!
+//! [`Tap`] gives those on a network interface, as they are completed:
+//!
+//! ```no_run
+//! # use std::ops::ControlFlow;
+//! # fn main() -> Result<(), picotap::TapError> {
+//! picotap::Tap::live("eth0")?.run(|transaction| {
+//!     println!("{}", transaction.status);
+//!     ControlFlow::Continue(())
+//! })?;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! Data goes through the modules in this order, and each knows only those before it: [`source`] gives frames, [`packet`] takes
 //! TCP segments out of them, [`flow`] puts segments in order and pushes what it finds into a [`stream::Sink`], which is
 //! [`batch`], whose slots [`sandbox`] takes through the parser; [`http`] makes transactions of the parser's records, and
-//! [`export`] lines and metrics of these. [`pipeline`] runs all of it in threads.
+//! [`export`] lines and metrics of these. [`pipeline`] runs all of it in threads, and [`daemon`] makes the program a service.
 
 pub mod abi;
 pub mod batch;
 pub mod cli;
+mod clock;
 pub mod config;
 pub mod counters;
+pub mod daemon;
 pub mod escape;
 pub mod export;
 pub mod flow;
 pub mod http;
+mod inline;
 pub mod manual;
 pub mod packet;
 #[cfg(feature = "parse")]
 pub mod parse;
 pub mod pipeline;
+pub mod plan;
 mod reader;
 pub mod sandbox;
 pub mod source;
 pub mod stream;
+mod tap;
 
 pub use http::Transaction;
 pub use reader::{ReadError, Reader};
+pub use source::live::Stopper;
+pub use tap::{Tap, TapError, TapOptions};

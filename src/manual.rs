@@ -1,5 +1,5 @@
-//! The manual: a man page of the command and of each of its subcommands, and completions for shells, all made from the
-//! one list of options.
+//! The manual: man pages of the command and its subcommands, and shell completions, all generated from the one list of
+//! options.
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -7,13 +7,13 @@ use std::{fs, io};
 use clap::Command;
 use clap_complete::{Shell, generate_to};
 
-/// Shells whose completions are made, with the name under which each looks for its file.
+/// The shells with completions, and the directory of each.
 const SHELLS: [(Shell, &str); 3] = [(Shell::Bash, "bash"), (Shell::Zsh, "zsh"), (Shell::Fish, "fish")];
 
-/// Writes `man/*.1` and `completions/{bash,zsh,fish}/*` below `directory`. Returns the files, in order of their names.
+/// Writes `man/*.1` and `completions/{bash,zsh,fish}/*` below `directory`. Returns the files, sorted by name.
 ///
 /// # Errors
-/// A directory or file cannot be made.
+/// A directory or file cannot be created.
 pub fn write(command: &Command, directory: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     let man = directory.join("man");
@@ -23,8 +23,8 @@ pub fn write(command: &Command, directory: &Path) -> io::Result<Vec<PathBuf>> {
         files.push(entry?.path());
     }
     let name = command.get_name().to_owned();
-    for (shell, place) in SHELLS {
-        let completions = directory.join("completions").join(place);
+    for (shell, subdirectory) in SHELLS {
+        let completions = directory.join("completions").join(subdirectory);
         fs::create_dir_all(&completions)?;
         files.push(generate_to(shell, &mut command.clone(), &name, &completions)?);
     }

@@ -2,26 +2,14 @@
 
 use std::collections::VecDeque;
 use std::path::Path;
-use std::sync::Arc;
 
 use thiserror::Error;
 
-use crate::batch::{Batcher, CollectSlots};
-use crate::flow::{self, Table};
-use crate::http::record::Record;
-use crate::http::{Exchange, HttpContext, Settings, Transaction};
-use crate::packet::{Decoder, Outcome};
-use crate::sandbox::BUILTIN_GUEST;
-use crate::sandbox::call::Bounds;
-use crate::sandbox::driver::{Driver, Receiver};
-use crate::sandbox::engine::{Engine, LoadError};
+use crate::http::{Settings, Transaction};
+use crate::inline::Inline;
+use crate::sandbox::engine::LoadError;
 use crate::sandbox::fault::Fault;
-use crate::sandbox::quarantine::QuarantinedEvent;
 use crate::source::{self, Captures};
-use crate::stream::{Connection, ConnectionId, EndReason, Side};
-
-/// Frames that are taken before the parser is called.
-const FRAMES: usize = 1024;
 
 /// Why there is no transaction.
 #[derive(Debug, Error)]
@@ -40,7 +28,7 @@ pub enum ReadError {
 /// Reads one capture file (pcap or pcapng, plain, gzip or zstd), in this thread and without a log, metrics or signals.
 ///
 /// It is an iterator of transactions, in the order in which they were completed. Secrets are redacted as picotap does it by
-/// default. An event on which the parser fails costs its connection, as ever; nobody is told.
+/// default. If the parser fails on a connection, the rest of that connection is ignored.
 ///
 /// ```
 /// # fn main() -> Result<(), picotap::ReadError> {
@@ -54,20 +42,18 @@ pub enum ReadError {
 /// ```
 pub struct Reader {
     captures: Captures,
-    decoder: Decoder,
-    table: Table,
-    batcher: Batcher<CollectSlots>,
-    driver: Driver<Exchange>,
-    pairing: Pairing,
+    inline: Inline,
+    /// Transactions that were completed and not given yet.
+    done: VecDeque<Transaction>,
+    /// What is wrong with the file, to be given after what was good.
+    failed: Option<source::Error>,
     /// Nothing more comes of the file.
     ended: bool,
-    /// Keeps the clock of the sandbox.
-    _engine: Engine,
 }
 
 impl std::fmt::Debug for Reader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Reader").field("driver", &self.driver).field("ended", &self.ended).finish_non_exhaustive()
+        f.debug_struct("Reader").field("inline", &self.inline).field("ended", &self.ended).finish_non_exhaustive()
     }
 }
 
@@ -75,7 +61,7 @@ impl Reader {
     /// Opens a capture file.
     ///
     /// # Errors
-    /// If the sandbox cannot be started. What is wrong with the file is the iterator's first item.
+    /// If the sandbox cannot be started. What is wrong with the file is an item of the iterator.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, ReadError> {
         Self::with(path, Settings::default())
     }
@@ -85,55 +71,31 @@ impl Reader {
     /// # Errors
     /// See [`Reader::open`].
     pub fn with(path: impl AsRef<Path>, settings: Settings) -> Result<Self, ReadError> {
-        let engine = Engine::new(4)?;
-        let parser = Arc::new(engine.load(BUILTIN_GUEST)?);
-        let pairing = Pairing { context: HttpContext::new(settings), done: VecDeque::new(), hints: Vec::new() };
         Ok(Self {
             captures: Captures::open(&[path.as_ref().to_path_buf()], None),
-            decoder: Decoder::new(false),
-            table: Table::new(flow::Config { hash_seed: flow::random_seed(), ..flow::Config::default() }),
-            batcher: Batcher::new(1, i64::MAX, true, CollectSlots::default()),
-            driver: Driver::new(parser, Bounds::default())?,
-            pairing,
+            inline: Inline::new::<ReadError>(settings)?,
+            done: VecDeque::new(),
+            failed: None,
             ended: false,
-            _engine: engine,
         })
     }
 
-    /// Takes some frames. What is wrong is given after what was good.
-    fn read(&mut self) -> Result<(), source::Error> {
-        let mut taken = 0;
-        let read = loop {
-            match self.captures.next_frame() {
-                Ok(Some(frame)) => match self.decoder.decode(&frame) {
-                    Outcome::Segment(segment) => self.table.segment(&segment, &mut self.batcher),
-                    Outcome::Waits | Outcome::Skipped(_) => self.table.tick(frame.time, &mut self.batcher),
-                },
+    /// Takes frames until something can be given.
+    fn read(&mut self) {
+        let Self { captures, inline, done, failed, ended } = self;
+        while done.is_empty() && failed.is_none() && !*ended {
+            let mut out = |transaction: &Transaction| done.push_back(transaction.clone());
+            match captures.next_frame() {
+                Ok(Some(frame)) => inline.frame(&frame, &mut out),
                 Ok(None) => {
-                    self.ended = true;
-                    self.decoder.finish();
-                    self.table.finish(&mut self.batcher);
-                    break Ok(());
+                    *ended = true;
+                    inline.finish(&mut out);
                 }
-                Err(error) => break Err(error),
+                Err(error) => {
+                    *failed = Some(error);
+                    inline.parse(&mut out);
+                }
             }
-            taken += 1;
-            if taken == FRAMES {
-                break Ok(());
-            }
-        };
-        self.parse();
-        read
-    }
-
-    fn parse(&mut self) {
-        self.batcher.flush();
-        for slot in self.batcher.deliverer().0.drain(..) {
-            self.driver.process(&slot, &mut self.pairing);
-        }
-        self.table.set_external(self.driver.memory() + self.pairing.context.held() as u64);
-        for (id, side, upto) in self.pairing.hints.drain(..) {
-            self.table.skip(id, side, upto);
         }
     }
 }
@@ -143,46 +105,18 @@ impl Iterator for Reader {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            if let Some(transaction) = self.pairing.done.pop_front() {
+            if let Some(transaction) = self.done.pop_front() {
                 return Some(Ok(transaction));
+            }
+            if let Some(error) = self.failed.take() {
+                return Some(Err(error.into()));
             }
             if self.ended {
                 return None;
             }
-            if let Err(error) = self.read() {
-                return Some(Err(error.into()));
-            }
+            self.read();
         }
     }
-}
-
-/// Makes transactions of records.
-struct Pairing {
-    context: HttpContext,
-    done: VecDeque<Transaction>,
-    hints: Vec<(ConnectionId, Side, u64)>,
-}
-
-impl Receiver for Pairing {
-    type State = Exchange;
-
-    fn record(&mut self, connection: &Connection, exchange: &mut Exchange, record: &Record<'_>) {
-        let Self { context, done, .. } = self;
-        exchange.record(context, connection, record, &mut |transaction| done.push_back(transaction.clone()));
-    }
-
-    fn closed(&mut self, connection: &Connection, exchange: &mut Exchange, reason: EndReason) {
-        let Self { context, done, .. } = self;
-        exchange.close(context, connection, reason, &mut |transaction| done.push_back(transaction.clone()));
-    }
-
-    fn skip(&mut self, connection: &Connection, side: Side, upto: u64) {
-        self.hints.push((connection.id(), side, upto));
-    }
-
-    fn quarantine(&mut self, _: &QuarantinedEvent) {}
-
-    fn fault(&mut self, _: &Fault) {}
 }
 
 #[cfg(test)]
@@ -205,5 +139,17 @@ mod tests {
         let targets: std::collections::BTreeSet<_> = all.iter().filter_map(Transaction::target).collect();
         assert!(targets.contains(&b"/large.bin"[..]), "bodies are skipped and counted");
         assert!(all.iter().any(|transaction| transaction.status == 404));
+    }
+
+    #[test]
+    fn what_is_wrong_comes_after_what_was_good() {
+        let whole = std::fs::read("fixtures/http.pcap").unwrap();
+        let mut cut = tempfile::NamedTempFile::new().unwrap();
+        std::io::Write::write_all(&mut cut, &whole[..whole.len() - 3]).unwrap();
+        let items: Vec<_> = Reader::open(cut.path()).unwrap().collect();
+        let wrong = items.iter().position(Result::is_err).unwrap();
+        // What is still open at the end is given as it is.
+        assert!(wrong >= 40, "item {wrong} of {}", items.len());
+        assert_eq!(items.iter().filter(|item| item.is_err()).count(), 1);
     }
 }

@@ -1,14 +1,14 @@
 //! A stream is one direction of a TCP connection: bytes in order, with gaps where some were never seen.
 //!
-//! These are the words that everything speaks which deals with streams. Whoever produces them pushes what it finds into a
-//! [`Sink`], and needs not know who takes it; whoever takes them needs not know TCP.
+//! This is the vocabulary of everything that deals with streams. A producer pushes bytes and ends into a [`Sink`],
+//! without knowing who takes them; whoever takes them does not need to know TCP.
 
 use std::net::{IpAddr, Ipv4Addr};
 
-/// As an acknowledgement: not known.
+/// An offset or an acknowledgement that is not known, or does not exist.
 pub const UNKNOWN: u64 = u64::MAX;
 
-/// The most bytes in one call of [`Sink::bytes`]: longer segments (from segmentation offload) are handed on in pieces.
+/// The most bytes in one call of [`Sink::bytes`]. Longer segments (from segmentation offload) are handed on in pieces.
 pub const MAX_PIECE: usize = 65536;
 
 /// One end of a connection.
@@ -20,7 +20,7 @@ pub struct Endpoint {
     pub port: u16,
 }
 
-/// A side of a connection: the first is whoever was seen first.
+/// A side of a connection: the first is the one whose packet was seen first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the two sides")]
 pub enum Side {
@@ -64,11 +64,11 @@ pub enum Opener {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum EndReason {
-    /// Its FIN came, and every byte below it was handed on or declared lost.
+    /// By its FIN: every byte below it was handed on or declared lost.
     Fin = 1,
     /// The connection was reset.
     Reset = 2,
-    /// Nothing came for too long.
+    /// No packet came for too long.
     Timeout = 3,
     /// The connection was given up because the memory limit was reached.
     Evicted = 4,
@@ -76,7 +76,8 @@ pub enum EndReason {
     Reused = 5,
     /// The capture ended.
     Capture = 6,
-    /// The parser failed on the connection, which is ignored from there on. No stream ends so; a worker says it.
+    /// The parser failed on the connection, which is ignored from there on. Set by a worker, never by a producer of
+    /// streams.
     Fault = 7,
 }
 
@@ -85,9 +86,9 @@ pub enum EndReason {
 pub struct Connection {
     /// Its number, from 1; no two connections of a run have the same.
     pub number: u64,
-    /// What its producer knows it by: see [`ConnectionId`].
+    /// The producer's handle of it: see [`ConnectionId`].
     pub handle: u32,
-    /// Which producer it comes from.
+    /// Index of its producer.
     pub producer: u16,
     /// Its start was not captured.
     pub midstream: bool,
@@ -103,17 +104,17 @@ pub struct Connection {
 /// its depth shifted by so much. (JSON's readers take numbers up to 2^53.)
 pub const INNER_SHIFT: u32 = 50;
 
-/// What a connection's producer finds it by. Opaque to everybody else.
+/// Identifies a connection to its producer. Opaque to everybody else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectionId {
-    /// Its number: a handle is used again for later connections.
+    /// Its number, since a handle is reused for later connections.
     pub number: u64,
-    /// Its place at the producer.
+    /// The producer's handle of it.
     pub handle: u32,
 }
 
 impl Connection {
-    /// What its producer finds it by.
+    /// Identifies it to its producer.
     #[must_use]
     pub const fn id(&self) -> ConnectionId {
         ConnectionId { number: self.number & ((1 << INNER_SHIFT) - 1), handle: self.handle }
@@ -121,8 +122,8 @@ impl Connection {
 
     /// Inside how many tunnels it is.
     #[must_use]
-    pub const fn depth(&self) -> u8 {
-        self.number.wrapping_shr(INNER_SHIFT) as u8
+    pub fn depth(&self) -> u8 {
+        u8::try_from(self.number >> INNER_SHIFT).unwrap_or(u8::MAX)
     }
 
     /// The stream inside the tunnel that this connection becomes: a connection of its own, with offsets from 0.
@@ -132,12 +133,12 @@ impl Connection {
     }
 }
 
-/// What a sink keeps with a connection: opaque to the producer, zero for a new connection.
+/// What a sink stores with a connection. Opaque to the producer; zero for a new connection.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SinkTag {
-    /// Serial number of the slot that `row` is good for.
+    /// Serial number of the slot that `row` is in.
     pub serial: u64,
-    /// Row in that slot.
+    /// Index of the connection's row in that slot.
     pub row: u32,
 }
 
@@ -146,15 +147,15 @@ pub struct SinkTag {
 pub struct OpenConnection {
     /// What is known of it.
     pub info: Connection,
-    /// Seeded hash of the addresses, the same for both directions: chooses the worker.
+    /// Keyed hash of the addresses, the same for both directions. It chooses the worker.
     pub hash: u64,
-    /// The sink's.
+    /// What the sink stores.
     pub tag: SinkTag,
 }
 
 impl OpenConnection {
-    /// A connection that was not captured, for a sink that is fed by hand: the first side, port 40000 of the local host, opened
-    /// it to port 80.
+    /// A connection that was not captured, for a sink that is fed by hand: from port 40000 of the local host, the first
+    /// side, to port 80.
     #[must_use]
     pub const fn synthetic(number: u64) -> Self {
         const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -174,15 +175,16 @@ impl OpenConnection {
     }
 }
 
-/// Where in a stream something is, and what is known of the packet that carried it.
+/// A position in a stream, and what is known of the packet that carried it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
-    /// Offset in the side's stream. Offset 0 is the byte behind the SYN; where that was not seen, the first byte that was
+    /// Offset in the side's stream. Offset 0 is the byte behind the SYN; if that was not seen, the first byte that was
     /// handed on, or that the other side is known to have acknowledged by then.
     pub offset: u64,
     /// Offset of the other side up to which the sender had acknowledged, or [`UNKNOWN`].
     pub peer_acked: u64,
-    /// Time of the packet (of a skipped stretch: of the one that carried its last byte; of an end: of the one that caused it).
+    /// Time of the packet, in nanoseconds since the Unix epoch. Of a skipped range: of the packet with its last byte;
+    /// of an end: of the packet that caused it.
     pub time: i64,
 }
 
@@ -199,7 +201,7 @@ pub trait Sink {
     /// Payload in stream order, never empty and at most [`MAX_PIECE`] bytes. `starts_segment`: its first byte is the
     /// first of a TCP segment's payload.
     fn bytes(&mut self, conn: &mut OpenConnection, side: Side, at: Position, starts_segment: bool, payload: &[u8]);
-    /// A stretch below a skip hint, not copied: `length` bytes, `lost` of them never seen.
+    /// A skipped range, below a skip hint: `length` bytes that are not copied, of which `lost` were never seen.
     fn skipped(&mut self, conn: &mut OpenConnection, side: Side, at: Position, length: u64, lost: u64);
     /// A side has ended. Called exactly once for each side; after the second call the handle is free.
     fn end(&mut self, conn: &mut OpenConnection, side: Side, at: Position, reason: EndReason);

@@ -1,4 +1,4 @@
-//! `guest/abi.h` and `src/abi.rs` say the same: every size, every place of a field, every constant.
+//! `guest/abi.h` and `src/abi.rs` agree: every size, every offset of a field, every constant.
 
 #![expect(clippy::unwrap_used, reason = "a test may fail by panic")]
 
@@ -11,7 +11,7 @@ use picotap::abi;
 
 const HEADER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/guest/abi.h");
 
-/// What a C compiler says of each expression.
+/// Evaluates each expression with a C compiler.
 fn ask(expressions: &[String]) -> BTreeMap<String, u64> {
     let directory = tempfile::tempdir().unwrap();
     let source = directory.path().join("abi.c");
@@ -37,7 +37,7 @@ fn ask(expressions: &[String]) -> BTreeMap<String, u64> {
     expressions.iter().cloned().zip(numbers).collect()
 }
 
-/// Size of the structure; place and size of each of its fields.
+/// Size of the structure; offset and size of each of its fields.
 type Shape = (&'static str, usize, Vec<(&'static str, usize, usize)>);
 
 fn size_of_field<S, T>(_: impl Fn(&S) -> &T) -> usize {
@@ -106,7 +106,8 @@ fn constants() -> BTreeMap<String, u64> {
     ] {
         set.iter().for_each(|(name, value)| add(&format!("{prefix}{name}"), (*value).into()));
     }
-    for (prefix, set) in [("NOT_HTTP_", abi::not_http::ALL), ("TUNNEL_", abi::tunnel::ALL), ("ERROR_", abi::error::ALL)] {
+    for (prefix, set) in [("NOT_HTTP_", abi::not_http::ALL), ("TUNNEL_", abi::tunnel::ALL), ("ERROR_", abi::error::ALL)]
+    {
         set.iter().for_each(|(name, value)| add(&format!("{prefix}{name}"), (*value).into()));
     }
     abi::flag::ALL.iter().for_each(|(name, value)| add(&format!("F_{name}"), (*value).into()));
@@ -114,7 +115,7 @@ fn constants() -> BTreeMap<String, u64> {
 }
 
 #[test]
-fn structures_are_laid_out_alike() {
+fn structures_have_the_same_layout() {
     let mut ours = BTreeMap::new();
     for (c, size, fields) in shapes() {
         ours.insert(format!("sizeof({c})"), size as u64);

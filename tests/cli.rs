@@ -1,4 +1,4 @@
-//! The command line: what goes wrong is said in one line, with the documented exit code, and nothing good is lost.
+//! The command line: errors are reported in one line, with the documented exit code, and no good data is lost.
 
 #![allow(
     clippy::unwrap_used,
@@ -29,18 +29,18 @@ fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
 }
 
-/// A file of this test's own.
-fn place(name: &str, bytes: &[u8]) -> PathBuf {
+/// Writes a file for this test.
+fn written(name: &str, bytes: &[u8]) -> PathBuf {
     let path = scratch(name);
     fs::write(&path, bytes).unwrap();
     path
 }
 
-/// Says something about `words`, in one line that begins with the program's name.
-fn complains(outcome: &Outcome, code: i32, words: &[&str]) {
+/// Asserts the exit code, and one line on standard error that contains all `texts`.
+fn complains(outcome: &Outcome, code: i32, texts: &[&str]) {
     assert_eq!(outcome.code, Some(code), "{outcome:?}");
-    let said = outcome.stderr.lines().find(|line| words.iter().all(|word| line.to_lowercase().contains(word)));
-    assert!(said.is_some(), "needed {words:?} in one line, got: {}", outcome.stderr);
+    let said = outcome.stderr.lines().find(|line| texts.iter().all(|text| line.to_lowercase().contains(text)));
+    assert!(said.is_some(), "needed {texts:?} in one line, got: {}", outcome.stderr);
 }
 
 #[test]
@@ -50,12 +50,12 @@ fn a_missing_file_is_named() {
 
 #[test]
 fn an_empty_file_is_no_capture() {
-    complains(&read(&place("empty.pcap", b""), &[]), 1, &["picotap: ", "empty.pcap"]);
+    complains(&read(&written("empty.pcap", b""), &[]), 1, &["picotap: ", "empty.pcap"]);
 }
 
 #[test]
 fn a_text_is_no_capture() {
-    let outcome = read(&place("text.pcap", b"GET / HTTP/1.1\r\nHost: x\r\n\r\nthis is not a capture"), &[]);
+    let outcome = read(&written("text.pcap", b"GET / HTTP/1.1\r\nHost: x\r\n\r\nthis is not a capture"), &[]);
     complains(&outcome, 1, &["picotap: ", "text.pcap"]);
 }
 
@@ -68,11 +68,11 @@ fn a_directory_is_no_capture() {
 fn a_cut_file_gives_what_was_good_and_then_an_error() {
     let whole = fs::read(fixture("get/capture.pcap")).unwrap();
     for cut in [1, 7, 16, 40] {
-        let outcome = read(&place("cut.pcap", &whole[..whole.len() - cut]), &[]);
+        let outcome = read(&written("cut.pcap", &whole[..whole.len() - cut]), &[]);
         complains(&outcome, 1, &["picotap: ", "cut.pcap"]);
         assert_eq!(outcome.lines().len(), 1, "cut by {cut}: {outcome:?}");
     }
-    let outcome = read(&place("cut.pcap", &whole[..20]), &[]);
+    let outcome = read(&written("cut.pcap", &whole[..20]), &[]);
     complains(&outcome, 1, &["picotap: ", "cut.pcap"]);
 }
 
@@ -84,13 +84,13 @@ fn a_length_that_cannot_be_true_is_damage() {
     second.drain(..24);
     second[8..12].copy_from_slice(&0xffff_fff0u32.to_le_bytes());
     bytes.extend(second);
-    complains(&read(&place("lie.pcap", &bytes), &[]), 1, &["picotap: ", "lie.pcap"]);
+    complains(&read(&written("lie.pcap", &bytes), &[]), 1, &["picotap: ", "lie.pcap"]);
 }
 
 #[test]
 fn one_bad_file_does_not_hide_the_others() {
     let good = fixture("get/capture.pcap");
-    let bad = place("bad-among-good.pcap", b"nonsense");
+    let bad = written("bad-among-good.pcap", b"nonsense");
     let outcome =
         run(picotap().arg("-r").arg(&good).arg("-r").arg(&bad).arg("-r").arg(&good).args(["--format", "json"]));
     assert_eq!(outcome.code, Some(1), "{outcome:?}");
@@ -198,7 +198,7 @@ fn large() -> PathBuf {
 }
 
 #[test]
-fn a_reader_that_goes_away_ends_it_quietly() {
+fn a_reader_that_closes_the_pipe_ends_the_run_quietly() {
     let mut child = picotap()
         .arg("-r")
         .arg(large())
@@ -352,7 +352,7 @@ fn metrics_can_be_scraped_while_a_capture_is_read() {
 fn one_frame(name: &str, link: i32, missing: u32) -> PathBuf {
     let bytes = filler(60);
     let frame = support::capture::Frame { time: 1, link, original: bytes.len() as u32 + missing, bytes };
-    place(name, &file(&[frame], Format::Pcap(Order::Little, false), Compression::None))
+    written(name, &file(&[frame], Format::Pcap(Order::Little, false), Compression::None))
 }
 
 #[test]
@@ -362,7 +362,7 @@ fn a_link_type_that_is_not_read_is_an_error() {
 }
 
 #[test]
-fn frames_that_the_snap_length_cut_are_told() {
+fn frames_cut_by_the_snap_length_are_reported() {
     let path = one_frame("cut.pcap", 1, 40);
     complains(&read(&path, &[]), 0, &["picotap: 1 of 1 frames were cut by the snap length"]);
     assert_eq!(read(&path, &["--quiet"]).stderr, "");
@@ -388,8 +388,8 @@ fn workers_change_nothing_but_the_order() {
 fn help_and_version_are_no_errors() {
     let help = run(picotap().arg("--help"));
     assert_eq!(help.code, Some(0));
-    for word in ["--pcap", "--format", "Exit codes", "FILTER"] {
-        assert!(String::from_utf8_lossy(&help.stdout).contains(word), "{word}");
+    for text in ["--pcap", "--format", "Exit codes", "FILTER"] {
+        assert!(String::from_utf8_lossy(&help.stdout).contains(text), "{text}");
     }
     assert_eq!(run(picotap().arg("--version")).code, Some(0));
 }

@@ -38,19 +38,19 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_picotap");
 /// nobody, without any group, keeping what is named behind it.
 const AS_NOBODY: &[&str] = &["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"];
 
-/// A live run that has said that it is ready. Ended with the test, whatever comes.
+/// A live run that has reported that it is ready. Ends with the test, in any case.
 struct Live(Option<Child>);
 
 impl Live {
-    /// Starts `words` in the server's namespace, with `directory` for the socket on which it says that it is ready.
-    fn start(network: &Network, directory: &Path, words: &[&str], stdout: Stdio) -> Self {
+    /// Starts `arguments` in the server's namespace, with `directory` for the socket on which it reports that it is ready.
+    fn start(network: &Network, directory: &Path, arguments: &[&str], stdout: Stdio) -> Self {
         let socket = directory.join("ready");
         fs::remove_file(&socket).ok();
         let manager = UnixDatagram::bind(&socket).unwrap();
         fs::set_permissions(&socket, Permissions::from_mode(0o666)).unwrap();
         manager.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-        let mut command = Network::inside(&network.server, words[0]);
-        command.args(&words[1..]).env("NOTIFY_SOCKET", &socket).env_remove("RUST_BACKTRACE");
+        let mut command = Network::inside(&network.server, arguments[0]);
+        command.args(&arguments[1..]).env("NOTIFY_SOCKET", &socket).env_remove("RUST_BACKTRACE");
         let mut live = Self(Some(command.stdout(stdout).stderr(Stdio::piped()).spawn().unwrap()));
         if manager.recv(&mut [0; 64]).is_err() {
             panic!("it is not ready: {}", live.stop().stderr);
@@ -87,14 +87,14 @@ impl Drop for Live {
     }
 }
 
-/// A directory that anybody may enter and write.
+/// A directory that every user may enter and write to.
 fn open_directory() -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
     fs::set_permissions(directory.path(), Permissions::from_mode(0o777)).unwrap();
     directory
 }
 
-/// The kernel's word on each thread of a run, and on what would become of a crash.
+/// The kernel's state of each thread of a run, and whether a crash would leave a core dump.
 fn assert_confined(live: &Live, how: &str) {
     let tasks: Vec<PathBuf> = fs::read_dir(live.proc("task")).unwrap().map(|task| task.unwrap().path()).collect();
     assert!(tasks.len() > 5, "{how}: {} threads", tasks.len());
@@ -152,8 +152,8 @@ fn every_start_ends_without_privileges() {
             "running as uid 65534 (uid 65534, gid 65534), no capabi",
         ),
     ] {
-        let words = [&start[..], &capture].concat();
-        let mut live = Live::start(&network, directory.path(), &words, Stdio::null());
+        let arguments = [&start[..], &capture].concat();
+        let mut live = Live::start(&network, directory.path(), &arguments, Stdio::null());
         assert_confined(&live, how);
         let outcome = live.stop();
         assert_eq!(outcome.code, Some(0), "{how}: {}", outcome.stderr);
@@ -208,7 +208,7 @@ fn a_log_that_is_a_link_is_refused() {
             outcome.stderr
         );
     }
-    // One that somebody put where a rotation makes its new file.
+    // A link at the name where a rotation creates its new file.
     let log = directory.path().join("log");
     symlink(&target, directory.path().join("log.new")).unwrap();
     fs::write(&log, vec![b'\n'; 1 << 20]).unwrap();
@@ -266,8 +266,8 @@ fn assert_ends_stalled(child: &mut Child, transactions: impl Fn(&str) -> usize) 
     child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
     assert!(took < Duration::from_secs(3), "{took:?}: {said}");
     assert_eq!(code, Some(1), "{said}");
-    let words = "picotap: standard output: nothing was taken for 2 s while picotap was to end: ";
-    let lost = said.lines().find_map(|line| line.strip_prefix(words)?.strip_suffix(" lines are lost"));
+    let prefix = "picotap: standard output: nothing was taken for 2 s while picotap was to end: ";
+    let lost = said.lines().find_map(|line| line.strip_prefix(prefix)?.strip_suffix(" lines are lost"));
     let lost: usize = lost.unwrap_or_else(|| panic!("{said}")).parse().unwrap();
     let read = lines.iter().filter(|byte| **byte == b'\n').count();
     assert!(lost > 0 && read > 0, "{lost} lost, {read} read");
@@ -302,8 +302,8 @@ fn a_pipe_that_nobody_reads_does_not_hold_a_live_run_up() {
     let Some(network) = Network::new("a_pipe_that_nobody_reads_does_not_hold_a_live_run_up") else { return };
     let network = network.serve();
     let directory = open_directory();
-    let words = [PROGRAM, "-i", "wire1", "--no-metrics", "--format", "json", "--stats"];
-    let mut live = Live::start(&network, directory.path(), &words, Stdio::piped());
+    let arguments = [PROGRAM, "-i", "wire1", "--no-metrics", "--format", "json", "--stats"];
+    let mut live = Live::start(&network, directory.path(), &arguments, Stdio::piped());
     network.ask("stalled", 400);
     std::thread::sleep(Duration::from_millis(700));
     assert_ends_stalled(live.child(), |said| account(said, "  transactions "));

@@ -1,4 +1,4 @@
-//! Parsers that hold up, as a person meets them: the program ends, says what is wrong, and goes on with everything else.
+//! Slow and looping parsers in the whole program: it ends in time, reports the fault, and processes everything else.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -33,7 +33,7 @@ use support::program::{Outcome, finish, picotap, run, scratch};
 use support::scene::Scene;
 use wat_guest::{STALL, guest_when};
 
-/// The parser with misdeeds planted in it, each fired by a request's header.
+/// The parser with bugs planted in it, each triggered by a request's header.
 const PLANTED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/planted.wasm"));
 const REAL: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/picotap.wasm"));
 
@@ -54,13 +54,13 @@ fn put(name: &str, bytes: &[u8]) -> PathBuf {
 }
 
 /// A capture of connections with two exchanges each; the first request of those in `evil` carries the header.
-fn capture(connections: usize, evil: std::ops::Range<usize>, misdeed: &str) -> Vec<u8> {
+fn capture(connections: usize, evil: std::ops::Range<usize>, bug: &str) -> Vec<u8> {
     let mut scene = Scene::default();
     for n in 0..connections {
         let mut c = scene.connection();
         c.open();
         let request = Message::get(&format!("/{n}"));
-        let request = if evil.contains(&n) { request.header("X-Poison", misdeed) } else { request };
+        let request = if evil.contains(&n) { request.header("X-Poison", bug) } else { request };
         c.exchange(&request, &Message::ok(b"hello"));
         c.exchange(&Message::get("/second"), &Message::ok(b"hello"));
         c.close();
@@ -98,7 +98,7 @@ fn an_event_that_stalls_costs_its_connection() {
     let healthy = outcome.lines().iter().filter(|line| line.contains("\"status\":200")).count();
     assert_eq!(healthy, 80, "{}", outcome.stderr);
     assert!(outcome.stderr.contains("(reply_stalled)"), "{}", outcome.stderr);
-    // Replayed it stalls again, and the parser without the misdeed reads it.
+    // Replayed it stalls again, and the parser without the bug reads it.
     let event = fs::read_dir(kept.path()).unwrap().next().unwrap().unwrap().path();
     let again = run(picotap().arg("replay").arg(&event).arg("--guest").arg(scratch("contained-stall.wasm")));
     assert_eq!(again.code, Some(1));
@@ -171,7 +171,7 @@ fn stopped_amid(name: &str, args: &[&str], feed: &[u8]) -> (Outcome, Duration) {
 }
 
 #[test]
-fn a_stop_is_heard_amid_endless_loops() {
+fn a_stop_works_amid_endless_loops() {
     let _alone = alone();
     let guest = put("contained-stop.wasm", PLANTED);
     let args = ["--guest", guest.to_str().unwrap()];
@@ -208,12 +208,12 @@ fn a_shadow_that_loops_changes_no_line_and_is_left_out() {
         line.rsplit(' ').next().unwrap().parse().unwrap()
     };
     assert!(value("picotap_shadow_skipped_slots_total") >= 1.0, "{own:#?}");
-    // Of what was left out nothing is said to be missing: only the condemned connections differ.
+    // Nothing else is missing: only the condemned connections differ.
     assert!(value("picotap_shadow_differences_total{field=\"missing\"}") < 200.0, "{own:#?}");
     assert!(value("picotap_shadow_compared_records_total") > 1000.0, "{own:#?}");
 }
 
-/// What `guest inspect` says of a module, and in what time.
+/// The output of `guest inspect` for a module, and the time it took.
 fn inspect(name: &str, wat: &str) -> (Outcome, Duration) {
     let path = put(name, &wat::parse_str(wat).unwrap());
     let started = Instant::now();
@@ -223,7 +223,7 @@ fn inspect(name: &str, wat: &str) -> (Outcome, Duration) {
 const BYTES: &str = "(i32.eq (i32.load8_u offset=5 (local.get $event)) (i32.const 1))";
 
 #[test]
-fn a_module_that_holds_up_is_refused_in_time_wherever_it_comes_in() {
+fn a_slow_module_is_refused_in_time_wherever_it_is_loaded() {
     let _alone = alone();
     let slow = "(local.set $records (i32.const 10000000)) (loop $l (br_if $l (local.tee $records (i32.sub (local.get $records) (i32.const 1)))))";
     for (name, wat, says) in [
@@ -245,7 +245,7 @@ fn a_module_that_holds_up_is_refused_in_time_wherever_it_comes_in() {
 }
 
 #[test]
-fn what_a_module_says_reaches_no_terminal_as_it_is() {
+fn text_of_a_module_is_escaped() {
     let _alone = alone();
     let wat = guest_when("(i32.const 0)", "").replacen(
         "(memory",
@@ -258,7 +258,7 @@ fn what_a_module_says_reaches_no_terminal_as_it_is() {
     assert!(said.chars().all(|c| c == '\n' || !c.is_control()) && !said.contains('\u{202e}'), "{said:?}");
 }
 
-/// Puts another module in the file's place, as an upgrade would.
+/// Replaces the file by another module, as an upgrade would.
 fn exchange(module: &[u8], file: &Path) {
     let new = file.with_extension("new");
     fs::write(&new, module).unwrap();
@@ -266,16 +266,16 @@ fn exchange(module: &[u8], file: &Path) {
 }
 
 #[test]
-fn live_loops_cost_part_of_a_second_and_signals_are_heard() {
+fn live_loops_cost_part_of_a_second_and_signals_are_handled() {
     let _alone = alone();
-    let Some(network) = Network::new("live_loops_cost_part_of_a_second_and_signals_are_heard") else { return };
+    let Some(network) = Network::new("live_loops_cost_part_of_a_second_and_signals_are_handled") else { return };
     let network = network.serve();
     let (modules, logs) = (tempfile::tempdir().unwrap(), directory());
     fs::set_permissions(modules.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let (guest, log) = (modules.path().join("guest.wasm"), logs.path().join("http.log"));
     exchange(PLANTED, &guest);
-    let words = ["--workers", "1", "--queue", "64", "--guest", guest.to_str().unwrap()];
-    let daemon = Daemon::start(&network, &log, &words, &[]);
+    let options = ["--workers", "1", "--queue", "64", "--guest", guest.to_str().unwrap()];
+    let daemon = Daemon::start(&network, &log, &options, &[]);
     let logged = |text: &str| fs::read_to_string(&log).unwrap().matches(text).count();
     network.ask("before", 20);
     until("what comes before is logged", || logged("before=") == 20);
@@ -287,7 +287,7 @@ fn live_loops_cost_part_of_a_second_and_signals_are_heard() {
     let storm = ["-H", "X-Poison: loop", "-H", "Connection: close", "-K", list.to_str().unwrap()];
     let attack = std::thread::scope(|scope| {
         let attack = scope.spawn(|| network.curl(&storm));
-        // While they last, a scrape tells of them.
+        // A scrape shows them while they last.
         until("faults are shown", || daemon.sum("picotap_sandbox_faults_total{reason=\"deadline\"}") >= 2.0);
         attack.join().unwrap()
     });
@@ -302,27 +302,27 @@ fn live_loops_cost_part_of_a_second_and_signals_are_heard() {
     assert_eq!(daemon.get("/healthz").0, 200);
     assert!(daemon.sum("picotap_sandbox_fault_seconds_total") > 0.0);
 
-    // A module whose self-test does not end by itself is refused, and later signals are heard.
+    // A module whose self-test does not end by itself is refused, and later signals are still handled.
     exchange(&wat::parse_str(guest_when(BYTES, STALL)).unwrap(), &guest);
     daemon.signal(Signal::SIGHUP);
-    daemon.await_words("the old one stays", 1);
-    // While one is compiled, signals are heard: the ledger comes first, and what is in the file then comes after.
+    daemon.await_text("the old one stays", 1);
+    // Signals are handled while a module is compiled: the ledger is printed first, and then the file's content is loaded.
     exchange(&slow_to_compile(), &guest);
     daemon.signal(Signal::SIGHUP);
     std::thread::sleep(Duration::from_millis(100));
     exchange(REAL, &guest);
     daemon.signal(Signal::SIGHUP);
     daemon.signal(Signal::SIGUSR1);
-    daemon.await_words("payload bytes", 1);
-    daemon.await_words("takes over", 1);
+    daemon.await_text("payload bytes", 1);
+    daemon.await_text("takes over", 1);
     let said = daemon.said();
-    let order = ["payload bytes", "does not export memory", "takes over"].map(|words| said.find(words));
+    let order = ["payload bytes", "does not export memory", "takes over"].map(|text| said.find(text));
     assert!(order.iter().all(Option::is_some) && order.is_sorted(), "{order:?}: {said}");
     exchange(PLANTED, &guest);
     daemon.signal(Signal::SIGHUP);
-    daemon.await_words("takes over", 2);
+    daemon.await_text("takes over", 2);
 
-    // A stop amid another storm. The memory is inside of what was said at the start.
+    // A stop during another burst of faults. The memory is within the bound printed at the start.
     assert!(network.curl(&storm));
     let status = fs::read_to_string(format!("/proc/{}/status", daemon.id())).unwrap();
     let peak = status.lines().find(|line| line.starts_with("VmHWM")).and_then(|l| l.split_whitespace().nth(1)).unwrap();

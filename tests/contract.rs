@@ -11,7 +11,7 @@ use picotap::stream::Side::{First, Second};
 use proptest::prelude::*;
 use talk::{Said, Talk, get, ok};
 
-/// A talk between a client (side 0) and a server, and what is said of it.
+/// A talk between a client (side 0) and a server, and the records about it.
 fn records(talk: &Talk) -> Vec<String> {
     talk.run(Bounds::default()).lines
 }
@@ -255,7 +255,7 @@ proptest! {
         let whole = talk.run(Bounds::default());
         for batch in [1, 2, 7] {
             let other = talk.cut(usize::MAX, batch).run(Bounds { events: 5, ..Bounds::default() });
-            prop_assert_eq!(&other.told, &whole.told, "batch {}", batch);
+            prop_assert_eq!(&other.records, &whole.records, "batch {}", batch);
         }
     }
 }

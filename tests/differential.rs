@@ -235,8 +235,8 @@ fn has_empty_line(input: &[u8]) -> bool {
     input.windows(2).any(|w| w == b"\n\n") || input.windows(3).any(|w| w == b"\n\r\n")
 }
 
-/// Compares, and says which it was. What is whole must come out alike; of what is not, the guest judges a line when it is
-/// whole, and the headers when they are, while picohttpparser refuses at the first bad byte.
+/// Compares, and returns the outcome. Complete input must give the same result. Of incomplete input, the guest parses a line
+/// when it is complete, and the headers when they are, while picohttpparser refuses at the first bad byte.
 fn compare(guest: &mut Guest, kind: Kind, input: &[u8]) -> Outcome {
     let ours = guest.parse(kind, input);
     let theirs = expected(kind, input);
@@ -322,7 +322,7 @@ fn vectors() -> impl Iterator<Item = (Kind, &'static str)> {
 }
 
 #[test]
-fn every_vector_comes_out_as_upstream_has_it() {
+fn every_vector_gives_the_result_of_upstream() {
     let mut guest = Guest { module: Module::new() };
     let mut counts = [0, 0];
     for (kind, vector) in vectors() {
@@ -336,7 +336,7 @@ fn every_vector_comes_out_as_upstream_has_it() {
 }
 
 #[test]
-fn every_front_of_a_vector_comes_out_alike() {
+fn every_prefix_of_a_vector_gives_the_same_result() {
     let mut guest = Guest { module: Module::new() };
     for (kind, vector) in vectors() {
         for len in 1..vector.len() {
@@ -346,15 +346,15 @@ fn every_front_of_a_vector_comes_out_alike() {
 }
 
 #[test]
-fn every_byte_in_every_place_comes_out_alike() {
+fn every_byte_at_every_offset_gives_the_same_result() {
     let mut guest = Guest { module: Module::new() };
     let request = "GET /index HTTP/1.1\r\nHost-Name-Of-The-Site: value of the header\r\n\r\n";
     let response = "HTTP/1.1 200 Fine\r\nA: b\r\n c\r\n\r\n";
     for (kind, vector) in [(Kind::Request, request), (Kind::Response, response)] {
-        for place in 0..vector.len() {
+        for index in 0..vector.len() {
             for byte in 0..=255 {
                 let mut changed = vector.as_bytes().to_vec();
-                changed[place] = byte;
+                changed[index] = byte;
                 compare(&mut guest, kind, &changed);
             }
         }
@@ -391,7 +391,7 @@ fn apply(input: &mut Vec<u8>, changes: &[Change]) {
     }
 }
 
-/// What upstream makes of a chunked body today, as simply as it can be said: (bytes used, bytes of data). `None`: refused.
+/// The result of today's upstream for a chunked body, as simply as possible: (bytes used, bytes of data). `None`: refused.
 /// Stricter than upstream in one thing: trailers are headers.
 fn upstream_chunked(mut body: &[u8]) -> Option<Option<(usize, u64)>> {
     let whole = body.len();
@@ -427,7 +427,7 @@ fn upstream_chunked(mut body: &[u8]) -> Option<Option<(usize, u64)>> {
 
 /// Bytes used and bytes of data, by picohttpparser of 2017.
 fn native_chunked(body: &[u8]) -> Option<Option<(usize, u64)>> {
-    // SAFETY: all zero is the decoder's start, as its documentation says; all its fields are integers.
+    // SAFETY: all zero is the decoder's initial state by its documentation; all its fields are integers.
     let mut decoder: phr_chunked_decoder = unsafe { std::mem::zeroed() };
     decoder.consume_trailer = 1;
     let mut buffer = body.to_vec();
@@ -465,7 +465,7 @@ const CHUNKED: &[&str] = &[
 ];
 
 #[test]
-fn every_chunked_vector_comes_out_as_upstream_has_it() {
+fn every_chunked_vector_gives_the_result_of_upstream() {
     let mut guest = Guest { module: Module::new() };
     for vector in CHUNKED {
         let ours = guest_chunked(&mut guest, vector.as_bytes());
@@ -478,7 +478,7 @@ fn every_chunked_vector_comes_out_as_upstream_has_it() {
 
 proptest! {
     #[test]
-    fn changed_heads_come_out_alike(
+    fn changed_heads_give_the_same_result(
         which in any::<prop::sample::Index>(),
         rounds in prop::collection::vec(prop::collection::vec(change(), 1..6), 20),
     ) {
@@ -495,7 +495,7 @@ proptest! {
     }
 
     #[test]
-    fn changed_chunks_come_out_as_upstream_has_them(
+    fn changed_chunks_give_the_result_of_upstream(
         which in any::<prop::sample::Index>(),
         rounds in prop::collection::vec(prop::collection::vec(change(), 1..5), 20),
     ) {

@@ -119,13 +119,13 @@ fn play(m: &Mangling, mangled: bool) -> Scene {
     scene
 }
 
-/// A segment of any stretch of a stream, which acknowledges what the segments there did.
+/// A segment of any range of a stream, which acknowledges what the segments there did.
 fn overlap(c: &mut Conversation, random: &mut Random, streams: &[Vec<u8>; 2], data: &[Packet]) -> Packet {
     let side = if random.one_in(3) { Side::Client } else { Side::Server };
     let stream = &streams[side.index()];
     let from = random.below(stream.len() as u64) as usize;
     let to = (from + 1 + random.below(1400) as usize).min(stream.len());
-    // An honest sender repeats its bytes with an acknowledgement that is no older than theirs were.
+    // A regular sender repeats its bytes with an acknowledgement that is no older than the original.
     let mine = || data.iter().filter(|p| p.side == side && !p.payload.is_empty());
     let base = mine().next().unwrap().ack;
     let before = mine().filter(|p| p.offset < to as u64);
@@ -297,8 +297,8 @@ fn heads_that_never_end_take_bounded_memory_and_hide_nothing() {
 #[test]
 fn one_byte_segments_with_holes_take_bounded_memory() {
     let peak = flood("one-byte.pcap", 300_000, 16, |f, n| {
-        let (connection, place) = (n % 1000, n / 1000);
-        f.frame(&stranger(connection, ACK | PSH, 1 + 2 * place, b"x"));
+        let (connection, index) = (n % 1000, n / 1000);
+        f.frame(&stranger(connection, ACK | PSH, 1 + 2 * index, b"x"));
     });
     assert!(peak < 16 * 1024 + BESIDE, "{peak} KiB");
 }

@@ -10,7 +10,7 @@ use picotap::abi::{Framing, flag};
 use picotap::export::families::descriptions;
 use picotap::export::metrics::{Metrics, Observer};
 use picotap::export::server::{self, Pages, Server};
-use picotap::http::record::{Headers, Kind, Moment, Record, Request, Response};
+use picotap::http::record::{Headers, Kind, Moment, Record, Request, Response, Texts};
 use picotap::http::{Exchange, HttpContext, Settings};
 use picotap::pipeline::scrape;
 use picotap::stream::EndReason;
@@ -36,8 +36,8 @@ fn metrics() -> Arc<Metrics> {
     let mut exchange = Exchange::default();
     for number in 1..20 {
         let at = Moment { offset: u64::from(number) * 100, time: i64::from(number) * 1_000_000 };
-        let record = |side, flags, kind| Record { side, flags, start: at, end: at, peer_acked: None, kind };
-        let headers = Headers::new(b"HostHost-\"\\\n", &[]);
+        let record = |side, flags, kind| Record { stream: 0, side, flags, start: at, end: at, peer_acked: None, kind };
+        let headers = Headers::new(Texts { event: b"HostHost-\"\\\n", area: &[] }, &[]);
         let request = Request {
             number,
             method: if number % 2 == 0 { b"GET" } else { b"\"\\\n" },

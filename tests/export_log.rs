@@ -15,15 +15,17 @@ use std::sync::Arc;
 
 use disk::Disk;
 use picotap::export::FormatName;
-use picotap::export::log::{Log, Notice, Rotation, Target};
+use picotap::export::chunk::Chunk;
+use picotap::export::log::{Log, LogNotice, Rotation, Target};
 
 fn log(path: &Path, rotation: Option<Rotation>) -> Log {
     Log::open(Target::File(path.to_owned()), rotation, FormatName::Json.writer(Arc::new([])), 0).unwrap()
 }
 
 /// `count` lines of 100 bytes, numbered from `first`.
-fn lines(first: usize, count: usize) -> Vec<u8> {
-    (first..first + count).map(|number| format!("{number:099}\n")).collect::<String>().into_bytes()
+fn lines(first: usize, count: usize) -> Chunk {
+    let bytes = (first..first + count).map(|number| format!("{number:099}\n")).collect::<String>().into_bytes();
+    Chunk { bytes, records: count as u64 }
 }
 
 /// The numbers of the lines of a file, all of which are whole.
@@ -50,10 +52,10 @@ fn a_full_disk_loses_whole_lines_and_is_recovered_from() {
         log.write(&lines(first, 50), 0, &mut notices).unwrap();
     }
     let lost = usize::try_from(log.counters().lost_lines).unwrap();
-    assert!(lost > 500 && matches!(notices[..], [Notice::Failing(_)]), "{notices:?}");
+    assert!(lost > 500 && matches!(notices[..], [LogNotice::Failing(_)]), "{notices:?}");
     fs::remove_file(&ballast).unwrap();
     log.write(&lines(1000, 50), 0, &mut notices).unwrap();
-    assert!(matches!(notices[..], [_, Notice::Recovered { lines }] if lines == lost as u64), "{notices:?}");
+    assert!(matches!(notices[..], [_, LogNotice::Recovered { lines }] if lines == lost as u64), "{notices:?}");
     let kept = numbers(&path);
     assert_eq!((kept.len(), kept.is_sorted()), (1050 - lost, true));
     assert!(kept.ends_with(&(1000..1050).collect::<Vec<_>>()));

@@ -52,8 +52,8 @@ fn fault(wat: &str, faults: u64) {
 fn every_kind(faults: u64) {
     fault(&guest("unreachable"), faults);
     fault(&guest("(call $recurse) (i32.const 0)"), faults / 10);
-    let lies = guest_with("(i32.store offset=12 (local.get $out) (i32.const -1))");
-    fault(&lies, faults);
+    let invalid = guest_with("(i32.store offset=12 (local.get $out) (i32.const -1))");
+    fault(&invalid, faults);
 }
 
 #[test]

@@ -1,7 +1,7 @@
-//! Every fixture gives the lines that it must give.
+//! picotap prints the expected lines for every fixture.
 //!
 //! The captures are written by the cases in `tests/cases`: `BLESS=1 cargo test --test fixtures` writes them, and without
-//! it the test checks that what stands in `fixtures/` is what the cases give.
+//! it the test checks that the files in `fixtures/` match the cases.
 
 #![allow(
     clippy::unwrap_used,
@@ -39,7 +39,7 @@ fn play(case: &Case) -> Scene {
     scene
 }
 
-/// What stands in a case's directory, but for tshark's own list.
+/// The files of a case's directory, except tshark's list.
 fn contents(case: &Case, scene: &Scene) -> Vec<(String, Vec<u8>)> {
     let mut readme = format!("# {}\n\n{}\n\n{}\n\n", case.name, case.what, case.right);
     let judge = case.tshark.map_or_else(
@@ -76,12 +76,12 @@ fn fixtures_are_what_the_cases_give() {
     let mut known = BTreeSet::new();
     for case in cases::all() {
         assert!(known.insert(case.name.to_owned()), "{} is the name of two cases", case.name);
-        let place = directory().join(case.name);
+        let case_directory = directory().join(case.name);
         if blessing() {
-            fs::create_dir_all(&place).unwrap();
+            fs::create_dir_all(&case_directory).unwrap();
         }
         for (name, bytes) in contents(&case, &play(&case)) {
-            let path = place.join(name);
+            let path = case_directory.join(name);
             let now = fs::read(&path).unwrap_or_default();
             if blessing() && (now.is_empty() || decompress(&now) != decompress(&bytes)) {
                 fs::write(&path, &bytes).unwrap();
@@ -112,14 +112,14 @@ fn every_fixture_gives_its_lines() {
             continue;
         }
         let scene = play(&case);
-        let place = directory().join(case.name);
+        let case_directory = directory().join(case.name);
         let mut command = picotap();
         for file in &scene.files {
-            command.arg("--pcap").arg(place.join(&file.name));
+            command.arg("--pcap").arg(case_directory.join(&file.name));
         }
         let outcome = run(command.args(["--format", "json"]).args(&scene.args));
         let checked = std::panic::catch_unwind(|| {
-            assert_lines(&scene.expected(), &outcome.sorted(), &place);
+            assert_lines(&scene.expected(), &outcome.sorted(), &case_directory);
             assert_eq!(outcome.code, Some(scene.exit), "exit code; standard error: {}", outcome.stderr);
         });
         if checked.is_err() {

@@ -1,4 +1,4 @@
-//! Segments in order allocate nothing, and memory is what the table says it is.
+//! Segments in order allocate nothing, and memory is as the table reports it.
 
 #![allow(
     clippy::unwrap_used,

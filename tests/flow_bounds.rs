@@ -57,19 +57,19 @@ fn a_flood_of_five_million_syns_stays_below_the_limit_and_costs_nobody_else() {
     let limit = Config::default().memory_limit;
     let mut stage = Stage::new();
     stage.handshake();
-    let mut told = String::new();
+    let mut expected = String::new();
     for flood in 0..5_000_000_u32 {
         let syn = segment(100 + (flood >> 16), (flood & 0xffff) as u16, SYN, flood, b"", stage.time + i64::from(flood));
         stage.table.segment(&syn, &mut Count::default());
         if flood % 100_000 == 0 {
             assert!(stage.table.memory_used() <= limit, "{}", stage.table.memory_used());
-            stage.client(told.len() as i64, 0, "GET");
-            told.push_str("GET");
+            stage.client(expected.len() as i64, 0, "GET");
+            expected.push_str("GET");
         }
     }
     assert!(stage.table.memory_used() <= limit, "{}", stage.table.memory_used());
     assert!(stage.table.memory_used() > limit / 2, "the limit is put to use");
-    assert_eq!(stage.both().0, told);
+    assert_eq!(stage.both().0, expected);
     assert_eq!(stage.table.counters().connections, 5_000_001);
     assert_eq!(stage.table.counters().evicted_idle + stage.table.counters().evicted_hole, 0);
     let mut count = Count::default();
@@ -140,8 +140,8 @@ fn too_many_connections_have_the_longest_idle_one_evicted() {
     stage.client(3, 0, "GET");
     stage.ports[0] = 4;
     stage.client(0, 0, "GET");
-    assert_eq!(stage.told(1, Side::First), "GETGET");
-    assert_eq!(stage.told(2, Side::First), "GET.evicted");
+    assert_eq!(stage.output(1, Side::First), "GETGET");
+    assert_eq!(stage.output(2, Side::First), "GET.evicted");
     assert_eq!(stage.table.counters().evicted_idle, 1);
     stage.finish();
 }
@@ -167,10 +167,10 @@ fn the_closed_go_first_then_lone_syns_then_holes() {
     let counters = stage.table.counters();
     let evicted = (counters.evicted_closed, counters.evicted_syn, counters.evicted_hole, counters.evicted_idle);
     assert_eq!(evicted, (1, 1, 1, 1));
-    assert_eq!(stage.told(4, first), ".reset");
-    assert_eq!(stage.told(3, first), ".evicted");
-    assert_eq!(stage.told(2, first), "ab[1]hole.evicted");
-    assert_eq!(stage.told(1, first), "open.evicted");
+    assert_eq!(stage.output(4, first), ".reset");
+    assert_eq!(stage.output(3, first), ".evicted");
+    assert_eq!(stage.output(2, first), "ab[1]hole.evicted");
+    assert_eq!(stage.output(1, first), "open.evicted");
     stage.finish();
 }
 

@@ -1,7 +1,7 @@
-//! What is right where somebody wants to be misread: the classes of Ptacek and Newsham (1998) and their successors.
+//! Segments made to be misread: the attack classes of Ptacek and Newsham (1998) and their successors.
 //!
 //! An attacker who is one of the two hosts can send what he likes; one who is neither can forge segments. What the
-//! other host would not take must not change what is told.
+//! other host would not take must not change what is reported.
 
 #![allow(
     clippy::unwrap_used,
@@ -26,7 +26,7 @@ fn data_without_a_syn_begin_a_connection() {
     stage.finish();
 }
 
-/// An ACK, FIN or RST without data begins nothing: anybody can send them in masses.
+/// An ACK, FIN or RST without data begins no connection: anyone can send them in masses.
 #[test]
 fn segments_without_data_begin_no_connection() {
     let mut stage = Stage::new();
@@ -52,7 +52,7 @@ fn data_without_the_ack_flag_are_not_taken() {
     stage.finish();
 }
 
-/// SYN with FIN or RST is nobody's honest segment; Linux drops it.
+/// No regular sender sends SYN with FIN or RST; Linux drops it.
 #[test]
 fn a_syn_with_fin_or_rst_changes_nothing() {
     let mut stage = Stage::open();
@@ -100,7 +100,7 @@ fn syn_data_of_unknown_fate_give_way_too() {
     stage.finish();
 }
 
-/// But if the sender goes on behind them, they were taken.
+/// But if the sender continues after them, the receiver accepted them.
 #[test]
 fn syn_data_count_when_the_sender_goes_on_behind_them() {
     let mut stage = Stage::new();
@@ -112,7 +112,7 @@ fn syn_data_count_when_the_sender_goes_on_behind_them() {
 
 /// Never acknowledged: they are on the ledger as unfinished, and no bytes of the stream.
 #[test]
-fn syn_data_that_nobody_acknowledges_are_not_told() {
+fn unacknowledged_syn_data_are_not_reported() {
     let mut stage = Stage::new();
     stage.send(Who::Client, SYN, -1, 0, b"GET", 0);
     stage.finish();
@@ -132,7 +132,7 @@ fn data_in_a_syn_ack_wait_until_they_are_acknowledged() {
     stage.finish();
 }
 
-/// Bytes before where the stream stands were told already: their second content does not count.
+/// Bytes before the stream's present offset were reported already: their second content does not count.
 #[test]
 fn old_sequence_numbers_change_nothing() {
     let mut stage = Stage::open();
@@ -143,7 +143,7 @@ fn old_sequence_numbers_change_nothing() {
     stage.finish();
 }
 
-/// A wild sequence number lies in no receiver's window, and neither is it waited for nor does it make a gap.
+/// A wild sequence number is in no receiver's window: it is not waited for, and makes no gap.
 #[test]
 fn wild_sequence_numbers_are_not_taken() {
     let mut stage = Stage::open();
@@ -265,7 +265,7 @@ fn a_reset_that_does_not_acknowledge_the_syn_changes_nothing() {
 
 /// Text in a reset is no part of the stream (RFC 9293, section 3.5.3; suricata-verify bug-6244).
 #[test]
-fn data_in_a_reset_are_not_told() {
+fn data_in_a_reset_are_not_reported() {
     let mut stage = Stage::open();
     stage.client(0, 0, "GET");
     stage.send(Who::Client, RST | ACK, 3, 0, b"bye", 0);
@@ -286,12 +286,12 @@ fn traffic_that_survives_a_reset_is_picked_up_again() {
         stage.wait(100 * MS);
     }
     assert_eq!(stage.both().0, "GET.reset");
-    assert_eq!(stage.told(2, Side::First), "xyxyxyxyxyxyxyxyxyxy");
+    assert_eq!(stage.output(2, Side::First), "xyxyxyxyxyxyxyxyxyxy");
     assert_eq!(stage.table.counters().after_reset, 100);
     stage.finish();
 }
 
-/// What was held when the reset came is told: its bytes were sent.
+/// Held bytes are reported at the reset, since they were sent.
 #[test]
 fn a_reset_flushes_what_is_held() {
     let mut stage = Stage::open();
@@ -301,7 +301,7 @@ fn a_reset_flushes_what_is_held() {
     stage.finish();
 }
 
-/// A FIN below what has been told cannot be the stream's end.
+/// A FIN below the reported offset cannot be the stream's end.
 #[test]
 fn a_fin_with_an_old_sequence_number_changes_nothing() {
     let mut stage = Stage::open();
@@ -328,7 +328,7 @@ fn a_forged_fin_ahead_is_taken_back_when_bytes_behind_it_are_acknowledged() {
 
 /// Nothing comes behind a FIN.
 #[test]
-fn data_behind_the_fin_are_not_told() {
+fn data_after_the_fin_are_not_reported() {
     let mut stage = Stage::open();
     stage.send(Who::Client, FIN | ACK, 4, 0, b"", 0);
     stage.client(0, 0, "goodevil");
@@ -341,7 +341,7 @@ fn data_behind_the_fin_are_not_told() {
 
 /// A retransmitted FIN ends nothing twice (Zeek's trace fin_retransmission).
 #[test]
-fn a_repeated_fin_is_told_once() {
+fn a_repeated_fin_is_reported_once() {
     let mut stage = Stage::open();
     stage.send(Who::Client, FIN | ACK, 0, 0, b"abc", 0);
     stage.send(Who::Client, FIN | ACK, 0, 0, b"abc", 0);
@@ -380,7 +380,7 @@ fn a_forged_syn_does_not_desynchronise() {
     stage.finish();
 }
 
-/// If the server answers it, the ports do have a new owner: the old connection ends, all that it held is told.
+/// If the server answers it, the ports do have a new owner: the old connection ends, and all that it held is reported.
 #[test]
 fn an_answered_syn_takes_the_ports() {
     let mut stage = Stage::open();
@@ -391,7 +391,7 @@ fn an_answered_syn_takes_the_ports() {
     stage.client(0, 0, "new");
     stage.server(0, 3, "answer");
     assert_eq!(stage.both(), ("old[2]held.reused", ".reused"));
-    assert_eq!((stage.told(2, Side::First), stage.told(2, Side::Second)), ("new", "answer"));
+    assert_eq!((stage.output(2, Side::First), stage.output(2, Side::Second)), ("new", "answer"));
     assert_eq!(stage.opener(2), Opener::First);
     assert!(!stage.sink.seen[&2].conn.info.midstream);
     stage.finish();
@@ -408,7 +408,7 @@ fn ports_are_reused_after_the_end() {
     stage.send(Who::Client, SYN | ACK, -1, 0, b"", 0);
     stage.server(0, 0, "new");
     assert_eq!(stage.both(), (".fin", ".fin"));
-    assert_eq!(stage.told(2, Side::First), "new");
+    assert_eq!(stage.output(2, Side::First), "new");
     assert_eq!(stage.sink.seen[&2].conn.info.endpoints[0].port, 80);
     stage.finish();
 }
@@ -423,7 +423,7 @@ fn ports_are_reused_after_a_reset() {
     stage.handshake();
     stage.client(0, 0, "new");
     assert_eq!(stage.both(), ("old.reset", ".reset"));
-    assert_eq!(stage.told(2, Side::First), "new");
+    assert_eq!(stage.output(2, Side::First), "new");
     stage.finish();
 }
 
@@ -437,7 +437,7 @@ fn ports_reused_without_a_captured_syn_are_found_by_agreement() {
     stage.server(0, 4, "answer");
     stage.client(4, 6, "new");
     assert_eq!(stage.both().0, "old.reused");
-    assert_eq!((stage.told(2, Side::First), stage.told(2, Side::Second)), ("new", "answer"));
+    assert_eq!((stage.output(2, Side::First), stage.output(2, Side::Second)), ("new", "answer"));
     assert!(stage.sink.seen[&2].conn.info.midstream);
     stage.finish();
 }
@@ -498,9 +498,9 @@ fn a_syn_ack_from_the_wrong_side_changes_nothing() {
     stage.finish();
 }
 
-/// Where the SYN was not captured, the SYN-ACK says who opened and where both streams begin.
+/// Where the SYN was not captured, the SYN-ACK shows who opened and where both streams begin.
 #[test]
-fn a_syn_ack_that_comes_first_tells_the_opener() {
+fn a_syn_ack_first_identifies_the_opener() {
     let mut stage = Stage::new();
     stage.send(Who::Server, SYN | ACK, -1, 0, b"", 0);
     stage.client(3, 0, "def");
@@ -526,7 +526,7 @@ fn a_handshake_in_the_wrong_order_is_understood() {
     stage.finish();
 }
 
-/// Data captured before the handshake keep their place.
+/// Data captured before the handshake keep their offset.
 #[test]
 fn a_handshake_captured_after_the_data_is_understood() {
     let mut stage = Stage::new();
@@ -554,7 +554,7 @@ fn a_simultaneous_open_is_one_connection() {
     stage.finish();
 }
 
-/// The four- and five-way handshake turns SYN-ACK round; the first SYN still says who opened
+/// The four- and five-way handshake reverses the SYN-ACK; the first SYN still shows who opened
 /// (suricata-verify tcp-split-handshake).
 #[test]
 fn a_split_handshake_is_one_connection() {
@@ -576,7 +576,7 @@ fn a_split_handshake_is_one_connection() {
 }
 
 /// An acknowledgement of what was never sent is not believed far ahead, and near by it only ends waiting: the bytes
-/// that do come are still told.
+/// that arrive are still reported.
 #[test]
 fn a_forged_acknowledgement_loses_nothing() {
     for ahead in [1000, 100_000_000] {

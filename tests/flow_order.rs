@@ -63,7 +63,7 @@ fn conversation(isn: [u32; 2], messages: &[Message], cuts: &[u8], copies: &[Copy
         let end = streams[side].len() as u64;
         captured.push(Sent { side, from: end, to: end, ack: acked[side], fin: true });
     }
-    // Cut some segments in two: both parts say what the whole said.
+    // Cut some segments in two: both parts keep the flags and acknowledgement of the whole.
     for cut in cuts {
         let at = usize::from(*cut) % captured.len();
         let Sent { side, from, to, ack, fin } = captured[at];
@@ -73,7 +73,7 @@ fn conversation(isn: [u32; 2], messages: &[Message], cuts: &[u8], copies: &[Copy
             captured.push(Sent { side, from: middle, to, ack, fin });
         }
     }
-    // Repeat some stretches. A copy acknowledges no less than the bytes did at first, and perhaps much more.
+    // Repeat some ranges. A copy acknowledges no less than the original, and perhaps much more.
     for (second, a, b, late) in copies {
         let side = usize::from(*second);
         let len = streams[side].len() as u64;
@@ -92,7 +92,7 @@ fn conversation(isn: [u32; 2], messages: &[Message], cuts: &[u8], copies: &[Copy
     Conversation { isn, streams, acks, captured: keyed.into_iter().map(|(_, sent)| sent).collect() }
 }
 
-/// Compares what it is told with the conversation, at once.
+/// Compares each event with the conversation at once.
 struct Judge<'a> {
     truth: &'a Conversation,
     next: [u64; 2],
@@ -101,31 +101,32 @@ struct Judge<'a> {
 }
 
 impl Sink for Judge<'_> {
-    fn bytes(&mut self, _: &mut OpenConnection, side: Side, place: Position, _: bool, payload: &[u8]) {
+    fn bytes(&mut self, _: &mut OpenConnection, side: Side, position: Position, _: bool, payload: &[u8]) {
         let side = side.index();
-        let at = usize::try_from(place.offset).unwrap();
-        if place.offset != self.next[side] {
-            write!(self.faults, "side {side}: {} after {}; ", place.offset, self.next[side]).unwrap();
+        let at = usize::try_from(position.offset).unwrap();
+        if position.offset != self.next[side] {
+            write!(self.faults, "side {side}: {} after {}; ", position.offset, self.next[side]).unwrap();
         }
         if self.truth.streams[side].get(at..at + payload.len()) != Some(payload) {
             write!(self.faults, "side {side}: other bytes at {at}; ").unwrap();
         }
         for ack in &self.truth.acks[side][at..at + payload.len()] {
-            if *ack > self.next[1 - side] || place.acked().is_none_or(|acked| acked < *ack) {
-                write!(self.faults, "side {side}: {at} told when the other was at {}; ", self.next[1 - side]).unwrap();
+            if *ack > self.next[1 - side] || position.acked().is_none_or(|acked| acked < *ack) {
+                write!(self.faults, "side {side}: {at} reported when the other was at {}; ", self.next[1 - side])
+                    .unwrap();
             }
         }
-        self.next[side] = place.offset + payload.len() as u64;
+        self.next[side] = position.offset + payload.len() as u64;
     }
 
     fn skipped(&mut self, _: &mut OpenConnection, _: Side, _: Position, _: u64, _: u64) {
-        self.faults.push_str("a void; ");
+        self.faults.push_str("a skipped range; ");
     }
 
-    fn end(&mut self, _: &mut OpenConnection, side: Side, place: Position, reason: EndReason) {
+    fn end(&mut self, _: &mut OpenConnection, side: Side, position: Position, reason: EndReason) {
         let side = side.index();
-        if reason != EndReason::Fin || place.offset != self.truth.streams[side].len() as u64 {
-            write!(self.faults, "side {side}: ended by {reason:?} at {}; ", place.offset).unwrap();
+        if reason != EndReason::Fin || position.offset != self.truth.streams[side].len() as u64 {
+            write!(self.faults, "side {side}: ended by {reason:?} at {}; ", position.offset).unwrap();
         }
         self.ended[side] = true;
     }

@@ -14,7 +14,7 @@ use picotap::flow::Config;
 use picotap::stream::{ConnectionId, Opener, Side};
 
 #[test]
-fn a_clean_connection_is_told_as_it_was_sent() {
+fn a_clean_connection_is_reported_as_it_was_sent() {
     let mut stage = Stage::open();
     stage.client(0, 0, "GET");
     stage.server(0, 3, "200");
@@ -28,7 +28,7 @@ fn a_clean_connection_is_told_as_it_was_sent() {
 }
 
 #[test]
-fn every_byte_says_what_its_sender_had_acknowledged() {
+fn every_byte_has_its_sender_s_acknowledgement() {
     let mut stage = Stage::open();
     stage.client(0, 0, "GET");
     stage.server(0, 3, "200");
@@ -40,7 +40,7 @@ fn every_byte_says_what_its_sender_had_acknowledged() {
 }
 
 #[test]
-fn data_that_came_too_early_wait_for_what_lies_before() {
+fn early_data_wait_for_the_bytes_before() {
     let mut stage = Stage::open();
     stage.client(3, 0, "def");
     assert_eq!(stage.both().0, "");
@@ -202,7 +202,7 @@ fn a_gap_before_the_fin_is_declared_when_the_peer_acknowledged_it() {
 }
 
 #[test]
-fn a_retransmission_is_told_once() {
+fn a_retransmission_is_reported_once() {
     let mut stage = Stage::open();
     stage.client(0, 0, "abc");
     stage.client(0, 0, "abc");
@@ -215,7 +215,7 @@ fn a_retransmission_is_told_once() {
 
 #[test]
 fn a_keep_alive_is_no_data_even_if_it_carries_a_byte() {
-    // RFC 9293, section 3.8.4: the garbage byte lies before the next one. Zeek and Suricata agree.
+    // RFC 9293, section 3.8.4: the garbage byte is before the next one. Zeek and Suricata agree.
     let mut stage = Stage::open();
     stage.client(0, 0, "GET");
     stage.client(2, 0, "");
@@ -236,7 +236,7 @@ fn a_keep_alive_that_is_the_first_packet_seen_is_no_data() {
         stage.client(100, 50, "GET");
         stage.finish();
         let number = *stage.sink.seen.keys().last().unwrap();
-        assert_eq!(stage.told(number, Side::First), "GET.capture");
+        assert_eq!(stage.output(number, Side::First), "GET.capture");
     }
 }
 
@@ -338,7 +338,7 @@ fn a_handshake_captured_late_that_does_not_fit_what_is_held_is_not_believed() {
 }
 
 #[test]
-fn one_side_alone_is_told_without_delay() {
+fn one_side_alone_is_reported_without_delay() {
     let mut stage = Stage::new();
     stage.send(Who::Client, SYN, -1, 0, b"", 0);
     stage.client(0, 0, "GET");
@@ -358,7 +358,7 @@ fn one_side_alone_goes_on_behind_a_great_loss() {
         stage.client(100 << 20 | i, 0, "x");
     }
     stage.finish();
-    assert_eq!(stage.told(1, Side::First), format!("GET[{}]xx.capture", (100 << 20) - 3 + 2));
+    assert_eq!(stage.output(1, Side::First), format!("GET[{}]xx.capture", (100 << 20) - 3 + 2));
     assert_eq!(stage.table.counters().out_of_reach, 2);
 }
 
@@ -443,7 +443,7 @@ fn an_idle_connection_times_out_and_its_next_packet_begins_another() {
     stage.time += 301 * S;
     stage.client(3, 3, "GET");
     assert_eq!(stage.both(), ("GET.timeout", "200.timeout"));
-    assert_eq!(stage.told(2, Side::First), "GET");
+    assert_eq!(stage.output(2, Side::First), "GET");
     stage.finish();
 }
 
@@ -483,7 +483,7 @@ fn a_closed_connection_lingers_for_5_s_and_knows_what_is_late() {
 }
 
 #[test]
-fn a_skipped_stretch_is_told_as_one_void() {
+fn a_skipped_range_is_reported_as_one_event() {
     let mut stage = Stage::open();
     stage.server(0, 0, "head");
     stage.table.skip(ConnectionId { handle: 0, number: 1 }, Side::Second, 14);
@@ -496,7 +496,7 @@ fn a_skipped_stretch_is_told_as_one_void() {
 }
 
 #[test]
-fn a_gap_inside_a_skipped_stretch_is_lost_in_the_void() {
+fn a_gap_inside_a_skipped_range_counts_as_lost_in_it() {
     let mut stage = Stage::open();
     stage.table.skip(ConnectionId { handle: 0, number: 1 }, Side::Second, 10);
     stage.server(0, 0, "01");
@@ -521,7 +521,7 @@ fn a_gap_that_reaches_out_of_a_skipped_stretch_is_split() {
 }
 
 #[test]
-fn a_skipped_stretch_of_which_nothing_was_captured_is_lost_in_the_void() {
+fn a_skipped_range_of_which_nothing_was_captured_is_lost() {
     let mut stage = Stage::open();
     stage.table.skip(ConnectionId { handle: 0, number: 1 }, Side::Second, 30);
     stage.send(Who::Server, ACK, 10, 0, b"", 10);
@@ -533,7 +533,7 @@ fn a_skipped_stretch_of_which_nothing_was_captured_is_lost_in_the_void() {
 }
 
 #[test]
-fn a_skip_to_the_end_is_told_at_the_end() {
+fn a_skip_to_the_end_is_reported_at_the_end() {
     let mut stage = Stage::open();
     stage.server(0, 0, "head");
     stage.table.skip(ConnectionId { handle: 0, number: 1 }, Side::Second, u64::MAX);

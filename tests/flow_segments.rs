@@ -19,7 +19,7 @@ fn segments_that_failed_do_not_fail_again() {
     }
 }
 
-/// A step of the input: mostly an honest segment near where the streams are.
+/// A step of the input: mostly a regular segment near the present offsets.
 fn step() -> impl Strategy<Value = [u8; 10]> {
     let flags =
         prop_oneof![20 => Just(16), 3 => Just(2), 3 => Just(18), 2 => Just(17), 1 => Just(20), 1 => any::<u8>()];

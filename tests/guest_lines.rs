@@ -1,4 +1,4 @@
-//! The parser of start lines alone: another guest, which says the same of methods, targets and statuses as picotap's own.
+//! The parser of start lines alone: another guest, which gives the same methods, targets and statuses as picotap's own.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code: a panic is a failed test")]
 
 use std::fs;
@@ -21,9 +21,9 @@ fn module(name: &str) -> std::path::PathBuf {
 
 #[test]
 fn it_passes_the_self_test_and_has_a_state_format_of_its_own() {
-    let told = run(picotap().args(["guest", "inspect"]).arg(module("lines-inspect.wasm")));
-    assert_eq!(told.code, Some(0), "{}", told.stderr);
-    let lines = told.lines();
+    let inspected = run(picotap().args(["guest", "inspect"]).arg(module("lines-inspect.wasm")));
+    assert_eq!(inspected.code, Some(0), "{}", inspected.stderr);
+    let lines = inspected.lines();
     assert!(lines.contains(&"state format  1000".to_owned()), "{lines:#?}");
     assert!(lines.iter().any(|line| line.starts_with("self-test     passed")), "{lines:#?}");
 }
@@ -58,7 +58,7 @@ fn it_finds_the_start_lines_that_picotap_finds_however_they_are_cut() {
         let outcome = read(&path, &["--guest", guest.to_str().unwrap(), "--stats"]);
         let lines: Vec<_> = outcome.sorted().iter().map(|line| essence(line).2).collect();
         assert_eq!(own.len(), 6);
-        // A line of more than 8 KiB is none to it: that request is not seen, and its answer stands alone.
+        // It ignores lines of more than 8 KiB: that request is not seen, and its response is unpaired.
         let differ: Vec<_> = own.iter().zip(&lines).filter(|(own, lines)| own != lines).collect();
         assert_eq!((lines.len(), differ.len()), (6, 1), "segments of {mss}: {lines:#?}");
         assert!(differ[0].1.ends_with("- - 414"), "{differ:?}");

@@ -18,14 +18,14 @@ use picotap::sandbox::quarantine::QuarantinedEvent;
 use picotap::stream::{Connection, EndReason, OpenConnection, Position, Side, Sink, UNKNOWN};
 use wat_guest::{HONEST, POISON, STALL, guest, guest_when, guest_with};
 
-/// Notes what it is told.
+/// Notes what it receives.
 #[derive(Default)]
 struct Notes {
     /// Processor time that may be lost; none: any.
     patience: Option<Duration>,
     lost: Duration,
     closed: Vec<(u64, EndReason)>,
-    poison: Vec<QuarantinedEvent>,
+    quarantined: Vec<QuarantinedEvent>,
     faults: Vec<&'static str>,
     records: u64,
 }
@@ -39,8 +39,8 @@ impl Receiver for Notes {
         self.closed.push((connection.number, how));
     }
     fn skip(&mut self, _: &Connection, _: Side, _: u64) {}
-    fn quarantine(&mut self, poison: &QuarantinedEvent) {
-        self.poison.push(poison.clone());
+    fn quarantine(&mut self, event: &QuarantinedEvent) {
+        self.quarantined.push(event.clone());
     }
     fn fault(&mut self, fault: &Fault) {
         self.faults.push(fault.name());
@@ -91,7 +91,7 @@ fn an_honest_guest_has_no_faults() {
 
 /// What a guest does to the event at hand (`$event`: address of the event, `$result`: of its result, `$out`: of the
 /// output header, `$records`, `$pairs`: of those tables, `$n`: number of events), and the fault that it must give.
-const MISDEEDS: &[(&str, &str, &str)] = &[
+const BUGS: &[(&str, &str, &str)] = &[
     ("unreachable", "unreachable", "trap_unreachable"),
     ("division by zero", "(drop (i32.div_u (i32.const 1) (i32.const 0)))", "trap_arithmetic"),
     ("load out of bounds", "(drop (i32.load (i32.const -4)))", "trap_memory"),
@@ -199,14 +199,14 @@ const MISDEEDS: &[(&str, &str, &str)] = &[
 ];
 
 #[test]
-fn every_misdeed_gives_its_fault_and_costs_one_connection() {
-    for (what, misdeed, fault) in MISDEEDS {
+fn every_bug_gives_its_fault_and_costs_one_connection() {
+    for (what, bug, fault) in BUGS {
         assert!(NAMES.contains(fault), "{fault}");
-        let wat = guest_with(misdeed);
+        let wat = guest_with(bug);
         let (notes, counters) = run(&wat, &[b"fine", b"also fine", POISON, b"fine again"]);
         assert!(notes.faults.iter().all(|name| name == fault), "{what}: {:?}", notes.faults);
-        assert_eq!(notes.poison.len(), 1, "{what}");
-        assert_eq!(notes.poison[0].bytes, POISON, "{what}");
+        assert_eq!(notes.quarantined.len(), 1, "{what}");
+        assert_eq!(notes.quarantined[0].bytes, POISON, "{what}");
         let ended = notes.closed.iter().filter(|(_, how)| *how == EndReason::Fin).count();
         assert_eq!((ended, notes.closed.len()), (3, 4), "{what}: {:?}", notes.closed);
         assert!(notes.closed.contains(&(3, EndReason::Fault)), "{what}");
@@ -225,23 +225,23 @@ fn a_body_as_long_as_its_stream_is_believed() {
 #[test]
 fn an_event_is_presented_again_sixty_four_times_and_no_more() {
     // Of bytes, and of an end, of which nothing can be consumed. Where the reply was done with another event before, it counts
-    // as one that got on.
+    // as one that made progress.
     for (kind, times) in [(1, 64), (3, 65)] {
         let condition = format!("(i32.eq (i32.load8_u offset=5 (local.get $event)) (i32.const {kind}))");
         let (notes, counters) = run(&guest_when(&condition, STALL), &[b"one", b"two"]);
-        assert_eq!((notes.poison.len(), notes.records), (2, 2 * times), "{kind}");
+        assert_eq!((notes.quarantined.len(), notes.records), (2, 2 * times), "{kind}");
         assert!(notes.faults.iter().all(|name| *name == "reply_stalled"), "{:?}", notes.faults);
         balanced(&counters);
     }
 }
 
 #[test]
-fn a_void_is_presented_again_sixty_four_times_and_no_more() {
+fn a_skipped_range_is_presented_again_sixty_four_times_and_no_more() {
     let skip = "(if (i64.eqz (i64.load offset=8 (local.get $event))) (then (i64.store offset=8 (local.get $result) (i64.const 100))))";
-    let misdeed =
+    let bug =
         format!("(if (i32.eq (i32.load8_u offset=5 (local.get $event)) (i32.const 2)) (then {STALL}) (else {skip}))");
     let body = "(i32.ne (i32.load8_u offset=5 (local.get $event)) (i32.const 3))";
-    let wat = guest_when(body, &misdeed);
+    let wat = guest_when(body, &bug);
     let engine = Engine::new(8).unwrap();
     let parser = Arc::new(engine.load(&wat::parse_str(wat).unwrap()).unwrap());
     let mut driver = Driver::new(parser, Bounds::default()).unwrap();
@@ -259,8 +259,8 @@ fn a_void_is_presented_again_sixty_four_times_and_no_more() {
     for slot in &batcher.deliverer().0 {
         driver.process(slot, &mut notes);
     }
-    assert_eq!((notes.poison.len(), notes.records), (1, 64));
-    assert_eq!(notes.poison[0].event.kind, 2);
+    assert_eq!((notes.quarantined.len(), notes.records), (1, 64));
+    assert_eq!(notes.quarantined[0].event.kind, 2);
     balanced(&driver.counters());
 }
 
@@ -302,7 +302,7 @@ const SPIN: &str = "(local.set $records (i32.const 10000000)) (loop $l (br_if $l
 
 #[test]
 fn a_guest_that_is_slow_without_a_fault_does_not_hold_its_thread() {
-    // It gets on by a byte of each event with every call.
+    // It consumes one byte of each event with every call.
     let byte = "(i32.store8 (local.get $result) (i32.const 3)) (i32.store offset=4 (local.get $result) (i32.const 1)) (i32.store offset=8 (local.get $out) (i32.add (local.get $at) (i32.const 1))) (return (i32.const 0))";
     let condition = "(i32.gt_u (i32.load offset=28 (local.get $event)) (i32.const 1))";
     let (notes, _) = impatient(&guest_when(condition, &format!("{SPIN} {byte}")), &[b'x'; 300], 20);
@@ -310,7 +310,7 @@ fn a_guest_that_is_slow_without_a_fault_does_not_hold_its_thread() {
     // It is fast, and makes the host slow.
     let (notes, _) = impatient(&guest_when(condition, byte), &[b'x'; 1000], 200);
     assert_eq!(notes.faults, [""; 0]);
-    // It gets nowhere, but in as many places as there are.
+    // It makes no progress, on as many sides as there are.
     let (notes, _) = impatient(&guest_when("(i32.const 1)", &format!("{SPIN} {STALL}")), b"xyz", 200);
     assert!(notes.faults.iter().all(|name| *name == "reply_stalled"), "{:?}", notes.faults);
 }
@@ -358,7 +358,7 @@ fn starved() {
 }
 
 #[test]
-fn what_a_module_says_is_quoted() {
+fn text_of_a_module_is_quoted() {
     let engine = Engine::new(8).unwrap();
     let load = |text: &str| engine.load(&wat::parse_str(text).unwrap()).map(|_| ()).unwrap_err().to_string();
     let name = r#"\1b[2J\1b[31mFAKE\0apicotap: parser ok" "\e2\80\ae\1b]0;pwn\07"#;
@@ -386,19 +386,19 @@ fn what_a_module_says_is_quoted() {
 #[test]
 fn a_guest_that_is_broken_for_every_event_costs_every_connection_and_no_more() {
     let (notes, counters) = run(&guest("unreachable"), &[b"a", b"b", b"c"]);
-    assert_eq!(notes.poison.len(), 3);
+    assert_eq!(notes.quarantined.len(), 3);
     assert_eq!(counters.condemned, 3);
     balanced(&counters);
 }
 
 #[test]
-fn a_guest_that_lies_about_the_event_it_was_on_is_found_by_halves() {
-    for lie in [0, 1, 5, 100, -1_i32] {
-        let misdeed = format!("(i32.store offset=4 (local.get $out) (i32.const {lie})) unreachable");
+fn a_guest_that_names_the_wrong_event_is_found_by_halves() {
+    for wrong in [0, 1, 5, 100, -1_i32] {
+        let bug = format!("(i32.store offset=4 (local.get $out) (i32.const {wrong})) unreachable");
         let payloads: Vec<&[u8]> = (0..40).map(|n| if n == 29 { POISON } else { b"fine" }).collect();
-        let (notes, counters) = run(&guest_with(&misdeed), &payloads);
-        assert_eq!(notes.poison.len(), 1, "{lie}");
-        assert_eq!(notes.poison[0].connection, 30, "{lie}");
+        let (notes, counters) = run(&guest_with(&bug), &payloads);
+        assert_eq!(notes.quarantined.len(), 1, "{wrong}");
+        assert_eq!(notes.quarantined[0].connection, 30, "{wrong}");
         assert_eq!(counters.condemned, 1);
         balanced(&counters);
     }
@@ -407,9 +407,9 @@ fn a_guest_that_lies_about_the_event_it_was_on_is_found_by_halves() {
 #[test]
 fn a_fault_that_does_not_happen_again_costs_nothing() {
     // Fails whenever there is more than one event.
-    let misdeed = "(if (i32.gt_u (local.get $n) (i32.const 1)) (then unreachable))";
-    let (notes, counters) = run(&guest(&format!("{misdeed} {HONEST}")), &[b"a", b"b", b"c", b"d"]);
-    assert_eq!(notes.poison.len(), 0);
+    let bug = "(if (i32.gt_u (local.get $n) (i32.const 1)) (then unreachable))";
+    let (notes, counters) = run(&guest(&format!("{bug} {HONEST}")), &[b"a", b"b", b"c", b"d"]);
+    assert_eq!(notes.quarantined.len(), 0);
     assert_eq!((counters.parsed, counters.condemned), (4, 0));
     assert!(counters.faults > 0);
     balanced(&counters);

@@ -1,4 +1,4 @@
-//! Live capture, in network namespaces that the test makes: what picotap prints is what the server's access log says.
+//! Live capture, in network namespaces that the test makes: picotap's lines match the server's access log.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout, reason = "a test that panics has failed")]
 
@@ -37,7 +37,7 @@ fn end(network: &Network, child: Child) -> Outcome {
     // `ip netns exec` has become the program itself.
     assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
     let mut outcome = finish(child);
-    outcome.stdout = std::fs::read(network.place().join("lines")).unwrap();
+    outcome.stdout = std::fs::read(network.directory().join("lines")).unwrap();
     assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
     outcome
 }
@@ -52,12 +52,14 @@ fn row(line: &str) -> String {
     ["client", "client_port", "seq", "method", "target", "status", "response_body_bytes"].map(text).join(" ")
 }
 
-/// Rows by connection, in order of their place on it.
+/// Rows by connection, in order of their number on it.
 fn connections(rows: &[String]) -> BTreeMap<String, BTreeMap<u64, String>> {
     let mut out: BTreeMap<String, BTreeMap<u64, String>> = BTreeMap::new();
     for row in rows {
-        let words: Vec<&str> = row.split(' ').collect();
-        out.entry(format!("{} {}", words[0], words[1])).or_default().insert(words[2].parse().unwrap(), row.clone());
+        let columns: Vec<&str> = row.split(' ').collect();
+        out.entry(format!("{} {}", columns[0], columns[1]))
+            .or_default()
+            .insert(columns[2].parse().unwrap(), row.clone());
     }
     out
 }
@@ -138,8 +140,8 @@ fn what_curl_asks_is_what_is_printed() {
 }
 
 #[test]
-fn lines_name_the_interface_that_a_number_stands_for() {
-    let Some(network) = Network::new("lines_name_the_interface_that_a_number_stands_for") else { return };
+fn lines_name_the_interface_selected_by_number() {
+    let Some(network) = Network::new("lines_name_the_interface_selected_by_number") else { return };
     let network = network.serve();
     let list = || {
         let listed = Network::inside(&network.server, env!("CARGO_BIN_EXE_picotap")).arg("-D").output().unwrap();
@@ -202,7 +204,7 @@ fn a_stop_under_load_loses_nothing_that_was_captured() {
         assert_eq!(
             rows.len() as u64,
             last,
-            "{connection}: the places on the connection have no holes; {}",
+            "{connection}: the numbers on the connection have no holes; {}",
             outcome.stderr
         );
         rows.pop_last();

@@ -28,7 +28,7 @@ use support::wire::{Packet, Side};
 const CONNECTIONS: u64 = 40;
 const EACH: u64 = 30;
 
-/// What an exchange looks like: small and large bodies, with lengths and with chunks, and some without.
+/// An exchange: small and large bodies, with lengths and with chunks, and some without.
 fn exchange(random: &mut Random, connection: u64, n: u64) -> (Message, Message) {
     let size = if random.one_in(3) { 8000 + random.below(50_000) as usize } else { random.below(800) as usize };
     let body = filler(size);
@@ -51,7 +51,7 @@ fn exchange(random: &mut Random, connection: u64, n: u64) -> (Message, Message) 
     (request, response.header("X-Id", &id))
 }
 
-/// The packets of all connections, each connection's in order, and what was said on them.
+/// The packets of all connections, each connection's in order, and the messages sent on them.
 fn traffic(seed: u64) -> (Scene, Vec<(Sent, Sent)>) {
     let mut random = Random::new(seed);
     let mut scene = Scene::default();
@@ -65,7 +65,7 @@ fn traffic(seed: u64) -> (Scene, Vec<(Sent, Sent)>) {
         for n in 0..EACH {
             let (request, response) = exchange(&mut random, connection, n);
             let asked = c.request(&request);
-            let answered = c.place(Side::Server, &response);
+            let answered = c.locate(Side::Server, &response);
             // The client acknowledges every second segment.
             for pair in response.all().chunks(2 * c.mss) {
                 c.send(Side::Server, pair);
@@ -131,7 +131,7 @@ fn lose(seed: u64, one_in: u64) {
     for (asked, answered) in &said {
         scene.packets = std::mem::take(&mut by_connection[asked.conversation]);
         let (request, response) = (survives(&scene, asked), survives(&scene, answered));
-        let target = asked.message.words()[1].clone();
+        let target = asked.message.start_line()[1].clone();
         let id = answered.message.value("x-id").unwrap();
         let line = lines.get(&target);
         let paired = line.is_some_and(|line| line["response_headers"]["x-id"][0] == *id);
@@ -143,7 +143,7 @@ fn lose(seed: u64, one_in: u64) {
         } else if request && line.is_none() {
             missing.push(format!("{target}: its request was there"));
         }
-        // A response is never given to a request that it does not answer, unless the line says that it is a guess.
+        // A response is never paired with a request that it does not answer, unless the line is flagged as a guess.
         if let Some(line) = line.filter(|line| line["response_headers"]["x-id"].is_array() && !paired) {
             let flags = line["flags"].as_array();
             if flags.is_some_and(|flags| flags.iter().any(|flag| flag == "pairing_inferred")) {

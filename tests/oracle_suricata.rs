@@ -1,4 +1,4 @@
-//! Suricata, the second judge, lists the same transactions for every fixture, or `fixtures/suricata.md` says why not.
+//! Suricata, the second reference, lists the same transactions for every fixture, or `fixtures/suricata.md` explains why not.
 //!
 //! Long, and Suricata comes from Debian's backports: `cargo test --test oracle_suricata -- --ignored`.
 
@@ -38,15 +38,19 @@ default-rule-path: /nonexistent
 
 /// Rows of client, port, method, target and status, sorted.
 fn transactions(suricata: &Path, capture: &Path) -> Vec<String> {
-    let place = scratch("suricata");
-    fs::remove_dir_all(&place).ok();
-    fs::create_dir_all(&place).unwrap();
-    fs::write(place.join("suricata.yaml"), CONFIGURATION).unwrap();
+    let directory = scratch("suricata");
+    fs::remove_dir_all(&directory).ok();
+    fs::create_dir_all(&directory).unwrap();
+    fs::write(directory.join("suricata.yaml"), CONFIGURATION).unwrap();
     let mut command = Command::new(suricata);
-    command.arg("-c").arg(place.join("suricata.yaml")).args(["-S", "/dev/null", "-k", "none", "-l"]).arg(&place);
+    command
+        .arg("-c")
+        .arg(directory.join("suricata.yaml"))
+        .args(["-S", "/dev/null", "-k", "none", "-l"])
+        .arg(&directory);
     command.arg("-r").arg(capture).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.status().expect("Suricata runs");
-    let text = fs::read(place.join("eve.json")).unwrap_or_default();
+    let text = fs::read(directory.join("eve.json")).unwrap_or_default();
     let mut rows: Vec<String> = String::from_utf8_lossy(&text).lines().map(row).collect();
     rows.sort();
     rows
@@ -80,16 +84,17 @@ fn suricata_sees_the_same_transactions() {
     let Some(suricata) = need("suricata_sees_the_same_transactions", "suricata") else { return };
     let mut known = known();
     let mut wrong = vec![];
-    let mut places: Vec<_> = fs::read_dir(root()).unwrap().map(|e| e.unwrap().path()).filter(|p| p.is_dir()).collect();
-    places.sort();
-    for place in places {
-        let name = place.file_name().unwrap().to_string_lossy().into_owned();
-        let mut captures: Vec<_> = fs::read_dir(&place).unwrap().map(|e| e.unwrap().path()).collect();
-        captures.push(place.with_extension("pcap"));
+    let mut directories: Vec<_> =
+        fs::read_dir(root()).unwrap().map(|e| e.unwrap().path()).filter(|p| p.is_dir()).collect();
+    directories.sort();
+    for directory in directories {
+        let name = directory.file_name().unwrap().to_string_lossy().into_owned();
+        let mut captures: Vec<_> = fs::read_dir(&directory).unwrap().map(|e| e.unwrap().path()).collect();
+        captures.push(directory.with_extension("pcap"));
         captures.retain(|path| path.to_string_lossy().contains(".pcap") && path.is_file());
-        let readme = fs::read_to_string(place.join("README.md")).unwrap();
+        let readme = fs::read_to_string(directory.join("README.md")).unwrap();
         let ([capture], true) = (&captures[..], readme.contains("tshark gives")) else { continue };
-        let expected = fs::read_to_string(place.join("expected.jsonl")).unwrap();
+        let expected = fs::read_to_string(directory.join("expected.jsonl")).unwrap();
         let mut ours: Vec<String> = expected.lines().map(|line| essence(line).2).collect();
         ours.sort();
         let says = transactions(&suricata, capture);

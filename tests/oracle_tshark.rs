@@ -1,7 +1,7 @@
-//! tshark sees the same transactions in every fixture, or the fixture says why not.
+//! tshark lists the same transactions for every fixture, or the fixture explains why not.
 //!
 //! Compared is the list of client, its port, method, target and status. Where tshark's list is another one, it stands in
-//! `tshark.txt` beside the capture and the README says who is right. `BLESS=1` writes those lists anew.
+//! `tshark.txt` beside the capture and the README explains which is right. `BLESS=1` regenerates those lists.
 
 #![allow(
     clippy::unwrap_used,
@@ -22,11 +22,11 @@ use support::tool::need;
 use support::tshark::transactions;
 
 /// The one capture of a fixture; nothing where there are several files.
-fn capture(place: &Path) -> Option<PathBuf> {
+fn capture(directory: &Path) -> Option<PathBuf> {
     let mut captures: Vec<_> =
-        fs::read_dir(place).unwrap().map(|e| e.unwrap().path()).filter(|p| is_capture(p)).collect();
+        fs::read_dir(directory).unwrap().map(|e| e.unwrap().path()).filter(|p| is_capture(p)).collect();
     // The recording stands beside its directory.
-    captures.extend(Some(place.with_extension("pcap")).filter(|recording| recording.is_file()));
+    captures.extend(Some(directory.with_extension("pcap")).filter(|recording| recording.is_file()));
     captures.pop().filter(|_| captures.is_empty())
 }
 
@@ -38,17 +38,19 @@ fn is_capture(path: &Path) -> bool {
 fn tshark_sees_the_same_transactions() {
     let Some(tshark) = need("tshark_sees_the_same_transactions", "tshark") else { return };
     let only = std::env::var("CASE").unwrap_or_default();
-    let mut places: Vec<_> = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures"))
+    let mut directories: Vec<_> = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures"))
         .unwrap()
         .map(|e| e.unwrap().path())
         .filter(|p| p.is_dir() && p.to_string_lossy().contains(&only))
         .collect();
-    places.sort();
+    directories.sort();
     // tshark takes a third of a second to start: two at a time.
     let wrong: Vec<String> = std::thread::scope(|scope| {
-        let halves = places.chunks(places.len().div_ceil(2).max(1));
+        let halves = directories.chunks(directories.len().div_ceil(2).max(1));
         let judges: Vec<_> = halves
-            .map(|half| scope.spawn(|| half.iter().filter_map(|place| judge(&tshark, place)).collect::<Vec<_>>()))
+            .map(|half| {
+                scope.spawn(|| half.iter().filter_map(|directory| judge(&tshark, directory)).collect::<Vec<_>>())
+            })
             .collect();
         judges.into_iter().flat_map(|judge| judge.join().unwrap()).collect()
     });
@@ -56,24 +58,24 @@ fn tshark_sees_the_same_transactions() {
 }
 
 /// What is wrong with a fixture's agreement.
-fn judge(tshark: &Path, place: &Path) -> Option<String> {
-    let readme = fs::read_to_string(place.join("README.md")).unwrap();
+fn judge(tshark: &Path, directory: &Path) -> Option<String> {
+    let readme = fs::read_to_string(directory.join("README.md")).unwrap();
     if !readme.contains("tshark gives") {
         return None;
     }
-    let says = transactions(tshark, &capture(place)?);
-    let expected = fs::read_to_string(place.join("expected.jsonl")).unwrap();
+    let says = transactions(tshark, &capture(directory)?);
+    let expected = fs::read_to_string(directory.join("expected.jsonl")).unwrap();
     let mut ours: Vec<String> = expected.lines().map(|line| essence(line).2).collect();
     ours.sort();
     if !readme.contains("tshark gives another list") {
-        return (says != ours).then(|| format!("{}: tshark says {says:#?}, expected {ours:#?}", place.display()));
+        return (says != ours).then(|| format!("{}: tshark says {says:#?}, expected {ours:#?}", directory.display()));
     }
-    let own = place.join("tshark.txt");
+    let own = directory.join("tshark.txt");
     let text: String = says.iter().map(|row| format!("{row}\n")).collect();
     if std::env::var_os("BLESS").is_some() {
         fs::write(&own, &text).unwrap();
     }
     let kept = fs::read_to_string(&own).unwrap_or_default();
     (kept != text || says == ours)
-        .then(|| format!("{}: the README says that tshark differs; it says {says:#?}", place.display()))
+        .then(|| format!("{}: the README says that tshark differs; it says {says:#?}", directory.display()))
 }

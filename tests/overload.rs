@@ -1,5 +1,5 @@
 //! The release build under more load than it can take, and under half of what the machine can capture at all. Debug builds
-//! are too slow to tell: the worst defects of a queue show only at speed.
+//! are too slow for this: the worst defects of a queue show only at speed.
 //!
 //! `make test` builds the program and names it in `PICOTAP_RELEASE`.
 
@@ -23,7 +23,7 @@ use support::daemon::{Daemon, directory, lines};
 use support::network::{Network, until};
 use support::tool;
 
-/// One load at a time: each wants the whole machine.
+/// One load at a time: each needs the whole machine.
 static MACHINE: Mutex<()> = Mutex::new(());
 
 /// The release build, or nothing after the skip of `test` has been noted.
@@ -49,9 +49,9 @@ fn load(network: &Network, path: &str, connections: u32, seconds: u32, delay: u3
     }
     let output = command.arg(format!("http://10.99.0.2{path}")).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let words: Vec<&str> = text.split_whitespace().collect();
-    let at = words.iter().position(|word| *word == "requests").unwrap_or_else(|| panic!("{text}"));
-    words[at - 1].parse().unwrap()
+    let tokens: Vec<&str> = text.split_whitespace().collect();
+    let at = tokens.iter().position(|token| *token == "requests").unwrap_or_else(|| panic!("{text}"));
+    tokens[at - 1].parse().unwrap()
 }
 
 /// Packets that the kernel dropped for tcpdump, which only throws away what it captures, under a load; and the answers.
@@ -69,8 +69,8 @@ fn tcpdump(network: &Network, connections: u32) -> (u64, u64) {
 }
 
 #[test]
-fn what_an_overrun_loses_is_told_to_the_last_byte() {
-    let test = "what_an_overrun_loses_is_told_to_the_last_byte";
+fn what_an_overrun_loses_is_counted_to_the_last_byte() {
+    let test = "what_an_overrun_loses_is_counted_to_the_last_byte";
     let Some(program) = release(test) else { return };
     let Some(network) = Network::new(test) else { return };
     let _alone = MACHINE.lock();
@@ -123,7 +123,7 @@ fn at_half_of_what_tcpdump_takes_nothing_is_dropped() {
 
     let logs = directory();
     let log = logs.path().join("http.log");
-    std::fs::write(network.place().join("access.log"), "").unwrap();
+    std::fs::write(network.directory().join("access.log"), "").unwrap();
     let daemon = Daemon::start_program(&network, &program, &log, &[], &[]);
     let answers = load(&network, "/body.bin", connections, 4, delay, None);
     until("all connections are over", || daemon.sum("picotap_sandbox_connections") == 0.0);

@@ -45,7 +45,7 @@ fn without_requests_the_built_in_ones_are_parsed() {
 }
 
 #[test]
-fn what_is_not_parsed_is_said_and_makes_exit_code_1() {
+fn a_request_that_is_not_parsed_is_reported_with_exit_code_1() {
     let lines = "Error     : partial\n\nError     : malformed, bad header\n\nError     : malformed, a response, not a request\n";
     let requests: [&[u8]; 3] = [b"GET / HT", b"GET / HTTP/1.1\r\nA B\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n"];
     assert_eq!(command(&via(Via::Memory, &requests)), (1, lines.into()));
@@ -53,7 +53,7 @@ fn what_is_not_parsed_is_said_and_makes_exit_code_1() {
 }
 
 #[test]
-fn json_is_one_object_a_line() {
+fn json_is_one_object_per_line() {
     let folded: &[u8] = b"GET /\xff HTTP/1.0\r\nA: b\r\n c\r\n\r\n";
     let args = Args { json: true, ..via(Via::Memory, &[folded, b"GET", b"G@T / HTTP/1.1\r\n\r\n"]) };
     let lines = "{\"status\":\"parsed\",\"bytes\":29,\"method\":\"GET\",\"path\":\"/\\\\xff\",\"version\":\"1.0\",\
@@ -63,30 +63,29 @@ fn json_is_one_object_a_line() {
 }
 
 #[test]
-fn a_file_is_a_request_and_may_hold_nul_which_arguments_cannot() {
+fn a_file_may_contain_nul_and_an_argument_may_not() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("request");
     fs::write(&file, b"POST /f HTTP/1.1\r\nContent-Length: 1\r\n\r\n\0").unwrap();
     let args = |way| Args { files: vec![file.clone()], ..via(way, &[EXAMPLE]) };
     let (code, lines) = command(&args(Via::Externref));
     assert_eq!((code, lines.matches("Path      : /f\n").count()), (0, 1));
-    let message = "request 2: a NUL byte at position 39: an argument ends at NUL, so --via argv cannot carry it; \
-                   the other ways can";
+    let message = "request 2: NUL byte at offset 39: arguments end at NUL, so use another way than --via argv";
     assert_eq!(command(&args(Via::Argv)), (2, message.into()));
 }
 
 #[test]
-fn a_file_that_is_not_there_or_too_long_is_wrong_usage() {
+fn a_missing_or_too_long_file_is_wrong_usage() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("request");
     let args = Args { files: vec![file.clone()], ..Args::default() };
     assert_eq!(command(&args).0, 2);
     fs::write(&file, vec![b'a'; (1 << 20) + 1]).unwrap();
-    assert_eq!(command(&args), (2, "request 1: at least 1048577 bytes, and at most 1048576 are taken".into()));
+    assert_eq!(command(&args), (2, "request 1: too long: at least 1048577 bytes, and the limit is 1048576".into()));
 }
 
 #[test]
-fn wasmedge_goes_with_argv_only_and_says_so_where_it_is_not_installed() {
+fn wasmedge_requires_argv_and_a_missing_library_is_reported() {
     let args = Args { runtime: Runtime::Wasmedge, ..via(Via::Memory, &[EXAMPLE]) };
     assert_eq!(command(&args).0, 2);
     let args = Args { via: None, ..args };

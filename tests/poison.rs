@@ -1,4 +1,4 @@
-//! The parser with misdeeds planted in it, each fired by a header of a request: the attacker's event is lost, and nothing else.
+//! The parser with bugs planted in it, each triggered by a header of a request: the attacker's event is lost, and nothing else.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -31,7 +31,7 @@ use support::wire::Packet;
 const PLANTED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/planted.wasm"));
 
 /// Value of the header, and the fault that it must give.
-const MISDEEDS: &[(&str, &str)] = &[
+const BUGS: &[(&str, &str)] = &[
     ("trap", "trap_unreachable"),
     ("loop", "deadline"),
     ("stack", "trap_memory"),
@@ -49,25 +49,25 @@ const HEALTHY: usize = 24;
 /// Exchanges on each of them.
 const EACH: usize = 12;
 
-fn poisoned(misdeed: &str) -> Message {
+fn poisoned(bug: &str) -> Message {
     // Long enough to reach beyond every frame on the stack.
-    let value = if misdeed == "overflow" { format!("overflow {}", "A".repeat(16_000)) } else { misdeed.to_owned() };
+    let value = if bug == "overflow" { format!("overflow {}", "A".repeat(16_000)) } else { bug.to_owned() };
     Message::get("/poison").header("X-Poison", &value)
 }
 
-/// The packets of healthy connections, with those of the attackers (one for each misdeed) among them, all opened before.
-fn traffic(misdeeds: &[&str]) -> Scene {
+/// The packets of healthy connections, with those of the attackers (one for each bug) among them, all opened before.
+fn traffic(bugs: &[&str]) -> Scene {
     let mut scene = Scene::default();
-    let mut random = Random::new(misdeeds.len() as u64);
+    let mut random = Random::new(bugs.len() as u64);
     let mut parts: Vec<Vec<Vec<Packet>>> = vec![];
-    for n in 0..HEALTHY + misdeeds.len() {
+    for n in 0..HEALTHY + bugs.len() {
         let mut c: Conversation = scene.connection();
         c.open();
         scene.packets.append(&mut c.packets);
         let mut own = vec![];
         for i in 0..EACH {
-            let request = match misdeeds.get(n.wrapping_sub(HEALTHY)) {
-                Some(misdeed) if i == 2 => poisoned(misdeed),
+            let request = match bugs.get(n.wrapping_sub(HEALTHY)) {
+                Some(bug) if i == 2 => poisoned(bug),
                 _ => Message::get(&format!("/{n}/{i}")),
             };
             c.exchange(&request, &Message::ok(&filler(i * 700)));
@@ -109,10 +109,10 @@ fn ledger(outcome: &Outcome, name: &str) -> u64 {
     line.and_then(|line| line.split_whitespace().last()?.parse().ok()).unwrap_or(0)
 }
 
-/// What an attack costs: the event with the header, and what its connection says after it.
-fn attack(misdeeds: &[&str], faults: &[&str]) {
-    let name = format!("poison-{}", misdeeds.join("-"));
-    let scene = traffic(misdeeds);
+/// The cost of an attack: the event with the header, and what its connection sends after it.
+fn attack(bugs: &[&str], faults: &[&str]) {
+    let name = format!("poison-{}", bugs.join("-"));
+    let scene = traffic(bugs);
     let peaceful: Vec<Packet> = scene.packets.iter().filter(|p| p.conversation < HEALTHY).cloned().collect();
     let without = read(&write(&scene, &peaceful, &format!("{name}-without.pcap")), &[]);
     let capture = write(&scene, &scene.packets, &format!("{name}.pcap"));
@@ -127,26 +127,30 @@ fn attack(misdeeds: &[&str], faults: &[&str]) {
     assert_eq!(without.sorted().len(), HEALTHY * EACH);
     assert_eq!(healthy(&outcome), without.sorted(), "{}", capture.display());
     assert!(outcome.stderr.contains("  balanced\n"), "{}", outcome.stderr);
-    assert_eq!(ledger(&outcome, "events condemned"), misdeeds.len() as u64, "{}", outcome.stderr);
+    assert_eq!(ledger(&outcome, "events condemned"), bugs.len() as u64, "{}", outcome.stderr);
     assert!(ledger(&outcome, "quarantined") > 0, "{}", outcome.stderr);
-    // Of an attacker's connection, what came before the attack is told.
-    assert_eq!(outcome.lines().len(), HEALTHY * EACH + 2 * misdeeds.len(), "{}", outcome.stderr);
+    // Of an attacker's connection, everything before the attack is logged.
+    assert_eq!(outcome.lines().len(), HEALTHY * EACH + 2 * bugs.len(), "{}", outcome.stderr);
 
     assert_eq!(mode(Path::new(kept)), 0o700);
     let mut files: Vec<PathBuf> = fs::read_dir(kept).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
-    assert_eq!(files.len(), misdeeds.len());
+    assert_eq!(files.len(), bugs.len());
     let mut seen = vec![];
     for file in &files {
         assert_eq!(mode(file), 0o600);
         assert!(fs::metadata(file).unwrap().len() < 192 << 10);
         let again = run(picotap().arg("replay").arg(file).args(["--guest", guest]));
-        let told = again.lines();
-        assert_eq!(again.code, Some(1), "{told:?}");
+        let replayed = again.lines();
+        assert_eq!(again.code, Some(1), "{replayed:?}");
         seen.push(
-            faults.iter().copied().find(|name| told[2].starts_with(&format!("now       {name} "))).unwrap_or_default(),
+            faults
+                .iter()
+                .copied()
+                .find(|name| replayed[2].starts_with(&format!("now       {name} ")))
+                .unwrap_or_default(),
         );
-        assert!(told[1].contains(seen.last().unwrap()), "{told:?}");
+        assert!(replayed[1].contains(seen.last().unwrap()), "{replayed:?}");
         // The parser without the bug reads it: its blocks are the same.
         let mended = run(picotap().arg("replay").arg(file));
         assert_eq!(mended.code, Some(0), "{:?}", mended.lines());
@@ -164,22 +168,22 @@ fn mode(path: &Path) -> u32 {
 }
 
 #[test]
-fn each_misdeed_costs_the_event_that_fires_it() {
-    for (misdeed, fault) in MISDEEDS {
-        attack(&[misdeed], &[fault]);
+fn each_bug_costs_the_event_that_triggers_it() {
+    for (bug, fault) in BUGS {
+        attack(&[bug], &[fault]);
     }
 }
 
 #[test]
 fn all_misdeeds_at_once_cost_one_event_each() {
-    let (misdeeds, faults): (Vec<&str>, Vec<&str>) = MISDEEDS.iter().copied().unzip();
-    attack(&misdeeds, &faults);
+    let (bugs, faults): (Vec<&str>, Vec<&str>) = BUGS.iter().copied().unzip();
+    attack(&bugs, &faults);
 }
 
 #[test]
 fn a_quarantine_takes_a_thousand_files_and_no_more() {
-    let misdeeds: Vec<&str> = MISDEEDS.iter().map(|(misdeed, _)| *misdeed).collect();
-    let scene = traffic(&misdeeds);
+    let bugs: Vec<&str> = BUGS.iter().map(|(bug, _)| *bug).collect();
+    let scene = traffic(&bugs);
     let capture = write(&scene, &scene.packets, "poison-many.pcap");
     let quarantine = tempfile::tempdir().unwrap();
     for n in 0..1000 - 4 {
@@ -191,7 +195,7 @@ fn a_quarantine_takes_a_thousand_files_and_no_more() {
         &["--guest", guest.to_str().unwrap(), "--quarantine-dir", kept, "--stats", "--fault-time", "1000"],
     );
     assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
-    assert_eq!(ledger(&outcome, "events condemned"), misdeeds.len() as u64);
+    assert_eq!(ledger(&outcome, "events condemned"), bugs.len() as u64);
     assert_eq!(fs::read_dir(kept).unwrap().count(), 1000);
     fs::remove_file(capture).unwrap();
 }

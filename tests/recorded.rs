@@ -17,24 +17,24 @@ mod support;
 use support::line::essence;
 use support::program::{assert_lines, read};
 
-fn place(name: &str) -> PathBuf {
+fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
 }
 
 #[test]
 fn picotap_prints_what_the_servers_logged() {
-    let capture = place("http.pcap");
+    let capture = fixture("http.pcap");
     let outcome = read(&capture, &[]);
     assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
     let mut logged: Vec<String> =
-        fs::read_to_string(place("http/servers.log")).unwrap().lines().map(str::to_owned).collect();
+        fs::read_to_string(fixture("http/servers.log")).unwrap().lines().map(str::to_owned).collect();
     let mut printed: Vec<String> = outcome.lines().iter().map(|line| essence(line).2).collect();
     logged.sort();
     printed.sort();
     assert_lines(&logged, &printed, &capture);
 
     let lines = outcome.sorted();
-    let expected = place("http/expected.jsonl");
+    let expected = fixture("http/expected.jsonl");
     if std::env::var_os("BLESS").is_some() {
         fs::write(&expected, lines.iter().map(|line| format!("{line}\n")).collect::<String>()).unwrap();
     }

@@ -25,7 +25,7 @@ const SECRET: &str = "hunter2";
 
 /// Where a text stands.
 #[derive(Debug, Clone, Copy)]
-enum Place {
+enum Location {
     Target,
     /// The target of CONNECT.
     Connect,
@@ -40,10 +40,10 @@ enum Place {
     Answered(&'static str),
 }
 
-use Place::{Answered, Asked, Connect, Host, Origin, Reason, Referer, Target, UserAgent};
+use Location::{Answered, Asked, Connect, Host, Origin, Reason, Referer, Target, UserAgent};
 
-/// Place, the text on the wire, and the text that is logged.
-const CASES: &[(Place, &str, &str)] = &[
+/// Location, the text on the wire, and the text that is logged.
+const CASES: &[(Location, &str, &str)] = &[
     // keys, as they are written
     (Target, "/?token=hunter2&x=1", "/?token=REDACTED&x=1"),
     (Target, "/?TOKEN=hunter2", "/?TOKEN=REDACTED"),
@@ -135,8 +135,8 @@ const CASES: &[(Place, &str, &str)] = &[
     (Asked("x-other"), "a=1, token=hunter2; b=2", "a=1, token=REDACTED; b=2"),
 ];
 
-/// Texts that look like secrets and are none.
-const KEPT: &[(Place, &str)] = &[
+/// Texts that look like secrets but are not.
+const KEPT: &[(Location, &str)] = &[
     (Target, "/mail/a@b.example?to=c@d.example"),
     (Target, "/a//b@c/d"),
     (Target, "/?tokens=1&keyboard=2&signal=3&design=4&states=5&author=6"),
@@ -146,10 +146,10 @@ const KEPT: &[(Place, &str)] = &[
     (Asked("x-other"), "mailto:a@b.example, \"token\"; filename=\"a b\""),
 ];
 
-fn exchange(place: Place, text: &str) -> (Message, Message) {
+fn exchange(location: Location, text: &str) -> (Message, Message) {
     let get = |target: &str, host: &str| Message::start(&format!("GET {target} HTTP/1.1")).header("Host", host);
     let ok = || Message::ok(b"");
-    match place {
+    match location {
         Target => (get(text, "a.example"), ok()),
         Connect => (
             Message::start(&format!("CONNECT {text} HTTP/1.1")).header("Host", "h"),
@@ -167,12 +167,12 @@ fn exchange(place: Place, text: &str) -> (Message, Message) {
 }
 
 /// A capture with one connection for each text.
-fn capture<'a>(name: &str, texts: impl Iterator<Item = (Place, &'a str)>) -> PathBuf {
+fn capture<'a>(name: &str, texts: impl Iterator<Item = (Location, &'a str)>) -> PathBuf {
     let mut scene = Scene::default();
-    for (place, text) in texts {
+    for (location, text) in texts {
         let mut connection = scene.connection();
         connection.open();
-        let (request, response) = exchange(place, text);
+        let (request, response) = exchange(location, text);
         connection.exchange(&request, &response);
         connection.close();
         scene.capture(&mut connection);
@@ -186,8 +186,8 @@ fn capture<'a>(name: &str, texts: impl Iterator<Item = (Place, &'a str)>) -> Pat
 fn read(path: &Path, format: &str, arguments: &[&str]) -> Outcome {
     let mut command = picotap();
     command.arg("--pcap").arg(path).args(["--format", format, "--workers", "1", "--stats"]).args(arguments);
-    for (place, ..) in CASES {
-        if let Asked(name) | Answered(name) = place {
+    for (location, ..) in CASES {
+        if let Asked(name) | Answered(name) = location {
             command.args(["--header", name]);
         }
     }
@@ -196,9 +196,9 @@ fn read(path: &Path, format: &str, arguments: &[&str]) -> Outcome {
     outcome
 }
 
-/// What a JSON line has in a place.
-fn found(line: &Value, place: Place) -> &Value {
-    match place {
+/// The value of a location in a JSON line.
+fn found(line: &Value, location: Location) -> &Value {
+    match location {
         Target | Connect => &line["target"],
         Host => &line["host"],
         UserAgent => &line["user_agent"],
@@ -221,7 +221,7 @@ const OWN: [&str; 4] = ["--redact-query", "TICKET", "--redact-header", "X-Mine"]
 
 #[test]
 fn no_secret_reaches_any_output() {
-    let path = capture("redaction.pcap", CASES.iter().map(|(place, text, _)| (*place, *text)));
+    let path = capture("redaction.pcap", CASES.iter().map(|(location, text, _)| (*location, *text)));
     let metrics = scratch("redaction.prom");
     let more = [&OWN[..], &["--metrics-host-label", "100", "--metrics-file", metrics.to_str().unwrap()]].concat();
     for format in ["json", "text", "ecs", "zeek", "clf"] {
@@ -236,10 +236,10 @@ fn no_secret_reaches_any_output() {
     }
     let shown = lines(&read(&path, "json", &OWN));
     println!("| where | on the wire | logged |\n|---|---|---|");
-    for ((place, before, after), line) in CASES.iter().zip(&shown) {
-        println!("| {place:?} | `{before}` | `{after}` |");
-        if !matches!(place, Origin) {
-            assert_eq!(found(line, *place), after, "{place:?}");
+    for ((location, before, after), line) in CASES.iter().zip(&shown) {
+        println!("| {location:?} | `{before}` | `{after}` |");
+        if !matches!(location, Origin) {
+            assert_eq!(found(line, *location), after, "{location:?}");
         }
     }
 }
@@ -247,11 +247,11 @@ fn no_secret_reaches_any_output() {
 /// Otherwise the table would prove nothing.
 #[test]
 fn every_secret_of_the_table_is_shown_when_that_is_asked_for() {
-    let path = capture("redaction-off.pcap", CASES.iter().map(|(place, text, _)| (*place, *text)));
-    for (line, (place, before, _)) in lines(&read(&path, "json", &["--no-redact"])).iter().zip(CASES) {
+    let path = capture("redaction-off.pcap", CASES.iter().map(|(location, text, _)| (*location, *text)));
+    for (line, (location, before, _)) in lines(&read(&path, "json", &["--no-redact"])).iter().zip(CASES) {
         assert!(before.contains(SECRET));
-        if !matches!(place, Origin) {
-            assert_eq!(found(line, *place), before, "{place:?}");
+        if !matches!(location, Origin) {
+            assert_eq!(found(line, *location), before, "{location:?}");
         }
     }
     let zeek = read(&path, "zeek", &["--no-redact"]);
@@ -261,8 +261,8 @@ fn every_secret_of_the_table_is_shown_when_that_is_asked_for() {
 #[test]
 fn what_is_no_secret_stays_byte_for_byte() {
     let path = capture("redaction-kept.pcap", KEPT.iter().copied());
-    for (line, (place, text)) in lines(&read(&path, "json", &[])).iter().zip(KEPT) {
-        assert_eq!(found(line, *place), text, "{place:?}");
+    for (line, (location, text)) in lines(&read(&path, "json", &[])).iter().zip(KEPT) {
+        assert_eq!(found(line, *location), text, "{location:?}");
     }
 }
 

@@ -53,9 +53,9 @@ fn assert_exact(workload: &Workload, lines: &str) {
         assert_eq!(*decoded, plan.response_body, "{line}");
         assert!(value["ttfb_us"].is_u64() && value["duration_us"].is_u64(), "{line}");
         assert!(value.get("flags").is_none(), "{line}");
-        let place = &mut seen[(connection * workload.each + n) as usize];
-        assert!(!*place, "twice: {line}");
-        *place = true;
+        let logged = &mut seen[(connection * workload.each + n) as usize];
+        assert!(!*logged, "twice: {line}");
+        *logged = true;
     }
     let missing = seen.iter().filter(|seen| !**seen).count();
     assert_eq!(missing, 0, "of {} transactions", seen.len());

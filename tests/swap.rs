@@ -76,7 +76,7 @@ impl Running {
         self.stdin.as_mut().unwrap().write_all(bytes).unwrap();
     }
 
-    /// Another module in the same place, and the word to load it.
+    /// Replaces the module's file, and sends the signal to load it.
     fn exchange(&self, module: &[u8]) {
         let new = self.guest.with_extension("new");
         fs::write(&new, module).unwrap();
@@ -84,20 +84,24 @@ impl Running {
         kill(Pid::from_raw(self.child.id() as i32), Signal::SIGHUP).unwrap();
     }
 
-    fn times(&self, word: &str) -> usize {
-        self.said.lock().unwrap().matches(word).count()
+    fn times(&self, text: &str) -> usize {
+        self.said.lock().unwrap().matches(text).count()
     }
 
-    /// Waits until it has said something so many times.
-    fn await_word(&self, word: &str, times: usize) {
+    /// Waits until it has printed `text` so many times.
+    fn await_text(&self, text: &str, times: usize) {
         let start = Instant::now();
-        while self.times(word) < times {
-            assert!(start.elapsed() < Duration::from_secs(120), "{word:?} is not said: {}", self.said.lock().unwrap());
+        while self.times(text) < times {
+            assert!(
+                start.elapsed() < Duration::from_secs(120),
+                "{text:?} was not printed: {}",
+                self.said.lock().unwrap()
+            );
             std::thread::sleep(Duration::from_millis(5));
         }
     }
 
-    /// The lines, and what was said on standard error.
+    /// The lines, and what was printed on standard error.
     fn end(mut self) -> (Vec<String>, String) {
         drop(self.stdin.take());
         assert_eq!(wait(&mut self.child), Some(0));
@@ -130,7 +134,7 @@ fn a_swap_every_100_ms_between_two_state_formats_changes_nothing() {
             running.exchange(if n % 2 == 1 { REFORMED } else { REAL });
         }
         std::thread::sleep(Duration::from_millis(100));
-        // However slow the machine is, some swaps lie within the traffic.
+        // However slow the machine is, some swaps happen during the traffic.
         let start = Instant::now();
         while n >= 8 && running.times("takes over") < n / 4 {
             running.exchange(if start.elapsed().as_secs() % 2 == 1 { REFORMED } else { REAL });
@@ -160,8 +164,8 @@ fn a_broken_module_is_refused_and_the_old_one_stays() {
         running.feed(piece);
         if let Some((module, why)) = broken.get(n) {
             running.exchange(module);
-            running.await_word("the old one stays", n + 1);
-            running.await_word(why, 1);
+            running.await_text("the old one stays", n + 1);
+            running.await_text(why, 1);
         }
     }
     let (lines, said) = running.end();
@@ -198,9 +202,9 @@ fn a_parser_that_faults_more_than_the_one_before_is_rolled_back() {
     let third = bytes.len() / 3;
     running.feed(&bytes[..third]);
     running.exchange(PLANTED);
-    running.await_word("takes over", 1);
+    running.await_text("takes over", 1);
     running.feed(&bytes[third..2 * third]);
-    running.await_word("the old one is back", 1);
+    running.await_text("the old one is back", 1);
     running.feed(&bytes[2 * third..]);
     let (lines, said) = running.end();
     assert_eq!(said.matches("the old one is back").count(), 1, "{said}");

@@ -35,7 +35,7 @@ def set_up():
         run("ip", "netns", "add", namespace)
     run("ip", "link", "add", "pt0", "netns", SENDER, "type", "veth", "peer", "name", "pt1", "netns", RECEIVER)
     for namespace, link in ((SENDER, "pt0"), (RECEIVER, "pt1")):
-        # No addresses: the kernel is to answer nothing.
+        # No addresses, so that the kernel answers nothing.
         run("ip", "netns", "exec", namespace, "sysctl", "-q", "-w", f"net.ipv6.conf.{link}.disable_ipv6=1")
         run("ip", "-n", namespace, "link", "set", link, "up")
 
@@ -46,7 +46,7 @@ def tear_down():
 
 
 def send(capture, rate, seconds):
-    """Packets and the rate that was really reached."""
+    """Packets, and the rate actually reached."""
     command = ["tcpreplay", "-i", "pt0", "--preload-pcap", "--loop=0", f"--duration={seconds}", f"--pps={rate}", "--pps-multi=64", capture]
     done = inside(SENDER, *command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     text, _ = done.communicate()
@@ -68,23 +68,23 @@ def tcpdump(capture, rate, seconds, buffer):
 
 
 def capture_seconds(pid):
-    """Processor time of the capture threads: `ip netns exec` becomes the program, so that its id is picotap's."""
+    """Processor time of the capture threads: `ip netns exec` execs the program, so its pid is picotap's."""
     ticks = 0
     for stat in Path(f"/proc/{pid}/task").glob("*/stat"):
         name, fields = stat.read_text().rsplit(")", 1)
         if "(capture" in name:
-            ticks += sum(int(word) for word in fields.split()[11:13])
+            ticks += sum(int(field) for field in fields.split()[11:13])
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def picotap(binary, capture, rate, seconds, buffer):
     """Rate reached, and counters of the run."""
-    # picotap gives its privileges up before it opens these.
+    # picotap drops its privileges before it opens these.
     place = tempfile.TemporaryDirectory()
     os.chmod(place.name, 0o777)
     metrics, lines = f"{place.name}/metrics", f"{place.name}/lines"
-    words = ["-q", "-i", "pt1", "-B", str(buffer), "--no-metrics", "--metrics-file", metrics, "-o", lines]
-    reader = inside(RECEIVER, binary, *words)
+    options = ["-q", "-i", "pt1", "-B", str(buffer), "--no-metrics", "--metrics-file", metrics, "-o", lines]
+    reader = inside(RECEIVER, binary, *options)
     time.sleep(2)
     before = capture_seconds(reader.pid)
     sent, reached = send(capture, rate, seconds)
@@ -117,13 +117,13 @@ def main():
     parser.add_argument("--seconds", type=int, default=5)
     parser.add_argument("--buffer", type=int, default=32768)
     parser.add_argument("--picotap", default=str(ROOT / "target" / "release" / "picotap"))
-    words = parser.parse_args()
+    options = parser.parse_args()
     set_up()
     try:
         low, high = 0, None
         rate = 100_000
         while high is None or high - low > max(low // 10, 10_000):
-            reached, dropped = tcpdump(words.capture, rate, words.seconds, words.buffer)
+            reached, dropped = tcpdump(options.capture, rate, options.seconds, options.buffer)
             print(f"tcpdump at {reached:,.0f} packets/s: {dropped:,} dropped", flush=True)
             if dropped or reached < rate * 0.9:
                 high = min(rate, round(reached)) if dropped else round(reached)
@@ -135,7 +135,7 @@ def main():
             rate = low * 2 if high is None else (low + high) // 2
         print(f"highest rate without a drop: {low:,} packets/s")
         for share in (80, 60, 40):
-            result = picotap(words.picotap, words.capture, low * share // 100, words.seconds, words.buffer)
+            result = picotap(options.picotap, options.capture, low * share // 100, options.seconds, options.buffer)
             print(f"picotap at {share} %: {json.dumps(result)}", flush=True)
             if not result["dropped_packets"] and not result["dropped_slots"]:
                 break

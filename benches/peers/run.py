@@ -39,7 +39,7 @@ host-os-policy: {linux: [0.0.0.0/0]}
 default-rule-path: /nonexistent
 """
 
-# Lines that begin with '#' are comments of the formats; everything else is a transaction, or half of one.
+# Lines that begin with '#' are comments; every other line is a transaction, or half of one.
 TSHARK_FIELDS = "frame.time_epoch ip.src tcp.srcport ip.dst tcp.dstport http.request.method http.request.uri http.response.code".split()
 
 
@@ -116,7 +116,7 @@ def main():
         if args.only and not any(word in name for word in args.only.split(",")):
             continue
         if package and not (shutil.which(tool) if args.no_install else install(package, tool)):
-            print(f"{name}: cannot be had here, left out", file=sys.stderr)
+            print(f"{name}: not available here, skipped", file=sys.stderr)
             continue
         chosen.append((name, version(name, tool), command))
 
@@ -133,7 +133,7 @@ def main():
         if not os.path.exists(capture):
             subprocess.run([str(ROOT / "target/release/examples/generate"), scale, capture], check=True)
         size = os.path.getsize(capture)
-        with open(capture, "rb") as file:  # into the page cache, where every program finds it
+        with open(capture, "rb") as file:  # into the page cache, for every program
             while file.read(1 << 24):
                 pass
         out = str(place / "out")
@@ -175,7 +175,7 @@ def main():
     print(text)
     results = HERE / "results"
     results.mkdir(exist_ok=True)
-    # A run of some does not take the place of one of all.
+    # A run of some programs does not replace the results of all.
     some = "-" + args.only.replace(",", "-") if args.only else ""
     (results / f"{datetime.date.today()}{some}.md").write_text(text)
 

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Carries out the Dockerfile without an engine, as root, in directories made by debootstrap:
+# Executes the Dockerfile without a container engine, as root, in directories made by debootstrap:
 #   deploy/check/image.sh BINARY
-# The first stage's set-up runs in a fresh Debian with this machine's Rust; the last stage's own RUN line runs in another,
+# The setup of the first stage runs in a fresh Debian with this machine's Rust; the RUN line of the last stage runs in another,
 # with BINARY as the product of the first. Then the image's user starts the program there.
 set -eu
 
@@ -22,7 +22,7 @@ tidy() {
 trap tidy EXIT
 trap 'exit 1' INT TERM HUP
 
-# The suite that the image's tag names, from this machine's own package source.
+# The suite named by the image's tag, from this machine's own package source.
 suite=$(sed -n 's/^FROM debian:\([a-z]*\)-slim$/\1/p' "$description")
 [ -n "$suite" ] || { echo "image: the last stage is not a slim Debian" >&2; exit 1; }
 echo "image: a fresh $suite"
@@ -31,7 +31,7 @@ cp /etc/resolv.conf "$work/final/etc/" 2>/dev/null || :
 if [ -d /etc/apt/apt.conf.d ]; then cp /etc/apt/apt.conf.d/* "$work/final/etc/apt/apt.conf.d/" 2>/dev/null || :; fi
 cp -a "$work/final" "$work/build"
 
-echo "image: set-up of the build stage"
+echo "image: setup of the build stage"
 mkdir -p "$work/build/src/deploy" "$work/build/rust" "$work/build/proc"
 cp "$root/deploy/setup.sh" "$work/build/src/deploy/"
 mount --bind "$(rustc --print sysroot)" "$work/build/rust"
@@ -39,7 +39,7 @@ mount -t proc proc "$work/build/proc"
 in_build() { chroot "$work/build" env -i PATH=/rust/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root sh -euc "cd /src && $1"; }
 in_build deploy/setup.sh
 said=$(in_build deploy/setup.sh)
-[ -z "$said" ] || { echo "image: set-up is not quiet the second time: $said" >&2; exit 1; }
+[ -z "$said" ] || { echo "image: the second setup run printed: $said" >&2; exit 1; }
 
 echo "image: the last stage"
 command=$(awk '/^FROM debian:/ { last = 1 } last && /^RUN / { on = 1 } on { print; if ($0 !~ /\\$/) exit }' "$description" \

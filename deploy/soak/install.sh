@@ -1,6 +1,5 @@
 #!/bin/sh
-# Installs a Debian package for the long tests, from the backports of the release that runs here where the release itself has
-# none. Starts no service. Needs root.
+# Installs a Debian package for the long tests, from backports if the installed release lacks it. Starts no service. Needs root.
 #
 #   deploy/soak/install.sh PACKAGE
 set -eu
@@ -38,5 +37,5 @@ mirror=$("$here/mirror.sh")
 . /etc/os-release
 listing=/etc/apt/sources.list.d/picotap-soak.list
 echo "deb $mirror $VERSION_CODENAME-backports main" > "$listing"
-apt-get -qq update || echo "install: apt-get update failed; trying with the lists at hand" >&2
+apt-get -qq update || echo "install: apt-get update failed; continuing with the existing package lists" >&2
 get -t "$VERSION_CODENAME-backports"

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Prints the Debian mirror from which apt takes this system's own release: DEBIAN_MIRROR, or what apt is set to.
+# Prints the Debian mirror of this system's own release: DEBIAN_MIRROR, or the one apt is configured with.
 set -eu
 
 if [ -n "${DEBIAN_MIRROR:-}" ]; then
@@ -8,12 +8,12 @@ if [ -n "${DEBIAN_MIRROR:-}" ]; then
 fi
 # shellcheck source=/dev/null
 . /etc/os-release
-# apt fills the two words in.
+# apt substitutes the two variables.
 # shellcheck disable=SC2016
 site=$(apt-get indextargets --format '$(REPO_URI) $(RELEASE)' 'Created-By: Packages' |
     sed -n "s/ ${VERSION_CODENAME:-none}\$//p" | head -n 1)
 if [ -z "$site" ]; then
-    echo "mirror: apt knows none for the release ${VERSION_CODENAME:-of this system}: set DEBIAN_MIRROR to one" >&2
+    echo "mirror: apt has no mirror for the release ${VERSION_CODENAME:-of this system}: set DEBIAN_MIRROR" >&2
     exit 1
 fi
 echo "$site"

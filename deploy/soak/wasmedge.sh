@@ -1,10 +1,10 @@
 #!/bin/sh
-# Runs the argv way under WasmEdge where WasmEdge is installed: in a Debian 13 (trixie) root, which is made on the first run
-# with debootstrap and kept. Needs root, and the Debian mirror on the first run.
+# Runs the argv way under WasmEdge in a Debian 13 (trixie) root, which the first run makes with debootstrap and keeps. Needs
+# root, and a Debian mirror on the first run.
 #
 #   deploy/soak/wasmedge.sh PICOTAP TEST
 #
-# PICOTAP is the built program, TEST the built tests/parse_wasmedge.rs (cargo test names it). Exit code: 0 all is well.
+# PICOTAP is the built program, TEST the built tests/parse_wasmedge.rs (cargo test prints its path). Exit code: 0 if all is the same.
 set -eu
 
 if [ $# -ne 2 ]; then
@@ -40,10 +40,10 @@ cat > "$root/tmp/run" <<'END'
 set -eu
 cd /tmp
 
-# By the embedding API, on every vector: the same replies and lines as under wasmtime.
+# Through the embedding API, on every vector: the same replies and lines as under wasmtime.
 PICOTAP_NEEDS_WASMEDGE=1 ./parse_wasmedge
 
-# From the command line of each, on the built-in requests and on some of our own: the same lines, the same exit code.
+# From the command line of each, on the built-in requests and others: the same lines and exit code.
 wasmedge --version
 ./picotap parse --save-program pico.wasm
 same() {

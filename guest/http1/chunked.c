@@ -1,9 +1,9 @@
-/* Chunked bodies (RFC 9112, section 7.1): a scanner of our own, which counts and moves nothing. It refuses what
- * picohttpparser of 2024 refuses: what parsers read differently is how requests are smuggled. */
+/* Chunked bodies (RFC 9112, section 7.1): a scanner of our own, which counts bytes and moves none. It refuses what
+ * picohttpparser of 2024 refuses, because what parsers read differently is used to smuggle requests. */
 #include "head.h"
 #include "scan.h"
 
-/* Flood of framing: at least so many bytes of it, and more than four for each byte of data (80 %). The numbers are
+/* Too much framing: at least so many bytes of it, and more than four for each byte of data (80 %). The numbers are
  * picohttpparser's. */
 #define FLOOD_BYTES (100u * 1024u)
 #define FLOOD_RATIO 4u
@@ -20,7 +20,7 @@ static int hex(uint8_t c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* The body is cut at w->pos: its framing is wrong. */
+/* The framing is wrong: the body is cut at w->pos. */
 static enum step bad_chunk(work *w, unsigned code)
 {
     uint32_t start = w->body;
@@ -30,7 +30,7 @@ static enum step bad_chunk(work *w, unsigned code)
     return STEP_ON;
 }
 
-/* What is there is cut short: what comes next, a gap or the end, says how the message ends. */
+/* The rest of the event is a cut line: the next event, a gap or the end, says how the message ends. */
 static enum step broken(work *w)
 {
     w->side->line = 0;
@@ -40,7 +40,7 @@ static enum step broken(work *w)
     return STEP_ON;
 }
 
-/* Waits for the rest of a line or section at w->pos, if there is to be one; `code`: what to say if it is too long. */
+/* Waits for the rest of a line or section at w->pos, if more may come; `code`: the error if it is too long. */
 static enum step wait_for_rest(work *w, unsigned code)
 {
     if (w->final)
@@ -51,7 +51,7 @@ static enum step wait_for_rest(work *w, unsigned code)
     return STEP_MORE_LF;
 }
 
-/* From where to search what is at w->pos: not again what was searched before, but for `overlap` bytes. */
+/* Where to search on in the line or section at w->pos: behind what was searched before, less `overlap` bytes. */
 static const uint8_t *search_from(const work *w, uint32_t overlap)
 {
     uint64_t here = offset_at(w, w->pos);
@@ -64,7 +64,7 @@ static const uint8_t *unit_end(const work *w)
     return w->bytes + (w->len - w->pos > UNIT_LIMIT ? w->pos + UNIT_LIMIT : w->len);
 }
 
-/* Reads the chunk-size line from `p` to `lf`. False if it is none. */
+/* Reads the chunk-size line from `p` to `lf`. False if it is not one. */
 static bool read_size(work *w, const uint8_t *p, const uint8_t *lf, uint64_t *size)
 {
     uint8_t *flags = flags_of(w);
@@ -72,7 +72,7 @@ static bool read_size(work *w, const uint8_t *p, const uint8_t *lf, uint64_t *si
     *size = 0;
     if (lf == p || lf[-1] != '\r')
         return false;
-    --lf; /* the line's end is CR LF, and no other CR is in it */
+    --lf; /* the line ends with CR LF, and has no other CR */
     for (; hex(*p) >= 0; ++p) {
         if (++digits > MOST_DIGITS)
             return false;

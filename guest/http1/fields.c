@@ -1,4 +1,4 @@
-/* Fields: Content-Length and Transfer-Encoding, as strictly as smuggling demands. */
+/* Fields: Content-Length and Transfer-Encoding, read as strictly as it takes to notice smuggling. */
 #include "fields.h"
 
 bool same_word(const uint8_t *at, uint32_t have, const char *word, uint32_t len)
@@ -69,7 +69,7 @@ void read_codings(coding_field *field, const uint8_t *value, uint32_t len)
             field->odd = true;
             continue;
         }
-        if (field->chunked) /* before another one: twice, or not the last */
+        if (field->chunked) /* and another coding follows: chunked twice, or not last */
             field->odd = true;
         if (!chunked && !same_word(element, element_len, "gzip", 4) && !same_word(element, element_len, "deflate", 7) &&
             !same_word(element, element_len, "compress", 8))

@@ -1,4 +1,4 @@
-/* Fields: the two headers that say how long a body is, read value by value across repeated and continued lines. */
+/* Fields: the two headers that give the length of a body, read value by value across repeated and continued lines. */
 #ifndef PICOTAP_FIELDS_H
 #define PICOTAP_FIELDS_H
 
@@ -11,7 +11,7 @@ typedef struct length_field {
     uint64_t value;    /* the first */
     uint32_t values;   /* how many */
     bool bad;          /* not a number, or beyond 2^63-1 */
-    bool conflict;     /* values that differ */
+    bool conflict;     /* the values differ */
 } length_field;
 
 void read_length(length_field *field, const uint8_t *value, uint32_t len);
@@ -26,8 +26,8 @@ typedef struct coding_field {
 
 void read_codings(coding_field *field, const uint8_t *value, uint32_t len);
 
-/* Whether the `len` bytes of a token, a constant from 4 on, are `word` (lower case letters and hyphens), in any case: the
- * bit that tells cases apart makes no other character that may stand in a token a letter or a hyphen. */
+/* Whether the `len` bytes of a token are `word` (lower case letters and hyphens) in any case. `len` is a constant, at least
+ * 4. Setting the bit that distinguishes the cases turns no other token character into a letter or a hyphen. */
 static inline __attribute__((always_inline)) bool is_name(const uint8_t *token, const char *word, uint32_t len)
 {
     uint32_t differs = 0;
@@ -40,7 +40,7 @@ static inline __attribute__((always_inline)) bool is_name(const uint8_t *token, 
     return differs == 0;
 }
 
-/* Whether `have` bytes are `word` (lower case), in any case. */
+/* Whether the `have` bytes at `at` are `word` (lower case) in any case. */
 bool same_word(const uint8_t *at, uint32_t have, const char *word, uint32_t len);
 
 #endif

@@ -1,4 +1,4 @@
-/* Framing: what follows a head (RFC 9112, section 6.3), and the records that say so. */
+/* Framing: what follows a head (RFC 9112, section 6.3), and the records for it. */
 #include "fields.h"
 #include "head.h"
 #include "planted.h"
@@ -19,17 +19,17 @@ enum { HOST_LEN = 4, UPGRADE_LEN = 7, LENGTH_LEN = 14, CODING_LEN = 17 };
 
 enum last { LAST_OTHER, LAST_LENGTH, LAST_CODING };
 
-/* A line that continues another: to Content-Length nothing may be added; of codings there may be more. */
+/* A line that continues another. Content-Length may not be continued; codings may, which is odd. */
 static void read_continued(announced *a, enum last last, const uint8_t *value, uint32_t len)
 {
     a->flags |= PICO_F_OBS_FOLD;
     if (last == LAST_LENGTH)
         a->length.bad = true;
     if (last == LAST_CODING)
-        read_codings(&a->codings, value, len); /* a second line of it: odd */
+        read_codings(&a->codings, value, len);
 }
 
-/* picohttpparser's headers are pairs but for the bytes' address. */
+/* picohttpparser's headers are pairs of addresses: less the address of the bytes they are those of the contract. */
 _Static_assert(sizeof(struct phr_header) == sizeof(pico_pair) && offsetof(struct phr_header, value) == offsetof(pico_pair, value) &&
                    offsetof(struct phr_header, name_len) == offsetof(pico_pair, name_len),
                "a header is a pair");
@@ -39,7 +39,7 @@ static bool is_blank(uint8_t byte)
     return byte == ' ' || byte == '\t';
 }
 
-/* Reads the headers into `a` and writes them as pairs. */
+/* Reads the headers into `a`, and writes them to `pairs`. */
 static void read_headers(const work *w, const head *h, announced *a, pico_pair *pairs)
 {
     v128_t address = wasm_u32x4_make((uintptr_t)w->bytes, 0, (uintptr_t)w->bytes, 0);
@@ -135,7 +135,7 @@ static framing frame(const head *h, const announced *a, bool no_body)
     return f;
 }
 
-/* What a server that answers 101 switches to: the first word of its Upgrade. */
+/* What a server that answers 101 switches to: the first protocol in its Upgrade. */
 static unsigned switched_to(const announced *a)
 {
     uint32_t len = 0;
@@ -156,7 +156,7 @@ static bool body_is_odd(const head *h)
            IS_METHOD(h, "CONNECT");
 }
 
-/* The body begins, or the message ends where its head did. */
+/* The body begins, or the message ends with its head. */
 static void begin_body(work *w, const framing *f, uint32_t number)
 {
     uint8_t *phase = phase_of(w);
@@ -215,7 +215,7 @@ static void write_request(work *w, const head *h, const announced *a, uint32_t f
     begin_body(w, &f, b->requests);
 }
 
-/* A CONNECT that was refused: its client goes on with HTTP, wherever it stands. */
+/* A CONNECT was refused: its client continues with HTTP. */
 static void refuse_connect(work *w)
 {
     block *b = w->block;
@@ -302,7 +302,7 @@ bool write_head(work *w, head *h, uint32_t flags)
     else
         write_request(w, h, &a, flags, first_pair);
     *mine |= SIDE_SPOKE;
-    /* What speaks HTTP on one side is worth a longer search on the other. */
+    /* A connection that speaks HTTP on one side is worth a longer search on the other. */
     if (b->phase[w->me ^ 1u] == PHASE_RESYNC) {
         other->passed = 0;
         other->tries = 0;

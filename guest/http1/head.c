@@ -1,12 +1,12 @@
-/* Heads: our own lexer for start lines, which follows picohttpparser of 2024 where the 2017 source that we build on does
- * not, and phr_parse_headers for the rest. */
+/* Heads: our own lexer for start lines, and phr_parse_headers for the rest. The lexer follows picohttpparser of 2024 where
+ * the 2017 source that we use differs. */
 #include "head.h"
 
 #include "scan.h"
 
 enum line { LINE_OK, LINE_PARTIAL, LINE_BAD };
 
-/* The end of a line at `*at`: CR LF or LF. */
+/* The line end at `*at`: CR LF or LF. */
 static enum line lex_eol(const uint8_t **at, const uint8_t *end, head *h)
 {
     const uint8_t *p = *at;
@@ -118,8 +118,8 @@ static enum line lex_response(const uint8_t **at, const uint8_t *end, head *h)
     return LINE_OK;
 }
 
-/* A side whose part is not known yet is a server's if it begins as a status line does. No method has a slash in it, so
- * that a beginning of "HTTP/" fits both, and both say that more is needed. */
+/* A side whose role is not known yet is the server's if its line begins as a status line does. Fewer than these five bytes
+ * fit a request line too, and both lexers then ask for more: no method has a slash in it. */
 static enum line lex_line(const work *w, const uint8_t **at, const uint8_t *end, head *h)
 {
     const block *b = w->block;
@@ -137,7 +137,7 @@ bool is_last_look(const work *w, uint32_t unit)
     return w->final || w->len - unit >= UNIT_LIMIT;
 }
 
-/* How many bytes at the front of a line are always judged anew: recognition looks at no more. */
+/* So many bytes at the front of a line are always read again: recognition needs no more. */
 #define FRONT 32u
 
 enum head_result read_head(work *w, uint32_t unit, uint32_t at, head *h)
@@ -171,7 +171,7 @@ enum head_result read_head(work *w, uint32_t unit, uint32_t at, head *h)
     if (used > 0) {
         p += used;
         h->len = (uint32_t)(p - start);
-        w->side->searched = 0; /* it may be presented again, when there is room for it */
+        w->side->searched = 0; /* it may be presented again, if there is no room for it now */
         return HEAD_OK;
     }
     if (used == -1 && (last || scan_head_end(start, end) != NULL))

@@ -1,4 +1,4 @@
-/* Messages: the records that say what began, ended or went wrong, and the phases that follow from them. */
+/* Messages: the records for what begins, ends or goes wrong, and the phases that follow. */
 #include "state.h"
 
 bool has_room(const work *w)
@@ -24,7 +24,7 @@ uint32_t open_number(const work *w)
     return b->side_flags[w->me] & SIDE_NUMBERED ? b->answered : 0;
 }
 
-/* Forget the message or the search that was. */
+/* Forgets the last message or search. */
 static void clear(work *w)
 {
     side_state *side = w->side;

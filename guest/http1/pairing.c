@@ -1,8 +1,8 @@
 /* Pairing: which request a response answers.
  *
- * Requests are numbered from 1. Responses answer them in order, so it takes two counters, and for framing the kind of
- * each unanswered request. While message boundaries are hidden by loss the connection is unsure: responses carry no number,
- * and the host pairs them by TCP acknowledgement. It is sure again with the first request after a response that
+ * Requests are numbered from 1. Responses answer them in order, so two counters suffice, and, for framing, the kind of
+ * each unanswered request. While loss hides message boundaries the connection is unsure: responses carry no number, and the
+ * host pairs them by TCP acknowledgement. The connection is sure again with the first request after a response that
  * acknowledged every request before it: whatever was lost, nothing before that request is still to be answered. */
 #include <string.h>
 
@@ -31,8 +31,8 @@ static void set_kind(block *b, uint32_t number, unsigned kind)
     }
 }
 
-/* Give back so many events of a connection at the most: each costs a call, and whoever sends them can see to it that they
- * need it. Beyond that, later segments of an event count as acknowledging what its first does. An arbitrary number. */
+/* The most events of a connection that are given back: each costs a call, and a sender can make any number necessary.
+ * Beyond that, later segments of an event count as acknowledging what its first does. An arbitrary number. */
 #define MOST_SPLITS 64u
 
 bool exact_ack(work *w)
@@ -60,8 +60,8 @@ void request_seen(block *b, unsigned kind, uint64_t end)
     }
     ++b->requests;
     b->shared &= (uint8_t) ~(SHARED_CONNECT | SHARED_HOLE);
-    /* A full window still tells plain requests exactly, however many: zero is plain. A HEAD that shares a slot with an
-     * unanswered request cannot be kept. */
+    /* Plain requests may exceed the window: their bits are zero. A HEAD that shares a bit with an unanswered request cannot be
+     * kept. */
     if (b->requests - b->answered > WINDOW && (kind != KIND_PLAIN || kind_of(b, b->requests) != KIND_PLAIN))
         become_unsure(b);
     set_kind(b, b->requests, kind);
@@ -74,9 +74,9 @@ bool pairs_by_ack(work *w)
     return b->shared & SHARED_UNSURE || b->answered == b->requests || (w->midstream && !(*flags_of(w) & SIDE_SPOKE));
 }
 
-/* Whether the server had acknowledged, with this event, bytes of the client's that were never seen and that may hold a
- * request newer than all that were: a hole behind the last one, or more than what is known of the client's stream so far,
- * what waits at the host, and what an open body of known length lacks. */
+/* Whether this event acknowledges bytes of the client's that were never seen and may hold a request newer than all seen: a
+ * hole behind the last request, or bytes beyond the client's stream as far as it is known, including what waits at the host
+ * and the rest of an open body of known length. */
 static bool request_lost(const work *w)
 {
     const block *b = w->block;
@@ -103,8 +103,7 @@ pairing pair_response(work *w, unsigned status)
     bool acked_all = b->requests != 0 && acked != PICO_UNKNOWN && acked >= b->last_request_end;
     pairing p = {0, 0, KIND_PLAIN};
 
-    /* Picked up in mid-stream, with several requests before the first response: they were pipelined, or answers were
-     * lost of which nobody knows. */
+    /* In mid-stream, with several requests before the first response: they were pipelined, or their responses were lost. */
     bool first = w->midstream && !(*flags_of(w) & SIDE_SPOKE);
     bool lost = request_lost(w);
     if (first && ((b->requests > 1 && acked_all) || (b->requests != 0 && lost)))
@@ -117,8 +116,8 @@ pairing pair_response(work *w, unsigned status)
             b->shared |= SHARED_SETTLED;
         return p;
     }
-    /* Picked up between a request and its response: what answers a request that was not seen has not acknowledged, or
-     * comes before, the first that was. */
+    /* Captured from between a request and its response: a response to a request that was not seen comes before the first
+     * that was, or does not acknowledge it. */
     if (b->answered == b->requests) {
         p.flags = first ? PICO_F_UNPAIRED : PICO_F_UNSOLICITED;
         return p;

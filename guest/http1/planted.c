@@ -1,5 +1,5 @@
-/* Planted misdeeds: see planted.h. What needs no sandbox compiles natively too (-DPICO_PLANTED_NATIVE): a test shows what the
- * same bug does there. */
+/* Planted faults: see planted.h. The part that needs no sandbox also compiles natively (-DPICO_PLANTED_NATIVE): a test shows
+ * what the same bug does there. */
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -13,7 +13,7 @@ static bool same(const uint8_t *at, uint32_t len, const char *word)
     return i == len && word[i] == 0;
 }
 
-/* The bug of bugs: the value is copied to where there is room for 16 bytes, by whoever trusts that it is short. */
+/* The classic bug: the value is copied into 16 bytes without a check of its length. */
 __attribute__((noinline)) static void overflow(const uint8_t *value, uint32_t len)
 {
     char kept[16];
@@ -23,7 +23,7 @@ __attribute__((noinline)) static void overflow(const uint8_t *value, uint32_t le
     __asm__ volatile("" : : "r"(kept) : "memory");
 }
 
-/* Never ends, and needs its frame after each call. */
+/* Recurses without end; using the frame after the call prevents a tail call. */
 __attribute__((noinline)) static uint32_t deep(uint32_t level)
 {
     volatile uint8_t frame[256];
@@ -31,7 +31,7 @@ __attribute__((noinline)) static uint32_t deep(uint32_t level)
     return level == UINT32_MAX ? 0 : deep(level + 1) + frame[level % sizeof(frame)];
 }
 
-/* What is still to be done to the reply. Set and taken within one event. */
+/* The fault to put into the reply. Set and cleared within one event. */
 static enum { NOTHING, POSITIONS, COUNTS, CONSUMED, PROGRESS, STALL, LENGTHS } pending;
 
 void planted_header(const uint8_t *name, uint32_t name_len, const uint8_t *value, uint32_t len)
@@ -93,7 +93,7 @@ void planted_reply(const struct call *c, pico_result *result)
         result->consumed = 0;
         out->num_records = out->num_pairs = 0;
         break;
-    case STALL: { /* something is said, so that the event comes again, and again; the request is its connection's first */
+    case STALL: { /* a record and nothing consumed: presented again without end. For a connection's first request. */
         const pico_row *row = &c->rows[c->events[out->current_event].row];
         __builtin_memset((void *)row->block, 0, sizeof(row->block));
         uint8_t side = 0;
@@ -106,7 +106,7 @@ void planted_reply(const struct call *c, pico_result *result)
         result->consumed = 0;
         break;
     }
-    case LENGTHS: /* a body that nobody can have sent */
+    case LENGTHS: /* a body longer than any stream */
         for (uint32_t i = 0; i < out->num_records; ++i)
             if (c->records[i].kind == PICO_RECORD_END)
                 c->records[i].content_length = c->records[i].decoded = UINT64_MAX;

@@ -1,5 +1,5 @@
-/* Planted misdeeds: what a bug or a hostile parser might do, fired by a request's header. Only test modules have them
- * (-DPICO_PLANTED); without it the hooks are nothing.
+/* Planted faults: what a bug or a hostile parser might do, triggered by a request's header. Only test modules have them
+ * (-DPICO_PLANTED); elsewhere the hooks are empty.
  *
  *     X-Poison: trap | loop | stack | store | overflow VALUE | positions | counts | consumed | progress | stall |
  *               lengths
@@ -14,9 +14,9 @@
 struct call;
 struct pico_result;
 
-/* A request has this header. */
+/* Called for each header of a head. */
 void planted_header(const uint8_t *name, uint32_t name_len, const uint8_t *value, uint32_t value_len);
-/* An event has its result: a misdeed that lies in the reply is done here. */
+/* Called with the result of each event: puts the fault into the reply. */
 void planted_reply(const struct call *c, struct pico_result *result);
 
 #else

@@ -1,4 +1,4 @@
-/* Recognition of what is not HTTP/1, by content alone: ports say nothing. */
+/* Recognition of what is not HTTP/1, by content alone: ports do not count. */
 #include "recognise.h"
 
 #include "abi.h"
@@ -29,7 +29,7 @@ int recognise(const uint8_t *bytes, uint32_t len)
 
     if (len == 0)
         return RECOGNISE_MORE;
-    /* A short method and a space, as nearly always: nothing below says otherwise but that it may be HTTP/2's preface. */
+    /* The common case, a short method and a space: of the checks below only those for HTTP/2 and SSH could say otherwise. */
     if (len >= 16 && !is_digit(bytes[0]) && !is_word(bytes, preface, 4)) {
         uint32_t mask = wasm_i8x16_bitmask(no_token(wasm_v128_load(bytes)));
         if (mask != 0 && !(mask & 1) && bytes[__builtin_ctz(mask)] == ' ' && !is_word(bytes, ssh, sizeof(ssh) - 1))
@@ -51,7 +51,7 @@ int recognise(const uint8_t *bytes, uint32_t len)
             return RECOGNISE_MORE;
         if (is_token(bytes[i]))
             continue;
-        /* A text protocol is left to its line; a method with a control character or the like in it is none. */
+        /* A text protocol is decided by its whole line; a byte that is not text is in no start line. */
         bool text = bytes[i] == '\r' || bytes[i] == '\n' || bytes[i] == '\t' || (bytes[i] >= 0x20 && bytes[i] < 0x7f);
         return text ? RECOGNISE_HTTP : PICO_NOT_HTTP_OTHER;
     }

@@ -5,17 +5,17 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* A protocol is known by at most so many bytes. */
+/* The most bytes needed to recognise a protocol. */
 #define RECOGNISE_BYTES 32u
-/* Answers of `recognise` besides a pico_not_http. */
+/* What `recognise` returns besides a pico_not_http. */
 #define RECOGNISE_HTTP 0   /* may be HTTP/1: the line decides */
 #define RECOGNISE_MORE -1  /* more bytes are needed */
 
-/* What begins with these bytes. Once it has answered other than RECOGNISE_MORE, further bytes do not change it. */
+/* The protocol that begins with these bytes. Further bytes do not change an answer other than RECOGNISE_MORE. */
 int recognise(const uint8_t *bytes, uint32_t len);
-/* What a whole line that is no start line says: a pico_not_http, or RECOGNISE_HTTP if it is HTTP/1 gone wrong. */
+/* The protocol of a complete line that is not a start line: a pico_not_http, or RECOGNISE_HTTP for malformed HTTP/1. */
 int recognise_line(const uint8_t *line, uint32_t len);
-/* Whether bytes that broke off in their first line may have been the front of a start line. */
+/* Whether bytes that end within their first line may be the front of a start line. */
 bool may_be_http(const uint8_t *bytes, uint32_t len);
 
 #endif

@@ -1,19 +1,19 @@
 /* Resync: the search for a start line after loss, after an error, or in mid-stream.
  *
- * Senders begin a message with a segment of its own, so only segment starts are looked at, and there only what is quickly
- * told apart from the inside of a body. A start line counts if a whole good head follows it. */
+ * Senders begin a message in a new segment, so only segment starts are tried, and of these only what is quickly
+ * distinguished from the inside of a body. A start line counts if it begins a complete, good head. */
 #include "head.h"
 #include "scan.h"
 
-/* Where nothing has spoken HTTP yet, the search ends early. Where something has, a long body may have to be passed over, and
- * passing costs next to nothing; dear are only start lines that turn out to be none, since each may make up to
- * UNIT_LIMIT bytes be searched again. All four numbers are arbitrary. */
+/* On a connection that has not spoken HTTP yet, the search ends early. On one that has, a long body may have to be passed
+ * over, which costs next to nothing; expensive are only false start lines, as each may make up to UNIT_LIMIT bytes be
+ * searched again. All four numbers are arbitrary. */
 #define MOST_PASSED (UINT64_C(1) << 20)
 #define MOST_TRIES 64u
 #define MOST_PASSED_KNOWN (UINT64_C(1) << 26)
 #define MOST_FAILED 64u
 
-/* The longest method that a search believes in: registered ones have up to 17 letters. */
+/* The longest method that a search accepts: registered ones have up to 17 letters. */
 #define LONGEST_METHOD 24u
 
 enum plausible { PLAUSIBLE, IMPLAUSIBLE, UNDECIDED };
@@ -65,7 +65,7 @@ static uint32_t next_candidate(work *w)
     return offset_at(w, w->pos) == w->side->candidate ? w->pos : next_segment(w);
 }
 
-/* Consumes bytes up to `to`. False: the search ends on the way. */
+/* Consumes bytes up to `to`. False: the search reached its limit first. */
 static bool pass(work *w, uint32_t to)
 {
     side_state *side = w->side;
@@ -95,7 +95,7 @@ static enum step no_start(work *w)
     return STEP_ON;
 }
 
-/* The candidate at w->pos was none. */
+/* The candidate at w->pos is not a start line. */
 static enum step next_try(work *w)
 {
     side_state *side = w->side;
@@ -149,19 +149,19 @@ enum step step_resync(work *w)
     return next_try(w);
 }
 
-/* ---- a body that may be none ----------------------------------------------------------------------------------------- */
+/* ---- a body that may be empty ---------------------------------------------------------------------------------------- */
 
-/* A response whose request is not known may answer HEAD, and then what its head announces does not come. Its body ends
- * with a good head right where it would begin, or at a segment start once the server has acknowledged more of the client's
- * stream than with the response: a server answers in order, so another request may have been answered since. */
+/* A response whose request is not known may answer HEAD; then the body that its head announces does not come. The body ends
+ * at a good head, either right where the body would begin, or at a segment start once the server has acknowledged more of
+ * the client's stream than with the response: a server answers in order, so another request may have been answered since. */
 
-/* Whether such a head may stand at w->pos. STEP_FULL: the acknowledgement is not known. */
+/* Whether such a head may begin at w->pos. STEP_FULL: the acknowledgement there is not known. */
 static enum step may_end_here(work *w, bool *may)
 {
     const side_state *side = w->side;
     unsigned phase = *phase_of(w);
     uint64_t acked = w->event->peer_acked;
-    /* Not known is what was acknowledged before anything of the client's was seen. */
+    /* It is unknown if nothing of the client's was seen before. */
     uint64_t began = w->block->began_acked == PICO_UNKNOWN ? 0 : w->block->began_acked;
     const uint8_t *at = w->bytes + w->pos;
 
@@ -177,7 +177,7 @@ static enum step may_end_here(work *w, bool *may)
     return *may || acked == PICO_UNKNOWN || exact_ack(w) ? STEP_ON : STEP_FULL;
 }
 
-/* It is none: what stands at w->pos belongs to the body. */
+/* There is no head at w->pos: the bytes belong to the body. */
 static enum step is_body(work *w)
 {
     *flags_of(w) &= (uint8_t)~SIDE_LINE_OK;
@@ -204,7 +204,7 @@ enum step look_for_head(work *w)
     bool last = is_last_look(w, w->pos);
     if (w->len - w->pos < 7)
         return last ? is_body(w) : STEP_MORE;
-    /* The place is that of `lost`: how far the head was searched before, the event knows. */
+    /* `searched` shares its memory with `lost`: how far the head was searched before is in the event. */
     bool waited = w->pos == 0 && *flags_of(w) & SIDE_LINE_OK;
     side->searched = waited ? w->event->offset + w->event->seen : 0;
     enum head_result result = read_head(w, w->pos, w->pos, &head);

@@ -3,16 +3,16 @@
 #include "recognise.h"
 #include "scan.h"
 
-/* More empty lines than this before a start line are no HTTP. */
+/* The most empty lines before a start line. */
 #define MOST_EMPTY_LINES 8u
 
-/* A side that nothing is known of: here, and only here, other protocols are looked for. */
+/* A side of which nothing is known: only here are other protocols recognised. */
 static bool is_fresh(work *w)
 {
     return !(*flags_of(w) & SIDE_SPOKE) && !w->midstream;
 }
 
-/* The head that begins at w->pos is no good: an error, and the search goes on behind its first byte. */
+/* The head at w->pos is bad: an error, and the search starts behind its first byte. */
 static enum step bad_head(work *w, unsigned code)
 {
     add_error(w, code, w->pos, w->pos);
@@ -28,7 +28,7 @@ static enum step not_http(work *w, unsigned code)
     return STEP_ON;
 }
 
-/* A line that is whole and no start line. In mid-stream that is to be expected: no word of it. */
+/* A complete line that is not a start line. In mid-stream that is expected: no error. */
 static enum step bad_line(work *w, const uint8_t *line)
 {
     const uint8_t *end = w->bytes + w->len;
@@ -47,7 +47,7 @@ static enum step bad_line(work *w, const uint8_t *line)
     return bad_head(w, PICO_ERROR_BAD_START_LINE);
 }
 
-/* A start line that is not whole. */
+/* An incomplete start line. */
 static enum step partial_line(work *w, const uint8_t *line, bool last)
 {
     uint32_t len = w->len - (uint32_t)(line - w->bytes);

@@ -21,7 +21,7 @@
 /* Unanswered requests whose kind is remembered. */
 #define WINDOW 104u
 
-/* Where a side stands. */
+/* What a side is in the middle of. */
 enum phase {
     PHASE_START = 0,      /* before a head */
     PHASE_LENGTH = 1,     /* in a body of known length */
@@ -33,7 +33,7 @@ enum phase {
     PHASE_BROKEN = 7,     /* in a chunked body whose framing was cut: a gap or the end follows */
     PHASE_RESYNC = 8,     /* searching for a start line */
     PHASE_CONNECT = 9,    /* client: after CONNECT, before the answer */
-    PHASE_GUESS = 10,     /* client: after CONNECT, sending before the answer: taken for a tunnel until refused */
+    PHASE_GUESS = 10,     /* client: after CONNECT, sending before the answer: assumed a tunnel until refused */
     PHASE_TUNNEL = 11,    /* the connection carries something else */
     PHASE_OVER = 12,      /* not HTTP, or given up */
     PHASE_ENDED = 13,
@@ -47,7 +47,7 @@ enum side_flag {
     SIDE_CHUNK_ODD = 4,       /* open message */
     SIDE_CHUNK_EXTENSION = 8, /* open message */
     SIDE_NUMBERED = 16,       /* open response: it answers request `answered` */
-    SIDE_LINE_OK = 32,        /* waiting head: its start line has been judged */
+    SIDE_LINE_OK = 32,        /* waiting head: its start line is good */
     SIDE_ASSUMED = 64,        /* open response: which request it answers is not known, so it may have no body */
     SIDE_WAITS = 128          /* bytes of the side wait at the host */
 };
@@ -65,14 +65,13 @@ enum shared_flag {
 
 enum request_kind { KIND_PLAIN = 0, KIND_HEAD = 1, KIND_CONNECT = 2 };
 
-/* A side of a connection. Which member of a union counts is said by the phase; outside bodies all are zero, but for the
- * search state. */
+/* A side of a connection. The phase says which member of a union is valid; outside of bodies and searches all are zero. */
 typedef struct side_state {
     uint64_t expected; /* offset of the next byte in the side's stream */
     union {
         uint64_t remaining; /* length, chunk data: bytes left of it */
         uint64_t line;      /* chunk size, trailer: offset up to which no end was found */
-        uint64_t candidate; /* resync: offset of the start line that waits, or PICO_FOREVER */
+        uint64_t candidate; /* resync: offset of the waiting start line, or PICO_FOREVER */
         uint64_t command;   /* relay, the side that asks: what for */
     };
     union {
@@ -82,7 +81,7 @@ typedef struct side_state {
     union {
         uint64_t overhead; /* chunked: bytes of framing so far */
         struct {
-            uint32_t tries;  /* resync: segment starts looked at; relay: the step */
+            uint32_t tries;  /* resync: segment starts tried; relay: the step */
             uint32_t failed; /* resync: of these, plausible start lines without a good head; relay: the version */
         };
     };
@@ -107,7 +106,7 @@ typedef struct block {
     uint8_t reserved[4];
 } block;
 
-_Static_assert(sizeof(block) == PICO_BLOCK_SIZE, "the block is all there is");
+_Static_assert(sizeof(block) == PICO_BLOCK_SIZE, "the block is all the memory of a connection");
 
 /* One event of a call. */
 typedef struct work {
@@ -130,12 +129,12 @@ typedef struct work {
     bool final;            /* these bytes are not presented again */
 } work;
 
-/* What a step of work came to. */
+/* The outcome of a step. */
 enum step {
     STEP_ON,       /* bytes were consumed or the phase changed */
-    STEP_MORE,     /* the rest must wait, for any byte */
-    STEP_MORE_LF,  /* the rest must wait, for a line's end */
-    STEP_FULL,     /* no room in the output */
+    STEP_MORE,     /* the rest waits for any byte */
+    STEP_MORE_LF,  /* the rest waits for a line end */
+    STEP_FULL,     /* no room in the output, or to be presented again for another reason */
     STEP_INNER,    /* what follows on both sides is a stream of its own */
     STEP_HAND_OVER /* another module goes on */
 };
@@ -182,18 +181,18 @@ static inline bool in_body(unsigned phase)
 
 /* Room for another unit of work. */
 bool has_room(const work *w);
-/* A new record, zero but for kind, side, event and place. The caller has asked for room. */
+/* A new record, zero except for kind, side, event, start and end. The caller has checked has_room. */
 pico_record *add_record(work *w, unsigned kind, uint32_t start, uint32_t end);
 void add_error(work *w, unsigned code, uint32_t start, uint32_t end);
-/* The open message (of `number`) ends at stream offset `at`; `start` and `end` are its stretch in this event. */
+/* The open message (of `number`) ends at stream offset `at`; `start` and `end` are its positions in this event. */
 void end_message(work *w, uint32_t number, uint32_t flags, uint64_t at, uint32_t start, uint32_t end);
 /* The number of the message that is open on this side. */
 uint32_t open_number(const work *w);
-/* Search for a start line from here on. */
+/* Starts a search for a start line. */
 void enter_resync(work *w);
-/* The side does not speak HTTP/1; nor then does a side that has shown nothing. */
+/* The side does not speak HTTP/1; nor does the other, if it has sent nothing yet. */
 void give_up(work *w, unsigned code, uint32_t at);
-/* The server has switched to something else: both sides leave HTTP, the client once its message is complete. */
+/* The server has switched to another protocol: both sides leave HTTP, the client when its message is complete. */
 void open_tunnel(work *w);
 
 /* ---- pairing.c: which request a response answers --------------------------------------------------------------------- */
@@ -206,8 +205,8 @@ typedef struct pairing {
 } pairing;
 pairing pair_response(work *w, unsigned status);
 void become_unsure(block *b);
-/* Whether the event's acknowledgement is that of the segment at w->pos. If not, the event must be given back from there
- * (STEP_FULL): what is presented again carries its own. */
+/* Whether the event's acknowledgement is that of the segment at w->pos. If not, the rest must be presented again
+ * (STEP_FULL): then it carries its own. */
 bool exact_ack(work *w);
 /* Whether acknowledgements say what a response on this side answers, or where it ends. */
 bool pairs_by_ack(work *w);
@@ -215,9 +214,9 @@ unsigned kind_of(const block *b, uint32_t number);
 
 /* ---- the steps: each works at w->pos, with at least one byte there ---------------------------------------------------- */
 
-/* The next place from w->pos on where a segment starts; w->len if there is none. */
+/* The next position from w->pos on at which a segment starts; w->len if there is none. */
 uint32_t next_segment(work *w);     /* resync.c */
-/* Looks for a head at w->pos, in the body of a response that may have none. */
+/* Checks for a head at w->pos, in the body of a response that may have none. */
 enum step look_for_head(work *w);   /* resync.c */
 enum step step_start(work *w);      /* start.c */
 enum step step_resync(work *w);     /* resync.c */

@@ -1,26 +1,25 @@
-/* A second parser, of HTTP start lines alone: it shows how little the contract asks of a guest.
+/* A second parser, of HTTP start lines alone. It shows how little the contract requires of a guest.
  *
- * Every line of a stream that is a request line or a status line is a message without headers and without a body; all
- * other lines are passed over. So it knows no framing: a start line in a body counts, one that follows a body without a last
- * LF does not unless the other side has spoken in between, and sizes are always zero. What it says is the same however
- * the bytes were cut, since a line is judged when its LF is there, and what cannot begin a start line at its first byte that
- * tells. */
+ * Every line of a stream that is a request line or a status line is a message without headers and body; all other lines
+ * are skipped. So it knows no framing: a start line in a body counts, one that follows a body without a final LF does not
+ * unless the other side has sent in between, and sizes are always zero. Its records do not depend on how the bytes were cut,
+ * since a line is parsed when its LF is there, and rejected at the first byte that cannot belong to a start line. */
 #include "module.h"
 
-/* The number of the layout of `block`: one that no other parser has. */
+/* The number of the layout of `block`; no other parser uses it. */
 #define STATE_FORMAT 1000u
-/* A longer line is none, and is passed over up to its LF. An arbitrary number, far below PICO_MAX_WAITING. */
+/* Longest start line; a longer line is skipped up to its LF. An arbitrary number, far below PICO_MAX_WAITING. */
 #define LONGEST_LINE 8192u
 #define LONGEST_METHOD 24u
-/* Of one line: a head and its end. */
+/* Records of one line: a head and its end. */
 #define UNIT_RECORDS 2u
 
 typedef struct block {
     uint64_t expected[2]; /* offset of the next byte of each side */
     uint32_t requests;
     uint32_t answered;
-    uint8_t passing[2];   /* within a line that is none: up to its LF nothing is looked at */
-    uint8_t spoke;        /* who sent last: 1 + its side */
+    uint8_t passing[2];   /* within a line that is no start line: skip up to its LF */
+    uint8_t spoke;        /* which side sent last: 1 + side */
     uint8_t reserved[PICO_BLOCK_SIZE - 27];
 } block;
 
@@ -30,25 +29,25 @@ const module_properties properties = {.protocol = {"http1"}, .state_format = STA
 
 /* ---- a line ----------------------------------------------------------------------------------------------------------- */
 
-/* A stretch of a line. */
+/* A range of a line. */
 typedef struct text {
     uint32_t at, len;
 } text;
 
-/* What is not printed, or ends a word. */
-static bool ends_word(uint8_t byte)
+/* Whether the byte is unprintable or ends a token. */
+static bool ends_token(uint8_t byte)
 {
     return byte <= 0x20 || byte == 0x7f;
 }
 
-/* The word at `*at`, and the one space behind it. */
-static bool word(const uint8_t *line, uint32_t *at, uint32_t len, text *word)
+/* The token at `*at`, and the single space after it. */
+static bool token(const uint8_t *line, uint32_t *at, uint32_t len, text *token)
 {
-    word->at = *at;
-    while (*at < len && !ends_word(line[*at]))
+    token->at = *at;
+    while (*at < len && !ends_token(line[*at]))
         ++*at;
-    word->len = *at - word->at;
-    return word->len != 0 && *at < len && line[(*at)++] == ' ';
+    token->len = *at - token->at;
+    return token->len != 0 && *at < len && line[(*at)++] == ' ';
 }
 
 /* "HTTP/1." and a digit, at `at`. */
@@ -64,12 +63,12 @@ static bool version(const uint8_t *line, uint32_t at, uint32_t len, uint8_t *min
     return *minor <= 9;
 }
 
-/* "GET /target HTTP/1.1". `r` has its place; positions are within the line. */
+/* "GET /target HTTP/1.1". `r` already has its offset in the stream; offsets here are within the line. */
 static bool read_request(const uint8_t *line, uint32_t len, pico_record *r)
 {
     text method, target;
     uint32_t at = 0;
-    if (!word(line, &at, len, &method) || !word(line, &at, len, &target) || len - at != 8 ||
+    if (!token(line, &at, len, &method) || !token(line, &at, len, &target) || len - at != 8 ||
         !version(line, at, len, &r->minor) || method.len > LONGEST_METHOD)
         return false;
     for (uint32_t i = 0; i < method.len; ++i)
@@ -100,7 +99,7 @@ static bool read_status(const uint8_t *line, uint32_t len, pico_record *r)
     return true;
 }
 
-/* Whether so much of a line may begin a start line. */
+/* Whether these first bytes of a line can be the beginning of a start line. */
 static bool may_start(const uint8_t *line, uint32_t len)
 {
     static const char prefix[5] = "HTTP/";
@@ -114,7 +113,7 @@ static bool may_start(const uint8_t *line, uint32_t len)
 
 /* ---- an event --------------------------------------------------------------------------------------------------------- */
 
-/* The line from `start` to its LF at `end - 1`: a head and its end, or nothing. */
+/* The line from `start` to its LF at `end - 1`: writes a head and its end, or nothing. */
 static void take_line(call *c, const pico_event *e, uint32_t index, block *b, const uint8_t *bytes, uint32_t start,
                       uint32_t end)
 {
@@ -151,7 +150,7 @@ bool answer(call *c, uint32_t index, pico_row *row, pico_result *result)
     uint32_t pos = 0;
 
     *result = (pico_result){.verdict = PICO_DONE};
-    if (e->offset > b->expected[e->side]) /* a gap: whatever comes is the rest of a line */
+    if (e->offset > b->expected[e->side]) /* a gap: what follows is the rest of a line */
         *passing = 1;
     else if (e->len != 0 && b->spoke != e->side + 1)
         *passing = 0;

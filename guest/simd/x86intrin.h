@@ -1,5 +1,5 @@
-/* The few SSE intrinsics that picohttpparser's fast path uses, in WebAssembly SIMD, so that its source runs vectorised
- * and unmodified. Only what it needs: byte ranges, least significant match. */
+/* The few SSE intrinsics that picohttpparser's fast path uses, in WebAssembly SIMD, so that its unmodified source is
+ * vectorised. Implements only what it needs: byte ranges, least significant match. */
 #ifndef PICOTAP_X86INTRIN_H
 #define PICOTAP_X86INTRIN_H
 
@@ -21,14 +21,14 @@ PICOTAP_SIMD __m128i _mm_loadu_si128(const __m128i *from)
     return wasm_v128_load(from);
 }
 
-/* The range table of picohttpparser's header names, as two words: what may not stand in a token. */
+/* picohttpparser's range table for header names, as two 64-bit words: bytes not allowed in a token. */
 #define PICOTAP_NAMES_LOW UINT64_C(0x2c2c292822222000)
 #define PICOTAP_NAMES_HIGH UINT64_C(0xff7b5d5b403a2f2f)
 
-/* The range table of its header values: control characters but the tab. */
+/* Its range table for header values: control characters except tab. */
 #define PICOTAP_VALUES_LOW UINT64_C(0x00007f7f1f0a0800)
 
-/* Range `at` of the table, if there are so many: with a constant table clang leaves two or three operations of it. */
+/* Range `at` of the table, if it exists. With a constant table clang reduces this to two or three operations. */
 #define PICOTAP_RANGE(at)                                                                                            \
     if (ranges_len >= 2 * (at) + 2) {                                                                                \
         uint8_t from = wasm_u8x16_extract_lane(ranges, 2 * (at)), to = wasm_u8x16_extract_lane(ranges, 2 * (at) + 1); \
@@ -36,7 +36,7 @@ PICOTAP_SIMD __m128i _mm_loadu_si128(const __m128i *from)
         found = wasm_v128_or(found, wasm_u8x16_le(above, wasm_u8x16_splat((uint8_t)(to - from))));                   \
     }
 
-/* Index of the first of `bytes_len` bytes that lies in one of the ranges, 16 if none does. */
+/* Index of the first of `bytes_len` bytes that is in one of the ranges; 16 if none is. */
 PICOTAP_SIMD int _mm_cmpestri(v128_t ranges, int ranges_len, v128_t bytes, int bytes_len, int mode)
 {
     v128_t found;

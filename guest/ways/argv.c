@@ -1,7 +1,7 @@
-/* The argv way: a program. Its arguments are requests; it prints what it parsed, and its results can be read from its
- * memory afterwards. Without arguments it parses some of its own.
+/* The argv way: a program whose arguments are requests. It prints what it parsed, and its results can be read from its memory
+ * afterwards. Without arguments it parses built-in requests.
  *
- * Exit code: 0 all parsed, 1 some not, 2 no memory or no output. */
+ * Exit code: 0 all parsed, 1 some not, 2 out of memory or no output. */
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,18 +11,18 @@
 
 enum status { PARSED = 1, PARTIAL = 2, MALFORMED = 3 };
 
-/* The result for one argument, as src/parse/argv.rs mirrors it. Positions are bytes within the argument. */
+/* The result for one argument, as src/parse/argv.rs mirrors it. Offsets are in bytes within the argument. */
 typedef struct pico_parsed {
     uint32_t status;
-    uint32_t kind; /* malformed: pico_record_kind of what says so (a response is not a request), and its code */
+    uint32_t kind; /* malformed: pico_record_kind of the record that reports it (a response is not a request), and its code */
     uint32_t code;
-    uint32_t bytes; /* of the head, with its empty line */
+    uint32_t bytes; /* of the head, including its empty line */
     uint32_t minor;
     uint32_t method;
     uint32_t method_len;
     uint32_t target;
     uint32_t target_len;
-    pico_pair *headers; /* num_headers of them; a continued line has a name of length 0 */
+    pico_pair *headers; /* num_headers entries; a continued line has a name of length 0 */
     uint32_t num_headers;
 } pico_parsed;
 
@@ -50,7 +50,7 @@ EXPORT("get_result_struct_size") uint32_t get_result_struct_size(void)
 static const char *const built_in[] = {
     "GET /api/v1/bpf HTTP/1.1\r\nHost: tricorder.dev\r\nAccept: */*\r\n\r\n",
     "PUT /api/v2/wasm HTTP/1.1\r\nHost: tricorder.dev\r\nContent-Type: application/wasm\r\nContent-Length: 0\r\n\r\n",
-    /* what picohttpparser's own benchmark (bench.c) parses */
+    /* the request of picohttpparser's own benchmark (bench.c) */
     "GET /wp-content/uploads/2010/03/hello-kitty-darth-vader-pink.jpg HTTP/1.1\r\n"
     "Host: www.kittyhell.com\r\n"
     "User-Agent: Mozilla/5.0 (Macintosh; U; Intel Mac OS X 10.6; ja-JP-mac; rv:1.9.2.3) Gecko/20100401 Firefox/3.6.3 "
@@ -74,7 +74,7 @@ static size_t printed_len;
 
 static _Noreturn void fail(const char *why)
 {
-    /* Nothing is left to do if this fails too. */
+    /* If this fails too, nothing can be done. */
     if (write(2, why, strlen(why)) < 0)
         exit(2);
     exit(2);
@@ -104,8 +104,8 @@ static void put_text(const char *text)
         put(*text++);
 }
 
-/* A line for a terminal: what is not printable ASCII becomes \xHH, and so does a backslash before an x, so that this can be
- * undone. ascii_line in src/escape.rs does the same. */
+/* A line for a terminal: bytes other than printable ASCII become \xHH, and so does a backslash before an x, so that it can
+ * be reversed. ascii_line in src/escape.rs does the same. */
 static void put_line(const char *label, const uint8_t *bytes, uint32_t len)
 {
     static const char digits[] = "0123456789abcdef";
@@ -125,8 +125,8 @@ static void put_line(const char *label, const uint8_t *bytes, uint32_t len)
     put('\n');
 }
 
-/* In words; src/parse/reply.rs has the same ones. */
-static const char *words(const pico_parsed *result)
+/* The reason as text; src/parse/reply.rs has the same texts. */
+static const char *reason(const pico_parsed *result)
 {
     if (result->kind == PICO_RECORD_RESPONSE)
         return "a response, not a request";
@@ -172,7 +172,7 @@ static void print(const pico_parsed *result, const uint8_t *request)
     }
     if (result->status == MALFORMED) {
         put_text("Error     : malformed, ");
-        put_text(words(result));
+        put_text(reason(result));
         put('\n');
         return;
     }
@@ -190,11 +190,11 @@ static void print(const pico_parsed *result, const uint8_t *request)
 
 #define MAX_REQUEST (1u << 20)
 
-/* Where the parser's two buffers are. In a library they follow the data, up to the end of memory; in a program that is where
- * malloc works, so build.rs gives it this for the heap's start. */
+/* Memory of the parser's two buffers. In a library they follow the data, up to the end of memory; in a program that memory
+ * belongs to malloc, so build.rs defines __heap_base as this array. */
 _Alignas(64) unsigned char ways_buffers[MAX_REQUEST + (64u << 10)];
 
-/* Room for the first request of an argument: the library asks for 8 records, and for pairs of a whole head. */
+/* Space for the first request of an argument: the library requires 8 records and the pairs of one head. */
 #define MAX_RECORDS 8u
 
 static void parse(const uint8_t *request, uint32_t len, pico_parsed *result)

@@ -1,9 +1,9 @@
-;; The bridge: moves bytes between memories of the host and the memory of a C guest, which knows of one memory only.
+;; The bridge copies bytes between two memories of the host and the memory of a C guest, which can address only its own.
 ;;
-;; It imports all three. An instruction names the memory that it means by its index, so `memory.copy` goes from one to
-;; another, and the engine checks both ends. The guest cannot import these functions, since they import its memory: it
-;; would have to be there before itself. So they are put into the guest's table at start, and the guest is told where; to
-;; its C they are function pointers.
+;; It imports all three. Instructions select a memory by index, so `memory.copy` copies from one to another, and the engine
+;; checks both ranges. The guest cannot import these functions, since they import its memory: each would have to exist before
+;; the other. So the bridge puts them into the guest's table when it starts, and passes their indexes to the guest, whose C
+;; code uses them as function pointers.
 (module
   (import "host" "input" (memory $input 1))
   (import "host" "output" (memory $output 1))

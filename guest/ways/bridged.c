@@ -1,6 +1,6 @@
-/* The host-memory way: requests stand in a memory that is not this module's, laid out as abi.h says, and the reply goes
- * into another. C cannot name them, so two functions of the bridge (bridge.wat) reach them; they stand in this module's
- * table, and the bridge says where. */
+/* The host-memory way: the requests are in a memory that is not this module's, encoded as abi.h defines, and the reply goes to
+ * another. C cannot address these memories, so two functions of the bridge (bridge.wat) copy; they are in this module's table,
+ * at indexes that the bridge sets. */
 #include "ways.h"
 
 /* Copies `len` bytes from offset `from` of one memory to offset `to` of another, or traps. */
@@ -16,7 +16,7 @@ EXPORT("bridge_connect") void bridge_connect(copy *read, copy *write)
     to_output = write;
 }
 
-/* As the library's, with the size remembered. */
+/* As in the library, but keeps the size. */
 EXPORT("allocate_input_output_bufs") uint32_t allocate_for_bridge(uint32_t input, uint32_t output)
 {
     uint32_t refused = allocate_input_output_bufs(input, output);
@@ -25,7 +25,7 @@ EXPORT("allocate_input_output_bufs") uint32_t allocate_for_bridge(uint32_t input
     return refused;
 }
 
-/* Copies a stretch of the reply to the same place in the host's output memory. */
+/* Copies a range of the reply to the same offset in the host's output memory. */
 static void give(uint32_t offset, uint32_t len)
 {
     to_output(offset, get_output_buf() + offset, len);

@@ -1,14 +1,14 @@
-/* The externref way: pico_parse_events is handed a reference to the host's batch and pulls each event out of it.
+/* The externref way: pico_parse_events gets a reference to the host's batch and reads each event through it.
  *
- * A reference cannot stand in linear memory, so it is kept in a table: entry 0, for the time of the call. What the host's
- * functions want is the reference itself; no number stands in for it. */
+ * A reference cannot be stored in linear memory, so it is kept in a table, at entry 0, for the time of the call. The host's
+ * functions take the reference itself, not a number for it. */
 #include <string.h>
 
 #include "ways.h"
 
-/* Bytes of event `index` of the batch; all ones if there is none. */
+/* Length of event `index` of the batch in bytes; all ones if there is none. */
 __attribute__((import_module("batch"), import_name("event_len"))) uint32_t event_len(__externref_t batch, uint32_t index);
-/* Copies at most `len` bytes of event `index` to `to`: how many. */
+/* Copies at most `len` bytes of event `index` to `to`. Returns how many. */
 __attribute__((import_module("batch"), import_name("event_read"))) uint32_t event_read(__externref_t batch, uint32_t index,
                                                                                       void *to, uint32_t len);
 
@@ -16,7 +16,7 @@ static __externref_t kept[0];
 
 static uint32_t input_bytes;
 
-/* As the library's, with the size remembered. */
+/* As in the library, but keeps the size. */
 EXPORT("allocate_input_output_bufs") uint32_t allocate_for_batch(uint32_t input, uint32_t output)
 {
     uint32_t refused = allocate_input_output_bufs(input, output);

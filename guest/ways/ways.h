@@ -1,8 +1,8 @@
-/* Ways: what the ways into the sandbox that are not the daemon's have in common. Each of them is a small host inside the
- * sandbox: it fetches requests in its own fashion, lays them out as abi.h says and has the library parse them, so that
- * every way has the same parser in it and says the same.
+/* What the ways into the sandbox other than the daemon's have in common. Each is a small host inside the sandbox: it gets
+ * requests in its own manner, encodes them as abi.h defines and calls the library, so that all ways contain the same
+ * parser and give the same results.
  *
- * The parser's own exports are switched off (in build.rs, by a macro that eats export_name), since a way has another
+ * build.rs disables the parser's own exports by a macro that replaces export_name, since a way has its own
  * pico_parse_events; hence the spelling with underscores here. */
 #ifndef PICOTAP_WAYS_H
 #define PICOTAP_WAYS_H
@@ -27,7 +27,7 @@ static inline void *at_address(uint32_t address)
     return (void *)(uintptr_t)address;
 }
 
-/* An input header for `num_events` events, each the first of a connection of its own, with room in the output for
+/* An input header for `num_events` events, each the first of a connection of its own, with output areas for
  * `max_events`. The arena follows the rows. */
 static inline pico_input ways_layout(uint32_t num_events, uint32_t max_events, uint32_t max_records, uint32_t max_pairs)
 {
@@ -68,7 +68,7 @@ static inline void ways_rows(void *at, uint32_t count)
         rows[i] = (pico_row){.depth = PICO_MAX_DEPTH};
 }
 
-/* The first event of connection `row`, whose client speaks. */
+/* The first event of connection `row`, sent by its client. */
 static inline pico_event ways_event(uint32_t row, uint32_t data, uint32_t len)
 {
     return (pico_event){

@@ -10,7 +10,7 @@ use crate::http::{Message, Transaction};
 
 /// Writes combined log lines.
 #[derive(Debug)]
-pub struct Clf;
+pub(super) struct Clf;
 
 impl Format for Clf {
     fn line(&mut self, transaction: &Transaction, out: &mut Vec<u8>) {

@@ -15,18 +15,18 @@ use crate::http::{Flags, Message, Transaction};
 use crate::stream::Endpoint;
 
 /// Version of the schema that the fields are taken from.
-pub const VERSION: &str = "9.0.0";
+pub(super) const VERSION: &str = "9.0.0";
 
 /// Writes ECS lines.
 #[derive(Debug)]
-pub struct Ecs {
+pub(super) struct Ecs {
     interfaces: Arc<[String]>,
 }
 
 impl Ecs {
     /// `interfaces`: names by index; those without a name are not written.
     #[must_use]
-    pub const fn new(interfaces: Arc<[String]>) -> Self {
+    pub(super) const fn new(interfaces: Arc<[String]>) -> Self {
         Self { interfaces }
     }
 }
@@ -152,8 +152,8 @@ fn own(transaction: &Transaction, out: &mut Vec<u8>) {
     numeric(b",\"lost_bytes\":", Some(transaction.lost()).filter(|lost| *lost != 0), out);
     headers(b",\"request_headers\":{", transaction, true, out);
     headers(b",\"response_headers\":{", transaction, false, out);
-    for (place, name) in transaction.flags.names().enumerate() {
-        out.extend_from_slice(if place == 0 { b",\"flags\":[" } else { b"," });
+    for (index, name) in transaction.flags.names().enumerate() {
+        out.extend_from_slice(if index == 0 { b",\"flags\":[" } else { b"," });
         escape::json(name.as_bytes(), out);
     }
     out.extend_from_slice(if transaction.flags.is_empty() { b"}" } else { b"]}" });

@@ -21,7 +21,7 @@ pub fn metric_families(tally: &Tally) -> Vec<MetricFamily> {
     families.collect()
 }
 
-/// A gauge that is always 1: its labels are what it tells.
+/// A gauge that is always 1: what it says is in its labels.
 #[must_use]
 pub fn info((name, help): (&str, &str), labels: &[(&str, &str)]) -> MetricFamily {
     family(name, help, MetricType::GAUGE, [(labels.to_vec(), 1.0)])

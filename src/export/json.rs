@@ -32,14 +32,14 @@ use crate::http::{Message, Transaction};
 
 /// Writes JSON lines.
 #[derive(Debug)]
-pub struct Json {
+pub(super) struct Json {
     interfaces: Arc<[String]>,
 }
 
 impl Json {
     /// `interfaces`: names by index; those without a name are not written.
     #[must_use]
-    pub const fn new(interfaces: Arc<[String]>) -> Self {
+    pub(super) const fn new(interfaces: Arc<[String]>) -> Self {
         Self { interfaces }
     }
 }
@@ -96,8 +96,8 @@ impl Format for Json {
             out.extend_from_slice(community_id);
             out.push(b'"');
         }
-        for (place, name) in transaction.flags.names().enumerate() {
-            out.extend_from_slice(if place == 0 { b",\"flags\":[\"" } else { b"\",\"" });
+        for (index, name) in transaction.flags.names().enumerate() {
+            out.extend_from_slice(if index == 0 { b",\"flags\":[\"" } else { b"\",\"" });
             out.extend_from_slice(name.as_bytes());
         }
         out.extend_from_slice(if transaction.flags.is_empty() { b"}\n" } else { b"\"]}\n" });

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// What was not written.
 #[derive(Debug)]
-pub struct Lost {
+pub(super) struct LostLines {
     /// Why.
     pub error: io::Error,
     /// Whole lines that were given up.
@@ -20,31 +20,31 @@ pub struct Lost {
 /// Invariant: all that the writer ever took is whole lines, followed by at most a beginning of one more, whose other part
 /// is `rest`.
 #[derive(Debug)]
-pub struct Lines<W> {
+pub(super) struct LineWriter<W> {
     writer: W,
     /// What is still to be written of a line of which the writer took only a part. Less than a line.
     rest: Vec<u8>,
     written: u64,
 }
 
-impl<W: Write> Lines<W> {
+impl<W: Write> LineWriter<W> {
     /// `writer` is taken to stand at the beginning of a line.
-    pub const fn new(writer: W) -> Self {
+    pub(super) const fn new(writer: W) -> Self {
         Self { writer, rest: Vec::new(), written: 0 }
     }
 
     /// Bytes that the writer took.
-    pub const fn written(&self) -> u64 {
+    pub(super) const fn written(&self) -> u64 {
         self.written
     }
 
     /// Whether the last line is whole.
-    pub fn is_whole(&self) -> bool {
+    pub(super) fn is_whole(&self) -> bool {
         self.rest.is_empty()
     }
 
     /// The writer.
-    pub const fn writer(&mut self) -> &mut W {
+    pub(super) const fn writer(&mut self) -> &mut W {
         &mut self.writer
     }
 
@@ -53,7 +53,7 @@ impl<W: Write> Lines<W> {
     /// # Errors
     /// If the writer fails: says what is given up. A line of which a part was written is not: its rest comes first the
     /// next time.
-    pub fn write(&mut self, lines: &[u8]) -> Result<(), Lost> {
+    pub(super) fn write(&mut self, lines: &[u8]) -> Result<(), LostLines> {
         let rest = std::mem::take(&mut self.rest);
         let (count, result) = self.put(&rest);
         if let Err(error) = result {
@@ -62,6 +62,7 @@ impl<W: Write> Lines<W> {
         }
         let (count, result) = self.put(lines);
         let Err(error) = result else { return Ok(()) };
+        debug_assert!(count <= lines.len(), "a writer takes no more than it is given");
         let (taken, left) = lines.split_at_checked(count).unwrap_or_default();
         let line_end = match taken.last() {
             None | Some(b'\n') => 0,
@@ -96,8 +97,8 @@ impl<W: Write> Lines<W> {
     }
 }
 
-fn lost(error: io::Error, lines: &[u8]) -> Lost {
-    Lost { error, lines: memchr::memchr_iter(b'\n', lines).count() as u64, bytes: lines.len() as u64 }
+fn lost(error: io::Error, lines: &[u8]) -> LostLines {
+    LostLines { error, lines: memchr::memchr_iter(b'\n', lines).count() as u64, bytes: lines.len() as u64 }
 }
 
 #[cfg(test)]
@@ -129,7 +130,7 @@ mod tests {
 
     #[test]
     fn a_line_half_written_is_finished_when_space_returns() {
-        let mut lines = Lines::new(Disk { room: 6, bytes: Vec::new() });
+        let mut lines = LineWriter::new(Disk { room: 6, bytes: Vec::new() });
         let lost = lines.write(b"abc\ndef\nghi\n").unwrap_err();
         assert_eq!((lost.lines, lost.bytes, lines.is_whole()), (1, 4, false));
         assert_eq!(lines.write(b"jkl\n").unwrap_err().lines, 1);
@@ -143,7 +144,7 @@ mod tests {
         fn only_whole_lines_ever_stand_in_the_file(
             steps in proptest::collection::vec((0usize..30, proptest::collection::vec(0usize..12, 0..6)), 1..30)
         ) {
-            let mut lines = Lines::new(Disk { room: 0, bytes: Vec::new() });
+            let mut lines = LineWriter::new(Disk { room: 0, bytes: Vec::new() });
             let (mut all, mut number, mut given_up) = (Vec::new(), 0, 0);
             for (room, lengths) in steps {
                 lines.writer.room += room;

@@ -1,5 +1,6 @@
 //! A log is where lines go: standard output, or a file that may be rotated, reopened, and outlive a full disk.
 
+mod output;
 mod progress;
 
 use std::fs::{self, File};
@@ -8,14 +9,16 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use self::progress::{Hand, Progress, Stalled};
+pub use self::output::LogOutput;
+pub use self::progress::{Hand, Stalled, WriteProgress};
 use crate::counters::{counters, families};
 use crate::export::Format;
-use crate::export::line_writer::{Lines, Lost};
+use crate::export::chunk::Chunk;
+use crate::export::line_writer::{LineWriter, LostLines};
 use crate::export::open;
 use crate::export::rotate::{RotationThread, free_name, has_name};
 
-/// After a rotation has failed, none is tried for so many nanoseconds: a minute, an arbitrary number.
+/// Nanoseconds without a further attempt after a rotation has failed: a minute, an arbitrary number.
 const RETRY: i64 = 60_000_000_000;
 /// Bytes that a pipe or terminal is given at once: few, so that one that is read slowly is seen to be read at all. A quarter
 /// of a pipe's usual capacity, so that its reader has enough to do meanwhile.
@@ -47,7 +50,7 @@ pub enum LogError {
     /// The file cannot be opened.
     #[error("cannot open log file {path}: {source}")]
     Open {
-        /// Its path.
+        /// Path of the file.
         path: PathBuf,
         /// What the system says.
         source: io::Error,
@@ -71,13 +74,13 @@ impl LogError {
     }
 }
 
-/// Nobody reads any more (a closed pipe): a reason to end quietly.
+/// The reader of a pipe has closed it: a reason to end quietly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Closed;
+pub struct ReaderGone;
 
-/// Something to tell people, once.
+/// A change that people are to know of, reported once.
 #[derive(Debug, thiserror::Error)]
-pub enum Notice {
+pub enum LogNotice {
     /// Lines are being lost from now on.
     #[error("cannot write the log: {0}; lines are lost and counted until it can be written again")]
     Failing(io::Error),
@@ -87,7 +90,7 @@ pub enum Notice {
         /// Lines that were lost in between.
         lines: u64,
     },
-    /// The log goes on in the file it was in.
+    /// A rotation failed.
     #[error("cannot rotate the log: {0}; it goes on in the same file")]
     RotationFailed(io::Error),
 }
@@ -106,6 +109,8 @@ counters! {
     pub struct LogCounters {
         /// Lines that were taken, those of headers not counted.
         lines => LOG_LINES,
+        /// Lines that a worker dropped because the export thread was behind.
+        not_taken => LOG_LOST_LINES["not_taken"],
         /// Lines that were lost.
         lost_lines => LOG_LOST_LINES["not_written"],
         /// Their bytes.
@@ -126,10 +131,10 @@ pub struct Log {
     target: Target,
     format: Box<dyn Format>,
     rotation: Option<(Rotation, RotationThread)>,
-    lines: Lines<File>,
+    lines: LineWriter<File>,
     /// Whether it is a regular file, which takes all that it is given at once.
     regular: bool,
-    progress: Arc<Progress>,
+    progress: Arc<WriteProgress>,
     /// Bytes in the file.
     size: u64,
     /// Interval in which the file was begun.
@@ -176,9 +181,9 @@ impl Log {
             target,
             format,
             rotation,
-            lines: Lines::new(opened.file),
+            lines: LineWriter::new(opened.file),
             regular: opened.regular,
-            progress: Arc::new(Progress::new(opened.regular)),
+            progress: Arc::new(WriteProgress::new(opened.regular)),
             size: opened.size,
             interval: 0,
             not_before: i64::MIN,
@@ -190,18 +195,23 @@ impl Log {
         Ok(log)
     }
 
-    /// Writes lines, each with its end, and rotates when it is time. What to tell people is appended to `notices`.
+    /// Writes lines, each with its end, and rotates when it is time. What people are to know is appended to `notices`.
+    ///
+    /// Line ends are searched for only where lines are split: between two files, or in pieces for a pipe.
     ///
     /// # Errors
-    /// If nobody reads any more.
-    pub fn write(&mut self, lines: &[u8], now: i64, notices: &mut Vec<Notice>) -> Result<(), Closed> {
-        let mut left = count(lines);
+    /// If the reader of a pipe has closed it.
+    pub fn write(&mut self, lines: &Chunk, now: i64, notices: &mut Vec<LogNotice>) -> Result<(), ReaderGone> {
+        let (bytes, mut left) = (lines.bytes.as_slice(), lines.records);
+        debug_assert_eq!(left, count(bytes), "every record of a log is a line");
         let progress = Arc::clone(&self.progress);
-        let _busy = progress.begin(left, lines.len());
+        let _busy = progress.begin(left, bytes.len());
         self.tick(now, notices);
-        let mut rest = lines;
+        let mut rest = bytes;
         while !rest.is_empty() {
-            let (fits, after) = rest.split_at_checked(self.fitting(rest, now)).unwrap_or((rest, b""));
+            let fitting = self.fitting(rest, now);
+            debug_assert!(fitting <= rest.len(), "no more fits than there is");
+            let (fits, after) = rest.split_at_checked(fitting).unwrap_or((rest, b""));
             rest = after;
             if fits.is_empty() {
                 self.rotate(now, notices);
@@ -217,7 +227,7 @@ impl Log {
     }
 
     /// Rotates if a new interval has begun. To be called now and then when there is nothing to write.
-    pub fn tick(&mut self, now: i64, notices: &mut Vec<Notice>) {
+    pub fn tick(&mut self, now: i64, notices: &mut Vec<LogNotice>) {
         if self.interval_of(now) > self.interval && now >= self.not_before && self.lines.is_whole() {
             if self.size == 0 || self.rotation.is_none() {
                 self.interval = self.interval_of(now);
@@ -230,7 +240,7 @@ impl Log {
     /// Opens the file anew, for a log that was renamed by another program. Standard output stays as it is.
     ///
     /// # Errors
-    /// If it cannot be opened: the log then goes on in the old one.
+    /// If it cannot be opened: lines then still go to the old one.
     pub fn reopen(&mut self, now: i64) -> Result<(), LogError> {
         if self.target == Target::Stdout {
             return Ok(());
@@ -239,7 +249,7 @@ impl Log {
         let _busy = progress.begin(0, 0);
         let opened = open_target(&self.target)?;
         self.finish(now);
-        self.lines = Lines::new(opened.file);
+        self.lines = LineWriter::new(opened.file);
         self.regular = opened.regular;
         self.size = opened.size;
         self.interval = self.interval_of(now);
@@ -255,13 +265,13 @@ impl Log {
         self.counters()
     }
 
-    /// How far it has come, for whoever waits for it in another thread.
+    /// How much of what it was given it has written, as another thread sees it.
     #[must_use]
-    pub fn progress(&self) -> Arc<Progress> {
+    pub fn progress(&self) -> Arc<WriteProgress> {
         Arc::clone(&self.progress)
     }
 
-    /// What it is, in words.
+    /// Its name in messages.
     #[must_use]
     pub fn name(&self) -> String {
         match &self.target {
@@ -270,7 +280,7 @@ impl Log {
         }
     }
 
-    /// What happened so far.
+    /// What happened so far, without [`LogCounters::not_taken`], which workers count.
     #[must_use]
     pub fn counters(&self) -> LogCounters {
         let archive_errors = self.rotation.as_ref().map_or(0, |(_, rotator)| rotator.errors());
@@ -278,7 +288,7 @@ impl Log {
     }
 
     /// Writes lines, `count` of them.
-    fn put(&mut self, lines: &[u8], count: u64, notices: &mut Vec<Notice>) -> Result<(), Closed> {
+    fn put(&mut self, lines: &[u8], count: u64, notices: &mut Vec<LogNotice>) -> Result<(), ReaderGone> {
         let before = self.lines.written();
         let result = self.lines.write(lines);
         self.size = self.size.saturating_add(self.lines.written().saturating_sub(before));
@@ -286,12 +296,12 @@ impl Log {
         match result {
             Ok(()) => {
                 if let Some(lines) = self.failing.take() {
-                    notices.push(Notice::Recovered { lines });
+                    notices.push(LogNotice::Recovered { lines });
                 }
                 Ok(())
             }
-            Err(Lost { error, .. }) if error.kind() == io::ErrorKind::BrokenPipe => Err(Closed),
-            Err(Lost { error, lines, bytes }) => {
+            Err(LostLines { error, .. }) if error.kind() == io::ErrorKind::BrokenPipe => Err(ReaderGone),
+            Err(LostLines { error, lines, bytes }) => {
                 self.counters.write_errors += 1;
                 self.counters.lost_lines = self.counters.lost_lines.saturating_add(lines);
                 self.counters.lost_bytes = self.counters.lost_bytes.saturating_add(bytes);
@@ -299,7 +309,7 @@ impl Log {
                     Some(lost) => *lost = lost.saturating_add(lines),
                     None => {
                         self.failing = Some(lines);
-                        notices.push(Notice::Failing(error));
+                        notices.push(LogNotice::Failing(error));
                     }
                 }
                 Ok(())
@@ -327,13 +337,13 @@ impl Log {
         }
     }
 
-    fn rotate(&mut self, now: i64, notices: &mut Vec<Notice>) {
+    fn rotate(&mut self, now: i64, notices: &mut Vec<LogNotice>) {
         match self.try_to_rotate(now) {
             Ok(()) => self.counters.rotations += 1,
             Err(error) => {
                 self.counters.rotation_errors += 1;
                 self.not_before = now.saturating_add(RETRY);
-                notices.push(Notice::RotationFailed(error));
+                notices.push(LogNotice::RotationFailed(error));
             }
         }
     }
@@ -356,7 +366,7 @@ impl Log {
             self.write_header(now);
             return Err(error);
         }
-        self.lines = Lines::new(file);
+        self.lines = LineWriter::new(file);
         self.size = 0;
         self.interval = self.interval_of(now);
         self.write_header(now);
@@ -381,7 +391,7 @@ impl Log {
     fn write_header(&mut self, now: i64) {
         let mut header = Vec::new();
         self.format.header(now, &mut header);
-        // What fails here fails again, and is told, with the first line.
+        // What fails here fails again with the first line, and is reported then.
         if self.lines.write(&header).is_ok() {
             self.size = self.size.saturating_add(header.len() as u64);
         }
@@ -397,7 +407,7 @@ fn count(lines: &[u8]) -> u64 {
     memchr::memchr_iter(b'\n', lines).count() as u64
 }
 
-struct Opened {
+struct OpenedTarget {
     file: File,
     size: u64,
     regular: bool,
@@ -405,18 +415,18 @@ struct Opened {
     modified: Option<i64>,
 }
 
-fn open_target(target: &Target) -> Result<Opened, LogError> {
+fn open_target(target: &Target) -> Result<OpenedTarget, LogError> {
     match target {
         Target::Stdout => {
             let file: File = io::stdout().as_fd().try_clone_to_owned().map_err(LogError::Stdout)?.into();
             let regular = file.metadata().is_ok_and(|metadata| metadata.is_file());
-            Ok(Opened { file, size: 0, regular, modified: None })
+            Ok(OpenedTarget { file, size: 0, regular, modified: None })
         }
         Target::File(path) => open_file(path).map_err(|source| LogError::Open { path: path.clone(), source }),
     }
 }
 
-fn open_file(path: &Path) -> io::Result<Opened> {
+fn open_file(path: &Path) -> io::Result<OpenedTarget> {
     let mut file = open::append(path, open::LOG_MODE)?;
     let metadata = file.metadata()?;
     let regular = metadata.is_file();
@@ -433,7 +443,7 @@ fn open_file(path: &Path) -> io::Result<Opened> {
     }
     let modified = metadata.modified().ok().and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
     let modified = modified.and_then(|since| i64::try_from(since.as_nanos()).ok()).filter(|_| size != 0);
-    Ok(Opened { file, size, regular, modified })
+    Ok(OpenedTarget { file, size, regular, modified })
 }
 
 /// Cuts what stands behind the last line end of a regular file.

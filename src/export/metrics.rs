@@ -11,6 +11,7 @@ use prometheus::core::Collector;
 use prometheus::local::LocalHistogram;
 use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry, TextEncoder};
 
+use crate::export::consumer::{Consumer, Output};
 use crate::http::filter::{without_port, without_user};
 use crate::http::flags::{ALL, Flags};
 use crate::http::{Message, Transaction};
@@ -39,10 +40,10 @@ pub const BYTES: [f64; 14] = [
     1_073_741_824.0,
 ];
 
-/// Methods that are told apart: OpenTelemetry's known set.
+/// Methods that are distinguished: OpenTelemetry's known set.
 const METHODS: [&str; 10] = ["CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"];
 
-/// Status codes that are told apart: IANA's registry, and what well-known servers add (nginx, IIS, Cloudflare, AWS).
+/// Status codes that are distinguished: IANA's registry, and what well-known servers add (nginx, IIS, Cloudflare, AWS).
 /// A closed set, since a stranger may send 900 different ones.
 const STATUSES: [u16; 97] = [
     100, 101, 102, 103, 104, 200, 201, 202, 203, 204, 205, 206, 207, 208, 218, 226, 300, 301, 302, 303, 304, 305, 306,
@@ -180,7 +181,7 @@ struct Series {
     touched: bool,
 }
 
-/// Method and status by their places in the closed sets, host by its place in the observer's list.
+/// Indices: of method and status in the closed sets, of the host in the observer's list.
 type Key = (u8, u8, u16);
 
 /// What one worker counts by itself until it is flushed.
@@ -188,7 +189,7 @@ type Key = (u8, u8, u16);
 pub struct Observer {
     shared: Arc<Metrics>,
     series: Vec<Series>,
-    places: HashMap<Key, usize, foldhash::fast::RandomState>,
+    indices: HashMap<Key, usize, foldhash::fast::RandomState>,
     touched: Vec<usize>,
     outcomes: [u64; OUTCOMES.len()],
     flags: [u64; 64],
@@ -210,7 +211,7 @@ impl Observer {
         Self {
             shared,
             series: Vec::new(),
-            places: HashMap::default(),
+            indices: HashMap::default(),
             touched: Vec::new(),
             outcomes: [0; OUTCOMES.len()],
             flags: [0; 64],
@@ -238,7 +239,9 @@ impl Observer {
         }
         let first_byte = transaction.time_to_first_byte();
         let key = self.key(transaction);
-        let Some((place, series)) = self.series(key) else { return };
+        let series = self.series(key);
+        debug_assert!(series.is_some(), "a key's index is that of its series");
+        let Some((index, series)) = series else { return };
         let seconds = |nanoseconds: i64| nanoseconds as f64 / 1e9;
         if let Some(duration) = duration {
             series.duration.observe(seconds(duration));
@@ -253,14 +256,14 @@ impl Observer {
             series.response_size.observe(size as f64);
         }
         if !std::mem::replace(&mut series.touched, true) {
-            self.touched.push(place);
+            self.touched.push(index);
         }
     }
 
     /// Hands over what was counted since the last time.
     pub fn flush(&mut self) {
-        for place in self.touched.drain(..) {
-            if let Some(series) = self.series.get_mut(place) {
+        for index in self.touched.drain(..) {
+            if let Some(series) = self.series.get_mut(index) {
                 series.touched = false;
                 for local in [&series.duration, &series.first_byte, &series.request_size, &series.response_size] {
                     local.flush();
@@ -286,7 +289,7 @@ impl Observer {
             0 => STATUSES.len() + 1,
             status => STATUSES.binary_search(&status).unwrap_or(STATUSES.len()),
         };
-        let small = |place: usize| u8::try_from(place).unwrap_or(u8::MAX); // both sets have fewer than 255 members
+        let small = |index: usize| u8::try_from(index).unwrap_or(u8::MAX); // both sets have fewer than 255 members
         let host = if self.shared.hosts.is_some() { self.host(transaction.host()) } else { 0 };
         (small(method), small(status), host)
     }
@@ -294,25 +297,25 @@ impl Observer {
     fn host(&mut self, host: Option<&[u8]>) -> u16 {
         const UNKNOWN: u16 = 1;
         let Some(host) = host else { return 0 };
-        if let Some(place) = self.hosts.get(host) {
-            return *place;
+        if let Some(index) = self.hosts.get(host) {
+            return *index;
         }
         let name = without_port(without_user(host)).to_ascii_lowercase();
-        let place = match std::str::from_utf8(&name) {
-            Ok(name) if is_host(name) => self.place_of_host(name),
+        let index = match std::str::from_utf8(&name) {
+            Ok(name) if is_host(name) => self.index_of_host(name),
             _ => UNKNOWN,
         };
         if self.hosts.len() >= Self::MAX_SPELLINGS {
             self.hosts.clear();
         }
-        self.hosts.insert(host.to_vec(), place);
-        place
+        self.hosts.insert(host.to_vec(), index);
+        index
     }
 
-    fn place_of_host(&mut self, name: &str) -> u16 {
+    fn index_of_host(&mut self, name: &str) -> u16 {
         let known = |names: &[Arc<str>]| names.iter().position(|known| &**known == name);
-        let mut place = known(&self.names);
-        if place.is_none() && !self.full {
+        let mut index = known(&self.names);
+        if index.is_none() && !self.full {
             match self.shared.admit(name) {
                 (Some(admitted), _) => self.names.push(admitted),
                 (None, all) => {
@@ -324,32 +327,32 @@ impl Observer {
                     }
                 }
             }
-            place = known(&self.names);
+            index = known(&self.names);
         }
-        place.and_then(|place| u16::try_from(place).ok()).unwrap_or(1)
+        index.and_then(|index| u16::try_from(index).ok()).unwrap_or(1)
     }
 
     fn series(&mut self, key: Key) -> Option<(usize, &mut Series)> {
-        let place = match self.places.get(&key) {
-            Some(place) => *place,
+        let index = match self.indices.get(&key) {
+            Some(index) => *index,
             None => {
-                let place = self.series.len();
+                let index = self.series.len();
                 self.series.push(self.new_series(key));
-                self.places.insert(key, place);
-                place
+                self.indices.insert(key, index);
+                index
             }
         };
-        self.series.get_mut(place).map(|series| (place, series))
+        self.series.get_mut(index).map(|series| (index, series))
     }
 
     fn new_series(&self, (method, status, host): Key) -> Series {
         let method = match usize::from(method) {
-            place if place > METHODS.len() => "",
-            place => METHODS.get(place).copied().unwrap_or(OTHER),
+            index if index > METHODS.len() => "",
+            index => METHODS.get(index).copied().unwrap_or(OTHER),
         };
         let status = match usize::from(status) {
-            place if place > STATUSES.len() => String::new(),
-            place => STATUSES.get(place).map_or_else(|| OTHER.to_owned(), u16::to_string),
+            index if index > STATUSES.len() => String::new(),
+            index => STATUSES.get(index).map_or_else(|| OTHER.to_owned(), u16::to_string),
         };
         let mut labels: Vec<&str> = vec![method, &status];
         if self.shared.hosts.is_some() {
@@ -366,7 +369,23 @@ impl Observer {
     }
 }
 
-/// Place in [`OUTCOMES`].
+impl Output for Arc<Metrics> {
+    fn consumer(&self) -> Box<dyn Consumer> {
+        Box::new(Observer::new(Self::clone(self)))
+    }
+}
+
+impl Consumer for Observer {
+    fn transaction(&mut self, transaction: &Transaction) {
+        self.observe(transaction);
+    }
+
+    fn flush(&mut self, _: bool) {
+        Self::flush(self);
+    }
+}
+
+/// Index in [`OUTCOMES`].
 fn outcome(transaction: &Transaction) -> usize {
     const CUT: [Flags; 5] = [Flags::OPEN, Flags::FAULT, Flags::OVERFLOW, Flags::TRUNCATED, Flags::EVICTED];
     match transaction.flags {
@@ -378,7 +397,7 @@ fn outcome(transaction: &Transaction) -> usize {
     }
 }
 
-/// Whether a text looks like a host name or an address, so that it is worth a label value.
+/// Whether a text has the form of a host name or an address, so that it is worth a label value.
 fn is_host(text: &str) -> bool {
     const LONGEST: usize = 253;
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':' | b'[' | b']');

@@ -1,24 +1,27 @@
-//! An export is what leaves picotap: log lines, metrics, the summary.
+//! An export is what leaves picotap: log lines, metrics, the summary. Each is made by a [`Consumer`](consumer::Consumer).
 //!
 //! A [`Format`] turns transactions into lines. What the wire can put into a line is escaped reversibly in every format:
 //! see [`crate::escape`].
 
-pub mod clf;
-pub mod ecs;
+pub mod chunk;
+mod clf;
+pub mod consumer;
+mod ecs;
 pub mod families;
-pub mod json;
-pub mod line_writer;
+mod json;
+mod line_writer;
 pub mod log;
 pub mod metrics;
-pub mod numbers;
+mod numbers;
 pub mod open;
 pub mod process;
-pub mod ranking;
-pub mod rotate;
+mod ranking;
+mod rotate;
 pub mod server;
 pub mod summary;
-pub mod text;
-pub mod zeek;
+mod text;
+pub mod total;
+mod zeek;
 
 use std::fmt;
 use std::str::FromStr;

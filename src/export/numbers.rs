@@ -1,4 +1,4 @@
-//! A stamp is a time, an address or a number as it stands in a line.
+//! Times, addresses and numbers as they are written in a line.
 
 use std::io::Write;
 use std::net::IpAddr;
@@ -9,7 +9,7 @@ const DAY: i64 = 86_400;
 
 /// A calendar time in UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Calendar {
+pub(super) struct Calendar {
     /// Year; the range of 64-bit nanoseconds is 1677 to 2262.
     pub year: u32,
     /// 1 to 12.
@@ -29,11 +29,14 @@ pub struct Calendar {
 impl Calendar {
     /// From nanoseconds since the Unix epoch.
     #[must_use]
-    pub fn new(time: i64) -> Self {
+    pub(super) fn new(time: i64) -> Self {
         let (seconds, nanosecond) = (time.div_euclid(SECOND), time.rem_euclid(SECOND));
         let (days, of_day) = (seconds.div_euclid(DAY), seconds.rem_euclid(DAY));
         let (year, month, day) = date(days);
-        let small = |value: i64| u32::try_from(value).unwrap_or(0); // all are positive and small by construction
+        let small = |value: i64| {
+            debug_assert!(u32::try_from(value).is_ok(), "all are positive and small by construction");
+            u32::try_from(value).unwrap_or(0)
+        };
         Self {
             year: small(year),
             month: small(month),
@@ -62,7 +65,7 @@ const fn date(days: i64) -> (i64, i64, i64) {
 }
 
 /// Appends `value` in decimal with at least `width` digits.
-pub fn padded(value: u32, width: usize, out: &mut Vec<u8>) {
+pub(super) fn padded(value: u32, width: usize, out: &mut Vec<u8>) {
     let mut digits = itoa::Buffer::new();
     let digits = digits.format(value).as_bytes();
     out.resize(out.len() + width.saturating_sub(digits.len()), b'0');
@@ -70,12 +73,12 @@ pub fn padded(value: u32, width: usize, out: &mut Vec<u8>) {
 }
 
 /// Appends `value` in decimal.
-pub fn number(value: impl itoa::Integer, out: &mut Vec<u8>) {
+pub(super) fn number(value: impl itoa::Integer, out: &mut Vec<u8>) {
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
 /// Appends RFC 3339 in UTC with microseconds: `2026-01-02T03:04:05.123456Z`.
-pub fn rfc3339(time: i64, out: &mut Vec<u8>) {
+pub(super) fn rfc3339(time: i64, out: &mut Vec<u8>) {
     let Calendar { year, month, day, hour, minute, second, nanosecond } = Calendar::new(time);
     let mut text = *b"0000-00-00T00:00:00.000000Z";
     let mut put = |from: usize, to: usize, mut value: u32| {
@@ -95,7 +98,7 @@ pub fn rfc3339(time: i64, out: &mut Vec<u8>) {
 }
 
 /// Appends seconds since the Unix epoch with six decimals.
-pub fn epoch(time: i64, out: &mut Vec<u8>) {
+pub(super) fn epoch(time: i64, out: &mut Vec<u8>) {
     let micros = time.div_euclid(1000);
     if micros < 0 {
         out.push(b'-');
@@ -107,7 +110,7 @@ pub fn epoch(time: i64, out: &mut Vec<u8>) {
 }
 
 /// Appends an address (RFC 5952 for IPv6).
-pub fn address(ip: IpAddr, out: &mut Vec<u8>) {
+pub(super) fn address(ip: IpAddr, out: &mut Vec<u8>) {
     match ip {
         IpAddr::V4(ip) => {
             let [a, b, c, d] = ip.octets();

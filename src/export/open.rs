@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
-/// Mode of logs: they hold what people looked at.
+/// Mode of logs: they show what people requested.
 pub const LOG_MODE: u32 = 0o640;
 /// Mode of the file with metrics: whoever collects them is another user.
 pub const METRICS_MODE: u32 = 0o644;
@@ -76,7 +76,8 @@ pub fn read(path: &Path) -> io::Result<File> {
     open(path, OpenOptions::new().read(true))
 }
 
-/// Puts `bytes` in the place of a file, all at once: whoever reads it sees the old or the new. A pipe or device is written to.
+/// Replaces the contents of a file by `bytes`, all at once: whoever reads it sees the old or the new. A pipe or device is
+/// written to.
 ///
 /// # Errors
 /// What the system says; that the path is a symbolic link. The old file is then as it was.
@@ -98,7 +99,7 @@ pub fn replace(path: &Path, mode: u32, bytes: &[u8]) -> io::Result<()> {
     written
 }
 
-/// The name under which a file waits to take another's place: in the same directory, so that it can be renamed.
+/// The name of a file that is to replace another: in the same directory, so that it can be renamed.
 #[must_use]
 pub fn beside(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();

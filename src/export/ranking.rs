@@ -9,12 +9,12 @@ use hashbrown::HashTable;
 
 /// Counts texts in bounded memory.
 #[derive(Debug, Clone)]
-pub struct Ranking {
+pub(super) struct Ranking {
     capacity: usize,
     /// The most bytes of a text that are kept.
     longest: usize,
-    /// Places in `texts` and `counts`.
-    places: HashTable<usize>,
+    /// Indices into `texts` and `counts`.
+    indices: HashTable<usize>,
     hasher: foldhash::fast::RandomState,
     texts: Vec<Vec<u8>>,
     counts: Vec<u64>,
@@ -23,56 +23,58 @@ pub struct Ranking {
 impl Ranking {
     /// Keeps `capacity` texts (at least one) of at most `longest` bytes.
     #[must_use]
-    pub fn new(capacity: usize, longest: usize) -> Self {
+    pub(super) fn new(capacity: usize, longest: usize) -> Self {
         Self {
             capacity: capacity.max(1),
             longest,
-            places: HashTable::new(),
+            indices: HashTable::new(),
             hasher: foldhash::fast::RandomState::default(),
             texts: Vec::new(),
             counts: Vec::new(),
         }
     }
 
-    /// Counts a text `times` times. One that is not kept takes the place of the least frequent, and its count.
-    pub fn add(&mut self, text: &[u8], times: u64) {
+    /// Counts a text `times` times. One that is not kept replaces the least frequent and inherits its count.
+    pub(super) fn add(&mut self, text: &[u8], times: u64) {
         let text = text.get(..self.longest).unwrap_or(text);
         let hash = self.hasher.hash_one(text);
-        let Self { places, hasher, texts, counts, .. } = self;
+        let Self { indices, hasher, texts, counts, .. } = self;
         let hash_of =
-            |texts: &[Vec<u8>], place: usize| hasher.hash_one(texts.get(place).map_or(&b""[..], Vec::as_slice));
-        let known = places.find(hash, |place| texts.get(*place).is_some_and(|known| known == text));
-        if let Some(count) = known.and_then(|place| counts.get_mut(*place)) {
+            |texts: &[Vec<u8>], index: usize| hasher.hash_one(texts.get(index).map_or(&b""[..], Vec::as_slice));
+        let known = indices.find(hash, |index| texts.get(*index).is_some_and(|known| known == text));
+        if let Some(count) = known.and_then(|index| counts.get_mut(*index)) {
             *count = count.saturating_add(times);
             return;
         }
-        let place = if texts.len() < self.capacity {
+        let index = if texts.len() < self.capacity {
             texts.push(text.to_vec());
             counts.push(times);
             texts.len().saturating_sub(1)
         } else {
-            let Some((place, count)) = counts.iter_mut().enumerate().min_by_key(|(_, count)| **count) else { return };
+            let least = counts.iter_mut().enumerate().min_by_key(|(_, count)| **count);
+            debug_assert!(least.is_some(), "the capacity is at least one");
+            let Some((index, count)) = least else { return };
             *count = count.saturating_add(times);
-            if let Ok(entry) = places.find_entry(hash_of(texts, place), |known| *known == place) {
+            if let Ok(entry) = indices.find_entry(hash_of(texts, index), |known| *known == index) {
                 entry.remove();
             }
-            if let Some(kept) = texts.get_mut(place) {
+            if let Some(kept) = texts.get_mut(index) {
                 kept.clear();
                 kept.extend_from_slice(text);
             }
-            place
+            index
         };
-        places.insert_unique(hash, place, |place| hash_of(texts, *place));
+        indices.insert_unique(hash, index, |index| hash_of(texts, *index));
     }
 
     /// Adds another ranking's counts.
-    pub fn merge(&mut self, other: &Self) {
+    pub(super) fn merge(&mut self, other: &Self) {
         other.top(usize::MAX).into_iter().for_each(|(text, count)| self.add(text, count));
     }
 
     /// The most frequent, most frequent first; equal ones in order of their texts.
     #[must_use]
-    pub fn top(&self, number: usize) -> Vec<(&[u8], u64)> {
+    pub(super) fn top(&self, number: usize) -> Vec<(&[u8], u64)> {
         let mut all: Vec<(&[u8], u64)> =
             self.texts.iter().map(Vec::as_slice).zip(self.counts.iter().copied()).collect();
         all.sort_unstable_by(|(one, more), (other, less)| less.cmp(more).then(one.cmp(other)));
@@ -82,7 +84,7 @@ impl Ranking {
 
     /// Whether some text had to give way, so that counts are bounds.
     #[must_use]
-    pub fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         self.counts.len() >= self.capacity
     }
 }

@@ -1,7 +1,7 @@
-//! A rotated file is a log that is done with: it is compressed, and after a while removed.
+//! A rotated file is a log that is complete: it is compressed, and after a while removed.
 //!
 //! Its name is the log's with the time of the rotation: `log.json.20260102T030405Z`, and with `.gz` when compressed. Both
-//! happens in a thread of its own, so that no log line waits for it.
+//! happen in a thread of its own, so that no log line waits for it.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -29,7 +29,7 @@ const UNFINISHED: &str = ".gz.part";
 ///
 /// # Errors
 /// If all are taken.
-pub fn free_name(path: &Path, time: i64) -> io::Result<PathBuf> {
+pub(super) fn free_name(path: &Path, time: i64) -> io::Result<PathBuf> {
     let Calendar { year, month, day, hour, minute, second, .. } = Calendar::new(time);
     let mut stamp = b".".to_vec();
     for (value, width, after) in
@@ -96,7 +96,7 @@ fn is_stamp(text: &[u8]) -> bool {
 
 /// The thread that compresses and removes.
 #[derive(Debug)]
-pub struct RotationThread {
+pub(super) struct RotationThread {
     wake: Option<Sender<()>>,
     stop: Arc<AtomicBool>,
     errors: Arc<AtomicU64>,
@@ -108,7 +108,7 @@ impl RotationThread {
     ///
     /// # Errors
     /// If the thread cannot be started.
-    pub fn new(path: &Path, keep: usize) -> io::Result<Self> {
+    pub(super) fn new(path: &Path, keep: usize) -> io::Result<Self> {
         let (wake, woken) = bounded(1);
         let (stop, errors) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let (path, stopped, failed) = (path.to_owned(), Arc::clone(&stop), Arc::clone(&errors));
@@ -120,16 +120,16 @@ impl RotationThread {
     }
 
     /// Says that there is a rotated file.
-    pub fn wake(&self) {
+    pub(super) fn wake(&self) {
         if let Some(wake) = &self.wake {
-            // Full: the thread will look anyway.
+            // Full: the thread lists the files anyway.
             let _told = wake.try_send(());
         }
     }
 
     /// Files that could not be compressed or removed, counted each time it was tried.
     #[must_use]
-    pub fn errors(&self) -> u64 {
+    pub(super) fn errors(&self) -> u64 {
         self.errors.load(Ordering::Relaxed)
     }
 }
@@ -152,8 +152,8 @@ fn work(path: &Path, keep: usize, woken: &Receiver<()>, stop: &AtomicBool, error
             Vec::new()
         });
         let old = files.len().saturating_sub(keep);
-        for (place, (name, compressed)) in files.iter().enumerate() {
-            let done = match (place < old, compressed) {
+        for (index, (name, compressed)) in files.iter().enumerate() {
+            let done = match (index < old, compressed) {
                 (true, true) => fs::remove_file(with(name, SUFFIX)),
                 (true, false) => fs::remove_file(name),
                 (false, true) => Ok(()),
@@ -202,7 +202,7 @@ fn compress_into(name: &Path, part: &Path, stop: &AtomicBool) -> io::Result<()> 
 
 /// Whether a path is one that rotation may rename: it has a file name.
 #[must_use]
-pub fn has_name(path: &Path) -> bool {
+pub(super) fn has_name(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name != OsStr::new(""))
 }
 

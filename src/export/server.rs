@@ -1,12 +1,12 @@
 //! A server answers HTTP requests for metrics and health, apart from everything that captures.
 //!
 //! `/metrics`, `/healthz`, `/readyz` and `/`, by GET and HEAD. One thread with hyper answers all connections, of which there are
-//! at most [`MAX_CONNECTIONS`]: a new one is always taken, and when there are too many the oldest that has no request under way
-//! gives way. So who sends a request at once gets an answer, however many there are who do not.
+//! at most [`MAX_CONNECTIONS`]: a new one is always accepted, and when there are too many the oldest without a request under way
+//! is closed. So a client that sends a request at once is answered, however many do not.
 
-mod connections;
+mod client_stream;
+mod clients;
 mod route;
-mod stream;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -21,23 +21,23 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 use tokio::task::LocalSet;
 
-use connections::Connections;
-pub use connections::{DEADLINE, IDLE, MAX_CONNECTIONS, MAX_SCRAPES};
+use clients::Clients;
+pub use clients::{DEADLINE, IDLE, MAX_CONNECTIONS, MAX_SCRAPES};
 
-/// Connections that the kernel holds ready, so that a burst of a thousand fits: whoever finds no room must send its SYN again, a
-/// second later.
+/// Connections that the kernel holds ready, so that a burst of a thousand fits: a client that finds no room sends its SYN again
+/// a second later.
 const BACKLOG: i32 = 1024;
 /// How long the end of a server waits for its thread, which may be in the middle of a page.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Text of a page, or what is wrong.
+/// PageBody of a page, or what is wrong.
 pub type Page = Box<dyn Fn() -> Result<String, String> + Send + Sync>;
-/// The same, or nothing while there is nothing to tell yet.
+/// The same, or nothing while there is nothing to serve yet.
 pub type LatePage = Box<dyn Fn() -> Option<Result<String, String>> + Send + Sync>;
 
 /// What there is to serve.
 pub struct Pages {
-    /// Metrics in Prometheus' text format. Who asks before they are there is kept waiting.
+    /// Metrics in Prometheus' text format. A client that asks before they are there waits.
     pub metrics: LatePage,
     /// Whether the program is alive; the text is for people.
     pub healthy: Page,
@@ -54,23 +54,23 @@ impl std::fmt::Debug for Pages {
 /// Why the server does not run.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
-    /// Something listens there.
+    /// Another program listens there.
     #[error(
         "cannot serve metrics on {0}: the port is in use (stop the other program, or choose another address with --metrics-addr)"
     )]
     InUse(SocketAddr),
-    /// A low port.
+    /// The port is below 1024.
     #[error(
         "cannot serve metrics on {0}: ports below 1024 need CAP_NET_BIND_SERVICE (choose another with --metrics-addr)"
     )]
     Forbidden(SocketAddr),
-    /// No interface has it.
+    /// No interface has the address.
     #[error("cannot serve metrics on {0}: no interface of this machine has that address")]
     NoSuchAddress(SocketAddr),
     /// Anything else.
     #[error("cannot serve metrics on {address}: {source}")]
     Other {
-        /// Where.
+        /// The address.
         address: SocketAddr,
         /// What the system says.
         source: io::Error,
@@ -162,8 +162,8 @@ fn answer(
     running: Sender<()>,
 ) {
     let tasks = LocalSet::new();
-    tasks.spawn_local(Connections::accept(listener, pages, refused));
-    // An error says that the other end is dropped: that is the stop.
+    tasks.spawn_local(Clients::accept(listener, pages, refused));
+    // It ends with an error when the other end is dropped: that is the stop.
     let _stop = tasks.block_on(runtime, stopped);
     drop(tasks);
     drop(running);

@@ -1,6 +1,7 @@
-//! A summary is what a run comes to, for people, at its end.
+//! A summary says at the end of a run, for people, what all of its transactions add up to.
 //!
-//! Every worker has one and counts for itself; at the end they are merged. All of it is bounded: about 200 KiB.
+//! Every worker has one and counts for itself; at the end they are merged (see [`Total`](super::total::Total)). All of it is
+//! bounded: about 200 KiB.
 
 use std::fmt::Write;
 
@@ -9,6 +10,7 @@ use hdrhistogram::Histogram;
 use crate::escape;
 use crate::export::ranking::Ranking;
 use crate::export::text;
+use crate::export::total::Sum;
 use crate::http::flags::ALL;
 use crate::http::{Message, Transaction};
 
@@ -46,7 +48,7 @@ impl Latencies {
     }
 }
 
-/// What a run comes to.
+/// What the transactions of a run add up to.
 #[derive(Debug, Clone)]
 pub struct Summary {
     transactions: u64,
@@ -80,9 +82,8 @@ impl Default for Summary {
     }
 }
 
-impl Summary {
-    /// Counts a transaction.
-    pub fn add(&mut self, transaction: &Transaction) {
+impl Sum for Summary {
+    fn add(&mut self, transaction: &Transaction) {
         self.transactions += 1;
         let (begin, end) = (transaction.time(), transaction.response.map_or(transaction.time(), last_time));
         self.span = Some(self.span.map_or((begin, end), |(first, last)| (first.min(begin), last.max(end))));
@@ -109,8 +110,7 @@ impl Summary {
         }
     }
 
-    /// Adds another worker's.
-    pub fn merge(&mut self, other: &Self) {
+    fn merge(&mut self, other: &Self) {
         self.transactions += other.transactions;
         self.span = match (self.span, other.span) {
             (Some((first, last)), Some((begin, end))) => Some((first.min(begin), last.max(end))),
@@ -126,14 +126,16 @@ impl Summary {
         self.hosts.merge(&other.hosts);
         self.paths.merge(&other.paths);
     }
+}
 
+impl Summary {
     /// Number of transactions.
     #[must_use]
     pub const fn transactions(&self) -> u64 {
         self.transactions
     }
 
-    /// The text. `losses`: what was lost elsewhere, as (what and why, how much); those of zero are not told.
+    /// The text. `losses`: what was lost elsewhere, as (what and why, how much); those of zero are left out.
     #[must_use]
     pub fn text(&self, losses: &[(&str, u64)]) -> String {
         let mut out = String::new();

@@ -13,7 +13,7 @@ use crate::stream::Endpoint;
 
 /// Writes text lines.
 #[derive(Debug)]
-pub struct Text;
+pub(super) struct Text;
 
 impl Format for Text {
     fn line(&mut self, transaction: &Transaction, out: &mut Vec<u8>) {
@@ -34,8 +34,8 @@ impl Format for Text {
         endpoint(transaction.client, out);
         out.extend_from_slice(b" > ");
         endpoint(transaction.server, out);
-        for (place, name) in transaction.flags.names().enumerate() {
-            out.extend_from_slice(if place == 0 { b" [" } else { b" " });
+        for (index, name) in transaction.flags.names().enumerate() {
+            out.extend_from_slice(if index == 0 { b" [" } else { b" " });
             out.extend_from_slice(name.as_bytes());
         }
         out.extend_from_slice(if transaction.flags.is_empty() { b"\n" } else { b"]\n" });
@@ -56,7 +56,7 @@ fn url(transaction: &Transaction, out: &mut Vec<u8>) {
 }
 
 /// Appends `address:port`, IPv6 in brackets.
-pub fn endpoint(endpoint: Endpoint, out: &mut Vec<u8>) {
+pub(super) fn endpoint(endpoint: Endpoint, out: &mut Vec<u8>) {
     let brackets = endpoint.ip.is_ipv6();
     out.extend_from_slice(if brackets { b"[" } else { b"" });
     address(endpoint.ip, out);
@@ -74,7 +74,7 @@ fn right(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
 }
 
 /// Appends nanoseconds with a fitting unit.
-pub fn duration(time: Option<i64>, out: &mut Vec<u8>) {
+pub(super) fn duration(time: Option<i64>, out: &mut Vec<u8>) {
     let Some(time) = time.and_then(|time| u64::try_from(time).ok()) else {
         return out.push(b'-');
     };
@@ -87,7 +87,7 @@ pub fn duration(time: Option<i64>, out: &mut Vec<u8>) {
 }
 
 /// Appends bytes with a fitting decimal unit.
-pub fn size(bytes: Option<u64>, out: &mut Vec<u8>) {
+pub(super) fn size(bytes: Option<u64>, out: &mut Vec<u8>) {
     let Some(bytes) = bytes else {
         return out.push(b'-');
     };

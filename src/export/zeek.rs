@@ -10,7 +10,7 @@ use crate::export::numbers::{Calendar, address, epoch, number, padded};
 use crate::http::{Message, Transaction};
 
 /// Names and types of the columns.
-pub const COLUMNS: [(&str, &str); 34] = [
+pub(super) const COLUMNS: [(&str, &str); 34] = [
     ("ts", "time"),
     ("uid", "string"),
     ("id.orig_h", "addr"),
@@ -49,7 +49,7 @@ pub const COLUMNS: [(&str, &str); 34] = [
 
 /// Writes rows of `http.log`.
 #[derive(Debug)]
-pub struct Zeek;
+pub(super) struct Zeek;
 
 impl Format for Zeek {
     fn header(&mut self, time: i64, out: &mut Vec<u8>) {
@@ -100,8 +100,8 @@ impl Format for Zeek {
             }
         }
         text(transaction.community_id.as_ref().map(|text| &text[..]), out);
-        for (place, name) in transaction.flags.names().enumerate() {
-            out.push(if place == 0 { b'\t' } else { b',' });
+        for (index, name) in transaction.flags.names().enumerate() {
+            out.push(if index == 0 { b'\t' } else { b',' });
             out.extend_from_slice(name.as_bytes());
         }
         out.extend_from_slice(if transaction.flags.is_empty() { b"\t(empty)\n" } else { b"\n" });
@@ -119,7 +119,7 @@ fn text(value: Option<&[u8]>, out: &mut Vec<u8>) {
         // What would read as unset or empty is not.
         Some(b"-") => out.extend_from_slice(br"\x2d"),
         Some(b"(empty)") => out.extend_from_slice(br"\x28empty)"),
-        // A line that began with this would be a comment, but no text comes first in a line.
+        // A line that began with this would be a comment, but no text is the first in a line.
         Some(value) => escape::shown(value, true, out),
     }
 }

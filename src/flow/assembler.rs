@@ -1,21 +1,20 @@
-//! An assembler holds the bytes of one direction that cannot be handed on yet, and says which of two copies counts.
+//! An assembler holds the bytes of one direction that cannot be handed on yet, and decides which of two copies counts.
 
 use std::collections::VecDeque;
 
-/// As an acknowledgement: not known.
-pub(super) const UNKNOWN: u64 = u64::MAX;
+use crate::stream::UNKNOWN;
 
-/// A point in capture time and in the packets of a connection: what the grace is measured from.
+/// A point in capture time and in the packets of a connection. Grace is measured in both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Moment {
+pub(super) struct Stamp {
     pub(super) time: i64,
     pub(super) packets: u32,
 }
 
-/// Never; stands for "not proved".
-pub(super) const NEVER: Moment = Moment { time: i64::MAX, packets: 0 };
+/// As `proved`: the peer has not acknowledged it.
+pub(super) const NEVER: Stamp = Stamp { time: i64::MAX, packets: 0 };
 
-/// The packet that carries something, or causes it.
+/// What is known of the packet that carries something, or causes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Carrier {
     /// Offset of the other side that its sender had acknowledged, or [`UNKNOWN`].
@@ -35,19 +34,19 @@ impl Carrier {
 #[derive(Debug, Clone)]
 pub(super) struct Piece {
     pub(super) offset: u64,
-    /// Its bytes in the stream. `data` holds as many, or none where the bytes will be skipped anyway.
+    /// Its length in the stream. `data` holds as many bytes, or none if they will be skipped.
     pub(super) len: u64,
     pub(super) data: Box<[u8]>,
     pub(super) carrier: Carrier,
     /// When it came.
-    pub(super) came: Moment,
-    /// Since when the peer's acknowledgement covers all that lies before it.
-    pub(super) proved: Moment,
+    pub(super) came: Stamp,
+    /// When the peer acknowledged everything before it, or [`NEVER`].
+    pub(super) proved: Stamp,
     /// Bytes behind it that were on the wire but not captured.
     pub(super) missing: u32,
     /// It begins with the first byte of a segment.
     pub(super) starts: bool,
-    /// The receiver may not have taken it: SYN data, or a probe into a closed window.
+    /// The receiver may have refused it: SYN data, or a probe into a closed window.
     pub(super) tentative: bool,
 }
 
@@ -56,7 +55,7 @@ impl Piece {
         self.offset + self.len
     }
 
-    /// Its bytes from `from` up to `to`, as far as it holds them.
+    /// The bytes that it holds of `from..to`.
     fn part(&self, from: u64, to: u64) -> &[u8] {
         slice(&self.data, self.offset, from, to)
     }
@@ -68,12 +67,12 @@ pub(super) struct Arrival<'a> {
     pub(super) offset: u64,
     pub(super) data: &'a [u8],
     pub(super) carrier: Carrier,
-    pub(super) came: Moment,
-    pub(super) proved: Moment,
+    pub(super) came: Stamp,
+    pub(super) proved: Stamp,
     pub(super) missing: u32,
     pub(super) starts: bool,
     pub(super) tentative: bool,
-    /// False: only their number matters, since they will be skipped.
+    /// False: the bytes will be skipped, so only their number is kept.
     pub(super) keep: bool,
 }
 
@@ -90,21 +89,21 @@ pub(super) struct Taken {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Fin {
     pub(super) carrier: Carrier,
-    pub(super) came: Moment,
-    pub(super) proved: Moment,
+    pub(super) came: Stamp,
+    pub(super) proved: Stamp,
 }
 
 /// Invariants:
-/// * pieces stand in the order of their offsets and do not overlap; only a piece without bytes, which stands for a
-///   wholly cut segment, may have the offset of another;
+/// * pieces are in the order of their offsets and do not overlap; only a piece without length, which is a segment of
+///   which nothing was captured, may have the offset of another;
 /// * none begins below what has been handed on;
-/// * from the front up to the last proved piece, all are proved.
+/// * from the front up to the last proved piece, all are proved;
+/// * `data_bytes` is the sum of the lengths of the pieces' data.
 #[derive(Debug, Default)]
 pub(super) struct Assembler {
     pieces: VecDeque<Piece>,
-    /// Sum of the pieces' data.
     data_bytes: u64,
-    /// Waits for the end.
+    /// The stream's FIN, while bytes below it are missing or wait.
     pub(super) fin: Option<Fin>,
 }
 
@@ -135,9 +134,9 @@ impl Assembler {
         self.data_bytes
     }
 
-    /// All memory that it takes outside of itself.
+    /// Bytes of memory that it takes on the heap.
     pub(super) fn memory(&self) -> u64 {
-        // Every piece is an allocation of its own, which costs about 16 bytes more than it holds.
+        // The data of each piece is an allocation, which costs about 16 bytes more than it holds.
         (self.pieces.capacity() * size_of::<Piece>() + self.pieces.len() * 16) as u64 + self.data_bytes
     }
 
@@ -147,8 +146,8 @@ impl Assembler {
         Some(piece)
     }
 
-    /// Takes in what it does not hold yet. What came first stays: an attacker may send two versions of a byte, and
-    /// most receivers keep the first (Ptacek and Newsham 1998).
+    /// Takes the bytes that it does not hold yet. Of two versions of a byte, which an attacker may send, the first
+    /// counts, as for most receivers (Ptacek and Newsham 1998).
     pub(super) fn insert(&mut self, new: &Arrival<'_>) -> Taken {
         let mut taken = Taken::default();
         let end = new.offset + new.data.len() as u64;
@@ -175,10 +174,18 @@ impl Assembler {
             at = self.lower_ack(at, cursor, upto, new.carrier.ack) + 1;
             cursor = upto;
         }
+        debug_assert!(self.is_consistent(), "pieces are in order, and the sum of their bytes is right: {self:?}");
         taken
     }
 
-    /// Puts `from..to` of an arrival at place `at`, and says how many places that took.
+    /// Whether the invariants hold that it can check by itself.
+    fn is_consistent(&self) -> bool {
+        let disjoint = |(one, next): (&Piece, &Piece)| one.end() <= next.offset;
+        self.pieces.iter().zip(self.pieces.iter().skip(1)).all(disjoint)
+            && self.pieces.iter().map(|piece| piece.data.len() as u64).sum::<u64>() == self.data_bytes
+    }
+
+    /// Inserts `from..to` of an arrival at index `at`. Returns how many pieces that added.
     fn store(&mut self, at: usize, new: &Arrival<'_>, from: u64, to: u64) -> usize {
         let len = to - from;
         let missing = if to == new.offset + new.data.len() as u64 { new.missing } else { 0 };
@@ -213,7 +220,7 @@ impl Assembler {
         1
     }
 
-    /// A segment of which nothing was captured is a piece without bytes.
+    /// Inserts a segment of which nothing was captured, as a piece without length.
     fn insert_cut(&mut self, at: usize, new: &Arrival<'_>) {
         let inside = self.pieces.get(at).is_some_and(|piece| piece.offset <= new.offset && piece.len > 0);
         let repeated = at.checked_sub(1).and_then(|before| self.pieces.get_mut(before));
@@ -228,8 +235,8 @@ impl Assembler {
         }
     }
 
-    /// A second copy of held bytes that acknowledges less was sent earlier, so its bytes wait for less: a
-    /// retransmission carries a later acknowledgement than the original. Returns the place of the range's end.
+    /// A retransmission acknowledges more than the original. So a second copy of held bytes that acknowledges less was
+    /// sent earlier, and its bytes wait for less. Returns the index of the piece that ends with the range.
     fn lower_ack(&mut self, at: usize, from: u64, to: u64, ack: u64) -> usize {
         let Some(piece) = self.pieces.get(at) else { return at };
         if piece.carrier.ack == UNKNOWN || ack >= piece.carrier.ack {
@@ -245,9 +252,13 @@ impl Assembler {
         at
     }
 
-    /// Cuts a piece in two, and says how many were added.
+    /// Splits a piece in two. Returns how many pieces that added.
     fn split(&mut self, at: usize, offset: u64) -> usize {
-        let Some(piece) = self.pieces.get_mut(at) else { return 0 };
+        let Some(piece) = self.pieces.get_mut(at) else {
+            debug_assert!(false, "the piece to split is there");
+            return 0;
+        };
+        debug_assert!(piece.offset < offset && offset < piece.end(), "both parts of a split have bytes");
         let mut rest = piece.clone();
         rest.data = slice(&piece.data, piece.offset, offset, piece.end()).into();
         rest.len = piece.end() - offset;
@@ -260,8 +271,8 @@ impl Assembler {
         1
     }
 
-    /// The peer has acknowledged all below `acked`: marks what that proves.
-    pub(super) fn prove(&mut self, acked: u64, now: Moment) {
+    /// Marks what is proved now that the peer has acknowledged everything below `acked`.
+    pub(super) fn prove(&mut self, acked: u64, now: Stamp) {
         let covered = self.pieces.partition_point(|piece| piece.offset <= acked);
         for piece in self.pieces.iter_mut().take(covered).rev() {
             if piece.tentative && piece.end() <= acked {
@@ -275,15 +286,15 @@ impl Assembler {
         }
     }
 
-    /// The sender went on behind `offset`, so its tentative bytes before were taken by the receiver.
+    /// The sender continued at `offset`, so the receiver has taken the tentative bytes below it.
     pub(super) fn confirm_below(&mut self, offset: u64) {
         for piece in self.pieces.iter_mut().take_while(|piece| piece.end() <= offset) {
             piece.tentative = false;
         }
     }
 
-    /// Takes tentative bytes out that `new` overlaps: now the bytes come for good. Returns their number, and how many
-    /// differ.
+    /// Drops tentative pieces that new bytes overlap, since those are not tentative. Returns how many bytes that were,
+    /// and how many differ.
     pub(super) fn replace_tentative(&mut self, offset: u64, data: &[u8]) -> Taken {
         let end = offset + data.len() as u64;
         self.discard(
@@ -295,7 +306,7 @@ impl Assembler {
         )
     }
 
-    /// Takes all tentative bytes out.
+    /// Drops all tentative pieces. Returns how many bytes that were.
     pub(super) fn drop_tentative(&mut self) -> u64 {
         self.discard(|piece| piece.tentative, |_| 0).duplicate
     }
@@ -316,14 +327,14 @@ impl Assembler {
         taken
     }
 
-    /// The stream's start has turned out to lie `by` bytes earlier.
+    /// The stream starts `by` bytes earlier than was thought.
     pub(super) fn shift(&mut self, by: u64) {
         for piece in &mut self.pieces {
             piece.offset += by;
         }
     }
 
-    /// The other stream's start has turned out to lie `by` bytes earlier.
+    /// The other stream starts `by` bytes earlier than was thought.
     pub(super) fn shift_acks(&mut self, by: u64) {
         for ack in self
             .pieces
@@ -338,10 +349,10 @@ impl Assembler {
     }
 }
 
-/// The part `from..to` of bytes that begin at offset `base`; empty where they do not reach.
+/// The part `from..to` of bytes whose first has offset `base`; empty if they do not reach that far.
 pub(super) fn slice(data: &[u8], base: u64, from: u64, to: u64) -> &[u8] {
-    let place = |offset: u64| usize::try_from(offset.saturating_sub(base)).unwrap_or(usize::MAX);
-    data.get(place(from)..place(to)).unwrap_or_default()
+    let index = |offset: u64| usize::try_from(offset.saturating_sub(base)).unwrap_or(usize::MAX);
+    data.get(index(from)..index(to)).unwrap_or_default()
 }
 
 fn differing(held: &[u8], new: &[u8]) -> u64 {

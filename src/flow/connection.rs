@@ -1,13 +1,24 @@
-//! A connection is two streams and the rules by which a segment may touch them (RFC 9293).
+//! A connection is two streams and the rules by which a segment may change them (RFC 9293).
+//!
+//! A [`Step`] is one connection while a segment or a timer changes it. Its methods are in the file of their subject:
+//!
+//! | file | methods |
+//! |---|---|
+//! | `connection` | `quick`, `segment`, `judge`: kinds of segments; `adopt`: where a stream starts; `settle`, `finish` |
+//! | `handshake` | `on_syn`, `on_reset`, `after_close` |
+//! | `receive` | `on_ack`, `on_data`, `on_fin` |
+//! | `out_of_window` | `on_out_of_window`, `on_out_of_window_ack`, `jump` |
+//! | `release` | `take`, `hold`, `drain`, `resolve`: what is handed on next, and which hole becomes a gap |
+//! | `emit` | `hand_on`, `skip_captured`, `declare_gap`, `end`: what the sink receives |
 
-use super::assembler::{Carrier, Moment, UNKNOWN};
+use super::assembler::{Carrier, Stamp};
 use super::release::Pressure;
 use super::seq::Seq;
 use super::stream::{NEAR, REACH, Stream, StreamFlags};
 use super::timers::{Link, Listed};
 use super::{Config, FlowCounters};
 use crate::packet::{Segment, TcpFlags};
-use crate::stream::{EndReason, MAX_PIECE, OpenConnection, Position, Side, Sink};
+use crate::stream::{EndReason, MAX_PIECE, OpenConnection, Position, Side, Sink, UNKNOWN};
 
 /// What all connections of a table have in common.
 pub(super) struct Shared {
@@ -17,49 +28,48 @@ pub(super) struct Shared {
     pub(super) clock: i64,
     /// Bytes of memory that connections take outside of the table.
     pub(super) memory: u64,
-    /// No more bytes may be held for now.
+    /// The memory limit is reached: no more bytes are held.
     pub(super) full: bool,
 }
 
-/// What is to be done with the connection after a segment.
+/// A segment shows that another connection has taken the ports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// Nothing.
-    Keep,
-    /// Its ports have been taken: the segment begins another connection.
-    Replace,
-    /// Its ports have been taken by a connection of which `side` has sent what lies before `base`; the segment is the
-    /// other side's answer to it (or, `own`, that side's next one).
-    Succeed { side: Side, base: Seq, syn: bool },
+pub(super) enum PortReuse {
+    /// The segment is its first.
+    Begun,
+    /// `side` of the old connection has sent what lies before `base` on the new one (`syn`: its SYN). The segment is
+    /// the other side's answer to that, or the same side's next one.
+    Continued { side: Side, base: Seq, syn: bool },
 }
 
-/// A connection in the table. Among a million of them every packet finds its own outside of the cache: four lines side
-/// by side, fetched together, cost about as much as one.
+/// A connection in the table. Among a million of them, every packet finds its own outside of the cache: four adjacent
+/// lines, fetched together, cost about as much as one.
 #[derive(Debug)]
 #[repr(align(64))]
 pub(super) struct Connection {
-    pub(super) conn: OpenConnection,
+    /// As the sink sees it.
+    pub(super) open: OpenConnection,
     pub(super) sides: [Stream; 2],
     pub(super) realm: u32,
     /// Packets seen of it, modulo 2^32.
     pub(super) packets: u32,
     /// Clock at its last packet.
     pub(super) last: i64,
-    /// Where it stands in the table's lists.
+    /// Its neighbours in its list.
     pub(super) link: Link,
     pub(super) listed: Listed,
     /// Only SYNs were seen.
     pub(super) embryonic: bool,
     /// It was ended by an RST.
     pub(super) reset: bool,
-    /// Both sides seen, based and open, no FIN: the short way through.
-    pub(super) plain: bool,
+    /// Both sides seen, based and open, no FIN: [`Step::quick`] may take its segments.
+    pub(super) established: bool,
 }
 
 impl Connection {
-    pub(super) fn new(conn: OpenConnection, realm: u32) -> Self {
+    pub(super) fn new(open: OpenConnection, realm: u32) -> Self {
         Self {
-            conn,
+            open,
             sides: [Stream::new(), Stream::new()],
             realm,
             packets: 0,
@@ -68,7 +78,7 @@ impl Connection {
             listed: Listed::NOWHERE,
             embryonic: true,
             reset: false,
-            plain: false,
+            established: false,
         }
     }
 
@@ -99,9 +109,9 @@ impl Connection {
 
     /// Reads one word of each of its cache lines: a software prefetch.
     #[inline]
-    pub(super) const fn touch(&self) -> u64 {
+    pub(super) const fn prefetch(&self) -> u64 {
         let [first, second] = &self.sides;
-        self.conn.info.number ^ self.conn.tag.serial ^ first.next ^ second.next ^ self.last.cast_unsigned()
+        self.open.info.number ^ self.open.tag.serial ^ first.next ^ second.next ^ self.last.cast_unsigned()
     }
 
     /// Both sides have ended.
@@ -109,32 +119,80 @@ impl Connection {
         self.stream(Side::First).ended() && self.stream(Side::Second).ended()
     }
 
+    /// Bytes of memory that it takes outside of the table.
     pub(super) fn memory(&self) -> u64 {
         self.stream(Side::First).memory() + self.stream(Side::Second).memory()
     }
 
-    /// A segment in order on a tidy connection, which nearly all are. False: it is not, and nothing was done.
+    /// Offset of a segment in its stream; `None` if it lies out of reach. May move a start that is not certain.
+    fn locate(&mut self, side: Side, segment: &Segment<'_>, wire: u64) -> Option<i64> {
+        let (own, peer) = self.pair(side);
+        let offset = Seq(segment.seq).offset(own.base, own.next);
+        let top = own.top().max(peer.acked).cast_signed();
+        let bottom = own.next.cast_signed();
+        if own.movable() && own.next == 0 && wire > 0 {
+            if (-NEAR..0).contains(&offset) && !(wire == 1 && offset == -1) {
+                self.move_start(side, offset.unsigned_abs());
+                return Some(0);
+            }
+            if offset == 1 && own.out_of_order.is_none() && peer.acked <= 1 {
+                // The start came from a keep-alive.
+                own.base = own.base.plus(1);
+                peer.acked = 0;
+                return Some(0);
+            }
+        }
+        let fits = offset + wire.cast_signed() >= bottom - REACH && offset <= top + REACH;
+        fits.then_some(offset)
+    }
+
+    /// Moves the start of a side's stream `by` bytes back.
+    pub(super) fn move_start(&mut self, side: Side, by: u64) {
+        let (own, peer) = self.pair(side);
+        own.base = Seq(own.base.0.wrapping_sub((by & 0xffff_ffff) as u32));
+        peer.acked += by;
+        if own.fin != UNKNOWN {
+            own.fin += by;
+        }
+        if let Some(out_of_order) = &mut own.out_of_order {
+            out_of_order.store.shift(by);
+            out_of_order.lost_upto += by;
+            out_of_order.excused += by;
+        }
+        if let Some(store) = peer.store_mut() {
+            store.shift_acks(by);
+        }
+    }
+}
+
+/// One connection while a segment or a timer changes it.
+pub(super) struct Step<'a, S> {
+    pub(super) conn: &'a mut Connection,
+    pub(super) shared: &'a mut Shared,
+    pub(super) sink: &'a mut S,
+    /// Capture time of the segment or the tick.
+    pub(super) time: i64,
+}
+
+impl<S: Sink> Step<'_, S> {
+    /// Takes a segment in order on an established connection that holds nothing, as nearly all are. False: it is
+    /// another, and nothing was done.
     #[inline]
-    pub(super) fn quick<S: Sink>(
-        &mut self,
-        side: Side,
-        segment: &Segment<'_>,
-        shared: &mut Shared,
-        sink: &mut S,
-    ) -> bool {
+    pub(super) fn quick(&mut self, side: Side, segment: &Segment<'_>) -> bool {
         const KINDS: u8 = TcpFlags::SYN | TcpFlags::FIN | TcpFlags::RST | TcpFlags::ACK;
-        if !self.plain || segment.flags.0 & KINDS != TcpFlags::ACK || segment.missing != 0 {
+        let Self { conn, shared, sink, .. } = self;
+        if !conn.established || segment.flags.0 & KINDS != TcpFlags::ACK || segment.missing != 0 {
             return false;
         }
-        let [first, second] = &mut self.sides;
+        let [first, second] = &mut conn.sides;
         let (own, peer) = match side {
             Side::First => (first, second),
             Side::Second => (second, first),
         };
         let len = segment.payload.len();
-        let tidy = own.out_of_order.is_none() && peer.out_of_order.is_none();
+        let in_order = own.out_of_order.is_none() && peer.out_of_order.is_none();
         let probe = len == 1 && peer.window == 0;
-        if !tidy || Seq(segment.seq) != own.base.plus(own.next) || probe || len > MAX_PIECE {
+        if !in_order || Seq(segment.seq) != own.base.plus(own.next) || probe || len > MAX_PIECE {
             return false;
         }
         let behind = peer.base.plus(peer.next).since(Seq(segment.ack));
@@ -153,89 +211,90 @@ impl Connection {
             shared.counters.skipped += len;
         } else if len > 0 {
             let at = Position { offset: own.next, peer_acked: acked, time: segment.time };
-            sink.bytes(&mut self.conn, side, at, true, segment.payload);
+            sink.bytes(&mut conn.open, side, at, true, segment.payload);
             shared.counters.handed_on += len;
         }
         own.next = next;
         own.acked = own.acked.max(acked);
         own.window = segment.window;
-        self.packets = self.packets.wrapping_add(1);
+        conn.packets = conn.packets.wrapping_add(1);
         true
     }
 
-    /// Any segment.
-    pub(super) fn segment<S: Sink>(
-        &mut self,
-        side: Side,
-        segment: &Segment<'_>,
-        shared: &mut Shared,
-        sink: &mut S,
-    ) -> Verdict {
-        let before = self.memory();
-        self.packets = self.packets.wrapping_add(1);
-        let verdict = self.judge(side, segment, shared, sink);
-        if shared.full {
-            self.give_up_cut(segment.time, shared, sink);
+    /// Takes any segment. If the ports have a new owner the segment is not this connection's.
+    pub(super) fn segment(&mut self, side: Side, segment: &Segment<'_>) -> Option<PortReuse> {
+        let before = self.conn.memory();
+        self.conn.packets = self.conn.packets.wrapping_add(1);
+        let reuse = self.judge(side, segment);
+        if self.shared.full {
+            self.declare_cut();
         }
-        self.settle(before, shared);
-        self.plain = !self.embryonic
-            && self.sides.iter().all(|stream| {
+        self.settle(before);
+        self.conn.established = !self.conn.embryonic
+            && self.conn.sides.iter().all(|stream| {
                 stream.flags.contains(StreamFlags::SEEN | StreamFlags::BASED)
                     && !stream.movable()
                     && !stream.ended()
                     && stream.fin == UNKNOWN
             });
-        verdict
+        reuse
     }
 
     /// Gives back what is no longer needed, and accounts for the memory, which was `before`.
-    pub(super) fn settle(&mut self, before: u64, shared: &mut Shared) {
-        for side in [Side::First, Side::Second] {
-            self.stream_mut(side).tidy();
+    pub(super) fn settle(&mut self, before: u64) {
+        for stream in &mut self.conn.sides {
+            debug_assert!(
+                stream.skipped_from == UNKNOWN || stream.next < stream.skip,
+                "a skipped range is reported where the skip ends"
+            );
+            stream.release_if_empty();
         }
-        shared.memory = (shared.memory + self.memory()).saturating_sub(before);
+        let memory = self.shared.memory + self.conn.memory();
+        debug_assert!(memory >= before, "the memory of all connections includes this one's");
+        self.shared.memory = memory.saturating_sub(before);
     }
 
-    fn judge<S: Sink>(&mut self, side: Side, segment: &Segment<'_>, shared: &mut Shared, sink: &mut S) -> Verdict {
+    /// Sorts out what kind of segment it is.
+    fn judge(&mut self, side: Side, segment: &Segment<'_>) -> Option<PortReuse> {
         let flags = segment.flags;
         let len = segment.payload.len() as u64;
         if flags.syn() && (flags.fin() || flags.rst()) {
-            shared.counters.odd_flags += len;
-            return Verdict::Keep;
+            self.shared.counters.odd_flags += len;
+            return None;
         }
-        if self.closed() {
-            return self.after_close(side, segment, shared);
+        if self.conn.closed() {
+            return self.after_close(side, segment);
         }
         if flags.rst() {
-            shared.counters.in_reset += len;
-            self.on_reset(side, segment, shared, sink);
-            return Verdict::Keep;
+            self.shared.counters.in_reset += len;
+            self.on_reset(side, segment);
+            return None;
         }
         if flags.syn() {
-            return self.on_syn(side, segment, shared, sink);
+            return self.on_syn(side, segment);
         }
         if !flags.ack() {
-            shared.counters.no_ack += len;
-            return Verdict::Keep;
+            self.shared.counters.no_ack += len;
+            return None;
         }
-        self.adopt(side, segment, shared);
+        self.adopt(side, segment);
         let wire = len + u64::from(segment.missing) + u64::from(flags.fin());
-        let Some(offset) = self.locate(side, segment, wire) else {
-            return self.on_far(side, segment, wire, shared, sink);
+        let Some(offset) = self.conn.locate(side, segment, wire) else {
+            return self.on_out_of_window(side, segment, wire);
         };
-        self.embryonic = false;
-        let ack = self.on_ack(side, segment, shared, sink);
-        self.on_data(side, segment, offset, ack, shared, sink);
-        self.drain(segment.time, shared, sink);
-        Verdict::Keep
+        self.conn.embryonic = false;
+        let ack = self.on_ack(side, segment);
+        self.on_data(side, segment, offset, ack);
+        self.drain();
+        None
     }
 
     /// Takes the numbering of a side from its first segment, where no handshake gave it.
-    fn adopt(&mut self, side: Side, segment: &Segment<'_>, shared: &mut Shared) {
+    fn adopt(&mut self, side: Side, segment: &Segment<'_>) {
         let seq = Seq(segment.seq);
         let single = segment.payload.len() == 1 && !segment.flags.fin();
-        let fresh = self.embryonic;
-        let (own, peer) = self.pair(side);
+        let fresh = self.conn.embryonic;
+        let (own, peer) = self.conn.pair(side);
         if own.flags.contains(StreamFlags::SEEN) {
             return;
         }
@@ -243,7 +302,7 @@ impl Connection {
         if own.flags.contains(StreamFlags::EXACT) {
             return;
         }
-        // One byte may be a keep-alive's, which stands before the next byte and is garbage.
+        // A single byte may be a keep-alive's: garbage, one below the next sequence number.
         let start = seq.plus(u64::from(single));
         let guess = own.flags.contains(StreamFlags::BASED).then(|| seq.since(own.base));
         match guess {
@@ -259,87 +318,48 @@ impl Connection {
             }
         }
         own.flags.insert(StreamFlags::BASED);
-        // A SYN alone is no start: what the other side begins with was lost, and everything up to here with it.
+        // If the other side has shown only a SYN, the start of this side was lost, and everything up to here with it.
         let only_syn = peer.flags.contains(StreamFlags::SEEN) && !segment.payload.is_empty();
         if only_syn || (fresh && !peer.flags.contains(StreamFlags::SEEN)) {
-            self.conn.info.midstream = true;
-            shared.counters.midstream += 1;
+            self.conn.open.info.midstream = true;
+            self.shared.counters.midstream += 1;
         }
     }
 
-    /// Offset of a segment in its stream, or nothing if it lies out of reach. May move a start that is not certain.
-    fn locate(&mut self, side: Side, segment: &Segment<'_>, wire: u64) -> Option<i64> {
-        let (own, peer) = self.pair(side);
-        let offset = Seq(segment.seq).offset(own.base, own.next);
-        let top = own.top().max(peer.acked).cast_signed();
-        let bottom = own.next.cast_signed();
-        if own.movable() && own.next == 0 && wire > 0 {
-            if (-NEAR..0).contains(&offset) && !(wire == 1 && offset == -1) {
-                self.move_start(side, offset.unsigned_abs());
-                return Some(0);
-            }
-            if offset == 1 && own.out_of_order.is_none() && peer.acked <= 1 {
-                // What gave the start was a keep-alive.
-                own.base = own.base.plus(1);
-                peer.acked = 0;
-                return Some(0);
-            }
-        }
-        let fits = offset + wire.cast_signed() >= bottom - REACH && offset <= top + REACH;
-        fits.then_some(offset)
+    /// The current time, as grace is measured.
+    pub(super) fn now(&self) -> Stamp {
+        Stamp { time: self.shared.clock, packets: self.conn.packets }
     }
 
-    /// A side's stream starts `by` bytes earlier than was thought.
-    pub(super) fn move_start(&mut self, side: Side, by: u64) {
-        let (own, peer) = self.pair(side);
-        own.base = Seq(own.base.0.wrapping_sub((by & 0xffff_ffff) as u32));
-        peer.acked += by;
-        if own.fin != UNKNOWN {
-            own.fin += by;
-        }
-        if let Some(out_of_order) = &mut own.out_of_order {
-            out_of_order.store.shift(by);
-            out_of_order.lost_upto += by;
-            out_of_order.excused += by;
-        }
-        if let Some(store) = peer.store_mut() {
-            store.shift_acks(by);
-        }
-    }
-
-    pub(super) const fn moment(&self, shared: &Shared) -> Moment {
-        Moment { time: shared.clock, packets: self.packets }
-    }
-
-    /// Declares lost what the snap length cut off and nothing stands behind.
-    fn give_up_cut<S: Sink>(&mut self, time: i64, shared: &mut Shared, sink: &mut S) {
+    /// Declares lost what the snap length cut off and no captured byte follows.
+    fn declare_cut(&mut self) {
         for side in [Side::First, Side::Second] {
-            let own = self.stream(side);
+            let own = self.conn.stream(side);
             let front = own.front();
             if front > own.next && !own.ended() {
-                shared.counters.gaps_cut += 1;
-                self.advance_lost(side, front, Carrier::at(time), shared, sink);
+                self.shared.counters.gaps_cut += 1;
+                self.declare_gap(side, front, Carrier::at(self.time));
             }
         }
     }
 
-    /// Hands on what is held, declaring gaps, and ends both sides.
-    pub(super) fn finish<S: Sink>(&mut self, reason: EndReason, time: i64, shared: &mut Shared, sink: &mut S) {
-        self.drain(time, shared, sink);
-        while self.resolve(Pressure::All, time, shared, sink) {
-            self.drain(time, shared, sink);
+    /// Hands on what is held, declaring holes gaps, and ends both sides.
+    pub(super) fn finish(&mut self, reason: EndReason) {
+        self.drain();
+        while self.resolve(Pressure::All) {
+            self.drain();
         }
-        self.give_up_cut(time, shared, sink);
+        self.declare_cut();
         for side in [Side::First, Side::Second] {
-            let own = self.stream(side);
+            let own = self.conn.stream(side);
             if own.ended() {
                 continue;
             }
-            let acked = self.stream(side).acked;
-            let ack = if self.stream(side.other()).flags.contains(StreamFlags::TOLD) { acked } else { UNKNOWN };
-            self.end(side, Carrier { ack, time }, reason, shared, sink);
+            let reported = self.conn.stream(side.other()).flags.contains(StreamFlags::REPORTED);
+            let ack = if reported { own.acked } else { UNKNOWN };
+            self.end(side, Carrier { ack, time: self.time }, reason);
         }
-        self.plain = false;
+        self.conn.established = false;
     }
 }
 

@@ -1,136 +1,160 @@
 //! The handshake and the reset: the segments that begin a connection and tear it down, and who may send them.
 
-use super::assembler::{Arrival, Assembler, Carrier, NEVER, UNKNOWN};
-use super::connection::{Connection, Shared, Verdict};
+use super::assembler::{Arrival, Assembler, Carrier, NEVER};
+use super::connection::{Connection, PortReuse, Step};
 use super::seq::Seq;
 use super::stream::{NEAR, OutOfWindow, Stream, StreamFlags};
 use crate::packet::Segment;
-use crate::stream::{EndReason, Opener, Side, Sink};
+use crate::stream::{EndReason, Opener, Side, Sink, UNKNOWN};
 
-impl Connection {
-    pub(super) fn on_syn<S: Sink>(
-        &mut self,
-        side: Side,
-        segment: &Segment<'_>,
-        shared: &mut Shared,
-        sink: &mut S,
-    ) -> Verdict {
-        let base = Seq(segment.seq).plus(1);
-        let len = segment.payload.len() as u64;
+impl<S: Sink> Step<'_, S> {
+    pub(super) fn on_syn(&mut self, side: Side, segment: &Segment<'_>) -> Option<PortReuse> {
         let acks = segment.flags.ack();
-        let (own, peer) = self.pair(side);
-        let syn_expected = peer.out_of_order.as_ref().and_then(|out_of_order| out_of_order.far).filter(|far| far.syn);
-        if let Some(far) = syn_expected.filter(|far| acks && far.end == Seq(segment.ack)) {
-            return Verdict::Succeed { side: side.other(), base: far.end, syn: true };
+        let unexpected_syn = self.conn.stream(side.other()).out_of_window().filter(|other| other.syn);
+        if let Some(syn) = unexpected_syn.filter(|syn| acks && syn.end == Seq(segment.ack)) {
+            return Some(PortReuse::Continued { side: side.other(), base: syn.end, syn: true });
         }
-        if own.flags.contains(StreamFlags::BASED) && own.base != base && !Self::can_start(own, peer, base) {
-            if acks {
-                shared.counters.syn_ack_invalid += 1;
-            } else {
-                shared.counters.syn_mismatched += 1;
-                own.remember(OutOfWindow { start: base, end: base, syn: true, run: 0 }, shared.full);
-            }
-            shared.counters.stray_syn += len;
-            return Verdict::Keep;
+        if !self.accepts_syn(side, segment) {
+            self.shared.counters.stray_syn += segment.payload.len() as u64;
+            return None;
         }
-        if acks && peer.flags.contains(StreamFlags::EXACT) {
-            let offset = Seq(segment.ack).offset(peer.base, peer.next);
-            if !(0..=peer.top().cast_signed()).contains(&offset) {
-                shared.counters.syn_ack_invalid += 1;
-                shared.counters.stray_syn += len;
-                return Verdict::Keep;
-            }
-        }
-        if own.flags.contains(StreamFlags::EXACT | StreamFlags::SEEN) {
-            shared.counters.syn_repeated += 1;
-        } else if own.flags.contains(StreamFlags::SEEN) && own.base.since(base) > 0 {
-            // The handshake comes late: what is held keeps its place.
-            let ahead = own.base.since(base);
-            self.move_start(side, ahead.unsigned_abs());
-        } else if own.base != base {
-            own.base = base;
-            peer.acked = 0;
-        }
-        let (own, peer) = self.pair(side);
-        own.flags.insert(StreamFlags::BASED | StreamFlags::EXACT);
-        own.flags.insert(StreamFlags::SEEN);
+        self.set_start(side, Seq(segment.seq).plus(1));
+        let (own, peer) = self.conn.pair(side);
+        own.flags.insert(StreamFlags::BASED | StreamFlags::EXACT | StreamFlags::SEEN);
         if acks && peer.movable() && !peer.flags.contains(StreamFlags::SEEN) {
             peer.base = Seq(segment.ack);
             peer.flags.insert(StreamFlags::BASED | StreamFlags::EXACT);
         }
-        if self.conn.info.opener == Opener::Unknown && !self.conn.info.midstream {
-            let opener = if acks { side.other() } else { side };
-            self.conn.info.opener = match opener {
+        let info = &mut self.conn.open.info;
+        if info.opener == Opener::Unknown && !info.midstream {
+            info.opener = match if acks { side.other() } else { side } {
                 Side::First => Opener::First,
                 Side::Second => Opener::Second,
             };
         }
         let mut ack = UNKNOWN;
         if acks {
-            let (_, peer) = self.pair(side);
-            if Seq(segment.ack) == peer.base && peer.next == 0 {
-                // The data in the SYN was refused (RFC 7413, section 4.2) and will be sent again.
-                let refused = peer.store_mut().map_or(0, Assembler::drop_tentative);
-                shared.counters.syn_refused += refused;
-                shared.counters.held -= refused;
-            }
-            ack = self.on_ack(side, segment, shared, sink);
+            self.drop_refused_data(side, segment);
+            ack = self.on_ack(side, segment);
         } else {
-            self.stream_mut(side).window = segment.window;
+            self.conn.stream_mut(side).window = segment.window;
         }
-        self.on_syn_data(side, segment, ack, shared, sink);
-        self.drain(segment.time, shared, sink);
-        Verdict::Keep
+        self.on_syn_data(side, segment, ack);
+        self.drain();
+        None
     }
 
-    /// Whether a stream that was picked up can have its start at `base` after all.
-    fn can_start(own: &Stream, peer: &Stream, base: Seq) -> bool {
-        let ahead = own.base.since(base);
-        let empty = own.out_of_order.is_none() && own.fin == UNKNOWN && peer.out_of_order.is_none();
-        own.movable()
-            && own.next == 0
-            && (!own.flags.contains(StreamFlags::SEEN) || (0..NEAR).contains(&ahead) || empty)
+    /// Whether a SYN or SYN-ACK can be this connection's: its numbers agree with what is known. Remembers one that may
+    /// begin another connection.
+    fn accepts_syn(&mut self, side: Side, segment: &Segment<'_>) -> bool {
+        let base = Seq(segment.seq).plus(1);
+        let acks = segment.flags.ack();
+        let counters = &mut self.shared.counters;
+        let (own, peer) = self.conn.pair(side);
+        if own.flags.contains(StreamFlags::BASED) && own.base != base && !can_start(own, peer, base) {
+            if acks {
+                counters.syn_ack_invalid += 1;
+            } else {
+                counters.syn_mismatched += 1;
+                own.remember(OutOfWindow { start: base, end: base, syn: true, run: 0 }, self.shared.full);
+            }
+            return false;
+        }
+        if acks && peer.flags.contains(StreamFlags::EXACT) {
+            let offset = Seq(segment.ack).offset(peer.base, peer.next);
+            if !(0..=peer.top().cast_signed()).contains(&offset) {
+                counters.syn_ack_invalid += 1;
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Sets the start of a side from its SYN.
+    fn set_start(&mut self, side: Side, base: Seq) {
+        let (own, peer) = self.conn.pair(side);
+        if own.flags.contains(StreamFlags::EXACT | StreamFlags::SEEN) {
+            self.shared.counters.syn_repeated += 1;
+        } else if own.flags.contains(StreamFlags::SEEN) && own.base.since(base) > 0 {
+            // The handshake was captured late: what is held moves to higher offsets.
+            let ahead = own.base.since(base);
+            self.conn.move_start(side, ahead.unsigned_abs());
+        } else if own.base != base {
+            own.base = base;
+            peer.acked = 0;
+        }
+    }
+
+    /// Drops the data of a SYN that the SYN-ACK does not acknowledge: it was refused and will be sent again (RFC 7413,
+    /// section 4.2).
+    fn drop_refused_data(&mut self, side: Side, segment: &Segment<'_>) {
+        let peer = self.conn.stream_mut(side.other());
+        if Seq(segment.ack) == peer.base && peer.next == 0 {
+            let refused = peer.store_mut().map_or(0, Assembler::drop_tentative);
+            self.shared.counters.syn_refused += refused;
+            self.shared.counters.held -= refused;
+        }
     }
 
     /// Data in a SYN waits until it is acknowledged: the receiver may refuse it.
-    pub(super) fn on_syn_data<S: Sink>(
-        &mut self,
-        side: Side,
-        segment: &Segment<'_>,
-        ack: u64,
-        shared: &mut Shared,
-        sink: &mut S,
-    ) {
-        let own = self.stream(side);
+    fn on_syn_data(&mut self, side: Side, segment: &Segment<'_>, ack: u64) {
+        let own = self.conn.stream(side);
         let len = segment.payload.len() as u64;
         if len == 0 {
             return;
         }
         if own.next > 0 || own.ended() || own.fin != UNKNOWN {
-            shared.counters.duplicate += len;
+            self.shared.counters.duplicate += len;
             return;
         }
         let arrival = Arrival {
             offset: 0,
             data: segment.payload,
-            carrier: Carrier { ack, time: segment.time },
-            came: self.moment(shared),
+            carrier: Carrier { ack, time: self.time },
+            came: self.now(),
             proved: NEVER,
             missing: segment.missing,
             starts: true,
             tentative: true,
             keep: true,
         };
-        self.take(side, arrival, shared, sink);
+        self.take(side, arrival);
     }
 
-    pub(super) fn on_reset<S: Sink>(&mut self, side: Side, segment: &Segment<'_>, shared: &mut Shared, sink: &mut S) {
-        let (own, peer) = self.pair(side);
-        let valid = if own.flags.contains(StreamFlags::BASED)
-            && (own.flags.contains(StreamFlags::SEEN) || own.flags.contains(StreamFlags::EXACT))
-        {
-            // As Linux and RFC 9293, section 3.5.3 have it: inside the receiver's window. The window's scale is not
-            // known, so it is taken as it stands.
+    pub(super) fn on_reset(&mut self, side: Side, segment: &Segment<'_>) {
+        if self.conn.accepts_reset(side, segment) {
+            self.finish(EndReason::Reset);
+            self.conn.reset = true;
+        } else {
+            self.shared.counters.rst_invalid += 1;
+        }
+    }
+
+    /// A segment after both ends: a late one, or the first of a new connection.
+    pub(super) fn after_close(&mut self, side: Side, segment: &Segment<'_>) -> Option<PortReuse> {
+        let repeated = Seq(segment.seq).plus(1) == self.conn.stream(side).base;
+        if segment.flags.syn() && !repeated {
+            return Some(PortReuse::Begun);
+        }
+        let counters = &mut self.shared.counters;
+        *if self.conn.reset { &mut counters.after_reset } else { &mut counters.late } += segment.payload.len() as u64;
+        None
+    }
+}
+
+/// Whether a stream that was picked up can start at `base` after all.
+fn can_start(own: &Stream, peer: &Stream, base: Seq) -> bool {
+    let ahead = own.base.since(base);
+    let empty = own.out_of_order.is_none() && own.fin == UNKNOWN && peer.out_of_order.is_none();
+    own.movable() && own.next == 0 && (!own.flags.contains(StreamFlags::SEEN) || (0..NEAR).contains(&ahead) || empty)
+}
+
+impl Connection {
+    /// Whether an RST is taken, by the rules of Linux and RFC 9293, section 3.5.3.
+    fn accepts_reset(&self, side: Side, segment: &Segment<'_>) -> bool {
+        let (own, peer) = (self.stream(side), self.stream(side.other()));
+        if own.flags.contains(StreamFlags::BASED) && own.flags.intersects(StreamFlags::SEEN | StreamFlags::EXACT) {
+            // Inside the receiver's window. The window's scale is not known, so the window counts unscaled.
             let offset = Seq(segment.seq).offset(own.base, own.next);
             let low = if peer.flags.contains(StreamFlags::SEEN) { peer.acked } else { own.next };
             let top = own.top().max(peer.acked) + 1 + u64::from(peer.window);
@@ -141,28 +165,6 @@ impl Connection {
             segment.flags.ack()
                 && peer.flags.contains(StreamFlags::SEEN)
                 && (0..=1).contains(&Seq(segment.ack).since(top))
-        };
-        if !valid {
-            shared.counters.rst_invalid += 1;
-            return;
         }
-        self.finish(EndReason::Reset, segment.time, shared, sink);
-        self.reset = true;
-    }
-
-    /// After both ends: either a late segment, or a new connection.
-    pub(super) fn after_close(&mut self, side: Side, segment: &Segment<'_>, shared: &mut Shared) -> Verdict {
-        let own = self.stream(side);
-        let repeated = Seq(segment.seq).plus(1) == own.base;
-        if segment.flags.syn() && !repeated {
-            return Verdict::Replace;
-        }
-        let len = segment.payload.len() as u64;
-        if self.reset {
-            shared.counters.after_reset += len;
-        } else {
-            shared.counters.late += len;
-        }
-        Verdict::Keep
     }
 }

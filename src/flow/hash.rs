@@ -1,5 +1,5 @@
-//! A hash of a connection's addresses, the same for both directions, keyed so that a stranger who chooses addresses and
-//! ports cannot choose where they fall.
+//! A hash of a connection's addresses: the same for both directions, and keyed, so that an attacker who chooses
+//! addresses and ports cannot choose hashes.
 
 use std::hash::Hasher;
 use std::net::IpAddr;
@@ -9,7 +9,7 @@ use foldhash::quality::FoldHasher;
 
 use crate::stream::Endpoint;
 
-/// Hashes pairs of endpoints under one seed.
+/// Hashes pairs of endpoints with one seed.
 pub(super) struct PairHasher {
     seed: u64,
     shared: SharedSeed,
@@ -20,7 +20,7 @@ impl PairHasher {
         Self { seed, shared: SharedSeed::from_u64(seed) }
     }
 
-    /// Order of the two does not matter.
+    /// The same for both orders of the endpoints.
     pub(super) fn hash(&self, a: &Endpoint, b: &Endpoint, realm: u32) -> u64 {
         let mut hasher = FoldHasher::with_seed(self.seed, &self.shared);
         match (a.ip, b.ip) {
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn both_directions_hash_alike() {
+    fn both_directions_have_one_hash() {
         let hasher = PairHasher::new(7);
         for (a, b) in [(v4(1, 80), v4(2, 4000)), (v6(1, 80), v6(2, 4000)), (v6(1, 1), v6(1, 2)), (v4(9, 1), v6(1, 2))] {
             assert_eq!(hasher.hash(&a, &b, 3), hasher.hash(&b, &a, 3));
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_spread() {
+    fn adjacent_ports_spread() {
         let hasher = PairHasher::new(99);
         let mut tags = HashSet::new();
         for port in 0..50_000 {

@@ -1,26 +1,28 @@
-//! An index finds a connection's place by the hash of its addresses.
+//! An index finds a connection's handle by the hash of its addresses.
 //!
-//! Linear probing over slots of 8 bytes that hold half of the hash: a slot tells without the connection whether it may be
-//! the one, and where it goes when the index grows. What growing takes is known beforehand, which the memory limit needs.
+//! Open addressing with linear probing, over slots of 8 bytes that hold half of the hash beside the handle. So nearly
+//! all comparisons, and all moves when the index grows, do without the connection. How much memory growing takes is
+//! known beforehand, as the memory limit requires.
 //!
-//! Beside `hashbrown` 0.17, with 32 connections in random order looked up first and then used, as the table does it; for
-//! each, in nanoseconds. Last, for a million: memory, and the insertion that takes longest because the index grows.
+//! `benches/flow.rs` measures it beside `hashbrown` 0.17, with 32 connections in random order looked up first and then
+//! used, as the table does it. For each, in nanoseconds; and for a million: memory, and the longest insertion, because
+//! the index grows.
 //!
 //! | connections | 100 | 10,000 | 1,000,000 | memory | longest insertion |
 //! |---|---|---|---|---|---|
 //! | this index | 16 | 19 | 53 | 16.8 MB | 15 ms |
-//! | `HashTable<u32>`, of places | 8 | 8 | 52 | 10.5 MB | 51 ms |
+//! | `HashTable<u32>`, of handles | 8 | 8 | 52 | 10.5 MB | 51 ms |
 //! | `HashTable<(u32, u32)>`, with half of the hash | 9 | 10 | 65 | 18.9 MB | 12 ms |
 //!
-//! So the index is not the faster one: it takes twice the time while all of it is in the cache, some 10 ns of the 500 that
-//! a packet costs, and the same beyond. Kept for its bounds: a table of places reads every connection when it grows, and
-//! hashbrown does not promise what memory growing will take. With half of the hash the first of these is gone.
-//! (2026-11-25, `cargo bench --bench flow -- 'find|fill'`, two cores of an AMD EPYC on which other work ran: another run
-//! gave 25, 27 and 51 ns for this index, and 53 for the last row among a million.)
+//! So this index is not faster: it takes twice the time while all of it is in the cache, about 10 ns of the 500 that a
+//! packet costs, and the same beyond. It is kept for its bounds: a table of handles reads every connection when it
+//! grows, and hashbrown does not promise how much memory growing takes. With half of the hash only the second reason
+//! remains. (2026-11-25, `cargo bench --bench flow -- 'find|fill'`, two cores of an AMD EPYC on which other work ran:
+//! another run gave 25, 27 and 51 ns for this index, and 53 for the last row among a million.)
 
-/// Slots are `hash tag << 32 | place + 1`, 0 is empty. Invariants:
+/// Slots are `hash tag << 32 | handle + 1`, 0 is empty. Invariants:
 /// * the number of slots is zero or a power of two, and at most three quarters of them are taken;
-/// * from a tag's home slot to where it stands, no slot is empty.
+/// * from a tag's home slot to its own, no slot is empty.
 pub(super) struct Index {
     slots: Vec<u64>,
     len: usize,
@@ -33,12 +35,16 @@ impl Index {
         Self { slots: Vec::new(), len: 0 }
     }
 
-    /// Bytes that it takes.
+    pub(super) const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Bytes of memory that it takes.
     pub(super) const fn bytes(&self) -> u64 {
         (self.slots.capacity() * size_of::<u64>()) as u64
     }
 
-    /// Bytes that it would take for a moment when `more` places are added: growing keeps the old slots until the new
+    /// The most bytes that it takes while `more` handles are added: growing keeps the old slots until the new
     /// ones are filled.
     pub(super) const fn bytes_with(&self, more: usize) -> u64 {
         let mut slots = self.slots.len();
@@ -51,7 +57,7 @@ impl Index {
         self.bytes() + (slots * size_of::<u64>()) as u64
     }
 
-    /// The place stored under `hash` for which `is_it` holds.
+    /// The handle stored under `hash` for which `is_it` holds.
     #[inline]
     pub(super) fn find(&self, hash: u64, mut is_it: impl FnMut(u32) -> bool) -> Option<u32> {
         let mask = self.slots.len().checked_sub(1)?;
@@ -63,39 +69,45 @@ impl Index {
                 return None;
             }
             if slot >> 32 == tag {
-                let place = place_of(slot);
-                if is_it(place) {
-                    return Some(place);
+                let handle = handle_of(slot);
+                if is_it(handle) {
+                    return Some(handle);
                 }
             }
             at = (at + 1) & mask;
         }
     }
 
-    /// Adds a place that is not in it.
-    pub(super) fn insert(&mut self, hash: u64, place: u32) {
+    /// Adds a handle that is not in it.
+    pub(super) fn insert(&mut self, hash: u64, handle: u32) {
         if (self.len + 1) * 4 > self.slots.len() * 3 {
             self.grow();
         }
-        put(&mut self.slots, tag_of(hash) << 32 | (u64::from(place) + 1));
+        put(&mut self.slots, tag_of(hash) << 32 | (u64::from(handle) + 1));
         self.len += 1;
     }
 
-    /// Takes a place out again.
-    pub(super) fn remove(&mut self, hash: u64, place: u32) {
-        let Some(mask) = self.slots.len().checked_sub(1) else { return };
-        let wanted = tag_of(hash) << 32 | (u64::from(place) + 1);
-        let mut hole = home(tag_of(hash), mask);
+    /// Removes a handle.
+    pub(super) fn remove(&mut self, hash: u64, handle: u32) {
+        let Some(mask) = self.slots.len().checked_sub(1) else {
+            debug_assert!(false, "a handle to remove is in the index");
+            return;
+        };
+        let wanted = tag_of(hash) << 32 | (u64::from(handle) + 1);
+        let mut empty = home(tag_of(hash), mask);
         loop {
-            match self.slots.get(hole) {
-                None | Some(0) => return,
+            match self.slots.get(empty) {
+                None | Some(0) => {
+                    debug_assert!(false, "a handle to remove is in the index");
+                    return;
+                }
                 Some(slot) if *slot == wanted => break,
-                Some(_) => hole = (hole + 1) & mask,
+                Some(_) => empty = (empty + 1) & mask,
             }
         }
         self.len -= 1;
-        // Close the hole: move up what would no longer be found across it.
-        let mut at = hole;
+        // Move back what would no longer be found behind the empty slot.
+        let mut at = empty;
         loop {
             at = (at + 1) & mask;
             let slot = self.slots.get(at).copied().unwrap_or(0);
@@ -103,18 +115,18 @@ impl Index {
                 break;
             }
             let from_home = at.wrapping_sub(home(slot >> 32, mask)) & mask;
-            let from_hole = at.wrapping_sub(hole) & mask;
-            if from_home >= from_hole {
-                self.set(hole, slot);
-                hole = at;
+            let from_empty = at.wrapping_sub(empty) & mask;
+            if from_home >= from_empty {
+                self.set(empty, slot);
+                empty = at;
             }
         }
-        self.set(hole, 0);
+        self.set(empty, 0);
     }
 
-    fn set(&mut self, at: usize, slot: u64) {
-        if let Some(place) = self.slots.get_mut(at) {
-            *place = slot;
+    fn set(&mut self, at: usize, value: u64) {
+        if let Some(slot) = self.slots.get_mut(at) {
+            *slot = value;
         }
     }
 
@@ -127,12 +139,14 @@ impl Index {
     }
 }
 
-fn put(slots: &mut [u64], slot: u64) {
+/// Puts a value into the first empty slot from its tag's home.
+fn put(slots: &mut [u64], value: u64) {
+    debug_assert!(slots.contains(&0), "a slot is free");
     let Some(mask) = slots.len().checked_sub(1) else { return };
-    let mut at = home(slot >> 32, mask);
-    while let Some(place) = slots.get_mut(at) {
-        if *place == 0 {
-            *place = slot;
+    let mut at = home(value >> 32, mask);
+    while let Some(slot) = slots.get_mut(at) {
+        if *slot == 0 {
+            *slot = value;
             return;
         }
         at = (at + 1) & mask;
@@ -147,7 +161,7 @@ fn home(tag: u64, mask: usize) -> usize {
     usize::try_from(tag).unwrap_or(0) & mask
 }
 
-const fn place_of(slot: u64) -> u32 {
+const fn handle_of(slot: u64) -> u32 {
     ((slot & 0xffff_ffff) as u32).wrapping_sub(1)
 }
 
@@ -159,27 +173,24 @@ mod tests {
 
     #[test]
     fn finds_nothing_when_empty() {
-        let mut index = Index::new();
-        assert_eq!(index.find(1 << 32, |_| true), None);
-        index.remove(1 << 32, 0);
-        assert_eq!(index.len, 0);
+        assert_eq!(Index::new().find(1 << 32, |_| true), None);
     }
 
     #[test]
-    fn tells_equal_hashes_apart_by_place() {
+    fn equal_hashes_differ_by_handle() {
         let mut index = Index::new();
         index.insert(5 << 32, 1);
         index.insert(5 << 32, 2);
-        assert_eq!(index.find(5 << 32, |place| place == 2), Some(2));
+        assert_eq!(index.find(5 << 32, |handle| handle == 2), Some(2));
         index.remove(5 << 32, 1);
         assert_eq!(index.find(5 << 32, |_| true), Some(2));
     }
 
     #[test]
-    fn says_beforehand_what_growing_takes() {
+    fn knows_beforehand_what_growing_takes() {
         let mut index = Index::new();
-        for place in 0..48 {
-            index.insert(u64::from(place) << 32, place);
+        for handle in 0..48 {
+            index.insert(u64::from(handle) << 32, handle);
         }
         assert_eq!(index.bytes(), 512);
         assert_eq!(index.bytes_with(1), 512 + 1024);
@@ -191,16 +202,16 @@ mod tests {
         fn agrees_with_a_map(steps in proptest::collection::vec((any::<bool>(), 0_u64..96, 0_u32..40), 0..400)) {
             let mut index = Index::new();
             let mut model: HashMap<u32, u64> = HashMap::new();
-            for (add, tag, place) in steps {
-                if add && !model.contains_key(&place) {
-                    index.insert(tag << 32, place);
-                    model.insert(place, tag);
-                } else if let Some(tag) = model.remove(&place) {
-                    index.remove(tag << 32, place);
+            for (add, tag, handle) in steps {
+                if add && !model.contains_key(&handle) {
+                    index.insert(tag << 32, handle);
+                    model.insert(handle, tag);
+                } else if let Some(tag) = model.remove(&handle) {
+                    index.remove(tag << 32, handle);
                 }
                 prop_assert_eq!(index.len, model.len());
-                for (place, tag) in &model {
-                    prop_assert_eq!(index.find(*tag << 32, |found| found == *place), Some(*place));
+                for (handle, tag) in &model {
+                    prop_assert_eq!(index.find(*tag << 32, |found| found == *handle), Some(*handle));
                 }
             }
         }

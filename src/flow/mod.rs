@@ -1,7 +1,11 @@
 //! A flow is the two byte streams of one TCP connection, put back in order from its segments.
 //!
-//! The table pushes what it finds into a [`crate::stream::Sink`], in causal order: payload of one side is handed on only after the
-//! other side has been handed on up to what the payload's segment acknowledges.
+//! The table pushes what it finds into a [`crate::stream::Sink`], in causal order: payload of one side is handed on
+//! only after the other side has been handed on up to what the payload's segment acknowledges.
+//!
+//! Bytes that are missing between what was handed on and what is held are a **hole**: it is open, and a retransmission
+//! may still fill it. A hole that is given up is declared a **gap**: its bytes are lost for good, the offset jumps over
+//! them, and what comes late is a duplicate.
 
 mod assembler;
 mod connection;
@@ -26,37 +30,37 @@ pub use table::{AHEAD, Table};
 const MILLISECOND: i64 = 1_000_000;
 const SECOND: i64 = 1000 * MILLISECOND;
 
-/// Limits and times of the flow table. Times are capture time in nanoseconds.
+/// Limits and timeouts of the flow table. Times are capture time in nanoseconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// The most bytes for connections and held payload, and for what [`Table::set_external`] says. Connections take at
-    /// most three quarters of it; at least one chunk of 256 is always there.
+    /// The most bytes for connections, held payload and what [`Table::set_external`] reports. Connections take at most
+    /// three quarters of it, but 256 are always possible.
     pub memory_limit: u64,
-    /// The most connections at once, those included that have ended and linger.
+    /// The most connections at once, including those that have ended and linger.
     pub max_connections: u32,
     /// The most payload bytes held per side.
     pub ooo_bytes_per_side: usize,
     /// The most pieces of payload held per side.
     pub ooo_segments_per_side: usize,
-    /// Grace before an acknowledged hole counts as lost, in packets of the connection: capture may have changed the
-    /// order of packets. This number and the next are arbitrary.
+    /// Grace before a hole that the peer has acknowledged is declared a gap, in packets of the connection: capture may
+    /// have changed the order of packets. This number and the next are arbitrary.
     pub grace_packets: u32,
-    /// The same in time; what is over first counts.
+    /// The same in time. The hole is declared when either is over.
     pub grace_time: i64,
-    /// A hole that nobody acknowledges counts as lost after this time.
+    /// A hole that is not acknowledged is declared a gap after this time.
     pub hole_timeout: i64,
     /// A connection that has shown only SYNs is forgotten after this time without a packet.
     pub syn_timeout: i64,
-    /// Any other after this.
+    /// Any other open connection is forgotten after this time without a packet.
     pub idle_timeout: i64,
-    /// After both sides have ended, late packets are known as such for this time.
+    /// After both sides have ended, a connection lingers for this time, so that late packets are recognised.
     pub close_timeout: i64,
-    /// Which of several tables it is whose connections meet at the same workers, and how many there are: each deals every
-    /// so manyth number, so that no two connections have the same.
+    /// Index of this table among those that feed the same workers. Of `producers` tables, each gives its connections
+    /// every `producers`-th number, so that no two have the same.
     pub producer: u16,
-    /// See `producer`.
+    /// Number of tables that feed the same workers, at least 1.
     pub producers: u16,
-    /// Key of the hash; to be drawn anew for every process, since it keeps hash flooding off.
+    /// Key of the hash: random for each process, against hash flooding.
     pub hash_seed: u64,
 }
 
@@ -80,7 +84,7 @@ impl Default for Config {
     }
 }
 
-/// A key for the hash that nobody outside can guess: an attacker who knew it could fill one bucket of the table.
+/// A random key for the hash. An attacker who knew it could make all connections collide in the index.
 #[must_use]
 pub fn random_seed() -> u64 {
     use std::hash::{BuildHasher, Hasher, RandomState};
@@ -89,7 +93,7 @@ pub fn random_seed() -> u64 {
 
 impl Config {
     /// Whether the grace that began at `since` is over.
-    fn grace_over(&self, since: assembler::Moment, now: assembler::Moment) -> bool {
+    fn grace_over(&self, since: assembler::Stamp, now: assembler::Stamp) -> bool {
         since != assembler::NEVER
             && (now.time.saturating_sub(since.time) >= self.grace_time
                 || now.packets.wrapping_sub(since.packets) >= self.grace_packets)

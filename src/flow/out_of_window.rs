@@ -1,119 +1,125 @@
-//! OutOfWindow segments lie out of the stream's reach: an attacker's, a new connection's, or behind a great loss.
+//! Segments out of the stream's reach: an attacker's, a new connection's, or the first behind a large loss.
 
-use super::assembler::{Carrier, UNKNOWN};
-use super::connection::{Connection, Shared, Verdict};
+use super::assembler::Carrier;
+use super::connection::{PortReuse, Step};
 use super::release::Pressure;
 use super::seq::Seq;
 use super::stream::{OutOfWindow, Stream, StreamFlags};
 use crate::packet::Segment;
-use crate::stream::{Side, Sink};
+use crate::stream::{Side, Sink, UNKNOWN};
 
-impl Connection {
-    /// A segment out of reach. An attacker can send one at will, and its receiver will not take it; but if capture
-    /// lost much, or the ports have a new owner, the other side goes along.
-    pub(super) fn on_far<S: Sink>(
-        &mut self,
-        side: Side,
-        segment: &Segment<'_>,
-        wire: u64,
-        shared: &mut Shared,
-        sink: &mut S,
-    ) -> Verdict {
+/// Segments in a row, out of reach of a side whose peer is not captured, after which the stream follows them.
+/// Arbitrary.
+const RUN_WITHOUT_PEER: u32 = 3;
+
+impl<S: Sink> Step<'_, S> {
+    /// A segment out of reach. An attacker can send one at will, and its receiver drops it; but if capture lost much,
+    /// or the ports have a new owner, the peer acknowledges it.
+    pub(super) fn on_out_of_window(&mut self, side: Side, segment: &Segment<'_>, wire: u64) -> Option<PortReuse> {
         let start = Seq(segment.seq);
         let end = start.plus(wire);
-        let (own, peer) = self.pair(side);
-        if let Some(far) = peer.out_of_order.as_ref().and_then(|out_of_order| out_of_order.far)
-            && far.goes_along(Seq(segment.ack))
-        {
-            return Verdict::Succeed { side: side.other(), base: far.end, syn: far.syn };
+        let (own, peer) = self.conn.pair(side);
+        if let Some(theirs) = peer.out_of_window().filter(|theirs| theirs.acknowledged_by(Seq(segment.ack))) {
+            return Some(PortReuse::Continued { side: side.other(), base: theirs.end, syn: theirs.syn });
         }
         let alone = !peer.flags.contains(StreamFlags::SEEN) && !own.ended();
-        let before = own.out_of_order.as_ref().and_then(|out_of_order| out_of_order.far);
-        let far = match before {
-            Some(far) if far.syn && far.end == start && alone => {
-                return Verdict::Succeed { side, base: start, syn: true };
+        let seen = match own.out_of_window() {
+            Some(before) if before.syn && before.end == start && alone => {
+                return Some(PortReuse::Continued { side, base: start, syn: true });
             }
-            Some(far) if !far.syn && far.end == start => OutOfWindow { end, run: far.run.saturating_add(1), ..far },
-            Some(far) if far.syn => far,
+            Some(before) if !before.syn && before.end == start => {
+                OutOfWindow { end, run: before.run.saturating_add(1), ..before }
+            }
+            Some(before) if before.syn => before,
             _ => OutOfWindow { start, end, syn: false, run: 1 },
         };
-        own.remember(far, shared.full);
-        // Nobody is there to go along: three in a row have to do (an arbitrary number).
-        if alone && far.run >= 3 {
+        own.remember(seen, self.shared.full);
+        if alone && seen.run >= RUN_WITHOUT_PEER {
             if start.since(own.base.plus(own.next)) < 0 {
-                return Verdict::Succeed { side, base: start, syn: false };
+                return Some(PortReuse::Continued { side, base: start, syn: false });
             }
-            self.jump(side, start, segment.time, shared, sink);
-            let offset = self.stream(side).next.cast_signed();
-            let ack = self.on_ack(side, segment, shared, sink);
-            self.on_data(side, segment, offset, ack, shared, sink);
-            self.drain(segment.time, shared, sink);
+            self.jump(side, start);
+            let offset = self.conn.stream(side).next.cast_signed();
+            let ack = self.on_ack(side, segment);
+            self.on_data(side, segment, offset, ack);
+            self.drain();
         } else {
-            shared.counters.out_of_reach += segment.payload.len() as u64;
+            self.shared.counters.out_of_reach += segment.payload.len() as u64;
         }
-        Verdict::Keep
+        None
     }
 
-    /// An acknowledgement out of reach, of a segment that is not: counts if the other side did go there.
-    pub(super) fn on_far_ack<S: Sink>(
-        &mut self,
-        side: Side,
-        segment: &Segment<'_>,
-        shared: &mut Shared,
-        sink: &mut S,
-    ) -> u64 {
-        let peer = self.stream(side.other());
-        let far = peer.out_of_order.as_ref().and_then(|out_of_order| out_of_order.far).filter(|far| !far.syn);
-        let Some(far) = far.filter(|far| !peer.ended() && far.goes_along(Seq(segment.ack))) else {
-            shared.counters.ack_invalid += 1;
+    /// An acknowledgement out of reach, of a segment that is not: valid if the peer has sent something there.
+    pub(super) fn on_out_of_window_ack(&mut self, side: Side, segment: &Segment<'_>) -> u64 {
+        let peer = self.conn.stream(side.other());
+        let theirs = peer
+            .out_of_window()
+            .filter(|theirs| !theirs.syn && !peer.ended() && theirs.acknowledged_by(Seq(segment.ack)));
+        let Some(theirs) = theirs else {
+            self.shared.counters.ack_invalid += 1;
             return UNKNOWN;
         };
-        self.jump(side.other(), far.end, segment.time, shared, sink);
-        let (own, peer) = self.pair(side);
+        self.jump(side.other(), theirs.end);
+        let (own, peer) = self.conn.pair(side);
         own.acked = peer.next;
         peer.next
     }
 
-    /// A side's stream goes on at `to`, far ahead: all before it is lost.
-    fn jump<S: Sink>(&mut self, side: Side, to: Seq, time: i64, shared: &mut Shared, sink: &mut S) {
-        self.relieve(side, time, shared, sink);
-        let own = self.stream_mut(side);
+    /// A side's stream continues at `to`, far ahead: everything before it is lost.
+    fn jump(&mut self, side: Side, to: Seq) {
+        self.declare_all_holes(side);
+        let own = self.conn.stream_mut(side);
         if let Some(out_of_order) = &mut own.out_of_order {
-            out_of_order.far = None;
+            out_of_order.out_of_window = None;
         }
         if own.ended() {
             // Its FIN was among what was held.
             return;
         }
         let target = own.next + to.forward_from(own.base.plus(own.next));
-        shared.counters.gaps_jumped += 1;
-        self.advance_lost(side, target, Carrier::at(time), shared, sink);
+        self.shared.counters.gaps_jumped += 1;
+        self.declare_gap(side, target, Carrier::at(self.time));
     }
 
-    /// Declares every gap of a side, until it holds nothing.
-    fn relieve<S: Sink>(&mut self, side: Side, time: i64, shared: &mut Shared, sink: &mut S) {
-        while self.stream(side).store().is_some_and(|store| !store.is_empty()) {
-            if !self.resolve(Pressure::Bound(side), time, shared, sink) {
+    /// Declares every hole of a side a gap, until the side holds nothing.
+    fn declare_all_holes(&mut self, side: Side) {
+        while self.conn.stream(side).store().is_some_and(|store| !store.is_empty()) {
+            if !self.resolve(Pressure::Bound(side)) {
                 return;
             }
-            self.drain(time, shared, sink);
+            self.drain();
         }
     }
 }
 
 impl OutOfWindow {
-    fn goes_along(&self, ack: Seq) -> bool {
-        let span = self.end.since(self.start);
+    /// Whether `ack` acknowledges the segment.
+    fn acknowledged_by(&self, ack: Seq) -> bool {
+        let length = self.end.since(self.start);
         let ahead = ack.since(self.start);
-        ahead <= span && (ahead > 0 || self.syn && ahead == 0)
+        ahead <= length && (ahead > 0 || self.syn && ahead == 0)
     }
 }
 
 impl Stream {
-    /// Remembers a far segment, if there is room: it takes memory for which nothing is held that could be given up.
-    pub(super) fn remember(&mut self, far: OutOfWindow, full: bool) {
+    /// Remembers a segment out of reach, unless that would take memory that is not there: nothing that it holds could
+    /// be given up for it.
+    pub(super) fn remember(&mut self, segment: OutOfWindow, full: bool) {
         if !full || self.out_of_order.is_some() {
-            self.out_of_order().far = Some(far);
+            self.out_of_order().out_of_window = Some(segment);
+        }
+    }
+
+    /// The stream has continued within reach: forgets a segment out of reach. An unexpected SYN is remembered for 16
+    /// segments more (an arbitrary number), so that the SYN-ACK to it is recognised.
+    pub(super) fn forget_out_of_window(&mut self) {
+        if let Some(out_of_order) = &mut self.out_of_order
+            && let Some(segment) = &mut out_of_order.out_of_window
+        {
+            segment.run += 1;
+            if !segment.syn || segment.run > 16 {
+                out_of_order.out_of_window = None;
+            }
         }
     }
 }

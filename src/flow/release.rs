@@ -1,15 +1,15 @@
-//! Order decides what is handed on next: bytes in the order of their stream, and never before what their sender had
-//! already acknowledged of the other stream.
+//! The order in which bytes are handed on: that of their stream, and never before what their sender had already
+//! acknowledged of the other stream.
 
-use super::assembler::{Arrival, Assembler, Carrier, Moment, NEVER, UNKNOWN, slice};
-use super::connection::{Connection, Shared};
+use super::assembler::{Arrival, Assembler, Carrier, NEVER, Stamp, slice};
+use super::connection::{Connection, Shared, Step};
 use super::stream::{Stream, StreamFlags};
-use crate::stream::{EndReason, Side, Sink};
+use crate::stream::{EndReason, Side, Sink, UNKNOWN};
 
-/// Why something that stands in the way is to be given up.
+/// Why an obstacle is given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pressure {
-    /// Only what its time has come for.
+    /// Its time has come.
     Due,
     /// This side holds too much.
     Bound(Side),
@@ -20,8 +20,8 @@ pub(super) enum Pressure {
 }
 
 impl Pressure {
-    /// Whether what stands in this side's way must go, due or not.
-    fn weighs_on(self, side: Side) -> bool {
+    /// Whether this side's obstacle is given up though its time has not come.
+    fn applies_to(self, side: Side) -> bool {
         match self {
             Self::Due => false,
             Self::Bound(bound) => bound == side,
@@ -30,18 +30,18 @@ impl Pressure {
     }
 }
 
-/// What keeps a side from going on.
+/// What a side waits for before it can hand on more.
 #[derive(Debug, Clone, Copy)]
 enum Obstacle {
     /// Bytes of its own are missing below `upto`.
-    Hole { upto: u64, came: Moment, proved: Moment },
+    Hole { upto: u64, came: Stamp, proved: Stamp },
     /// It waits for the other side's bytes below `ack`.
-    Wait { ack: u64, came: Moment },
-    /// Nobody knows whether its receiver took them.
-    Doubt { came: Moment },
+    Wait { ack: u64, came: Stamp },
+    /// It is not known whether its receiver took the next bytes.
+    Doubt { came: Stamp },
 }
 
-/// An acknowledgement is satisfied.
+/// Whether all that an acknowledgement covers has been handed on, or is not waited for.
 fn satisfied(ack: u64, peer: &Stream) -> bool {
     ack == UNKNOWN || ack <= peer.passed() || peer.ended() || !peer.flags.contains(StreamFlags::SEEN)
 }
@@ -62,64 +62,96 @@ fn obstacle(own: &Stream, peer: &Stream) -> Option<Obstacle> {
     (!satisfied(ack, peer)).then_some(Obstacle::Wait { ack, came })
 }
 
+/// The obstacle of each side.
+type Obstacles = [(Side, Option<Obstacle>); 2];
+
 impl Connection {
-    /// Takes new bytes of a side, which begin where it stands or behind: hands them on if they are next, else holds
-    /// them.
-    pub(super) fn take<S: Sink>(&mut self, side: Side, mut new: Arrival<'_>, shared: &mut Shared, sink: &mut S) {
-        let (own, peer) = self.pair(side);
+    #[inline]
+    fn obstacles(&self) -> Obstacles {
+        let [first, second] = &self.sides;
+        [(Side::First, obstacle(first, second)), (Side::Second, obstacle(second, first))]
+    }
+
+    /// When [`Step::drain`] is due though no packet comes.
+    pub(super) fn deadline(&self, shared: &Shared) -> Option<i64> {
+        let due = self.obstacles().into_iter().filter_map(|(_, obstacle)| obstacle).map(|obstacle| match obstacle {
+            Obstacle::Hole { came, proved: NEVER, .. } | Obstacle::Doubt { came } => {
+                came.time.saturating_add(shared.config.hole_timeout)
+            }
+            Obstacle::Hole { proved, .. } => proved.time.saturating_add(shared.config.grace_time),
+            Obstacle::Wait { came, .. } => came.time.saturating_add(shared.config.grace_time),
+        });
+        due.min()
+    }
+}
+
+impl<S: Sink> Step<'_, S> {
+    /// Takes new bytes of a side, at or behind its current offset: hands them on if they are next, else holds them.
+    pub(super) fn take(&mut self, side: Side, mut new: Arrival<'_>) {
+        let (own, peer) = self.conn.pair(side);
+        let counters = &mut self.shared.counters;
+        debug_assert!(new.offset >= own.next, "an arrival is trimmed to what has not been handed on");
         if !new.tentative
             && let Some(store) = own.store_mut()
         {
             let replaced = store.replace_tentative(new.offset, new.data);
-            shared.counters.held -= replaced.duplicate;
-            shared.counters.duplicate += replaced.duplicate;
-            shared.counters.conflicting += replaced.conflicting;
-            shared.counters.overlap_conflicts += u64::from(replaced.conflicting > 0);
+            counters.held -= replaced.duplicate;
+            counters.duplicate += replaced.duplicate;
+            counters.conflicting += replaced.conflicting;
+            counters.overlap_conflicts += u64::from(replaced.conflicting > 0);
         }
         if !new.tentative && new.offset <= own.front() && satisfied(new.carrier.ack, peer) {
             let first = own.store().and_then(|store| store.first()).map_or(UNKNOWN, |piece| piece.offset);
             let end = new.offset + new.data.len() as u64;
             let upto = first.clamp(new.offset, end);
             if upto == end && new.missing > 0 {
-                let out_of_order = own.out_of_order();
-                out_of_order.lost_upto = out_of_order.lost_upto.max(end + u64::from(new.missing));
+                own.out_of_order().lose_upto(end + u64::from(new.missing));
                 new.missing = 0;
             }
             if upto > new.offset {
-                let direct = slice(new.data, new.offset, new.offset, upto);
-                if new.offset > own.next {
-                    shared.counters.gaps_cut += 1;
-                    self.advance_lost(side, new.offset, new.carrier, shared, sink);
-                }
-                self.give(side, direct, new.starts, new.carrier, shared, sink);
-                new.starts = false;
-                new.data = slice(new.data, new.offset, upto, end);
-                new.offset = upto;
-                let came = new.came;
-                if let Some(fresh) = self.stream_mut(side).store_mut().and_then(|store| store.first_mut()) {
-                    // The hole is being filled: its time starts anew.
-                    fresh.came = came;
-                }
+                self.hand_on_arrival(side, &mut new, upto);
             }
             if new.data.is_empty() && new.missing == 0 {
                 return;
             }
         } else if !new.tentative {
-            shared.counters.out_of_order += 1;
+            counters.out_of_order += 1;
         }
-        self.hold(side, new, shared, sink);
+        self.hold(side, new);
     }
 
-    fn hold<S: Sink>(&mut self, side: Side, mut new: Arrival<'_>, shared: &mut Shared, sink: &mut S) {
-        let (own, peer) = self.pair(side);
+    /// Hands on the part of new bytes that lies below `upto`.
+    fn hand_on_arrival(&mut self, side: Side, new: &mut Arrival<'_>, upto: u64) {
+        self.declare_cut_before(side, new.offset, new.carrier);
+        self.hand_on(side, slice(new.data, new.offset, new.offset, upto), new.starts, new.carrier);
+        new.starts = false;
+        new.data = slice(new.data, new.offset, upto, new.offset + new.data.len() as u64);
+        new.offset = upto;
+        if let Some(next) = self.conn.stream_mut(side).store_mut().and_then(|store| store.first_mut()) {
+            // The hole is being filled: its time starts anew.
+            next.came = new.came;
+        }
+    }
+
+    /// Declares lost what lies between a side's current offset and `offset`: the snap length cut it off.
+    fn declare_cut_before(&mut self, side: Side, offset: u64, carrier: Carrier) {
+        if offset > self.conn.stream(side).next {
+            self.shared.counters.gaps_cut += 1;
+            self.declare_gap(side, offset, carrier);
+        }
+    }
+
+    fn hold(&mut self, side: Side, mut new: Arrival<'_>) {
+        let (own, peer) = self.conn.pair(side);
+        let counters = &mut self.shared.counters;
         let end = new.offset + new.data.len() as u64;
-        if new.tentative && shared.full {
-            shared.counters.no_memory += new.data.len() as u64;
+        if new.tentative && self.shared.full {
+            counters.no_memory += new.data.len() as u64;
             return;
         }
         if new.offset.cast_signed() > own.next.max(peer.acked).cast_signed() && peer.flags.contains(StreamFlags::SEEN) {
             let most = peer.acked + (u64::from(peer.window) << 14);
-            shared.counters.window_exceeded += u64::from(end > most);
+            counters.window_exceeded += u64::from(end > most);
         }
         new.keep = end > own.skip;
         if peer.acked >= new.offset {
@@ -129,124 +161,134 @@ impl Connection {
             new.tentative = false;
         }
         let taken = own.out_of_order().store.insert(&new);
-        shared.counters.held += taken.stored;
-        shared.counters.duplicate += taken.duplicate;
-        shared.counters.conflicting += taken.conflicting;
-        shared.counters.overlap_conflicts += u64::from(taken.conflicting > 0);
-        let time = new.carrier.time;
-        self.drain(time, shared, sink);
-        while self.over_bound(side, shared) && self.resolve(Pressure::Bound(side), time, shared, sink) {
-            self.drain(time, shared, sink);
+        counters.held += taken.stored;
+        counters.duplicate += taken.duplicate;
+        counters.conflicting += taken.conflicting;
+        counters.overlap_conflicts += u64::from(taken.conflicting > 0);
+        self.drain();
+        while self.over_bound(side) && self.resolve(Pressure::Bound(side)) {
+            self.drain();
         }
     }
 
-    fn over_bound(&self, side: Side, shared: &Shared) -> bool {
-        self.stream(side).store().is_some_and(|store| {
+    fn over_bound(&self, side: Side) -> bool {
+        let Shared { config, full, .. } = &*self.shared;
+        self.conn.stream(side).store().is_some_and(|store| {
             !store.is_empty()
-                && (shared.full
-                    || store.len() > shared.config.ooo_segments_per_side
-                    || store.data_bytes() > shared.config.ooo_bytes_per_side as u64)
+                && (*full
+                    || store.len() > config.ooo_segments_per_side
+                    || store.data_bytes() > config.ooo_bytes_per_side as u64)
         })
     }
 
-    /// Hands on all whose turn has come.
-    pub(super) fn drain<S: Sink>(&mut self, time: i64, shared: &mut Shared, sink: &mut S) {
+    /// Hands on everything whose turn has come.
+    pub(super) fn drain(&mut self) {
         loop {
-            let first = self.step(Side::First, shared, sink);
-            let second = self.step(Side::Second, shared, sink);
-            if !first && !second && !self.resolve(Pressure::Due, time, shared, sink) {
+            let first = self.release_one(Side::First);
+            let second = self.release_one(Side::Second);
+            if !first && !second && !self.resolve(Pressure::Due) {
                 return;
             }
         }
     }
 
-    /// Hands on one held piece of a side, or its end.
-    fn step<S: Sink>(&mut self, side: Side, shared: &mut Shared, sink: &mut S) -> bool {
-        let (own, peer) = self.pair(side);
-        let front = own.front();
-        let fin = own.fin;
-        let next = own.next;
+    /// Hands on one held piece of a side, or its end. False if nothing can be.
+    fn release_one(&mut self, side: Side) -> bool {
+        let (own, peer) = self.conn.pair(side);
+        let (front, fin) = (own.front(), own.fin);
         let Some(store) = own.store_mut() else { return false };
         let Some(piece) = store.first() else {
             let Some(waiting) = store.fin.filter(|waiting| fin <= front && satisfied(waiting.carrier.ack, peer)) else {
                 return false;
             };
             store.fin = None;
-            if fin > next {
-                shared.counters.gaps_cut += 1;
-                self.advance_lost(side, fin, waiting.carrier, shared, sink);
-            }
-            self.end(side, waiting.carrier, EndReason::Fin, shared, sink);
+            self.declare_cut_before(side, fin, waiting.carrier);
+            self.end(side, waiting.carrier, EndReason::Fin);
             return true;
         };
         if piece.offset > front || piece.tentative || !satisfied(piece.carrier.ack, peer) {
             return false;
         }
-        let Some(piece) = store.pop() else { return false };
-        shared.counters.held -= piece.len;
-        if piece.len == 0 {
-            // Nothing was captured of it: it only makes the lost stretch longer.
-            let out_of_order = own.out_of_order();
-            out_of_order.lost_upto = out_of_order.lost_upto.max(piece.end() + u64::from(piece.missing));
-            return true;
+        let Some(piece) = store.pop() else {
+            debug_assert!(false, "the first piece is still there");
+            return false;
+        };
+        self.shared.counters.held -= piece.len;
+        // Of a piece without length nothing was captured: it only makes the lost range longer.
+        if piece.len > 0 {
+            self.declare_cut_before(side, piece.offset, piece.carrier);
+            if piece.data.is_empty() {
+                self.skip_captured(side, piece.len, piece.carrier);
+            } else {
+                self.hand_on(side, &piece.data, piece.starts, piece.carrier);
+            }
         }
-        if piece.offset > next {
-            shared.counters.gaps_cut += 1;
-            self.advance_lost(side, piece.offset, piece.carrier, shared, sink);
-        }
-        if piece.data.is_empty() {
-            self.pass(side, piece.len, piece.carrier, shared, sink);
-        } else {
-            self.give(side, &piece.data, piece.starts, piece.carrier, shared, sink);
-        }
-        if piece.missing > 0 {
-            let out_of_order = self.stream_mut(side).out_of_order();
-            out_of_order.lost_upto = out_of_order.lost_upto.max(piece.end() + u64::from(piece.missing));
+        if piece.len == 0 || piece.missing > 0 {
+            self.conn.stream_mut(side).out_of_order().lose_upto(piece.end() + u64::from(piece.missing));
         }
         true
     }
 
-    /// Gives one obstacle up, if `pressure` allows. Holes go before waits: once they are declared, the other side may
-    /// have nothing left to wait for.
-    pub(super) fn resolve<S: Sink>(
-        &mut self,
-        pressure: Pressure,
-        time: i64,
-        shared: &mut Shared,
-        sink: &mut S,
-    ) -> bool {
-        let now = self.moment(shared);
-        let [first, second] = &self.sides;
-        let both = [(Side::First, obstacle(first, second)), (Side::Second, obstacle(second, first))];
-        for (side, obstacle) in both {
+    /// Gives up one obstacle, if `pressure` allows. Holes come before waits: once they are declared gaps, the other
+    /// side may have nothing left to wait for.
+    pub(super) fn resolve(&mut self, pressure: Pressure) -> bool {
+        let obstacles = self.conn.obstacles();
+        if obstacles.iter().all(|(_, obstacle)| obstacle.is_none()) {
+            return false;
+        }
+        self.resolve_hole(&obstacles, pressure)
+            || self.resolve_doubt(&obstacles, pressure)
+            || self.resolve_wait(&obstacles, pressure)
+    }
+
+    /// Declares a hole a gap.
+    #[inline]
+    fn resolve_hole(&mut self, obstacles: &Obstacles, pressure: Pressure) -> bool {
+        let now = self.now();
+        let Shared { config, counters, .. } = &mut *self.shared;
+        for (side, obstacle) in *obstacles {
             let Some(Obstacle::Hole { upto, came, proved }) = obstacle else { continue };
             let counter = match pressure {
-                _ if shared.config.grace_over(proved, now) => &mut shared.counters.gaps_proved,
-                _ if now.time.saturating_sub(came.time) >= shared.config.hole_timeout => {
-                    &mut shared.counters.gaps_timed
-                }
-                Pressure::All => &mut shared.counters.gaps_flushed,
-                Pressure::Memory => &mut shared.counters.gaps_memory,
-                Pressure::Bound(bound) if bound == side => &mut shared.counters.gaps_bound,
+                _ if config.grace_over(proved, now) => &mut counters.gaps_proved,
+                _ if now.time.saturating_sub(came.time) >= config.hole_timeout => &mut counters.gaps_timed,
+                Pressure::All => &mut counters.gaps_flushed,
+                Pressure::Memory => &mut counters.gaps_memory,
+                Pressure::Bound(bound) if bound == side => &mut counters.gaps_bound,
                 Pressure::Bound(_) | Pressure::Due => continue,
             };
             *counter += 1;
-            self.advance_lost(side, upto, Carrier::at(time), shared, sink);
+            self.declare_gap(side, upto, Carrier::at(self.time));
             return true;
         }
-        for (side, obstacle) in both {
+        false
+    }
+
+    /// Drops tentative bytes, which were never acknowledged.
+    #[inline]
+    fn resolve_doubt(&mut self, obstacles: &Obstacles, pressure: Pressure) -> bool {
+        let now = self.now();
+        for (side, obstacle) in *obstacles {
             let Some(Obstacle::Doubt { came }) = obstacle else { continue };
-            let due = now.time.saturating_sub(came.time) >= shared.config.hole_timeout;
-            if due || pressure.weighs_on(side) {
-                let dropped = self.stream_mut(side).store_mut().map_or(0, Assembler::drop_tentative);
-                shared.counters.unfinished += dropped;
-                shared.counters.held -= dropped;
+            let due = now.time.saturating_sub(came.time) >= self.shared.config.hole_timeout;
+            if due || pressure.applies_to(side) {
+                let dropped = self.conn.stream_mut(side).store_mut().map_or(0, Assembler::drop_tentative);
+                self.shared.counters.unfinished += dropped;
+                self.shared.counters.held -= dropped;
                 return true;
             }
         }
-        let mut chosen: Option<(Side, u64, Moment)> = None;
-        for (side, obstacle) in both {
+        false
+    }
+
+    /// Lets a side go on without the other side's bytes.
+    #[inline]
+    fn resolve_wait(&mut self, obstacles: &Obstacles, pressure: Pressure) -> bool {
+        let now = self.now();
+        let mut chosen: Option<(Side, u64, Stamp)> = None;
+        let mut due = false;
+        for (side, obstacle) in *obstacles {
             let Some(Obstacle::Wait { ack, came }) = obstacle else { continue };
+            due |= self.shared.config.grace_over(came, now) || pressure.applies_to(side);
             // Two that wait for each other: one is a retransmission, which acknowledges more than when it was first
             // sent. That is the one that came last, since the other acknowledges it.
             chosen = match chosen {
@@ -254,30 +296,10 @@ impl Connection {
                 _ => Some((side, ack, came)),
             };
         }
-        let due = both.iter().any(|(side, obstacle)| match obstacle {
-            Some(Obstacle::Wait { came, .. }) => shared.config.grace_over(*came, now) || pressure.weighs_on(*side),
-            _ => false,
-        });
         let Some((side, ack, _)) = chosen.filter(|_| due) else { return false };
-        shared.counters.waits_given_up += 1;
-        let peer = self.stream_mut(side.other()).out_of_order();
+        self.shared.counters.waits_given_up += 1;
+        let peer = self.conn.stream_mut(side.other()).out_of_order();
         peer.excused = peer.excused.max(ack);
         true
-    }
-
-    /// When [`Self::drain`] should be tried again though no packet comes.
-    pub(super) fn deadline(&self, shared: &Shared) -> Option<i64> {
-        let [first, second] = &self.sides;
-        [obstacle(first, second), obstacle(second, first)]
-            .into_iter()
-            .flatten()
-            .map(|obstacle| match obstacle {
-                Obstacle::Hole { came, proved: NEVER, .. } | Obstacle::Doubt { came } => {
-                    came.time.saturating_add(shared.config.hole_timeout)
-                }
-                Obstacle::Hole { proved, .. } => proved.time.saturating_add(shared.config.grace_time),
-                Obstacle::Wait { came, .. } => came.time.saturating_add(shared.config.grace_time),
-            })
-            .min()
     }
 }

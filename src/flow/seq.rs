@@ -1,4 +1,4 @@
-//! A sequence number names a byte of a stream modulo 2^32 (RFC 9293, section 3.4); an offset names it for good.
+//! A sequence number names a byte of a stream modulo 2^32 (RFC 9293, section 3.4); an offset, without wrapping.
 
 /// A TCP sequence number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -10,18 +10,18 @@ impl Seq {
         Self(self.0.wrapping_add((offset & 0xffff_ffff) as u32))
     }
 
-    /// How far `self` lies behind `other` in the stream, the short way round: negative if it lies before it.
+    /// How far `self` is behind `other` in the stream, by the shorter way: negative if it is before it.
     pub(super) const fn since(self, other: Self) -> i64 {
         self.0.wrapping_sub(other.0).cast_signed() as i64
     }
 
-    /// How far `self` lies behind `other` in the stream, going forward only.
+    /// How far `self` is behind `other` in the stream, forwards only.
     pub(super) const fn forward_from(self, other: Self) -> u64 {
         self.0.wrapping_sub(other.0) as u64
     }
 
-    /// The offset that this number stands for in a stream whose offset 0 has the number `base`: of all that fit, the
-    /// nearest to `near`. Negative: before the stream's start.
+    /// The offset of this number in a stream whose offset 0 has the number `base`: of all candidates, the nearest to
+    /// `near`. Negative: before the stream's start.
     pub(super) const fn offset(self, base: Self, near: u64) -> i64 {
         near.cast_signed().wrapping_add(self.since(base.plus(near)))
     }
@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_offset_goes_on_where_the_number_wraps() {
+    fn an_offset_continues_where_the_number_wraps() {
         let base = Seq(u32::MAX - 1);
         assert_eq!(base.plus(5), Seq(3));
         assert_eq!(Seq(3).offset(base, 0), 5);
@@ -41,13 +41,13 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_before_the_start_is_negative() {
+    fn an_offset_before_the_start_is_negative() {
         assert_eq!(Seq(90).offset(Seq(100), 0), -10);
         assert_eq!(Seq(u32::MAX).offset(Seq(2), 0), -3);
     }
 
     #[test]
-    fn half_the_circle_is_told_apart_by_sign() {
+    fn half_the_numbers_are_before_and_half_behind() {
         assert_eq!(Seq(0x7fff_ffff).since(Seq(0)), 0x7fff_ffff);
         assert_eq!(Seq(0x8000_0000).since(Seq(0)), -0x8000_0000);
         assert_eq!(Seq(5).forward_from(Seq(10)), (1 << 32) - 5);

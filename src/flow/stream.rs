@@ -1,28 +1,29 @@
-//! A stream is what the table knows of one direction of a connection.
+//! A stream here is the state of one direction of a connection.
 
 use bitflags::bitflags;
 
-use super::assembler::{Assembler, UNKNOWN};
+use super::assembler::Assembler;
 use super::seq::Seq;
+use crate::stream::UNKNOWN;
 
-/// How far from where a stream stands a segment may lie and still be taken for its own, in bytes. Windows above 16 MiB
-/// are rare; the number is arbitrary. What lies further off counts only if both sides go on there.
+/// How far from a stream's current offset a segment may be and still be taken as its own, in bytes. Windows above 16
+/// MiB are rare; the number is arbitrary. A segment further off counts only if the peer acknowledges it.
 pub(super) const REACH: i64 = 16 << 20;
 
-/// How far the start of a stream that was picked up may turn out to lie before the first packet seen, in bytes.
+/// How far the start of a stream picked up in mid-stream may be before the first packet seen, in bytes.
 pub(super) const NEAR: i64 = 1 << 20;
 
-/// A segment out of reach, or a SYN that did not belong: believed when the other side goes along.
+/// A segment out of reach, or an unexpected SYN: counts once the peer acknowledges it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct OutOfWindow {
     pub(super) start: Seq,
     pub(super) end: Seq,
     pub(super) syn: bool,
-    /// Segments that followed each other there.
+    /// Segments that followed one another there; of an unexpected SYN, segments since.
     pub(super) run: u32,
 }
 
-/// What only an out_of_order stream needs.
+/// What a stream needs only while bytes are out of order, cut off or out of reach.
 #[derive(Debug, Default)]
 pub(super) struct OutOfOrder {
     pub(super) store: Assembler,
@@ -30,7 +31,7 @@ pub(super) struct OutOfOrder {
     pub(super) lost_upto: u64,
     /// Below this, the other side's bytes no longer wait for this side's.
     pub(super) excused: u64,
-    pub(super) far: Option<OutOfWindow>,
+    pub(super) out_of_window: Option<OutOfWindow>,
 }
 
 impl OutOfOrder {
@@ -38,10 +39,15 @@ impl OutOfOrder {
     pub(super) fn memory(&self) -> u64 {
         size_of::<Self>() as u64 + self.store.memory()
     }
+
+    /// What is missing below `offset` was cut off by the snap length.
+    pub(super) fn lose_upto(&mut self, offset: u64) {
+        self.lost_upto = self.lost_upto.max(offset);
+    }
 }
 
 bitflags! {
-    /// Connection about a stream, one bit each: it has to fit a cache line.
+    /// What is known of a stream, one bit each, so that it fits a cache line.
     #[derive(Debug, Clone, Copy, Default)]
     pub(super) struct StreamFlags: u8 {
         /// A packet of it was seen.
@@ -50,18 +56,18 @@ bitflags! {
         const BASED = 2;
         /// `base` is certain: from a handshake.
         const EXACT = 4;
-        /// An offset of it has been told to the sink, so that `base` can no longer change.
-        const TOLD = 8;
-        /// Its end has been told.
+        /// The sink has received an offset of it, so that `base` can no longer change.
+        const REPORTED = 8;
+        /// The sink has received its end.
         const ENDED = 16;
     }
 }
 
-/// Invariants: `next` never falls; a skipped stretch is open (`skipped_from` is not [`UNKNOWN`]) only while `next < skip`; `out_of_order`
-/// is there only while it says something.
+/// Invariants: `next` never falls; a skipped range is open (`skipped_from` is not [`UNKNOWN`]) only while `next <
+/// skip`; `out_of_order` is there only while one of its fields is in use.
 #[derive(Debug)]
 pub(super) struct Stream {
-    /// Number of the byte at offset 0.
+    /// Sequence number of the byte at offset 0.
     pub(super) base: Seq,
     /// Window that its sender last advertised, unscaled.
     pub(super) window: u16,
@@ -72,9 +78,9 @@ pub(super) struct Stream {
     pub(super) acked: u64,
     /// Offset below which bytes are not needed; 0: none.
     pub(super) skip: u64,
-    /// Where the skipped stretch began that is being gathered, or [`UNKNOWN`].
+    /// Start of the open skipped range, or [`UNKNOWN`].
     pub(super) skipped_from: u64,
-    /// How much of the skipped stretch was never seen.
+    /// How many bytes of the open skipped range were never seen.
     pub(super) skipped_lost: u64,
     /// Offset of its FIN, or [`UNKNOWN`].
     pub(super) fin: u64,
@@ -101,13 +107,17 @@ impl Stream {
         self.flags.contains(StreamFlags::ENDED)
     }
 
-    /// Its start can still be moved: nobody has been told an offset.
+    /// Its start can still be moved: it is not certain, and the sink has received no offset.
     pub(super) const fn movable(&self) -> bool {
-        !self.flags.intersects(StreamFlags::EXACT.union(StreamFlags::TOLD))
+        !self.flags.intersects(StreamFlags::EXACT.union(StreamFlags::REPORTED))
     }
 
     pub(super) fn out_of_order(&mut self) -> &mut OutOfOrder {
         self.out_of_order.get_or_insert_default()
+    }
+
+    pub(super) fn out_of_window(&self) -> Option<OutOfWindow> {
+        self.out_of_order.as_ref().and_then(|out_of_order| out_of_order.out_of_window)
     }
 
     pub(super) fn store(&self) -> Option<&Assembler> {
@@ -137,20 +147,20 @@ impl Stream {
             .map_or(self.next, |out_of_order| out_of_order.lost_upto.max(out_of_order.store.end()).max(self.next))
     }
 
-    /// Bytes of memory that it takes outside of itself.
+    /// Bytes of memory that it takes on the heap.
     pub(super) fn memory(&self) -> u64 {
         self.out_of_order.as_ref().map_or(0, |out_of_order| out_of_order.memory())
     }
 
-    /// Gives the rare part back when it says nothing any more.
-    pub(super) fn tidy(&mut self) {
+    /// Frees `out_of_order` once none of its fields is in use.
+    pub(super) fn release_if_empty(&mut self) {
         let next = self.next;
         if self.out_of_order.as_ref().is_some_and(|out_of_order| {
             out_of_order.store.is_empty()
                 && out_of_order.store.fin.is_none()
                 && out_of_order.lost_upto <= next
                 && out_of_order.excused <= next
-                && out_of_order.far.is_none()
+                && out_of_order.out_of_window.is_none()
         }) {
             self.out_of_order = None;
         }

@@ -1,6 +1,6 @@
-//! The table finds the connection of a segment, and forgets connections when their time or the memory is over.
+//! The table finds the connection of a segment, and forgets connections when their time is over or memory runs out.
 
-use super::connection::{Connection, Shared, Verdict};
+use super::connection::{Connection, PortReuse, Shared, Step};
 use super::hash::PairHasher;
 use super::index::Index;
 use super::seq::Seq;
@@ -11,22 +11,34 @@ use super::{Config, FlowCounters};
 use crate::packet::Segment;
 use crate::stream::{self, ConnectionId, EndReason, OpenConnection, Opener, Side, Sink, SinkTag};
 
-/// Connections that one segment may have looked at besides its own. More than one, so that what expires is worked off
-/// faster than it can be made.
-const STEPS_PER_SEGMENT: u32 = 4;
-/// Connections that one tick may have looked at.
-const STEPS_PER_TICK: u32 = 1024;
-/// Connections evicted per word of too much external memory: the word lags behind what it asks for.
-const EVICTED_PER_WORD: u32 = 16;
-/// The clock's grain as a power of two: timers are looked at every 4.2 ms.
-const BEAT: u32 = 22;
+/// Timers checked with each segment. More than one, so that connections expire faster than they can be opened.
+const TIMERS_PER_SEGMENT: u32 = 4;
+/// Timers checked with each tick.
+const TIMERS_PER_TICK: u32 = 1024;
+/// Connections evicted each time [`Table::set_external`] reports too much memory; few, because the report lags behind
+/// the evictions.
+const EVICTED_PER_REPORT: u32 = 16;
+/// Resolution of timers as a power of two in nanoseconds: they are checked every 4.2 ms.
+const RESOLUTION: u32 = 22;
 
-/// Segments that are looked for at once: about as many cache misses as can be waited for together.
+/// The most segments that [`Table::seek`] takes: about as many cache misses as a processor handles at once.
 pub const AHEAD: usize = 32;
-/// Up to so many connections all are in a cache near the processor anyway.
+/// Up to this number, all connections are in a near cache anyway.
 const NEAR_CONNECTIONS: usize = 512;
 
-/// All connections.
+/// All connections of one capture thread.
+///
+/// Its methods are of four kinds:
+///
+/// * [`segment`](Self::segment) takes the next segment. Where several are at hand, [`seek`](Self::seek) fetches the
+///   connections of all of them at once, and [`hashed_segment`](Self::hashed_segment) takes each, in order. Between the
+///   two, other methods may be called: a hash stays valid.
+/// * [`tick`](Self::tick) advances capture time when no segment does. Timers run in it and with each segment.
+/// * [`skip`](Self::skip) and [`set_external`](Self::set_external) apply what workers report, at any time. They reach
+///   no sink: their effect comes with the next segment or tick.
+/// * [`finish`](Self::finish) comes last. Then each side of each connection has ended.
+///
+/// Only the methods that take a sink hand anything on, and they do it before they return.
 pub struct Table {
     pub(super) shared: Shared,
     hasher: PairHasher,
@@ -35,12 +47,13 @@ pub struct Table {
     pub(super) lists: Lists,
     /// Connections so far.
     numbers: u64,
-    /// Beat of the clock at which timers were last looked at.
-    beat: i64,
-    /// There was more to do then.
+    /// The clock, in units of [`RESOLUTION`], when timers were last checked.
+    checked: i64,
+    /// Not all timers that were due have been checked.
     behind: bool,
+    /// Bytes held elsewhere for these connections.
     external: u64,
-    /// Connections to be evicted for external memory.
+    /// Connections still to be evicted for external memory.
     to_evict: u32,
 }
 
@@ -55,7 +68,7 @@ impl Table {
             slab: Slab::new(),
             lists: Lists::new(),
             numbers: 0,
-            beat: i64::MIN,
+            checked: i64::MIN,
             behind: false,
             external: 0,
             to_evict: 0,
@@ -68,9 +81,9 @@ impl Table {
         self.hashed_segment(hash, segment, sink);
     }
 
-    /// Hashes of the connections of segments that will be taken soon, for [`Self::hashed_segment`]; of those beyond
-    /// [`AHEAD`], none. Among many connections each segment finds its own outside of the cache: looked for all at once,
-    /// they are waited for together.
+    /// Hashes of the connections of the next segments, at most [`AHEAD`] of them, for [`Self::hashed_segment`]. Among
+    /// many connections each is outside of the cache; here they are fetched all at once, so that their cache misses
+    /// overlap.
     #[must_use]
     pub fn seek(&self, segments: &[Option<Segment<'_>>]) -> [u64; AHEAD] {
         let mut hashes = [0; AHEAD];
@@ -80,89 +93,95 @@ impl Table {
             }
         }
         if self.slab.len() > NEAR_CONNECTIONS {
-            let mut places = [0; AHEAD];
-            for (place, hash) in places.iter_mut().zip(&hashes) {
-                *place = self.index.find(*hash, |_| true).unwrap_or(0);
+            let mut handles = [0; AHEAD];
+            for (handle, hash) in handles.iter_mut().zip(&hashes) {
+                *handle = self.index.find(*hash, |_| true).unwrap_or(0);
             }
-            let near = places.iter().filter_map(|place| self.slab.get(*place));
-            std::hint::black_box(near.fold(0, |sum, entry| sum ^ entry.touch()));
+            let found = handles.iter().filter_map(|handle| self.slab.get(*handle));
+            std::hint::black_box(found.fold(0, |sum, conn| sum ^ conn.prefetch()));
         }
         hashes
     }
 
     /// Takes a segment whose hash [`Self::seek`] gave.
     pub fn hashed_segment<S: Sink>(&mut self, hash: u64, segment: &Segment<'_>, sink: &mut S) {
-        self.shared.counters.segments += 1;
-        self.shared.counters.payload += segment.payload.len() as u64;
-        self.shared.counters.cut += u64::from(segment.missing);
-        self.shared.counters.urgent += u64::from(segment.flags.0 & crate::packet::TcpFlags::URG != 0);
-        self.advance(segment.time, STEPS_PER_SEGMENT, sink);
-        let found = self.index.find(hash, |place| {
-            self.slab.get(place).is_some_and(|entry| {
-                let [first, second] = &entry.conn.info.endpoints;
+        let counters = &mut self.shared.counters;
+        counters.segments += 1;
+        counters.payload += segment.payload.len() as u64;
+        counters.cut += u64::from(segment.missing);
+        counters.urgent += u64::from(segment.flags.0 & crate::packet::TcpFlags::URG != 0);
+        self.advance(segment.time, TIMERS_PER_SEGMENT, sink);
+        let found = self.index.find(hash, |handle| {
+            self.slab.get(handle).is_some_and(|conn| {
+                let [first, second] = &conn.open.info.endpoints;
                 let ends = (&segment.source, &segment.destination);
-                entry.realm == segment.realm && ((first, second) == ends || (second, first) == ends)
+                conn.realm == segment.realm && ((first, second) == ends || (second, first) == ends)
             })
         });
-        let Some(index) = found else {
+        let Some(handle) = found else {
             self.first(hash, segment, sink);
             return;
         };
         let clock = self.shared.clock;
-        let Some(entry) = self.slab.get_mut(index) else { return };
-        if entry.stale(&self.shared) {
-            self.expire(index, EndReason::Timeout, segment.time, sink);
+        let Some(conn) = self.slab.get_mut(handle) else {
+            debug_assert!(false, "the index finds only connections of the slab");
+            return;
+        };
+        if conn.is_stale(&self.shared) {
+            self.expire(handle, EndReason::Timeout, segment.time, sink);
             self.first(hash, segment, sink);
             return;
         }
-        entry.last = clock;
-        let side = if entry.conn.info.endpoints[0] == segment.source { Side::First } else { Side::Second };
-        if entry.quick(side, segment, &mut self.shared, sink) {
+        conn.last = clock;
+        let side = if conn.open.info.endpoints[0] == segment.source { Side::First } else { Side::Second };
+        if (Step { conn, shared: &mut self.shared, sink: &mut *sink, time: segment.time }).quick(side, segment) {
             return;
         }
-        match self.dispatch(index, side, segment, sink) {
-            Verdict::Keep => {}
-            Verdict::Replace => {
-                self.expire(index, EndReason::Reused, segment.time, sink);
+        match self.dispatch(handle, side, segment, sink) {
+            None => {}
+            Some(PortReuse::Begun) => {
+                self.expire(handle, EndReason::Reused, segment.time, sink);
                 self.first(hash, segment, sink);
             }
-            Verdict::Succeed { side, base, syn } => {
-                self.succeed(index, side, base, syn, segment, sink);
+            Some(PortReuse::Continued { side, base, syn }) => {
+                self.begin_successor(handle, side, base, syn, segment, sink);
             }
         }
     }
 
-    /// Lets capture time go on to `now_ns`, without a segment. Cheap where nothing is due.
+    /// Advances capture time to `now_ns` without a segment. Cheap if nothing is due.
     pub fn tick<S: Sink>(&mut self, now_ns: i64, sink: &mut S) {
-        self.advance(now_ns, STEPS_PER_TICK, sink);
+        self.advance(now_ns, TIMERS_PER_TICK, sink);
     }
 
-    /// A skip hint: bytes of that side below `upto` (`u64::MAX`: to its end) are not needed. From now on they are counted and
-    /// reported as one skipped stretch. Ignored if the connection has ended.
+    /// Applies a skip hint: bytes of that side below `upto` (`u64::MAX`: to its end) are not needed. From now on they
+    /// are counted and reported as one skipped range. Ignored if the connection has ended.
     pub fn skip(&mut self, id: ConnectionId, side: Side, upto: u64) {
-        if let Some(entry) = self.slab.get_mut(id.handle).filter(|entry| entry.conn.info.number == id.number) {
-            entry.skip(side, upto);
+        if let Some(conn) = self.slab.get_mut(id.handle).filter(|conn| conn.open.info.number == id.number) {
+            conn.skip(side, upto);
         }
     }
 
-    /// Bytes held elsewhere for these connections, counted against the limit. Each word of too much has a few
-    /// connections evicted with the next segment or tick.
+    /// Sets how many bytes are held elsewhere for these connections: they count against the memory limit. If that is
+    /// exceeded, the next segments and ticks evict a few connections.
     pub fn set_external(&mut self, bytes: u64) {
         self.external = bytes;
-        self.to_evict = if self.memory_used() > self.shared.config.memory_limit { EVICTED_PER_WORD } else { 0 };
+        self.to_evict = if self.memory_used() > self.shared.config.memory_limit { EVICTED_PER_REPORT } else { 0 };
     }
 
-    /// The capture is over: hands on what is held and ends all sides.
+    /// Ends the capture: hands on what is held and ends all sides.
     pub fn finish<S: Sink>(&mut self, sink: &mut S) {
         let time = self.shared.clock;
-        for index in 0..self.slab.places() {
-            self.expire(index, EndReason::Capture, time, sink);
+        for handle in 0..self.slab.capacity() {
+            self.expire(handle, EndReason::Capture, time, sink);
         }
+        debug_assert!(self.slab.len() == 0 && self.index.len() == 0, "no connection is left");
+        debug_assert_eq!(self.shared.memory, 0, "memory of connections that have ended is given back");
         let (taken, accounted) = self.shared.counters.payload_balance();
-        debug_assert_eq!(taken, accounted, "payload bytes in and in the accounts");
+        debug_assert_eq!(taken, accounted, "each payload byte taken is in one account");
     }
 
-    /// The accounts.
+    /// What it has counted so far.
     #[must_use]
     pub const fn counters(&self) -> &FlowCounters {
         &self.shared.counters
@@ -180,13 +199,13 @@ impl Table {
         self.slab.len() == 0
     }
 
-    /// Bytes of memory, external ones included.
+    /// Bytes of memory that count against the limit, external ones included.
     #[must_use]
     pub fn memory_used(&self) -> u64 {
         self.slab.bytes_with(0) + self.index.bytes() + self.shared.memory + self.external
     }
 
-    /// The first segment of a connection, if it can be that.
+    /// Takes a segment that belongs to no connection: the first of a new one, if it can be that.
     fn first<S: Sink>(&mut self, hash: u64, segment: &Segment<'_>, sink: &mut S) {
         let flags = segment.flags;
         let counters = &mut self.shared.counters;
@@ -199,7 +218,7 @@ impl Table {
         } else if !flags.ack() {
             Some(&mut counters.no_ack)
         } else if segment.payload.is_empty() && segment.missing == 0 {
-            // An ACK alone is not worth a place in the table: anybody can send them in masses.
+            // A bare ACK makes no connection: anybody can send them in masses.
             Some(&mut counters.no_connection)
         } else {
             None
@@ -208,17 +227,19 @@ impl Table {
             *account += segment.payload.len() as u64;
             return;
         }
-        let Some(index) = self.add(hash, segment, false, sink) else {
+        let Some(handle) = self.add(hash, segment, false, sink) else {
             self.shared.counters.no_memory += segment.payload.len() as u64;
             return;
         };
-        self.dispatch(index, Side::First, segment, sink);
+        let reuse = self.dispatch(handle, Side::First, segment, sink);
+        debug_assert_eq!(reuse, None, "a first segment is its connection's own");
     }
 
-    /// Adds a connection whose side 0 is the segment's sender, or its receiver (`turned`).
+    /// Adds a connection whose first side is the segment's sender, or its receiver (`turned`). `None`: no memory for
+    /// it.
     fn add<S: Sink>(&mut self, hash: u64, segment: &Segment<'_>, turned: bool, sink: &mut S) -> Option<u32> {
         self.make_room(segment.time, sink);
-        let index = self.slab.next_place()?;
+        let handle = self.slab.next_handle()?;
         self.numbers += 1;
         self.shared.counters.connections += 1;
         let endpoints = [segment.source, segment.destination];
@@ -226,138 +247,167 @@ impl Table {
         let config = &self.shared.config;
         let info = stream::Connection {
             number: (self.numbers - 1) * u64::from(config.producers.max(1)) + u64::from(config.producer) + 1,
-            handle: index,
+            handle,
             producer: config.producer,
             midstream: false,
             opener: Opener::Unknown,
             interface: segment.interface,
             endpoints,
         };
-        let conn = OpenConnection { info, hash, tag: SinkTag::default() };
-        let mut connection = Connection::new(conn, segment.realm);
-        connection.last = self.shared.clock;
-        self.slab.insert(connection)?;
-        self.index.insert(hash, index);
-        Some(index)
+        let mut conn = Connection::new(OpenConnection { info, hash, tag: SinkTag::default() }, segment.realm);
+        conn.last = self.shared.clock;
+        let inserted = self.slab.insert(conn);
+        debug_assert_eq!(inserted, Some(handle), "the slab gives the handle that it announced");
+        self.index.insert(hash, handle);
+        inserted
     }
 
-    fn dispatch<S: Sink>(&mut self, index: u32, side: Side, segment: &Segment<'_>, sink: &mut S) -> Verdict {
-        self.relieve(segment.payload.len() as u64, segment.time, sink);
-        let Some(entry) = self.slab.get_mut(index) else { return Verdict::Keep };
-        let verdict = entry.segment(side, segment, &mut self.shared, sink);
-        if verdict == Verdict::Keep {
-            self.relist(index);
+    /// A connection with what changes it.
+    pub(super) fn step<'a, S>(&'a mut self, handle: u32, time: i64, sink: &'a mut S) -> Option<Step<'a, S>> {
+        let conn = self.slab.get_mut(handle);
+        debug_assert!(conn.is_some(), "a handle outside of the slab belongs to a connection in it");
+        Some(Step { conn: conn?, shared: &mut self.shared, sink, time })
+    }
+
+    /// Gives a segment to its connection.
+    fn dispatch<S: Sink>(&mut self, handle: u32, side: Side, segment: &Segment<'_>, sink: &mut S) -> Option<PortReuse> {
+        self.reclaim(segment.payload.len() as u64, segment.time, sink);
+        let reuse = self.step(handle, segment.time, sink)?.segment(side, segment);
+        if reuse.is_none() {
+            self.relist(handle);
         }
-        verdict
+        reuse
     }
 
-    /// Another connection has taken the ports. `side` of the old one has sent what lies before `base`.
-    fn succeed<S: Sink>(&mut self, old: u32, side: Side, base: Seq, syn: bool, segment: &Segment<'_>, sink: &mut S) {
-        let Some(entry) = self.slab.get(old) else { return };
-        let sender = entry.conn.info.endpoints.get(side.index()).copied();
-        let hash = entry.conn.hash;
+    /// Begins a connection that has taken the ports of `old`, whose `side` has sent what lies before `base`.
+    fn begin_successor<S: Sink>(
+        &mut self,
+        old: u32,
+        side: Side,
+        base: Seq,
+        syn: bool,
+        segment: &Segment<'_>,
+        sink: &mut S,
+    ) {
+        let Some(conn) = self.slab.get(old) else {
+            debug_assert!(false, "the old connection is still in the table");
+            return;
+        };
+        let sender = conn.open.info.endpoints.get(side.index()).copied();
+        let hash = conn.open.hash;
         let turned = sender != Some(segment.source);
         self.expire(old, EndReason::Reused, segment.time, sink);
-        let Some(index) = self.add(hash, segment, turned, sink) else {
+        let Some(handle) = self.add(hash, segment, turned, sink) else {
             self.shared.counters.no_memory += segment.payload.len() as u64;
             return;
         };
-        let Some(entry) = self.slab.get_mut(index) else { return };
-        let first = entry.stream_mut(Side::First);
+        let Some(conn) = self.slab.get_mut(handle) else {
+            debug_assert!(false, "the new connection is in the table");
+            return;
+        };
+        let first = conn.stream_mut(Side::First);
         first.base = base;
         first.flags.insert(StreamFlags::SEEN | StreamFlags::BASED);
         if syn {
             first.flags.insert(StreamFlags::EXACT);
-            entry.conn.info.opener = Opener::First;
+            conn.open.info.opener = Opener::First;
         } else {
-            entry.conn.info.midstream = true;
+            conn.open.info.midstream = true;
             self.shared.counters.midstream += 1;
         }
         let from = if turned { Side::Second } else { Side::First };
-        self.dispatch(index, from, segment, sink);
+        let reuse = self.dispatch(handle, from, segment, sink);
+        debug_assert_eq!(reuse, None, "a successor is not succeeded by its own first segment");
     }
 
-    /// Puts a connection where it will be looked at in time.
-    pub(super) fn relist(&mut self, index: u32) {
-        let Some(entry) = self.slab.get(index) else { return };
-        let list = if entry.closed() {
+    /// Moves a connection to the list of the timer that is due next for it.
+    pub(super) fn relist(&mut self, handle: u32) {
+        let Some(conn) = self.slab.get(handle) else {
+            debug_assert!(false, "only a connection of the table is listed");
+            return;
+        };
+        let list = if conn.closed() {
             List::Closed
-        } else if let Some(deadline) = entry.deadline(&self.shared) {
+        } else if let Some(deadline) = conn.deadline(&self.shared) {
             self.lists.slot(deadline, self.shared.clock)
-        } else if entry.embryonic {
+        } else if conn.embryonic {
             List::Syn
         } else {
             List::Open
         };
-        if !entry.listed.is_in(list) {
-            self.lists.move_to(list, index, self.shared.clock, &mut self.slab);
+        if !conn.listed.is_in(list) {
+            self.lists.move_to(list, handle, self.shared.clock, &mut self.slab);
         }
     }
 
-    /// Ends a connection and forgets it.
-    pub(super) fn expire<S: Sink>(&mut self, index: u32, reason: EndReason, time: i64, sink: &mut S) {
-        let Some(entry) = self.slab.get_mut(index) else { return };
-        let hash = entry.conn.hash;
-        let before = entry.memory();
-        if !entry.closed() {
-            entry.finish(reason, time, &mut self.shared, sink);
+    /// Ends a connection and forgets it. Does nothing if the handle is free.
+    pub(super) fn expire<S: Sink>(&mut self, handle: u32, reason: EndReason, time: i64, sink: &mut S) {
+        let Some(conn) = self.slab.get_mut(handle) else { return };
+        let hash = conn.open.hash;
+        let before = conn.memory();
+        if !conn.closed() {
+            Step { conn, shared: &mut self.shared, sink, time }.finish(reason);
         }
+        debug_assert!(self.shared.memory >= before, "the memory of all connections includes this one's");
         self.shared.memory = self.shared.memory.saturating_sub(before);
-        self.lists.remove(index, &mut self.slab);
-        self.index.remove(hash, index);
-        self.slab.remove(index);
+        self.lists.remove(handle, &mut self.slab);
+        self.index.remove(hash, handle);
+        self.slab.remove(handle);
     }
 
-    /// Goes on to a time, and does at most `steps` of what is due.
-    fn advance<S: Sink>(&mut self, time: i64, steps: u32, sink: &mut S) {
+    /// Advances the clock, and checks at most `timers` of those that are due.
+    fn advance<S: Sink>(&mut self, time: i64, timers: u32, sink: &mut S) {
         self.shared.clock = self.shared.clock.max(time);
-        let beat = self.shared.clock >> BEAT;
+        let now = self.shared.clock >> RESOLUTION;
         if self.to_evict > 0 {
             self.to_evict -= 1;
             self.evict_for_external(time, sink);
         }
-        if beat == self.beat && !self.behind {
+        if now == self.checked && !self.behind {
             return;
         }
-        self.beat = beat;
-        for _ in 0..steps {
-            self.behind = self.step(time, sink);
+        self.checked = now;
+        for _ in 0..timers {
+            self.behind = self.check_timer(time, sink);
             if !self.behind {
                 return;
             }
         }
     }
 
-    /// Looks at one connection whose time has come.
-    fn step<S: Sink>(&mut self, time: i64, sink: &mut S) -> bool {
+    /// Checks one connection whose timer is due. False if there is none.
+    fn check_timer<S: Sink>(&mut self, time: i64, sink: &mut S) -> bool {
         let clock = self.shared.clock;
-        if let Some(index) = self.lists.due(clock) {
-            if let Some(entry) = self.slab.get_mut(index) {
-                let before = entry.memory();
-                entry.drain(time, &mut self.shared, sink);
-                entry.settle(before, &mut self.shared);
+        if let Some(handle) = self.lists.due(clock) {
+            if let Some(mut step) = self.step(handle, time, sink) {
+                let before = step.conn.memory();
+                step.drain();
+                step.settle(before);
             }
-            self.relist(index);
+            self.relist(handle);
             return true;
         }
         let config = &self.shared.config;
-        // The open ones are looked at in rounds, so that a packet need not move its connection; a round takes an eighth
-        // of the time, which is how late one may expire.
+        // The open ones are checked in rounds, so that a packet need not move its connection. A round takes an eighth
+        // of the timeout: so much later than due a connection may expire.
         let lists = [
             (List::Closed, config.close_timeout),
             (List::Syn, config.syn_timeout),
             (List::Open, config.idle_timeout / 8),
         ];
         for (list, round) in lists {
-            let Some(index) = self.lists.head(list) else { continue };
-            let Some(entry) = self.slab.get(index) else { continue };
-            if clock.saturating_sub(entry.link.queued) < round {
+            let Some(handle) = self.lists.head(list) else { continue };
+            let Some(conn) = self.slab.get(handle) else {
+                debug_assert!(false, "only connections of the table are listed");
+                continue;
+            };
+            if clock.saturating_sub(conn.link.queued) < round {
                 continue;
             }
-            if entry.stale(&self.shared) {
-                self.expire(index, EndReason::Timeout, time, sink);
+            if conn.is_stale(&self.shared) {
+                self.expire(handle, EndReason::Timeout, time, sink);
             } else {
-                self.lists.move_to(list, index, clock, &mut self.slab);
+                self.lists.move_to(list, handle, clock, &mut self.slab);
             }
             return true;
         }
@@ -366,11 +416,11 @@ impl Table {
 }
 
 impl Connection {
-    /// Its time is over.
-    fn stale(&self, shared: &Shared) -> bool {
+    /// Whether its timeout has passed.
+    fn is_stale(&self, shared: &Shared) -> bool {
         let config = &shared.config;
         let idle = shared.clock.saturating_sub(self.last);
-        if self.plain {
+        if self.established {
             idle >= config.idle_timeout
         } else if self.closed() {
             shared.clock.saturating_sub(self.link.queued) >= config.close_timeout

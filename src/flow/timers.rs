@@ -1,25 +1,26 @@
-//! Lists keep the connections in the order in which they have to be looked at, linked through the connections
-//! themselves so that nothing is allocated and every move takes the same short time.
+//! Lists keep the connections in the order in which their timers are due. They are linked through the connections
+//! themselves: nothing is allocated, and every move takes constant time.
 
 use super::slab::Slab;
 
-/// Which list a connection stands in.
+/// A list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum List {
-    /// Both sides have ended; forgotten a while later.
+    /// Both sides have ended; the connection lingers.
     Closed,
     /// Only SYNs were seen.
     Syn,
-    /// Everything else that waits for nothing but packets.
+    /// It waits for nothing but packets.
     Open,
-    /// Something is held until a time, in one of the slots of a wheel.
+    /// It holds something until a deadline: a slot of the timer wheel.
     Wheel(u8),
 }
 
 const NOBODY: u32 = u32::MAX;
 const FIRST_SLOT: u16 = 3;
 const SLOTS: u16 = 256;
-/// Width of a slot as a power of two: 16.8 ms. The wheel spans 4.3 s; a later deadline is looked at again then.
+/// Width of a slot as a power of two in nanoseconds: 16.8 ms. The wheel spans 4.3 s; a later deadline is put into the
+/// last slot, and again when that is due.
 const WIDTH: u32 = 24;
 
 impl List {
@@ -33,12 +34,12 @@ impl List {
     }
 }
 
-/// A connection's place in its list.
+/// A connection's neighbours in its list.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Link {
     previous: u32,
     next: u32,
-    /// Clock when it came to its place.
+    /// The clock when it was put there.
     pub(super) queued: i64,
 }
 
@@ -48,7 +49,7 @@ impl Default for Link {
     }
 }
 
-/// Which list a connection stands in, if any: apart from the link, so that a connection fits its cache lines.
+/// Which list a connection is in, if any. Not part of the link, so that a connection fits its cache lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Listed(u16);
 
@@ -60,9 +61,10 @@ impl Listed {
     }
 }
 
-/// Invariants: a connection stands in at most one list; within a list, `queued` does not fall from head to tail.
+/// Invariants: a connection is in at most one list; within a list, `queued` does not fall from head to tail.
 pub(super) struct Lists {
-    heads: Vec<(u32, u32)>,
+    /// The first and the last connection of each list.
+    ends: Vec<(u32, u32)>,
     /// Slots of the wheel before this one (a slot number that is not wrapped) are empty.
     hand: i64,
     in_wheel: u32,
@@ -71,16 +73,16 @@ pub(super) struct Lists {
 
 impl Lists {
     pub(super) fn new() -> Self {
-        Self { heads: vec![(NOBODY, NOBODY); usize::from(FIRST_SLOT + SLOTS)], hand: 0, in_wheel: 0, in_syn: 0 }
+        Self { ends: vec![(NOBODY, NOBODY); usize::from(FIRST_SLOT + SLOTS)], hand: 0, in_wheel: 0, in_syn: 0 }
     }
 
-    /// The slot for a deadline. Deadlines that have passed go to the slot that is looked at next.
+    /// The slot for a deadline. One that has passed goes to the slot that is due next.
     pub(super) fn slot(&mut self, deadline: i64, clock: i64) -> List {
         if self.in_wheel == 0 {
             self.hand = clock >> WIDTH;
         }
         let last = self.hand.saturating_add(i64::from(SLOTS) - 1);
-        // A slot counts as due when the clock has left it.
+        // A slot is due when the clock has left it.
         let slot = (deadline >> WIDTH).clamp(self.hand, last.max(self.hand));
         List::Wheel((slot & 0xff) as u8)
     }
@@ -91,11 +93,11 @@ impl Lists {
     }
 
     pub(super) fn head(&self, list: List) -> Option<u32> {
-        let (head, _) = *self.heads.get(usize::from(list.number()))?;
+        let (head, _) = *self.ends.get(usize::from(list.number()))?;
         (head != NOBODY).then_some(head)
     }
 
-    /// A connection whose slot of the wheel has passed at `clock`. Turns the wheel, over all empty slots at once.
+    /// A connection whose slot of the wheel is due at `clock`. Turns the wheel, over all empty slots at once.
     pub(super) fn due(&mut self, clock: i64) -> Option<u32> {
         let (slot, head) = self.nearest()?;
         if slot >= clock >> WIDTH {
@@ -111,7 +113,7 @@ impl Lists {
         self.nearest().map(|(_, head)| head)
     }
 
-    /// The first slot that is not empty, and its head. One turn meets every slot.
+    /// The first slot that is not empty, and its head.
     fn nearest(&self) -> Option<(i64, u32)> {
         if self.in_wheel == 0 {
             return None;
@@ -120,46 +122,54 @@ impl Lists {
         turn.filter_map(|slot| Some((slot, self.head(List::Wheel((slot & 0xff) as u8))?))).next()
     }
 
-    /// Puts a connection at the tail of a list, out of the one that it stands in.
-    pub(super) fn move_to(&mut self, list: List, index: u32, clock: i64, slab: &mut Slab) {
-        self.remove(index, slab);
+    /// Moves a connection to the tail of a list, out of the one that it is in.
+    pub(super) fn move_to(&mut self, list: List, handle: u32, clock: i64, slab: &mut Slab) {
+        self.remove(handle, slab);
         let number = list.number();
-        let Some(ends) = self.heads.get_mut(usize::from(number)) else { return };
+        let Some(ends) = self.ends.get_mut(usize::from(number)) else {
+            debug_assert!(false, "every list has its ends");
+            return;
+        };
         let last = ends.1;
-        ends.1 = index;
+        ends.1 = handle;
         if last == NOBODY {
-            ends.0 = index;
+            ends.0 = handle;
         }
         self.in_wheel += u32::from(number >= FIRST_SLOT);
         self.in_syn += u32::from(number == List::Syn.number());
-        if let Some(entry) = slab.get_mut(last) {
-            entry.link.next = index;
+        if let Some(conn) = slab.get_mut(last) {
+            conn.link.next = handle;
         }
-        if let Some(entry) = slab.get_mut(index) {
-            entry.link = Link { previous: last, next: NOBODY, queued: clock };
-            entry.listed = Listed(number);
+        if let Some(conn) = slab.get_mut(handle) {
+            conn.link = Link { previous: last, next: NOBODY, queued: clock };
+            conn.listed = Listed(number);
         }
     }
 
-    /// Takes a connection out of its list.
-    pub(super) fn remove(&mut self, index: u32, slab: &mut Slab) {
-        let Some(entry) = slab.get_mut(index) else { return };
-        let link = std::mem::take(&mut entry.link);
-        let Listed(list) = std::mem::replace(&mut entry.listed, Listed::NOWHERE);
-        let Some(ends) = self.heads.get_mut(usize::from(list)) else { return };
-        if ends.0 == index {
+    /// Takes a connection out of its list, if it is in one.
+    pub(super) fn remove(&mut self, handle: u32, slab: &mut Slab) {
+        let Some(conn) = slab.get_mut(handle) else {
+            debug_assert!(false, "only a connection of the table is listed");
+            return;
+        };
+        let link = std::mem::take(&mut conn.link);
+        let Listed(list) = std::mem::replace(&mut conn.listed, Listed::NOWHERE);
+        let Some(ends) = self.ends.get_mut(usize::from(list)) else { return };
+        debug_assert!((ends.0 == handle) == (link.previous == NOBODY), "only the head has none before it");
+        debug_assert!((ends.1 == handle) == (link.next == NOBODY), "only the tail has none behind it");
+        if ends.0 == handle {
             ends.0 = link.next;
         }
-        if ends.1 == index {
+        if ends.1 == handle {
             ends.1 = link.previous;
         }
         self.in_wheel -= u32::from(list >= FIRST_SLOT);
         self.in_syn -= u32::from(list == List::Syn.number());
-        if let Some(entry) = slab.get_mut(link.previous) {
-            entry.link.next = link.next;
+        if let Some(conn) = slab.get_mut(link.previous) {
+            conn.link.next = link.next;
         }
-        if let Some(entry) = slab.get_mut(link.next) {
-            entry.link.previous = link.previous;
+        if let Some(conn) = slab.get_mut(link.next) {
+            conn.link.previous = link.previous;
         }
     }
 }

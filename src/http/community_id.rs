@@ -1,7 +1,7 @@
-//! A community identifier is the same short text for one TCP connection in every tool that computes it.
+//! A community identifier is a short text that every tool computes alike for one TCP connection.
 //!
-//! Version 1 of the Community ID specification: SHA-1 over seed (0), ordered addresses, protocol, a zero byte and ordered
-//! ports, in base64.
+//! Version 1 of the Community ID specification: SHA-1 over seed (0), ordered addresses, protocol, a zero byte and
+//! ordered ports, in base64.
 
 use std::net::IpAddr;
 
@@ -13,7 +13,7 @@ use crate::stream::Endpoint;
 /// Length of the text: `1:` and 20 bytes in base64.
 pub const LEN: usize = 30;
 
-/// The identifier of a TCP connection between two endpoints, whichever way round they are given.
+/// The identifier of a TCP connection between two endpoints, in either order.
 #[must_use]
 pub fn identifier(one: Endpoint, other: Endpoint) -> [u8; LEN] {
     let (low, high) = if key(one) <= key(other) { (one, other) } else { (other, one) };
@@ -31,7 +31,7 @@ pub fn identifier(one: Endpoint, other: Endpoint) -> [u8; LEN] {
     let digest: [u8; 20] = hash.finalize().into();
     let mut text = *b"1:                            ";
     if let Some((_, rest)) = text.split_first_chunk_mut::<2>() {
-        // 20 bytes make 28 characters with padding: all of the rest.
+        // 20 bytes are 28 characters with padding.
         BASE64.encode_mut(&digest, rest);
     }
     text

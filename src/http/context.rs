@@ -1,28 +1,28 @@
-//! A context is what one worker shares among all its connections to make transactions: what to keep of a head, used
-//! buffers, and counters.
+//! A context is shared by all connections of one worker: which headers to keep, buffers to reuse, and counters.
 
 use crate::abi::Framing;
 use crate::counters::{counters, families};
 use crate::http::flags::Flags;
 use crate::http::record::{Headers, Record, Request, Response};
 use crate::http::redact::{Redaction, Shape};
-use crate::http::transaction::{Kept, MAX_HEADERS, MAX_TARGET, MAX_TEXT, Message, Span, Transaction};
+use crate::http::transaction::{Kept, MAX_HEADERS, MAX_TARGET, MAX_TEXT, Message, TextRange, Transaction};
 use crate::stream::Connection;
 
 /// The most open transactions of one connection: twice what Suricata allows, an arbitrary number.
 pub const MAX_OPEN: usize = 1024;
-/// Memory that open transactions of one worker may take before the oldest of the connection at hand is logged as it is.
-/// Arbitrary: room for 100,000 common ones.
+/// Memory that open transactions of one worker may take. Beyond it, the connection whose record comes next hands out
+/// its oldest incomplete. Arbitrary: enough for 100,000 usual ones.
 pub const MAX_OPEN_BYTES: usize = 64 << 20;
-/// The most unused transactions that are kept for later.
+/// The most used transactions kept for reuse.
 const MAX_POOL: usize = 1024;
 
-/// What is kept of a head.
+/// What is kept of a message's head.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
-    /// Names of further headers to keep, of requests and responses. Compared without case, logged in lower case.
+    /// Names of further headers to keep, of requests and responses. Compared without regard to case, logged in lower
+    /// case.
     pub headers: Vec<String>,
-    /// Secrets.
+    /// Which secrets are hidden.
     pub redaction: Redaction,
     /// Whether transactions carry the community identifier.
     pub community_id: bool,
@@ -49,14 +49,14 @@ const ERROR_NAMES: [&str; 13] = [
 
 families! {
     TRANSACTIONS = Counter "picotap_http_transactions_total" [] "transactions", "Transactions completed or given up.";
-    OVERFLOWS = Counter "picotap_transaction_overflows_total" [] "transactions logged before their end", "Transactions logged before they were complete, because too many were open.";
-    STRAY = Counter "picotap_stray_records_total" [] "stray records", "Parser's records that belong to no open transaction.";
-    NOT_HTTP = Counter "picotap_not_http_total" ["kind"] "sides that are not HTTP/1", "Sides of connections that speak something else.";
-    PARSE_ERRORS = Counter "picotap_parse_errors_total" ["error"] "parse errors", "Messages that the parser could not read.";
+    OVERFLOWS = Counter "picotap_transaction_overflows_total" [] "transactions logged before their end", "Transactions logged before they were complete because too many were open.";
+    STRAY = Counter "picotap_stray_records_total" [] "stray records", "Records of the parser that belong to no open transaction.";
+    NOT_HTTP = Counter "picotap_not_http_total" ["kind"] "sides that are not HTTP/1", "Sides of connections that do not speak HTTP/1, by what they speak.";
+    PARSE_ERRORS = Counter "picotap_parse_errors_total" ["error"] "parse errors", "HTTP messages that the parser could not read, by error.";
 }
 
 counters! {
-    /// What happened at a context.
+    /// What a context counts.
     pub struct HttpCounters {
         /// Transactions that were handed out.
         transactions => TRANSACTIONS,
@@ -80,7 +80,7 @@ struct Shapes {
     origin: Shape,
 }
 
-/// What one worker shares among its connections.
+/// What the connections of one worker share.
 #[derive(Debug)]
 pub struct HttpContext {
     wanted: Vec<(Vec<u8>, Shape)>,
@@ -89,15 +89,16 @@ pub struct HttpContext {
     community_id: bool,
     #[expect(clippy::vec_box, reason = "they move between this list and the connections' queues")]
     pool: Vec<Box<Transaction>>,
-    /// Memory of the transactions that are open.
+    /// Bytes of memory of the open transactions that are held.
     held: usize,
+    /// Buffer for the value of a header that is continued on further lines.
     folded: Vec<u8>,
-    /// What happened here.
+    /// What it has counted.
     pub counters: HttpCounters,
 }
 
 impl HttpContext {
-    /// A context that keeps what `settings` say. At most 65,535 header names count.
+    /// A context with these settings, of which at most 65,535 header names are used.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         let redaction = settings.redaction;
@@ -128,7 +129,7 @@ impl HttpContext {
         self.held
     }
 
-    /// Number of transactions that wait to be used again.
+    /// Number of transactions kept for reuse.
     #[cfg(test)]
     pub(crate) fn pooled(&self) -> usize {
         self.pool.len()
@@ -155,17 +156,18 @@ impl HttpContext {
         transaction
     }
 
-    /// Counts the memory of a transaction whose texts are all there.
+    /// Counts the memory of a transaction, once its texts are stored.
     pub(crate) fn hold(&mut self, transaction: &Transaction) {
         self.held = self.held.saturating_add(transaction.size());
     }
 
-    /// The reverse of [`Self::hold`], before texts are added or the transaction is handed out.
+    /// Undoes [`Self::hold`], before texts are added or the transaction is handed out.
     pub(crate) fn release(&mut self, transaction: &Transaction) {
+        debug_assert!(self.held >= transaction.size(), "a transaction is released as it was held");
         self.held = self.held.saturating_sub(transaction.size());
     }
 
-    /// Hands a transaction out that is not held any more, and keeps it for later use.
+    /// Hands out a transaction that has been released, and keeps it for reuse.
     pub(crate) fn hand_out(&mut self, mut transaction: Box<Transaction>, out: &mut impl FnMut(&Transaction)) {
         transaction.settle();
         self.counters.transactions += 1;
@@ -211,7 +213,8 @@ impl HttpContext {
                 continue;
             }
             if pairs.peek().is_some_and(|(next, _)| next.is_empty()) {
-                // RFC 9112, section 5.2: a continued line reads as a space. Joined before secrets are looked for.
+                // RFC 9112, section 5.2: a continued line reads as a space. Joined first, so that a secret across lines
+                // is found.
                 folded.clear();
                 folded.extend_from_slice(value);
                 while let Some((_, more)) = pairs.next_if(|(next, _)| next.is_empty()) {
@@ -230,7 +233,7 @@ impl HttpContext {
         self.folded = folded;
     }
 
-    /// Only the first of several headers of one name counts.
+    /// Keeps the value of a header that is always kept. Of several with one name, the first counts.
     fn standard_header(&self, transaction: &mut Transaction, name: &[u8], value: &[u8]) {
         let Self { redaction, shapes, .. } = self;
         if name.eq_ignore_ascii_case(b"host") && transaction.host().is_none() {
@@ -244,29 +247,33 @@ impl HttpContext {
         }
     }
 
+    /// Keeps the value of a header that was asked for: the one at `index` of the names.
     fn keep(&self, transaction: &mut Transaction, of_request: bool, index: usize, value: &[u8]) {
         if transaction.kept.len() >= MAX_HEADERS {
             transaction.flags |= Flags::TEXT_CUT;
             return;
         }
-        let Some((name, shape)) = self.wanted.get(index) else { return };
+        let Some((name, shape)) = self.wanted.get(index) else {
+            debug_assert!(false, "the index is one of the names asked for");
+            return;
+        };
         let name = transaction.store(MAX_TEXT, |out| out.extend_from_slice(name));
         let value = transaction.store(MAX_TEXT, |out| self.redaction.write(*shape, value, out));
         let index = u16::try_from(index).unwrap_or(u16::MAX);
         transaction.kept.push(Kept { of_request, index, name, value });
     }
 
-    /// An interim response's reason phrase, as a text of the transaction. The last one counts; earlier ones stay in the
-    /// buffer unused, so only a few are stored.
-    pub(crate) fn interim_reason(&self, transaction: &mut Transaction, reason: &[u8]) -> Span {
+    /// Stores the reason phrase of an interim response. Only the last one is used, but earlier ones stay in the buffer:
+    /// so no more than 4 are stored.
+    pub(crate) fn interim_reason(&self, transaction: &mut Transaction, reason: &[u8]) -> TextRange {
         const STORED: u32 = 4;
         match transaction.interim <= STORED {
             true => self.store_text(transaction, reason),
-            false => Span::default(),
+            false => TextRange::default(),
         }
     }
 
-    fn store_text(&self, transaction: &mut Transaction, text: &[u8]) -> Span {
+    fn store_text(&self, transaction: &mut Transaction, text: &[u8]) -> TextRange {
         transaction.store(MAX_TEXT, |out| self.redaction.write(Shape::Text, text, out))
     }
 }

@@ -1,8 +1,9 @@
-//! An exchange is the open transactions of one connection.
+//! An exchange is the open transactions of one connection. It pairs responses with requests.
 //!
-//! Invariants: the queue never holds more than [`MAX_OPEN`], is in order of the requests (a response without one stands in
-//! front), and at most one response in it has begun and not ended. What is under way stands at its ends, so only those are
-//! searched, however many requests wait: responses come in order, and only the last request can have a body to come.
+//! Invariants: the queue never holds more than [`MAX_OPEN`], is in order of the requests (a response without one is in
+//! front), and at most one response in it has begun and not ended. Messages in progress are at its ends, so only those
+//! are searched, however many requests wait: responses come in order, and only the last request can have a body to
+//! come.
 
 use crate::abi::{self, ParseError, Tunnel};
 use crate::http::community_id;
@@ -13,7 +14,7 @@ use crate::http::record::{Kind, Record, Request, Response};
 use crate::http::transaction::{Body, Transaction};
 use crate::stream::{Connection, EndReason, Opener};
 
-/// The flag that transactions bear which were open when their connection ended so.
+/// The flag of a transaction that was open when its connection ended for this reason.
 const fn end_flag(reason: EndReason) -> Flags {
     match reason {
         EndReason::Fin => Flags::empty(),
@@ -34,14 +35,14 @@ pub struct Exchange {
     community: Option<[u8; community_id::LEN]>,
     /// Transactions begun so far.
     begun: u32,
-    /// An error of a side that had no transaction to bear it.
+    /// An error for which there was no transaction to flag.
     error: Option<ParseError>,
     /// The side of `error`.
     error_side: u8,
 }
 
 impl Exchange {
-    /// Takes a record and hands out the transactions that are complete with it.
+    /// Takes a record and hands out the transactions that it completes.
     pub fn record(
         &mut self,
         context: &mut HttpContext,
@@ -49,24 +50,8 @@ impl Exchange {
         record: &Record,
         out: &mut impl FnMut(&Transaction),
     ) {
-        match &record.kind {
-            Kind::Request(request) => self.request(context, connection, record, request, out),
-            Kind::Response(response) if record.flags & abi::flag::INTERIM != 0 => self.interim(context, response),
-            Kind::Response(response) => self.response(context, connection, record, response, out),
-            Kind::End { number, wire, decoded, lost } => {
-                let body = Body { wire: *wire, decoded: *decoded, lost: *lost };
-                self.message_end(context, connection, record, *number, body, out);
-            }
-            Kind::Tunnel { number, kind, .. } => self.tunnel(context, connection, *number, *kind, out),
-            Kind::NotHttp(protocol) => {
-                count(&mut context.counters.not_http, protocol.code());
-                if let Some(transaction) = self.queue.get_mut(0) {
-                    transaction.flags |= Flags::NOT_HTTP;
-                }
-            }
-            Kind::Error(error) => self.error(context, connection, record.side, *error, out),
-            Kind::Trailers { .. } | Kind::Reset { .. } | Kind::Operation(_) | Kind::Outcome(_) => {}
-        }
+        Pairing { exchange: self, context, connection, out }.record(record);
+        debug_assert!(self.is_consistent(), "the queue is bounded, and at most one response is in progress");
     }
 
     /// Hands out what is open. To be called once for every connection, also when it was given up.
@@ -77,17 +62,11 @@ impl Exchange {
         reason: EndReason,
         out: &mut impl FnMut(&Transaction),
     ) {
-        while let Some(mut transaction) = self.queue.remove(0) {
-            context.release(&transaction);
-            transaction.flags |= end_flag(reason);
-            // A response that the capture, or the parser, did not live to see may well have come.
-            let unseen = matches!(reason, EndReason::Capture | EndReason::Fault);
-            self.finish(context, connection, transaction, unseen, out);
-        }
+        Pairing { exchange: self, context, connection, out }.close(reason);
         *self = Self::default();
     }
 
-    /// Reads one word of each cache line of the transaction that will be needed next.
+    /// Reads one word of each cache line of the transaction that will be needed next: a software prefetch.
     #[must_use]
     pub fn touch(&self) -> u64 {
         self.queue.get(0).map_or(0, Transaction::touch)
@@ -99,91 +78,22 @@ impl Exchange {
         self.queue.len()
     }
 
-    fn request(
-        &mut self,
-        context: &mut HttpContext,
-        connection: &Connection,
-        record: &Record,
-        request: &Request,
-        out: &mut impl FnMut(&Transaction),
-    ) {
-        self.hand_out_held(context, connection, out);
-        self.make_room(context, connection, out);
-        let mut transaction = self.begin(context, connection, record.side);
-        context.write_request(&mut transaction, record, request);
-        context.hold(&transaction);
-        self.queue.push_back(transaction);
-        self.give_up_if_full(context, connection, out);
+    /// Whether the invariants of the queue hold.
+    fn is_consistent(&self) -> bool {
+        let in_progress = self.queue.iter().filter(|open| response_in_progress(open)).count();
+        self.open() <= MAX_OPEN && in_progress <= 1
     }
 
-    fn interim(&mut self, context: &mut HttpContext, response: &Response) {
-        let awaits = |open: &Transaction| open.number == response.number && open.number != 0 && open.response.is_none();
-        let place = self.queue.find(awaits);
-        let Some(transaction) = place.and_then(|place| self.queue.get_mut(place)) else {
-            context.counters.stray += 1;
-            return;
-        };
-        context.release(transaction);
-        transaction.interim = transaction.interim.saturating_add(1);
-        transaction.interim_status = response.status;
-        transaction.interim_reason = context.interim_reason(transaction, response.reason);
-        context.hold(transaction);
-    }
-
-    fn response(
-        &mut self,
-        context: &mut HttpContext,
-        connection: &Connection,
-        record: &Record,
-        response: &Response,
-        out: &mut impl FnMut(&Transaction),
-    ) {
-        self.hand_out_held(context, connection, out);
-        // Another response begins: the one before it, if still unended, never will be.
-        self.hand_out_where(context, connection, out, |open| {
-            open.response.is_some_and(|message| message.end.is_none())
-        });
-        let inferred = record.flags & abi::flag::UNPAIRED != 0 && response.number == 0;
-        let place = match response.number {
-            0 if inferred => self.infer(record),
-            0 => None,
-            number => {
-                self.place_of(number).filter(|place| self.queue.get(*place).is_some_and(|open| open.response.is_none()))
-            }
-        };
-        let Some(place) = place else {
-            self.make_room(context, connection, out);
-            let mut transaction = self.begin(context, connection, record.side ^ 1);
-            transaction.flags |= Flags::NO_REQUEST | self.take_error(record.side ^ 1);
-            context.write_response(&mut transaction, record, response);
-            context.hold(&transaction);
-            self.queue.push_front(transaction);
-            return self.give_up_if_full(context, connection, out);
-        };
-        // Responses come in order: what stands before it will not be answered any more.
-        for _ in 0..place {
-            self.hand_out(context, connection, 0, out);
-        }
-        if let Some(transaction) = self.queue.get_mut(0) {
-            context.release(transaction);
-            if inferred {
-                transaction.flags |= Flags::PAIRING_INFERRED;
-            }
-            context.write_response(transaction, record, response);
-            context.hold(transaction);
-        }
-    }
-
-    /// Place of the request that an unpaired response most likely answers.
+    /// Index of the request that an unpaired response most likely answers.
     ///
-    /// A request can only have been answered if the server had acknowledged it. Of these the newest counts, since what
-    /// came before it was most likely answered in what was lost; but requests that the client sent without having seen
-    /// anything more of the server in between were pipelined, and of those the oldest is answered first. (What it had
-    /// seen is not known where nothing of the server's was captured before: then the newest it is.)
+    /// A request can only have been answered if the server had acknowledged it. Of these the newest is chosen, since
+    /// what came before it was most likely answered in what was lost. But requests that the client sent without having
+    /// seen anything more of the server in between were pipelined, and of those the oldest is answered first. (What the
+    /// client had seen is not known if nothing of the server's was captured before: then it is the newest.)
     ///
-    /// Where a request was lost that the server had acknowledged, and something of the server's stands between that
-    /// newest request and this response, most likely both its answer and the request behind it were lost: then it is
-    /// none of those that were seen.
+    /// If a request was lost that the server had acknowledged, and bytes of the server's come between that newest
+    /// request and this response, then most likely both its answer and the request behind it were lost: the response
+    /// answers none of the requests that were seen.
     fn infer(&self, record: &Record) -> Option<usize> {
         let acked = record.peer_acked.unwrap_or(u64::MAX);
         let may_be = |open: &Transaction| {
@@ -204,24 +114,130 @@ impl Exchange {
         self.queue.find(|open| may_be(open) && open.client_acked == burst)
     }
 
-    fn message_end(
-        &mut self,
-        context: &mut HttpContext,
-        connection: &Connection,
-        record: &Record,
-        number: u32,
-        body: Body,
-        out: &mut impl FnMut(&Transaction),
-    ) {
-        let of_response = |open: &Transaction| {
-            open.client_side != record.side && open.response.is_some_and(|message| message.end.is_none())
-        };
-        let place = match number {
-            0 => self.under_way(of_response).next(),
-            number => self.place_of(number),
-        };
-        let Some((place, transaction)) = place.and_then(|place| Some((place, self.queue.get_mut(place)?))) else {
+    fn take_error(&mut self, side: u8) -> Flags {
+        match self.error_side == side {
+            true => self.error.take().map_or(Flags::empty(), Flags::from_error),
+            false => Flags::empty(),
+        }
+    }
+}
+
+fn response_in_progress(open: &Transaction) -> bool {
+    open.response.is_some_and(|message| message.end.is_none())
+}
+
+/// An exchange while a record or the end of its connection changes it.
+struct Pairing<'a, F> {
+    exchange: &'a mut Exchange,
+    context: &'a mut HttpContext,
+    connection: &'a Connection,
+    /// Takes the transactions that are finished.
+    out: &'a mut F,
+}
+
+impl<F: FnMut(&Transaction)> Pairing<'_, F> {
+    fn record(&mut self, record: &Record) {
+        match &record.kind {
+            Kind::Request(request) => self.request(record, request),
+            Kind::Response(response) if record.flags & abi::flag::INTERIM != 0 => self.interim(response),
+            Kind::Response(response) => self.response(record, response),
+            Kind::End { number, wire, decoded, lost } => {
+                let body = Body { wire: *wire, decoded: *decoded, lost: *lost };
+                self.message_end(record, *number, body);
+            }
+            Kind::Tunnel { number, kind, .. } => self.tunnel(*number, *kind),
+            Kind::NotHttp(protocol) => {
+                count(&mut self.context.counters.not_http, protocol.code());
+                if let Some(transaction) = self.exchange.queue.get_mut(0) {
+                    transaction.flags |= Flags::NOT_HTTP;
+                }
+            }
+            Kind::Trailers { .. } | Kind::Reset { .. } | Kind::Operation(_) | Kind::Outcome(_) => {}
+            Kind::Error(error) => self.error(record.side, *error),
+        }
+    }
+
+    fn close(&mut self, reason: EndReason) {
+        while let Some(mut transaction) = self.exchange.queue.remove(0) {
+            self.context.release(&transaction);
+            transaction.flags |= end_flag(reason);
+            // The response may have come after the end of the capture, or after the parser failed.
+            let unseen = matches!(reason, EndReason::Capture | EndReason::Fault);
+            self.finish(transaction, unseen);
+        }
+    }
+
+    fn request(&mut self, record: &Record, request: &Request) {
+        self.hand_out_held();
+        self.make_room();
+        let mut transaction = self.begin(record.side);
+        self.context.write_request(&mut transaction, record, request);
+        self.context.hold(&transaction);
+        self.exchange.queue.push_back(transaction);
+        self.give_up_if_full();
+    }
+
+    fn interim(&mut self, response: &Response) {
+        let awaits = |open: &Transaction| open.number == response.number && open.number != 0 && open.response.is_none();
+        let Self { exchange, context, .. } = self;
+        let Some((_, transaction)) = exchange.queue.at(exchange.queue.find(awaits)) else {
             context.counters.stray += 1;
+            return;
+        };
+        context.release(transaction);
+        transaction.interim = transaction.interim.saturating_add(1);
+        transaction.interim_status = response.status;
+        transaction.interim_reason = context.interim_reason(transaction, response.reason);
+        context.hold(transaction);
+    }
+
+    fn response(&mut self, record: &Record, response: &Response) {
+        self.hand_out_held();
+        // Another response begins: the one before it, if it has not ended, never will.
+        self.hand_out_where(response_in_progress);
+        let inferred = record.flags & abi::flag::UNPAIRED != 0 && response.number == 0;
+        let index = match response.number {
+            0 if inferred => self.exchange.infer(record),
+            0 => None,
+            number => self
+                .exchange
+                .queue
+                .index_of(number)
+                .filter(|index| self.exchange.queue.get(*index).is_some_and(|open| open.response.is_none())),
+        };
+        let Some(index) = index else {
+            self.make_room();
+            let mut transaction = self.begin(record.side ^ 1);
+            transaction.flags |= Flags::NO_REQUEST | self.exchange.take_error(record.side ^ 1);
+            self.context.write_response(&mut transaction, record, response);
+            self.context.hold(&transaction);
+            self.exchange.queue.push_front(transaction);
+            return self.give_up_if_full();
+        };
+        // Responses come in order: requests before this one will not be answered any more.
+        for _ in 0..index {
+            self.hand_out(0);
+        }
+        let Some(transaction) = self.exchange.queue.get_mut(0) else {
+            debug_assert!(false, "the request that is answered is in the queue");
+            return;
+        };
+        self.context.release(transaction);
+        if inferred {
+            transaction.flags |= Flags::PAIRING_INFERRED;
+        }
+        self.context.write_response(transaction, record, response);
+        self.context.hold(transaction);
+    }
+
+    fn message_end(&mut self, record: &Record, number: u32, body: Body) {
+        let of_response = |open: &Transaction| open.client_side != record.side && response_in_progress(open);
+        let index = match number {
+            0 => self.exchange.queue.in_progress(of_response).next(),
+            number => self.exchange.queue.index_of(number),
+        };
+        let Some((index, transaction)) = self.exchange.queue.at(index) else {
+            self.context.counters.stray += 1;
             return;
         };
         let half = match record.side == transaction.client_side {
@@ -231,7 +247,7 @@ impl Exchange {
         match half {
             Some(message) if message.end.is_none() => message.end = Some((record.end, body)),
             _ => {
-                context.counters.stray += 1;
+                self.context.counters.stray += 1;
                 return;
             }
         }
@@ -239,171 +255,103 @@ impl Exchange {
         let cut = record.flags & abi::flag::TRUNCATED != 0;
         transaction.cut_side = cut.then_some(record.side);
         if transaction.complete() {
-            // Cut by an error, or by the end of the connection? What comes next knows.
+            // Cut by an error, or by the end of the connection? The next record shows.
             transaction.held = cut;
             if !transaction.held {
-                self.hand_out(context, connection, place, out);
+                self.hand_out(index);
             }
         }
     }
 
-    fn tunnel(
-        &mut self,
-        context: &mut HttpContext,
-        connection: &Connection,
-        number: u32,
-        kind: Tunnel,
-        out: &mut impl FnMut(&Transaction),
-    ) {
-        let Some(place) = self.place_of(number) else {
-            context.counters.stray += 1;
+    fn tunnel(&mut self, number: u32, kind: Tunnel) {
+        let Some((index, transaction)) = self.exchange.queue.at(self.exchange.queue.index_of(number)) else {
+            self.context.counters.stray += 1;
             return;
         };
-        if let Some(transaction) = self.queue.get_mut(place) {
-            transaction.flags |= Flags::TUNNEL;
-            transaction.tunnel = kind;
-            transaction.awaits_tunnel = false;
-        }
-        for _ in 0..=place {
-            self.hand_out(context, connection, 0, out);
+        transaction.flags |= Flags::TUNNEL;
+        transaction.tunnel = kind;
+        transaction.awaits_tunnel = false;
+        for _ in 0..=index {
+            self.hand_out(0);
         }
     }
 
-    /// An error is told on the transaction whose message it is in, which may have been ended, as cut, just before. If
-    /// there is none, the next response without a request bears it: it is most likely the answer (400) to what could not
-    /// be read. A message that was cut is known to be complete with the error that cut it.
-    fn error(
-        &mut self,
-        context: &mut HttpContext,
-        connection: &Connection,
-        side: u8,
-        error: ParseError,
-        out: &mut impl FnMut(&Transaction),
-    ) {
-        count(&mut context.counters.errors, error.code());
+    /// Flags the transaction whose message an error is in; that message may have been ended, as cut, just before. If there
+    /// is none, the next response without a request gets the flag: it is most likely the answer (400) to what could not be
+    /// read. With the error that cut it, a message that was cut is complete.
+    fn error(&mut self, side: u8, error: ParseError) {
+        count(&mut self.context.counters.errors, error.code());
         let unended = |open: &Transaction| {
             let half = if open.client_side == side { open.request } else { open.response };
             half.map_or(open.client_side != side, |message| message.end.is_none())
         };
-        let newest_cut = self.under_way(|open| open.cut_side == Some(side)).next_back();
-        let place = newest_cut.or_else(|| self.under_way(unended).next());
-        match place.and_then(|place| Some((place, self.queue.get_mut(place)?))) {
-            Some((place, transaction)) => {
+        let newest_cut = self.exchange.queue.in_progress(|open| open.cut_side == Some(side)).next_back();
+        let index = newest_cut.or_else(|| self.exchange.queue.in_progress(unended).next());
+        match self.exchange.queue.at(index) {
+            Some((index, transaction)) => {
                 transaction.flags |= Flags::from_error(error);
                 transaction.cut_side = None;
                 if transaction.held {
-                    self.hand_out(context, connection, place, out);
+                    self.hand_out(index);
                 }
             }
             None => {
-                self.error = Some(error);
-                self.error_side = side;
+                self.exchange.error = Some(error);
+                self.exchange.error_side = side;
             }
         }
     }
 
-    fn take_error(&mut self, side: u8) -> Flags {
-        match self.error_side == side {
-            true => self.error.take().map_or(Flags::empty(), Flags::from_error),
-            false => Flags::empty(),
+    fn begin(&mut self, client_side: u8) -> Box<Transaction> {
+        self.exchange.begun = self.exchange.begun.saturating_add(1);
+        self.context.open(self.connection, self.exchange.begun, client_side)
+    }
+
+    fn make_room(&mut self) {
+        if self.exchange.open() >= MAX_OPEN {
+            self.overflow();
         }
     }
 
-    fn begin(&mut self, context: &mut HttpContext, connection: &Connection, client_side: u8) -> Box<Transaction> {
-        self.begun = self.begun.saturating_add(1);
-        context.open(connection, self.begun, client_side)
-    }
-
-    fn make_room(&mut self, context: &mut HttpContext, connection: &Connection, out: &mut impl FnMut(&Transaction)) {
-        if self.open() >= MAX_OPEN {
-            self.overflow(context, connection, out);
+    /// Beyond the context's bound this connection gives up its own transactions, the oldest first, and even the newest.
+    fn give_up_if_full(&mut self) {
+        while self.context.held() > MAX_OPEN_BYTES && self.exchange.open() > 0 {
+            self.overflow();
         }
     }
 
-    /// Beyond the context's bound the connection at hand pays, oldest first, with the newest too if need be.
-    fn give_up_if_full(
-        &mut self,
-        context: &mut HttpContext,
-        connection: &Connection,
-        out: &mut impl FnMut(&Transaction),
-    ) {
-        while context.held() > MAX_OPEN_BYTES && self.open() > 0 {
-            self.overflow(context, connection, out);
-        }
-    }
-
-    fn overflow(&mut self, context: &mut HttpContext, connection: &Connection, out: &mut impl FnMut(&Transaction)) {
-        context.counters.overflow += 1;
-        if let Some(transaction) = self.queue.get_mut(0) {
+    fn overflow(&mut self) {
+        self.context.counters.overflow += 1;
+        if let Some(transaction) = self.exchange.queue.get_mut(0) {
             transaction.flags |= Flags::OVERFLOW;
         }
-        self.hand_out(context, connection, 0, out);
+        self.hand_out(0);
     }
 
-    /// Place of the transaction whose request has this number: nearly always the first or the last.
-    fn place_of(&self, number: u32) -> Option<usize> {
-        if number == 0 {
-            return None;
-        }
-        let last = self.queue.len().checked_sub(1)?;
-        match self.queue.get(last) {
-            Some(open) if open.number == number => Some(last),
-            _ => self.queue.find(|open| open.number == number),
-        }
+    fn hand_out_held(&mut self) {
+        self.hand_out_where(|open| open.held);
     }
 
-    /// Places of the transactions for which `wanted` holds, of those that something may be under way with: those that the
-    /// server has begun to answer (the first; one more behind a response without a request), and the last.
-    fn under_way(&self, wanted: impl Fn(&Transaction) -> bool) -> impl DoubleEndedIterator<Item = usize> {
-        let last = self.queue.len().saturating_sub(1);
-        [0, 1, last].into_iter().filter(move |place| self.queue.get(*place).is_some_and(&wanted))
-    }
-
-    fn hand_out_held(
-        &mut self,
-        context: &mut HttpContext,
-        connection: &Connection,
-        out: &mut impl FnMut(&Transaction),
-    ) {
-        self.hand_out_where(context, connection, out, |open| open.held);
-    }
-
-    /// Hands out the first that `wanted` holds for: by the invariant there is no second.
-    fn hand_out_where(
-        &mut self,
-        context: &mut HttpContext,
-        connection: &Connection,
-        out: &mut impl FnMut(&Transaction),
-        wanted: impl Fn(&Transaction) -> bool,
-    ) {
-        let place = self.under_way(wanted).next();
-        if let Some(place) = place {
-            self.hand_out(context, connection, place, out);
+    /// Hands out the first transaction in progress for which `wanted` holds: by the invariant there is no second.
+    fn hand_out_where(&mut self, wanted: impl Fn(&Transaction) -> bool) {
+        let index = self.exchange.queue.in_progress(wanted).next();
+        if let Some(index) = index {
+            self.hand_out(index);
         }
     }
 
-    fn hand_out(
-        &mut self,
-        context: &mut HttpContext,
-        connection: &Connection,
-        place: usize,
-        out: &mut impl FnMut(&Transaction),
-    ) {
-        if let Some(transaction) = self.queue.remove(place) {
-            context.release(&transaction);
-            self.finish(context, connection, transaction, false, out);
-        }
+    fn hand_out(&mut self, index: usize) {
+        let Some(transaction) = self.exchange.queue.remove(index) else {
+            debug_assert!(false, "only a transaction of the queue is handed out");
+            return;
+        };
+        self.context.release(&transaction);
+        self.finish(transaction, false);
     }
 
-    /// Hands out a transaction with the flags for what it lacks. `unseen`: a response may have come unseen.
-    fn finish(
-        &mut self,
-        context: &mut HttpContext,
-        connection: &Connection,
-        mut transaction: Box<Transaction>,
-        unseen: bool,
-        out: &mut impl FnMut(&Transaction),
-    ) {
+    /// Hands out a transaction with the flags for what it lacks. `unseen`: its response may have come unseen.
+    fn finish(&mut self, mut transaction: Box<Transaction>, unseen: bool) {
+        let Self { exchange, context, connection, out } = self;
         let opened_by_client = match connection.opener {
             Opener::First => transaction.client_side == 0,
             Opener::Second => transaction.client_side == 1,
@@ -422,9 +370,9 @@ impl Exchange {
         if context.wants_community_id() {
             let [one, other] = connection.endpoints;
             transaction.community_id =
-                Some(*self.community.get_or_insert_with(|| community_id::identifier(one, other)));
+                Some(*exchange.community.get_or_insert_with(|| community_id::identifier(one, other)));
         }
-        context.hand_out(transaction, out);
+        context.hand_out(transaction, *out);
     }
 }
 

@@ -1,14 +1,15 @@
 //! A selection says which transactions are logged. Metrics count all of them.
 //!
-//! `--filter` takes `KEY=PATTERNS` or `KEY!=PATTERNS`, with several patterns between commas, of which one must fit:
+//! `--filter` takes `KEY=PATTERNS` or `KEY!=PATTERNS`. Of several patterns, separated by commas, one must match:
 //!
-//! - `method=GET,POST`: compared with case
+//! - `method=GET,POST`: case matters
 //! - `status=200,4xx,500-599`, and `none` for a transaction without response
-//! - `host=*.example.com`: without case and user information, and without port unless the pattern has one
+//! - `host=*.example.com`: without regard to case, without user information, and without port unless the pattern has
+//!   one
 //! - `path=/api/*`: the target without query
 //!
-//! In `host` and `path`, `*` stands for any bytes and `?` for any one. What is asked for more than once must hold every
-//! time, and so must `--slow` and `--errors`.
+//! In `host` and `path`, `*` stands for any bytes and `?` for any one byte. A transaction is logged if it matches every
+//! `--filter`, `--slow` and `--errors`.
 
 use std::ops::RangeInclusive;
 use std::str::FromStr;
@@ -16,31 +17,31 @@ use std::str::FromStr;
 use crate::http::flags::Flags;
 use crate::http::transaction::Transaction;
 
-/// A text in which `*` and `?` stand for others.
+/// A pattern in which `*` stands for any bytes and `?` for any one byte.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Glob(Vec<u8>);
 
 impl Glob {
-    /// Whether the pattern fits all of `text`. Takes no more steps than the product of both lengths.
+    /// Whether the pattern matches all of `text`, in at most as many steps as the product of both lengths.
     fn fits(&self, text: &[u8]) -> bool {
         let pattern = &self.0;
-        let (mut at, mut place) = (0, 0);
-        // Where the last star was, and how much of the text it has taken.
+        let (mut at, mut taken) = (0, 0);
+        // Index of the last star in the pattern, and of the end of what it stands for in the text.
         let mut star: Option<(usize, usize)> = None;
-        while place < text.len() {
+        while taken < text.len() {
             match pattern.get(at) {
                 Some(b'*') => {
-                    star = Some((at, place));
+                    star = Some((at, taken));
                     at += 1;
                 }
-                Some(byte) if *byte == b'?' || Some(byte) == text.get(place) => {
+                Some(byte) if *byte == b'?' || Some(byte) == text.get(taken) => {
                     at += 1;
-                    place += 1;
+                    taken += 1;
                 }
                 _ => {
-                    let Some((star_at, taken)) = star else { return false };
-                    star = Some((star_at, taken + 1));
-                    (at, place) = (star_at + 1, taken + 1);
+                    let Some((star_at, star_end)) = star else { return false };
+                    star = Some((star_at, star_end + 1));
+                    (at, taken) = (star_at + 1, star_end + 1);
                 }
             }
         }
@@ -70,7 +71,7 @@ pub enum FilterError {
     /// No `=`.
     #[error("filter \"{0}\" has no \"=\": needed KEY=PATTERN, for example status=5xx")]
     NoSign(String),
-    /// A key that is none.
+    /// An unknown key.
     #[error("filter \"{filter}\" begins with \"{key}\": needed method, status, host or path")]
     Key {
         /// The whole filter.
@@ -81,7 +82,7 @@ pub enum FilterError {
     /// An empty pattern.
     #[error("filter \"{0}\" has an empty pattern")]
     Empty(String),
-    /// A status that is none.
+    /// A status that cannot be read.
     #[error(
         "filter \"{filter}\" has status \"{status}\": needed a code (404), a class (4xx), a range (500-599) or none"
     )]
@@ -137,7 +138,7 @@ fn range(text: &str) -> Option<RangeInclusive<u16>> {
 }
 
 impl Filter {
-    /// Whether the transaction is what this filter asks for.
+    /// Whether the transaction matches this filter.
     #[must_use]
     pub fn fits(&self, transaction: &Transaction) -> bool {
         let fits = match &self.patterns {
@@ -175,16 +176,17 @@ pub fn without_user(authority: &[u8]) -> &[u8] {
 /// Which transactions are logged. The default takes all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Selection {
-    /// All must fit.
+    /// Filters, all of which must match.
     pub filters: Vec<Filter>,
-    /// Only those that took at least so many nanoseconds. One without a duration is not slow.
+    /// Only transactions of at least this duration, in nanoseconds. One without a duration is not slow.
     pub slow: Option<i64>,
-    /// Only errors: status 400 and above, no response, a message that was cut, a parser's fault.
+    /// Only errors: status 400 and above, no response, a message that was cut, a reset, a timeout, a fault of the
+    /// parser.
     pub errors: bool,
 }
 
 impl Selection {
-    /// Whether the transaction is to be logged.
+    /// Whether the transaction is logged.
     #[must_use]
     pub fn takes(&self, transaction: &Transaction) -> bool {
         let slow = |limit| transaction.duration().is_some_and(|duration| duration >= limit);
@@ -194,7 +196,7 @@ impl Selection {
     }
 }
 
-/// Whether something went wrong with the transaction, so far as the wire tells.
+/// Whether something went wrong with the transaction, as far as the wire shows.
 #[must_use]
 pub fn is_error(transaction: &Transaction) -> bool {
     const WRONG: [Flags; 5] = [Flags::NO_RESPONSE, Flags::TRUNCATED, Flags::RESET, Flags::TIMEOUT, Flags::FAULT];
@@ -274,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn ports_are_told_from_addresses() {
+    fn ports_are_not_confused_with_addresses() {
         for (host, wanted) in
             [("a:80", "a"), ("a", "a"), ("[::1]:80", "[::1]"), ("[::1]", "[::1]"), ("a:b", "a:b"), ("::1", "::1")]
         {

@@ -1,4 +1,4 @@
-//! A flag is a named thing to know about a transaction: something odd on the wire, or something missing.
+//! A flag says what is odd about a transaction, or missing.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use bitflags::bitflags;
 
 use crate::abi;
 
-/// What the host decides by itself, from the records' own bits: these never come over as they are.
+/// Bits of records that are not flags of a transaction: they say how to pair.
 const NOT_TAKEN: u32 = abi::flag::INTERIM | abi::flag::UNPAIRED | abi::flag::UNSOLICITED | abi::flag::REQUEST_LOST;
 
 /// Bits of the flags that stand for `abi::error` codes begin here: code 1 is this bit.
@@ -87,11 +87,10 @@ flags! {
 }
 
 impl Flags {
-    /// The flags that a record's bits stand for. Bits that say how to pair are left to the exchange, unknown ones fall
-    /// away.
+    /// The flags of a record's bits. Bits that say how to pair, and unknown ones, are dropped.
     #[must_use]
     pub const fn from_record(bits: u32) -> Self {
-        // A constant, so that the mask is not put together from single flags where this is called.
+        // A constant, so that the mask is not computed at every call.
         const KNOWN: Flags = Flags::all();
         Self::from_bits_retain((bits & !NOT_TAKEN) as u64).intersection(KNOWN)
     }
@@ -102,7 +101,7 @@ impl Flags {
         Self::from_bits_retain(1 << (ERROR_BIT + error.code() as u32 - 1))
     }
 
-    /// Number of the bit of each flag of the set, below 64, in ascending order: its place in a table.
+    /// Bit number of each flag of the set, 0 to 63, in ascending order: its index in a table.
     pub fn positions(self) -> impl Iterator<Item = usize> {
         let mut rest = self.bits();
         std::iter::from_fn(move || {
@@ -129,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_guest_flag_has_a_name_or_is_the_hosts_to_decide() {
+    fn every_guest_flag_has_a_name_or_says_how_to_pair() {
         for &(name, bit) in abi::flag::ALL {
             let flags = Flags::from_record(bit);
             if bit & NOT_TAKEN != 0 {
@@ -152,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_bits_fall_away() {
+    fn unknown_bits_are_dropped() {
         assert!(Flags::from_record(0xfc00_0000).is_empty());
     }
 

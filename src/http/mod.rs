@@ -1,7 +1,7 @@
-//! A transaction is a request with its response, put together from the guest's records.
+//! A transaction is a request with its response, assembled from the guest's records.
 //!
-//! [`record`] is what comes in, [`exchange`] pairs, [`transaction`] is what goes out. [`context`] holds what a worker shares
-//! among its connections; [`redact`] keeps secrets out of the text before it is stored; [`filter`] chooses what is logged.
+//! Records ([`record`]) come in, [`exchange`] pairs them, transactions ([`transaction`]) go out. The connections of a
+//! worker share a [`context`]; [`redact`] hides secrets before texts are stored; [`filter`] chooses what is logged.
 
 pub mod community_id;
 pub mod context;

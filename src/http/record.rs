@@ -1,10 +1,10 @@
-//! A record is what the guest says about an event, after every position in it has been checked and resolved against
+//! A record is what the guest says about an event, after it has been checked and its positions have been resolved against
 //! the host's own copy of the bytes.
 
 use crate::abi::{self, Framing, NotHttp, ParseError, Tunnel};
 use crate::stream::Endpoint;
 
-/// A place in a side's stream and the time of the packet that carried it.
+/// An offset in a side's stream, and the time of the packet that carried the byte there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Moment {
     /// Offset in the side's stream.
@@ -23,7 +23,7 @@ pub struct Texts<'a> {
 }
 
 impl<'a> Texts<'a> {
-    /// The text with this position and length, or nothing if that does not lie inside.
+    /// The text with this position and length, or nothing if that is not all inside.
     #[must_use]
     pub fn get(&self, position: u32, len: u32) -> &'a [u8] {
         let (bytes, start) = match position & abi::TEXT {
@@ -42,8 +42,7 @@ pub struct Headers<'a> {
 }
 
 impl<'a> Headers<'a> {
-    /// `pairs` speak of positions in `texts`; whoever calls has checked that all lie inside (those that do not read as
-    /// empty).
+    /// `pairs` hold positions in `texts`. The caller has checked that they lie inside; those that do not read as empty.
     #[must_use]
     pub const fn new(texts: Texts<'a>, pairs: &'a [abi::Pair]) -> Self {
         Self { texts, pairs }

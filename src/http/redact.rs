@@ -1,7 +1,7 @@
-//! A redaction is what is written in the place of a secret.
+//! Redaction replaces secrets in texts.
 //!
-//! It happens when text is taken out of the guest's records, before a transaction stores it: no format, filter or metric
-//! ever sees the secret. `names` says what is secret, `scan` finds it.
+//! It happens when text is taken out of the guest's records, before a transaction stores it: no format, filter or
+//! metric ever sees the secret. `names` says what is secret, `scan` finds it.
 
 mod names;
 mod scan;
@@ -12,10 +12,10 @@ use names::Keys;
 pub use names::{HEADER_ENDS, HEADERS, KEYS};
 use scan::{Grammar, Scan};
 
-/// What stands in the place of a secret.
+/// What is written instead of a secret.
 pub const REDACTED: &[u8] = b"REDACTED";
 
-/// Headers that are one URL.
+/// Headers whose value is one URL.
 const URLS: [&str; 11] = [
     "content-location",
     "destination",
@@ -32,7 +32,7 @@ const URLS: [&str; 11] = [
 /// Headers that name hosts. `Host` names one.
 const HOSTS: [&str; 5] = ["forwarded", "x-forwarded-host", "x-forwarded-server", "x-host", "x-original-host"];
 
-/// What a text may hold, as its name tells.
+/// What a text may contain, by the name of its header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
     /// All of it is a secret.
@@ -47,7 +47,7 @@ pub enum Shape {
     Text,
 }
 
-/// Which secrets are kept out.
+/// Which secrets are hidden.
 #[derive(Debug, Clone)]
 pub struct Redaction {
     /// `None`: nothing is redacted.
@@ -57,7 +57,7 @@ pub struct Redaction {
 #[derive(Debug, Clone)]
 struct Names {
     keys: Keys,
-    /// Further headers that are secrets.
+    /// Further headers whose values are secrets.
     headers: Vec<Vec<u8>>,
 }
 
@@ -68,7 +68,7 @@ impl Default for Redaction {
 }
 
 impl Redaction {
-    /// What is listed, and these keys of parameters and these headers.
+    /// Hides what [`KEYS`], [`HEADERS`] and [`HEADER_ENDS`] list, and the values of these keys and headers.
     #[must_use]
     pub fn with<T: AsRef<[u8]>>(keys: impl IntoIterator<Item = T>, headers: impl IntoIterator<Item = T>) -> Self {
         let mut all = Keys::default();
@@ -78,13 +78,13 @@ impl Redaction {
         Self { names: Some(Names { keys: all, headers }) }
     }
 
-    /// Everything is shown.
+    /// Hides nothing.
     #[must_use]
     pub const fn off() -> Self {
         Self { names: None }
     }
 
-    /// What the value of this header may hold.
+    /// What the value of this header may contain.
     #[must_use]
     pub fn shape(&self, header: &[u8]) -> Shape {
         let own = self.names.iter().flat_map(|names| &names.headers);
@@ -109,12 +109,12 @@ impl Redaction {
         }
     }
 
-    /// Appends a request's target.
+    /// Appends a request's target, without its secrets.
     #[inline]
     pub fn target(&self, method: &[u8], target: &[u8], out: &mut Vec<u8>) {
         match &self.names {
             Some(names) if may_hold_secrets(target) => {
-                // CONNECT's is an authority. Whatever else begins with neither a slash nor a scheme may be one too.
+                // CONNECT's target is an authority. Another that does not begin with a slash may be one too.
                 let is_path = target.starts_with(b"/") || target.starts_with(b"*");
                 let grammar = if is_path && method != b"CONNECT" { Grammar::Url } else { Grammar::Authority };
                 Scan::new(target, grammar, &names.keys, out).run();
@@ -123,7 +123,7 @@ impl Redaction {
         }
     }
 
-    /// Appends a text without its secrets. What is none stays as it is.
+    /// Appends a text without its secrets; the rest of it is unchanged.
     pub fn write(&self, shape: Shape, text: &[u8], out: &mut Vec<u8>) {
         let Some(names) = &self.names else { return out.extend_from_slice(text) };
         let grammar = match shape {
@@ -141,13 +141,14 @@ impl Redaction {
     }
 }
 
-/// No secret goes without one of the three: `key=value`, `user@host`, or one of these signs encoded.
+/// Every secret needs one of three characters: `key=value`, `user@host`, or one of these percent-encoded.
 #[inline]
 fn may_hold_secrets(text: &[u8]) -> bool {
     memchr3(b'=', b'@', b'%', text).is_some()
 }
 
-/// Where the first `://` of a text is. Colons are rare: a search for all three would cost more to set up than to make.
+/// Index of the first `://` of a text. Colons are rare: a search for all three bytes would cost more to set up than it
+/// saves.
 pub(crate) fn scheme(text: &[u8]) -> Option<usize> {
     memchr_iter(b':', text).find(|at| text.get(*at..).is_some_and(|rest| rest.starts_with(b"://")))
 }

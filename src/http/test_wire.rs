@@ -48,7 +48,7 @@ impl Wire {
         self
     }
 
-    /// Lets a side send bytes that no record speaks of.
+    /// Lets a side send bytes that no record is about.
     pub(crate) fn pass(&mut self, side: usize, bytes: u64) -> &mut Self {
         self.at[side] += bytes;
         self
@@ -79,8 +79,8 @@ impl Wire {
     pub(crate) fn ask(&mut self, number: u32, head: impl AsRef<[u8]>, flags: u32) -> &mut Self {
         let head = head.as_ref();
         let (line, pairs) = parse(head);
-        let mut words = line.splitn(3, |byte| *byte == b' ');
-        let (method, target) = (words.next().unwrap(), words.next().unwrap());
+        let mut parts = line.splitn(3, |byte| *byte == b' ');
+        let (method, target) = (parts.next().unwrap(), parts.next().unwrap());
         let headers = Headers::new(Texts { event: head, area: &[] }, &pairs);
         let framing = Framing::None;
         let kind = Kind::Request(Request { number, method, target, minor: 1, framing, content_length: 0, headers });
@@ -101,9 +101,9 @@ impl Wire {
     ) -> &mut Self {
         let head = head.as_ref();
         let (line, pairs) = parse(head);
-        let mut words = line.splitn(3, |byte| *byte == b' ').skip(1);
-        let status = std::str::from_utf8(words.next().unwrap()).unwrap().parse().unwrap();
-        let reason = words.next().unwrap_or_default();
+        let mut parts = line.splitn(3, |byte| *byte == b' ').skip(1);
+        let status = std::str::from_utf8(parts.next().unwrap()).unwrap().parse().unwrap();
+        let reason = parts.next().unwrap_or_default();
         let headers = Headers::new(Texts { event: head, area: &[] }, &pairs);
         let kind = Kind::Response(Response { number, status, reason, minor: 1, framing, content_length: 0, headers });
         self.feed(1, flags, head.len() as u64, kind)
@@ -156,11 +156,11 @@ impl Wire {
 
 /// Start line and header pairs of a head whose lines end in LF. A line that begins with a space continues another.
 fn parse(head: &[u8]) -> (&[u8], Vec<Pair>) {
-    let place = |text: &[u8]| u32::try_from(text.as_ptr() as usize - head.as_ptr() as usize).unwrap();
+    let position = |text: &[u8]| u32::try_from(text.as_ptr() as usize - head.as_ptr() as usize).unwrap();
     let pair = |name: &[u8], value: &[u8]| Pair {
-        name: place(name),
+        name: position(name),
         name_len: u32::try_from(name.len()).unwrap(),
-        value: place(value),
+        value: position(value),
         value_len: u32::try_from(value.len()).unwrap(),
     };
     let mut lines = head.split(|byte| *byte == b'\n');

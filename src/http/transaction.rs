@@ -1,7 +1,7 @@
 //! A transaction is a request and the final response to it, with their times, sizes and texts.
 //!
-//! Either may be missing; flags say why. Texts are the bytes of the wire, cut at a bound and without secrets, held in one
-//! buffer that is used again for another transaction.
+//! Either may be missing; flags say why. Texts are the bytes of the wire, limited in length and without secrets. They
+//! are held in one buffer, which is reused for another transaction.
 
 use crate::abi::{Framing, Tunnel};
 use crate::http::community_id;
@@ -27,7 +27,7 @@ pub struct Body {
     pub lost: u64,
 }
 
-/// One half of a transaction.
+/// A request or a response: one half of a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Message {
     /// The digit after `HTTP/1.`.
@@ -56,9 +56,9 @@ impl Message {
     }
 }
 
-/// A stretch of a transaction's text buffer.
+/// A text of a transaction: a range of its buffer, in bytes.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Span {
+pub(crate) struct TextRange {
     start: u32,
     len: u32,
 }
@@ -68,10 +68,10 @@ pub(crate) struct Span {
 pub(crate) struct Kept {
     /// Whether it is the request's.
     pub(crate) of_request: bool,
-    /// Place of its name among the names asked for.
+    /// Index of its name among the names asked for.
     pub(crate) index: u16,
-    pub(crate) name: Span,
-    pub(crate) value: Span,
+    pub(crate) name: TextRange,
+    pub(crate) value: TextRange,
 }
 
 /// A transaction.
@@ -88,7 +88,7 @@ pub struct Transaction {
     pub server: Endpoint,
     /// Index of the capture interface.
     pub interface: u32,
-    /// What is to be known about it.
+    /// What is odd about it, or missing.
     pub flags: Flags,
     /// The request, unless it was not seen.
     pub request: Option<Message>,
@@ -110,20 +110,20 @@ pub struct Transaction {
     pub(crate) client_side: u8,
     /// Offset in the server's stream that the client had acknowledged when it sent the request.
     pub(crate) client_acked: Option<u64>,
-    /// A tunnel record must come before it is complete.
+    /// It is not complete before a tunnel record comes.
     pub(crate) awaits_tunnel: bool,
-    /// Complete, but its last message was cut: what comes next says why.
+    /// Complete, but its last message was cut: the next record says why.
     pub(crate) held: bool,
     /// Side whose message ended last, if it was cut.
     pub(crate) cut_side: Option<u8>,
-    pub(crate) method: Span,
-    pub(crate) target: Span,
-    pub(crate) host: Span,
-    pub(crate) user_agent: Span,
-    pub(crate) referer: Span,
-    pub(crate) origin: Span,
-    pub(crate) reason: Span,
-    pub(crate) interim_reason: Span,
+    pub(crate) method: TextRange,
+    pub(crate) target: TextRange,
+    pub(crate) host: TextRange,
+    pub(crate) user_agent: TextRange,
+    pub(crate) referer: TextRange,
+    pub(crate) origin: TextRange,
+    pub(crate) reason: TextRange,
+    pub(crate) interim_reason: TextRange,
     pub(crate) kept: Vec<Kept>,
     pub(crate) text: Vec<u8>,
 }
@@ -131,7 +131,7 @@ pub struct Transaction {
 impl Transaction {
     pub(crate) const fn empty() -> Self {
         let nobody = Endpoint { ip: std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), port: 0 };
-        let none = Span { start: 0, len: 0 };
+        let none = TextRange { start: 0, len: 0 };
         Self {
             conn: 0,
             seq: 0,
@@ -165,7 +165,7 @@ impl Transaction {
         }
     }
 
-    /// As new, with its buffers kept unless they grew far beyond what is common.
+    /// Makes it as new. Keeps its buffers, but shrinks what grew far beyond the usual.
     pub(crate) fn clear(&mut self) {
         const USUAL: usize = 4096;
         let (mut text, mut kept) = (std::mem::take(&mut self.text), std::mem::take(&mut self.kept));
@@ -176,26 +176,28 @@ impl Transaction {
         (self.text, self.kept) = (text, kept);
     }
 
-    /// Makes what `write` appends a text of this transaction, cut at `limit` bytes.
-    pub(crate) fn store(&mut self, limit: usize, write: impl FnOnce(&mut Vec<u8>)) -> Span {
+    /// Stores what `write` appends, cut at `limit` bytes.
+    pub(crate) fn store(&mut self, limit: usize, write: impl FnOnce(&mut Vec<u8>)) -> TextRange {
         let start = self.text.len();
         write(&mut self.text);
         if self.text.len().saturating_sub(start) > limit {
             self.text.truncate(start.saturating_add(limit));
             self.flags |= Flags::TEXT_CUT;
         }
-        // One transaction's texts are bounded far below 4 GiB, so neither conversion can fail.
         let len = self.text.len().saturating_sub(start);
-        Span { start: u32::try_from(start).unwrap_or(0), len: u32::try_from(len).unwrap_or(0) }
+        debug_assert!(u32::try_from(self.text.len()).is_ok(), "the texts of a transaction are bounded far below 4 GiB");
+        TextRange { start: u32::try_from(start).unwrap_or(0), len: u32::try_from(len).unwrap_or(0) }
     }
 
-    fn read(&self, span: Span) -> &[u8] {
-        let start = span.start as usize;
-        self.text.get(start..start.saturating_add(span.len as usize)).unwrap_or_default()
+    fn read(&self, range: TextRange) -> &[u8] {
+        let start = range.start as usize;
+        let text = self.text.get(start..start.saturating_add(range.len as usize));
+        debug_assert!(text.is_some(), "a text is inside of its transaction's buffer");
+        text.unwrap_or_default()
     }
 
-    fn text_of(&self, span: Span) -> Option<&[u8]> {
-        (span.len != 0).then(|| self.read(span))
+    fn text_of(&self, range: TextRange) -> Option<&[u8]> {
+        (range.len != 0).then(|| self.read(range))
     }
 
     /// Method; `None` without a request.
@@ -332,7 +334,7 @@ impl Transaction {
         lost(self.request).saturating_add(lost(self.response))
     }
 
-    /// What is known when nothing more will come.
+    /// Adds what is certain once no more records come.
     pub(crate) fn settle(&mut self) {
         if let (Some(request), Some(response)) = (self.request, self.response)
             && request.end.is_some_and(|(end, _)| end.time > response.start.time)
@@ -356,7 +358,7 @@ impl Transaction {
         !self.awaits_tunnel && self.response.as_ref().is_some_and(ended) && self.request.as_ref().is_none_or(ended)
     }
 
-    /// Reads one word of each of its cache lines: a software prefetch, and of the first ones of its texts.
+    /// Reads one word of each of its cache lines, and of the first ones of its texts: a software prefetch.
     pub(crate) fn touch(&self) -> u64 {
         let moments = [self.request, self.response].map(|message| message.map_or(0, |m| m.head_end.offset));
         let texts = self.text.chunks(64).take(8).fold(0, |sum, line| sum ^ line.first().copied().unwrap_or(0));

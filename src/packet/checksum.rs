@@ -9,12 +9,13 @@ pub(super) fn sum(bytes: &[u8]) -> Sum16BitWords {
     Sum16BitWords::new().add_slice(bytes)
 }
 
-/// Whether the sum over everything, the checksum field among it, is what it must be.
+/// Whether a sum that includes the checksum field is right.
 pub(super) fn is_good(sum: Sum16BitWords) -> bool {
     sum.ones_complement() == 0
 }
 
-/// Whether a whole TCP segment has the checksum that its addresses ask for (RFC 9293, section 3.1; RFC 8200, section 8.1).
+/// Whether a complete TCP segment has the right checksum for its addresses (RFC 9293, section 3.1; RFC 8200, section
+/// 8.1).
 pub(super) fn tcp_is_good(source: IpAddr, destination: IpAddr, segment: &[u8]) -> bool {
     let add = |sum: Sum16BitWords, address: IpAddr| match address {
         IpAddr::V4(address) => sum.add_slice(&address.octets()),

@@ -1,30 +1,30 @@
-//! A decoder takes the TCP segment out of a frame, through whatever is around it, and counts every frame.
+//! A decoder finds the TCP segment in a frame, through link layer, tags, IP and tunnels, and counts every frame.
 
+use super::captured::Captured;
 use super::fragment::{Fragment, Fragments, Key};
 use super::link::{self, ETHERNET, LINK_ETHERNET};
-use super::span::Span;
 use super::tcp::{self, Context};
 use super::{NoSegment, PacketCounters, Segment, fast, ip, tunnel};
 use crate::source::Frame;
 
-/// Tunnels followed inside one another.
+/// The most tunnels inside one another.
 const MAX_TUNNELS: usize = 4;
 
-/// Datagrams joined from fragments on the way into one frame: one for each IP header.
+/// The most datagrams joined from fragments while one frame is decoded: one for each IP header.
 const MAX_JOINED: usize = MAX_TUNNELS + 1;
 
 /// What became of a frame.
 #[derive(Debug, Clone, Copy)]
 pub enum Outcome<'a> {
-    /// It held this segment. The payload lies in the frame, or in the decoder if it was fragmented.
+    /// It holds this segment. The payload is in the frame, or in the decoder if it was fragmented.
     Segment(Segment<'a>),
-    /// It is a fragment and waits for the rest of its datagram.
+    /// It is a fragment, and waits for the rest of its datagram.
     Waits,
-    /// It holds no segment that can be used.
+    /// It holds no segment that is used.
     Skipped(NoSegment),
 }
 
-/// Why a way into a frame ends without a segment.
+/// Why decoding ends without a segment.
 enum End {
     Waits,
     NoSegment(NoSegment),
@@ -36,7 +36,7 @@ impl From<NoSegment> for End {
     }
 }
 
-/// Takes segments out of frames. Holds fragments, at most 4 MiB of them, and up to 320 KiB for joined datagrams.
+/// Finds segments in frames. Holds at most 4 MiB of fragments, and 320 KiB for joined datagrams.
 #[derive(Debug)]
 pub struct Decoder {
     verify_checksums: bool,
@@ -47,14 +47,14 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// `verify_checksums`: skip packets whose IPv4 header or TCP checksum is wrong. Packets that were cut, and those
-    /// whose length segmentation offload left out, are not judged. Off, nothing is judged: on the machine that sends,
-    /// captures see sums that the network card has yet to fill in.
+    /// `verify_checksums`: skip packets whose IPv4 header or TCP checksum is wrong, except packets that were cut, and
+    /// those whose length segmentation offload left out. Usually off: on the machine that sends, packets are captured
+    /// before the network card fills in their checksums.
     #[must_use]
     pub fn new(verify_checksums: bool) -> Self {
         Self {
             verify_checksums,
-            // Only the way by etherparse verifies.
+            // Only the slow path verifies.
             shortcuts: !verify_checksums,
             counts: PacketCounters::default(),
             fragments: Fragments::default(),
@@ -62,14 +62,13 @@ impl Decoder {
         }
     }
 
-    /// The same without the fast path: everything goes by etherparse. Slower, with the same answers; tests hold one
-    /// against the other.
+    /// The same decoder without the fast path: slower, with the same results. Tests compare the two.
     #[must_use]
     pub fn without_shortcuts(self) -> Self {
         Self { shortcuts: false, ..self }
     }
 
-    /// Takes the segment out of a frame.
+    /// Finds the segment in a frame.
     #[inline]
     pub fn decode<'a>(&'a mut self, frame: &Frame<'a>) -> Outcome<'a> {
         if let Some(segment) = self.quick(frame) {
@@ -79,8 +78,8 @@ impl Decoder {
         self.decode_slow(frame)
     }
 
-    /// Takes the segment out of a frame with nothing special about it: it lies in the frame, and not in the decoder. A
-    /// frame that is not such a one is not counted: it is for [`Self::decode`], in its turn.
+    /// Finds the segment in a usual frame, whose payload is then in the frame and not in the decoder. Any other frame
+    /// is not counted: it has to be given to [`Self::decode`], in its turn.
     #[inline]
     pub fn quick<'a>(&mut self, frame: &Frame<'a>) -> Option<Segment<'a>> {
         if frame.link != LINK_ETHERNET || !self.shortcuts {
@@ -100,8 +99,8 @@ impl Decoder {
 
     fn decode_slow<'a>(&'a mut self, frame: &Frame<'a>) -> Outcome<'a> {
         let Self { verify_checksums, shortcuts, counts, fragments, joined } = self;
-        let mut way = Way { verify: *verify_checksums, shortcuts: *shortcuts, counts, fragments };
-        let result = way.follow(frame, joined);
+        let mut layers = Layers { verify: *verify_checksums, shortcuts: *shortcuts, counts, fragments };
+        let result = layers.follow(frame, joined);
         match result {
             Ok(segment) => {
                 counts.segments += 1;
@@ -115,42 +114,43 @@ impl Decoder {
         }
     }
 
-    /// Gives up the fragments that still wait: the capture has ended.
+    /// Ends the capture: gives up the fragments that still wait.
     pub fn finish(&mut self) {
         self.fragments.finish(&mut self.counts);
-        debug_assert!(self.counts.balanced(), "a frame has no account or two: {:?}", self.counts);
+        debug_assert!(self.counts.balanced(), "each frame is in one account: {:?}", self.counts);
     }
 
-    /// Where the frames went so far.
+    /// What became of the frames so far.
     #[must_use]
     pub fn counts(&self) -> &PacketCounters {
         &self.counts
     }
 }
 
-/// The way through the layers of one frame.
-struct Way<'d> {
+/// The slow path: one frame, layer by layer.
+struct Layers<'d> {
     verify: bool,
     shortcuts: bool,
     counts: &'d mut PacketCounters,
     fragments: &'d mut Fragments,
 }
 
-impl Way<'_> {
-    /// `joined`: a buffer for each datagram that fragments of this frame complete. Their number bounds the way, too.
+impl Layers<'_> {
+    /// `joined`: a buffer for each datagram that this frame completes. Their number is a bound, too.
     fn follow<'a>(&mut self, frame: &Frame<'a>, mut joined: &'a mut [Vec<u8>]) -> Result<Segment<'a>, End> {
         let mut context = Context { time: frame.time, interface: frame.interface, realm: 0 };
-        let (mut ether_type, mut span) = link::payload(frame.link, Span::of_frame(frame.data, frame.original_len))?;
+        let (mut ether_type, mut bytes) =
+            link::payload(frame.link, Captured::of_frame(frame.data, frame.original_len))?;
         for tunnels in 0..=MAX_TUNNELS {
-            if let Some(segment) = self.shortcut(context, ether_type, span) {
+            if let Some(segment) = self.shortcut(context, ether_type, bytes) {
                 self.counts.tunnelled += u64::from(tunnels > 0);
                 return Ok(segment);
             }
             if ether_type == ETHERNET {
-                (ether_type, span) = link::ethernet(span)?;
+                (ether_type, bytes) = link::ethernet(bytes)?;
             }
-            let mut packet = ip::packet(ether_type, span, self.verify)?;
-            while packet.piece.is_some() {
+            let mut packet = ip::packet(ether_type, bytes, self.verify)?;
+            while packet.fragment.is_some() {
                 let (buffer, rest) = std::mem::take(&mut joined).split_first_mut().ok_or(NoSegment::TunnelDepth)?;
                 joined = rest;
                 packet = self.join(context, packet, buffer)?;
@@ -161,36 +161,38 @@ impl Way<'_> {
                 return Ok(segment);
             }
             let inner = tunnel::inner(&packet)?;
-            (ether_type, span) = (inner.ether_type, inner.span);
+            (ether_type, bytes) = (inner.ether_type, inner.bytes);
             context.realm = inner.realm.unwrap_or(context.realm);
         }
         Err(NoSegment::TunnelDepth.into())
     }
 
-    fn shortcut<'a>(&self, context: Context, ether_type: u16, span: Span<'a>) -> Option<Segment<'a>> {
+    fn shortcut<'a>(&self, context: Context, ether_type: u16, bytes: Captured<'a>) -> Option<Segment<'a>> {
         match ether_type {
             _ if !self.shortcuts => None,
-            ETHERNET => fast::ethernet(context, span.data),
-            _ => fast::ip(context, ether_type, span.data),
+            ETHERNET => fast::ethernet(context, bytes.data),
+            _ => fast::ip(context, ether_type, bytes.data),
         }
     }
 
-    /// The datagram of a fragment, if that made it whole.
+    /// Joins a fragment with its datagram. Returns the datagram if that is whole now.
     fn join<'a>(
         &mut self,
         context: Context,
         packet: ip::Packet<'_>,
         buffer: &'a mut Vec<u8>,
     ) -> Result<ip::Packet<'a>, End> {
-        let ip::Packet { source, destination, protocol, payload, piece, .. } = packet;
-        let piece = piece.ok_or(NoSegment::FragmentBad)?;
+        let ip::Packet { source, destination, protocol, payload, fragment, .. } = packet;
+        debug_assert!(fragment.is_some(), "only a fragment is joined");
+        let header = fragment.ok_or(NoSegment::FragmentBad)?;
         let identity = if source.is_ipv4() { protocol } else { 0 };
-        let key = Key { realm: context.realm, source, destination, protocol: identity, id: piece.id };
-        let fragment = Fragment { key, piece, protocol, payload, time: context.time };
+        let key = Key { realm: context.realm, source, destination, protocol: identity, id: header.id };
+        let fragment = Fragment { key, header, protocol, payload, time: context.time };
         let whole = self.fragments.insert(fragment, &mut *buffer, &mut *self.counts)?;
         let protocol = whole.ok_or(End::Waits)?;
-        let payload = Span::whole(buffer);
-        let packet = ip::Packet { source, destination, protocol, payload, piece: None, judged: packet.judged };
+        let payload = Captured::whole(buffer);
+        let packet =
+            ip::Packet { source, destination, protocol, payload, fragment: None, verifiable: packet.verifiable };
         Ok(ip::extensions(packet)?)
     }
 }

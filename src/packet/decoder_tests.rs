@@ -378,9 +378,9 @@ proptest! {
         kept in proptest::option::weighted(0.3, any::<prop::sample::Index>()),
         more in 0_u32..3,
     ) {
-        for (place, byte) in changes {
-            let place = place.index(data.len());
-            data[place] = byte;
+        for (index, byte) in changes {
+            let index = index.index(data.len());
+            data[index] = byte;
         }
         let wire = u32::try_from(data.len()).unwrap() + more;
         let kept = kept.map_or(data.len(), |kept| kept.index(data.len()));

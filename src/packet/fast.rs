@@ -1,11 +1,11 @@
-//! The fast path: Ethernet with at most one tag, IP without options or extensions, whole TCP header. It answers only
-//! where nothing is out of the ordinary, and then exactly as the way by etherparse does.
+//! The fast path: Ethernet with at most one tag, IP without options or extension headers, a complete TCP header. For
+//! any other frame it returns nothing; for these, exactly what the slow path returns.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::captured::Captured;
 use super::ip::TCP;
 use super::link::{self, IPV4, IPV6};
-use super::span::Span;
 use super::tcp::Context;
 use super::{Endpoint, Segment, TcpFlags};
 
@@ -29,7 +29,7 @@ pub(super) fn ip(context: Context, ether_type: u16, packet: &[u8]) -> Option<Seg
         IPV4 => {
             let (header, rest) = packet.split_first_chunk::<20>()?;
             let total = u32::from(u16::from_be_bytes([header[2], header[3]]));
-            // The flag "more fragments" and the offset; the other two flags do not matter.
+            // The flag "more fragments", and the offset.
             let fragment = u16::from_be_bytes([header[6], header[7]]) & 0x3fff;
             if header[0] != 0x45 || header[9] != TCP || fragment != 0 {
                 return None;
@@ -52,10 +52,10 @@ pub(super) fn ip(context: Context, ether_type: u16, packet: &[u8]) -> Option<Seg
     }
 }
 
-/// A segment of `length` bytes on the wire, of which `data` were captured, with padding.
+/// A segment of `length` bytes on the wire. `data` is what was captured of it, perhaps with padding.
 #[inline]
 fn tcp(context: Context, source: IpAddr, destination: IpAddr, data: &[u8], length: u32) -> Option<Segment<'_>> {
-    let Span { data, missing } = Span::whole(data).limit(length);
+    let Captured { data, missing } = Captured::whole(data).limit(length);
     let header = data.first_chunk::<20>()?;
     let offset = usize::from(header[12] >> 4) * 4;
     if offset < 20 {

@@ -1,38 +1,39 @@
-//! A fragment is a piece of an IP datagram; pieces wait here until their datagram is whole (RFC 791, section 3.2; RFC
+//! A fragment is a piece of an IP datagram. Pieces wait here until their datagram is whole (RFC 791, section 3.2; RFC
 //! 8200, section 4.5).
 //!
-//! etherparse has a pool for this too (`IpDefragPool`), but without a bound on datagrams, bytes or pieces: its own
-//! documentation says that it is not safe against an attacker who exhausts memory. Here all three are bounded.
+//! Not etherparse's pool for this (`IpDefragPool`): it bounds neither datagrams nor bytes nor pieces, and its own
+//! documentation says that an attacker can exhaust memory through it. Here all three are bounded.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::ops::Range;
 
-use super::span::Span;
+use super::captured::Captured;
 use super::{NoSegment, PacketCounters};
 
 /// Datagrams that wait at once.
 const MAX_DATAGRAMS: usize = 1024;
-/// Bytes that wait at once, with what keeping them costs. Both bounds are arbitrary; an honest network has few
-/// fragments of TCP, and the attacker's go first-in first-out.
+/// Bytes that wait at once, overhead included. Both bounds are arbitrary; an honest network has few fragments of TCP,
+/// and of an attacker's the oldest are dropped first.
 const MAX_BYTES: usize = 4 << 20;
-/// Pieces of one datagram: 64 KiB over the smallest link that IPv4 was ever usual on (576 bytes) are 119.
+/// Pieces of one datagram. A datagram of 64 KiB over links of 576 bytes, the smallest that are usual for IPv4, has 119.
 const MAX_PIECES: usize = 256;
 /// The longest payload of a datagram.
 const MAX_DATAGRAM: u32 = 65_535;
 /// How long a datagram may wait for its pieces, in nanoseconds of packet time: 30 s as in Linux.
 const MAX_AGE: u64 = 30_000_000_000;
-/// What a piece and a datagram cost beside their bytes, rounded up.
+/// Memory that a piece and a datagram take beside their bytes, rounded up.
 const PIECE_COST: usize = 64;
 const DATAGRAM_COST: usize = 256;
 
-/// Where a fragment belongs.
+/// What a fragment's header says: to which datagram it belongs, and where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Piece {
+pub(super) struct FragmentHeader {
+    /// Identification of the datagram.
     pub(super) id: u32,
     /// In bytes.
     pub(super) offset: u32,
-    /// More pieces are behind this one.
+    /// It is not the last fragment.
     pub(super) more: bool,
 }
 
@@ -40,38 +41,39 @@ pub(super) struct Piece {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Fragment<'a> {
     pub(super) key: Key,
-    pub(super) piece: Piece,
-    /// What the datagram's first byte is, as this fragment's header says.
+    pub(super) header: FragmentHeader,
+    /// Number of the datagram's protocol, as this fragment's header gives it.
     pub(super) protocol: u8,
-    pub(super) payload: Span<'a>,
+    pub(super) payload: Captured<'a>,
     pub(super) time: i64,
 }
 
-/// Which datagram a fragment is of.
+/// What identifies the datagram of a fragment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     pub(super) realm: u32,
     pub(super) source: IpAddr,
     pub(super) destination: IpAddr,
-    /// 0 in IPv6, where it does not belong to the identity.
+    /// 0 in IPv6, where the protocol does not identify a datagram.
     pub(super) protocol: u8,
     pub(super) id: u32,
 }
 
 #[derive(Debug)]
 struct Datagram {
-    /// Its place in the order of first sight.
+    /// Its number in the order of arrival.
     serial: u64,
     /// When its first piece came.
     since: i64,
-    /// What its first byte is; known with the piece at offset 0.
+    /// Number of its protocol; known with the piece at offset 0.
     protocol: Option<u8>,
     /// Its length; known with the last piece.
     total: Option<u32>,
-    /// In order of arrival. Where they overlap the earlier one stands.
+    /// Offset and bytes, in order of arrival. Where two overlap, the earlier one counts.
     pieces: Vec<(u32, Box<[u8]>)>,
-    /// What they cover: sorted, disjoint, not touching.
+    /// The ranges that they cover: sorted, disjoint, not adjacent.
     covered: Vec<Range<u32>>,
+    /// Memory of the pieces, overhead included.
     bytes: usize,
 }
 
@@ -86,21 +88,21 @@ pub(super) struct Fragments {
 }
 
 impl Fragments {
-    /// Takes a fragment. If it was the one that was missing, puts the datagram's payload into `whole` and gives the
-    /// number of its protocol; otherwise the fragment waits.
+    /// Takes a fragment. If it completes its datagram, writes the datagram's payload to `whole` and returns the number
+    /// of its protocol; otherwise the fragment waits.
     pub(super) fn insert(
         &mut self,
         fragment: Fragment<'_>,
         whole: &mut Vec<u8>,
         counts: &mut PacketCounters,
     ) -> Result<Option<u8>, NoSegment> {
-        let Fragment { key, piece, protocol, payload, time } = fragment;
+        let Fragment { key, header, protocol, payload, time } = fragment;
         if payload.missing > 0 {
             return Err(NoSegment::FragmentCut);
         }
         let length = u32::try_from(payload.data.len()).map_err(|_| NoSegment::FragmentBad)?;
-        let range = piece.offset..piece.offset.saturating_add(length);
-        if length == 0 || range.end > MAX_DATAGRAM || (piece.more && length % 8 != 0) {
+        let range = header.offset..header.offset.saturating_add(length);
+        if length == 0 || range.end > MAX_DATAGRAM || (header.more && length % 8 != 0) {
             return Err(NoSegment::FragmentBad);
         }
         self.make_room(&key, payload.data.len(), time, counts);
@@ -114,22 +116,24 @@ impl Fragments {
                 datagram
             }
         };
-        let overlaps = datagram.admit(&range, piece.more)?;
+        let overlaps = datagram.admit(&range, header.more)?;
         counts.fragment_overlaps += u64::from(overlaps);
         let before = datagram.bytes;
-        datagram.add(range, piece.more, protocol, payload.data);
+        datagram.add(range, header.more, protocol, payload.data);
         self.bytes += datagram.bytes - before;
         counts.fragments_waiting += 1;
         let Some((protocol, total)) = datagram.whole() else {
             return Ok(None);
         };
-        if let Some(datagram) = self.remove(&key) {
-            datagram.write(total, whole);
-            let waited = datagram.pieces.len() as u64;
-            // The one that made it whole has the account of what comes out.
-            counts.fragments_waiting -= waited;
-            counts.fragments_joined += waited - 1;
-        }
+        let Some(datagram) = self.remove(&key) else {
+            debug_assert!(false, "the datagram that has become whole is held");
+            return Ok(None);
+        };
+        datagram.write(total, whole);
+        let waited = datagram.pieces.len() as u64;
+        // The fragment that completes the datagram is counted as what the datagram turns out to be.
+        counts.fragments_waiting -= waited;
+        counts.fragments_joined += waited - 1;
         Ok(Some(protocol))
     }
 
@@ -140,9 +144,10 @@ impl Fragments {
         }
     }
 
-    /// Gives up what waits for too long, and then the oldest, until a piece of `length` bytes fits.
+    /// Gives up datagrams that have waited too long, then the oldest, until a piece of `length` bytes fits.
     fn make_room(&mut self, key: &Key, length: usize, time: i64, counts: &mut PacketCounters) {
-        // Packet time may jump; a datagram that is too old behind one that is not waits for its turn, except this one.
+        // Packet time may jump. A datagram that is too old behind one that is not waits for its turn, except this
+        // fragment's own.
         let old = |datagram: &Datagram| time.abs_diff(datagram.since) > MAX_AGE;
         if self.datagrams.get(key).is_some_and(old) {
             self.give_up(key, NoSegment::FragmentTimeout, counts);
@@ -179,7 +184,7 @@ impl Datagram {
         Self { serial, since, protocol: None, total: None, pieces: Vec::new(), covered: Vec::new(), bytes: 0 }
     }
 
-    /// Whether a piece may be added, and then whether it overlaps an earlier one.
+    /// Whether a piece overlaps an earlier one. An error if it cannot be added.
     fn admit(&self, range: &Range<u32>, more: bool) -> Result<bool, NoSegment> {
         let end = self.covered.last().map_or(0, |last| last.end);
         let contradicts = match (self.total, more) {
@@ -192,8 +197,8 @@ impl Datagram {
             return Err(NoSegment::FragmentBad);
         }
         let covered = self.covered.iter().any(|known| known.start <= range.start && range.end <= known.end);
-        let tells_end = !more && self.total.is_none();
-        if covered && !tells_end {
+        let ends_it = !more && self.total.is_none();
+        if covered && !ends_it {
             return Err(NoSegment::FragmentDuplicate);
         }
         if self.pieces.len() >= MAX_PIECES {
@@ -211,11 +216,11 @@ impl Datagram {
         }
         self.pieces.push((range.start, data.into()));
         self.bytes += data.len() + PIECE_COST;
-        // Everything that touches the new range becomes one with it.
+        // Merge it with every range that overlaps it or is adjacent.
         let from = self.covered.partition_point(|known| known.end < range.start);
         let to = self.covered.partition_point(|known| known.start <= range.end);
-        let touched = self.covered.drain(from..to);
-        let joined = touched.fold(range, |all, one| all.start.min(one.start)..all.end.max(one.end));
+        let merged = self.covered.drain(from..to);
+        let joined = merged.fold(range, |all, one| all.start.min(one.start)..all.end.max(one.end));
         self.covered.insert(from, joined);
     }
 
@@ -228,15 +233,17 @@ impl Datagram {
         }
     }
 
-    /// Later pieces first, so that earlier ones stand where they overlap.
+    /// Writes later pieces first, so that earlier ones count where they overlap.
     fn write(&self, total: u32, whole: &mut Vec<u8>) {
         whole.clear();
         whole.resize(total as usize, 0);
         for (offset, data) in self.pieces.iter().rev() {
             let from = *offset as usize;
-            if let Some(place) = whole.get_mut(from..from + data.len()) {
-                place.copy_from_slice(data);
-            }
+            let Some(range) = whole.get_mut(from..from + data.len()) else {
+                debug_assert!(false, "every piece of a whole datagram lies in it");
+                continue;
+            };
+            range.copy_from_slice(data);
         }
     }
 }
@@ -263,9 +270,9 @@ mod tests {
     impl Bench {
         fn give(&mut self, id: u32, offset: u32, more: bool, data: &[u8]) -> Result<Option<u8>, NoSegment> {
             self.counts.frames += 1;
-            let span = Span::whole(data);
-            let piece = Piece { id, offset, more };
-            let fragment = Fragment { key: key(id), piece, protocol: 6, payload: span, time: self.time };
+            let bytes = Captured::whole(data);
+            let header = FragmentHeader { id, offset, more };
+            let fragment = Fragment { key: key(id), header, protocol: 6, payload: bytes, time: self.time };
             let result = self.fragments.insert(fragment, &mut self.whole, &mut self.counts);
             match result {
                 Ok(Some(_)) => self.counts.segments += 1,
@@ -296,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_bytes_stand_where_pieces_overlap() {
+    fn the_first_bytes_count_where_pieces_overlap() {
         let mut bench = Bench::default();
         bench.give(1, 8, true, b"BBBBBBBB").unwrap();
         bench.give(1, 0, true, b"aaaaaaaaaaaaaaaa").unwrap();

@@ -1,21 +1,21 @@
-//! A packet is an IP header with its extension headers read: who sends what protocol to whom.
+//! A packet is what the IP header and its extension headers say: addresses, protocol, payload.
 
 use std::net::IpAddr;
 
 use etherparse::{IpAuthHeaderSlice, Ipv4HeaderSlice, Ipv6FragmentHeaderSlice, Ipv6HeaderSlice, Ipv6RawExtHeaderSlice};
 
 use super::NoSegment;
+use super::captured::Captured;
 use super::checksum;
-use super::fragment::Piece;
+use super::fragment::FragmentHeader;
 use super::link::{self, IPV4, IPV6};
-use super::span::Span;
 
 pub(super) const TCP: u8 = 6;
 const ROUTING: u8 = 43;
 const FRAGMENT: u8 = 44;
 const AUTHENTICATION: u8 = 51;
 
-/// Extension headers followed in one packet. RFC 8200 knows six orderly ones; the bound is against packets made of them.
+/// The most extension headers of a packet. RFC 8200 has six; the bound is against packets made of nothing else.
 const MAX_EXTENSIONS: usize = 8;
 
 /// A packet without its headers.
@@ -23,29 +23,29 @@ const MAX_EXTENSIONS: usize = 8;
 pub(super) struct Packet<'a> {
     pub(super) source: IpAddr,
     pub(super) destination: IpAddr,
-    /// Number of the protocol in `payload`; of a fragment, what its first byte would be.
+    /// Number of the protocol in `payload`; of a fragment, the datagram's.
     pub(super) protocol: u8,
-    pub(super) payload: Span<'a>,
+    pub(super) payload: Captured<'a>,
     /// Set if the payload is a fragment.
-    pub(super) piece: Option<Piece>,
-    /// Whether its TCP checksum can be judged: not if the length came from the frame (segmentation offload) or a routing
-    /// header hides the final destination.
-    pub(super) judged: bool,
+    pub(super) fragment: Option<FragmentHeader>,
+    /// Whether its TCP checksum can be verified: not if the length was taken from the frame (segmentation offload), or
+    /// if a routing header hides the final destination.
+    pub(super) verifiable: bool,
 }
 
 /// Reads the IP headers behind an EtherType.
-pub(super) fn packet(ether_type: u16, span: Span<'_>, verify: bool) -> Result<Packet<'_>, NoSegment> {
+pub(super) fn packet(ether_type: u16, bytes: Captured<'_>, verify: bool) -> Result<Packet<'_>, NoSegment> {
     match ether_type {
-        IPV4 => v4(span, verify),
-        IPV6 => v6(span),
+        IPV4 => v4(bytes, verify),
+        IPV6 => v6(bytes),
         other => Err(link::not_ip(other)),
     }
 }
 
 /// RFC 791, section 3.1.
-fn v4(span: Span<'_>, verify: bool) -> Result<Packet<'_>, NoSegment> {
-    let header = Ipv4HeaderSlice::from_slice(span.data).map_err(|error| match error {
-        etherparse::err::ipv4::HeaderSliceError::Len(_) => short(span),
+fn v4(bytes: Captured<'_>, verify: bool) -> Result<Packet<'_>, NoSegment> {
+    let header = Ipv4HeaderSlice::from_slice(bytes.data).map_err(|error| match error {
+        etherparse::err::ipv4::HeaderSliceError::Len(_) => short(bytes),
         etherparse::err::ipv4::HeaderSliceError::Content(_) => NoSegment::BadIpHeader,
     })?;
     if verify && !checksum::is_good(checksum::sum(header.slice())) {
@@ -53,14 +53,14 @@ fn v4(span: Span<'_>, verify: bool) -> Result<Packet<'_>, NoSegment> {
     }
     let length = header.slice().len();
     let total = usize::from(header.total_len());
-    // Zero is what segmentation offload leaves there: the frame tells the length then.
+    // Zero is what segmentation offload leaves there; the length is then the frame's.
     let datagram = match total {
-        0 => span,
+        0 => bytes,
         _ if total < length => return Err(NoSegment::BadIpHeader),
-        _ => span.limit(u32::from(header.total_len())),
+        _ => bytes.limit(u32::from(header.total_len())),
     };
     let payload = datagram.behind(length).ok_or(NoSegment::BadIpHeader)?;
-    let piece = header.is_fragmenting_payload().then(|| Piece {
+    let fragment = header.is_fragmenting_payload().then(|| FragmentHeader {
         id: u32::from(header.identification()),
         offset: u32::from(header.fragments_offset().value()) * 8,
         more: header.more_fragments(),
@@ -70,21 +70,21 @@ fn v4(span: Span<'_>, verify: bool) -> Result<Packet<'_>, NoSegment> {
         destination: header.destination_addr().into(),
         protocol: header.protocol().0,
         payload,
-        piece,
-        judged: total != 0,
+        fragment,
+        verifiable: total != 0,
     };
-    // Behind a fragment's payload may be anything; the joined datagram is looked at again.
-    if piece.is_some() { Ok(packet) } else { extensions(packet) }
+    // The payload of a fragment may begin anywhere in the datagram: extension headers are read once it is whole.
+    if fragment.is_some() { Ok(packet) } else { extensions(packet) }
 }
 
 /// RFC 8200, section 3.
-fn v6(span: Span<'_>) -> Result<Packet<'_>, NoSegment> {
-    let header = Ipv6HeaderSlice::from_slice(span.data).map_err(|error| match error {
-        etherparse::err::ipv6::HeaderSliceError::Len(_) => short(span),
+fn v6(bytes: Captured<'_>) -> Result<Packet<'_>, NoSegment> {
+    let header = Ipv6HeaderSlice::from_slice(bytes.data).map_err(|error| match error {
+        etherparse::err::ipv6::HeaderSliceError::Len(_) => short(bytes),
         etherparse::err::ipv6::HeaderSliceError::Content(_) => NoSegment::BadIpHeader,
     })?;
-    let payload = span.behind(header.slice().len()).ok_or(NoSegment::BadIpHeader)?;
-    // Zero is what a jumbogram (RFC 2675) and segmentation offload leave there: the frame tells the length then.
+    let payload = bytes.behind(header.slice().len()).ok_or(NoSegment::BadIpHeader)?;
+    // Zero is what a jumbogram (RFC 2675) and segmentation offload leave there; the length is then the frame's.
     let payload = match header.payload_length() {
         0 => payload,
         length => payload.limit(u32::from(length)),
@@ -94,12 +94,12 @@ fn v6(span: Span<'_>) -> Result<Packet<'_>, NoSegment> {
         destination: header.destination_addr().into(),
         protocol: header.next_header().0,
         payload,
-        piece: None,
-        judged: header.payload_length() != 0,
+        fragment: None,
+        verifiable: header.payload_length() != 0,
     })
 }
 
-/// Follows the extension headers at the start of the payload, up to a fragment or a protocol.
+/// Reads the extension headers at the start of the payload, up to a fragment or a protocol.
 pub(super) fn extensions(mut packet: Packet<'_>) -> Result<Packet<'_>, NoSegment> {
     for _ in 0..=MAX_EXTENSIONS {
         let data = packet.payload.data;
@@ -115,11 +115,11 @@ pub(super) fn extensions(mut packet: Packet<'_>) -> Result<Packet<'_>, NoSegment
                 let header = Ipv6FragmentHeaderSlice::from_slice(data).map_err(|_| short(packet.payload))?;
                 packet.protocol = header.next_header().0;
                 packet.payload = packet.payload.behind(header.slice().len()).ok_or(NoSegment::BadIpHeader)?;
-                // One that is not fragmented in fact is whole by itself (RFC 6946).
+                // A header without fragmentation: the datagram is whole (RFC 6946).
                 if !header.is_fragmenting_payload() {
                     continue;
                 }
-                packet.piece = Some(Piece {
+                packet.fragment = Some(FragmentHeader {
                     id: header.identification(),
                     offset: u32::from(header.fragment_offset().value()) * 8,
                     more: header.more_fragments(),
@@ -129,7 +129,7 @@ pub(super) fn extensions(mut packet: Packet<'_>) -> Result<Packet<'_>, NoSegment
             // Hop-by-hop, routing, destination, mobility, host identity, shim6.
             0 | ROUTING | 60 | 135 | 139 | 140 => {
                 let header = Ipv6RawExtHeaderSlice::from_slice(data).map_err(|_| short(packet.payload))?;
-                packet.judged &= packet.protocol != ROUTING;
+                packet.verifiable &= packet.protocol != ROUTING;
                 packet.protocol = header.next_header().0;
                 header.slice().len()
             }
@@ -140,7 +140,7 @@ pub(super) fn extensions(mut packet: Packet<'_>) -> Result<Packet<'_>, NoSegment
     Err(NoSegment::ExtensionDepth)
 }
 
-/// The reason for an IP header that is not whole.
-fn short(span: Span<'_>) -> NoSegment {
-    if span.missing > 0 { NoSegment::CutHeader } else { NoSegment::BadIpHeader }
+/// The reason when an IP header is incomplete.
+fn short(bytes: Captured<'_>) -> NoSegment {
+    if bytes.missing > 0 { NoSegment::CutHeader } else { NoSegment::BadIpHeader }
 }

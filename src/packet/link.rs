@@ -1,10 +1,10 @@
-//! The link layer says which protocol a frame carries; every link type is brought down to an EtherType and the bytes
-//! behind the header.
+//! The link layer says which protocol a frame carries. For every link type: the EtherType, and the bytes behind the
+//! header.
 
 use etherparse::{Ethernet2HeaderSlice, SingleVlanHeaderSlice};
 
 use super::NoSegment;
-use super::span::Span;
+use super::captured::Captured;
 
 pub(super) const IPV4: u16 = 0x0800;
 pub(super) const IPV6: u16 = 0x86dd;
@@ -14,14 +14,14 @@ pub(super) const ERSPAN: u16 = 0x88be;
 /// LINKTYPE_ number of Ethernet.
 pub(super) const LINK_ETHERNET: i32 = 1;
 
-/// VLAN tags followed in one frame. Networks use one or two; the bound is against frames made of tags.
+/// The most VLAN tags of a frame. Networks use one or two; the bound is against frames made of nothing else.
 const MAX_TAGS: usize = 4;
 
 /// An EtherType below this is a length (IEEE 802.3, clause 3.2.6).
 const FIRST_TYPE: u16 = 0x0600;
 
 /// What a frame carries, by its LINKTYPE_ number.
-pub(super) fn payload(link: i32, frame: Span<'_>) -> Result<(u16, Span<'_>), NoSegment> {
+pub(super) fn payload(link: i32, frame: Captured<'_>) -> Result<(u16, Captured<'_>), NoSegment> {
     match link {
         LINK_ETHERNET => ethernet(frame),
         0 => loopback(frame, false),
@@ -37,14 +37,14 @@ pub(super) fn payload(link: i32, frame: Span<'_>) -> Result<(u16, Span<'_>), NoS
 }
 
 /// Ethernet II with any tags.
-pub(super) fn ethernet(frame: Span<'_>) -> Result<(u16, Span<'_>), NoSegment> {
+pub(super) fn ethernet(frame: Captured<'_>) -> Result<(u16, Captured<'_>), NoSegment> {
     let header = Ethernet2HeaderSlice::from_slice(frame.data).map_err(|_| short(frame))?;
     let rest = frame.behind(header.slice().len()).ok_or(NoSegment::ShortFrame)?;
     tags(header.ether_type().0, rest)
 }
 
-/// Follows VLAN tags: 802.1Q, 802.1ad and the 0x9100 that stacked tags had before it.
-fn tags(mut ether_type: u16, mut rest: Span<'_>) -> Result<(u16, Span<'_>), NoSegment> {
+/// Reads VLAN tags: 802.1Q, 802.1ad and the 0x9100 that stacked tags had before it.
+fn tags(mut ether_type: u16, mut rest: Captured<'_>) -> Result<(u16, Captured<'_>), NoSegment> {
     let mut count = 0;
     while is_tag(ether_type) {
         if count == MAX_TAGS {
@@ -62,7 +62,7 @@ pub(super) const fn is_tag(ether_type: u16) -> bool {
     matches!(ether_type, 0x8100 | 0x88a8 | 0x9100)
 }
 
-/// Why a frame that carries something else than IP is skipped.
+/// Why a frame that does not carry IP is skipped.
 pub(super) fn not_ip(ether_type: u16) -> NoSegment {
     match ether_type {
         0x0806 => NoSegment::Arp,
@@ -74,11 +74,11 @@ pub(super) fn not_ip(ether_type: u16) -> NoSegment {
 }
 
 /// BSD loopback: the address family as the capturing machine stores it (NULL) or in network order (LOOP).
-fn loopback(frame: Span<'_>, network_order: bool) -> Result<(u16, Span<'_>), NoSegment> {
+fn loopback(frame: Captured<'_>, network_order: bool) -> Result<(u16, Captured<'_>), NoSegment> {
     let family = *frame.data.first_chunk().ok_or(short(frame))?;
     let rest = frame.behind(4).ok_or(NoSegment::ShortFrame)?;
     let big = u32::from_be_bytes(family);
-    // Families are small numbers, so only one order gives one.
+    // Families are small numbers, so only one byte order gives one.
     let family = if network_order || big <= 0xffff { big } else { u32::from_le_bytes(family) };
     match family {
         2 => Ok((IPV4, rest)),
@@ -88,8 +88,8 @@ fn loopback(frame: Span<'_>, network_order: bool) -> Result<(u16, Span<'_>), NoS
     }
 }
 
-/// Raw IP: the version tells which.
-pub(super) fn raw(frame: Span<'_>) -> Result<(u16, Span<'_>), NoSegment> {
+/// Raw IP, of the version in its first byte.
+pub(super) fn raw(frame: Captured<'_>) -> Result<(u16, Captured<'_>), NoSegment> {
     match frame.data.first().ok_or(short(frame))? >> 4 {
         4 => Ok((IPV4, frame)),
         6 => Ok((IPV6, frame)),
@@ -99,18 +99,18 @@ pub(super) fn raw(frame: Span<'_>) -> Result<(u16, Span<'_>), NoSegment> {
 
 /// Linux cooked capture v1: 16 bytes, the protocol at their end. Not by etherparse, which refuses the hardware type of
 /// the loopback interface.
-fn cooked(frame: Span<'_>) -> Result<(u16, Span<'_>), NoSegment> {
+fn cooked(frame: Captured<'_>) -> Result<(u16, Captured<'_>), NoSegment> {
     let [.., high, low] = frame.data.first_chunk::<16>().ok_or(short(frame))?;
     tags(u16::from_be_bytes([*high, *low]), frame.behind(16).ok_or(NoSegment::ShortFrame)?)
 }
 
 /// Linux cooked capture v2: 20 bytes, the protocol at their start.
-fn cooked_2(frame: Span<'_>) -> Result<(u16, Span<'_>), NoSegment> {
+fn cooked_2(frame: Captured<'_>) -> Result<(u16, Captured<'_>), NoSegment> {
     let [high, low, ..] = frame.data.first_chunk::<20>().ok_or(short(frame))?;
     tags(u16::from_be_bytes([*high, *low]), frame.behind(20).ok_or(NoSegment::ShortFrame)?)
 }
 
-/// The reason for a link layer header that is not whole.
-fn short(span: Span<'_>) -> NoSegment {
-    if span.missing > 0 { NoSegment::CutHeader } else { NoSegment::ShortFrame }
+/// The reason when a link layer header is incomplete.
+fn short(bytes: Captured<'_>) -> NoSegment {
+    if bytes.missing > 0 { NoSegment::CutHeader } else { NoSegment::ShortFrame }
 }

@@ -1,9 +1,10 @@
 //! A segment is one TCP segment with its addresses, taken out of a frame.
 //!
-//! [`Decoder`] takes it out: through the link layer, tags, IP, fragments and tunnels. A frame without one is counted by
-//! its [`NoSegment`] reason. What is everyday (Ethernet, IP without options, TCP) has a fast path of its own; everything else
-//! goes by etherparse, and a property test holds both to the same answers.
+//! [`Decoder`] finds it: through link layer, tags, IP, fragments and tunnels. A frame without one is counted by its
+//! [`NoSegment`] reason. Usual frames (Ethernet, IP without options, TCP) have a fast path; for all others etherparse
+//! reads the headers, and a property test checks that both give the same results.
 
+mod captured;
 mod checksum;
 mod decoder;
 mod fast;
@@ -14,7 +15,6 @@ pub(crate) mod frames;
 mod ip;
 mod link;
 mod skip;
-mod span;
 mod tcp;
 mod tunnel;
 
@@ -61,8 +61,8 @@ pub struct Segment<'a> {
     pub time: i64,
     /// Index of the capture interface.
     pub interface: u32,
-    /// Which virtual network it belongs to: 0, or the identifier of a VXLAN or Geneve tunnel plus one. Equal addresses
-    /// in two realms are two connections.
+    /// Its virtual network: 0, or the identifier of a VXLAN or Geneve tunnel plus one. Equal addresses in two realms
+    /// are two connections.
     pub realm: u32,
     /// Sender.
     pub source: Endpoint,

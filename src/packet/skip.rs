@@ -1,4 +1,4 @@
-//! A skip is the reason why a frame gave no segment. The list is closed: each reason is a label of a metric.
+//! Why a frame gave no segment. The list is closed: each reason is a value of a metric's label.
 
 use crate::counters::{counters, families};
 
@@ -28,13 +28,13 @@ macro_rules! skips {
 }
 
 skips! {
-    /// The link type is none that is decoded.
+    /// A link type that is not decoded.
     UnknownLinkType = "unknown_link_type",
     /// The frame is whole but ends inside its link layer header or tags.
     ShortFrame = "short_frame",
     /// The snap length cut a header off.
     CutHeader = "cut_header",
-    /// More VLAN tags than are followed.
+    /// More VLAN tags than are read.
     VlanDepth = "vlan_depth",
     /// Address resolution.
     Arp = "arp",
@@ -46,17 +46,17 @@ skips! {
     Pppoe = "pppoe",
     /// Encrypted or authenticated by IEEE 802.1AE.
     Macsec = "macsec",
-    /// Another protocol beside IP.
+    /// A protocol other than IP.
     OtherEtherType = "other_ether_type",
     /// An IP header that contradicts itself or its frame.
     BadIpHeader = "bad_ip_header",
     /// The IPv4 header's checksum is wrong (only if checksums are verified).
     BadIpChecksum = "bad_ip_checksum",
-    /// More IPv6 extension headers than are followed.
+    /// More IPv6 extension headers than are read.
     ExtensionDepth = "extension_depth",
     /// ICMP and ICMPv6.
     Icmp = "icmp",
-    /// UDP that is no tunnel known here.
+    /// UDP that is not a known tunnel.
     Udp = "udp",
     /// SCTP.
     Sctp = "sctp",
@@ -72,9 +72,9 @@ skips! {
     Pptp = "pptp",
     /// A mirror port's encapsulation in GRE.
     Erspan = "erspan",
-    /// A VXLAN, Geneve or GRE header that cannot be followed.
+    /// A VXLAN, Geneve or GRE header that cannot be read.
     BadTunnelHeader = "bad_tunnel_header",
-    /// More tunnels in one another than are followed.
+    /// More tunnels inside one another than are decoded.
     TunnelDepth = "tunnel_depth",
     /// A TCP header that contradicts itself or its packet.
     BadTcpHeader = "bad_tcp_header",
@@ -100,7 +100,7 @@ impl NoSegment {
     /// How many reasons there are.
     pub const COUNT: usize = Self::ALL.len();
 
-    /// Its place in [`NoSegment::ALL`].
+    /// Its index in [`NoSegment::ALL`].
     #[must_use]
     pub const fn index(self) -> usize {
         self as usize
@@ -108,8 +108,8 @@ impl NoSegment {
 }
 
 families! {
-    FRAMES = Counter "picotap_packets_total" [] "frames", "Frames read, but those of files that a filter left out.";
-    FRAMES_USED = Counter "picotap_used_packets_total" ["as"] "frames used", "Frames that gave a TCP segment, alone or as a fragment of one.";
+    FRAMES = Counter "picotap_packets_total" [] "frames", "Frames read, except those of files that the filter left out.";
+    FRAMES_USED = Counter "picotap_used_packets_total" ["as"] "frames used", "Frames that held a TCP segment, or a fragment of one.";
     FRAGMENTS_WAITING = Gauge "picotap_waiting_fragments" [] "fragments waiting", "Fragments that wait for the rest of their datagram.";
     FRAMES_SKIPPED = Counter "picotap_skipped_packets_total" ["reason"] "frames skipped", "Frames that gave no TCP segment, by reason.";
     FRAGMENT_OVERLAPS = Counter "picotap_fragment_overlaps_total" [] "fragments that overlap", "Fragments that overlap an earlier one of their datagram.";
@@ -118,19 +118,20 @@ families! {
 }
 
 counters! {
-    /// Where frames went. Always: `frames` = `segments` + `fragments_joined` + `fragments_waiting` + the sum of `skips`.
+    /// What became of frames. At all times: `frames` = `segments` + `fragments_joined` + `fragments_waiting` + the sum
+    /// of `skips`.
     pub struct PacketCounters {
         /// Frames that were decoded.
         frames => FRAMES,
         /// Frames that gave a segment.
         segments => FRAMES_USED["segment"],
-        /// Fragments that became part of a datagram whose last fragment has its own account.
+        /// Fragments that were joined with a later one, which is in another account.
         fragments_joined => FRAMES_USED["joined_fragment"],
         /// Fragments that wait for the rest of their datagram; none after [`super::Decoder::finish`].
         fragments_waiting => FRAGMENTS_WAITING,
         /// Frames without a segment, by reason.
         skips: [NoSegment::COUNT; NoSegment::NAMES] => FRAMES_SKIPPED,
-        /// Beside the balance: fragments that overlap an earlier one of their datagram (the earlier bytes stand).
+        /// Beside the balance: fragments that overlap an earlier one of their datagram (the earlier bytes count).
         fragment_overlaps => FRAGMENT_OVERLAPS,
         /// Beside the balance: frames that the snap length cut.
         cut_frames => CUT_FRAMES,
@@ -146,7 +147,7 @@ impl PacketCounters {
         self.skips.get(reason.index()).copied().unwrap_or(0)
     }
 
-    /// Frames, and the sum of their accounts. Equal, whenever asked.
+    /// Frames, and the sum of their accounts. Equal at all times.
     #[must_use]
     pub fn balance(&self) -> (u64, u64) {
         let skipped: u64 = self.skips.iter().sum();
@@ -161,9 +162,11 @@ impl PacketCounters {
     }
 
     pub(super) fn skip(&mut self, reason: NoSegment, frames: u64) {
-        if let Some(count) = self.skips.get_mut(reason.index()) {
-            *count += frames;
-        }
+        let Some(count) = self.skips.get_mut(reason.index()) else {
+            debug_assert!(false, "every reason has a counter");
+            return;
+        };
+        *count += frames;
     }
 
     /// Moves fragments that waited to the account of a reason.
@@ -178,7 +181,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_reason_stands_at_its_index() {
+    fn every_reason_is_at_its_index() {
         for (index, reason) in NoSegment::ALL.iter().enumerate() {
             assert_eq!(reason.index(), index);
         }

@@ -3,15 +3,15 @@
 use etherparse::UdpHeaderSlice;
 
 use super::NoSegment;
+use super::captured::Captured;
 use super::ip::Packet;
 use super::link::{ERSPAN, ETHERNET, IPV4, IPV6};
-use super::span::Span;
 
-/// UDP ports: VXLAN (RFC 7348) and what Linux took before there was a number; Geneve (RFC 8926).
+/// UDP ports: VXLAN (RFC 7348), and the one that Linux used before; Geneve (RFC 8926).
 const VXLAN: u16 = 4789;
 const VXLAN_LINUX: u16 = 8472;
 const GENEVE: u16 = 6081;
-/// UDP ports of tunnels that are only named.
+/// UDP ports of tunnels that are counted but not decoded.
 const L2TP: u16 = 1701;
 const GTP_U: u16 = 2152;
 
@@ -23,19 +23,19 @@ const HEADER: usize = 8;
 pub(super) struct Inner<'a> {
     /// [`ETHERNET`] for a frame.
     pub(super) ether_type: u16,
-    pub(super) span: Span<'a>,
-    /// The virtual network, if the tunnel has numbered ones: its number plus one.
+    pub(super) bytes: Captured<'a>,
+    /// Number of the virtual network plus one, if the tunnel has such numbers.
     pub(super) realm: Option<u32>,
 }
 
-/// What a packet of another protocol than TCP carries, or why that is not followed.
+/// What a packet of another protocol than TCP carries, or why that is not decoded.
 pub(super) fn inner<'a>(packet: &Packet<'a>) -> Result<Inner<'a>, NoSegment> {
-    let span = packet.payload;
+    let bytes = packet.payload;
     match packet.protocol {
-        4 => Ok(Inner { ether_type: IPV4, span, realm: None }),
-        41 => Ok(Inner { ether_type: IPV6, span, realm: None }),
-        17 => udp(span),
-        47 => gre(span),
+        4 => Ok(Inner { ether_type: IPV4, bytes, realm: None }),
+        41 => Ok(Inner { ether_type: IPV6, bytes, realm: None }),
+        17 => udp(bytes),
+        47 => gre(bytes),
         1 | 58 => Err(NoSegment::Icmp),
         50 => Err(NoSegment::Esp),
         115 => Err(NoSegment::L2tp),
@@ -45,12 +45,13 @@ pub(super) fn inner<'a>(packet: &Packet<'a>) -> Result<Inner<'a>, NoSegment> {
     }
 }
 
-/// Any UDP datagram: one that only has a tunnel's port by chance is told by its first bytes, as far as they tell.
-fn udp(span: Span<'_>) -> Result<Inner<'_>, NoSegment> {
-    let header = UdpHeaderSlice::from_slice(span.data).map_err(|_| short(span, NoSegment::Udp))?;
+/// A UDP datagram. One that has a tunnel's port by chance is recognised by its first bytes where they differ from a
+/// tunnel's.
+fn udp(bytes: Captured<'_>) -> Result<Inner<'_>, NoSegment> {
+    let header = UdpHeaderSlice::from_slice(bytes.data).map_err(|_| short(bytes, NoSegment::Udp))?;
     let datagram = match header.length() {
-        0 => span,
-        length => span.limit(u32::from(length)),
+        0 => bytes,
+        length => bytes.limit(u32::from(length)),
     };
     let rest = datagram.behind(header.slice().len()).ok_or(NoSegment::Udp)?;
     match (header.source_port(), header.destination_port()) {
@@ -62,31 +63,31 @@ fn udp(span: Span<'_>) -> Result<Inner<'_>, NoSegment> {
     }
 }
 
-/// RFC 7348, section 5. Bits that are reserved there are used by extensions and not looked at.
-fn vxlan(span: Span<'_>) -> Result<Inner<'_>, NoSegment> {
-    let [flags, _, _, _, a, b, c, _] = span.data.first_chunk::<HEADER>().ok_or(short(span, NoSegment::Udp))?;
+/// RFC 7348, section 5. Reserved bits are used by extensions, so they are ignored.
+fn vxlan(bytes: Captured<'_>) -> Result<Inner<'_>, NoSegment> {
+    let [flags, _, _, _, a, b, c, _] = bytes.data.first_chunk::<HEADER>().ok_or(short(bytes, NoSegment::Udp))?;
     if flags & 0x08 == 0 {
         return Err(NoSegment::Udp);
     }
-    let span = span.behind(HEADER).ok_or(NoSegment::Udp)?;
-    Ok(Inner { ether_type: ETHERNET, span, realm: Some(u32::from_be_bytes([0, *a, *b, *c]) + 1) })
+    let bytes = bytes.behind(HEADER).ok_or(NoSegment::Udp)?;
+    Ok(Inner { ether_type: ETHERNET, bytes, realm: Some(u32::from_be_bytes([0, *a, *b, *c]) + 1) })
 }
 
-/// RFC 8926, section 3.4. Options do not change where the payload starts, only how far behind.
-fn geneve(span: Span<'_>) -> Result<Inner<'_>, NoSegment> {
-    let [first, _, high, low, a, b, c, _] = span.data.first_chunk::<HEADER>().ok_or(short(span, NoSegment::Udp))?;
+/// RFC 8926, section 3.4. Options are skipped.
+fn geneve(bytes: Captured<'_>) -> Result<Inner<'_>, NoSegment> {
+    let [first, _, high, low, a, b, c, _] = bytes.data.first_chunk::<HEADER>().ok_or(short(bytes, NoSegment::Udp))?;
     if first >> 6 != 0 {
         return Err(NoSegment::Udp);
     }
     let options = usize::from(first & 0x3f) * 4;
-    let span = span.behind(HEADER + options).ok_or(short(span, NoSegment::BadTunnelHeader))?;
+    let bytes = bytes.behind(HEADER + options).ok_or(short(bytes, NoSegment::BadTunnelHeader))?;
     let realm = u32::from_be_bytes([0, *a, *b, *c]) + 1;
-    Ok(Inner { ether_type: u16::from_be_bytes([*high, *low]), span, realm: Some(realm) })
+    Ok(Inner { ether_type: u16::from_be_bytes([*high, *low]), bytes, realm: Some(realm) })
 }
 
-/// RFC 2784 with the key and sequence number of RFC 2890; also what NVGRE (RFC 7637) makes of it.
-fn gre(span: Span<'_>) -> Result<Inner<'_>, NoSegment> {
-    let [f0, f1, high, low] = *span.data.first_chunk::<4>().ok_or(short(span, NoSegment::BadTunnelHeader))?;
+/// RFC 2784 with the key and sequence number of RFC 2890, and NVGRE (RFC 7637), which uses them.
+fn gre(bytes: Captured<'_>) -> Result<Inner<'_>, NoSegment> {
+    let [f0, f1, high, low] = *bytes.data.first_chunk::<4>().ok_or(short(bytes, NoSegment::BadTunnelHeader))?;
     let (checksum, routing, key, sequence) = (f0 & 0x80 != 0, f0 & 0x40 != 0, f0 & 0x20 != 0, f0 & 0x10 != 0);
     match f1 & 0x07 {
         0 if !routing => {}
@@ -98,11 +99,11 @@ fn gre(span: Span<'_>) -> Result<Inner<'_>, NoSegment> {
     if ether_type == ERSPAN || ether_type == 0x22eb {
         return Err(NoSegment::Erspan);
     }
-    let span = span.behind(length).ok_or(short(span, NoSegment::BadTunnelHeader))?;
-    Ok(Inner { ether_type, span, realm: None })
+    let bytes = bytes.behind(length).ok_or(short(bytes, NoSegment::BadTunnelHeader))?;
+    Ok(Inner { ether_type, bytes, realm: None })
 }
 
-/// The reason for a header that is not whole.
-fn short(span: Span<'_>, otherwise: NoSegment) -> NoSegment {
-    if span.missing > 0 { NoSegment::CutHeader } else { otherwise }
+/// The reason when a header is incomplete.
+fn short(bytes: Captured<'_>, otherwise: NoSegment) -> NoSegment {
+    if bytes.missing > 0 { NoSegment::CutHeader } else { otherwise }
 }

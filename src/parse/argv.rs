@@ -1,9 +1,9 @@
-//! The argv way: a program compiled with wasi-libc is run with the requests as its arguments, prints what it parsed, and
-//! is asked where its results stand.
+//! The argv way: a program compiled with wasi-libc gets the requests as its arguments, prints what it parsed, and returns
+//! the address of its results.
 //!
-//! The oldest way into a sandbox and the one that every runtime has, `wasmtime run` and `wasmedge` included: no contract
-//! but that of `main`. It costs an instance for each call (a program runs once), and an argument ends at its first NUL,
-//! so a request that holds one cannot be given.
+//! This is the oldest way into a sandbox, and every runtime has it, `wasmtime run` and `wasmedge` included: the only contract
+//! is that of `main`. It costs an instance per call, since a program runs once, and an argument ends at its first NUL, so a
+//! request that contains NUL cannot be passed.
 
 use wasmtime::{Caller, Extern, InstancePre, Linker, TypedFunc};
 use zerocopy::FromBytes;
@@ -11,12 +11,12 @@ use zerocopy::FromBytes;
 use super::engine::{self, Host, Needs};
 use super::reply::{Alleged, Malformed, Replies, Span, Status};
 use super::wasi::Wasi;
-use super::{Error, Lie, Way};
-use crate::abi;
+use super::{Error, Field, Way};
+use crate::{abi, escape};
 
 /// The program.
 pub(super) const PROGRAM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/pico.wasm"));
-/// The module that the program imports from.
+/// The name of the module that the program imports from.
 pub(super) const WASI: &str = "wasi_snapshot_preview1";
 
 /// `pico_parsed` of `guest/ways/argv.c`: the result for one argument.
@@ -25,59 +25,59 @@ pub(super) const WASI: &str = "wasi_snapshot_preview1";
 struct Parsed {
     /// 1: parsed, 2: partial, 3: malformed.
     status: u32,
-    /// Malformed: the kind of the record that says so, and its code.
+    /// If malformed: the kind of the record that reports it, and its code.
     kind: u32,
     code: u32,
     bytes: u32,
     minor: u32,
-    /// Positions in the argument.
+    /// Offsets in the argument.
     method: u32,
     method_len: u32,
     target: u32,
     target_len: u32,
-    /// Address of `abi::Pair[num_headers]`, with positions in the argument.
+    /// Address of `abi::Pair[num_headers]`, with offsets in the argument.
     headers: u32,
     num_headers: u32,
 }
 
-/// What a runtime must do for the program once it has run: call it again, and show its memory.
+/// Access to a program that has run: its exported functions and its memory.
 pub(super) trait Program {
-    /// Calls an exported function that takes nothing and gives a word.
-    fn word(&mut self, name: &'static str) -> Result<u32, Error>;
-    /// Copies `into.len()` bytes from `address` of its memory.
+    /// Calls an exported function without arguments that returns a 32-bit number.
+    fn number(&mut self, name: &'static str) -> Result<u32, Error>;
+    /// Copies `into.len()` bytes at `address` of the program's memory.
     fn copy(&mut self, address: u32, into: &mut [u8]) -> Result<(), Error>;
 }
 
-/// Reads the results out of the memory of a program that has run.
+/// Reads the results from the memory of a program that has run.
 pub(super) fn results(program: &mut dyn Program, requests: &[&[u8]], replies: &mut Replies) -> Result<(), Error> {
-    let size = program.word("get_result_struct_size")?;
+    let size = program.number("get_result_struct_size")?;
     if size as usize != size_of::<Parsed>() {
-        return Err(Error::lie(Lie::Size, size));
+        return Err(Error::invalid(Field::Size, size));
     }
-    let count = program.word("get_result_count")?;
+    let count = program.number("get_result_count")?;
     if count as usize != requests.len() {
-        return Err(Error::lie(Lie::Events, count));
+        return Err(Error::invalid(Field::Events, count));
     }
-    let address = program.word("get_result_buf")?;
+    let address = program.number("get_result_buf")?;
     let mut items = vec![0; requests.len() * size_of::<Parsed>()];
     program.copy(address, &mut items)?;
     let mut pairs = Vec::new();
     for (item, request) in items.chunks_exact(size_of::<Parsed>()).zip(requests) {
-        let parsed = Parsed::read_from_bytes(item).map_err(|_| Error::lie(Lie::Short, item.len()))?;
-        let code = u16::try_from(parsed.code).map_err(|_| Error::lie(Lie::Kind, parsed.code))?;
+        let parsed = Parsed::read_from_bytes(item).map_err(|_| Error::invalid(Field::Short, item.len()))?;
+        let code = u16::try_from(parsed.code).map_err(|_| Error::invalid(Field::Kind, parsed.code))?;
         match (parsed.status, u8::try_from(parsed.kind).unwrap_or(u8::MAX)) {
             (1, _) => {}
             (2, _) => replies.push_failed(Status::Partial),
             (3, abi::record::ERROR) => replies.push_failed(Status::Malformed(Malformed::Error(code))),
             (3, abi::record::NOT_HTTP) => replies.push_failed(Status::Malformed(Malformed::NotHttp(code))),
             (3, abi::record::RESPONSE) => replies.push_failed(Status::Malformed(Malformed::Response)),
-            _ => return Err(Error::lie(Lie::Kind, parsed.kind)),
+            _ => return Err(Error::invalid(Field::Kind, parsed.kind)),
         }
         if parsed.status != 1 {
             continue;
         }
         if parsed.num_headers > abi::MAX_HEADERS {
-            return Err(Error::lie(Lie::Pairs, parsed.num_headers));
+            return Err(Error::invalid(Field::Pairs, parsed.num_headers));
         }
         pairs.resize(parsed.num_headers as usize * size_of::<abi::Pair>(), 0);
         if !pairs.is_empty() {
@@ -89,14 +89,14 @@ pub(super) fn results(program: &mut dyn Program, requests: &[&[u8]], replies: &m
             bytes: parsed.bytes,
             method: Span { at: parsed.method, len: parsed.method_len },
             target: Span { at: parsed.target, len: parsed.target_len },
-            minor: u8::try_from(parsed.minor).map_err(|_| Error::lie(Lie::Kind, parsed.minor))?,
+            minor: u8::try_from(parsed.minor).map_err(|_| Error::invalid(Field::Kind, parsed.minor))?,
         };
         replies.push(alleged, request.len(), headers)?;
     }
     Ok(())
 }
 
-/// Checks what all runtimes need: no NUL in the arguments.
+/// Rejects requests that contain NUL, which no runtime can pass as an argument.
 pub(super) fn check(requests: &[&[u8]]) -> Result<(), Error> {
     for (index, request) in requests.iter().enumerate() {
         if let Some(at) = memchr::memchr(0, request) {
@@ -106,25 +106,27 @@ pub(super) fn check(requests: &[&[u8]]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Checks how a run ended, and hands its lines on.
+/// Checks the exit code of a run and returns what it printed.
 pub(super) fn finish(wasi: Wasi) -> Result<Vec<u8>, Error> {
     match wasi.exit {
-        None | Some(0 | 1) => Ok(wasi.printed),
+        None | Some(0 | 1) => Ok(wasi.stdout),
         Some(code) => {
-            Err(Error::Program { code, complaint: String::from_utf8_lossy(&wasi.complaint).escape_debug().to_string() })
+            let mut message = Vec::new();
+            escape::ascii(wasi.stderr.trim_ascii_end(), &mut message);
+            Err(Error::Program { code, message: String::from_utf8_lossy(&message).into_owned() })
         }
     }
 }
 
-/// The program under wasmtime, compiled; each call makes an instance.
+/// The program, compiled by wasmtime; each call makes an instance.
 pub(super) struct Argv {
     program: InstancePre<Host<Wasi>>,
     printed: Vec<u8>,
 }
 
-/// How `proc_exit` ends the program: a trap that is none.
+/// The error by which `proc_exit` unwinds the program; it is no trap.
 #[derive(Debug, thiserror::Error)]
-#[error("the program has ended")]
+#[error("the program has exited")]
 struct Exit;
 
 impl Argv {
@@ -139,7 +141,7 @@ impl Argv {
 }
 
 impl Argv {
-    /// Runs the program on `arguments`, and reads its results, which are about `requests`.
+    /// Runs the program with `arguments`, and reads its results, which concern `requests`.
     fn run(&mut self, arguments: &[&[u8]], requests: &[&[u8]], replies: &mut Replies) -> Result<(), Error> {
         let mut store = engine::store(self.program.module().engine(), Wasi::new(arguments));
         let instance = self.program.instantiate(&mut store).map_err(Error::engine)?;
@@ -175,7 +177,7 @@ struct Ran<'a> {
 }
 
 impl Program for Ran<'_> {
-    fn word(&mut self, name: &'static str) -> Result<u32, Error> {
+    fn number(&mut self, name: &'static str) -> Result<u32, Error> {
         let function: TypedFunc<(), u32> = engine::function(self.store, &self.instance, name)?;
         engine::call(self.store, &function, ())
     }
@@ -186,7 +188,7 @@ impl Program for Ran<'_> {
     }
 }
 
-/// The program's memory and what its run is about.
+/// The program's memory and its WASI state.
 fn both<'a>(caller: &'a mut Caller<'_, Host<Wasi>>) -> wasmtime::Result<(&'a mut [u8], &'a mut Wasi)> {
     let memory = caller.get_export("memory").and_then(Extern::into_memory);
     let memory = memory.ok_or_else(|| wasmtime::format_err!("the program exports no memory"))?;
@@ -244,16 +246,16 @@ mod tests {
         assert!(error.starts_with("pico.wasm: exit code 2: pico: a request is longer"), "{error}");
     }
 
-    /// A program of which only the memory and three words are known.
+    /// A program with a memory and three exported numbers: size of a result, number of results, address.
     struct Fake {
-        words: [u32; 3],
+        numbers: [u32; 3],
         memory: Vec<u8>,
     }
 
     impl Program for Fake {
-        fn word(&mut self, name: &'static str) -> Result<u32, Error> {
+        fn number(&mut self, name: &'static str) -> Result<u32, Error> {
             let names = ["get_result_struct_size", "get_result_count", "get_result_buf"];
-            Ok(self.words[names.iter().position(|known| *known == name).unwrap()])
+            Ok(self.numbers[names.iter().position(|known| *known == name).unwrap()])
         }
 
         fn copy(&mut self, address: u32, into: &mut [u8]) -> Result<(), Error> {
@@ -262,37 +264,37 @@ mod tests {
         }
     }
 
-    /// What is made of one result, which stands at 4, for a request of 20 bytes.
-    fn read(words: [u32; 3], result: [u32; 11]) -> String {
+    /// The outcome of reading one result at address 4, for a request of 20 bytes.
+    fn read(numbers: [u32; 3], result: [u32; 11]) -> String {
         let mut memory = vec![0; 4];
         memory.extend(result.iter().flat_map(|word| word.to_le_bytes()));
         memory.resize(256, 0);
         let mut replies = Replies::default();
-        match results(&mut Fake { words, memory }, &[b"GET / HTTP/1.1\r\n\r\n.."], &mut replies) {
+        match results(&mut Fake { numbers, memory }, &[b"GET / HTTP/1.1\r\n\r\n.."], &mut replies) {
             Ok(()) => format!("{:?}", replies.heads()[0].status),
             Err(error) => error.to_string(),
         }
     }
 
     #[test]
-    fn a_result_is_taken_only_if_it_can_be_true() {
+    fn an_invalid_result_is_rejected() {
         let good = [1, 0, 0, 18, 1, 0, 3, 4, 1, 0, 0];
-        let with = |place: usize, value: u32| {
+        let with = |index: usize, value: u32| {
             let mut result = good;
-            result[place] = value;
+            result[index] = value;
             read([44, 1, 4], result)
         };
         assert_eq!(read([44, 1, 4], good), "Parsed { bytes: 18 }");
-        assert_eq!(read([40, 1, 4], good), "guest: the size of a result cannot be 40");
-        assert_eq!(read([44, 2, 4], good), "guest: the number of events done cannot be 2");
-        assert_eq!(read([44, 1, 0], good), "guest: the address of a buffer cannot be 0");
-        assert_eq!(read([44, 1, 213], good), "guest: the address of a buffer cannot be 213");
-        assert_eq!(read([44, 1, u32::MAX], good), "guest: the address of a buffer cannot be 4294967295");
-        assert_eq!(with(0, 4), "guest: the kind of a record cannot be 0");
-        assert_eq!(with(3, 21), "guest: the position of a text cannot be 0");
-        assert_eq!(with(5, 18), "guest: the position of a text cannot be 18");
-        assert_eq!(with(8, u32::MAX), "guest: the position of a text cannot be 4");
-        assert_eq!(with(10, 129), "guest: the number of headers cannot be 129");
-        assert_eq!(with(10, 1), "guest: the address of a buffer cannot be 0");
+        assert_eq!(read([40, 1, 4], good), "guest: invalid result size: 40");
+        assert_eq!(read([44, 2, 4], good), "guest: invalid number of events done: 2");
+        assert_eq!(read([44, 1, 0], good), "guest: invalid buffer address: 0");
+        assert_eq!(read([44, 1, 213], good), "guest: invalid buffer address: 213");
+        assert_eq!(read([44, 1, u32::MAX], good), "guest: invalid buffer address: 4294967295");
+        assert_eq!(with(0, 4), "guest: invalid record kind: 0");
+        assert_eq!(with(3, 21), "guest: invalid text offset: 0");
+        assert_eq!(with(5, 18), "guest: invalid text offset: 18");
+        assert_eq!(with(8, u32::MAX), "guest: invalid text offset: 4");
+        assert_eq!(with(10, 129), "guest: invalid number of headers: 129");
+        assert_eq!(with(10, 1), "guest: invalid buffer address: 0");
     }
 }

@@ -1,8 +1,8 @@
-//! The bench measures every way on the same requests, with native parsers beside them.
+//! The benchmark measures every way on the same requests, and native parsers for comparison.
 //!
-//! Measured is all that a user of the way must do: laying requests out, the call, checking and reading the reply. For argv
-//! it is a run of the program, which makes an instance, and prints into a buffer. Compiling modules is left out, as it is
-//! done once. Times are the best of several rounds, since a busy machine only adds.
+//! It measures everything that a user of the way must do: encode the requests, call, check and decode the reply. For argv this
+//! is a run of the program, which makes an instance and prints into a buffer. Compiling modules is not included, since it is
+//! done once. Times are the best of several rounds, since a busy machine only adds time.
 #![expect(clippy::disallowed_methods, reason = "a measurement reads the clock")]
 
 use std::hint;
@@ -12,10 +12,11 @@ use std::time::{Duration, Instant};
 use super::reply::Replies;
 use super::{Error, Runtime, Via, Way, argv, batch, native, open};
 
-/// Events a call. What is more than a batch holds is split, and the calls are added.
+/// Events per call. More than a batch are split over several calls, whose times are added.
 const EVENTS: [usize; 3] = [1, 16, 1024];
-/// Rounds, and how long each lasts at least.
+/// Rounds, of which the best counts.
 const ROUNDS: u32 = 5;
+/// Minimum duration of a round.
 const ROUND: Duration = Duration::from_millis(40);
 
 const WAYS: [(&str, Via, Runtime); 6] = [
@@ -37,9 +38,9 @@ pub(super) fn run(requests: &[&[u8]], out: &mut dyn Write) -> Result<(), Error> 
         bytes / requests.len().max(1)
     )?;
     if cfg!(debug_assertions) {
-        writeln!(out, "this is a debug build: the numbers say nothing")?;
+        writeln!(out, "this is a debug build: the numbers are meaningless")?;
     }
-    write!(out, "{:<20}", "events a call")?;
+    write!(out, "{:<20}", "events per call")?;
     for events in EVENTS {
         write!(out, "{events:>12} ns{:>12} /s", "")?;
     }
@@ -81,13 +82,13 @@ fn call(way: &mut dyn Way, requests: &[&[u8]]) -> Result<(), Error> {
     Ok(())
 }
 
-/// What is measured: something that parses requests.
+/// A parser to measure.
 type Measured<'a> = dyn FnMut(&[&[u8]]) -> Result<(), Error> + 'a;
 
 /// One line of the table.
 fn row(requests: &[&[u8]], out: &mut dyn Write, parse: &mut Measured<'_>) -> Result<(), Error> {
     for events in EVENTS {
-        // One event a call measures each request in turn, so that all columns are about the same mixture.
+        // With one event per call each request is measured in turn, so that all columns have the same mixture.
         let cycle: Vec<&[u8]> = requests.iter().copied().cycle().take(events.max(requests.len())).collect();
         let mut best = f64::INFINITY;
         for _ in 0..ROUNDS {

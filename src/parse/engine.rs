@@ -1,4 +1,4 @@
-//! The engine of one way: a wasmtime that allows what the way needs and nothing else, and stops a guest that does not end.
+//! The engine of one way: wasmtime, configured to allow only what the way needs, with a deadline for every call.
 
 use std::num::NonZeroUsize;
 use std::thread;
@@ -8,13 +8,13 @@ use wasmtime::{
     Config, Engine, Instance, Module, Store, StoreLimits, StoreLimitsBuilder, TypedFunc, WasmParams, WasmResults,
 };
 
-use super::{Error, Lie};
+use super::{Error, Field};
 
-/// How often the clock of the deadline ticks, and after how many ticks a call is ended. A call takes milliseconds; two
-/// seconds and more are for machines that are busy with something else.
+/// Interval of the deadline's clock.
 const TICK: Duration = Duration::from_millis(20);
+/// Ticks after which a call is interrupted, some 2.5 seconds. A call takes milliseconds; the rest is for busy machines.
 pub(super) const DEADLINE_TICKS: u64 = 128;
-/// No guest needs more memory: the largest batch as arguments, its copy and what is printed about it.
+/// Memory limit: no guest needs more than the largest batch as arguments, its copy and what is printed about it.
 const MEMORY_BYTES: usize = 64 << 20;
 const STACK_BYTES: usize = 256 << 10;
 
@@ -24,11 +24,11 @@ pub(super) enum Needs {
     Nothing,
     /// Modules with several memories.
     MultiMemory,
-    /// References to things of the host, in tables and arguments.
+    /// References to host objects, in tables and arguments.
     ExternRef,
 }
 
-/// An engine for `needs`, and its clock. The clock ends with the engine.
+/// An engine for `needs`, with a clock thread that ends when the engine is dropped.
 pub(super) fn engine(needs: Needs) -> Result<Engine, Error> {
     let mut config = Config::new();
     config
@@ -41,7 +41,7 @@ pub(super) fn engine(needs: Needs) -> Result<Engine, Error> {
         .wasm_multi_memory(needs == Needs::MultiMemory)
         .gc_support(needs == Needs::ExternRef);
     if needs == Needs::ExternRef {
-        // The null collector frees nothing; a way makes one reference in its life.
+        // The null collector frees nothing; a way makes one reference in all.
         config.collector(wasmtime::Collector::Null);
     }
     let engine = Engine::new(&config).map_err(Error::engine)?;
@@ -57,7 +57,7 @@ pub(super) fn engine(needs: Needs) -> Result<Engine, Error> {
     Ok(engine)
 }
 
-/// What a store holds: its limits, and what the way's host functions need.
+/// The data of a store: its limits, and what the way's host functions need.
 #[derive(Debug)]
 pub(super) struct Host<T> {
     limits: StoreLimits,
@@ -99,22 +99,22 @@ pub(super) fn call<T: 'static, P: WasmParams, R: WasmResults>(
     function.call(store, arguments).map_err(Error::engine)
 }
 
-/// `len` bytes of guest memory at an alleged address.
+/// `len` bytes of guest memory at an address that the guest gave.
 pub(super) fn part(memory: &[u8], address: u32, len: usize) -> Result<&[u8], Error> {
     let start = address as usize;
     memory
         .get(start..start.saturating_add(len))
         .filter(|_| address != 0)
-        .ok_or_else(|| Error::lie(Lie::Address, address))
+        .ok_or_else(|| Error::invalid(Field::Address, address))
 }
 
-/// The same, to write to.
+/// As [`part`], writable.
 pub(super) fn part_mut(memory: &mut [u8], address: u32, len: usize) -> Result<&mut [u8], Error> {
     let start = address as usize;
     memory
         .get_mut(start..start.saturating_add(len))
         .filter(|_| address != 0)
-        .ok_or_else(|| Error::lie(Lie::Address, address))
+        .ok_or_else(|| Error::invalid(Field::Address, address))
 }
 
 #[cfg(test)]
@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_guest_that_does_not_end_is_ended() {
+    fn an_endless_guest_is_interrupted() {
         let engine = engine(Needs::Nothing).unwrap();
         let endless = wat::parse_str(r#"(module (func (export "f") (loop (br 0))))"#).unwrap();
         let module = module(&engine, &endless).unwrap();

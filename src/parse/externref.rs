@@ -1,11 +1,10 @@
-//! The externref way: the guest is handed a reference to a thing of the host, and asks the thing for its bytes.
+//! The externref way: the guest gets a reference to a host object and reads the bytes of the requests through it.
 //!
-//! The reference is no number. Within WebAssembly there is no operation that makes one, reads one or changes one: it can
-//! only be kept (in a table, since linear memory cannot hold it) and handed back to a host function, whose type says
-//! that it wants one. So the guest can neither forge it nor guess the next one, and the host needs no table of handles
-//! and no check of them; the engine's type system does it. The price is that the engine must trace references (its
-//! garbage collector joins what has to be trusted), a host call for each event, and a copy of the requests into something
-//! that the host object owns.
+//! The reference is not a number. No WebAssembly instruction creates, reads or changes one: the guest can only keep it (in a
+//! table, since linear memory cannot hold it) and pass it back to a host function whose type takes one. So the guest can
+//! neither forge nor guess a reference, and the host needs no table of handles and no check of them: the engine's type
+//! system does it. The price: the engine must trace references (its garbage collector becomes part of the trusted code), a
+//! host call per event, and a copy of the requests into memory that the host object owns.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -19,7 +18,7 @@ use super::{Error, Way};
 
 const MODULE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/externref.wasm"));
 
-/// What the reference refers to: the requests of a call, one after the other.
+/// The host object: the requests of a call, one after the other.
 #[derive(Debug, Default)]
 struct Batch {
     bytes: Vec<u8>,
@@ -50,7 +49,7 @@ fn lock(batch: &Shared) -> MutexGuard<'_, Batch> {
     batch.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// An instance, and the thing of the host that it is handed in each call.
+/// An instance, and the host object that it gets in each call.
 pub(super) struct Reference {
     store: Store<Host<()>>,
     memory: wasmtime::Memory,
@@ -89,31 +88,31 @@ impl Way for Reference {
         let refused = {
             let mut scope = RootScope::new(&mut self.store);
             let reference = self.reference.to_rooted(&mut scope);
-            let count = u32::try_from(requests.len()).unwrap_or(u32::MAX);
+            let count = layout::size32(requests.len());
             self.parse.call(&mut scope, (count, Some(reference))).map_err(Error::engine)?
         };
         if refused != 0 {
             return Err(Error::Refused { what: "pico_parse_events", code: refused });
         }
         let output = engine::part(self.memory.data(&self.store), self.output, OUTPUT_BYTES)?;
-        layout::read(requests, output, replies)
+        layout::decode(requests, output, replies)
     }
 }
 
-/// The batch behind a reference; a null reference, or one to something else, is the guest's fault.
+/// The batch behind a reference. A null reference, or one to something else, is an error of the guest.
 fn batch<'a>(caller: &'a Caller<'_, Host<()>>, reference: Option<Rooted<ExternRef>>) -> wasmtime::Result<&'a Shared> {
-    let reference = reference.ok_or_else(|| wasmtime::format_err!("the guest handed back a null reference"))?;
+    let reference = reference.ok_or_else(|| wasmtime::format_err!("the guest passed a null reference"))?;
     let data = reference.data(caller)?.and_then(|data| data.downcast_ref::<Shared>());
-    data.ok_or_else(|| wasmtime::format_err!("the guest handed back a reference to something else"))
+    data.ok_or_else(|| wasmtime::format_err!("the guest passed a reference to another object"))
 }
 
-/// Bytes of event `index`; all ones if there is none.
+/// Length of event `index` in bytes; `u32::MAX` if there is none.
 fn event_len(caller: Caller<'_, Host<()>>, reference: Option<Rooted<ExternRef>>, index: u32) -> wasmtime::Result<u32> {
     let batch = lock(batch(&caller, reference)?);
     Ok(batch.event(index).map_or(u32::MAX, |event| u32::try_from(event.len()).unwrap_or(u32::MAX)))
 }
 
-/// Copies at most `len` bytes of event `index` to `address` in the guest's memory: how many.
+/// Copies at most `len` bytes of event `index` to `address` in the guest's memory. Returns how many.
 fn event_read(
     mut caller: Caller<'_, Host<()>>,
     reference: Option<Rooted<ExternRef>>,

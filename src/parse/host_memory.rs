@@ -1,16 +1,15 @@
-//! The host-memory way: the requests stand in a memory that the host made, the results are written to another, and the
-//! guest's C reaches both although neither is its own.
+//! The host-memory way: the requests are in one memory created by the host, the results go to another, and the guest's C
+//! code reaches both although neither is its own.
 //!
-//! A host address cannot be handed over. A guest's pointer is an offset of 32 bits into a memory of its instance, and the
-//! engine adds that memory's base to it and checks the sum; a host pointer of 64 bits does not fit, and its lower half is
-//! an offset into the guest's own memory like any other, so the guest reads something else or traps. That is what the
-//! sandbox is.
+//! A host address cannot be passed. A guest's pointer is a 32-bit offset into a memory of its instance; the engine adds that
+//! memory's base to it and checks the bounds. A 64-bit host pointer does not fit, and its lower half is an offset into the
+//! guest's own memory like any other, so the guest reads something else or traps. That is the sandbox.
 //!
-//! What can be handed over is a *memory*: a thing of WebAssembly which the host makes, names in the imports, and can read
-//! and write itself. A module may have several, and its instructions say which one they mean, by its index. C cannot say
-//! it (clang knows one memory), so a second module, `guest/ways/bridge.wat`, sits beside the C guest and imports all
-//! three: its two functions are `memory.copy` from one memory to another. The guest calls them by function pointers, which
-//! the bridge puts into the guest's table when it starts. Every copy is checked by the engine against both memories.
+//! What can be passed is a *memory*: a WebAssembly object that the host creates, provides as an import, and can read and
+//! write itself. A module may have several, and its instructions select one by index. C has no way to select one (clang
+//! knows a single memory), so a second module, `guest/ways/bridge.wat`, imports all three memories: its two functions are
+//! `memory.copy` from one to another. The guest calls them through function pointers, which the bridge puts into the guest's
+//! table when it is instantiated. The engine checks every copy against both memories.
 //!
 //! The other form, in which the host's memory becomes the guest's default one, is [`super::memory::Memory::imported`].
 
@@ -58,11 +57,11 @@ impl HostMemory {
 
 impl Way for HostMemory {
     fn parse(&mut self, requests: &[&[u8]], replies: &mut Replies) -> Result<usize, Error> {
-        layout::lay(requests, self.input.data_mut(&mut self.store))?;
-        let refused = engine::call(&mut self.store, &self.parse, u32::try_from(requests.len()).unwrap_or(u32::MAX))?;
+        layout::encode(requests, self.input.data_mut(&mut self.store))?;
+        let refused = engine::call(&mut self.store, &self.parse, layout::size32(requests.len()))?;
         if refused != 0 {
             return Err(Error::Refused { what: "pico_parse_events", code: refused });
         }
-        layout::read(requests, self.output.data(&self.store), replies)
+        layout::decode(requests, self.output.data(&self.store), replies)
     }
 }

@@ -1,12 +1,12 @@
-//! A layout puts the requests of one call into an input buffer as the guest contract wants it, and reads the guest's
-//! reply, every word of which is an allegation, out of the output buffer.
+//! Encodes the requests of one call into an input buffer as the guest contract defines it, and decodes the guest's reply
+//! from the output buffer. Every value of the reply is untrusted and checked.
 //!
-//! Each request is the first event of a connection of its own, so that no request can change what becomes of another.
+//! Each request is the first event of a connection of its own, so that no request can affect another.
 
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 use super::reply::{Alleged, Malformed, Replies, Span, Status};
-use super::{BATCH_BYTES, BATCH_REQUESTS, Error, Lie};
+use super::{BATCH_BYTES, BATCH_REQUESTS, Error, Field};
 use crate::abi::{self, opener, record, verdict};
 
 const EVENT: usize = size_of::<abi::Event>();
@@ -18,24 +18,24 @@ const PAIR: usize = size_of::<abi::Pair>();
 const EVENTS_AT: usize = size_of::<abi::Input>();
 const RESULTS_AT: usize = size_of::<abi::Output>();
 const RECORDS_AT: usize = RESULTS_AT + BATCH_REQUESTS * RESULT;
-/// A request takes one record or two. More (a request that holds many) fill the area, and the guest stops there.
+/// A request takes one or two records. If some take more and the area is full, the guest stops and is called again.
 const MAX_RECORDS: usize = 4 * BATCH_REQUESTS;
 const PAIRS_AT: usize = RECORDS_AT + MAX_RECORDS * RECORD;
-/// 16 headers a request on average; with more, the guest stops and is called again.
+/// 16 headers per request on average; with more, the guest stops and is called again.
 const MAX_PAIRS: usize = 16 * BATCH_REQUESTS;
 
-/// Bytes of the input buffer: room for the largest batch.
+/// Bytes of the input buffer: enough for the largest batch.
 pub(super) const INPUT_BYTES: usize = EVENTS_AT + BATCH_REQUESTS * (EVENT + ROW) + BATCH_BYTES;
 /// The parser asks for it, and writes nothing there for requests.
 const TEXT_AT: usize = PAIRS_AT + MAX_PAIRS * PAIR;
 /// Bytes of the output buffer.
 pub(super) const OUTPUT_BYTES: usize = TEXT_AT + abi::MIN_TEXT as usize;
 
-/// Lays `requests` (at most [`BATCH_REQUESTS`], of at most [`BATCH_BYTES`] together) out in `input`.
+/// Encodes `requests` (at most [`BATCH_REQUESTS`], together at most [`BATCH_BYTES`]) into `input`.
 ///
 /// # Errors
 /// The buffer is too small for them.
-pub(super) fn lay(requests: &[&[u8]], input: &mut [u8]) -> Result<(), Error> {
+pub(super) fn encode(requests: &[&[u8]], input: &mut [u8]) -> Result<(), Error> {
     let needed = EVENTS_AT + requests.len() * (EVENT + ROW) + requests.iter().map(|r| r.len()).sum::<usize>();
     let had = input.len();
     let small = || Error::Room { needed, had };
@@ -43,20 +43,20 @@ pub(super) fn lay(requests: &[&[u8]], input: &mut [u8]) -> Result<(), Error> {
     let arena_at = rows_at + requests.len() * ROW;
     let header = abi::Input {
         abi_version: abi::VERSION,
-        num_events: word(requests.len()),
-        num_rows: word(requests.len()),
+        num_events: size32(requests.len()),
+        num_rows: size32(requests.len()),
         num_marks: 0,
-        events: word(EVENTS_AT),
-        rows: word(rows_at),
-        marks: word(arena_at),
-        arena: word(arena_at),
-        arena_len: word(needed - arena_at),
-        results: word(RESULTS_AT),
-        records: word(RECORDS_AT),
-        max_records: word(MAX_RECORDS),
-        pairs: word(PAIRS_AT),
-        max_pairs: word(MAX_PAIRS),
-        text: word(TEXT_AT),
+        events: size32(EVENTS_AT),
+        rows: size32(rows_at),
+        marks: size32(arena_at),
+        arena: size32(arena_at),
+        arena_len: size32(needed - arena_at),
+        results: size32(RESULTS_AT),
+        records: size32(RECORDS_AT),
+        max_records: size32(MAX_RECORDS),
+        pairs: size32(PAIRS_AT),
+        max_pairs: size32(MAX_PAIRS),
+        text: size32(TEXT_AT),
         max_text: abi::MIN_TEXT,
         ..abi::Input::default()
     };
@@ -64,12 +64,12 @@ pub(super) fn lay(requests: &[&[u8]], input: &mut [u8]) -> Result<(), Error> {
     let mut data = 0;
     for (index, request) in requests.iter().enumerate() {
         let event = abi::Event {
-            row: word(index),
+            row: size32(index),
             kind: abi::kind::BYTES,
             flags: abi::event_flag::SEGMENT,
             peer_acked: abi::UNKNOWN,
-            data: word(data),
-            len: word(request.len()),
+            data: size32(data),
+            len: size32(request.len()),
             ..abi::Event::default()
         };
         // A request is all that there is: none opens a tunnel.
@@ -82,19 +82,19 @@ pub(super) fn lay(requests: &[&[u8]], input: &mut [u8]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Reads the reply to `requests` from `output` and adds it to `replies`: how many of the requests, from the first, have
-/// got one. Those after them are to be laid out again, as the output area was full.
+/// Decodes the reply to `requests` from `output` into `replies`. Returns how many of the requests, from the first, have a
+/// reply. The rest must be passed again, since the output area was full.
 ///
 /// # Errors
-/// What the guest says cannot be true.
-pub(super) fn read(requests: &[&[u8]], output: &[u8], replies: &mut Replies) -> Result<usize, Error> {
-    let (header, _) = abi::Output::read_from_prefix(output).map_err(|_| Error::lie(Lie::Short, output.len()))?;
+/// The reply is invalid.
+pub(super) fn decode(requests: &[&[u8]], output: &[u8], replies: &mut Replies) -> Result<usize, Error> {
+    let (header, _) = abi::Output::read_from_prefix(output).map_err(|_| Error::invalid(Field::Short, output.len()))?;
     if header.abi_version != abi::VERSION {
-        return Err(Error::lie(Lie::Version, header.abi_version));
+        return Err(Error::invalid(Field::Version, header.abi_version));
     }
-    let done = at_most(header.events_done, requests.len(), Lie::Events)?;
-    let num_records = at_most(header.num_records, MAX_RECORDS, Lie::Records)?;
-    let num_pairs = at_most(header.num_pairs, MAX_PAIRS, Lie::Pairs)?;
+    let done = at_most(header.events_done, requests.len(), Field::Events)?;
+    let num_records = at_most(header.num_records, MAX_RECORDS, Field::Records)?;
+    let num_pairs = at_most(header.num_pairs, MAX_PAIRS, Field::Pairs)?;
     let mut next = 0;
     for (index, request) in requests.iter().enumerate().take(done) {
         let result: abi::Result = get(output, RESULTS_AT, index)?;
@@ -102,7 +102,7 @@ pub(super) fn read(requests: &[&[u8]], output: &[u8], replies: &mut Replies) -> 
         while next < num_records {
             let candidate: abi::Record = get(output, RECORDS_AT, next)?;
             match (candidate.event as usize).cmp(&index) {
-                std::cmp::Ordering::Less => return Err(Error::lie(Lie::Order, candidate.event)),
+                std::cmp::Ordering::Less => return Err(Error::invalid(Field::Order, candidate.event)),
                 std::cmp::Ordering::Greater => break,
                 std::cmp::Ordering::Equal => first = first.or(Some(candidate)),
             }
@@ -112,16 +112,16 @@ pub(super) fn read(requests: &[&[u8]], output: &[u8], replies: &mut Replies) -> 
             (Some(record), _) => reply(&record, request, output, num_pairs, replies)?,
             (None, verdict::DONE | verdict::NEED_MORE) => replies.push_failed(Status::Partial),
             (None, verdict::OUTPUT_FULL) if index > 0 => return Ok(index),
-            (None, other) => return Err(Error::lie(Lie::Verdict, other)),
+            (None, other) => return Err(Error::invalid(Field::Verdict, other)),
         }
     }
     if done == 0 && !requests.is_empty() {
-        return Err(Error::lie(Lie::Events, 0_u32));
+        return Err(Error::invalid(Field::Events, 0_u32));
     }
     Ok(done)
 }
 
-/// What the first record about a request says of it.
+/// Appends the reply to a request, from the first record about it.
 fn reply(
     record: &abi::Record,
     request: &[u8],
@@ -134,19 +134,19 @@ fn reply(
         record::RESPONSE => Some(Malformed::Response),
         record::NOT_HTTP => Some(Malformed::NotHttp(record.code)),
         record::ERROR => Some(Malformed::Error(record.code)),
-        other => return Err(Error::lie(Lie::Kind, other)),
+        other => return Err(Error::invalid(Field::Kind, other)),
     };
     if let Some(why) = malformed {
         replies.push_failed(Status::Malformed(why));
         return Ok(());
     }
     let first = record.first_pair as usize;
-    let count = at_most(record.num_pairs, abi::MAX_HEADERS as usize, Lie::Pairs)?;
+    let count = at_most(record.num_pairs, abi::MAX_HEADERS as usize, Field::Pairs)?;
     if first.saturating_add(count) > num_pairs {
-        return Err(Error::lie(Lie::Pairs, record.first_pair));
+        return Err(Error::invalid(Field::Pairs, record.first_pair));
     }
     let start = PAIRS_AT + first * PAIR;
-    let bytes = output.get(start..start + count * PAIR).ok_or_else(|| Error::lie(Lie::Short, output.len()))?;
+    let bytes = output.get(start..start + count * PAIR).ok_or_else(|| Error::invalid(Field::Short, output.len()))?;
     let pairs = bytes.chunks_exact(PAIR).filter_map(|bytes| abi::Pair::read_from_bytes(bytes).ok());
     let alleged = Alleged {
         bytes: record.end,
@@ -157,10 +157,10 @@ fn reply(
     replies.push(alleged, request.len(), pairs)
 }
 
-/// Item `index` of the array at `start`.
+/// Reads item `index` of the array at `start`.
 fn get<T: FromBytes>(output: &[u8], start: usize, index: usize) -> Result<T, Error> {
     let bytes = output.get(start + index * size_of::<T>()..).unwrap_or_default();
-    T::read_from_prefix(bytes).map(|(item, _)| item).map_err(|_| Error::lie(Lie::Short, output.len()))
+    T::read_from_prefix(bytes).map(|(item, _)| item).map_err(|_| Error::invalid(Field::Short, output.len()))
 }
 
 fn put(input: &mut [u8], start: usize, bytes: &[u8]) -> Option<()> {
@@ -168,13 +168,14 @@ fn put(input: &mut [u8], start: usize, bytes: &[u8]) -> Option<()> {
     Some(())
 }
 
-fn at_most(alleged: u32, limit: usize, lie: Lie) -> Result<usize, Error> {
-    let value = alleged as usize;
-    if value <= limit { Ok(value) } else { Err(Error::lie(lie, alleged)) }
+fn at_most(value: u32, limit: usize, field: Field) -> Result<usize, Error> {
+    let len = value as usize;
+    if len <= limit { Ok(len) } else { Err(Error::invalid(field, value)) }
 }
 
-/// Sizes of a batch are bounded, far below 4 GiB.
-fn word(size: usize) -> u32 {
+/// The size as a field of the contract. Sizes of a batch are bounded, far below 4 GiB.
+pub(super) fn size32(size: usize) -> u32 {
+    debug_assert!(u32::try_from(size).is_ok(), "{size} bytes in a batch");
     u32::try_from(size).unwrap_or(u32::MAX)
 }
 
@@ -184,8 +185,8 @@ mod tests {
 
     const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nA: b\r\n\r\n";
 
-    /// An honest reply to one request, but for what `lie` makes of it: what is read from it.
-    fn read_one(lie: impl FnOnce(&mut abi::Output, &mut abi::Result, &mut abi::Record, &mut abi::Pair)) -> String {
+    /// The outcome of decoding a valid reply to one request, after `change`.
+    fn decode_one(change: impl FnOnce(&mut abi::Output, &mut abi::Result, &mut abi::Record, &mut abi::Pair)) -> String {
         let mut header = abi::Output {
             abi_version: abi::VERSION,
             events_done: 1,
@@ -205,55 +206,52 @@ mod tests {
         };
         record.num_pairs = 1;
         let mut pair = abi::Pair { name: 16, name_len: 1, value: 19, value_len: 1 };
-        lie(&mut header, &mut result, &mut record, &mut pair);
+        change(&mut header, &mut result, &mut record, &mut pair);
         let mut output = vec![0; OUTPUT_BYTES];
         put(&mut output, 0, header.as_bytes()).unwrap();
         put(&mut output, RESULTS_AT, result.as_bytes()).unwrap();
         put(&mut output, RECORDS_AT, record.as_bytes()).unwrap();
         put(&mut output, PAIRS_AT, pair.as_bytes()).unwrap();
         let mut replies = Replies::default();
-        match read(&[REQUEST], &output, &mut replies) {
+        match decode(&[REQUEST], &output, &mut replies) {
             Ok(_) => format!("{:?} {:?}", replies.heads()[0].status, replies.headers(&replies.heads()[0])),
             Err(error) => error.to_string(),
         }
     }
 
     #[test]
-    fn an_honest_reply_is_taken() {
+    fn a_valid_reply_is_accepted() {
         let span = |at, len| Span { at, len };
         let headers = [(span(16, 1), span(19, 1))];
-        assert_eq!(read_one(|_, _, _, _| ()), format!("{:?} {headers:?}", Status::Parsed { bytes: 24 }));
+        assert_eq!(decode_one(|_, _, _, _| ()), format!("{:?} {headers:?}", Status::Parsed { bytes: 24 }));
     }
 
     #[test]
-    fn a_reply_is_taken_only_if_it_can_be_true() {
-        assert_eq!(read_one(|o, _, _, _| o.abi_version = 9), "guest: the version of the reply cannot be 9");
-        assert_eq!(read_one(|o, _, _, _| o.events_done = 0), "guest: the number of events done cannot be 0");
-        assert_eq!(read_one(|o, _, _, _| o.events_done = 2), "guest: the number of events done cannot be 2");
+    fn an_invalid_reply_is_rejected() {
+        assert_eq!(decode_one(|o, _, _, _| o.abi_version = 9), "guest: invalid reply version: 9");
+        assert_eq!(decode_one(|o, _, _, _| o.events_done = 0), "guest: invalid number of events done: 0");
+        assert_eq!(decode_one(|o, _, _, _| o.events_done = 2), "guest: invalid number of events done: 2");
+        assert_eq!(decode_one(|o, _, _, _| o.num_records = u32::MAX), "guest: invalid number of records: 4294967295");
+        assert_eq!(decode_one(|o, _, _, _| o.num_pairs = u32::MAX), "guest: invalid number of headers: 4294967295");
+        assert_eq!(decode_one(|_, r, q, _| (r.verdict, q.event) = (9, 1)), "guest: invalid verdict: 9");
         assert_eq!(
-            read_one(|o, _, _, _| o.num_records = u32::MAX),
-            "guest: the number of records cannot be 4294967295"
+            decode_one(|_, r, q, _| (r.verdict, q.event) = (verdict::OUTPUT_FULL, 1)),
+            "guest: invalid verdict: 3"
         );
-        assert_eq!(read_one(|o, _, _, _| o.num_pairs = u32::MAX), "guest: the number of headers cannot be 4294967295");
-        assert_eq!(read_one(|_, r, q, _| (r.verdict, q.event) = (9, 1)), "guest: a verdict cannot be 9");
-        assert_eq!(
-            read_one(|_, r, q, _| (r.verdict, q.event) = (verdict::OUTPUT_FULL, 1)),
-            "guest: a verdict cannot be 3"
-        );
-        assert_eq!(read_one(|_, _, q, _| q.kind = 7), "guest: the kind of a record cannot be 7");
-        assert_eq!(read_one(|_, _, q, _| q.end = 25), "guest: the position of a text cannot be 0");
-        assert_eq!(read_one(|_, _, q, _| q.text_len = u32::MAX), "guest: the position of a text cannot be 0");
-        assert_eq!(read_one(|_, _, q, _| q.target = 24), "guest: the position of a text cannot be 24");
-        assert_eq!(read_one(|_, _, q, _| q.first_pair = u32::MAX), "guest: the number of headers cannot be 4294967295");
-        assert_eq!(read_one(|_, _, q, _| q.num_pairs = 129), "guest: the number of headers cannot be 129");
-        assert_eq!(read_one(|_, _, _, p| p.value = u32::MAX), "guest: the position of a text cannot be 4294967295");
+        assert_eq!(decode_one(|_, _, q, _| q.kind = 7), "guest: invalid record kind: 7");
+        assert_eq!(decode_one(|_, _, q, _| q.end = 25), "guest: invalid text offset: 0");
+        assert_eq!(decode_one(|_, _, q, _| q.text_len = u32::MAX), "guest: invalid text offset: 0");
+        assert_eq!(decode_one(|_, _, q, _| q.target = 24), "guest: invalid text offset: 24");
+        assert_eq!(decode_one(|_, _, q, _| q.first_pair = u32::MAX), "guest: invalid number of headers: 4294967295");
+        assert_eq!(decode_one(|_, _, q, _| q.num_pairs = 129), "guest: invalid number of headers: 129");
+        assert_eq!(decode_one(|_, _, _, p| p.value = u32::MAX), "guest: invalid text offset: 4294967295");
     }
 
     #[test]
     fn a_short_buffer_is_no_panic() {
         for len in 0..INPUT_BYTES.min(400) {
-            assert_eq!(lay(&[REQUEST], &mut vec![0; len]).is_ok(), len >= EVENTS_AT + EVENT + ROW + REQUEST.len());
-            assert!(read(&[REQUEST], &vec![0; len], &mut Replies::default()).is_err());
+            assert_eq!(encode(&[REQUEST], &mut vec![0; len]).is_ok(), len >= EVENTS_AT + EVENT + ROW + REQUEST.len());
+            assert!(decode(&[REQUEST], &vec![0; len], &mut Replies::default()).is_err());
         }
     }
 
@@ -261,6 +259,6 @@ mod tests {
     fn the_largest_batch_fits() {
         let requests = vec![[b'a'; BATCH_BYTES / BATCH_REQUESTS]; BATCH_REQUESTS];
         let requests: Vec<&[u8]> = requests.iter().map(<[u8; 1024]>::as_slice).collect();
-        lay(&requests, &mut vec![0; INPUT_BYTES]).unwrap();
+        encode(&requests, &mut vec![0; INPUT_BYTES]).unwrap();
     }
 }

@@ -1,11 +1,11 @@
-//! The memory way: input and output through the guest's own linear memory. The daemon's way, with the daemon's module.
+//! The memory way: input and output through the guest's own linear memory, as in the daemon, with the daemon's module.
 //!
-//! The guest allots both buffers and says where they are; the host writes into the one and reads the other, by slices
-//! whose bounds are checked. Nothing is shared and nothing is mapped: a byte is copied once.
+//! The guest allocates both buffers and returns their addresses; the host writes to one and reads from the other, through
+//! bounds-checked slices. Nothing is shared or mapped: a byte is copied once.
 //!
-//! Its second form, [`Memory::imported`], differs in who makes the memory: the host does, before there is a guest, and the
-//! guest, linked with `--import-memory`, takes it as its own. All addresses of the C program, its stack and its data
-//! included, are then offsets into something that the host made and can keep, or hand to the next instance.
+//! In the second form, [`Memory::imported`], the host creates the memory before there is a guest, and the guest, linked with
+//! `--import-memory`, imports it as its own. All addresses of the C program, its stack and data included, are then offsets
+//! into a memory that the host can keep or pass to the next instance.
 
 use wasmtime::{Extern, Instance, MemoryType, Store, TypedFunc};
 
@@ -60,11 +60,11 @@ impl Memory {
     }
 }
 
-/// Has the guest allot its buffers: their addresses.
+/// Lets the guest allocate its buffers. Returns their addresses: input, output.
 pub(super) fn buffers<T: 'static>(store: &mut Store<Host<T>>, instance: &Instance) -> Result<(u32, u32), Error> {
     let bytes = |size: usize| u32::try_from(size).unwrap_or(u32::MAX);
-    let allot: TypedFunc<(u32, u32), u32> = engine::function(store, instance, "allocate_input_output_bufs")?;
-    let refused = engine::call(store, &allot, (bytes(INPUT_BYTES), bytes(OUTPUT_BYTES)))?;
+    let allocate: TypedFunc<(u32, u32), u32> = engine::function(store, instance, "allocate_input_output_bufs")?;
+    let refused = engine::call(store, &allocate, (bytes(INPUT_BYTES), bytes(OUTPUT_BYTES)))?;
     if refused != 0 {
         return Err(Error::Refused { what: "allocate_input_output_bufs", code: refused });
     }
@@ -78,12 +78,12 @@ pub(super) fn buffers<T: 'static>(store: &mut Store<Host<T>>, instance: &Instanc
 impl Way for Memory {
     fn parse(&mut self, requests: &[&[u8]], replies: &mut Replies) -> Result<usize, Error> {
         let input = engine::part_mut(self.memory.data_mut(&mut self.store), self.input, INPUT_BYTES)?;
-        layout::lay(requests, input)?;
-        let refused = engine::call(&mut self.store, &self.parse, u32::try_from(requests.len()).unwrap_or(u32::MAX))?;
+        layout::encode(requests, input)?;
+        let refused = engine::call(&mut self.store, &self.parse, layout::size32(requests.len()))?;
         if refused != 0 {
             return Err(Error::Refused { what: "pico_parse_events", code: refused });
         }
         let output = engine::part(self.memory.data(&self.store), self.output, OUTPUT_BYTES)?;
-        layout::read(requests, output, replies)
+        layout::decode(requests, output, replies)
     }
 }

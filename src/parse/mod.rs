@@ -1,14 +1,14 @@
-//! The `parse` command takes raw HTTP requests through one of five ways into a sandbox and prints what came out.
+//! The `parse` command passes raw HTTP requests into a sandbox in one of five ways and prints the result.
 //!
 //! | way | how the request gets in | how the result gets out |
 //! |---|---|---|
-//! | `argv` | arguments of a program | structures in its memory, at an address that it tells; and its print |
+//! | `argv` | arguments of a program | structures in its memory, at an address that it returns; and its standard output |
 //! | `memory` | the host writes into the guest's memory | the host reads the guest's memory |
-//! | `externref` | the guest pulls bytes out of a host object to which it has a reference | as above |
+//! | `externref` | the guest reads bytes from a host object through a reference | as above |
 //! | `host-memory` | a host memory that the guest reads through a bridge | another such memory |
 //! | `host-memory-import` | a host memory that is the guest's own | the same memory |
 //!
-//! `argv` also runs under WasmEdge. All of them have the same C in them, and give the same reply to the byte.
+//! `argv` also runs under WasmEdge. All of them contain the same C code and give the same replies, byte for byte.
 
 mod argv;
 mod bench;
@@ -33,14 +33,15 @@ use clap::ValueEnum;
 
 use reply::Replies;
 
-/// The longest request that is taken, body included.
+/// Longest request accepted, body included, in bytes.
 pub const REQUEST_BYTES: usize = 1 << 20;
-/// The most requests, and the most bytes, that one call gets.
+/// Most requests per call.
 const BATCH_REQUESTS: usize = 1024;
+/// Most bytes per call.
 const BATCH_BYTES: usize = REQUEST_BYTES;
 
-/// What is parsed when nothing is named: two small requests, and the one of picohttpparser's own benchmark (bench.c).
-/// `guest/ways/argv.c` has the same ones.
+/// What is parsed when no request is given: two small requests, and that of picohttpparser's own benchmark (bench.c).
+/// `guest/ways/argv.c` has the same three.
 pub const BUILT_IN: [&[u8]; 3] = [
     b"GET /api/v1/bpf HTTP/1.1\r\nHost: tricorder.dev\r\nAccept: */*\r\n\r\n",
     b"PUT /api/v2/wasm HTTP/1.1\r\nHost: tricorder.dev\r\nContent-Type: application/wasm\r\nContent-Length: 0\r\n\r\n",
@@ -68,97 +69,97 @@ pub enum Via {
     /// The guest's own memory, as the daemon does
     #[default]
     Memory,
-    /// A reference to a host object, out of which the guest pulls the bytes
+    /// A reference to a host object, from which the guest reads the bytes
     Externref,
-    /// Two memories that the host made, through a bridge
+    /// Two memories created by the host, reached through a bridge module
     HostMemory,
-    /// A memory that the host made, as the guest's own
+    /// A memory created by the host, imported as the guest's own
     HostMemoryImport,
 }
 
-/// What runs the guest.
+/// The WebAssembly runtime.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Runtime {
     /// Built in
     #[default]
     Wasmtime,
-    /// libwasmedge, where it is installed; with --via argv (which it implies) only
+    /// libwasmedge, if installed; implies --via argv and excludes the other ways
     Wasmedge,
 }
 
-/// Parse raw HTTP requests inside a sandbox, by one of five ways into it
+/// Parse HTTP requests from arguments, files or standard input inside a sandbox
 ///
-/// Exit code: 0 all parsed, 1 some not, 2 wrong usage.
+/// Exit codes: 0 all requests parsed; 1 some did not; 2 wrong usage.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Args {
-    /// How the requests get into the sandbox [default: memory]
+    /// How requests are passed into the sandbox [default: memory]
     #[arg(long, value_enum)]
     pub via: Option<Via>,
-    /// What runs the guest
+    /// WebAssembly runtime
     #[arg(long, value_enum, default_value_t)]
     pub runtime: Runtime,
     /// Print one JSON object per request
     #[arg(long)]
     pub json: bool,
-    /// Read a request from a file (may be given several times; `-` is standard input)
+    /// Read a request from FILE (- for standard input); may be repeated
     #[arg(long = "file", value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// Measure all ways on the requests, native picohttpparser and httparse beside them
+    /// Benchmark all ways on the requests, and native picohttpparser and httparse for comparison
     #[arg(long, conflicts_with_all = ["via", "runtime", "json"])]
     pub bench: bool,
-    /// Write the program of the argv way, for other runtimes' command lines, and do nothing else
+    /// Write the program of the argv way to FILE, to run it under other runtimes, and exit
     #[arg(long, value_name = "FILE", conflicts_with_all = ["via", "runtime", "json", "bench", "files", "requests"])]
     pub save_program: Option<PathBuf>,
-    /// Requests, each a whole argument; `-` is standard input. None at all: three built-in ones
+    /// Requests, each as one argument (- for standard input) [default: three built-in requests]
     #[arg(value_name = "REQUEST")]
     pub requests: Vec<OsString>,
 }
 
-/// Why the command could not do what it was asked.
+/// Why the command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The argv way cannot carry the request.
-    #[error("request {}: a NUL byte at position {at}: an argument ends at NUL, so --via argv cannot carry it; the other ways can", .index + 1)]
+    /// The argv way cannot pass a request that contains NUL.
+    #[error("request {}: NUL byte at offset {at}: arguments end at NUL, so use another way than --via argv", .index + 1)]
     Nul {
-        /// Which request, from 0.
+        /// Index of the request, from 0.
         index: usize,
-        /// Where.
+        /// Offset of the NUL.
         at: usize,
     },
     /// A request is too long.
-    #[error("request {}: at least {len} bytes, and at most {REQUEST_BYTES} are taken", .index + 1)]
+    #[error("request {}: too long: at least {len} bytes, and the limit is {REQUEST_BYTES}", .index + 1)]
     TooLong {
-        /// Which request, from 0.
+        /// Index of the request, from 0.
         index: usize,
-        /// How long it is, as far as it was read.
+        /// Bytes read; the request may be longer.
         len: u64,
     },
     /// `--runtime wasmedge` with another way.
-    #[error("--runtime wasmedge goes with --via argv only: the other ways need what its C API does not give")]
+    #[error("--runtime wasmedge supports only --via argv: its C API lacks what the other ways need")]
     Runtime,
     /// A request could not be read.
-    #[error("{}: {error}", .path.display())]
+    #[error("{}: cannot be read: {error}", .path.display())]
     Read {
-        /// From where.
+        /// The file.
         path: PathBuf,
-        /// What went wrong.
+        /// The system's error.
         error: io::Error,
     },
     /// The program could not be saved.
-    #[error("{}: {error}", .path.display())]
+    #[error("{}: cannot be written: {error}", .path.display())]
     Save {
-        /// Where.
+        /// The file.
         path: PathBuf,
-        /// What went wrong.
+        /// The system's error.
         error: io::Error,
     },
     /// The reply could not be written.
     #[error("standard output: {0}")]
     Write(#[from] io::Error),
-    /// The deadline's clock has no thread.
-    #[error("thread for the deadline: {0}")]
+    /// The thread for the deadline could not be started.
+    #[error("the thread for the deadline cannot be started: {0}")]
     Clock(io::Error),
-    /// The engine refused a module, or a guest trapped or did not end in time.
+    /// The engine refused a module, or a guest trapped or exceeded its deadline.
     #[error("sandbox: {0}")]
     Engine(String),
     /// libwasmedge cannot be used.
@@ -167,50 +168,50 @@ pub enum Error {
     /// WasmEdge refused the program, or the program failed under it.
     #[error("wasmedge: {0}")]
     WasmEdge(String),
-    /// The program ended with a code that means failure.
-    #[error("pico.wasm: exit code {code}: {complaint}")]
+    /// The program exited with a failure.
+    #[error("pico.wasm: exit code {code}: {message}")]
     Program {
         /// Exit code.
         code: u32,
         /// What it wrote to standard error, escaped.
-        complaint: String,
+        message: String,
     },
-    /// The guest says that it cannot do it.
-    #[error("guest: {what} refused with {code}")]
+    /// A function of the guest returned an error.
+    #[error("guest: {what} returned error {code}")]
     Refused {
-        /// Function.
+        /// The function.
         what: &'static str,
-        /// Its answer.
+        /// Its error code.
         code: u32,
     },
     /// A module lacks an export.
-    #[error("guest: no export {0}")]
+    #[error("guest: export {0} is missing")]
     Export(&'static str),
-    /// An input buffer does not hold the requests of one call.
-    #[error("input buffer: {needed} bytes needed, {had} there")]
+    /// The requests of one call do not fit into the input buffer.
+    #[error("input buffer of {had} bytes: {needed} needed")]
     Room {
         /// Bytes needed.
         needed: usize,
-        /// Bytes there.
+        /// Bytes available.
         had: usize,
     },
-    /// What the guest says cannot be true.
-    #[error("guest: {lie} cannot be {value}")]
-    Lie {
-        /// About what.
-        lie: Lie,
-        /// What it said.
+    /// A value of the guest's reply is invalid.
+    #[error("guest: invalid {field}: {value}")]
+    Invalid {
+        /// The field of the reply.
+        field: Field,
+        /// Its value.
         value: u64,
     },
-    /// The program printed other lines than its results give.
-    #[error("pico.wasm printed other lines than its results give")]
+    /// What the program printed differs from its results.
+    #[error("pico.wasm: the printed lines differ from the results")]
     Printed,
 }
 
-/// What a guest's word was about that cannot be true.
+/// The fields of a guest's reply that are checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the text of each stands in its Display")]
-pub enum Lie {
+pub enum Field {
     Address,
     Events,
     Kind,
@@ -224,35 +225,35 @@ pub enum Lie {
     Version,
 }
 
-impl Display for Lie {
+impl Display for Field {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Self::Address => "the address of a buffer",
-            Self::Events => "the number of events done",
-            Self::Kind => "the kind of a record",
-            Self::Order => "the event of a record",
-            Self::Pairs => "the number of headers",
-            Self::Records => "the number of records",
-            Self::Short => "the size of a reply",
-            Self::Size => "the size of a result",
-            Self::Text => "the position of a text",
-            Self::Verdict => "a verdict",
-            Self::Version => "the version of the reply",
+            Self::Address => "buffer address",
+            Self::Events => "number of events done",
+            Self::Kind => "record kind",
+            Self::Order => "event index of a record",
+            Self::Pairs => "number of headers",
+            Self::Records => "number of records",
+            Self::Short => "reply size",
+            Self::Size => "result size",
+            Self::Text => "text offset",
+            Self::Verdict => "verdict",
+            Self::Version => "reply version",
         })
     }
 }
 
 impl Error {
-    fn lie(lie: Lie, value: impl TryInto<u64>) -> Self {
-        Self::Lie { lie, value: value.try_into().unwrap_or(u64::MAX) }
+    fn invalid(field: Field, value: impl TryInto<u64>) -> Self {
+        Self::Invalid { field, value: value.try_into().unwrap_or(u64::MAX) }
     }
 
-    /// The whole chain, with the reason for the trap, in one line.
+    /// The whole chain of causes, in one line.
     fn engine(error: impl Into<wasmtime::Error>) -> Self {
         Self::Engine(format!("{:#}", error.into()).replace('\n', " "))
     }
 
-    /// What the command exits with: 2 for what the user can put right, else 1.
+    /// Exit code: 2 for what the user can correct, else 1.
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
         match self {
@@ -269,17 +270,17 @@ impl Error {
 
 /// A way into a sandbox, ready for use.
 trait Way {
-    /// Has the guest parse `requests` (not more than a batch), and adds the replies of the first of them: of how many.
-    /// At least one, if there are any.
+    /// Parses `requests` (at most a batch) and appends their replies. Returns how many of the requests, from the first, have
+    /// a reply: at least one, unless there are none.
     fn parse(&mut self, requests: &[&[u8]], replies: &mut Replies) -> Result<usize, Error>;
 
-    /// What the guest itself printed about the requests of the last call, if it prints.
+    /// What the guest printed in the last call; `None` for a way whose guest does not print.
     fn printed(&self) -> Option<&[u8]> {
         None
     }
 }
 
-/// Makes a way ready: compiles its modules and instantiates them.
+/// Compiles and instantiates the modules of a way.
 fn open(via: Via, runtime: Runtime) -> Result<Box<dyn Way>, Error> {
     Ok(match (runtime, via) {
         (Runtime::Wasmedge, Via::Argv) => Box::new(wasmedge::WasmEdge::new()?),
@@ -292,7 +293,7 @@ fn open(via: Via, runtime: Runtime) -> Result<Box<dyn Way>, Error> {
     })
 }
 
-/// The requests of the next call: as many, from the first, as a batch holds.
+/// The requests of the next call: as many, from the first, as fit into a batch.
 fn batch<'a, 'b>(requests: &'a [&'b [u8]]) -> &'a [&'b [u8]] {
     let mut bytes = 0;
     let fits = |request: &&&[u8]| {
@@ -300,13 +301,14 @@ fn batch<'a, 'b>(requests: &'a [&'b [u8]]) -> &'a [&'b [u8]] {
         bytes <= BATCH_BYTES
     };
     let count = requests.iter().take(BATCH_REQUESTS).take_while(fits).count();
+    debug_assert!(count > 0 || requests.is_empty(), "a request is longer than a batch");
     requests.get(..count.max(1)).unwrap_or(requests)
 }
 
-/// Parses any number of requests by one way: the replies, in order, and what the guest printed, if it prints.
+/// Parses any number of requests. Returns the replies, in order, and what the guest printed, if it prints.
 ///
 /// # Errors
-/// A request that the way cannot carry or that is too long; a fault of the guest; a runtime that is not there.
+/// A request is too long or cannot be passed this way, the guest fails, or the runtime is not installed.
 pub fn parse(via: Via, runtime: Runtime, requests: &[&[u8]]) -> Result<(Replies, Option<Vec<u8>>), Error> {
     if let Some((index, request)) = requests.iter().enumerate().find(|(_, request)| request.len() > REQUEST_BYTES) {
         return Err(Error::TooLong { index, len: request.len() as u64 });
@@ -316,9 +318,9 @@ pub fn parse(via: Via, runtime: Runtime, requests: &[&[u8]]) -> Result<(Replies,
     let mut printed: Option<Vec<u8>> = None;
     let mut rest = requests;
     while !rest.is_empty() {
-        let place = requests.len() - rest.len();
+        let first = requests.len() - rest.len();
         let done = way.parse(batch(rest), &mut replies).map_err(|error| match error {
-            Error::Nul { index, at } => Error::Nul { index: index + place, at },
+            Error::Nul { index, at } => Error::Nul { index: index + first, at },
             other => other,
         })?;
         if let Some(lines) = way.printed() {
@@ -328,15 +330,16 @@ pub fn parse(via: Via, runtime: Runtime, requests: &[&[u8]]) -> Result<(Replies,
             }
             all.extend_from_slice(lines);
         }
+        debug_assert!((1..=rest.len()).contains(&done), "{done} of {} requests", rest.len());
         rest = rest.get(done.max(1)..).unwrap_or_default();
     }
     Ok((replies, printed))
 }
 
-/// Does what the command line says: the exit code.
+/// Runs the command. Returns the exit code.
 ///
 /// # Errors
-/// See [`Error::exit_code`] for what to exit with.
+/// See [`Error`]; [`Error::exit_code`] is the exit code for it.
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<u8, Error> {
     if let Some(path) = &args.save_program {
         let saved = fs::write(path, argv::PROGRAM);
@@ -371,7 +374,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<u8, Error> {
     Ok(u8::from(!replies.all_parsed()))
 }
 
-/// The requests that the command line names, those of files after those of arguments.
+/// The requests of the command line: arguments first, then files.
 fn gather(args: &Args) -> Result<Vec<Vec<u8>>, Error> {
     let mut requests = Vec::new();
     for request in &args.requests {
@@ -387,7 +390,7 @@ fn gather(args: &Args) -> Result<Vec<Vec<u8>>, Error> {
     Ok(requests)
 }
 
-/// All of a file, or of standard input, but no more than shows that it is too long.
+/// Reads a file or standard input, at most one byte more than the limit.
 fn read(path: PathBuf, index: usize) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();
     let limit = REQUEST_BYTES as u64 + 1;

@@ -1,5 +1,5 @@
-//! Parsers outside of any sandbox, for comparison: picohttpparser as the C compiler of this machine makes it, and the
-//! httparse crate. Only `--bench` runs them, and only on what its user gave it.
+//! Parsers without a sandbox, for comparison: picohttpparser compiled natively, and the httparse crate. Only `--bench` runs
+//! them, on the requests that its user gave.
 #![allow(unsafe_code, reason = "picohttpparser is C")]
 
 use std::ffi::c_int;
@@ -10,7 +10,7 @@ use picohttpparser_sys::{phr_header, phr_parse_request};
 
 use crate::abi::MAX_HEADERS;
 
-/// Bytes of the head that picohttpparser finds in `request`, -1 if it is malformed, -2 if partial.
+/// Length of the head that picohttpparser finds in `request`; -1 if it is malformed, -2 if partial.
 pub(super) fn picohttpparser(request: &[u8]) -> c_int {
     let mut headers = [const { MaybeUninit::<phr_header>::uninit() }; MAX_HEADERS as usize];
     let mut num_headers = headers.len();
@@ -18,7 +18,7 @@ pub(super) fn picohttpparser(request: &[u8]) -> c_int {
     let (mut path, mut path_len) = (ptr::null(), 0);
     let mut minor = 0;
     // SAFETY: the function reads `request.len()` bytes from its start, writes at most `num_headers` headers, and one value
-    // through each of the other pointers. What it says of texts points into `request`, which outlives this call.
+    // through each of the other pointers. The pointers that it returns point into `request`, which outlives this call.
     let bytes = unsafe {
         phr_parse_request(
             request.as_ptr().cast(),
@@ -37,7 +37,7 @@ pub(super) fn picohttpparser(request: &[u8]) -> c_int {
     bytes
 }
 
-/// Whether httparse finds a whole head in `request`.
+/// Whether httparse finds a complete head in `request`.
 pub(super) fn httparse(request: &[u8]) -> bool {
     let mut headers = [const { MaybeUninit::uninit() }; MAX_HEADERS as usize];
     let mut parsed = httparse::Request::new(&mut []);

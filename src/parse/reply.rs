@@ -1,8 +1,8 @@
-//! A reply is what a guest made of the requests of one call, as positions in them: every way gives the same type.
+//! Replies: what a guest found in the requests of one call, as offsets in them. Every way gives the same type.
 
 use std::io::{self, Write};
 
-use super::{Error, Lie};
+use super::{Error, Field};
 use crate::abi;
 use crate::escape;
 use crate::http::record::Texts;
@@ -19,9 +19,9 @@ pub enum Malformed {
 }
 
 impl Malformed {
-    /// In words; `guest/ways/argv.c` has the same ones.
+    /// The reason as text; `guest/ways/argv.c` has the same texts.
     #[must_use]
-    pub const fn words(self) -> &'static str {
+    pub const fn text(self) -> &'static str {
         match self {
             Self::Error(abi::error::BAD_START_LINE) => "bad start line",
             Self::Error(abi::error::BAD_HEADER) => "bad header",
@@ -41,47 +41,47 @@ impl Malformed {
     }
 }
 
-/// What became of one request.
+/// The outcome for one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
-    /// Its head is whole.
+    /// Its head is complete.
     Parsed {
-        /// Bytes of the head, with its empty line.
+        /// Bytes of the head, including its empty line.
         bytes: u32,
     },
-    /// Nothing wrong so far, and more is needed.
+    /// Valid so far, but incomplete.
     Partial,
-    /// More bytes would not mend it.
+    /// Invalid, whatever follows.
     Malformed(Malformed),
 }
 
-/// A text within a request: position and length.
+/// A text within a request: offset and length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Span {
-    /// Position of the first byte.
+    /// Offset of the first byte.
     pub at: u32,
-    /// Bytes.
+    /// Length in bytes.
     pub len: u32,
 }
 
 impl Span {
-    /// Whether it lies within `len` bytes.
+    /// Whether it is within `len` bytes.
     #[must_use]
     pub fn fits(self, len: usize) -> bool {
         u64::from(self.at) + u64::from(self.len) <= len as u64
     }
 
-    /// The bytes in `request`; nothing if it lies outside.
+    /// The bytes in `request`; empty if it is outside.
     #[must_use]
     pub fn of(self, request: &[u8]) -> &[u8] {
         Texts { event: request, area: &[] }.get(self.at, self.len)
     }
 }
 
-/// What a guest says of a request that it parsed.
+/// A guest's unchecked reply to a request that it parsed.
 #[derive(Debug, Clone, Copy)]
 pub struct Alleged {
-    /// Bytes of the head, with its empty line.
+    /// Bytes of the head, including its empty line.
     pub bytes: u32,
     /// Method.
     pub method: Span,
@@ -91,10 +91,10 @@ pub struct Alleged {
     pub minor: u8,
 }
 
-/// The reply to one request. The fields after the first mean something only if it was parsed.
+/// The reply to one request. All fields but `status` are meaningful only if it was parsed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Head {
-    /// What became of it.
+    /// Whether it was parsed.
     pub status: Status,
     /// Method.
     pub method: Span,
@@ -106,7 +106,7 @@ pub struct Head {
     num_pairs: usize,
 }
 
-/// The replies to the requests of one call, in their order. Kept from call to call, it allocates nothing.
+/// The replies to the requests of one call, in order. Reused from call to call, it does not allocate.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Replies {
     heads: Vec<Head>,
@@ -116,7 +116,7 @@ pub struct Replies {
 type Pair = (Span, Span);
 
 impl Replies {
-    /// Forgets all.
+    /// Removes all replies.
     pub fn clear(&mut self) {
         self.heads.clear();
         self.pairs.clear();
@@ -129,18 +129,17 @@ impl Replies {
         self.heads.push(Head { status, method: none, target: none, minor: 0, first_pair, num_pairs: 0 });
     }
 
-    /// Adds the reply to a request that was parsed, as the guest alleges it: all must lie within the `len` bytes of the
-    /// request.
+    /// Adds the guest's reply to a request that was parsed. Every text must be within the `len` bytes of the request.
     ///
     /// # Errors
-    /// It does not.
+    /// A text is outside.
     pub fn push(
         &mut self,
         alleged: Alleged,
         len: usize,
         headers: impl Iterator<Item = abi::Pair>,
     ) -> Result<(), Error> {
-        let inside = |span: Span| if span.fits(len) { Ok(span) } else { Err(Error::lie(Lie::Text, span.at)) };
+        let inside = |span: Span| if span.fits(len) { Ok(span) } else { Err(Error::invalid(Field::Text, span.at)) };
         let Alleged { bytes, method, target, minor } = alleged;
         inside(Span { at: 0, len: bytes })?;
         let first_pair = self.pairs.len();
@@ -155,7 +154,7 @@ impl Replies {
         Ok(())
     }
 
-    /// One reply a request.
+    /// One reply per request.
     #[must_use]
     pub fn heads(&self) -> &[Head] {
         &self.heads
@@ -172,8 +171,7 @@ impl Replies {
         self.heads.iter().all(|head| matches!(head.status, Status::Parsed { .. }))
     }
 
-    /// Writes the lines that a person reads; `guest/ways/argv.c` writes the same ones. An empty line stands between
-    /// requests.
+    /// Writes the replies as text, an empty line between requests; `guest/ways/argv.c` writes the same lines.
     ///
     /// # Errors
     /// Those of `out`.
@@ -185,7 +183,7 @@ impl Replies {
             }
             match head.status {
                 Status::Partial => lines.extend_from_slice(b"Error     : partial\n"),
-                Status::Malformed(why) => writeln!(lines, "Error     : malformed, {}", why.words())?,
+                Status::Malformed(why) => writeln!(lines, "Error     : malformed, {}", why.text())?,
                 Status::Parsed { .. } => {
                     line(&mut lines, "Method    : ", head.method.of(request));
                     line(&mut lines, "Path      : ", head.target.of(request));
@@ -203,7 +201,7 @@ impl Replies {
         Ok(())
     }
 
-    /// Writes one JSON object a line.
+    /// Writes one JSON object per line.
     ///
     /// # Errors
     /// Those of `out`.
@@ -213,15 +211,15 @@ impl Replies {
             match head.status {
                 Status::Partial => json.extend_from_slice(b"{\"status\":\"partial\""),
                 Status::Malformed(why) => {
-                    text_field(&mut json, "{\"status\":\"malformed\",\"error\":", why.words().as_bytes())
+                    text_field(&mut json, "{\"status\":\"malformed\",\"error\":", why.text().as_bytes())
                 }
                 Status::Parsed { bytes } => {
                     write!(json, "{{\"status\":\"parsed\",\"bytes\":{bytes}")?;
                     text_field(&mut json, ",\"method\":", head.method.of(request));
                     text_field(&mut json, ",\"path\":", head.target.of(request));
                     write!(json, ",\"version\":\"1.{}\",\"headers\":[", head.minor)?;
-                    for (place, (name, value)) in self.headers(head).iter().enumerate() {
-                        json.extend_from_slice(if place == 0 { b"{" } else { b",{" });
+                    for (index, (name, value)) in self.headers(head).iter().enumerate() {
+                        json.extend_from_slice(if index == 0 { b"{" } else { b",{" });
                         // A header without a name continues the one before it.
                         if name.len > 0 {
                             text_field(&mut json, "\"name\":", name.of(request));

@@ -1,38 +1,38 @@
-//! WASI preview 1, as much of it as `pico.wasm` imports: arguments in, text out, an exit code. No files, no clock, no
-//! environment.
+//! The part of WASI preview 1 that `pico.wasm` imports: arguments, standard output and error, exit code. No files, no clock,
+//! no environment.
 //!
-//! The functions take the guest's memory as a slice, so that both runtimes use the same ones. Every address is the
-//! guest's and is checked: outside of memory, the call fails with `fault` and nothing happens.
+//! The functions take the guest's memory as a slice, so that both runtimes share them. Every address comes from the guest and
+//! is checked: outside of memory, the call fails with `fault` and has no effect.
 
-/// Numbers of errors in preview 1.
+/// Error numbers of preview 1.
 const SUCCESS: u32 = 0;
 const BAD_DESCRIPTOR: u32 = 8;
 const FAULT: u32 = 21;
 const INVALID: u32 = 28;
 const NO_SPACE: u32 = 51;
 
-/// What is printed about a full batch: each byte may become four, and each line has a label. Beyond that, writing fails.
-const PRINTED_BYTES: usize = 16 << 20;
-/// A message on standard error is a line or two.
-const COMPLAINT_BYTES: usize = 4096;
+/// Limit of standard output: the lines of a full batch, in which each byte may become four and each line has a label.
+const STDOUT_BYTES: usize = 16 << 20;
+/// Limit of standard error, which takes a line or two.
+const STDERR_BYTES: usize = 4096;
 
-/// What one run of the program is given, and what it leaves.
+/// The input and output of one run of the program.
 #[derive(Debug, Default)]
 pub(super) struct Wasi {
-    /// The arguments, each ended by NUL.
+    /// The arguments, each terminated by NUL.
     arguments: Vec<u8>,
-    /// Where each of them starts.
+    /// Offset of each argument.
     starts: Vec<u32>,
     /// What it wrote to standard output.
-    pub(super) printed: Vec<u8>,
+    pub(super) stdout: Vec<u8>,
     /// What it wrote to standard error.
-    pub(super) complaint: Vec<u8>,
-    /// Its exit code, if it named one.
+    pub(super) stderr: Vec<u8>,
+    /// Its exit code, if it called `proc_exit`.
     pub(super) exit: Option<u32>,
 }
 
 impl Wasi {
-    /// A run with these arguments (none holds a NUL) after the name of the program.
+    /// A run with these arguments, none of which contains NUL, after the name of the program.
     pub(super) fn new(arguments: &[&[u8]]) -> Self {
         let mut wasi = Self::default();
         for argument in [b"pico".as_slice()].iter().chain(arguments) {
@@ -50,19 +50,19 @@ impl Wasi {
         errno(done)
     }
 
-    /// `args_get`: `table` takes the addresses, `buffer` the arguments themselves.
+    /// `args_get`: writes the addresses to `table` and the arguments to `buffer`.
     pub(super) fn args_get(&self, memory: &mut [u8], table: u32, buffer: u32) -> u32 {
         let copy = |memory: &mut [u8]| {
             part_mut(memory, buffer, length(&self.arguments))?.copy_from_slice(&self.arguments);
-            for (&start, place) in self.starts.iter().zip((0..).step_by(4)) {
-                put_word(memory, table.checked_add(place)?, buffer.checked_add(start)?)?;
+            for (&start, offset) in self.starts.iter().zip((0..).step_by(4)) {
+                put_word(memory, table.checked_add(offset)?, buffer.checked_add(start)?)?;
             }
             Some(())
         };
         errno(copy(memory))
     }
 
-    /// `fd_write` of `count` pieces; `written` takes the number of bytes.
+    /// `fd_write` of `count` buffers listed at `pieces`; writes the number of bytes to `written`.
     pub(super) fn fd_write(
         &mut self,
         memory: &mut [u8],
@@ -72,8 +72,8 @@ impl Wasi {
         written: u32,
     ) -> u32 {
         let (sink, limit) = match descriptor {
-            1 => (&mut self.printed, PRINTED_BYTES),
-            2 => (&mut self.complaint, COMPLAINT_BYTES),
+            1 => (&mut self.stdout, STDOUT_BYTES),
+            2 => (&mut self.stderr, STDERR_BYTES),
             _ => return BAD_DESCRIPTOR,
         };
         if count > 1024 {
@@ -98,7 +98,9 @@ fn errno(done: Option<()>) -> u32 {
     if done.is_some() { SUCCESS } else { FAULT }
 }
 
+/// The length as the guest sees it. Arguments and buffers are bounded, far below 4 GiB.
 fn length<T>(items: &[T]) -> u32 {
+    debug_assert!(u32::try_from(items.len()).is_ok(), "{} bytes", items.len());
     u32::try_from(items.len()).unwrap_or(u32::MAX)
 }
 
@@ -124,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn arguments_are_laid_out_with_their_addresses() {
+    fn arguments_are_written_with_their_addresses() {
         let wasi = Wasi::new(&[b"GET /", b""]);
         let mut memory = [0xff; 64];
         assert_eq!(wasi.args_sizes_get(&mut memory, 0, 4), SUCCESS);
@@ -140,7 +142,7 @@ mod tests {
         let mut wasi = Wasi::new(&[]);
         let mut memory = *b"\x10\0\0\0\x02\0\0\0\x12\0\0\0\x03\0\0\0abcde...";
         assert_eq!(wasi.fd_write(&mut memory, 1, 0, 2, 20), SUCCESS);
-        assert_eq!(wasi.printed, b"abcde");
+        assert_eq!(wasi.stdout, b"abcde");
         assert_eq!(memory[20..24], [5, 0, 0, 0]);
     }
 
@@ -153,11 +155,11 @@ mod tests {
         assert_eq!(wasi.fd_write(&mut memory, 1, u32::MAX - 3, 1, 0), FAULT);
         memory[..8].copy_from_slice(&[8, 0, 0, 0, 9, 0, 0, 0]);
         assert_eq!(wasi.fd_write(&mut memory, 1, 0, 1, 8), FAULT);
-        assert!(wasi.printed.is_empty());
+        assert!(wasi.stdout.is_empty());
     }
 
     #[test]
-    fn only_standard_output_and_error_can_be_written_and_not_without_end() {
+    fn only_standard_output_and_error_can_be_written_up_to_a_limit() {
         let mut wasi = Wasi::new(&[]);
         let mut memory = vec![0; 8192];
         memory[..8].copy_from_slice(&[0, 0, 0, 0, 0, 8, 0, 0]);

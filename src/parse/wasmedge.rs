@@ -1,8 +1,8 @@
-//! WasmEdge runs the program of the argv way by its embedding API, from a library that is looked for at run time: nothing
-//! is linked, and where it is not installed, only this way is missing.
+//! Runs the program of the argv way under WasmEdge, through its C API. The library is loaded at run time: nothing is linked,
+//! and where it is not installed only this way is missing.
 //!
-//! The API is C, so all of it is unsafe. The unsafe part of the command is this file; what it lends to WasmEdge is owned
-//! by [`WasmEdge`] and [`Run`], which free it in the order that the API asks for.
+//! The API is C, so all of it is unsafe. [`WasmEdge`] and [`Run`] own what they pass to WasmEdge, and free it in the order that
+//! the API requires.
 #![allow(unsafe_code, reason = "WasmEdge is reached through its C API, which is loaded at run time")]
 
 use std::error::Error as _;
@@ -17,17 +17,18 @@ use libloading::Library;
 use super::argv::{self, PROGRAM, Program, WASI};
 use super::reply::Replies;
 use super::wasi::Wasi;
-use super::{Error, Lie, Way};
+use super::{Error, Field, Way};
 
-/// Under which names the library may be found: the one with the number of its binary interface first.
+/// Names of the library: that with the number of its ABI first.
 const LIBRARIES: [&str; 2] = ["libwasmedge.so.0", "libwasmedge.so"];
-/// The version whose structures are written down here. Those of 0.13 are others under the same library name.
+/// The version whose structures are declared here. 0.13 has others under the same library name.
 const VERSION: (u32, u32) = (0, 14);
-/// Pages of 64 KiB that the program may have, and how long it may run, in milliseconds. WasmEdge interprets.
+/// Memory limit in pages of 64 KiB.
 const MEMORY_PAGES: u32 = 1024;
+/// Time limit of a run in milliseconds. WasmEdge interprets, so it is long.
 const DEADLINE_MS: u64 = 30_000;
 
-/// Codes of `WasmEdge_Result`: done; ended by `proc_exit`; a trap.
+/// Codes of `WasmEdge_Result`: success; ended by `proc_exit`; failure.
 const RESULT_SUCCESS: u32 = 0;
 const RESULT_TERMINATED: u32 = 1;
 const RESULT_FAILED: u32 = 2;
@@ -58,7 +59,7 @@ struct Value {
     kind: Type,
 }
 
-/// The contexts of the API, known by address only.
+/// The opaque contexts of the API.
 #[repr(C)]
 struct Opaque {
     _private: [u8; 0],
@@ -67,8 +68,8 @@ type Handle = *mut Opaque;
 
 type HostFunction = extern "C" fn(*mut c_void, Handle, *const Value, *mut Value) -> Outcome;
 
-/// The functions of the library, by name and type. The library is never unloaded: the thread on which a program ran is still
-/// on its way out, in the library's code, when the program's result is there, and nothing tells when it is gone.
+/// The functions of the library, by name and type. The library is never unloaded: when the program's result is available,
+/// the thread that ran it is still exiting in the library's code, and nothing reports when it is gone.
 macro_rules! functions {
     ($($field:ident = $name:literal: fn($($argument:ty),*) $(-> $result:ty)?;)+) => {
         struct Functions {
@@ -78,9 +79,9 @@ macro_rules! functions {
 
         impl Functions {
             fn find(library: Library) -> Result<Self, libloading::Error> {
-                // SAFETY: the types are those of wasmedge.h 0.14; `version` is checked before any but the functions that
-                // tell the version is called, and these take and give plain numbers in every version. The pointers do
-                // not outlive the library, which is kept beside them.
+                // SAFETY: the types are those of wasmedge.h 0.14; `version` is checked before any other function is called
+                // than those that return the version, which return plain numbers in every version. The pointers do not
+                // outlive the library, which is kept beside them.
                 unsafe {
                     $(let $field = *library.get::<unsafe extern "C" fn($($argument),*) $(-> $result)?>($name)?;)+
                     Ok(Self { $($field,)+ _library: ManuallyDrop::new(library) })
@@ -132,35 +133,35 @@ pub(super) struct WasmEdge {
 }
 
 impl WasmEdge {
-    /// Looks for the library.
+    /// Loads the library.
     ///
     /// # Errors
-    /// It is not installed, or of another version.
+    /// It is not installed, or has another version.
     pub(super) fn new() -> Result<Self, Error> {
         let mut why = None;
         for name in LIBRARIES {
-            // SAFETY: loading runs the library's initialisers; it is WasmEdge's, from where the system keeps libraries.
+            // SAFETY: loading runs the library's initialisers; it is WasmEdge's, from the system's library path.
             match unsafe { Library::new(name) } {
                 Ok(library) => return Self::of(Functions::find(library).map_err(|error| missing(&error))?),
                 Err(error) => why = why.or(Some(missing(&error))),
             }
         }
-        Err(why.unwrap_or_else(|| Error::NoWasmEdge("no name to look for".into())))
+        Err(why.unwrap_or_else(|| Error::NoWasmEdge("no library name is known".into())))
     }
 
     fn of(functions: Functions) -> Result<Self, Error> {
-        // SAFETY: both take nothing and give a number, in every version.
+        // SAFETY: both take no arguments and return a number, in every version.
         let version = unsafe { ((functions.version_major)(), (functions.version_minor)()) };
         if version != VERSION {
-            return Err(Error::NoWasmEdge(format!("its version is {}.{}, not 0.14", version.0, version.1)));
+            return Err(Error::NoWasmEdge(format!("its version is {}.{}, and 0.14 is needed", version.0, version.1)));
         }
-        // SAFETY: takes nothing. Without it, the library writes to standard output.
+        // SAFETY: takes no arguments. Without this call the library writes to standard output.
         unsafe { (functions.log_off)() };
         Ok(Self { functions, printed: Vec::new() })
     }
 }
 
-/// What the loader says: the error itself names the function that failed, its source the file and why.
+/// The loader's error: its source names the file and the reason, the error itself only the function that failed.
 fn missing(error: &libloading::Error) -> Error {
     Error::NoWasmEdge(error.source().map_or_else(|| error.to_string(), ToString::to_string))
 }
@@ -185,8 +186,8 @@ impl Way for WasmEdge {
 /// One run at a time: signals belong to the whole process.
 static RUNNING: Mutex<()> = Mutex::new(());
 
-/// What the process does on the signals that WasmEdge takes for the time of a call and then sets to their defaults: among
-/// them are those by which wasmtime knows of a trap, without which the next trap there would end the process. (While a program runs here, nothing may trap there.)
+/// The signal handlers that WasmEdge replaces during a call and then resets to the default. wasmtime needs some of them to
+/// catch traps: without them the next trap there would kill the process. (While a program runs here, nothing may trap there.)
 struct Signals {
     kept: [(c_int, libc::sigaction); 3],
 }
@@ -194,7 +195,7 @@ struct Signals {
 impl Signals {
     fn keep() -> Self {
         let kept = [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE].map(|signal| {
-            // SAFETY: an action of zeros is a good one (the default), and asking changes nothing.
+            // SAFETY: an all-zero action is valid (the default), and reading the present one changes nothing.
             unsafe {
                 let mut action = mem::zeroed();
                 libc::sigaction(signal, ptr::null(), &raw mut action);
@@ -208,19 +209,19 @@ impl Signals {
 impl Drop for Signals {
     fn drop(&mut self) {
         for (signal, action) in &self.kept {
-            // SAFETY: the action was in force before, and what it calls is never unloaded.
+            // SAFETY: the action was in force before, and its handler is never unloaded.
             unsafe { libc::sigaction(*signal, action, ptr::null_mut()) };
         }
     }
 }
 
-/// What the host functions are given.
+/// The data of the host functions.
 struct Context {
     functions: *const Functions,
     wasi: Wasi,
 }
 
-/// One run of the program. The virtual machine is deleted before the host module, and this before what it points to.
+/// One run of the program. The virtual machine is deleted before the host module, and that before the context.
 struct Run<'a> {
     functions: &'a Functions,
     /// Made by `Box::leak`; the host functions of `wasi` point to it.
@@ -233,8 +234,8 @@ impl<'a> Run<'a> {
     fn new(functions: &'a Functions, requests: &[&[u8]]) -> Result<Self, Error> {
         let context = Box::new(Context { functions, wasi: Wasi::new(requests) });
         let context = NonNull::from(Box::leak(context));
-        // SAFETY: texts are copied by the callee; a configuration may go once the machine is made; a null handle is
-        // checked for below, and every delete takes null. `run` frees all of it, also on the way out by an error.
+        // SAFETY: the callee copies texts; the configuration may be deleted once the machine exists; null handles are
+        // checked below, and every delete accepts null. `run` frees all of it, after an error too.
         let run = unsafe {
             let wasi = (functions.module_create)(text(WASI));
             let configuration = (functions.configure_create)();
@@ -251,7 +252,7 @@ impl<'a> Run<'a> {
         run.define("fd_write", 4, 1, fd_write);
         run.define("proc_exit", 1, 0, proc_exit);
         let size = u32::try_from(PROGRAM.len()).map_err(|_| Error::WasmEdge("the program is too large".into()))?;
-        // SAFETY: both handles are good, and the program's bytes are static.
+        // SAFETY: both handles are valid, and the program's bytes are static.
         let steps = unsafe {
             [
                 (functions.vm_register)(run.vm, run.wasi),
@@ -266,27 +267,27 @@ impl<'a> Run<'a> {
         Ok(run)
     }
 
-    /// Adds a host function of `arguments` words and `results` words.
+    /// Adds a host function that takes `arguments` and returns `results` 32-bit numbers.
     fn define(&self, name: &str, arguments: u32, results: u32, function: HostFunction) {
-        // SAFETY: the type is copied by the function that is made of it, which the module then owns. `context` lives
-        // until the module is deleted.
+        // SAFETY: the function copies its type, and the module owns the function. `context` lives until the module is
+        // deleted.
         unsafe {
-            let word = [(self.functions.i32_type)(); 4];
-            let kind = (self.functions.function_type_create)(word.as_ptr(), arguments, word.as_ptr(), results);
+            let types = [(self.functions.i32_type)(); 4];
+            let kind = (self.functions.function_type_create)(types.as_ptr(), arguments, types.as_ptr(), results);
             let made = (self.functions.function_create)(kind, function, self.context.as_ptr().cast(), 0);
             (self.functions.function_type_delete)(kind);
             (self.functions.module_add_function)(self.wasi, text(name), made);
         }
     }
 
-    /// Runs `_start`, on a thread of WasmEdge's since only so can it be ended.
+    /// Runs `_start` on a thread of WasmEdge's: only there can it be cancelled.
     fn main(&mut self) -> Result<(), Error> {
-        // SAFETY: the machine is good; the handle is waited for and deleted here. While the program runs, only its host
+        // SAFETY: the machine is valid; the handle is waited for and deleted here. While the program runs, only its host
         // functions touch the context.
         let outcome = unsafe {
             let run = (self.functions.vm_start)(self.vm, text("_start"), ptr::null(), 0);
             if run.is_null() {
-                return Err(Error::WasmEdge("no thread to run the program on".into()));
+                return Err(Error::WasmEdge("cannot start a thread for the program".into()));
             }
             if !(self.functions.async_wait_for)(run, DEADLINE_MS) {
                 (self.functions.async_cancel)(run);
@@ -303,19 +304,19 @@ impl<'a> Run<'a> {
         match outcome.code {
             RESULT_SUCCESS | RESULT_TERMINATED => Ok(()),
             _ => {
-                // SAFETY: gives a static text.
+                // SAFETY: returns a static text.
                 let message = unsafe { (self.functions.result_message)(outcome) };
                 if message.is_null() {
                     return Err(Error::WasmEdge(format!("error {}", outcome.code)));
                 }
-                // SAFETY: not null, static, ended by NUL.
+                // SAFETY: not null, static, terminated by NUL.
                 let message = unsafe { CStr::from_ptr(message) };
                 Err(Error::WasmEdge(message.to_string_lossy().into_owned()))
             }
         }
     }
 
-    /// What the run left.
+    /// Takes the output of the run.
     fn take(&mut self) -> Wasi {
         // SAFETY: made by `Box::leak`, and no host function runs outside of a call.
         mem::take(unsafe { &mut self.context.as_mut().wasi })
@@ -334,18 +335,18 @@ impl Drop for Run<'_> {
 }
 
 impl Program for Run<'_> {
-    fn word(&mut self, name: &'static str) -> Result<u32, Error> {
-        // SAFETY: gives a type by value.
+    fn number(&mut self, name: &'static str) -> Result<u32, Error> {
+        // SAFETY: returns a type by value.
         let mut value = Value { value: 0, kind: unsafe { (self.functions.i32_type)() } };
-        // SAFETY: room for one result is given; the names that are called take nothing and give a word.
+        // SAFETY: there is space for one result; the functions called by name take nothing and return one i32.
         let outcome = unsafe { (self.functions.vm_execute)(self.vm, text(name), ptr::null(), 0, &raw mut value, 1) };
         self.check(outcome)?;
-        Ok(word(&value))
+        Ok(low32(&value))
     }
 
     fn copy(&mut self, address: u32, into: &mut [u8]) -> Result<(), Error> {
-        let len = u32::try_from(into.len()).map_err(|_| Error::lie(Lie::Address, address))?;
-        // SAFETY: the machine is good; the module and its memory belong to it.
+        let len = u32::try_from(into.len()).map_err(|_| Error::invalid(Field::Address, address))?;
+        // SAFETY: the machine is valid and owns the module and its memory.
         let memory =
             unsafe { (self.functions.module_find_memory)((self.functions.vm_module)(self.vm), text("memory")) };
         if memory.is_null() {
@@ -353,21 +354,22 @@ impl Program for Run<'_> {
         }
         // SAFETY: `into` has `len` bytes; the callee checks the bounds of the memory.
         let outcome = unsafe { (self.functions.memory_get)(memory, into.as_mut_ptr(), address, len) };
-        if outcome.code == RESULT_SUCCESS { Ok(()) } else { Err(Error::lie(Lie::Address, address)) }
+        if outcome.code == RESULT_SUCCESS { Ok(()) } else { Err(Error::invalid(Field::Address, address)) }
     }
 }
 
 /// A text that the callee copies before it returns.
 fn text(text: &str) -> Text {
+    debug_assert!(u32::try_from(text.len()).is_ok(), "names are short");
     Text { length: u32::try_from(text.len()).unwrap_or(0), bytes: text.as_ptr().cast() }
 }
 
 /// The low 32 bits, which hold an i32.
-fn word(value: &Value) -> u32 {
+fn low32(value: &Value) -> u32 {
     u32::try_from(value.value & u128::from(u32::MAX)).unwrap_or(0)
 }
 
-/// Runs one WASI function on the arguments that the guest gave, and puts its error number into the result.
+/// Runs one WASI function with the guest's arguments, and writes its error number to `result`.
 fn serve<const N: usize>(
     data: *mut c_void,
     frame: Handle,
@@ -385,21 +387,21 @@ fn serve<const N: usize>(
     if memory.is_null() {
         return Outcome { code: RESULT_FAILED };
     }
-    // SAFETY: the memory is good. 65,536 pages would overflow; the machine is limited to fewer.
+    // SAFETY: the memory is valid. 65,536 pages would overflow; the machine is limited to fewer.
     let len = unsafe { (functions.memory_pages)(memory) }.min(MEMORY_PAGES) * 65536;
-    // SAFETY: as above; it is null if the memory had not `len` bytes.
+    // SAFETY: as above; the result is null if the memory has fewer than `len` bytes.
     let start = unsafe { (functions.memory_pointer)(memory, 0, len) };
     if start.is_null() {
         return Outcome { code: RESULT_FAILED };
     }
-    // SAFETY: `start` points to `len` bytes, which nobody else touches during this call: the program waits for it.
+    // SAFETY: `start` points to `len` bytes, which nothing else accesses during this call: the program waits for it.
     let memory = unsafe { slice::from_raw_parts_mut(start, len as usize) };
-    // SAFETY: WasmEdge gives as many arguments as the type says, which `define` was told by whoever calls with this N.
+    // SAFETY: WasmEdge passes as many arguments as the function's type has; `define` is called with the same N.
     let arguments = unsafe { slice::from_raw_parts(arguments, N) };
-    let words = std::array::from_fn(|index| arguments.get(index).map_or(0, word));
-    let errno = run(&mut context.wasi, memory, words);
+    let numbers = std::array::from_fn(|index| arguments.get(index).map_or(0, low32));
+    let errno = run(&mut context.wasi, memory, numbers);
     if !result.is_null() {
-        // SAFETY: not null: the type has a result, and WasmEdge gives room for it.
+        // SAFETY: not null: the type has a result, and WasmEdge has space for it.
         unsafe { result.write(Value { value: u128::from(errno), kind: (functions.i32_type)() }) };
     }
     Outcome { code: RESULT_SUCCESS }

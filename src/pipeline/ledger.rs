@@ -70,7 +70,7 @@ impl Ledger {
     /// What was lost and why, for the summary.
     #[must_use]
     pub fn losses(&self) -> Vec<(&'static str, u64)> {
-        let lines = self.log.lost_lines + self.worker.lines_unsent;
+        let lines = self.log.lost_lines + self.log.not_taken;
         vec![
             ("packets dropped by the kernel", self.live.dropped),
             ("packets dropped by the interface", self.live.if_dropped),

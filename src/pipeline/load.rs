@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use crossbeam_channel::{RecvTimeoutError, bounded};
 
-use super::run::{Config, Failure};
-use super::shutdown::Shutdown;
+use super::run::{Config, Failure, ShadowModule};
+use crate::daemon::shutdown::Shutdown;
 use crate::sandbox::engine::{Engine, MAX_MODULE_BYTES, Parser};
 use crate::sandbox::selftest::{SelfTestError, selftest};
 
@@ -29,22 +29,31 @@ pub fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     Ok(wasm)
 }
 
-/// The parser of a run, and the second one with one in how many connections it sees. Nothing if a stop was asked for.
+/// The parsers of a run.
+#[derive(Debug)]
+pub struct Parsers {
+    /// The one in charge.
+    pub parser: Arc<Parser>,
+    /// A second one, and one in how many connections it sees.
+    pub shadow: Option<(Arc<Parser>, u64)>,
+}
+
+/// Loads the parsers of a run. Nothing if a stop was asked for meanwhile.
 ///
 /// # Errors
 /// Why one of them is not taken.
-#[expect(clippy::type_complexity, reason = "two parsers, of which the second has a number")]
 pub fn parsers(
     engine: &Arc<Engine>,
     config: &Config,
     live: bool,
     shutdown: &Shutdown,
-) -> Result<Option<(Arc<Parser>, Option<(Arc<Parser>, u64)>)>, Failure> {
+) -> Result<Option<Parsers>, Failure> {
     // The built-in parser passed its self-test when it was built: that is enough for a file, not for months.
     let test = live || config.guest.file.is_some();
     let Some(parser) = load(engine, config.guest.wasm.clone(), test, shutdown)? else { return Ok(None) };
-    let Some((wasm, sample)) = &config.shadow else { return Ok(Some((parser, None))) };
-    Ok(load(engine, wasm.clone(), false, shutdown)?.map(|second| (parser, Some((second, *sample)))))
+    let Some(ShadowModule { wasm, sample }) = &config.shadow else { return Ok(Some(Parsers { parser, shadow: None })) };
+    let second = load(engine, wasm.clone(), false, shutdown)?;
+    Ok(second.map(|second| Parsers { parser, shadow: Some((second, *sample)) }))
 }
 
 /// Compiles a module, and with `test` lets it pass the self-test. Nothing if a stop was asked for before it was done: the

@@ -2,15 +2,14 @@
 
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 
-use super::clock::wall_clock;
-use super::polled::Polled;
 use super::run::{Config, Failure, Input};
-use super::shutdown::Shutdown;
+use crate::clock::wall_clock;
+use crate::daemon::shutdown::Shutdown;
 use crate::source::live::Live;
-use crate::source::{Captures, Filter};
+use crate::source::{Captures, Filter, Polled};
 
 /// The inputs of a run.
-pub enum Opened {
+pub(super) enum Opened {
     /// Capture files, one after the other, or standard input.
     Files(Box<Captures>),
     /// Interfaces, each with its members of a fan-out group.
@@ -22,7 +21,7 @@ impl Opened {
     ///
     /// # Errors
     /// What cannot be opened.
-    pub fn new(config: &Config, shutdown: &Shutdown) -> Result<Self, Failure> {
+    pub(super) fn new(config: &Config, shutdown: &Shutdown) -> Result<Self, Failure> {
         let filter = config.filter.as_deref().map(Filter::new);
         let files = match &config.input {
             Input::Live(sources) => {
@@ -37,14 +36,16 @@ impl Opened {
             Input::Files(files) => files,
         };
         let [path] = files.as_slice() else { return Ok(Self::Files(Box::new(Captures::open(files, filter)))) };
+        let stop = shutdown.clone();
+        let stopped = move || stop.asked();
         let is_pipe = || {
             use std::os::unix::fs::FileTypeExt;
             std::fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo())
         };
         let (name, polled) = if path.as_os_str() == "-" {
-            ("standard input".to_owned(), Polled::stdin(shutdown.clone()))
+            ("standard input".to_owned(), Polled::stdin(stopped))
         } else if is_pipe() {
-            (path.display().to_string(), Polled::pipe(path, shutdown.clone()))
+            (path.display().to_string(), Polled::pipe(path, stopped))
         } else {
             return Ok(Self::Files(Box::new(Captures::open(files, filter))));
         };
@@ -58,8 +59,7 @@ impl Opened {
     }
 
     /// Names of the interfaces, by the number that their frames carry. Several sources may share one.
-    #[must_use]
-    pub fn interfaces(&self) -> Vec<String> {
+    pub(super) fn interfaces(&self) -> Vec<String> {
         let Self::Live(sources) = self else { return Vec::new() };
         let mut names: Vec<(u32, String)> =
             sources.iter().map(|source| (source.index(), source.interface().to_owned())).collect();
@@ -69,8 +69,7 @@ impl Opened {
     }
 
     /// The sockets through which frames come, and through which none may leave.
-    #[must_use]
-    pub fn packet_sockets(&self) -> Vec<RawFd> {
+    pub(super) fn packet_sockets(&self) -> Vec<RawFd> {
         match self {
             Self::Files(_) => Vec::new(),
             Self::Live(sources) => sources.iter().map(|source| source.as_fd().as_raw_fd()).collect(),

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::clock::now;
 use super::shared::Shared;
+use crate::clock::now;
 
 /// A live run without a transaction for so long is told what was seen instead.
 const HINT_AFTER: Duration = Duration::from_secs(10);
@@ -18,7 +18,7 @@ const BAR_AFTER: Duration = Duration::from_millis(500);
 
 /// What the main thread looks at.
 #[derive(Debug)]
-pub struct Progress {
+pub(super) struct Progress {
     started: Instant,
     live: bool,
     tell: bool,
@@ -31,13 +31,12 @@ pub struct Progress {
 
 impl Progress {
     /// `total`: bytes of the input, if known. `tell`: whether anything may be said.
-    #[must_use]
-    pub fn new(live: bool, total: Option<u64>, tell: bool) -> Self {
+    pub(super) fn new(live: bool, total: Option<u64>, tell: bool) -> Self {
         Self { started: now(), live, tell, total, bar: None, hinted: false, warned: None, dropped: [0; 3] }
     }
 
     /// Looks once.
-    pub fn look(&mut self, shared: &Shared) {
+    pub(super) fn look(&mut self, shared: &Shared) {
         if !self.tell {
             return;
         }
@@ -113,7 +112,7 @@ impl Progress {
     }
 
     /// Takes the bar away.
-    pub fn end(&mut self) {
+    pub(super) fn end(&mut self) {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }

@@ -1,12 +1,12 @@
 //! The quarantine writes quarantined events to files, bounded in number and readable by their owner only.
 
-use std::fs::{self, DirBuilder, Permissions};
+use std::fs;
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 
 use crossbeam_channel::Receiver;
 
+use crate::daemon::privileges::make_directory;
 use crate::export::open;
 use crate::sandbox::quarantine::QuarantinedEvent;
 
@@ -15,11 +15,8 @@ const MAX_FILES: usize = 1000;
 /// Quarantined events about which a line is written; the metrics count all.
 const MAX_LINES: u32 = 10;
 
-/// Mode of the directory.
-const MODE: u32 = 0o700;
-
 /// Keeps events until no more come. Gives what went wrong.
-pub fn keep(directory: Option<&Path>, events: &Receiver<QuarantinedEvent>) -> Vec<String> {
+pub(super) fn keep(directory: Option<&Path>, events: &Receiver<QuarantinedEvent>) -> Vec<String> {
     let mut errors = Vec::new();
     let mut kept = match directory.map(prepare) {
         Some(Ok(files)) => files,
@@ -61,20 +58,8 @@ pub fn keep(directory: Option<&Path>, events: &Receiver<QuarantinedEvent>) -> Ve
 /// Makes the directory if need be, and counts what is in it.
 fn prepare(directory: &Path) -> Result<usize, String> {
     let said = |e: std::io::Error| format!("{}: cannot be used as quarantine: {e}", directory.display());
-    make(directory).map_err(said)?;
+    make_directory(directory).map_err(said)?;
     Ok(fs::read_dir(directory).map_err(said)?.count())
-}
-
-/// Makes the directory if it is not there, for its owner only, whatever the umask.
-///
-/// # Errors
-/// What the system says.
-pub fn make(directory: &Path) -> std::io::Result<()> {
-    if directory.is_dir() {
-        return Ok(());
-    }
-    DirBuilder::new().recursive(true).mode(MODE).create(directory)?;
-    fs::set_permissions(directory, Permissions::from_mode(MODE))
 }
 
 fn write(path: &Path, quarantined: &QuarantinedEvent) -> std::io::Result<()> {

@@ -5,28 +5,28 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crossbeam_channel::bounded;
-use signal_hook::consts::{SIGHUP, SIGUSR1};
-use signal_hook::iterator::{Handle, Signals};
+use signal_hook::iterator::Handle;
 
 use super::load;
 use super::run::Failure;
-use super::sd_notify::Supervisor;
 use super::shared::Shared;
-use super::shutdown::Shutdown;
+use crate::daemon::sd_notify::Supervisor;
+use crate::daemon::shutdown::Shutdown;
+use crate::daemon::signals;
 use crate::sandbox::engine::{Engine, sha256};
 
 /// What a reload needs.
-pub struct Reloader {
+pub(super) struct Reloader {
     /// Compiles it.
-    pub engine: Arc<Engine>,
+    pub(super) engine: Arc<Engine>,
     /// The parser's file; the built-in parser has none, and stays.
-    pub file: Option<PathBuf>,
+    pub(super) file: Option<PathBuf>,
     /// Where it is put in charge.
-    pub shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     /// Who is told.
-    pub supervisor: Arc<Supervisor>,
+    pub(super) supervisor: Arc<Supervisor>,
     /// The request to stop.
-    pub shutdown: Shutdown,
+    pub(super) shutdown: Shutdown,
 }
 
 impl Reloader {
@@ -58,38 +58,30 @@ impl Reloader {
             }
         }
     }
-}
 
-/// Takes SIGHUP (open the log anew, reload the parser) and SIGUSR1 (print the ledger) in a thread of its own. Reloading has
-/// another, since a module may take seconds to compile: signals are heard meanwhile, and a SIGHUP makes one more reload behind
-/// the one under way.
-///
-/// # Errors
-/// What the system says.
-pub fn on_signals(reloader: Reloader) -> std::io::Result<Handle> {
-    let mut signals = Signals::new([SIGHUP, SIGUSR1])?;
-    let handle = signals.handle();
-    let shared = Arc::clone(&reloader.shared);
-    let (ask, asked) = bounded(1);
-    std::thread::Builder::new().name("reload".into()).spawn(move || {
-        for () in &asked {
-            reloader.supervisor.reloading();
-            reloader.parser();
-            if !reloader.shutdown.asked() {
-                reloader.supervisor.ready();
+    /// Takes SIGHUP (reopen the log, reload the parser) and SIGUSR1 (print the ledger). Reloading has a thread of its own,
+    /// since a module may take seconds to compile: signals are taken meanwhile, and a SIGHUP causes one more reload after
+    /// the one in progress.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(super) fn start(self) -> std::io::Result<Handle> {
+        let (hangup, user1) = (Arc::clone(&self.shared), Arc::clone(&self.shared));
+        let (request, requests) = bounded(1);
+        std::thread::Builder::new().name("reload".into()).spawn(move || {
+            for () in &requests {
+                self.supervisor.reloading();
+                self.parser();
+                if !self.shutdown.asked() {
+                    self.supervisor.ready();
+                }
             }
-        }
-    })?;
-    std::thread::Builder::new().name("signals".into()).spawn(move || {
-        for signal in signals.forever() {
-            if signal == SIGHUP {
-                shared.reopen.store(true, Ordering::Relaxed);
-                // Where one waits already, it reads what is in the file now.
-                let _waits = ask.try_send(());
-            } else {
-                eprint!("{}", shared.ledger());
-            }
-        }
-    })?;
-    Ok(handle)
+        })?;
+        let on_hangup = move || {
+            hangup.reopen.store(true, Ordering::Relaxed);
+            // Where a request waits already, its reload will read what is in the file now.
+            let _waits = request.try_send(());
+        };
+        signals::take_others(on_hangup, move || eprint!("{}", user1.ledger()))
+    }
 }

@@ -1,17 +1,20 @@
 //! Samples are picotap's own counters as Prometheus reads them.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 
 use super::ledger::Ledger;
 use super::shared::Shared;
+use crate::clock::now;
 use crate::counters::{Tally, families};
+use crate::daemon::health::Health;
 use crate::export::families::{descriptions, info, metric_families};
 use crate::export::metrics::Metrics;
 use crate::export::process;
+use crate::export::server::Pages;
 use crate::source::live::LiveStats;
 
 families! {
@@ -42,6 +45,19 @@ impl Scrape {
     /// None in practice: see [`Metrics::text`].
     pub fn text(&self) -> Result<String, String> {
         self.metrics.text().map_err(|e| e.to_string())
+    }
+}
+
+/// Pages of a run that may still be starting: health answers at once, a scrape waits until `scrape` is there.
+#[must_use]
+pub fn pages(health: &Arc<Health>, scrape: &Arc<OnceLock<Scrape>>) -> Pages {
+    let (alive, ready) = (Arc::clone(health), Arc::clone(health));
+    let (metrics, interfaces) = (Arc::clone(scrape), Arc::clone(scrape));
+    let interfaces = move || interfaces.get().map(|scrape| scrape.shared.interfaces()).unwrap_or_default();
+    Pages {
+        metrics: Box::new(move || metrics.get().map(Scrape::text)),
+        healthy: Box::new(move || alive.alive(now())),
+        ready: Box::new(move || ready.ready(now(), &interfaces())),
     }
 }
 

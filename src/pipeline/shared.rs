@@ -1,13 +1,14 @@
-//! What the threads publish for metrics and for the end, and the parser in charge.
+//! What the threads share: the counters that they publish, and the parser in charge.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::health::Health;
 use super::ledger::Ledger;
 use crate::counters::{counters, families};
-use crate::export::log::{self, LOG_LOST_LINES};
+use crate::daemon::health::Health;
+use crate::export::log;
 use crate::export::summary::Summary;
+use crate::export::total::Total;
 use crate::http::context;
 use crate::sandbox::driver;
 use crate::sandbox::engine::Parser;
@@ -19,7 +20,7 @@ use crate::{batch, flow, packet};
 families! {
     FAULTS = Counter "picotap_sandbox_faults_total" ["reason"] "faults by reason", "Calls that ended in a trap, at the deadline or with a reply that does not hold.";
     UNSENT_HINTS = Counter "picotap_unsent_hints_total" [] "skip hints not sent", "Skip hints that found a capture thread's queue full: they cost speed only.";
-    QUARANTINE_LOST = Counter "picotap_quarantine_lost_events_total" [] "condemned events not kept", "Condemned events that came too fast to be told of or kept as files.";
+    QUARANTINE_LOST = Counter "picotap_quarantine_lost_events_total" [] "condemned events not kept", "Condemned events that came too fast to be reported or kept as files.";
     SANDBOX_SECONDS = Seconds "picotap_sandbox_seconds_total" [] "time on slots", "Time spent on slots.";
     OPEN_TRANSACTION_BYTES = Gauge "picotap_open_transaction_bytes" [] "bytes of open transactions", "Memory of transactions that are not complete.";
     FILTERED = Counter "picotap_filtered_packets_total" [] "frames not chosen by the filter", "Frames of capture files that the filter left out.";
@@ -38,8 +39,6 @@ counters! {
         skips_unsent => UNSENT_HINTS,
         /// Condemned events that found the channel full.
         quarantine_unsent => QUARANTINE_LOST,
-        /// Log lines that found the channel full.
-        lines_unsent => LOG_LOST_LINES["not_taken"],
         /// Nanoseconds spent on slots.
         busy => SANDBOX_SECONDS,
         /// Bytes of open transactions.
@@ -66,11 +65,11 @@ counters! {
 /// What one worker counts.
 #[derive(Debug, Clone, Default)]
 pub struct WorkerCounters {
-    /// Its own.
+    /// Of the thread itself.
     pub figures: WorkerFigures,
-    /// Its sandbox.
+    /// Of its sandbox.
     pub sandbox: driver::SandboxCounters,
-    /// Its transactions.
+    /// Of its transactions.
     pub http: context::HttpCounters,
     /// How a second parser's records differ.
     pub shadow: shadow::ShadowCounters,
@@ -83,15 +82,15 @@ pub struct CaptureCounters {
     pub interface: Option<String>,
     /// Whether the interface is down or away; live only.
     pub down: bool,
-    /// Its own.
+    /// Of the thread itself.
     pub figures: CaptureFigures,
-    /// Frames.
+    /// Of its packet decoder.
     pub packets: packet::PacketCounters,
-    /// Payload.
+    /// Of its flow table.
     pub flow: flow::FlowCounters,
-    /// Slots.
+    /// Of the slots that it fills.
     pub batch: batch::BatchCounters,
-    /// What the kernel says; live only.
+    /// Of the kernel; live only.
     pub live: LiveStats,
 }
 
@@ -102,12 +101,11 @@ struct InCharge {
     before: Option<Arc<Parser>>,
 }
 
-/// What the threads share.
+/// What the threads of a run share.
 #[derive(Debug)]
 pub struct Shared {
     captures: Vec<Mutex<CaptureCounters>>,
     workers: Vec<Mutex<WorkerCounters>>,
-    summaries: Mutex<Summary>,
     /// Bytes that each worker takes for connections and waiting payload.
     memory: Vec<AtomicU64>,
     /// Slots that wait for each worker.
@@ -116,13 +114,17 @@ pub struct Shared {
     log: Mutex<log::LogCounters>,
     in_charge: Mutex<InCharge>,
     generation: AtomicU64,
+    /// What the transactions add up to.
+    pub summary: Total<Summary>,
+    /// Log lines that found the channel to the export thread full.
+    pub lines_unsent: Arc<AtomicU64>,
     /// Bytes of the input read so far.
     pub progress: AtomicU64,
     /// Parsers put in charge, refused, and rolled back.
     pub swaps: [AtomicU64; 3],
-    /// The log is to be opened anew.
+    /// Asks the export thread to open the log anew.
     pub reopen: AtomicBool,
-    /// Whether the threads get on.
+    /// Whether the threads are alive and make progress.
     pub health: Arc<Health>,
 }
 
@@ -138,12 +140,13 @@ impl Shared {
         Self {
             captures: (0..captures).map(|_| Mutex::default()).collect(),
             workers: (0..workers).map(|_| Mutex::default()).collect(),
-            summaries: Mutex::default(),
             memory: (0..workers).map(|_| AtomicU64::new(0)).collect(),
             queued: (0..workers).map(|_| AtomicUsize::new(0)).collect(),
             log: Mutex::default(),
             in_charge: Mutex::new(InCharge { parser, before: None }),
             generation: AtomicU64::new(0),
+            summary: Total::default(),
+            lines_unsent: Arc::default(),
             progress: AtomicU64::new(0),
             swaps: Default::default(),
             reopen: AtomicBool::new(false),
@@ -152,19 +155,21 @@ impl Shared {
     }
 
     /// Takes over a worker's counters.
-    pub fn publish_worker(&self, place: usize, counters: &WorkerCounters, memory: u64, queued: usize) {
-        if let Some(slot) = self.workers.get(place) {
+    pub fn publish_worker(&self, index: usize, counters: &WorkerCounters, memory: u64, queued: usize) {
+        debug_assert!(index < self.workers.len(), "each worker has its counters");
+        if let Some(slot) = self.workers.get(index) {
             lock(slot).clone_from(counters);
         }
-        if let (Some(bytes), Some(slots)) = (self.memory.get(place), self.queued.get(place)) {
+        if let (Some(bytes), Some(slots)) = (self.memory.get(index), self.queued.get(index)) {
             bytes.store(memory, Ordering::Relaxed);
             slots.store(queued, Ordering::Relaxed);
         }
     }
 
     /// Takes over a capture thread's counters.
-    pub fn publish_capture(&self, place: usize, counters: &CaptureCounters) {
-        if let Some(slot) = self.captures.get(place) {
+    pub fn publish_capture(&self, index: usize, counters: &CaptureCounters) {
+        debug_assert!(index < self.captures.len(), "each capture thread has its counters");
+        if let Some(slot) = self.captures.get(index) {
             lock(slot).clone_from(counters);
         }
     }
@@ -172,11 +177,6 @@ impl Shared {
     /// Takes over the log's counters.
     pub fn publish_log(&self, counters: log::LogCounters) {
         *lock(&self.log) = counters;
-    }
-
-    /// Adds a worker's summary.
-    pub fn add_summary(&self, summary: &Summary) {
-        lock(&self.summaries).merge(summary);
     }
 
     /// Bytes that all workers take.
@@ -219,20 +219,14 @@ impl Shared {
     /// The log's counters.
     #[must_use]
     pub fn log(&self) -> log::LogCounters {
-        *lock(&self.log)
-    }
-
-    /// The summary of all workers that have ended.
-    #[must_use]
-    pub fn summary(&self) -> Summary {
-        lock(&self.summaries).clone()
+        log::LogCounters { not_taken: self.lines_unsent.load(Ordering::Relaxed), ..*lock(&self.log) }
     }
 
     /// The ledger as it stands.
     #[must_use]
     pub fn ledger(&self) -> Ledger {
         let mut ledger = Ledger::default();
-        // Workers first: what a capture thread has delivered by then is at least what they have seen.
+        // Workers first: by the time that capture threads are read, they have delivered at least what the workers have counted.
         for worker in self.workers() {
             let WorkerCounters { figures, sandbox, http, shadow } = worker;
             ledger.worker.add(&figures);

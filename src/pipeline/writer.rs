@@ -1,7 +1,7 @@
 //! The export thread writes what the workers made of transactions.
 //!
-//! It may be held up for ever, by a pipe that nobody reads or a disk that does not answer. While the run goes on it waits, and
-//! lines are lost and counted elsewhere, or the input waits too. When the run is to end nobody waits for it longer than
+//! It may be blocked for ever, by a pipe that nobody reads or a disk that does not answer. While the run goes on it waits: live,
+//! workers then drop lines and count them, and over files the input waits too. When the run is to end it gets no longer than
 //! [`Stalled`] says: what it has in hand and what is queued for it is counted as lost.
 
 use std::io;
@@ -10,34 +10,35 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, Builder, JoinHandle};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError, bounded};
 
-use super::clock::{now, wall_clock};
 use super::run::Config;
 use super::shared::Shared;
-use super::shutdown::{Shutdown, Why};
-use crate::export::log::{Hand, Log, LogError, Notice, Progress, Stalled};
+use crate::clock::{now, wall_clock};
+use crate::daemon::shutdown::{Shutdown, Why};
+use crate::export::chunk::{Chunk, ChunkReceiver};
+use crate::export::log::{Hand, Log, LogError, LogNotice, Stalled, WriteProgress};
 
 /// Bytes that are gathered before they are written, while more are at hand.
 const GATHER: usize = 256 << 10;
-/// How often the log is looked after when nothing is to be written.
-const LOOK: Duration = Duration::from_millis(100);
+/// How often the log is checked when nothing is to be written.
+const CHECK_EVERY: Duration = Duration::from_millis(100);
 
 /// Opens the log. A pipe must have a reader first; waiting for one ends with the request to stop.
 ///
 /// # Errors
 /// See [`LogError`].
 pub fn open(config: &Config, names: &Arc<[String]>, started: i64, shutdown: &Shutdown) -> Result<Log, LogError> {
-    let mut told = false;
+    let mut reported = false;
     loop {
         let format = config.format.writer(Arc::clone(names));
         match Log::open(config.target.clone(), config.rotation, format, started) {
             Err(error) if error.has_no_reader() && !shutdown.asked() => {
-                if config.tell && !told {
+                if !config.quiet && !reported {
                     eprintln!("picotap: {error}; waiting for a reader");
                 }
-                told = true;
-                thread::sleep(LOOK);
+                reported = true;
+                thread::sleep(CHECK_EVERY);
             }
             opened => return opened,
         }
@@ -51,13 +52,13 @@ pub struct Exporter {
     /// Closed when the thread has ended.
     running: Receiver<()>,
     /// What is queued for the thread. Given up with it: workers must not wait for what nobody takes.
-    lines: Option<Receiver<Vec<u8>>>,
+    lines: Option<ChunkReceiver>,
     log: String,
-    progress: Arc<Progress>,
+    progress: Arc<WriteProgress>,
     stalled: Stalled,
-    /// How long was waited for a log that is stalled, and what was in hand and in the queue.
+    /// After the thread was given up: how long it had been stalled, and what was in hand and in the queue.
     given_up: Option<(Duration, Hand)>,
-    /// The thread is not to publish any more.
+    /// Given up: the thread must not publish any more.
     left_alone: Arc<AtomicBool>,
 }
 
@@ -69,8 +70,7 @@ impl Exporter {
     /// What the system says.
     pub fn start(
         log: Log,
-        lines: Receiver<Vec<u8>>,
-        buffers: Sender<Vec<u8>>,
+        lines: ChunkReceiver,
         shared: Arc<Shared>,
         shutdown: Shutdown,
         stop_on_failure: bool,
@@ -80,7 +80,7 @@ impl Exporter {
         let left_alone = Arc::new(AtomicBool::new(false));
         let alone = Arc::clone(&left_alone);
         let thread = Builder::new().name("export".to_owned()).spawn(move || {
-            let writer = Writer { lines, buffers, shared, shutdown, stop_on_failure, left_alone: alone };
+            let writer = Writer { lines, shared, shutdown, stop_on_failure, left_alone: alone };
             let errors = writer.write(log);
             drop(runs);
             errors
@@ -103,7 +103,7 @@ impl Exporter {
         &self.thread
     }
 
-    /// To be called now and then. Gives the thread up if it is stalled and the end is waited for.
+    /// To be called now and then. Gives the thread up if it is stalled while the run is to end.
     pub fn look(&mut self, shutdown: &Shutdown) {
         if self.given_up.is_none() {
             if self.thread.is_finished() {
@@ -113,7 +113,7 @@ impl Exporter {
                 self.stalled = Stalled::default();
                 return;
             }
-            let Some(patience) = self.stalled.look(&self.progress, now()) else { return };
+            let Some(patience) = self.stalled.check(&self.progress, now()) else { return };
             self.left_alone.store(true, Ordering::Release);
             self.given_up = Some((patience, self.progress.hand()));
         }
@@ -121,8 +121,8 @@ impl Exporter {
         while let Some(lines) = &self.lines {
             match lines.try_recv() {
                 Ok(chunk) => {
-                    hand.lines += memchr::memchr_iter(b'\n', &chunk).count() as u64;
-                    hand.bytes += chunk.len() as u64;
+                    hand.lines += chunk.records;
+                    hand.bytes += chunk.bytes.len() as u64;
                 }
                 Err(TryRecvError::Empty) => break,
                 // The last worker has ended.
@@ -137,9 +137,9 @@ impl Exporter {
             self.look(shutdown);
             match (self.given_up, &self.lines) {
                 (Some((patience, hand)), None) => return (vec![self.lost(patience, hand, shared)], true),
-                // The workers are still at what they have.
-                (Some(_), Some(_)) => thread::sleep(LOOK / 20),
-                (None, _) if self.running.recv_timeout(LOOK) == Err(RecvTimeoutError::Disconnected) => break,
+                // The workers still parse what they have.
+                (Some(_), Some(_)) => thread::sleep(CHECK_EVERY / 20),
+                (None, _) if self.running.recv_timeout(CHECK_EVERY) == Err(RecvTimeoutError::Disconnected) => break,
                 (None, _) => {}
             }
         }
@@ -158,10 +158,9 @@ impl Exporter {
     }
 }
 
-/// What the thread works with.
+/// What the thread owns.
 struct Writer {
-    lines: Receiver<Vec<u8>>,
-    buffers: Sender<Vec<u8>>,
+    lines: ChunkReceiver,
     shared: Arc<Shared>,
     shutdown: Shutdown,
     stop_on_failure: bool,
@@ -169,22 +168,22 @@ struct Writer {
 }
 
 impl Writer {
-    /// Writes until no more lines come.
+    /// Writes until all workers have ended.
     fn write(self, mut log: Log) -> Vec<String> {
-        let Self { lines, buffers, shared, shutdown, stop_on_failure, left_alone } = self;
-        let mut gathered: Vec<u8> = Vec::with_capacity(GATHER);
+        let Self { lines, shared, shutdown, stop_on_failure, left_alone } = self;
+        let mut gathered = Chunk { bytes: Vec::with_capacity(GATHER), records: 0 };
         let mut notices = Vec::new();
         let mut errors = Vec::new();
         let mut over = false;
         while !over {
-            // First: it may be held up, and then nothing is in hand.
+            // First: it may block, and nothing is in hand yet.
             if shared.reopen.swap(false, Ordering::Relaxed)
                 && let Err(error) = log.reopen(wall_clock())
             {
                 eprintln!("picotap: {error}; the log goes on in the old file");
             }
-            match lines.recv_timeout(LOOK) {
-                Ok(chunk) => take(chunk, &mut gathered, &buffers),
+            match lines.recv_timeout(CHECK_EVERY) {
+                Ok(chunk) => gather(&mut gathered, chunk, &lines),
                 Err(RecvTimeoutError::Timeout) => {
                     log.tick(wall_clock(), &mut notices);
                     if !left_alone.load(Ordering::Acquire) {
@@ -193,10 +192,10 @@ impl Writer {
                 }
                 Err(RecvTimeoutError::Disconnected) => over = true,
             }
-            while gathered.len() < GATHER
+            while gathered.bytes.len() < GATHER
                 && let Ok(chunk) = lines.try_recv()
             {
-                take(chunk, &mut gathered, &buffers);
+                gather(&mut gathered, chunk, &lines);
             }
             if !gathered.is_empty() {
                 if log.write(&gathered, wall_clock(), &mut notices).is_err() {
@@ -210,7 +209,7 @@ impl Writer {
                 shared.publish_log(log.counters());
             }
             for notice in notices.drain(..) {
-                if stop_on_failure && matches!(notice, Notice::Failing(_)) {
+                if stop_on_failure && matches!(notice, LogNotice::Failing(_)) {
                     shutdown.ask(Why::Failed);
                     errors.push(notice.to_string());
                 } else {
@@ -218,8 +217,8 @@ impl Writer {
                 }
             }
         }
-        // Workers that still have lines must not wait for somebody to take them.
-        while lines.recv().is_ok() {}
+        // Workers that still have lines must not wait for ever.
+        lines.drain();
         let counters = log.close(wall_clock());
         if !left_alone.load(Ordering::Acquire) {
             shared.publish_log(counters);
@@ -228,8 +227,7 @@ impl Writer {
     }
 }
 
-fn take(mut chunk: Vec<u8>, gathered: &mut Vec<u8>, buffers: &Sender<Vec<u8>>) {
-    gathered.extend_from_slice(&chunk);
-    chunk.clear();
-    drop(buffers.try_send(chunk));
+fn gather(gathered: &mut Chunk, chunk: Chunk, lines: &ChunkReceiver) {
+    gathered.append(&chunk);
+    lines.give_back(chunk);
 }

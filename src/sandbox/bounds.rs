@@ -1,11 +1,11 @@
-//! Bounds on a module, looked at before it is compiled: compiling is not interrupted, and takes time and memory that small
-//! modules can drive up without end.
+//! Bounds on a module, checked before it is compiled: compiling cannot be interrupted, and small modules can make it take
+//! any time and memory.
 //!
-//! A compiler's work grows faster than a function does, with loops, branches, locals and calls. So each function's is
-//! estimated, from above, by a formula whose terms were each fitted to modules that are made of one thing only: some fifty
-//! kinds, of one large function, of few and of many. The worst that the bounds let through took 1.6 s and 112 MB (wasmtime 48,
-//! one thread of an AMD EPYC); without them 64 KB can take two minutes, and 1 MB two gigabytes. The built-in parser takes
-//! 40 ms.
+//! A compiler's work grows faster than a function does, with loops, branches, locals and calls. So the work for each
+//! function is estimated from above, by a formula whose terms were each fitted to modules made of one construct only: some
+//! fifty kinds, in one large function, in a few and in many. The worst module within the bounds took 1.6 s and 112 MB
+//! (wasmtime 48, one thread of an AMD EPYC); without them 64 KB can take two minutes, and 1 MB two gigabytes. The built-in
+//! parser takes 40 ms.
 
 use std::ops::AddAssign;
 
@@ -16,15 +16,15 @@ use super::quote::quote;
 
 /// The most bytes of a module file.
 pub const MAX_MODULE_BYTES: usize = 4 << 20;
-/// Bytes of one function: their number decides how much memory the compiler needs at once.
+/// Bytes of one function: they decide how much memory the compiler needs at once.
 const MAX_BODY_BYTES: u64 = 48 << 10;
 const MAX_FUNCTIONS: u64 = 4096;
 const MAX_TYPES: u64 = 1000;
 /// Parameters and results of one type.
 const MAX_ARITY: u64 = 32;
-/// Functions named in tables: each needs an entry of its own.
+/// Functions listed in element segments: each needs an entry of its own.
 const MAX_ELEMENTS: u64 = 4096;
-/// Of each kind: exports, globals, stretches of data, of elements.
+/// Exports; globals; data segments; element segments.
 const MAX_ITEMS: u64 = 1000;
 /// Estimated microseconds for one function, and for all.
 const MAX_FUNCTION_MICROS: u64 = 500_000;
@@ -33,7 +33,7 @@ const MAX_MICROS: u64 = 2_000_000;
 /// Checks a module before it is compiled.
 ///
 /// # Errors
-/// Says which bound it exceeds, what it has, and the limit; that it imports something; or that it cannot be read.
+/// The bound that it exceeds, with its value and the limit; an import; or why it cannot be read.
 pub(super) fn check(wasm: &[u8]) -> Result<(), LoadError> {
     within("bytes", wasm.len() as u64, MAX_MODULE_BYTES as u64)?;
     let broken = |error: wasmparser::BinaryReaderError| LoadError::Broken(quote(&error.to_string()));
@@ -63,9 +63,9 @@ pub(super) fn check(wasm: &[u8]) -> Result<(), LoadError> {
             }
             Payload::GlobalSection(globals) => within("globals", u64::from(globals.count()), MAX_ITEMS)?,
             Payload::ExportSection(exports) => within("exports", u64::from(exports.count()), MAX_ITEMS)?,
-            Payload::DataSection(data) => within("stretches of data", u64::from(data.count()), MAX_ITEMS)?,
+            Payload::DataSection(data) => within("data segments", u64::from(data.count()), MAX_ITEMS)?,
             Payload::ElementSection(elements) => {
-                within("stretches of elements", u64::from(elements.count()), MAX_ITEMS)?;
+                within("element segments", u64::from(elements.count()), MAX_ITEMS)?;
                 let mut sum = 0;
                 for element in elements {
                     sum += match element.map_err(broken)?.items {
@@ -103,7 +103,7 @@ fn slow(micros: u64, limit: u64, function: Option<u32>) -> Result<(), LoadError>
     Err(LoadError::TooSlow { what, had: micros / 1000, limit: limit / 1000 })
 }
 
-/// What must be known of a module to look at its functions.
+/// What the estimates of a module's functions need to know of the module.
 #[derive(Default)]
 struct Shape {
     /// Parameters and results of each type.
@@ -122,21 +122,21 @@ impl Shape {
     }
 }
 
-/// What of a function costs the compiler time.
+/// What makes a function slow to compile.
 #[derive(Debug, Default)]
 struct Cost {
     bytes: u64,
-    /// Parameters, results and locals, and what the widest block takes and gives: each may be live at each branch.
+    /// Parameters, results and locals, and those of the widest block: each may be live at each branch.
     values: u64,
-    /// Places at which the flow of control may part or join.
+    /// Points at which control flow may split or join.
     branches: u64,
     loops: u64,
-    /// Loops within one another.
+    /// Deepest nesting of loops.
     depth: u64,
     calls: u64,
-    /// Parameters and results of these.
+    /// Parameters and results of all calls.
     passed: u64,
-    /// Calls through tables, and what is a call into the engine.
+    /// Calls through tables, and operators that call the engine.
     heavy: u64,
 }
 
@@ -227,7 +227,7 @@ mod tests {
     use crate::sandbox::clock::thread_time;
     use crate::sandbox::engine::Engine;
 
-    /// So many functions with the same body, and what else.
+    /// A module of `functions` functions with the same body, and of `rest`.
     fn module(functions: usize, body: &str, rest: &str) -> Vec<u8> {
         let mut text = "(module (type $t (func)) (table 1 funcref) (memory 1)".to_owned();
         for _ in 0..functions {
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn the_built_in_parser_is_far_inside() {
+    fn the_built_in_parser_is_far_within_the_bounds() {
         check(BUILTIN_GUEST).unwrap();
         let mut shape = Shape::default();
         let (mut micros, mut bodies) = (0, 0);
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn each_bound_says_what_there_is_and_what_may_be() {
+    fn each_bound_says_the_value_and_the_limit() {
         let allowed = |limit: u64| format!("more than the {limit} that are allowed");
         let too_large = vec![0; MAX_MODULE_BYTES + 1];
         assert_eq!(refused(&too_large), format!("the module has 4194305 bytes, {}", allowed(4 << 20)));
@@ -281,15 +281,15 @@ mod tests {
         for (what, rest) in [
             ("exports", of("(export \"#\" (func 0))")),
             ("globals", of("(global i32 (i32.const #))")),
-            ("stretches of data", of("(data (i32.const 0) \"#\")")),
-            ("stretches of elements", of("(elem func 0)")),
+            ("data segments", of("(data (i32.const 0) \"#\")")),
+            ("element segments", of("(elem func 0)")),
         ] {
             assert_eq!(refused(&module(1, "", &rest)), format!("the module has 1001 {what}, {}", allowed(1000)));
         }
     }
 
     #[test]
-    fn what_is_slow_to_compile_is_refused_by_the_function_and_by_the_sum() {
+    fn what_is_slow_to_compile_is_refused_by_function_and_in_sum() {
         let loops = "(loop)".repeat(6000);
         let said = refused(&module(1, &loops, ""));
         assert!(said.starts_with("compiling its function 0 would take about ") && said.contains("500 ms"), "{said}");
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn the_worst_that_is_taken_is_compiled_in_time() {
+    fn the_worst_module_within_the_bounds_is_compiled_in_time() {
         let engine = Engine::new(1).unwrap();
         for body in [
             "(call_indirect (type $t) (i32.const 0))".repeat(2000),
@@ -318,17 +318,17 @@ mod tests {
         ] {
             let most = (1..200).take_while(|count| check(&module(*count, &body, "")).is_ok()).last().unwrap();
             let started = thread_time();
-            // It exports nothing, which is seen when it is compiled.
+            // It exports nothing, which is found only after it has been compiled.
             let said = engine.load(&module(most, &body, "")).unwrap_err().to_string();
             let took = thread_time() - started;
             assert!(said.contains("does not export"), "{said}");
-            // It is to take two seconds, of a processor that may be slower than the one for which that was measured.
+            // The estimate is two seconds, on a processor that may be faster than this one.
             assert!(took < Duration::from_secs(6), "{most} functions took {took:?}");
         }
     }
 
     #[test]
-    fn what_is_no_module_is_said() {
+    fn what_is_not_a_module_is_refused() {
         assert!(refused(b"nonsense").starts_with("not a module that can be run here: "));
         assert!(refused(&BUILTIN_GUEST[..BUILTIN_GUEST.len() / 2]).starts_with("not a module that can be run here: "));
     }

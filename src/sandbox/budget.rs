@@ -1,4 +1,4 @@
-//! A budget bounds the time that a guest may cost by failing.
+//! A budget bounds the time that a guest's faults may take.
 
 use std::time::{Duration, Instant};
 
@@ -11,13 +11,13 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// A budget that is whole.
+    /// A full budget of `limit` in each second.
     #[must_use]
     pub const fn new(limit: Duration) -> Self {
         Self { limit, left: limit, since: None }
     }
 
-    /// Renews it if a second has passed since it was renewed. Whether it was.
+    /// Renews the budget if a second has passed since the last time. Returns whether it has.
     pub fn turn(&mut self, now: Instant) -> bool {
         let over = self.since.is_none_or(|since| now.saturating_duration_since(since) >= Duration::from_secs(1));
         if over {
@@ -27,12 +27,12 @@ impl Budget {
         over
     }
 
-    /// Renews it at once.
+    /// Renews the budget at once.
     pub const fn renew(&mut self) {
         self.left = self.limit;
     }
 
-    /// Takes time from it.
+    /// Takes time from the budget.
     pub const fn charge(&mut self, time: Duration) {
         self.left = self.left.saturating_sub(time);
     }
@@ -45,7 +45,7 @@ impl Budget {
 }
 
 #[cfg(test)]
-#[expect(clippy::disallowed_methods, reason = "some moment to count from")]
+#[expect(clippy::disallowed_methods, reason = "a moment to count from")]
 mod tests {
     use super::*;
 

@@ -16,7 +16,7 @@ pub const MAX_ROWS: u32 = 2048;
 pub const MAX_MARKS: u32 = 16384;
 /// Payload bytes in one call: a slot, or one joined event and all that may wait before it.
 pub const ARENA_BYTES: u32 = 512 << 10;
-/// Records in one reply. When more are needed, the guest says *output_full* and is called again.
+/// Records in one reply. A guest with more to say answers *output_full* and is called again.
 pub const MAX_RECORDS: u32 = 4096;
 /// Header pairs in one reply.
 pub const MAX_PAIRS: u32 = 16384;
@@ -56,35 +56,35 @@ pub struct Mark {
     pub position: u32,
     /// The byte there is the first of a segment.
     pub segment: bool,
-    /// Time of the packet.
+    /// Time of the packet, in nanoseconds since the Unix epoch.
     pub time: i64,
-    /// What its sender had acknowledged.
+    /// Offset of the other side's stream that its sender had acknowledged, or [`abi::UNKNOWN`].
     pub peer_acked: u64,
 }
 
 /// Where the host keeps the bytes of an encoded event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Location {
-    /// In the slot's arena, from here on.
+    /// In the slot's arena, from this position on.
     Slot(u32),
-    /// In the call's own buffer for joined events, from here on.
+    /// In the call's own buffer for joined events, from this position on.
     Joined(u32),
 }
 
-/// An event as it was encoded for the guest, and what the host must know to take the answer.
+/// An event as it was encoded for the guest, and what the host needs to commit the answer.
 #[derive(Debug, Clone, Copy)]
 pub struct Encoded {
     /// As the guest sees it.
     pub event: abi::Event,
-    /// The slot's row that it belongs to.
+    /// Index of its row in the slot.
     pub slot_row: u32,
-    /// The row's cursor behind it: next slot event, and bytes of that already passed.
+    /// The row's cursor behind it.
     pub after: Cursor,
     /// Where the bytes are.
     pub location: Location,
-    /// First of its times among the call's marks.
+    /// Index of its first mark among the call's.
     pub first_mark: u32,
-    /// Number of its times, at least 1.
+    /// Number of its marks, at least 1.
     pub num_marks: u32,
     /// Whether what waited at the host for this side is part of it.
     pub took_waiting: bool,
@@ -97,7 +97,7 @@ pub struct Encoded {
 pub struct Cursor {
     /// Index of the next event in the slot.
     pub event: u32,
-    /// Bytes (or length of a skipped stretch) of it that are done with.
+    /// Bytes of it that are done with.
     pub passed: u64,
 }
 
@@ -155,7 +155,7 @@ pub(super) struct RowNote {
     pub allowed: Allowed,
 }
 
-/// How large a call and its reply may be: the layout's own bounds, or less in tests.
+/// How large a call and its reply may be: as large as the buffers allow, or less in tests.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
     /// Events in one call.
@@ -177,11 +177,11 @@ impl Default for Bounds {
 pub struct Call {
     /// Events in order.
     pub encoded: Vec<Encoded>,
-    /// Times of all events.
+    /// Marks of all events.
     pub marks: Vec<Mark>,
     /// Bytes of events that were joined from several pieces.
     pub joined: Vec<u8>,
-    /// Positions for the guest.
+    /// What the guest is shown of the marks: positions at which segments start.
     segment_marks: Vec<u32>,
     /// Rows in use.
     pub(super) rows: Vec<RowNote>,
@@ -257,14 +257,14 @@ impl Call {
         encoded.event.len = len;
         put(input, ARENA_AT + self.arena, self.bytes(&encoded, slot));
         self.arena += len;
-        encoded.event.marks = u32::try_from(self.segment_marks.len()).unwrap_or(0);
+        encoded.event.marks = count(self.segment_marks.len());
         if encoded.num_marks > 1 {
             let first = encoded.first_mark as usize;
             let times = self.marks.get(first..).unwrap_or_default();
             let starts = times.iter().filter(|mark| mark.segment && mark.position > 0);
             let before = self.segment_marks.len();
             self.segment_marks.extend(starts.map(|mark| mark.position));
-            encoded.event.num_marks = u32::try_from(self.segment_marks.len() - before).unwrap_or(0);
+            encoded.event.num_marks = count(self.segment_marks.len() - before);
         }
         self.encoded.push(encoded);
     }
@@ -272,7 +272,6 @@ impl Call {
     /// Writes the rest of the input, head and tables, and clears the output's head. Gives the number of events and of
     /// payload bytes.
     pub fn finish(&mut self, input: &mut [u8], output: &mut [u8]) -> (u32, u64) {
-        let count = |n: usize| u32::try_from(n).unwrap_or(0);
         let head = abi::Input {
             abi_version: abi::VERSION,
             num_events: count(self.encoded.len()),
@@ -330,23 +329,34 @@ impl Call {
             Location::Slot(start) => (&slot.arena, start as usize),
             Location::Joined(start) => (&self.joined, start as usize),
         };
-        buffer.get(start..start.saturating_add(encoded.event.len as usize)).unwrap_or_default()
+        let bytes = buffer.get(start..start.saturating_add(encoded.event.len as usize));
+        debug_assert!(bytes.is_some(), "an encoded event's bytes are where they were");
+        bytes.unwrap_or_default()
     }
 
     /// The marks of an encoded event.
     #[must_use]
     pub fn times(&self, encoded: &Encoded) -> &[Mark] {
         let first = encoded.first_mark as usize;
-        self.marks.get(first..first + encoded.num_marks as usize).unwrap_or_default()
+        let marks = self.marks.get(first..first + encoded.num_marks as usize);
+        debug_assert!(marks.is_some(), "an encoded event's marks are where they were");
+        marks.unwrap_or_default()
     }
+}
+
+/// As a number of the contract: what it counts is bounded far below 4 GiB.
+pub(super) fn count(len: usize) -> u32 {
+    let count = u32::try_from(len);
+    debug_assert!(count.is_ok(), "{len} is within the bounds of a call");
+    count.unwrap_or(0)
 }
 
 fn put(buffer: &mut [u8], at: u32, bytes: &[u8]) {
     let start = at as usize;
-    let place = buffer.get_mut(start..start.saturating_add(bytes.len()));
-    debug_assert!(place.is_some(), "the layout's bounds keep every part inside the buffer");
-    if let Some(place) = place {
-        place.copy_from_slice(bytes);
+    let target = buffer.get_mut(start..start.saturating_add(bytes.len()));
+    debug_assert!(target.is_some(), "the bounds of a call keep every part inside the buffer");
+    if let Some(target) = target {
+        target.copy_from_slice(bytes);
     }
 }
 

@@ -1,5 +1,5 @@
-//! The clocks by which guests are measured. What a guest is blamed for is processor time, which does not depend on what else
-//! the machine does; what its faults may cost the others is time as it passes.
+//! The clocks by which guests are measured. Deadlines are of processor time, which does not depend on what else the machine
+//! does; what faults cost other connections is measured by the clock.
 
 use std::time::Duration;
 
@@ -17,12 +17,12 @@ pub fn thread_time() -> Duration {
 pub struct Reading {
     /// Processor time of the thread.
     pub used: Duration,
-    /// Time that has passed.
+    /// Monotonic time.
     pub passed: Duration,
 }
 
 impl Reading {
-    /// Both as they are now, for this thread.
+    /// Reads both, for this thread.
     #[must_use]
     pub fn now() -> Self {
         let passed = ClockId::CLOCK_MONOTONIC.now().expect("every Linux has this clock").into();

@@ -7,22 +7,22 @@ use super::protocol::Format;
 use crate::abi::{self, Block};
 use crate::stream::{Connection, Side};
 
-/// The most times that are kept for bytes that wait: a head sent a byte at a time has one for each. Beyond that the
-/// times in the middle grow coarse; first and last stay exact.
+/// The most marks kept for bytes that wait: a head sent a byte at a time has one for each. Beyond that, marks in the middle
+/// are lost; first and last stay exact.
 const MAX_MARKS: usize = 1024;
 
 /// Bytes that wait for more of their side.
 #[derive(Debug, Clone, Default)]
 pub struct Waiting {
-    /// The bytes: the host's whole copy of what will be presented.
+    /// The bytes: the host's own copy of what will be presented.
     pub bytes: Vec<u8>,
     /// Stream offset of the first.
     pub offset: u64,
-    /// Who carried them.
+    /// Which packets carried them.
     pub marks: Vec<Mark>,
     /// How many of them the guest has seen.
     pub seen: u32,
-    /// Until a byte of this value comes, the guest need not be asked.
+    /// The guest need not be asked until a byte of this value comes; `None`: until any byte comes.
     pub wake: Option<u8>,
     /// To be presented again at once (*output_full*), not with the next bytes.
     pub again: bool,
@@ -54,14 +54,14 @@ impl Waiting {
     }
 }
 
-/// A stretch that is not shown to the guest, by its own skip hint.
+/// A range of bytes that the guest is not shown, by its own skip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Skipped {
-    /// Where it starts.
+    /// Stream offset at which it starts.
     pub offset: u64,
-    /// How long it is so far.
+    /// Bytes in it so far.
     pub length: u64,
-    /// How much of it was never seen.
+    /// How many of them were never seen.
     pub lost: u64,
     /// Time of the packet that carried its last byte.
     pub time: i64,
@@ -80,13 +80,13 @@ pub struct Half {
     pub skipped: Option<Box<Skipped>>,
     /// Stream offset below which the guest needs nothing.
     pub skip: u64,
-    /// Stream offset behind all that was presented, waits or was skipped.
+    /// Stream offset behind all that was presented, waits or is skipped.
     pub next: u64,
     /// Time of the packet that carried the last byte before `next`.
     pub last_time: i64,
     /// Its end was presented.
     pub ended: bool,
-    /// How often in a row the guest was shown what is next and neither consumed a byte of it nor was done with it.
+    /// How often in a row the guest was shown the next event and neither consumed a byte of it nor finished it.
     pub stalls: u8,
 }
 
@@ -105,7 +105,7 @@ pub struct HandOver {
 
 impl Half {
     /// What is kept of it was for another module: what waits is presented again at once, unseen, and no skip counts. A
-    /// stretch that was being skipped is a gap.
+    /// range that was being skipped is a gap.
     pub(super) fn present_anew(&mut self) {
         self.skipped = None;
         self.skip = 0;
@@ -116,7 +116,7 @@ impl Half {
     }
 }
 
-/// A connection and the state `S` that whoever receives the records keeps for it.
+/// A connection, and the state `S` that the receiver of its records keeps for it.
 #[derive(Debug)]
 pub struct ConnectionState<S> {
     /// Who it is.
@@ -139,7 +139,7 @@ pub struct ConnectionState<S> {
     pub base: [u64; 2],
     /// Its sides.
     pub halves: [Half; 2],
-    /// It poisoned the guest: nothing of it is parsed any more.
+    /// An event of it was condemned: nothing of it is parsed any more.
     pub ignored: bool,
     /// The receiver's.
     pub state: S,
@@ -175,7 +175,7 @@ impl<S> ConnectionState<S> {
         self.info.number ^ first.skip ^ second.skip ^ second.last_time.cast_unsigned() ^ block as u64
     }
 
-    /// What is carried of a side.
+    /// One side.
     #[must_use]
     pub const fn half(&self, side: Side) -> &Half {
         let [first, second] = &self.halves;
@@ -185,7 +185,7 @@ impl<S> ConnectionState<S> {
         }
     }
 
-    /// The same, to be changed.
+    /// One side, mutable.
     pub const fn half_mut(&mut self, side: Side) -> &mut Half {
         let [first, second] = &mut self.halves;
         match side {
@@ -200,7 +200,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_of_waiting_bytes_are_bounded_and_keep_first_and_last() {
+    fn marks_of_waiting_bytes_are_bounded_and_keep_first_and_last() {
         let mut waiting = Waiting::default();
         for time in 0..5000 {
             waiting.append(b"x", true, time, 0);

@@ -1,8 +1,7 @@
-//! The driver takes slots through the guest: it lays out calls, takes over what a checked reply says, and contains
-//! faults.
+//! The driver takes slots through the guest: it encodes calls, commits what a checked reply says, and isolates faults.
 //!
-//! Invariant: nothing of a call (records, blocks, cursors, skips) is taken over before the call has returned and its
-//! whole reply has been checked. So a call can be thrown away at any moment and its events encoded anew.
+//! Invariant: nothing of a call (records, blocks, cursors, skips) is committed before the call has returned and its
+//! whole reply has been checked. So a call can be dropped at any moment and its events encoded again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,20 +13,21 @@ use super::call::{Bounds, Call, Cursor};
 use super::clock::Reading;
 use super::connection::ConnectionState;
 use super::engine::Parser;
+use super::extra::Extras;
 use super::fault::Fault;
 use super::instance::Instance;
 use super::memory::Checked;
-use super::quarantine::QuarantinedEvent;
-use super::extra::Extras;
 use super::protocol::{ENTRY, Format, Protocol};
+use super::quarantine::QuarantinedEvent;
 use crate::abi::{MAX_PROTOCOLS, Tunnel};
 use crate::batch::{NONE, Slot, What};
-use crate::counters::{HELD, PAYLOAD, counters, families};
 use crate::http::record::Record;
 use crate::stream::{Connection, EndReason, Endpoint, Side};
 
+mod absorb;
 mod commit;
 mod connections;
+mod counters;
 mod encode;
 mod isolate;
 mod timer;
@@ -35,129 +35,48 @@ mod timer;
 use connections::Connections;
 
 pub use commit::MAX_STALLS;
+pub use counters::SandboxCounters;
 
-/// Receives what the guest said, after it was checked.
+/// Receives what checked replies say.
 pub trait Receiver {
     /// What the receiver keeps of a connection.
     type State: Default;
     /// A record, in order within its connection.
     fn record(&mut self, connection: &Connection, state: &mut Self::State, record: &Record<'_>);
-    /// Nothing more comes of this connection: both sides ended, the later one so, or the guest failed on it.
+    /// The connection is over: both sides have ended, the later one for this reason, or the guest failed on it.
     fn closed(&mut self, connection: &Connection, state: &mut Self::State, reason: EndReason);
     /// The guest needs nothing of this side below this offset.
     fn skip(&mut self, connection: &Connection, side: Side, upto: u64);
     /// An event on which the guest failed alone.
-    fn quarantine(&mut self, poison: &QuarantinedEvent);
+    fn quarantine(&mut self, event: &QuarantinedEvent);
     /// A call failed.
     fn fault(&mut self, fault: &Fault);
-    /// Time was lost: to calls that failed or got nowhere and what it takes to mend them, or to a slot that takes far more
-    /// processor time than it should. `counters`: the driver's, up to here. Whether to go on: else what is left of the slot is
-    /// dropped. An event on which the guest failed alone is condemned before.
+    /// Time was lost: to calls that failed or made no progress and to what they make necessary, or to a slot that takes far
+    /// more processor time than it should. `counters`: the driver's so far. Returns whether to go on; if not, the rest of the
+    /// slot is dropped. An event on which the guest failed alone has been condemned before.
     fn lost(&mut self, _time: Duration, _counters: &SandboxCounters) -> bool {
         true
     }
-    /// What a record has just announced, a tunnel, begins on a connection: what is inside is a stream of its own, whose state
+    /// A tunnel, which a record has just announced, begins on a connection: what is inside is a stream of its own, whose state
     /// begins here. `relay`: whose address the outer connection has where the inner one has that of the client behind it.
-    fn inner(&mut self, _outer: (&Connection, &mut Self::State), _tunnel: Tunnel, _relay: Option<Endpoint>) -> Self::State {
+    fn inner(
+        &mut self,
+        _outer: (&Connection, &mut Self::State),
+        _tunnel: Tunnel,
+        _relay: Option<Endpoint>,
+    ) -> Self::State {
         Self::State::default()
     }
-    /// Reads one word of each cache line of what is kept of a connection, so that it is near when a record comes.
+    /// Reads one word of each cache line of what is kept of a connection, so that it is in the cache when a record comes.
     fn touch(_: &Self::State) -> u64 {
         0
     }
 }
 
-families! {
-    BYTES_IN = Counter "picotap_sandbox_bytes_total" [] "payload bytes that reached sandboxes", "TCP payload bytes that reached the sandboxes.";
-    CALLS = Counter "picotap_sandbox_calls_total" [] "sandbox calls", "Calls into the sandbox.";
-    EVENTS = Counter "picotap_sandbox_events_total" [] "sandbox events", "Events given to the sandbox.";
-    RECORDS = Counter "picotap_sandbox_records_total" [] "sandbox records", "Records that the parser gave.";
-    FAILED_CALLS = Counter "picotap_sandbox_failed_calls_total" [] "sandbox faults", "Calls into the sandbox that failed.";
-    UNREPRODUCED = Counter "picotap_sandbox_unreproduced_faults_total" [] "faults not seen again", "Failed calls whose events all passed when tried alone.";
-    RENEWALS = Counter "picotap_sandbox_renewals_total" [] "fresh instances", "Fresh parser instances made after faults.";
-    QUARANTINED = Counter "picotap_quarantined_events_total" [] "events condemned", "Events on which the parser failed again when alone.";
-    FAULT_SECONDS = Seconds "picotap_sandbox_fault_seconds_total" [] "time lost to faults", "Time lost to calls that failed or got nowhere, and to slots that took far too long.";
-    INNER = Gauge "picotap_sandbox_inner_streams" [] "streams inside tunnels", "Streams inside tunnels that the sandboxes carry now, each as a connection of its own.";
-    TURNS = Counter "picotap_sandbox_turns_total" ["turn"] "connections that became something else", "Connections that a parser handed over to another protocol's, or in which a tunnel was opened that is followed.";
-    EXTRA = Gauge "picotap_sandbox_extra_state_bytes" [] "bytes of extra state", "Bytes that parsers remember of connections beyond 128 each.";
-    EXTRA_EVENTS = Counter "picotap_sandbox_extra_state_total" ["event"] "extra state", "Extra state of connections: granted, refused, and dropped for lack of memory.";
-    CONNECTIONS = Gauge "picotap_sandbox_connections" [] "connections carried by sandboxes", "Connections that the sandboxes carry now.";
-}
-
-counters! {
-    /// What became of the payload that reached the sandbox, and what the guest did.
-    pub struct SandboxCounters {
-        /// Payload bytes that came in slots.
-        bytes_in => BYTES_IN,
-        /// Consumed by the guest.
-        parsed => PAYLOAD["parsed"],
-        /// Left out here because of a skip hint.
-        skipped => PAYLOAD["skipped"],
-        /// Of connections that are ignored after a fault.
-        ignored => PAYLOAD["ignored_connection"],
-        /// In condemned events.
-        quarantined => PAYLOAD["quarantined"],
-        /// In slots dropped because no instance could be made, or while a worker backed off.
-        dropped => PAYLOAD["backed_off"],
-        /// Waiting for more when their connection was closed without it.
-        unfinished => PAYLOAD["unfinished"],
-        /// Waiting for more now.
-        held => HELD["sandbox"],
-        /// In the slot at hand and still to come: of counters that are shown before its end.
-        pending => HELD["slot_at_hand"],
-        /// Calls of the guest.
-        calls => CALLS,
-        /// Events in them.
-        events => EVENTS,
-        /// Records received.
-        records => RECORDS,
-        /// Calls that failed.
-        faults => FAILED_CALLS,
-        /// Faults of calls whose events all passed when tried alone.
-        unreproduced => UNREPRODUCED,
-        /// Fresh instances made after faults.
-        renewals => RENEWALS,
-        /// Nanoseconds lost: see [`Receiver::lost`].
-        lost => FAULT_SECONDS,
-        /// Events condemned.
-        condemned => QUARANTINED,
-        /// Connections open.
-        connections => CONNECTIONS,
-        /// Streams inside tunnels open.
-        inner => INNER,
-        /// Streams inside tunnels begun.
-        inner_begun => TURNS["inner"],
-        /// Connections handed over.
-        handed_over => TURNS["handed_over"],
-        /// Bytes of extra state.
-        extra => EXTRA,
-        /// Requests for extra state that were granted.
-        extra_granted => EXTRA_EVENTS["granted"],
-        /// Requests for extra state that were refused.
-        extra_refused => EXTRA_EVENTS["refused"],
-        /// Connections whose extra state was dropped.
-        extra_dropped => EXTRA_EVENTS["dropped"],
-    }
-}
-
-impl SandboxCounters {
-    /// Payload bytes in, and the sum of all accounts in which they may have ended.
-    #[must_use]
-    pub fn balance(&self) -> (u64, u64) {
-        let mut out = 0u64;
-        self.visit("", &mut |family, _, count| {
-            if [&PAYLOAD, &HELD].contains(&family) {
-                out = out.wrapping_add(count);
-            }
-        });
-        (self.bytes_in, out)
-    }
-}
-
-/// How a call that held got on.
+/// How much a successful call achieved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Pace {
-    /// It answered all that it was given, and fast.
+    /// It answered every event, and in time.
     Steady,
     /// Its output was full, or it took long.
     Slow,
@@ -165,7 +84,7 @@ enum Pace {
     Stalled,
 }
 
-/// A module with a running copy.
+/// A module with its instance.
 struct LoadedParser {
     parser: Arc<Parser>,
     /// None after a fault, until it is needed again.
@@ -185,13 +104,14 @@ struct Work {
     /// Key of its connection.
     key: u32,
     cursor: Cursor,
-    /// Pieces of a side that may be encoded for it in one call: what its module wants at first, then the more the better it goes.
+    /// Pieces of a side that may be encoded for it in one call: as many as its module asks for at first, more with each
+    /// accepted event.
     window: u32,
     /// Its row in the present call, or [`NONE`].
     guest_row: u32,
 }
 
-/// Takes slots through the guest, and keeps what is to be remembered of connections.
+/// Takes slots through the guest, and keeps the state of connections.
 pub struct Driver<S> {
     loaded: Vec<LoadedParser>,
     keys: HashMap<u64, u32, RandomState>,
@@ -208,7 +128,7 @@ pub struct Driver<S> {
     modules: Vec<(Format, u32)>,
     closing: Vec<u32>,
     timer: timer::Timer,
-    /// One connection in so many is taken.
+    /// Only connections whose number is a multiple of this are taken.
     sample: u64,
 }
 
@@ -273,7 +193,7 @@ impl<S: Default> Driver<S> {
         self.extras.set_limit(bytes);
     }
 
-    /// Puts another parser in charge of its protocol. One with the state format of a parser in use takes over its
+    /// Puts another parser in charge of its protocol. A parser with the state format of a parser in use takes over its
     /// connections; with another format it gets the new connections, and the old ones keep their parser until they end.
     ///
     /// # Errors
@@ -324,7 +244,13 @@ impl<S: Default> Driver<S> {
     /// What happened so far.
     pub fn counters(&self) -> SandboxCounters {
         let (connections, inner) = (self.keys.len() as u64, self.connections.len() - self.keys.len());
-        SandboxCounters { connections, inner: inner as u64, held: self.held.bytes, extra: self.extras.bytes(), ..self.counters }
+        SandboxCounters {
+            connections,
+            inner: inner as u64,
+            held: self.held.bytes,
+            extra: self.extras.bytes(),
+            ..self.counters
+        }
     }
 
     /// Bytes of memory held for connections, waiting bytes included.
@@ -333,7 +259,7 @@ impl<S: Default> Driver<S> {
         self.held.memory + self.extras.bytes() + (self.connections.len() * connection) as u64
     }
 
-    /// Takes every event of a slot through the guest, or as many as the receiver has patience for. Whether it was all.
+    /// Takes the events of a slot through the guest, until the receiver stops it. Returns whether it was all of them.
     pub fn process<R: Receiver<State = S>>(&mut self, slot: &Slot, receiver: &mut R) -> bool {
         self.timer = timer::Timer::default();
         self.bind(slot, receiver);
@@ -348,11 +274,11 @@ impl<S: Default> Driver<S> {
             }
             let go_on = match self.call(slot, format, receiver) {
                 Ok(Pace::Steady) => {
-                    self.timer.calm();
+                    self.timer.steady();
                     true
                 }
-                Ok(pace) => self.look(pace == Pace::Stalled, format, receiver),
-                Err(fault) => self.contain(slot, receiver, format, &fault),
+                Ok(pace) => self.charge_call(pace == Pace::Stalled, format, receiver),
+                Err(fault) => self.isolate(slot, receiver, format, &fault),
             };
             if !go_on {
                 self.give_up(slot, receiver);
@@ -363,15 +289,15 @@ impl<S: Default> Driver<S> {
         true
     }
 
-    /// Looks at the time that was lost after a call, and asks whether to go on. `bad`: see [`timer::Timer::look`].
-    fn look<R: Receiver<State = S>>(&mut self, bad: bool, format: Format, receiver: &mut R) -> bool {
+    /// Charges the time that the last call lost, and asks whether to go on. `bad`: see [`timer::Timer::measure`].
+    fn charge_call<R: Receiver<State = S>>(&mut self, bad: bool, format: Format, receiver: &mut R) -> bool {
         let loaded = LoadedParser::find(&mut self.loaded, format);
         let started = loaded.and_then(|loaded| loaded.instance.as_ref()?.first_tick());
         self.charge(started, bad, receiver)
     }
 
     fn charge<R: Receiver<State = S>>(&mut self, started: Option<Reading>, bad: bool, receiver: &mut R) -> bool {
-        let lost = self.timer.look(Reading::now(), started, bad);
+        let lost = self.timer.measure(Reading::now(), started, bad);
         if !bad && lost.is_zero() {
             return true;
         }
@@ -379,7 +305,7 @@ impl<S: Default> Driver<S> {
         receiver.lost(lost, &self.counters())
     }
 
-    /// Accounts for a slot that is not to be parsed, and takes the ends in it.
+    /// Counts the bytes of a slot that is not to be parsed as dropped, and takes the ends in it.
     pub fn discard<R: Receiver<State = S>>(&mut self, slot: &Slot, receiver: &mut R) {
         self.bind(slot, receiver);
         for at in 0..self.works.len() {
@@ -390,7 +316,7 @@ impl<S: Default> Driver<S> {
         self.todo.clear();
     }
 
-    /// Finds or makes the connection of every row. Rows of ignored connections are done with here.
+    /// Finds or makes the connection of every row. Rows of ignored connections are passed over here.
     fn bind<R: Receiver<State = S>>(&mut self, slot: &Slot, receiver: &mut R) {
         self.works.clear();
         self.todo.clear();
@@ -398,14 +324,14 @@ impl<S: Default> Driver<S> {
             self.counters.bytes_in += slot.arena.len() as u64;
         }
         for row in &slot.rows {
-            // A slot that was refused once may have rows that are left without events.
+            // A slot that was refused before may have rows without events.
             if row.first != NONE && row.connection.number.is_multiple_of(self.sample) {
                 let key = self.key(&row.connection);
                 let cursor = Cursor { event: row.first, passed: 0 };
                 self.works.push(Work { key, cursor, window: 1, guest_row: NONE });
             }
         }
-        // Each lies somewhere else, out of the cache: asked for together, they are waited for together.
+        // A software prefetch: the connections are out of the cache, and read together their misses overlap.
         let near = self.works.iter().filter_map(|work| self.connections.get(work.key));
         std::hint::black_box(near.fold(0, |sum, connection| sum ^ connection.touch() ^ R::touch(&connection.state)));
         for at in 0..self.works.len() {
@@ -417,7 +343,7 @@ impl<S: Default> Driver<S> {
             if ignored {
                 let bytes = self.pass_over(slot, key, cursor, receiver);
                 self.counters.ignored += bytes;
-                // Done with: a slot that is dropped must not count it again.
+                // Passed over: a slot that is dropped later must not count it again.
                 if let Some(work) = self.works.get_mut(at) {
                     work.cursor.event = NONE;
                 }
@@ -441,14 +367,14 @@ impl<S: Default> Driver<S> {
         self.connections.get_mut(key)
     }
 
-    /// The state format whose connections are next, if there is anything left to do.
+    /// The state format of the next row that has work left.
     fn next_format(&mut self) -> Option<Format> {
         let row = *self.todo.first()?;
         let key = self.works.get(row as usize)?.key;
         self.connection(key).map(|c| c.format)
     }
 
-    /// Lays out as many events of this format as fit.
+    /// Encodes as many events of connections with this format as fit.
     fn encode_rows(&mut self, slot: &Slot, format: Format) {
         self.call.clear();
         self.later.clear();
@@ -466,7 +392,7 @@ impl<S: Default> Driver<S> {
         std::mem::swap(&mut self.todo, &mut self.later);
     }
 
-    /// Takes rows with nothing left off the list.
+    /// Drops the rows that have no work left.
     fn retire(&mut self) {
         let mut todo = std::mem::take(&mut self.todo);
         todo.retain(|&row| self.has_work(row));
@@ -491,7 +417,7 @@ impl<S: Default> Driver<S> {
         }
     }
 
-    /// Passes over what is left of a connection in a slot. Gives its payload bytes; ends are taken.
+    /// Passes over the rest of a connection in a slot, and takes the ends in it. Returns the payload bytes passed over.
     fn pass_over<R: Receiver<State = S>>(&mut self, slot: &Slot, key: u32, from: Cursor, receiver: &mut R) -> u64 {
         let mut bytes = 0;
         let mut passed = from.passed;
@@ -508,7 +434,7 @@ impl<S: Default> Driver<S> {
         bytes
     }
 
-    /// Notes that a side has ended, and closes the connection when both have.
+    /// Marks a side as ended, and closes the connection when both are.
     fn end<R: Receiver<State = S>>(&mut self, key: u32, side: Side, reason: EndReason, receiver: &mut R) {
         let Some(connection) = self.connection(key) else { return };
         connection.half_mut(side).ended = true;

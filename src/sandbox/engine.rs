@@ -19,23 +19,24 @@ use super::settings::settings;
 use super::{BUILTIN_GUEST, BUILTIN_MACHINE_CODE, bounds};
 use crate::abi;
 
-/// Milliseconds between two steps of the clock by which deadlines are measured.
+/// Milliseconds between two steps of the clock that checks deadlines.
 pub const TICK_MS: u64 = 10;
 /// Bytes of linear memory that one instance may have.
 pub const MAX_GUEST_MEMORY: usize = 16 << 20;
-/// Bytes of a reset memory that stay resident, so that a fault does not cost a page fault per page afterwards.
+/// Bytes of an instance's memory that stay resident when it is reset, so that a new instance does not cost a page fault for
+/// each of them.
 const KEEP_RESIDENT: usize = 2 << 20;
 
-/// Why a module is not taken.
+/// Why a module is refused.
 #[derive(Debug, Error)]
 pub enum LoadError {
-    /// It is not WebAssembly that this engine takes.
+    /// It is not WebAssembly, or uses a proposal that is off here.
     #[error("not a module that can be run here: {0}")]
     Broken(String),
     /// It has more of something than may be compiled here.
     #[error("the module has {had} {what}, more than the {limit} that are allowed")]
     TooLarge {
-        /// Of what.
+        /// Its name, in the plural.
         what: &'static str,
         /// How many it has.
         had: u64,
@@ -47,14 +48,14 @@ pub enum LoadError {
         "{what} would take about {had} ms, more than the {limit} ms that are allowed: loops, branches, locals and calls make it slow"
     )]
     TooSlow {
-        /// What would.
+        /// What would: compiling it, or one of its functions.
         what: String,
         /// Estimated milliseconds.
         had: u64,
         /// Milliseconds allowed.
         limit: u64,
     },
-    /// It wants something from the host.
+    /// It imports something from the host.
     #[error("the module imports {module}.{name}: a parser may import nothing")]
     Import {
         /// Module part of the import's name.
@@ -111,7 +112,7 @@ pub enum LoadError {
 /// The most pieces of a side that a module may want to be shown at first.
 const MAX_WINDOW: u32 = 64;
 
-/// An export: its name, its type in words, and how many numbers it takes and gives.
+/// An export: name, type in words, numbers of parameters and results (all i32).
 type Export = (&'static str, &'static str, usize, usize);
 
 /// The exports that version 2 of the contract has added.
@@ -131,7 +132,7 @@ const EXPORTS: &[Export] = &[
     ("pico_parse_events", "a function (i32) -> i32", 1, 1),
 ];
 
-/// Compiles modules and keeps the clock for their deadlines.
+/// Compiles modules, and runs the clock for their deadlines.
 #[derive(Debug)]
 pub struct Engine {
     wasmtime: Wasmtime,
@@ -140,10 +141,10 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// `instances`: how many may be alive at once.
+    /// `instances`: how many may exist at once.
     ///
     /// # Errors
-    /// What wasmtime says if it cannot work here, for instance because address space is limited.
+    /// What wasmtime says if it cannot work here, for example because address space is limited.
     pub fn new(instances: u32) -> Result<Self, LoadError> {
         let wasmtime = Wasmtime::new(&config(instances)).map_err(|e| LoadError::Start(format!("{e:#}")))?;
         let stop = Arc::new(AtomicBool::new(false));
@@ -162,7 +163,7 @@ impl Engine {
     /// Compiles a module and checks it: no imports, the right exports, version, sizes, limits.
     ///
     /// # Errors
-    /// Says which of these does not hold.
+    /// The first of these that is wrong.
     pub fn load(&self, wasm: &[u8]) -> Result<Parser, LoadError> {
         let module = match self.compiled_ahead(wasm) {
             Some(module) => module,
@@ -213,15 +214,15 @@ impl Engine {
         Ok(parser)
     }
 
-    /// The machine code of the built-in parser that the build has made, where it runs on this processor: compiling it
-    /// anew would be most of the time of a short run.
-    #[allow(unsafe_code, reason = "machine code is run as it is: it lies in this program, as the rest of it does")]
+    /// The machine code that the build has made of the built-in parser, if it runs on this processor: compiling it again
+    /// would be most of the time of a short run.
+    #[allow(unsafe_code, reason = "the machine code is part of this program, as trusted as the rest of it")]
     fn compiled_ahead(&self, wasm: &[u8]) -> Option<Module> {
         if wasm != BUILTIN_GUEST {
             return None;
         }
         // SAFETY: the bytes are what this version of wasmtime made of the parser when this program was built; nothing
-        // from outside takes part. wasmtime refuses what was made for other settings or another processor.
+        // from outside is involved. wasmtime refuses code made for other settings or another processor.
         unsafe { Module::deserialize(&self.wasmtime, BUILTIN_MACHINE_CODE) }.ok()
     }
 }
@@ -264,7 +265,7 @@ impl Parser {
         self.pre.module().exports().map(|e| (quote(e.name()), describe(&e.ty()))).collect()
     }
 
-    /// Bytes of memory: at the start, and at the most (`None`: as far as the host lets it).
+    /// Bytes of memory at the start, and at most (`None`: up to the host's limit).
     pub fn memory(&self) -> (u64, Option<u64>) {
         let memory = self.pre.module().get_export("memory");
         match memory {
@@ -299,7 +300,7 @@ fn check_module(module: &Module) -> Result<(), LoadError> {
         return Err(LoadError::Import { module: quote(import.module()), name: quote(import.name()) });
     }
     match module.get_export("memory") {
-        // One that is too large does not fit the engine's pool, and was refused before.
+        // One that is too large for the engine's pool has been refused before.
         Some(ExternType::Memory(_)) => {}
         Some(_) => return Err(LoadError::WrongType { name: "memory", needed: "a memory" }),
         None => return Err(LoadError::Missing { name: "memory", needed: "a memory" }),
@@ -332,7 +333,7 @@ fn config(instances: u32) -> Config {
     config
         .wasm_backtrace_max_frames(NonZeroUsize::new(8))
         .allocation_strategy(pool)
-        // The bounds on modules are for one thread's time and memory; and a reload leaves the other processors alone.
+        // The bounds on modules are for one thread's time and memory, and a reload must not occupy other processors.
         .parallel_compilation(false);
     config
 }
@@ -342,7 +343,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_built_in_parser_was_compiled_when_the_program_was() {
+    fn the_built_in_parser_is_compiled_with_the_program() {
         let engine = Engine::new(1).unwrap();
         #[cfg(target_arch = "x86_64")]
         let runs_here = std::is_x86_feature_detected!("avx2")

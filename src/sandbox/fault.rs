@@ -157,7 +157,7 @@ rules! {
     /// *output_full* comes with a record or a byte consumed.
     NoProgress = "reply_no_progress", "output_full, but nothing was written and nothing consumed";
     /// An event is presented again a bounded number of times without a byte of it consumed.
-    Stalled = "reply_stalled", "output_full for the same event too often, with nothing of it consumed";
+    Stalled = "reply_stalled", "output_full: an event is presented again too often with nothing of it consumed";
     /// An event is deferred if, and only if, an earlier one of its side waits or of its connection was deferred.
     Order = "reply_order", "an event is deferred without a reason, or was to be deferred and is not";
     /// Kinds, codes, flags and sizes of records hold values that the contract knows.

@@ -9,10 +9,10 @@ use super::clock::Reading;
 use super::engine::{MAX_GUEST_MEMORY, Parser};
 use super::fault::Fault;
 
-/// Milliseconds of processor time that any call is given. Waiting for the processor is not in it; what is, beside the guest's
-/// own work, are interrupts, page faults of fresh memory, and what a hypervisor takes: some milliseconds on a bad day.
+/// Milliseconds of processor time that any call is given. Waiting for the processor does not count; beside the guest's own
+/// work, interrupts, page faults of fresh memory and what a hypervisor takes do: some milliseconds at worst.
 const LEAST_DEADLINE_MS: u64 = 30;
-/// Bytes for which one more millisecond is given: about a hundred times what the built-in parser needs.
+/// Each so many bytes give another millisecond: about a hundred times what the built-in parser needs.
 const BYTES_PER_MS: u64 = 16 << 10;
 
 /// What a store keeps for its guest.
@@ -20,13 +20,13 @@ pub struct Guest {
     limits: StoreLimits,
     /// Processor time that the present call is given.
     allowed: Duration,
-    /// The thread's clocks when the engine's first stepped in the present call. Most calls end before that, so that
-    /// measuring them costs nothing; a call is given up to a step more instead.
+    /// The thread's clocks when the engine's clock first stepped in the present call. Most calls end before that, so that
+    /// measuring them costs nothing; in exchange a call has up to one step more.
     first_tick: Option<Reading>,
 }
 
 impl Guest {
-    /// The clock stepped while the guest was running.
+    /// The engine's clock has stepped while the guest runs.
     fn tick(&mut self, now: Reading) -> UpdateDeadline {
         let first = *self.first_tick.get_or_insert(now);
         if now.since(first).used < self.allowed { UpdateDeadline::Continue(1) } else { UpdateDeadline::Interrupt }
@@ -50,10 +50,10 @@ impl std::fmt::Debug for Instance {
 }
 
 impl Instance {
-    /// Starts a copy and has it make its buffers.
+    /// Starts an instance and has it make its buffers.
     ///
     /// # Errors
-    /// A trap or a deadline on the way, or buffers that do not lie in its memory.
+    /// A trap, a deadline, or buffers outside of its memory.
     pub fn new(parser: &Parser) -> Result<Self, Fault> {
         let mut this = Self::start(parser)?;
         this.allocate()?;
@@ -97,11 +97,11 @@ impl Instance {
         }
         let input = self.ask("get_input_buf")?;
         let output = self.ask("get_output_buf")?;
-        self.place(input, output)
+        self.set_buffers(input, output)
     }
 
-    /// Takes the alleged addresses if both buffers lie in memory, aligned, and apart.
-    fn place(&mut self, input: u32, output: u32) -> Result<(), Fault> {
+    /// Takes the alleged addresses if both buffers lie in memory, are aligned, and do not overlap.
+    fn set_buffers(&mut self, input: u32, output: u32) -> Result<(), Fault> {
         let bad = |what: &str| Fault::Instance(format!("{what} (input at {input}, output at {output})"));
         let size = self.memory.data_size(&self.store) as u64;
         let (input_end, output_end) =
@@ -128,12 +128,12 @@ impl Instance {
         self.store.set_epoch_deadline(1);
     }
 
-    /// The clocks when the engine's first stepped in the last call: what is known of its start.
+    /// The clocks when the engine's clock first stepped in the last call: the earliest known time of the call.
     pub(super) fn first_tick(&self) -> Option<Reading> {
         self.store.data().first_tick
     }
 
-    /// Calls an export that takes nothing and gives a number.
+    /// Calls an export that takes nothing and returns a number.
     ///
     /// # Errors
     /// A trap or the deadline.
@@ -174,7 +174,7 @@ impl Instance {
         }
     }
 
-    /// Parses `events` events that stand in the input buffer, in the time that `bytes` bytes are given.
+    /// Parses the `events` events in the input buffer, in the time given for `bytes` bytes.
     ///
     /// # Errors
     /// A trap, the deadline, or a refusal.
@@ -202,7 +202,7 @@ mod tests {
         let ms = Duration::from_millis;
         let mut guest = Guest { limits: StoreLimits::default(), allowed: allowed(16 << 10), first_tick: None };
         assert_eq!(guest.allowed, ms(31));
-        // However long it takes: a thread that waits uses nothing.
+        // A thread that waits uses no processor time, however long it takes.
         for (used, passed) in [(1000, 0), (1000, 500), (1001, 900), (1030, 2000)] {
             let now = Reading { used: ms(used), passed: ms(passed) };
             assert!(matches!(guest.tick(now), UpdateDeadline::Continue(1)));

@@ -1,7 +1,7 @@
 //! The sandbox runs the parser: a slot goes in, checked records or a typed fault come out.
 //!
-//! What the guest says is an allegation. Guest memory is read in one place only, [`memory`], where every offset, length,
-//! count and enumeration is checked; nothing that a call said is taken over before the whole reply has been checked.
+//! What the guest says is an allegation. Guest memory is read in [`memory`] only, where every offset, length, count and
+//! code is checked and codes become types. Nothing of a reply is committed before all of it has been checked.
 
 mod bounds;
 pub mod budget;
@@ -21,7 +21,7 @@ pub mod selftest;
 mod settings;
 pub mod shadow;
 
-/// The parser that is built in: picohttpparser with its glue, compiled from `guest/`.
+/// The built-in parser: picohttpparser with its glue, compiled from `guest/`.
 pub const BUILTIN_GUEST: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/picotap.wasm"));
 /// The same as machine code.
 const BUILTIN_MACHINE_CODE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/picotap.cwasm"));

@@ -1,4 +1,4 @@
-//! Quarantine keeps an event that the guest failed on twice, alone, with all that is needed to run it again.
+//! Quarantine keeps an event on which the guest failed alone, with all that is needed to run it again.
 
 use thiserror::Error;
 use zerocopy::{FromBytes, IntoBytes};
@@ -17,7 +17,7 @@ const OLD_MAGIC: &[u8; 8] = b"PICOPSN1";
 pub struct QuarantinedEvent {
     /// Name of the fault.
     pub fault: String,
-    /// Hash of the module that failed.
+    /// SHA-256 of the module that failed, in hexadecimal.
     pub sha256: String,
     /// Its protocol and state format.
     pub format: Format,
@@ -31,7 +31,7 @@ pub struct QuarantinedEvent {
     pub extra: Vec<u8>,
     /// The event.
     pub event: abi::Event,
-    /// Where segments start in it.
+    /// Positions at which segments start in it.
     pub marks: Vec<u32>,
     /// Its bytes.
     pub bytes: Vec<u8>,
@@ -40,7 +40,7 @@ pub struct QuarantinedEvent {
 /// Why a file is not a quarantined event.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum QuarantineError {
-    /// Another first line.
+    /// It begins with something else.
     #[error("not a quarantined event: it does not begin with {}", String::from_utf8_lossy(MAGIC))]
     Magic,
     /// Of an earlier version.
@@ -52,7 +52,7 @@ pub enum QuarantineError {
     /// Cut short or too long.
     #[error("the quarantined event is damaged: {needed} bytes are needed from offset {at}, and there are {had}")]
     Length {
-        /// Where.
+        /// Offset in the file.
         at: usize,
         /// How many are needed.
         needed: usize,
@@ -88,7 +88,7 @@ impl QuarantinedEvent {
     /// Reads such a file.
     ///
     /// # Errors
-    /// Where it is not whole.
+    /// What is missing or too much, and where.
     pub fn from_bytes(file: &[u8]) -> Result<Self, QuarantineError> {
         if file.starts_with(OLD_MAGIC) {
             return Err(QuarantineError::Old);
@@ -132,7 +132,7 @@ impl QuarantinedEvent {
         Ok(Self { fault, sha256, format, protocols, connection, row, extra, event, marks, bytes })
     }
 
-    /// Takes away what was consumed of it: the rest has not been seen.
+    /// Removes the bytes that were consumed; the guest has not seen the rest.
     pub fn leave(&mut self, consumed: u32) {
         self.event.offset += u64::from(consumed);
         self.event.seen = 0;
@@ -164,7 +164,7 @@ impl QuarantinedEvent {
         }
     }
 
-    /// As a call of this event alone.
+    /// The event as the only one of `call`.
     #[must_use]
     pub fn encoded(&self, call: &mut Call) -> Encoded {
         call.joined.extend_from_slice(&self.bytes);
@@ -196,7 +196,7 @@ mod tests {
     use super::super::protocol::ENTRY;
     use super::*;
 
-    fn poison() -> QuarantinedEvent {
+    fn quarantined() -> QuarantinedEvent {
         let row = abi::Row { block: [3; 128], opener: 1, extra_size: 1024, ..abi::Row::new_zeroed() };
         let event = abi::Event { kind: abi::kind::BYTES, len: 3, offset: 9, ..abi::Event::default() };
         QuarantinedEvent {
@@ -214,30 +214,30 @@ mod tests {
     }
 
     #[test]
-    fn a_file_gives_back_what_was_put_in() {
-        assert_eq!(QuarantinedEvent::from_bytes(&poison().to_bytes()), Ok(poison()));
+    fn a_file_is_read_back_as_written() {
+        assert_eq!(QuarantinedEvent::from_bytes(&quarantined().to_bytes()), Ok(quarantined()));
     }
 
     #[test]
     fn what_is_left_of_an_event_begins_where_the_rest_does() {
-        let mut rest = poison();
+        let mut rest = quarantined();
         rest.leave(1);
         assert_eq!((rest.event.offset, rest.bytes, rest.marks), (10, b"\xffx".to_vec(), vec![1]));
-        let mut same = poison();
+        let mut same = quarantined();
         same.leave(0);
-        assert_eq!(same, poison());
+        assert_eq!(same, quarantined());
     }
 
     #[test]
     fn a_file_of_an_earlier_version_is_refused_by_name() {
         let mut file = OLD_MAGIC.to_vec();
-        file.extend_from_slice(&poison().to_bytes()[8..]);
+        file.extend_from_slice(&quarantined().to_bytes()[8..]);
         assert_eq!(QuarantinedEvent::from_bytes(&file), Err(QuarantineError::Old));
     }
 
     #[test]
     fn every_cut_of_a_file_is_refused() {
-        let file = poison().to_bytes();
+        let file = quarantined().to_bytes();
         for len in 0..file.len() {
             assert!(QuarantinedEvent::from_bytes(&file[..len]).is_err(), "{len}");
         }

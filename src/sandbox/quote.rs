@@ -1,10 +1,10 @@
-//! Quoting: what a module, or a file, says of itself is made fit for a terminal and a log.
+//! Quoting makes text from a module or a file safe for a terminal and a log.
 
-/// Characters of it that are shown. Error texts with a name in them are seldom longer.
+/// Characters of a text that are shown. Error texts with a name in them are seldom longer.
 const MOST_CHARS: usize = 300;
 
-/// The text with everything escaped that does not print: control characters, line ends, what changes the direction of
-/// writing. Beyond a bound it is cut, which is shown.
+/// The text with everything escaped that does not print: control characters, line ends, characters that change the direction
+/// of text. A text that is too long is cut, and ends in `...`.
 #[must_use]
 pub fn quote(text: &str) -> String {
     let mut out = String::with_capacity(text.len().min(MOST_CHARS));
@@ -15,7 +15,7 @@ pub fn quote(text: &str) -> String {
         }
         match c {
             '"' | '\'' => out.push(c),
-            // Of those that do not print the standard library leaves these as they are.
+            // These do not print either, but the standard library leaves them as they are.
             '\u{ad}' | '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}' => out.extend(c.escape_unicode()),
             c => out.extend(c.escape_debug()),
         }

@@ -1,5 +1,5 @@
-//! The self-test is what a parser must pass before it is let at traffic: a request is found however it is cut, and
-//! nothing that may come over a wire makes it break the contract.
+//! The self-test must be passed before a parser gets traffic: it finds a request however the bytes are cut, and no input from
+//! the wire makes it break the contract.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::stream::{Connection, EndReason, OpenConnection, Position, Side, Sink,
 /// Processor time of the whole self-test. The built-in parser takes some 20 ms.
 pub const MOST_TIME: Duration = Duration::from_secs(2);
 
-/// Why a parser is not let at traffic.
+/// Why a parser gets no traffic.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum SelfTestError {
     /// It broke the contract.
@@ -38,20 +38,20 @@ pub enum SelfTestError {
         /// How many such records there were.
         had: u64,
     },
-    /// It says another thing of the same bytes when they are cut.
+    /// It gives other records for the same bytes when they are cut.
     #[error("self-test {test}: {had} records, and {needed} when the bytes come in one piece")]
     Unsteady {
         /// Name of the test.
         test: String,
-        /// Records of the whole.
+        /// Records for the bytes in one piece.
         needed: u64,
-        /// Records of the cut.
+        /// Records for the bytes cut.
         had: u64,
     },
     /// It is too slow.
     #[error("self-test {test}: the parser has used the {} s of processor time that the self-test is given", MOST_TIME.as_secs())]
     Slow {
-        /// Which test it was on.
+        /// Name of the test in progress.
         test: String,
     },
     /// The program is to end.
@@ -62,10 +62,10 @@ pub enum SelfTestError {
 const REQUEST: &[u8] = b"GET /selftest HTTP/1.1\r\nHost: localhost\r\nX-Test: yes\r\n\r\n";
 const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
 
-/// Runs it. `stop`: whether the program is to end. Gives the number of exchanges that were tried.
+/// Runs the self-test. `stop`: whether the program is to end. Returns the number of scripts that were run.
 ///
 /// # Errors
-/// The first thing that went wrong.
+/// The first test that failed.
 pub fn selftest(parser: &Arc<Parser>, stop: &dyn Fn() -> bool) -> Result<usize, SelfTestError> {
     let limits = Limits { end: thread_time() + MOST_TIME, stop };
     let run = |test: &str, script: &[Move]| run(parser, test, script, limits);
@@ -93,10 +93,10 @@ pub fn selftest(parser: &Arc<Parser>, stop: &dyn Fn() -> bool) -> Result<usize, 
     Ok(tried)
 }
 
-/// What happens on a connection: side, stream offset, and bytes, a skipped stretch, or the end.
+/// What happens on a connection: side, stream offset, and bytes, a skipped range, or the end.
 enum Move {
     Bytes(Side, u64, Vec<u8>),
-    Void(Side, u64, u64),
+    Skipped(Side, u64, u64),
     End(Side, u64, EndReason),
 }
 
@@ -143,9 +143,9 @@ fn hostile() -> Vec<(&'static str, Vec<Move>)> {
     let empty = vec![Move::End(Side::Second, 0, EndReason::Evicted), Move::End(Side::First, 7, EndReason::Reused)];
     let body = b"POST /selftest HTTP/1.1\r\nContent-Length: 100000\r\n\r\nbegin".to_vec();
     let end = body.len() as u64 + 99_995;
-    let void = vec![
+    let skipped = vec![
         Move::Bytes(Side::First, 0, body.clone()),
-        Move::Void(Side::First, body.len() as u64, 99_995),
+        Move::Skipped(Side::First, body.len() as u64, 99_995),
         Move::End(Side::First, end, EndReason::Fin),
         Move::End(Side::Second, 0, EndReason::Fin),
     ];
@@ -159,11 +159,11 @@ fn hostile() -> Vec<(&'static str, Vec<Move>)> {
         ("zeros", one(vec![0; 4096])),
         ("gaps", gap),
         ("ends alone", empty),
-        ("a body left out", void),
+        ("a body left out", skipped),
     ]
 }
 
-/// When it is to be given up.
+/// When the self-test is given up.
 #[derive(Clone, Copy)]
 struct Limits<'a> {
     /// Processor time of the thread.
@@ -207,7 +207,7 @@ fn run<'a>(parser: &Arc<Parser>, test: &str, script: &[Move], limits: Limits<'a>
         let at = |offset| Position { offset, peer_acked: UNKNOWN, time: 0 };
         match step {
             Move::Bytes(side, offset, bytes) => batcher.bytes(&mut conn, *side, at(*offset), true, bytes),
-            Move::Void(side, offset, length) => batcher.skipped(&mut conn, *side, at(*offset), *length, 0),
+            Move::Skipped(side, offset, length) => batcher.skipped(&mut conn, *side, at(*offset), *length, 0),
             Move::End(side, offset, reason) => batcher.end(&mut conn, *side, at(*offset), *reason),
         }
     }

@@ -1,12 +1,12 @@
-//! The engine's settings, for the program, which runs parsers, and for its build, which compiles the built-in one ahead:
-//! machine code runs only under the settings that it was made for.
+//! The engine's settings, for the program, which runs parsers, and for its build, which compiles the built-in one: machine
+//! code runs only under the settings that it was made for.
 
 use wasmtime::Config;
 
-/// Native stack of a guest. Its own (shadow) stack lies in its memory.
+/// Bytes of native stack for a guest. Its own (shadow) stack is in its memory.
 const MAX_WASM_STACK: usize = 256 << 10;
 
-/// What is off is off to keep the trusted part of wasmtime small: every proposal that a C parser does not use.
+/// Every proposal that a C parser does not use is off, to keep the trusted part of wasmtime small.
 pub(super) fn settings() -> Config {
     let mut config = Config::new();
     config
@@ -22,7 +22,7 @@ pub(super) fn settings() -> Config {
         .gc_support(false)
         .wasm_extended_const(false)
         .wasm_wide_arithmetic(false);
-    // Without the command `parse` nothing needs wasmtime's support for references, and these are not there to be set.
+    // Only the command `parse` needs wasmtime's support for references; without it these settings do not exist.
     #[cfg(feature = "parse")]
     config.wasm_function_references(false).wasm_gc(false).wasm_reference_types(true);
     config

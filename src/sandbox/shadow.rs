@@ -1,8 +1,8 @@
 //! A shadow is a second parser that sees a sample of connections and whose records are compared with the first one's.
 //!
-//! It has blocks, waiting bytes and an instance of its own. Nothing that it says reaches the output. It has its own budget of
-//! time for faults, too: when it is spent, slots are left out for the rest of the second, and what comes of their
-//! connections is not compared any more.
+//! It has blocks, waiting bytes and an instance of its own. Nothing that it says reaches the output. It also has its own
+//! budget of time for faults: when that is spent, slots are left out for the rest of the second, and their connections are
+//! not compared any more.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -62,12 +62,12 @@ impl ShadowCounters {
     }
 }
 
-/// A record boiled down to what is compared: place, and a hash or value for each further field.
+/// What is compared of a record: a hash or value for each of [`FIELDS`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Digest {
     kind: (u8, u8),
     number: u32,
-    place: (u64, u64),
+    span: (u64, u64),
     code: u16,
     flags: u32,
     text: u64,
@@ -112,8 +112,8 @@ impl Digest {
             Kind::NotHttp(protocol) => (5, 0, protocol.code(), (0, 0, 0)),
             Kind::Error(error) => (6, 0, error.code(), (0, 0, 0)),
         };
-        let place = (record.start.offset, record.end.offset);
-        Self { kind: (kind, record.side), number, place, code, flags: record.flags, text: text.finish(), sizes }
+        let span = (record.start.offset, record.end.offset);
+        Self { kind: (kind, record.side), number, span, code, flags: record.flags, text: text.finish(), sizes }
     }
 }
 
@@ -122,7 +122,7 @@ impl Digest {
 struct Pending {
     first: VecDeque<Digest>,
     second: VecDeque<Digest>,
-    /// The second parser was not shown all of it: there is nothing to compare from here on.
+    /// The second parser was not shown all of it: nothing is compared from here on.
     left_out: bool,
 }
 
@@ -175,7 +175,8 @@ impl Receiver for Second<'_> {
 }
 
 impl Shadow {
-    /// `parsers`: as for [`Driver::with`]. `sample`: one connection in so many is looked at. `fault_time`: time that its faults may take in a second.
+    /// `parsers`: as for [`Driver::with`]. `sample`: one connection in so many is compared. `fault_time`: time that its
+    /// faults may take in each second.
     ///
     /// # Errors
     /// If the parser cannot be started.
@@ -206,8 +207,8 @@ impl Shadow {
         }
     }
 
-    /// Takes a slot that the first parser has been through, and compares. `now`: none when the program is to end; then the
-    /// budget is not renewed any more.
+    /// Takes a slot that the first parser has parsed, and compares. `now`: `None` when the program is to end; then the budget
+    /// is not renewed any more.
     pub fn process(&mut self, slot: &Slot, now: Option<Instant>) {
         if let Some(now) = now {
             self.budget.turn(now);
@@ -254,7 +255,7 @@ fn compare(counters: &mut ShadowCounters, one: Digest, other: Digest) {
     let differ = [
         one.kind != other.kind,
         one.number != other.number,
-        one.place != other.place,
+        one.span != other.span,
         one.code != other.code,
         one.flags != other.flags,
         one.text != other.text,

@@ -1,13 +1,13 @@
-//! Blocks are the bytes of a stream, read in large pieces and looked at in place.
+//! Blocks are the bytes of a file, read in large pieces and parsed in place.
 //!
-//! A frame is a range of the buffer, so that 32 of them are held at once while the flow table is asked for all (see
-//! `pipeline/capture.rs`). Crates that read captures lend one frame at a time.
+//! A frame is a range of the buffer, so that 32 of them are held at once while their connections are looked up together (see
+//! `pipeline/capture/packets.rs`). Crates that read captures lend one frame at a time.
 
 use std::io::{self, Read};
 use std::ops::Range;
 
-use super::Fault;
-use super::stream::Stream;
+use super::FileFault;
+use super::file_bytes::FileBytes;
 
 /// The longest frame that is read, 1 MiB: four times libpcap's largest snap length, twice the largest segment that Linux
 /// offloads. A file that claims more is damaged.
@@ -20,9 +20,9 @@ const BLOCK: usize = 256 * 1024;
 pub(super) const MAX_NEED: usize = MAX_FRAME + 256 * 1024;
 
 /// Invariant: `start <= end <= buffer.len()`; `buffer[start..end]` is read and not yet consumed; `base` is the offset in
-/// the stream of `buffer[0]`. The buffer grows from [`BLOCK`] to at most [`MAX_NEED`].
+/// the file of `buffer[0]`. The buffer grows from [`BLOCK`] to at most [`MAX_NEED`].
 pub(super) struct Blocks {
-    stream: Stream,
+    bytes: FileBytes,
     buffer: Vec<u8>,
     start: usize,
     end: usize,
@@ -30,41 +30,42 @@ pub(super) struct Blocks {
 }
 
 impl Blocks {
-    pub(super) fn new(stream: Stream) -> Self {
-        Self { stream, buffer: vec![0; BLOCK], start: 0, end: 0, base: 0 }
+    pub(super) fn new(bytes: FileBytes) -> Self {
+        Self { bytes, buffer: vec![0; BLOCK], start: 0, end: 0, base: 0 }
     }
 
-    /// Offset in the stream of the first byte that is not consumed.
+    /// Offset in the file of the first byte that is not consumed.
     pub(super) fn offset(&self) -> u64 {
         self.base + self.start as u64
     }
 
     pub(super) fn bytes_read(&self) -> u64 {
-        self.stream.bytes_read()
+        self.bytes.bytes_read()
     }
 
-    /// Bytes that are there without reading.
+    /// Bytes that are in the buffer.
     #[inline]
     pub(super) fn available(&self) -> usize {
         self.end - self.start
     }
 
-    /// Sees to it that `count` bytes (at most [`MAX_NEED`]) are there, and says how many are: fewer only at the end.
+    /// Reads until `count` bytes (at most [`MAX_NEED`]) are in the buffer, and gives how many are: fewer only at the end.
     #[inline]
-    pub(super) fn need(&mut self, count: usize) -> Result<usize, Fault> {
+    pub(super) fn need(&mut self, count: usize) -> Result<usize, FileFault> {
         if self.available() < count {
             self.read_until(count)?;
         }
         Ok(self.available())
     }
 
-    /// What is there and not consumed.
+    /// What is in the buffer.
     #[inline]
     pub(super) fn rest(&self) -> &[u8] {
+        debug_assert!(self.start <= self.end && self.end <= self.buffer.len());
         self.buffer.get(self.start..self.end).unwrap_or_default()
     }
 
-    /// Takes `count` bytes that are there; [`Blocks::get`] gives them until the next [`Blocks::need`].
+    /// Consumes `count` bytes of the buffer; [`Blocks::get`] gives them until the next [`Blocks::need`].
     #[inline]
     pub(super) fn take(&mut self, count: usize) -> Range<usize> {
         let from = self.start;
@@ -75,11 +76,12 @@ impl Blocks {
     /// Bytes that were taken.
     #[inline]
     pub(super) fn get(&self, taken: Range<usize>) -> &[u8] {
+        debug_assert!(taken.end <= self.end, "what was taken is in the buffer until the next `need`");
         self.buffer.get(taken).unwrap_or_default()
     }
 
-    /// Passes over `count` bytes, however many, and says how many there were: fewer only at the end.
-    pub(super) fn skip(&mut self, count: u64) -> Result<u64, Fault> {
+    /// Skips `count` bytes, however many, and gives how many there were: fewer only at the end.
+    pub(super) fn skip(&mut self, count: u64) -> Result<u64, FileFault> {
         let mut left = count;
         while left > 0 {
             let available = self.need(1)?;
@@ -94,7 +96,7 @@ impl Blocks {
     }
 
     #[cold]
-    fn read_until(&mut self, count: usize) -> Result<(), Fault> {
+    fn read_until(&mut self, count: usize) -> Result<(), FileFault> {
         self.buffer.copy_within(self.start..self.end, 0);
         self.base += self.start as u64;
         self.end -= self.start;
@@ -106,11 +108,11 @@ impl Blocks {
             let Some(free) = self.buffer.get_mut(self.end..).filter(|free| !free.is_empty()) else {
                 break;
             };
-            match self.stream.read(free) {
+            match self.bytes.read(free) {
                 Ok(0) => break,
                 Ok(read) => self.end += read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(self.stream.fault(self.base + self.end as u64, error)),
+                Err(error) => return Err(self.bytes.fault(self.base + self.end as u64, error)),
             }
         }
         Ok(())
@@ -123,7 +125,7 @@ mod tests {
 
     fn blocks(length: usize) -> Blocks {
         let bytes: Vec<u8> = (0..length).map(|n| u8::try_from(n % 251).unwrap()).collect();
-        Blocks::new(Stream::new(Box::new(io::Cursor::new(bytes))).unwrap())
+        Blocks::new(FileBytes::new(Box::new(io::Cursor::new(bytes))).unwrap())
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::io;
 
-/// A source failed. What it gave before stays good.
+/// A source failed. What it gave before remains valid.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A capture file cannot be read, or not further.
@@ -11,7 +11,7 @@ pub enum Error {
         /// The path as it was given, or "standard input".
         name: String,
         /// What is wrong with it.
-        fault: Fault,
+        fault: FileFault,
     },
     /// A filter expression does not compile for a link type.
     #[error("filter expression {expression:?} cannot be used on link type {link}: {message}")]
@@ -27,7 +27,7 @@ pub enum Error {
 
 /// What is wrong with a capture file. Offsets are bytes from its start, after decompression.
 #[derive(Debug, thiserror::Error)]
-pub enum Fault {
+pub enum FileFault {
     /// The operating system does not open it.
     #[error("cannot be opened: {0}")]
     Open(#[source] io::Error),
@@ -52,7 +52,7 @@ pub enum Fault {
     /// It holds nothing at all.
     #[error("is empty (0 bytes): no capture was written to it")]
     Empty,
-    /// It is in no format that is read.
+    /// Its format is not one that is read.
     #[error(
         "is not a capture file: it starts with {first}; pcap and pcapng are read, also compressed with gzip or zstd"
     )]
@@ -71,30 +71,30 @@ pub enum Fault {
     /// It ends inside something.
     #[error("is cut off: the {what} at byte {offset} needs {needed} bytes, {had} are there; all before it was read")]
     Cut {
-        /// What it ends in.
+        /// What is cut off.
         what: &'static str,
         /// Where that starts.
         offset: u64,
         /// Bytes that it needs.
         needed: u64,
-        /// Bytes that there are.
+        /// Bytes that are there.
         had: u64,
     },
-    /// Something in it cannot be.
+    /// A value in it is impossible.
     #[error("is damaged at byte {offset}: {what} is {value}, {expected}; all before it was read")]
     Damaged {
-        /// Which value it is about.
+        /// Which value.
         what: &'static str,
         /// Where its header starts.
         offset: u64,
         /// The value.
         value: u64,
-        /// What it may be.
+        /// Why that is impossible.
         expected: &'static str,
     },
 }
 
-impl Fault {
+impl FileFault {
     /// The error of a file with this fault.
     pub(super) fn of(self, name: &str) -> Error {
         Error::File { name: name.to_owned(), fault: self }

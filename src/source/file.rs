@@ -6,14 +6,14 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::blocks::Blocks;
+use super::file_bytes::FileBytes;
 use super::interfaces::Interfaces;
 use super::pcap_file::PcapFile;
 use super::pcapng::Pcapng;
-use super::stream::Stream;
-use super::{Error, Fault, Filter, Frame, Interface};
+use super::{Error, FileFault, Filter, Frame, Interface};
 
-/// A frame whose bytes are still in the reader's buffer, at `data`.
-pub(super) struct Record {
+/// A frame as a range of the reader's buffer.
+pub(super) struct FrameRange {
     pub(super) time: i64,
     pub(super) link: i32,
     pub(super) interface: u32,
@@ -21,56 +21,56 @@ pub(super) struct Record {
     pub(super) original_len: u32,
 }
 
-enum Format {
+enum FileFormat {
     Pcap(PcapFile),
     Pcapng(Pcapng),
 }
 
 /// One capture file: pcap or pcapng, plain or compressed with gzip or zstd.
-pub struct CaptureFile {
+struct CaptureFile {
     name: String,
     blocks: Blocks,
-    format: Format,
-    /// An error ends a file: behind it nothing has a meaning.
+    format: FileFormat,
+    /// An error ends a file: what follows has no meaning.
     ended: bool,
 }
 
 impl CaptureFile {
     fn open(path: &Path, interfaces: &mut Interfaces) -> Result<Self, Error> {
         let name = name_of(path);
-        let stream = Stream::open(path).map_err(|fault| fault.of(&name))?;
-        Self::start(name, stream, interfaces)
+        let bytes = FileBytes::open(path).map_err(|fault| fault.of(&name))?;
+        Self::start(name, bytes, interfaces)
     }
 
-    fn start(name: String, stream: Stream, interfaces: &mut Interfaces) -> Result<Self, Error> {
-        let mut blocks = Blocks::new(stream);
+    fn start(name: String, bytes: FileBytes, interfaces: &mut Interfaces) -> Result<Self, Error> {
+        let mut blocks = Blocks::new(bytes);
         match Self::format(&mut blocks, interfaces) {
             Ok(format) => Ok(Self { name, blocks, format, ended: false }),
             Err(fault) => Err(fault.of(&name)),
         }
     }
 
-    fn format(blocks: &mut Blocks, interfaces: &mut Interfaces) -> Result<Format, Fault> {
+    fn format(blocks: &mut Blocks, interfaces: &mut Interfaces) -> Result<FileFormat, FileFault> {
         if let Some(pcap) = PcapFile::open(blocks, interfaces)? {
-            return Ok(Format::Pcap(pcap));
+            return Ok(FileFormat::Pcap(pcap));
         }
         if let Some(pcapng) = Pcapng::open(blocks)? {
-            return Ok(Format::Pcapng(pcapng));
+            return Ok(FileFormat::Pcapng(pcapng));
         }
         if blocks.available() == 0 {
-            return Err(Fault::Empty);
+            return Err(FileFault::Empty);
         }
-        Err(Fault::NotCapture { first: first_bytes(blocks.rest()) })
+        Err(FileFault::NotCapture { first: first_bytes(blocks.rest()) })
     }
 
     #[inline]
-    fn advance(&mut self, interfaces: &mut Interfaces) -> Result<Option<Record>, Error> {
+    fn advance(&mut self, interfaces: &mut Interfaces) -> Result<Option<FrameRange>, Error> {
         if self.ended {
             return Ok(None);
         }
         let next = match &mut self.format {
-            Format::Pcap(pcap) => pcap.next(&mut self.blocks),
-            Format::Pcapng(pcapng) => pcapng.next(&mut self.blocks, interfaces),
+            FileFormat::Pcap(pcap) => pcap.next(&mut self.blocks),
+            FileFormat::Pcapng(pcapng) => pcapng.next(&mut self.blocks, interfaces),
         };
         next.map_err(|fault| {
             self.ended = true;
@@ -82,16 +82,16 @@ impl CaptureFile {
     #[inline]
     fn ready(&self) -> bool {
         match &self.format {
-            Format::Pcap(pcap) => pcap.ready(&self.blocks),
-            Format::Pcapng(pcapng) => pcapng.ready(&self.blocks),
+            FileFormat::Pcap(pcap) => pcap.ready(&self.blocks),
+            FileFormat::Pcapng(pcapng) => pcapng.ready(&self.blocks),
         }
     }
 }
 
-/// How far the reading of files has come.
+/// How much of the files has been read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Progress {
-    /// Bytes of the files that were read, as they lie on the disk.
+pub struct ReadProgress {
+    /// Bytes of the files that were read: compressed, if they are.
     pub bytes: u64,
     /// Bytes of all files; unknown if one of them is not a regular file.
     pub total: Option<u64>,
@@ -99,7 +99,7 @@ pub struct Progress {
 
 /// Capture files, read in the order given.
 ///
-/// Files are opened when their turn comes. An error ends the file that it is about and nothing else: call
+/// Files are opened when their turn comes. An error ends its file and nothing else: call
 /// [`Captures::next_frame`] again for the frames of the files behind it.
 pub struct Captures {
     waiting: VecDeque<PathBuf>,
@@ -108,10 +108,10 @@ pub struct Captures {
     filter: Option<Filter>,
     filtered: u64,
     /// Frames read ahead: their bytes are in the current file's buffer.
-    ahead: Vec<Record>,
-    /// What ended the reading ahead.
-    trouble: Option<Error>,
-    /// Bytes of the files that are done.
+    ahead: Vec<FrameRange>,
+    /// The error that ended the reading ahead.
+    pending_error: Option<Error>,
+    /// Bytes of the files read to their end.
     done: u64,
     total: Option<u64>,
 }
@@ -127,7 +127,7 @@ impl Captures {
             filter,
             filtered: 0,
             ahead: Vec::new(),
-            trouble: None,
+            pending_error: None,
             done: 0,
             total: total_bytes(paths),
         }
@@ -140,8 +140,8 @@ impl Captures {
     pub fn from_reader(name: &str, reader: Box<dyn Read + Send>, filter: Option<Filter>) -> Result<Self, Error> {
         let mut captures = Self::open(&[], filter);
         captures.total = None;
-        let stream = Stream::new(reader).map_err(|fault| fault.of(name))?;
-        captures.current = Some(CaptureFile::start(name.to_owned(), stream, &mut captures.interfaces)?);
+        let bytes = FileBytes::new(reader).map_err(|fault| fault.of(name))?;
+        captures.current = Some(CaptureFile::start(name.to_owned(), bytes, &mut captures.interfaces)?);
         Ok(captures)
     }
 
@@ -149,7 +149,7 @@ impl Captures {
     ///
     /// # Errors
     /// [`Error`], once for each file that cannot be read, or not to its end, and once for each link type that the
-    /// filter does not compile for. Every frame before was given, and the next call goes on behind the trouble.
+    /// filter does not compile for. Every frame before was given, and the next call continues after the error.
     #[inline]
     pub fn next_frame(&mut self) -> Result<Option<Frame<'_>>, Error> {
         Ok(self.next_frames(1)?.next())
@@ -165,7 +165,7 @@ impl Captures {
         self.ahead.clear();
         if let Some(first) = self.advance()? {
             self.ahead.push(first);
-            self.trouble = self.read_ahead(most).err();
+            self.pending_error = self.read_ahead(most).err();
         }
         let blocks = self.current.as_ref().map(|file| &file.blocks);
         Ok(self.ahead.iter().filter_map(move |record| Some(frame(record, blocks?))))
@@ -183,8 +183,8 @@ impl Captures {
     }
 
     #[inline]
-    fn advance(&mut self) -> Result<Option<Record>, Error> {
-        if let Some(trouble) = self.trouble.take() {
+    fn advance(&mut self) -> Result<Option<FrameRange>, Error> {
+        if let Some(trouble) = self.pending_error.take() {
             return Err(trouble);
         }
         loop {
@@ -224,11 +224,11 @@ impl Captures {
         self.filtered
     }
 
-    /// How far the reading has come.
+    /// How much has been read.
     #[must_use]
-    pub fn progress(&self) -> Progress {
+    pub fn progress(&self) -> ReadProgress {
         let current = self.current.as_ref().map_or(0, |file| file.blocks.bytes_read());
-        Progress { bytes: self.done + current, total: self.total }
+        ReadProgress { bytes: self.done + current, total: self.total }
     }
 
     /// The interfaces seen so far; a frame's `interface` is an index into them.
@@ -239,7 +239,7 @@ impl Captures {
 }
 
 /// Bytes of these files, "-" being standard input; unknown if one is not a regular file. One that is missing counts
-/// nothing: that it is missing is told in its turn.
+/// nothing: that it is missing is reported when its turn comes.
 #[must_use]
 pub fn total_bytes(paths: &[PathBuf]) -> Option<u64> {
     let size = |path: &PathBuf| match std::fs::metadata(path) {
@@ -255,9 +255,9 @@ pub fn total_bytes(paths: &[PathBuf]) -> Option<u64> {
 fn choose(
     filter: &mut Option<Filter>,
     filtered: &mut u64,
-    record: Record,
+    record: FrameRange,
     blocks: &Blocks,
-) -> Result<Option<Record>, Error> {
+) -> Result<Option<FrameRange>, Error> {
     let Some(filter) = filter else { return Ok(Some(record)) };
     // Counted first: a frame whose filter does not compile is not given either.
     *filtered += 1;
@@ -269,7 +269,7 @@ fn choose(
 }
 
 #[inline]
-fn frame<'a>(record: &Record, blocks: &'a Blocks) -> Frame<'a> {
+fn frame<'a>(record: &FrameRange, blocks: &'a Blocks) -> Frame<'a> {
     Frame {
         time: record.time,
         link: record.link,

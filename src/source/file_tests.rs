@@ -87,7 +87,7 @@ fn a_file_may_come_in_any_pieces() {
             let reader = Box::new(Dribble(Cursor::new(bytes.clone()), size));
             let mut captures = Captures::from_reader("x", reader, None).unwrap();
             assert_eq!(read_all(&mut captures).0, good(&file));
-            assert_eq!(captures.progress(), Progress { bytes: bytes.len() as u64, total: None });
+            assert_eq!(captures.progress(), ReadProgress { bytes: bytes.len() as u64, total: None });
         }
     }
 }

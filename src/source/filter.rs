@@ -4,12 +4,12 @@ use pcap::{BpfProgram, Capture, Linktype};
 
 use super::{Error, Frame};
 
-/// Link types that one filter is compiled for; frames of further ones are taken as if the expression did not compile.
+/// Link types that one filter is compiled for. Frames of further ones are left out, as if the expression did not compile.
 const MAX_LINKS: usize = 64;
 
 /// A BPF expression (pcap-filter(7)) for the frames of files.
 ///
-/// libpcap's program is told the captured length as the original length too (the binding has no other way), so `len`,
+/// libpcap's program gets the captured length as the original length too (the binding offers nothing else), so `len`,
 /// `less` and `greater` see the captured length of frames that the snap length cut.
 pub struct Filter {
     expression: String,

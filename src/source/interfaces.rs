@@ -1,6 +1,6 @@
 //! An interface is what frames were captured on, numbered once over all files of a run.
 
-/// Interfaces that are told apart in one run. Real captures have tens; a file that describes more is damaged or hostile.
+/// Interfaces that are distinguished in one run. Real captures have tens; a file that describes more is damaged or hostile.
 pub(super) const MAX_INTERFACES: usize = 4096;
 
 /// Bytes of an interface's name that are kept. Linux names have at most 15, Windows names about 60.
@@ -9,7 +9,7 @@ const MAX_NAME: usize = 256;
 /// A capture interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Interface {
-    /// Its name, if the file tells it (pcapng does, pcap does not).
+    /// Its name, if the file has it (pcapng does, pcap does not).
     pub name: Option<String>,
     /// LINKTYPE_ number of its frames.
     pub link: i32,

@@ -16,28 +16,28 @@ use pcap::{Active, Capture, Precision};
 
 pub use self::config::{DEFAULT_BUFFER_KIB, Direction, LiveConfig, MAX_SNAPLEN};
 pub use self::error::LiveError;
-use self::error::{refusal, system, words};
-pub use self::interface::{Interface, list};
+use self::error::{message, refusal, system};
+pub use self::interface::{HostInterface, list};
 use super::Frame;
 use crate::counters::{counters, families};
 
-/// How long a turn waits for a frame, and how long the kernel may sit on a block that is not full, in milliseconds.
+/// How long a turn waits for a frame, and how long the kernel may keep a block that is not full, in milliseconds.
 const WAIT_MS: u16 = 100;
-/// Most frames in one turn, so that a busy interface cannot keep the capture thread from its other duties.
+/// Most frames in one turn, so that a busy interface leaves the capture thread time for other work.
 const FRAMES_PER_TURN: usize = 4096;
-/// So many turns without a frame make it worth asking whether the interface is up: half a second.
-const TURNS_PER_LOOK: u32 = 5;
+/// After so many turns without a frame the interface is checked for being up: half a second.
+const TURNS_PER_CHECK: u32 = 5;
 /// The longest wait between two attempts to get a lost interface back, in turns of `WAIT_MS`: 5 s.
 const LONGEST_BACKOFF: u32 = 50;
 
-/// What one turn of the source came to.
+/// What one turn of the source gave.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Turn {
     /// So many frames, at least one, were handed on.
     Frames(usize),
-    /// For 100 ms nothing came: time to look at the clock.
+    /// For 100 ms nothing came: time to check the clock.
     Idle,
-    /// The interface went down or away; said once. The source goes on trying, with turns that are `Idle`.
+    /// The interface went down or away; said once. The source keeps trying, in turns that are `Idle`.
     Lost(String),
     /// The interface is back.
     Back,
@@ -47,7 +47,7 @@ pub enum Turn {
 
 families! {
     RECEIVED = Counter "picotap_capture_received_packets_total" ["interface"] "packets that passed the kernel's filter", "Packets that passed the kernel's filter.";
-    DROPPED = Counter "picotap_capture_dropped_packets_total" ["interface"] "packets dropped by the kernel", "Packets that the kernel dropped for want of buffer.";
+    DROPPED = Counter "picotap_capture_dropped_packets_total" ["interface"] "packets dropped by the kernel", "Packets that the kernel dropped because its buffer was full.";
     INTERFACE_DROPPED = Counter "picotap_capture_interface_dropped_packets_total" ["interface"] "packets dropped by the interface", "Packets that the interface dropped.";
     HANDED_OVER = Counter "picotap_capture_read_packets_total" ["interface"] "packets read from the kernel", "Packets that were read from the kernel's buffer.";
     EARLY = Counter "picotap_capture_early_packets_total" ["interface"] "packets from before the start", "Packets left out because they were captured before all capture threads were open.";
@@ -56,7 +56,7 @@ families! {
 counters! {
     /// Frames counted since the source was opened.
     pub struct LiveStats {
-        /// Frames that passed the filter, those dropped for want of room included.
+        /// Frames that passed the filter, those dropped for lack of room included.
         received => RECEIVED,
         /// Frames dropped because the ring was full.
         dropped => DROPPED,
@@ -96,7 +96,7 @@ pub struct Live {
     stopper: Stopper,
     draining: bool,
     idle_turns: u32,
-    lost: Option<Lost>,
+    lost: Option<Outage>,
     /// The kernel's number of the interface when the socket was last bound to it; `None` for `any`.
     bound: Option<u32>,
     start: i64,
@@ -106,14 +106,14 @@ pub struct Live {
 
 /// An interface that does not deliver.
 #[derive(Debug, Clone, Copy)]
-struct Lost {
+struct Outage {
     /// Turns until the next attempt.
     wait: u32,
     /// Turns between the last two.
     backoff: u32,
 }
 
-impl Lost {
+impl Outage {
     const NEW: Self = Self { wait: 1, backoff: 1 };
 }
 
@@ -183,7 +183,7 @@ impl Live {
     pub fn turn(&mut self, mut on_frame: impl FnMut(Frame<'_>)) -> Result<Turn, LiveError> {
         if !self.draining && self.stopper.wanted.load(Ordering::Acquire) {
             self.draining = true;
-            // Without this the end would recede for as long as frames come. If it fails, what comes is read as well.
+            // Otherwise the end would recede as long as frames arrive. If it fails, what arrives is read too.
             if self.lost.is_none() {
                 drop(socket::refuse_everything(self.capture.as_fd()));
             }
@@ -203,17 +203,17 @@ impl Live {
         }
     }
 
-    /// Nothing came. libpcap says so when an interface is removed, but not when it is taken down, so that is looked after here.
+    /// Nothing came. libpcap reports an interface that is removed, but not one that is taken down: that is checked here.
     fn idle(&mut self) -> Turn {
         self.idle_turns += 1;
-        if self.idle_turns < TURNS_PER_LOOK || self.bound.is_none() {
+        if self.idle_turns < TURNS_PER_CHECK || self.bound.is_none() {
             return Turn::Idle;
         }
         self.idle_turns = 0;
         if self.is_up() {
             return Turn::Idle;
         }
-        self.lost = Some(Lost::NEW);
+        self.lost = Some(Outage::NEW);
         Turn::Lost("the interface is down".into())
     }
 
@@ -224,7 +224,7 @@ impl Live {
     }
 
     /// The counters, totals of the whole run. They wrap in the kernel and in libpcap, so this must be called at least
-    /// once in four thousand million frames.
+    /// once in four billion frames.
     pub fn stats(&mut self) -> LiveStats {
         if let Ok(now) = self.capture.stats() {
             let [received, dropped, if_dropped] = self.counters.advance([now.received, now.dropped, now.if_dropped]);
@@ -253,8 +253,8 @@ impl Live {
             Ok(frames) => Some(Turn::Frames(frames)),
             Err(_) if self.draining => Some(Turn::Stopped),
             Err(e) => {
-                self.lost = Some(Lost::NEW);
-                Some(Turn::Lost(words(&e)))
+                self.lost = Some(Outage::NEW);
+                Some(Turn::Lost(message(&e)))
             }
         }
     }
@@ -283,6 +283,7 @@ impl Live {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(e) => return Err(system(&self.config, "waiting for the interface", e)),
         }
+        debug_assert!(self.lost.is_some(), "called only while the interface is lost");
         let Some(lost) = &mut self.lost else { return Ok(Turn::Idle) };
         lost.wait = lost.wait.saturating_sub(1);
         if lost.wait > 0 {
@@ -364,23 +365,23 @@ fn activate(config: &LiveConfig) -> Result<Capture<Active>, LiveError> {
         Direction::InOut => None,
     };
     if let Some(direction) = direction {
-        capture.direction(direction).map_err(|e| system(config, "direction", words(&e)))?;
+        capture.direction(direction).map_err(|e| system(config, "direction", message(&e)))?;
     }
     if !config.filter.is_empty() {
         capture.filter(&config.filter, true).map_err(|e| LiveError::Filter {
             interface: config.interface.clone(),
             filter: config.filter.clone(),
-            cause: words(&e),
+            cause: message(&e),
         })?;
     }
     if let Some(group) = config.fanout {
-        // The kernel wants the members of a group on one interface. One that was made anew has another index, and so
-        // gets another group, which all members find without a word between them.
+        // The members of a group must be on one interface. An interface that was made anew has another index, and so
+        // another group, which each member computes by itself.
         let [.., high, low] = socket::index(capture.as_fd(), &config.interface).unwrap_or(0).to_be_bytes();
         let group = group.wrapping_add(u16::from_be_bytes([high, low]));
         socket::join_fanout(capture.as_fd(), group).map_err(|e| system(config, "joining the fan-out group", e))?;
     }
-    capture.setnonblock().map_err(|e| system(config, "non-blocking mode", words(&e)))
+    capture.setnonblock().map_err(|e| system(config, "non-blocking mode", message(&e)))
 }
 
 /// libpcap's DLT_ number to the registry's LINKTYPE_ number. They differ for raw IP only, among those read here.
@@ -395,12 +396,12 @@ fn nanoseconds(time: libc::timeval) -> i64 {
     time.tv_sec.saturating_mul(1_000_000_000).saturating_add(time.tv_usec)
 }
 
-/// KernelCounters of 32 bits that wrap, as they were last seen.
+/// Counters of 32 bits that wrap, as they were last seen.
 #[derive(Debug, Clone, Copy, Default)]
 struct KernelCounters([u32; 3]);
 
 impl KernelCounters {
-    /// How far each has come since the last look.
+    /// By how much each has grown since the last call.
     fn advance(&mut self, now: [u32; 3]) -> [u64; 3] {
         let before = std::mem::replace(&mut self.0, now);
         let mut steps = [0; 3];

@@ -3,18 +3,20 @@
 mod blocks;
 mod error;
 mod file;
+mod file_bytes;
 mod filter;
 mod interfaces;
 pub mod live;
 mod pcap_file;
 mod pcapng;
-mod stream;
+mod polled;
 
 pub use blocks::MAX_FRAME;
-pub use error::{Error, Fault};
-pub use file::{CaptureFile, Captures, Progress, total_bytes};
+pub use error::{Error, FileFault};
+pub use file::{Captures, ReadProgress, total_bytes};
 pub use filter::Filter;
 pub use interfaces::Interface;
+pub use polled::Polled;
 
 /// One captured frame.
 #[derive(Debug, Clone, Copy)]

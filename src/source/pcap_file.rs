@@ -6,9 +6,9 @@
 //! other work ran.)
 
 use super::blocks::{Blocks, MAX_FRAME};
-use super::file::Record;
+use super::file::FrameRange;
 use super::interfaces::Interfaces;
-use super::{Fault, interfaces};
+use super::{FileFault, interfaces};
 
 /// Bytes of the file header.
 const FILE_HEADER: usize = 24;
@@ -65,17 +65,17 @@ impl PcapFile {
     }
 
     /// Reads the file header; `None` if it is not a pcap file.
-    pub(super) fn open(blocks: &mut Blocks, interfaces: &mut Interfaces) -> Result<Option<Self>, Fault> {
+    pub(super) fn open(blocks: &mut Blocks, interfaces: &mut Interfaces) -> Result<Option<Self>, FileFault> {
         let had = blocks.need(FILE_HEADER)?;
         let Some((order, unit, header)) = blocks.rest().first_chunk().and_then(|first| Self::magic(*first)) else {
             return Ok(None);
         };
         let Some([.., a, b, c, d]) = blocks.rest().first_chunk::<FILE_HEADER>() else {
-            return Err(Fault::Cut { what: "file header", offset: 0, needed: FILE_HEADER as u64, had: had as u64 });
+            return Err(FileFault::Cut { what: "file header", offset: 0, needed: FILE_HEADER as u64, had: had as u64 });
         };
-        // The upper bits tell of a frame check sequence; libpcap masks them in the same way.
+        // The upper bits describe a frame check sequence; libpcap masks them in the same way.
         let link = i32::try_from(order.u32([*a, *b, *c, *d]) & 0x03ff_ffff).unwrap_or(-1);
-        let interface = interfaces.number(None, link).ok_or(Fault::Damaged {
+        let interface = interfaces.number(None, link).ok_or(FileFault::Damaged {
             what: "number of interfaces",
             offset: 0,
             value: interfaces::MAX_INTERFACES as u64 + 1,
@@ -97,7 +97,7 @@ impl PcapFile {
 
     /// The next record, if there is one.
     #[inline]
-    pub(super) fn next(&self, blocks: &mut Blocks) -> Result<Option<Record>, Fault> {
+    pub(super) fn next(&self, blocks: &mut Blocks) -> Result<Option<FrameRange>, FileFault> {
         let had = blocks.need(self.header)?;
         let header = match blocks.rest().first_chunk::<RECORD_HEADER>() {
             Some(header) if had >= self.header => *header,
@@ -110,7 +110,7 @@ impl PcapFile {
         let captured = self.order.u32([i, j, k, l]);
         let original = self.order.u32([m, n, o, p]);
         if captured as usize > MAX_FRAME {
-            return Err(Fault::Damaged {
+            return Err(FileFault::Damaged {
                 what: "captured length of the record",
                 offset: blocks.offset(),
                 value: u64::from(captured),
@@ -123,7 +123,7 @@ impl PcapFile {
             return Err(cut("record", blocks.offset(), whole, had));
         }
         let taken = blocks.take(whole);
-        Ok(Some(Record {
+        Ok(Some(FrameRange {
             time: seconds * 1_000_000_000 + fraction * self.unit,
             link: self.link,
             interface: self.interface,
@@ -134,6 +134,6 @@ impl PcapFile {
 }
 
 #[cold]
-fn cut(what: &'static str, offset: u64, needed: usize, had: usize) -> Fault {
-    Fault::Cut { what, offset, needed: needed as u64, had: had as u64 }
+fn cut(what: &'static str, offset: u64, needed: usize, had: usize) -> FileFault {
+    FileFault::Cut { what, offset, needed: needed as u64, had: had as u64 }
 }

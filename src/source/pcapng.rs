@@ -5,9 +5,9 @@
 
 use std::ops::Range;
 
-use super::Fault;
+use super::FileFault;
 use super::blocks::{Blocks, MAX_FRAME, MAX_NEED};
-use super::file::Record;
+use super::file::FrameRange;
 use super::interfaces::{Interfaces, MAX_INTERFACES};
 use super::pcap_file::Order;
 
@@ -95,14 +95,18 @@ struct Header {
 
 impl Pcapng {
     /// Whether the file starts as a section does. Reads nothing more.
-    pub(super) fn open(blocks: &mut Blocks) -> Result<Option<Self>, Fault> {
+    pub(super) fn open(blocks: &mut Blocks) -> Result<Option<Self>, FileFault> {
         blocks.need(4)?;
         let section = blocks.rest().first_chunk() == Some(&SECTION_HEADER.to_be_bytes());
         Ok(section.then(|| Self { order: Order::Little, described: Vec::new(), time: 0 }))
     }
 
     /// The next packet, if there is one.
-    pub(super) fn next(&mut self, blocks: &mut Blocks, interfaces: &mut Interfaces) -> Result<Option<Record>, Fault> {
+    pub(super) fn next(
+        &mut self,
+        blocks: &mut Blocks,
+        interfaces: &mut Interfaces,
+    ) -> Result<Option<FrameRange>, FileFault> {
         loop {
             let Some(header) = self.header(blocks)? else {
                 return Ok(None);
@@ -111,7 +115,7 @@ impl Pcapng {
                 let whole = header.body + (BEFORE + BEHIND) as u64;
                 let had = blocks.skip(whole)?;
                 if had < whole {
-                    return Err(Fault::Cut { what: "block", offset: header.offset, needed: whole, had });
+                    return Err(FileFault::Cut { what: "block", offset: header.offset, needed: whole, had });
                 }
                 continue;
             }
@@ -136,8 +140,8 @@ impl Pcapng {
         packet && blocks.available() >= length.next_multiple_of(4).max(BEFORE + BEHIND)
     }
 
-    /// Looks at the next block's header, which tells the byte order if it starts a section.
-    fn header(&mut self, blocks: &mut Blocks) -> Result<Option<Header>, Fault> {
+    /// Reads the next block's header, which sets the byte order if it starts a section.
+    fn header(&mut self, blocks: &mut Blocks) -> Result<Option<Header>, FileFault> {
         let offset = blocks.offset();
         let had = blocks.need(BEFORE + BEHIND)?;
         if had == 0 {
@@ -145,7 +149,7 @@ impl Pcapng {
         }
         let Some([k0, k1, k2, k3, l0, l1, l2, l3, o0, o1, o2, o3]) = blocks.rest().first_chunk() else {
             let needed = (BEFORE + BEHIND) as u64;
-            return Err(Fault::Cut { what: "block header", offset, needed, had: had as u64 });
+            return Err(FileFault::Cut { what: "block header", offset, needed, had: had as u64 });
         };
         // The type of a section header reads the same in both orders.
         if [*k0, *k1, *k2, *k3] == SECTION_HEADER.to_be_bytes() {
@@ -174,20 +178,25 @@ impl Pcapng {
     }
 
     /// Takes a whole block and gives its body.
-    fn body(&self, header: &Header, blocks: &mut Blocks) -> Result<Range<usize>, Fault> {
+    fn body(&self, header: &Header, blocks: &mut Blocks) -> Result<Range<usize>, FileFault> {
         let whole = header.body + (BEFORE + BEHIND) as u64;
         let Some(whole) = usize::try_from(whole).ok().filter(|whole| *whole <= MAX_NEED) else {
             let expected = "more than a frame of 1048576 bytes with its options can need";
-            return Err(Fault::Damaged { what: "length of the block", offset: header.offset, value: whole, expected });
+            return Err(FileFault::Damaged {
+                what: "length of the block",
+                offset: header.offset,
+                value: whole,
+                expected,
+            });
         };
         let had = blocks.need(whole)?;
         if had < whole {
             let (needed, had) = (whole as u64, had as u64);
-            return Err(Fault::Cut { what: "block", offset: header.offset, needed, had });
+            return Err(FileFault::Cut { what: "block", offset: header.offset, needed, had });
         }
         let taken = blocks.take(whole);
         let body = taken.start + BEFORE..taken.end - BEHIND;
-        // Where both differ, whatever follows would be read from the wrong place.
+        // Where both differ, whatever follows would be read at the wrong offset.
         let behind = blocks.get(body.end..taken.end).first_chunk().map_or(0, |length| self.order.u32(*length));
         if behind != header.length {
             let expected = "not the same as in front of it";
@@ -196,7 +205,7 @@ impl Pcapng {
         Ok(body)
     }
 
-    fn describe(&mut self, header: &Header, body: &[u8], interfaces: &mut Interfaces) -> Result<(), Fault> {
+    fn describe(&mut self, header: &Header, body: &[u8], interfaces: &mut Interfaces) -> Result<(), FileFault> {
         let Some(([a, b, _, _, s0, s1, s2, s3], options)) = body.split_first_chunk::<8>() else {
             return Err(short(header, "interface description"));
         };
@@ -220,7 +229,7 @@ impl Pcapng {
         let Some(number) = number else {
             let expected = "more interfaces than can be told apart in one run";
             let value = MAX_INTERFACES as u64 + 1;
-            return Err(Fault::Damaged { what: "number of interfaces", offset: header.offset, value, expected });
+            return Err(FileFault::Damaged { what: "number of interfaces", offset: header.offset, value, expected });
         };
         let snap_length = self.order.u32([*s0, *s1, *s2, *s3]);
         self.described.push(Described { number, link, snap_length, resolution, offset });
@@ -228,7 +237,7 @@ impl Pcapng {
     }
 
     #[inline]
-    fn enhanced(&mut self, header: &Header, body: Range<usize>, blocks: &Blocks) -> Result<Record, Fault> {
+    fn enhanced(&mut self, header: &Header, body: Range<usize>, blocks: &Blocks) -> Result<FrameRange, FileFault> {
         let start = body.start + 20;
         let Some([a, b, c, d, fields @ ..]) = blocks.get(body.clone()).first_chunk::<20>() else {
             return Err(short(header, "enhanced packet"));
@@ -238,7 +247,7 @@ impl Pcapng {
     }
 
     /// The packet block that enhanced packet blocks replaced.
-    fn packet(&mut self, header: &Header, body: Range<usize>, blocks: &Blocks) -> Result<Record, Fault> {
+    fn packet(&mut self, header: &Header, body: Range<usize>, blocks: &Blocks) -> Result<FrameRange, FileFault> {
         let start = body.start + 20;
         let Some([a, b, _, _, fields @ ..]) = blocks.get(body.clone()).first_chunk::<20>() else {
             return Err(short(header, "packet"));
@@ -249,7 +258,13 @@ impl Pcapng {
 
     /// What both kinds have in common: stamp, captured length, original length, and data up to `room.end`.
     #[inline]
-    fn stamped(&mut self, header: &Header, index: u32, fields: [u8; 16], room: Range<usize>) -> Result<Record, Fault> {
+    fn stamped(
+        &mut self,
+        header: &Header,
+        index: u32,
+        fields: [u8; 16],
+        room: Range<usize>,
+    ) -> Result<FrameRange, FileFault> {
         let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = fields;
         let high = self.order.u32([a, b, c, d]);
         let low = self.order.u32([e, f, g, h]);
@@ -260,11 +275,11 @@ impl Pcapng {
         let (link, interface) = (described.link, described.number);
         self.time = described.resolution.time(u64::from(high) << 32 | u64::from(low), described.offset);
         let data = room.start..room.start + captured as usize;
-        Ok(Record { time: self.time, link, interface, data, original_len: original.max(captured) })
+        Ok(FrameRange { time: self.time, link, interface, data, original_len: original.max(captured) })
     }
 
     /// A packet without stamp or captured length: it is of the first interface, cut at that one's snap length.
-    fn simple(&mut self, header: &Header, body: Range<usize>, blocks: &Blocks) -> Result<Record, Fault> {
+    fn simple(&mut self, header: &Header, body: Range<usize>, blocks: &Blocks) -> Result<FrameRange, FileFault> {
         let start = body.start + 4;
         let Some(original) = blocks.get(body.clone()).first_chunk() else {
             return Err(short(header, "simple packet"));
@@ -274,7 +289,7 @@ impl Pcapng {
         let limit = if interface.snap_length == 0 { u32::MAX } else { interface.snap_length };
         let captured = original.min(limit);
         fits(header, captured, body.end - start)?;
-        Ok(Record {
+        Ok(FrameRange {
             time: self.time,
             link: interface.link,
             interface: interface.number,
@@ -284,7 +299,7 @@ impl Pcapng {
     }
 
     #[inline]
-    fn interface(&self, header: &Header, index: u32) -> Result<&Described, Fault> {
+    fn interface(&self, header: &Header, index: u32) -> Result<&Described, FileFault> {
         self.described.get(index as usize).ok_or_else(|| {
             damaged("interface of the packet", header.offset, index, "which the section does not describe")
         })
@@ -313,7 +328,7 @@ impl<'a> Iterator for Options<'a> {
 
 /// Whether a packet's captured length is possible in a block with so much room.
 #[inline]
-fn fits(header: &Header, captured: u32, room: usize) -> Result<(), Fault> {
+fn fits(header: &Header, captured: u32, room: usize) -> Result<(), FileFault> {
     let expected = match captured as usize {
         length if length > MAX_FRAME => "more than the 1048576 that a frame can have",
         length if length > room => "more than its block holds",
@@ -323,19 +338,19 @@ fn fits(header: &Header, captured: u32, room: usize) -> Result<(), Fault> {
 }
 
 #[cold]
-fn damaged(what: &'static str, offset: u64, value: u32, expected: &'static str) -> Fault {
-    Fault::Damaged { what, offset, value: u64::from(value), expected }
+fn damaged(what: &'static str, offset: u64, value: u32, expected: &'static str) -> FileFault {
+    FileFault::Damaged { what, offset, value: u64::from(value), expected }
 }
 
 #[cold]
-fn short(header: &Header, what: &'static str) -> Fault {
+fn short(header: &Header, what: &'static str) -> FileFault {
     let value = header.body + (BEFORE + BEHIND) as u64;
     let expected = match what {
         "interface description" => "less than the 20 that an interface description has at least",
         "simple packet" => "less than the 16 that a simple packet has at least",
         _ => "less than the 32 that a packet has at least",
     };
-    Fault::Damaged { what: "length of the block", offset: header.offset, value, expected }
+    FileFault::Damaged { what: "length of the block", offset: header.offset, value, expected }
 }
 
 const _: () = assert!(MAX_NEED > MAX_FRAME);

@@ -69,7 +69,7 @@ pub(super) fn cases() -> Vec<Case> {
                     packets.extend(c.packets.drain(..).enumerate());
                     s.whole(i + 1, 1, &pair);
                 }
-                packets.sort_by_key(|(place, _)| *place);
+                packets.sort_by_key(|(position, _)| *position);
                 s.packets.extend(packets.into_iter().map(|(_, packet)| packet));
             },
         ),
@@ -81,7 +81,7 @@ pub(super) fn cases() -> Vec<Case> {
         }),
         case(
             "file-series",
-            "Three files of different kind, given in order, with a connection that goes on from one to the next.",
+            "Three files of different kind, given in order, with a connection that continues from one to the next.",
             "The files are one capture.",
             |s| {
                 two(s);
@@ -105,7 +105,7 @@ pub(super) fn cases() -> Vec<Case> {
         case(
             "file-cut-in-mid-packet",
             "A pcap file whose last packet is cut in the middle.",
-            "What was good is printed; then an error and exit code 1.",
+            "Everything before the damage is printed; then an error and exit code 1.",
             |s| {
                 two(s);
                 s.files[0].damage = 30;
@@ -115,7 +115,7 @@ pub(super) fn cases() -> Vec<Case> {
         case(
             "file-pcapng-cut",
             "A pcapng file cut in the middle of a block.",
-            "What was good is printed; then an error and exit code 1.",
+            "Everything before the damage is printed; then an error and exit code 1.",
             |s| {
                 written(s, "capture.pcapng", Format::Pcapng(Order::Little), Compression::None);
                 s.files[0].damage = 50;
@@ -125,7 +125,7 @@ pub(super) fn cases() -> Vec<Case> {
         case(
             "file-gzip-cut",
             "A compressed file cut in the middle.",
-            "What was good is printed; then an error and exit code 1.",
+            "Everything before the damage is printed; then an error and exit code 1.",
             |s| {
                 written(s, "capture.pcap.gz", Format::Pcap(Order::Little, false), Compression::Gzip);
                 s.files[0].damage = 6;

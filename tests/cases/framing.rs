@@ -12,7 +12,7 @@ pub(super) fn cases() -> Vec<Case> {
         case(
             "post",
             "A POST whose body looks like a request, and a keep-alive GET after it.",
-            "The body is nobody's request: Content-Length says where it ends (RFC 9112, section 6.2).",
+            "The body is not a request: Content-Length says where it ends (RFC 9112, section 6.2).",
             |s| {
                 let post = Message::post("/form", b"GET /not-a-request HTTP/1.1\r\nHost: x\r\n\r\n");
                 exchanges(s, &[(post, Message::response("201 Created").body(b"")), after()]);
@@ -45,7 +45,7 @@ pub(super) fn cases() -> Vec<Case> {
         case(
             "not-modified",
             "304 with the Content-Length that a 200 would have had, then a GET.",
-            "304 has no body; the length speaks of the answer to an unconditional request (RFC 9110, section 8.6).",
+            "304 has no body; the length is that of the answer to an unconditional request (RFC 9110, section 8.6).",
             |s| {
                 let request = Message::get("/cached").header("If-None-Match", "\"v1\"");
                 let answer = Message::response("304 Not Modified").header("Content-Length", "1234");
@@ -95,7 +95,7 @@ pub(super) fn cases() -> Vec<Case> {
         case(
             "chunked-slow-drip",
             "A chunked exchange in segments of one byte.",
-            "The same as in one segment: where segments end means nothing.",
+            "The same as in one segment: the ends of segments have no meaning.",
             |s| {
                 let mut c = s.connection();
                 c.open();
@@ -111,7 +111,7 @@ pub(super) fn cases() -> Vec<Case> {
                 s.whole(1, 2, &next);
             },
         )
-        .differs("tshark does not put a chunked body together that comes in segments of one byte"),
+        .differs("tshark does not reassemble a chunked body sent in segments of one byte"),
         case(
             "chunk-extension-and-trailers",
             "Chunks with extensions, and trailer fields after the last one.",
@@ -176,7 +176,7 @@ pub(super) fn cases() -> Vec<Case> {
         case(
             "te-gzip-until-close",
             "A response whose only transfer coding is gzip.",
-            "Without chunked as the last coding a response goes on until close (RFC 9112, section 6.3, rule 4).",
+            "Without chunked as the last coding a response continues until close (RFC 9112, section 6.3, rule 4).",
             |s| {
                 let mut c = s.connection();
                 c.open();

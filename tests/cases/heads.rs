@@ -81,7 +81,7 @@ pub(super) fn cases() -> Vec<Case> {
         .differs("tshark takes the target for empty"),
         case(
             "no-reason-phrase",
-            "A status line that ends behind the code, one with an empty reason, and one with a long one.",
+            "A status line that ends after the code, one with an empty reason, and one with a long one.",
             "The reason is optional (RFC 9112, section 4); absent and empty are the same.",
             |s| {
                 let bare = Message::raw("HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n");
@@ -99,7 +99,7 @@ pub(super) fn cases() -> Vec<Case> {
         case(
             "host-missing-and-repeated",
             "HTTP/1.1 without Host, and with two of them.",
-            "A server must answer 400 (RFC 9112, section 3.2); an observer prints what was said, and flags it.",
+            "A server must answer 400 (RFC 9112, section 3.2); an observer prints what was sent, and flags it.",
             |s| {
                 let missing = Message::start("GET /no-host HTTP/1.1");
                 let repeated = Message::get("/two-hosts").header("Host", "other.test");
@@ -111,7 +111,7 @@ pub(super) fn cases() -> Vec<Case> {
         ),
         case(
             "unknown-methods",
-            "Methods from WebDAV and from nowhere.",
+            "Methods from WebDAV and unknown ones.",
             "Any token is a method (RFC 9110, section 9.1).",
             |s| {
                 let propfind = Message::start("PROPFIND /dav HTTP/1.1").header("Host", "example.test").body(b"<x/>");
@@ -135,12 +135,12 @@ pub(super) fn cases() -> Vec<Case> {
                 let mut c = s.connection();
                 c.open();
                 let request = Message::get("/slow-loris").header("User-Agent", "drip/1.0");
-                let q = c.place(Side::Client, &request);
+                let q = c.locate(Side::Client, &request);
                 for byte in request.all().chunks(1) {
                     c.segment(Side::Client, byte).pause = 5_000_000;
                 }
                 let answer = Message::ok(b"patience");
-                let a = c.place(Side::Server, &answer);
+                let a = c.locate(Side::Server, &answer);
                 for byte in answer.all().chunks(1) {
                     c.segment(Side::Server, byte).pause = 5_000_000;
                 }
@@ -196,7 +196,7 @@ pub(super) fn cases() -> Vec<Case> {
         case(
             "secrets",
             "Authorization, cookies, user-info in the target, and query keys that carry signatures.",
-            "None of the secrets is printed unless asked for; the keys stay (OpenTelemetry, url.query).",
+            "No secret is printed unless --no-redact is given; the keys stay (OpenTelemetry, url.query).",
             |s| {
                 s.args = ["--header", "Authorization", "--header", "Cookie", "--header", "Set-Cookie", "--header", "X-Ok"]
                     .map(String::from)
@@ -227,12 +227,12 @@ pub(super) fn cases() -> Vec<Case> {
                 let mut c = s.connection();
                 c.open();
                 let request = Message::get("/cut");
-                let q = c.place(Side::Client, &request);
+                let q = c.locate(Side::Client, &request);
                 let all = request.all();
                 c.segment(Side::Client, &all[..all.len() - 2]);
                 c.segment(Side::Client, &all[all.len() - 2..]).flags = ACK | PSH;
                 let answer = Message::ok(&filler(40));
-                let a = c.place(Side::Server, &answer);
+                let a = c.locate(Side::Server, &answer);
                 let all = answer.all();
                 c.segment(Side::Server, &all[..11]);
                 c.segment(Side::Server, &all[11..]).flags = ACK | PSH;

@@ -1,4 +1,4 @@
-//! How connections begin and end, and what only looks as if they did.
+//! How connections begin and end, and segments that only seem to begin or end them.
 
 use super::{Case, after, case};
 use crate::support::conversation::Conversation;
@@ -6,7 +6,7 @@ use crate::support::message::{Message, filler};
 use crate::support::scene::Scene;
 use crate::support::wire::{ACK, FIN, RST, SYN, Side};
 
-/// One exchange, expected as connection `conn`, place `seq`.
+/// One exchange, expected as transaction `seq` of connection `conn`.
 fn exchange(s: &mut Scene, c: &mut Conversation, conn: u64, seq: u64) {
     let (q, a) = after();
     let pair = c.exchange(&q, &a);
@@ -35,7 +35,7 @@ pub(super) fn cases() -> Vec<Case> {
             |s| {
                 let mut c = s.connection();
                 let request = Message::get("/fast-open");
-                let q = c.place(Side::Client, &request);
+                let q = c.locate(Side::Client, &request);
                 c.syn().payload = request.all();
                 c.next[0] = request.all().len() as u64;
                 c.syn_ack();
@@ -84,7 +84,7 @@ pub(super) fn cases() -> Vec<Case> {
         case(
             "split-handshake",
             "The server answers SYN with SYN, not SYN-ACK.",
-            "One connection; who asks is the client.",
+            "One connection; the sender of the request is the client.",
             |s| {
                 let mut c = s.connection();
                 c.syn();
@@ -168,7 +168,7 @@ pub(super) fn cases() -> Vec<Case> {
         ),
         case(
             "half-close",
-            "The client sends FIN behind its request; the server answers at length.",
+            "The client sends FIN after its request; the server sends a long answer.",
             "A half-closed connection still carries the answer (RFC 9293, section 3.6).",
             |s| {
                 let mut c = s.connection();
@@ -307,7 +307,7 @@ pub(super) fn cases() -> Vec<Case> {
         case(
             "midstream-body",
             "A capture that begins in the middle of a response body.",
-            "What cannot be read is passed over up to the next start of a message.",
+            "Bytes that cannot be parsed are skipped up to the next start of a message.",
             |s| {
                 let mut c = s.connection();
                 c.open();
@@ -339,7 +339,7 @@ pub(super) fn cases() -> Vec<Case> {
         case(
             "server-side-only",
             "Only what the server sends was captured.",
-            "Each answer is a line, without a request; its connection's client is the one spoken to.",
+            "Each answer is a line, without a request; the client is the side that receives it.",
             |s| {
                 let mut c = s.connection();
                 c.open();
@@ -355,7 +355,7 @@ pub(super) fn cases() -> Vec<Case> {
         case(
             "idle-for-hours",
             "Seven hours of silence on a keep-alive connection, then another exchange.",
-            "State does not last for ever: the second exchange is picked up as another connection.",
+            "State expires: the second exchange is picked up as another connection.",
             |s| {
                 let mut c = s.connection();
                 c.open();

@@ -30,7 +30,7 @@ fn lossy(s: &mut Scene, answer: &Message, lose: fn(&mut Conversation)) {
 
 const GOES_ON: &str = "A hole in a body ends nothing: the length says where the message ends. The line says `gap`.";
 
-/// The exchange behind a stretch that had to be searched for a start.
+/// The exchange after bytes that had to be searched for a start.
 fn found_again(s: &mut Scene, line: usize) {
     s.lines[line].flag("resync").flag("pairing_inferred");
 }
@@ -61,7 +61,7 @@ pub(super) fn cases() -> Vec<Case> {
         case(
             "gap-over-a-chunk-border",
             "A segment that held the end of one chunk and the size of the next is missing.",
-            "Where that message ends is lost: it is cut at the end of the chunk, and the next one is found again.",
+            "Where that message ends is lost: it is cut at the end of the chunk, and the next message is found again.",
             |s| {
                 let pieces: Vec<Vec<u8>> = (0..10).map(|_| filler(300)).collect();
                 let pieces: Vec<&[u8]> = pieces.iter().map(|p| &p[..]).collect();
@@ -102,7 +102,7 @@ pub(super) fn cases() -> Vec<Case> {
         case(
             "gap-of-a-whole-exchange",
             "A request and the whole of its answer are missing.",
-            "The exchange is not known; those behind it are found again, and the first says that a head was lost.",
+            "The exchange is unknown; those after it are found again, and the first is flagged for the lost head.",
             |s| {
                 lossy(s, &Message::ok(&filler(3000)), |c| drop(c.packets.drain(..)));
                 s.lines.remove(0);
@@ -116,7 +116,7 @@ pub(super) fn cases() -> Vec<Case> {
         .differs(TSHARK),
         case(
             "gap-of-an-answer-and-the-next-request",
-            "An answer and the request behind it are missing: a request and an answer are left that do not belong together.",
+            "An answer and the request after it are missing: the remaining request and answer do not belong together.",
             "The answer acknowledges more of the client's stream than was seen: each of the two is printed by itself.",
             |s| {
                 let mut c = s.connection();
@@ -145,7 +145,7 @@ pub(super) fn cases() -> Vec<Case> {
         case(
             "gap-behind-the-first-syn",
             "Of a connection's start only the first SYN is there; what follows begins in the middle of an answer.",
-            "The start was not captured: what comes is searched for a start, and not taken for another protocol.",
+            "The start was not captured: the bytes are searched for a start, and not taken for another protocol.",
             |s| {
                 let mut c = s.connection();
                 c.mss = 500;
@@ -191,7 +191,7 @@ pub(super) fn cases() -> Vec<Case> {
         case(
             "snap-length",
             "Every frame cut to 400 bytes.",
-            "Heads that fit are read; what was cut from bodies is a gap of known length, and the framing goes on over it.",
+            "Heads that fit are read; what was cut from bodies is a gap of known length, and framing continues after it.",
             |s| {
                 let mut c = s.connection();
                 c.open();

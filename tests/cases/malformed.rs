@@ -78,19 +78,19 @@ pub(super) fn cases() -> Vec<Case> {
         case("bad-space-before-colon", "A header name with a space before its colon.", NO_REQUEST, |s| {
             request(s, "bad_header", b"POST /x HTTP/1.1\r\nHost: example.test\r\nContent-Length : 5\r\n\r\nhello");
         })
-        .differs("tshark reads on where a head is broken"),
+        .differs("tshark continues after a malformed head"),
         case("bad-nul-in-header", "A NUL in a header value.", NO_REQUEST, |s| {
             request(s, "bad_header", b"GET /x HTTP/1.1\r\nHost: example.test\r\nX: a\0b\r\n\r\n");
         })
-        .differs("tshark reads on where a head is broken"),
+        .differs("tshark continues after a malformed head"),
         case("bad-space-in-target", "A target with a space in it.", NO_REQUEST, |s| {
             request(s, "bad_start_line", b"GET /a b HTTP/1.1\r\nHost: example.test\r\n\r\n");
         })
-        .differs("tshark reads on where a head is broken"),
+        .differs("tshark continues after a malformed head"),
         case("bad-version", "Versions 1.10 and 3.0.", NO_REQUEST, |s| {
             request(s, "bad_start_line", b"GET /a HTTP/1.10\r\nHost: example.test\r\n\r\nGET /b HTTP/3.0\r\n\r\n");
         })
-        .differs("tshark reads on where a head is broken"),
+        .differs("tshark continues after a malformed head"),
         case(
             "bad-transfer-coding",
             "A request whose last transfer coding is not chunked.",
@@ -118,18 +118,18 @@ pub(super) fn cases() -> Vec<Case> {
             head.extend(b"\r\n");
             request(s, "too_many_headers", &head);
         })
-        .differs("tshark reads on where a head is broken"),
+        .differs("tshark continues after a malformed head"),
         case("bad-status", "A status of two digits.", NO_RESPONSE, |s| {
             response(s, "bad_start_line", b"HTTP/1.1 20 OK\r\nContent-Length: 0\r\n\r\n");
         }),
         case("bad-response-header", "A header without a name.", NO_RESPONSE, |s| {
             response(s, "bad_header", b"HTTP/1.1 200 OK\r\n: value\r\n\r\n");
         })
-        .differs("tshark reads on where a head is broken"),
+        .differs("tshark continues after a malformed head"),
         case(
             "bad-content-length",
             "Content-Length: -5, +5, 0x5, 5 6, and one above 2^63.",
-            "None of these is 1*DIGIT (RFC 9110, section 8.6): the answer is cut behind its head, by name.",
+            "None of these is 1*DIGIT (RFC 9110, section 8.6): the answer is cut after its head, and the error is named.",
             |s| {
                 for (i, value) in ["-5", "+5", "0x5", "5 6", "9223372036854775808"].iter().enumerate() {
                     let mut c = s.connection();

@@ -168,7 +168,7 @@ pub(super) fn cases() -> Vec<Case> {
         case(
             "fragments-conflicting",
             "A fragment sent in two versions.",
-            "First come, first kept, as on streams (the bytes differ only inside the body here).",
+            "The first bytes win, as on streams (the bytes differ only inside the body here).",
             |s| {
                 edited(s, false, |packets| packets[4].cut = Some(conflicting));
             },
@@ -176,7 +176,7 @@ pub(super) fn cases() -> Vec<Case> {
         case(
             "fragments-without-end",
             "A packet of the answer whose last fragment never comes; TCP sends it again whole.",
-            "The packet that came whole counts.",
+            "The complete packet counts.",
             |s| {
                 edited(s, false, |packets| {
                     let mut broken = packets[4].clone();

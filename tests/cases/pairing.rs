@@ -32,7 +32,7 @@ pub(super) fn cases() -> Vec<Case> {
                 }
             },
         )
-        .differs("tshark looks for bodies behind the answers to pipelined HEAD requests"),
+        .differs("tshark looks for bodies after the answers to pipelined HEAD requests"),
         case(
             "continue",
             "Expect: 100-continue, a 100, the body, then the answer.",
@@ -41,7 +41,7 @@ pub(super) fn cases() -> Vec<Case> {
                 let mut c = s.connection();
                 c.open();
                 let post = Message::post("/upload", &filler(500)).header("Expect", "100-continue");
-                let sent = c.place(Side::Client, &post);
+                let sent = c.locate(Side::Client, &post);
                 c.send(Side::Client, &post.head);
                 c.response(&Message::response("100 Continue"));
                 c.send(Side::Client, &post.body);
@@ -78,13 +78,13 @@ pub(super) fn cases() -> Vec<Case> {
         ),
         case(
             "early-response",
-            "413 before the request's body has been sent; the body comes all the same, and another exchange.",
+            "413 before the request's body has been sent; the body follows nevertheless, and another exchange.",
             "A server may answer before the request has ended (RFC 9112, section 9.3); the time to first byte is then unknown.",
             |s| {
                 let mut c = s.connection();
                 c.open();
                 let post = Message::post("/too-big", &filler(4000));
-                let sent = c.place(Side::Client, &post);
+                let sent = c.locate(Side::Client, &post);
                 let all = post.all();
                 c.send(Side::Client, &all[..1000]);
                 let a = c.response(&Message::response("413 Content Too Large").body(b"no"));
@@ -101,8 +101,8 @@ pub(super) fn cases() -> Vec<Case> {
         .differs("tshark takes the order of capture for the order of events"),
         case(
             "unsolicited-response",
-            "An idle keep-alive connection is told 408 by the server and closed.",
-            "A response that nothing asked for is a line of its own (RFC 9110, section 15.5.9).",
+            "The server sends 408 on an idle keep-alive connection and closes it.",
+            "A response without a request is a line of its own (RFC 9110, section 15.5.9).",
             |s| {
                 let mut c = s.connection();
                 c.open();
@@ -136,8 +136,8 @@ pub(super) fn cases() -> Vec<Case> {
         ),
         case(
             "open-at-end",
-            "A request whose answer is still going on when the capture ends.",
-            "What is open at the end is printed and says so; nothing is held back.",
+            "A request whose answer is incomplete when the capture ends.",
+            "What is open at the end is printed with a flag; nothing is held back.",
             |s| {
                 let mut c = s.connection();
                 c.open();
@@ -238,14 +238,14 @@ pub(super) fn cases() -> Vec<Case> {
                 let mut c = s.connection();
                 c.open();
                 let post = Message::post("/slowly", &filler(3000));
-                let q = c.place(Side::Client, &post);
+                let q = c.locate(Side::Client, &post);
                 for piece in post.all().chunks(1100) {
                     c.segment(Side::Client, piece).flags |= PSH;
                     c.last().pause = 20_000_000;
                     c.ack(Side::Server);
                 }
                 let answer = Message::ok(&filler(100));
-                let a = c.place(Side::Server, &answer);
+                let a = c.locate(Side::Server, &answer);
                 let all = answer.all();
                 c.segment(Side::Server, &all[..30]).pause = 5_000_000;
                 c.segment(Side::Server, &all[30..]).pause = 7_000_000;

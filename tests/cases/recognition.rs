@@ -41,7 +41,7 @@ pub(super) fn cases() -> Vec<Case> {
         case(
             "low-client-port",
             "A client on port 80 that speaks to a server on port 50000.",
-            "Whoever sends the request is the client, whatever the ports.",
+            "The sender of the request is the client, whatever the ports.",
             |s| {
                 let mut c = s.between("10.0.0.1:80", "10.0.0.80:50000");
                 c.open();

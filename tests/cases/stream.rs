@@ -85,13 +85,13 @@ pub(super) fn cases() -> Vec<Case> {
         }),
         case(
             "overlap-conflict-ahead",
-            "Two versions of a stretch that waits behind a hole; then the hole is filled.",
+            "Two versions of bytes that wait behind a hole; then the hole is filled.",
             FIRST,
             |s| {
                 let mut c = s.connection();
                 c.open();
                 let request = Message::get("/first-version");
-                let q = c.place(Side::Client, &request);
+                let q = c.locate(Side::Client, &request);
                 let all = request.all();
                 c.next[0] = all.len() as u64;
                 c.segment_at(Side::Client, 10, &all[10..]);
@@ -107,13 +107,13 @@ pub(super) fn cases() -> Vec<Case> {
         ),
         case(
             "overlap-conflict-forward",
-            "A segment whose first half has come with other content and whose second half is new.",
+            "A segment whose first half was sent before with other content and whose second half is new.",
             FIRST,
             |s| {
                 let mut c = s.connection();
                 c.open();
                 let request = Message::get("/0123456789/abcdefghij");
-                let q = c.place(Side::Client, &request);
+                let q = c.locate(Side::Client, &request);
                 let all = request.all();
                 c.segment(Side::Client, &all[..16]);
                 let mut overlapping = all[8..].to_vec();
@@ -160,8 +160,8 @@ pub(super) fn cases() -> Vec<Case> {
         ),
         case(
             "keep-alive-probes",
-            "Keep-alives with no byte and with one byte of rubbish, in both directions, before and between messages.",
-            "A keep-alive's byte stands before the next one and is never data (RFC 9293, section 3.8.4).",
+            "Keep-alives with no byte and with one garbage byte, in both directions, before and between messages.",
+            "A keep-alive's byte is before the next one and is never data (RFC 9293, section 3.8.4).",
             |s| {
                 let mut c = s.connection();
                 c.open();
@@ -184,14 +184,14 @@ pub(super) fn cases() -> Vec<Case> {
         ),
         case(
             "zero-window-probe",
-            "The client's window closes in mid-body; the server probes with the next byte three times, then goes on from it.",
+            "The client's window closes in mid-body; the server probes with the next byte three times, then continues from it.",
             "The probe's byte is data that will be sent again: it counts once (RFC 9293, section 3.8.6.1).",
             |s| {
                 let mut c = s.connection();
                 c.open();
                 let q = c.request(&Message::get("/window"));
                 let answer = Message::ok(&filler(2000));
-                let a = c.place(Side::Server, &answer);
+                let a = c.locate(Side::Server, &answer);
                 let all = answer.all();
                 c.segment(Side::Server, &all[..1000]);
                 c.ack(Side::Client).window = 0;
@@ -213,7 +213,7 @@ pub(super) fn cases() -> Vec<Case> {
         case(
             "beyond-the-window",
             "Segments far ahead of and far behind the stream, with HTTP in them.",
-            "Neither belongs to the stream (RFC 9293, section 3.4); the connection goes on.",
+            "Neither belongs to the stream (RFC 9293, section 3.4); the connection continues.",
             |s| {
                 let mut c = s.connection();
                 c.open();

@@ -28,13 +28,13 @@ pub(crate) struct Talk {
     midstream: bool,
 }
 
-/// What was said of it.
+/// The result of parsing a talk.
 #[derive(Debug, Default)]
 pub(crate) struct Said {
-    /// Records in words, but for errors.
+    /// Records as text, except errors.
     pub(crate) lines: Vec<String>,
-    /// All records, with all that is said about them but their headers.
-    pub(crate) told: Vec<String>,
+    /// All records, with all their fields except headers.
+    pub(crate) records: Vec<String>,
     /// Requests, with the side that sent them.
     pub(crate) sides: Vec<(u8, String)>,
     /// Accounts.
@@ -109,7 +109,7 @@ impl Talk {
         other
     }
 
-    /// The same talk without those of its segments at whose places, over and over, `lost` is true.
+    /// The same talk without the segments for which the cycle of `lost` is true.
     pub(crate) fn lose(&self, lost: &[bool]) -> Self {
         let mut lost = lost.iter().cycle();
         let mut other = self.clone();
@@ -117,7 +117,7 @@ impl Talk {
         other
     }
 
-    /// Takes it through the built-in parser, in one batch unless it says otherwise.
+    /// Passes it through the built-in parser, in one batch unless it has batch steps.
     pub(crate) fn run(&self, bounds: Bounds) -> Said {
         let mut driver = Driver::new(parser(), bounds).expect("driver");
         let mut notes = Notes::default();
@@ -152,7 +152,7 @@ impl Talk {
         let counters = driver.counters();
         let (into, out) = counters.balance();
         assert_eq!(into, out, "{counters:?}");
-        Said { lines: notes.lines, told: notes.told, sides: notes.sides, counters }
+        Said { lines: notes.lines, records: notes.records, sides: notes.sides, counters }
     }
 }
 
@@ -170,7 +170,7 @@ fn parser() -> Arc<Parser> {
 #[derive(Default)]
 struct Notes {
     lines: Vec<String>,
-    told: Vec<String>,
+    records: Vec<String>,
     sides: Vec<(u8, String)>,
     faults: Vec<&'static str>,
 }
@@ -198,7 +198,7 @@ impl Receiver for Notes {
         // Of an end, only where and when it is counts: where the message began, and what was acknowledged, is with its head.
         let (start, peer_acked) =
             if matches!(record.kind, Kind::End { .. }) { (end, &None) } else { (start, peer_acked) };
-        self.told.push(format!("{line}: side {side}, {flags:#x}, {start:?} to {end:?}, {peer_acked:?}"));
+        self.records.push(format!("{line}: side {side}, {flags:#x}, {start:?} to {end:?}, {peer_acked:?}"));
         if matches!(record.kind, Kind::Error(_)) {
             return;
         }

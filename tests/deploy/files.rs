@@ -34,13 +34,13 @@ fn succeeds(program: &str, arguments: &[&str]) -> String {
     said.into_owned()
 }
 
-/// The words of a text that look like metrics' names, without what a histogram appends.
+/// The tokens of a text that look like metrics' names, without what a histogram appends.
 fn metrics(text: &str) -> BTreeSet<String> {
-    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-    let named = words.filter(|word| ["http_server_", "picotap_", "process_"].iter().any(|p| word.starts_with(p)));
-    let base = |word: &str| {
-        let cut = ["_bucket", "_sum", "_count"].iter().find_map(|suffix| word.strip_suffix(suffix));
-        cut.unwrap_or(word).to_owned()
+    let tokens = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let named = tokens.filter(|token| ["http_server_", "picotap_", "process_"].iter().any(|p| token.starts_with(p)));
+    let base = |token: &str| {
+        let cut = ["_bucket", "_sum", "_count"].iter().find_map(|suffix| token.strip_suffix(suffix));
+        cut.unwrap_or(token).to_owned()
     };
     named.map(base).collect()
 }
@@ -51,11 +51,11 @@ fn queries(path: &str) -> String {
     let dashboard = path.ends_with(".json");
     let wanted = |line: &&str| if dashboard { line.contains("\"expr\"") } else { !line.trim().starts_with("- record") };
     let lines: Vec<&str> = text.lines().filter(wanted).collect();
-    let words = lines.iter().flat_map(|line| line.split_whitespace());
-    words.map(|word| if word.contains(":http_") || word.contains(":picotap_") { "" } else { word }).fold(
+    let tokens = lines.iter().flat_map(|line| line.split_whitespace());
+    tokens.map(|token| if token.contains(":http_") || token.contains(":picotap_") { "" } else { token }).fold(
         String::new(),
-        |mut all, word| {
-            all.push_str(word);
+        |mut all, token| {
+            all.push_str(token);
             all.push(' ');
             all
         },
@@ -78,8 +78,8 @@ fn rules_and_dashboard_name_metrics_that_are_there() {
 fn every_recorded_series_that_is_used_is_recorded() {
     let rules = read("deploy/prometheus/rules.yml");
     let colons = |text: &str| -> BTreeSet<String> {
-        let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != ':');
-        words.filter(|word| word.contains(":http_") || word.contains(":picotap_")).map(ToOwned::to_owned).collect()
+        let tokens = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != ':');
+        tokens.filter(|token| token.contains(":http_") || token.contains(":picotap_")).map(ToOwned::to_owned).collect()
     };
     let recorded: BTreeSet<String> =
         rules.lines().filter_map(|line| line.trim().strip_prefix("- record: ")).map(ToOwned::to_owned).collect();
@@ -181,7 +181,7 @@ fn the_unit_lets_picotap_restrict_itself() {
     let unit = read("deploy/systemd/picotap.service");
     let filter = unit.lines().find(|line| line.starts_with("SystemCallFilter=")).expect("a filter");
     for call in ["seccomp", "landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self"] {
-        assert!(filter.split([' ', '=']).any(|word| word == call), "{call}");
+        assert!(filter.split([' ', '=']).any(|token| token == call), "{call}");
     }
 }
 
@@ -192,9 +192,9 @@ fn users_and_directories_are_made() {
     }
     let directory = tempfile::tempdir().expect("a directory");
     for kind in ["sysusers", "tmpfiles"] {
-        let place = directory.path().join(format!("usr/lib/{kind}.d"));
-        fs::create_dir_all(&place).expect("made");
-        fs::copy(root().join(format!("deploy/{kind}.d/picotap.conf")), place.join("picotap.conf")).expect("copied");
+        let target = directory.path().join(format!("usr/lib/{kind}.d"));
+        fs::create_dir_all(&target).expect("made");
+        fs::copy(root().join(format!("deploy/{kind}.d/picotap.conf")), target.join("picotap.conf")).expect("copied");
     }
     fs::create_dir(directory.path().join("etc")).expect("made");
     let option = format!("--root={}", directory.path().display());
@@ -362,12 +362,12 @@ fn archive_script() -> String {
     script.join("\n")
 }
 
-/// Runs one index of the job for archives, with `place` for the volumes.
-fn archive_index(place: &Path, index: usize, of: usize) -> Output {
+/// Runs one index of the job for archives, with `volumes` for the volumes.
+fn archive_index(volumes: &Path, index: usize, of: usize) -> Output {
     let script = archive_script();
     let script = ["/captures", "/results"]
         .iter()
-        .fold(script, |script, volume| script.replace(volume, &format!("{}{volume}", place.display())));
+        .fold(script, |script, volume| script.replace(volume, &format!("{}{volume}", volumes.display())));
     let program = Path::new(env!("CARGO_BIN_EXE_picotap")).parent().expect("a directory").display().to_string();
     let path = program + ":" + &std::env::var("PATH").expect("a path");
     let mut command = Command::new("sh");
@@ -378,21 +378,21 @@ fn archive_index(place: &Path, index: usize, of: usize) -> Output {
 
 #[test]
 fn the_indexes_of_the_archive_job_share_the_captures_out() {
-    let place = tempfile::tempdir().expect("a directory");
+    let volumes = tempfile::tempdir().expect("a directory");
     for name in ["captures", "results"] {
-        fs::create_dir(place.path().join(name)).expect("made");
+        fs::create_dir(volumes.path().join(name)).expect("made");
     }
     let capture = root().join("fixtures/chunked/capture.pcap");
     for number in 0..5 {
-        fs::copy(&capture, place.path().join(format!("captures/{number}.pcap"))).expect("copied");
+        fs::copy(&capture, volumes.path().join(format!("captures/{number}.pcap"))).expect("copied");
     }
-    fs::write(place.path().join("captures/5.pcap"), b"no capture").expect("written");
-    let lines = |number: usize| fs::read_to_string(place.path().join(format!("results/{number}.pcap.jsonl"))).ok();
-    let first = archive_index(place.path(), 0, 3);
+    fs::write(volumes.path().join("captures/5.pcap"), b"no capture").expect("written");
+    let lines = |number: usize| fs::read_to_string(volumes.path().join(format!("results/{number}.pcap.jsonl"))).ok();
+    let first = archive_index(volumes.path(), 0, 3);
     assert!(first.status.success(), "{first:?}");
     assert_eq!((0..6).filter(|number| lines(*number).is_some()).collect::<Vec<_>>(), [0, 3]);
-    assert!(archive_index(place.path(), 1, 3).status.success());
-    let damaged = archive_index(place.path(), 2, 3);
+    assert!(archive_index(volumes.path(), 1, 3).status.success());
+    let damaged = archive_index(volumes.path(), 2, 3);
     assert!(!damaged.status.success(), "{damaged:?}");
     assert!(String::from_utf8_lossy(&damaged.stderr).contains("failed: 5.pcap"));
     for number in 0..5 {
@@ -421,9 +421,9 @@ fn the_commands_in_manifests_are_the_program_s() {
     let manifest = read("deploy/kubernetes/daemonset.yaml");
     let arguments = manifest.lines().find_map(|line| line.trim().strip_prefix("args: ")).expect("arguments");
     for list in [command, arguments] {
-        let words: Vec<String> = serde_json::from_str(list).expect("a list of texts");
-        let words = std::iter::once("picotap".to_owned()).chain(words);
-        Cli::command().try_get_matches_from(words).unwrap_or_else(|e| panic!("{list}: {e}"));
+        let tokens: Vec<String> = serde_json::from_str(list).expect("a list of texts");
+        let tokens = std::iter::once("picotap".to_owned()).chain(tokens);
+        Cli::command().try_get_matches_from(tokens).unwrap_or_else(|e| panic!("{list}: {e}"));
     }
 }
 

@@ -303,15 +303,15 @@ fn both_directions_of_a_flow_meet_the_same_member_of_a_fan_out() {
 }
 
 #[test]
-fn without_the_privilege_the_error_says_how_to_grant_it() {
+fn without_the_privilege_the_error_explains_how_to_grant_it() {
     if !tool::has(&["root", "ip"]) {
         return;
     }
     caps::drop(None, caps::CapSet::Effective, caps::Capability::CAP_NET_RAW).expect("a capability can be dropped");
     let error = Live::open(&on("lo")).err().expect("no privilege");
     assert!(matches!(error, LiveError::Privilege { .. }), "{error}");
-    for words in ["CAP_NET_RAW", "setcap cap_net_raw+ep /", "capsh --user=", "AmbientCapabilities=CAP_NET_RAW"] {
-        assert!(error.to_string().contains(words), "{words}: {error}");
+    for text in ["CAP_NET_RAW", "setcap cap_net_raw+ep /", "capsh --user=", "AmbientCapabilities=CAP_NET_RAW"] {
+        assert!(error.to_string().contains(text), "{text}: {error}");
     }
 }
 
@@ -325,7 +325,7 @@ fn a_filter_that_is_none_is_named() {
 }
 
 #[test]
-fn an_interface_that_is_down_says_so() {
+fn an_interface_that_is_down_is_reported() {
     if !tool::has(&["root", "ip"]) {
         return;
     }

@@ -1,5 +1,5 @@
-//! The privileges of a process that gave them up: a child started by root does so, and tells what it can still do.
-#![expect(clippy::print_stdout, reason = "the child tells its parent so")]
+//! The privileges of a process that dropped them: a child started by root does so, and reports what it can still do.
+#![expect(clippy::print_stdout, reason = "the child reports to its parent")]
 
 use std::error::Error;
 use std::io::{IoSlice, Read, Write};
@@ -22,14 +22,14 @@ use nix::sys::socket::{
 };
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
-use picotap::pipeline::privileges::{DropPrivileges, give_up};
+use picotap::daemon::privileges::{DropPrivileges, drop_all};
 use picotap::source::live::{Live, LiveConfig, Turn};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
 use wasmtime::{Config, Engine, Instance, Module, PoolingAllocationConfig, Store};
 
 use crate::tool;
 
-/// What a shell says of a process that SIGSYS ended.
+/// The exit code that a shell reports for a process killed by SIGSYS.
 const BY_SIGSYS: i32 = 128 + 31;
 const NOBODY: u32 = 65534;
 
@@ -80,7 +80,7 @@ fn alone() -> ForkResult {
 fn scene(scenario: &str, directory: String) {
     let mut live = Live::open(&LiveConfig { filter: "tcp".into(), ..LiveConfig::new("lo") }).expect("root may capture");
     let before = Sockets::open();
-    let wish = DropPrivileges {
+    let keep = DropPrivileges {
         user: Some(env::var("PICOTAP_USER").unwrap_or(NOBODY.to_string())).filter(|user| user != "default"),
         readable: vec!["/etc/hostname".into()],
         writable: vec![directory.clone().into()],
@@ -89,7 +89,7 @@ fn scene(scenario: &str, directory: String) {
     if scenario == "outer" {
         refuse_seccomp();
     }
-    let report = give_up(&wish, &[live.as_fd().as_raw_fd()]).unwrap_or_else(|e| panic!("{e}"));
+    let report = drop_all(&keep, &[live.as_fd().as_raw_fd()]).unwrap_or_else(|e| panic!("{e}"));
     println!("report: {report}");
     match scenario {
         "work" => work(&before.listener, &mut live, Path::new(&directory)).unwrap_or_else(|e| panic!("{e}")),
@@ -169,7 +169,7 @@ fn refused() {
     println!("writable code: {:?}", writable_code());
     println!("shadow: {:?}", fs::read("/etc/shadow").map(drop).map_err(|e| e.kind()));
     println!("root's file: {:?}", fs::write("/etc/picotap", b"").map_err(|e| e.kind()));
-    // Anybody may write there, but landlock was told of another directory. On a kernel without it, this works.
+    // Every user may write there, but landlock allows only another directory. On a kernel without landlock, this works.
     let elsewhere = env::temp_dir().join(format!("picotap-{}", std::process::id()));
     println!("elsewhere: {:?}", fs::write(&elsewhere, b"").map_err(|e| e.kind()));
     fs::remove_file(&elsewhere).ok();
@@ -316,7 +316,7 @@ fn what_picotap_does_still_works() {
     }
     let directory = directory();
     let port = directory.path().join("port");
-    // The child waits for somebody to connect to it.
+    // The child waits for a connection.
     let done = Arc::new(AtomicBool::new(false));
     let ended = Arc::clone(&done);
     let caller = thread::spawn(move || {
@@ -364,14 +364,14 @@ fn what_an_intruder_would_try_is_refused() {
 }
 
 #[test]
-fn what_cannot_be_done_is_said() {
+fn what_cannot_be_done_is_reported() {
     if !tool::has(&["root"]) {
         return;
     }
     let output = in_child("outer", None, directory().path());
     let said = String::from_utf8_lossy(&output.stdout);
-    let words = "system calls not filtered (the filter that it was started under refuses seccomp), files ";
-    assert!(said.contains(words), "{said}");
+    let text = "system calls not filtered (the filter that it was started under refuses seccomp), files ";
+    assert!(said.contains(text), "{said}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! A stage on which a client and a server send segments in words, and a record of what the flow table told.
+//! A stage on which a client and a server send segments, and a recorder of the flow table's output.
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 #![allow(
@@ -27,10 +27,10 @@ pub fn endpoint(last: u32, port: u16) -> Endpoint {
     Endpoint { ip: IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 + last)), port }
 }
 
-/// What was told of one side.
+/// The recorded output of one side.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Told {
-    /// Bytes, with gaps as `[n]`, voids as `(n)` or `(n-lost)`, and the end as `.fin` and so on.
+pub struct Output {
+    /// Bytes, with gaps as `[n]`, skipped ranges as `(n)` or `(n-lost)`, and the end as `.fin` and so on.
     pub text: String,
     pub next: u64,
     pub ended: Option<EndReason>,
@@ -41,67 +41,74 @@ pub struct Told {
 #[derive(Debug, Clone)]
 pub struct Seen {
     pub conn: OpenConnection,
-    pub sides: [Told; 2],
+    pub sides: [Output; 2],
 }
 
-/// Records what it is told, and asserts what every sink may rely on.
+/// Records the output, and asserts what every sink may rely on.
 #[derive(Debug, Default)]
 pub struct Recorder {
     pub seen: BTreeMap<u64, Seen>,
-    /// Everything in order, one word each: `1<` is side 0 of connection 1.
+    /// All events in order: `1<` is side 0 of connection 1.
     pub order: Vec<String>,
-    /// Bytes were told before the other side's bytes that they acknowledge.
+    /// How often bytes were reported before the other side's bytes that they acknowledge.
     pub early: u64,
 }
 
 impl Recorder {
-    fn side(&mut self, conn: &OpenConnection, side: Side, place: Position) -> &mut Told {
+    fn side(&mut self, conn: &OpenConnection, side: Side, position: Position) -> &mut Output {
         let seen =
             self.seen.entry(conn.info.number).or_insert_with(|| Seen { conn: conn.clone(), sides: Default::default() });
         assert_eq!(seen.conn.info.handle, conn.info.handle);
         assert_eq!(seen.conn.info.endpoints, conn.info.endpoints);
         seen.conn = conn.clone();
         let other = seen.sides[side.other().index()].clone();
-        if place.acked().is_some_and(|acked| acked > other.next) && other.ended.is_none() {
+        if position.acked().is_some_and(|acked| acked > other.next) && other.ended.is_none() {
             self.early += 1;
         }
-        let told = &mut seen.sides[side.index()];
-        assert!(told.ended.is_none(), "something after the end");
-        assert!(place.offset >= told.next, "told twice: {} after {}", place.offset, told.next);
-        if place.offset > told.next {
-            write!(told.text, "[{}]", place.offset - told.next).unwrap();
-            told.next = place.offset;
+        let output = &mut seen.sides[side.index()];
+        assert!(output.ended.is_none(), "something after the end");
+        assert!(position.offset >= output.next, "reported twice: {} after {}", position.offset, output.next);
+        if position.offset > output.next {
+            write!(output.text, "[{}]", position.offset - output.next).unwrap();
+            output.next = position.offset;
         }
-        told
+        output
     }
 }
 
 impl Sink for Recorder {
-    fn bytes(&mut self, conn: &mut OpenConnection, side: Side, place: Position, starts_segment: bool, payload: &[u8]) {
+    fn bytes(
+        &mut self,
+        conn: &mut OpenConnection,
+        side: Side,
+        position: Position,
+        starts_segment: bool,
+        payload: &[u8],
+    ) {
         assert!(!payload.is_empty() && payload.len() <= MAX_PIECE);
-        let told = self.side(conn, side, place);
-        told.text.push_str(&String::from_utf8_lossy(payload));
-        told.next += payload.len() as u64;
-        told.pieces.push((place.offset, payload.len(), place.acked(), starts_segment));
-        let word = format!("{}{}{}", conn.info.number, ["<", ">"][side.index()], String::from_utf8_lossy(payload));
-        self.order.push(word);
+        let output = self.side(conn, side, position);
+        output.text.push_str(&String::from_utf8_lossy(payload));
+        output.next += payload.len() as u64;
+        output.pieces.push((position.offset, payload.len(), position.acked(), starts_segment));
+        let entry = format!("{}{}{}", conn.info.number, ["<", ">"][side.index()], String::from_utf8_lossy(payload));
+        self.order.push(entry);
     }
 
-    fn skipped(&mut self, conn: &mut OpenConnection, side: Side, place: Position, length: u64, lost: u64) {
+    fn skipped(&mut self, conn: &mut OpenConnection, side: Side, position: Position, length: u64, lost: u64) {
         assert!(length > 0 && lost <= length);
-        let told = self.side(conn, side, place);
-        told.next += length;
+        let output = self.side(conn, side, position);
+        output.next += length;
         if lost == 0 {
-            write!(told.text, "({length})").unwrap();
+            write!(output.text, "({length})").unwrap();
         } else {
-            write!(told.text, "({length}-{lost})").unwrap();
+            write!(output.text, "({length}-{lost})").unwrap();
         }
     }
 
-    fn end(&mut self, conn: &mut OpenConnection, side: Side, place: Position, reason: EndReason) {
-        let told = self.side(conn, side, place);
-        told.ended = Some(reason);
-        write!(told.text, ".{}", format!("{reason:?}").to_lowercase()).unwrap();
+    fn end(&mut self, conn: &mut OpenConnection, side: Side, position: Position, reason: EndReason) {
+        let output = self.side(conn, side, position);
+        output.ended = Some(reason);
+        write!(output.text, ".{}", format!("{reason:?}").to_lowercase()).unwrap();
         let number = conn.info.number;
         self.order.push(format!("{number}{}.", ["<", ">"][side.index()]));
     }
@@ -211,18 +218,18 @@ impl Stage {
         assert_eq!(self.table.counters().held, 0);
         assert!(self.table.is_empty());
         for seen in self.sink.seen.values() {
-            assert!(seen.sides.iter().all(|told| told.ended.is_some()), "{seen:?}");
+            assert!(seen.sides.iter().all(|output| output.ended.is_some()), "{seen:?}");
         }
     }
 
-    /// What was told of a side of a connection.
-    pub fn told(&self, number: u64, side: Side) -> &str {
+    /// The output of a side of a connection.
+    pub fn output(&self, number: u64, side: Side) -> &str {
         self.sink.seen.get(&number).map_or("", |seen| &seen.sides[side.index()].text)
     }
 
-    /// What was told of the first connection: side 0, then side 1.
+    /// The output of the first connection: side 0, then side 1.
     pub fn both(&self) -> (&str, &str) {
-        (self.told(1, Side::First), self.told(1, Side::Second))
+        (self.output(1, Side::First), self.output(1, Side::Second))
     }
 
     pub fn order(&self) -> String {

@@ -1,12 +1,12 @@
 //! Chunked bodies: sizes, extensions, trailers, and what is refused because parsers read it differently.
 
-use crate::host::{Manner, c, lines, said, told};
+use crate::host::{Manner, c, lines, parsed, said};
 
 const HEAD: &str = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
 
-/// What is said of a chunked body, after its head.
+/// The records about a chunked body, after its head.
 fn body(bytes: impl AsRef<[u8]>) -> Vec<String> {
-    told(&[c([HEAD.as_bytes(), bytes.as_ref()].concat())]).split_off(1)
+    parsed(&[c([HEAD.as_bytes(), bytes.as_ref()].concat())]).split_off(1)
 }
 
 #[test]
@@ -100,8 +100,8 @@ fn sizes_that_upstream_accepts_and_others_may_not_are_flagged() {
 #[test]
 fn a_chunk_may_be_larger_than_32_bits_count() {
     let head = format!("{HEAD}100000000\r\n");
-    let told = said(Manner::default(), &[c(&head), c("abc")]);
-    assert_eq!(told.len(), 1);
+    let records = said(Manner::default(), &[c(&head), c("abc")]);
+    assert_eq!(records.len(), 1);
     assert!(body("ffffffffffffffff\r\nabc").is_empty());
     assert!(body("8000000000000000\r\nabc").is_empty());
 }
@@ -130,8 +130,8 @@ fn a_flood_of_framing_is_an_error() {
 fn a_body_may_come_byte_by_byte() {
     let bytes: Vec<_> = format!("{HEAD}5;a\r\nhello\r\n0\r\nA: b\r\n\r\nGET").bytes().map(|byte| c([byte])).collect();
     for wakes in [false, true] {
-        let told = said(Manner { wakes, ..Manner::default() }, &bytes);
-        assert_eq!(told[1].line(), "0 end#1 23/5 +chunk_extension +trailers");
-        assert_eq!(told[1].end, HEAD.len() as u64 + 23);
+        let records = said(Manner { wakes, ..Manner::default() }, &bytes);
+        assert_eq!(records[1].line(), "0 end#1 23/5 +chunk_extension +trailers");
+        assert_eq!(records[1].end, HEAD.len() as u64 + 23);
     }
 }

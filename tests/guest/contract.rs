@@ -94,8 +94,8 @@ fn buffers_that_do_not_fit_are_refused() {
     let free = module.instance.get_typed_func::<(), ()>(&mut module.store, "free_input_output_bufs").unwrap();
     free.call(&mut module.store, ()).unwrap();
     assert_ne!(module.parse.call(&mut module.store, 0).unwrap(), 0);
-    let place = module.instance.get_typed_func::<(), u32>(&mut module.store, "get_input_buf").unwrap();
-    assert_eq!(place.call(&mut module.store, ()).unwrap(), 0);
+    let address = module.instance.get_typed_func::<(), u32>(&mut module.store, "get_input_buf").unwrap();
+    assert_eq!(address.call(&mut module.store, ()).unwrap(), 0);
 }
 
 #[test]
@@ -200,18 +200,18 @@ fn a_body_of_a_gigabyte_costs_two_events() {
     let reply = module.call(&[event(0, 0, 0, head)], &mut rows, 8, 128).unwrap();
     let (from, to) = (head.len() as u64, reply.results[0].skip);
     assert_eq!(to - from, 1 << 30);
-    let mut void = event(0, 0, from, b"");
-    void.header.kind = abi::kind::VOID;
-    void.header.length = 1 << 30;
-    void.header.lost = 5;
-    let reply = module.call(&[void, event(0, 0, to, GET)], &mut rows, 8, 128).unwrap();
+    let mut skipped = event(0, 0, from, b"");
+    skipped.header.kind = abi::kind::VOID;
+    skipped.header.length = 1 << 30;
+    skipped.header.lost = 5;
+    let reply = module.call(&[skipped, event(0, 0, to, GET)], &mut rows, 8, 128).unwrap();
     let end = reply.records[0];
     assert_eq!((end.kind, end.decoded, end.lost, end.flags), (abi::record::END, 1 << 30, 5, abi::flag::GAP));
     assert_eq!(reply.records[1].number, 2);
 }
 
 #[test]
-fn a_full_output_says_where_to_go_on() {
+fn a_full_output_reports_where_to_continue() {
     let mut module = Module::new();
     let mut rows = rows(1);
     let reply = module.call(&[event(0, 0, 0, &GET.repeat(10)), event(0, 0, 270, GET)], &mut rows, 8, 128).unwrap();
@@ -277,9 +277,9 @@ fn a_broken_layout_is_refused() {
     for word in 0..words - 2 {
         for value in [1u32, 3, 0x7fff_fff8, u32::MAX - 7, u32::MAX] {
             module.lay_out(&[event(0, 0, 0, GET)], &rows(1), 8, 128);
-            let place = module.input + 4 * word;
-            module.memory.data_mut(&mut module.store)[place..place + 4].copy_from_slice(value.as_bytes());
-            // Refused or not, it must not trap: what lies outside the buffers is never touched.
+            let address = module.input + 4 * word;
+            module.memory.data_mut(&mut module.store)[address..address + 4].copy_from_slice(value.as_bytes());
+            // Refused or not, it must not trap: memory outside of the buffers is never accessed.
             module.parse.call(&mut module.store, 1).expect("no trap");
         }
     }
@@ -297,8 +297,8 @@ fn the_event_worked_on_is_named() {
 
 #[test]
 fn a_head_split_over_two_calls_is_whole_in_the_second() {
-    let told = said(Manner::default(), &[c("GET / HTTP/1.1\r\nHo"), c("st: a\r\n\r\n")]);
-    assert_eq!((told[0].start, told[0].end, told[0].pairs[0].0.as_str()), (0, 27, "Host"));
+    let records = said(Manner::default(), &[c("GET / HTTP/1.1\r\nHo"), c("st: a\r\n\r\n")]);
+    assert_eq!((records[0].start, records[0].end, records[0].pairs[0].0.as_str()), (0, 27, "Host"));
 }
 
 #[test]
@@ -316,7 +316,7 @@ fn a_dripped_head_is_presented_once_a_line() {
 #[test]
 fn one_batch_may_hold_request_and_response() {
     let manner = Manner { events_per_call: 2, ..Manner::default() };
-    let told = said(manner, &[c(GET), s("HTTP/1.1 204 No Content\r\n\r\n")]);
-    let events: Vec<u32> = told.iter().map(|one| one.record.event).collect();
+    let records = said(manner, &[c(GET), s("HTTP/1.1 204 No Content\r\n\r\n")]);
+    let events: Vec<u32> = records.iter().map(|one| one.record.event).collect();
     assert_eq!(events, [0, 0, 1, 1]);
 }

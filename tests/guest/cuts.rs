@@ -1,4 +1,4 @@
-//! However a stream is cut into segments, events and calls, the same is said of it; with loss, segment starts are part of
+//! However a stream is cut into segments, events and calls, the records are the same; with loss, segment starts are part of
 //! the stream, and calls still change nothing.
 
 use picotap::abi;
@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use crate::host::{Happens, Manner, Said, c, fin, reset, s, said};
 
-/// A record in words, its place, its texts and its headers.
+/// A record as a line, its offsets, its texts and its headers.
 type Essence = (String, u64, u64, String, String, Vec<(String, String)>);
 
 /// What must not depend on the cuts: all but where texts lie in an event, where in an event a body began, and, with
@@ -126,9 +126,9 @@ proptest! {
         let whole = said(Manner { wakes: false, ..manner }, &happens);
         for cuts in [a, b] {
             let manner = Manner { midstream, ..cuts.manner };
-            let told = said(manner, &cut(&happens, &cuts.seed));
+            let records = said(manner, &cut(&happens, &cuts.seed));
             let skips = manner.skips;
-            prop_assert_eq!(essence(&told, skips), essence(&whole, skips), "{:?}", manner);
+            prop_assert_eq!(essence(&records, skips), essence(&whole, skips), "{:?}", manner);
         }
     }
 
@@ -138,15 +138,15 @@ proptest! {
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), any::<u8>()), 0..4),
         a in cuts(),
     ) {
-        for (which, place, byte) in changes {
+        for (which, bytes_at, byte) in changes {
             if let Some(Happens::Bytes(_, bytes)) = (!happens.is_empty()).then(|| which.get_mut(&mut happens)) {
-                place.get_mut(bytes).clone_from(&byte);
+                bytes_at.get_mut(bytes).clone_from(&byte);
             }
         }
         happens.extend([fin(0), fin(1)]);
         let whole = said(Manner { wakes: false, ..Manner::default() }, &happens);
-        let told = said(a.manner, &cut(&happens, &a.seed));
-        prop_assert_eq!(essence(&told, a.manner.skips), essence(&whole, a.manner.skips));
+        let records = said(a.manner, &cut(&happens, &a.seed));
+        prop_assert_eq!(essence(&records, a.manner.skips), essence(&whole, a.manner.skips));
         balanced(&whole);
     }
 }

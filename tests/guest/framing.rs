@@ -1,26 +1,26 @@
 //! Message framing, RFC 9112, section 6.3, rule by rule.
 
-use crate::host::{Happens, c, fin, reset, s, told};
+use crate::host::{Happens, c, fin, parsed, reset, s};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
-/// What is said of a response to `request`, after what is said of the request.
+/// The records about a response to `request`, without those about the request.
 fn response(request: &str, response: &str, more: &[Happens]) -> Vec<String> {
     let mut happens = vec![c(request), s(response)];
     happens.extend_from_slice(more);
-    told(&happens).split_off(2)
+    parsed(&happens).split_off(2)
 }
 
-/// What is said of a request.
+/// The records about a request.
 fn request(head: &str) -> Vec<String> {
-    told(&[c(head)])
+    parsed(&[c(head)])
 }
 
 #[test]
 fn a_request_and_its_response() {
     let happens = [c("GET /a HTTP/1.1\r\nHost: x\r\n\r\n"), s("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")];
     assert_eq!(
-        told(&happens),
+        parsed(&happens),
         ["0 req#1 GET /a 1.1 none", "0 end#1 0/0", "1 res#1 200 \"OK\" 1.1 length=5", "1 end#1 5/5"]
     );
 }
@@ -33,8 +33,8 @@ fn a_response_to_head_has_no_body() {
         c(GET),
         s("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"),
     ];
-    assert_eq!(told(&happens)[2..4], ["1 res#1 200 \"OK\" 1.1 none", "1 end#1 0/0"]);
-    assert_eq!(told(&happens)[6..], ["1 res#2 200 \"OK\" 1.1 length=2", "1 end#2 2/2"]);
+    assert_eq!(parsed(&happens)[2..4], ["1 res#1 200 \"OK\" 1.1 none", "1 end#1 0/0"]);
+    assert_eq!(parsed(&happens)[6..], ["1 res#2 200 \"OK\" 1.1 length=2", "1 end#2 2/2"]);
 }
 
 #[test]
@@ -214,7 +214,7 @@ fn accepted_connect_is_a_tunnel_on_both_sides() {
         fin(1),
     ];
     assert_eq!(
-        told(&happens),
+        parsed(&happens),
         [
             "0 req#1 CONNECT a:443 1.1 none",
             "0 end#1 0/0",
@@ -234,7 +234,7 @@ fn refused_connect_goes_on_with_http() {
         s("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
     ];
     assert_eq!(
-        told(&happens)[2..],
+        parsed(&happens)[2..],
         [
             "1 res#1 407 \"No\" 1.1 length=2",
             "1 end#1 2/2",
@@ -251,9 +251,9 @@ fn bytes_after_connect_wait_for_its_answer() {
     let connect = "CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n";
     let get = "GET / HTTP/1.1\r\nHost: a\r\n";
     let refused = [c(format!("{connect}{get}")), s("HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n"), c("\r\n")];
-    assert_eq!(told(&refused)[4..], ["0 req#2 GET / 1.1 none", "0 end#2 0/0"]);
+    assert_eq!(parsed(&refused)[4..], ["0 req#2 GET / 1.1 none", "0 end#2 0/0"]);
     let accepted = [c(format!("{connect}{get}")), s("HTTP/1.1 200 OK\r\n\r\n"), c("\r\n"), fin(0)];
-    assert_eq!(told(&accepted)[3..], ["1 tunnel#1 0", "1 end#1 0/0"]);
+    assert_eq!(parsed(&accepted)[3..], ["1 tunnel#1 0", "1 end#1 0/0"]);
 }
 
 #[test]
@@ -268,7 +268,7 @@ fn an_eager_client_that_is_refused_is_searched_for_a_start() {
         s("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
     ];
     assert_eq!(
-        told(&happens)[4..],
+        parsed(&happens)[4..],
         ["0 req#2 GET / 1.1 none +resync", "0 end#2 0/0", "1 res#0 200 \"OK\" 1.1 length=0 +unpaired", "1 end#0 0/0",]
     );
 }
@@ -289,7 +289,7 @@ fn switching_protocols_is_a_tunnel_of_a_kind() {
             fin(1),
             fin(0),
         ];
-        let said = told(&happens);
+        let said = parsed(&happens);
         assert_eq!(said[0].ends_with("+upgrade"), !upgrade.is_empty());
         assert_eq!(
             said[2..],
@@ -305,7 +305,7 @@ fn a_client_in_its_body_follows_into_the_tunnel_when_that_is_whole() {
         s("HTTP/1.1 101 S\r\nUpgrade: x\r\n\r\n"),
         c("cdGET / HTTP/1.1\r\n\r\n"),
     ];
-    let said = told(&happens);
+    let said = parsed(&happens);
     assert_eq!(said[1], "1 res#1 101 \"S\" 1.1 tunnel +early");
     assert_eq!(said[4..], ["0 end#1 4/4"]);
 }

@@ -1,17 +1,17 @@
 //! Start lines and headers: what is accepted, what is flagged, and where the source of 2017 that the guest builds on is put
 //! right.
 
-use crate::host::{Manner, c, s, said, told};
+use crate::host::{Manner, c, parsed, s, said};
 
-/// What is said of bytes that a client sends after a good request, or a server after a good response: no other protocol
-/// is looked for there.
+/// The records about bytes that a client sends after a good request, or a server after a good response: no other protocol
+/// is searched for there.
 fn request(bytes: impl AsRef<[u8]>) -> Vec<String> {
-    told(&[c("GET / HTTP/1.1\r\nHost: a\r\n\r\n"), c(bytes)]).split_off(2)
+    parsed(&[c("GET / HTTP/1.1\r\nHost: a\r\n\r\n"), c(bytes)]).split_off(2)
 }
 
 fn response(bytes: impl AsRef<[u8]>) -> Vec<String> {
     let head = "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n";
-    told(&[c(head), s("HTTP/1.1 200 OK\r\n\r\n"), c(head), s(bytes)]).split_off(6)
+    parsed(&[c(head), s("HTTP/1.1 200 OK\r\n\r\n"), c(head), s(bytes)]).split_off(6)
 }
 
 /// Of a head that is accepted: the line of its record.
@@ -151,9 +151,9 @@ fn up_to_eight_empty_lines_may_lead() {
 
 #[test]
 fn a_continued_line_is_a_pair_without_a_name() {
-    let told = said(Manner::default(), &[c("GET / HTTP/1.1\r\nHost: a\r\nX: b\r\n \tc \r\n\r\n")]);
-    assert_eq!(told[0].line(), "0 req#1 GET / 1.1 none +obs_fold");
-    assert_eq!(told[0].pairs[2], (String::new(), " \\tc".to_owned()));
+    let records = said(Manner::default(), &[c("GET / HTTP/1.1\r\nHost: a\r\nX: b\r\n \tc \r\n\r\n")]);
+    assert_eq!(records[0].line(), "0 req#1 GET / 1.1 none +obs_fold");
+    assert_eq!(records[0].pairs[2], (String::new(), " \\tc".to_owned()));
     assert_eq!(request("GET / HTTP/1.1\r\n Host: a\r\n\r\n"), ["0 error bad_header"]);
 }
 
@@ -187,8 +187,8 @@ fn bad_headers_are_refused() {
 #[test]
 fn a_head_may_have_128_headers() {
     let head = |count: usize| format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "A: b\r\n".repeat(count - 1));
-    let told = said(Manner { max_pairs: 128, ..Manner::default() }, &[c(head(128))]);
-    assert_eq!((told[0].line().as_str(), told[0].pairs.len()), ("0 req#1 GET / 1.1 none", 128));
+    let records = said(Manner { max_pairs: 128, ..Manner::default() }, &[c(head(128))]);
+    assert_eq!((records[0].line().as_str(), records[0].pairs.len()), ("0 req#1 GET / 1.1 none", 128));
     assert_eq!(request(head(129)), ["0 error too_many_headers"]);
 }
 
@@ -206,9 +206,9 @@ fn a_head_may_come_byte_by_byte() {
     let head = "\r\nGET /abc HTTP/1.1\r\nHost: a\r\nX: y\r\n z\r\n\r\nGET";
     let bytes: Vec<_> = head.bytes().map(|byte| c([byte])).collect();
     for wakes in [false, true] {
-        let told = said(Manner { wakes, ..Manner::default() }, &bytes);
-        assert_eq!(told[0].line(), "0 req#1 GET /abc 1.1 none +obs_fold +leading_empty");
-        assert_eq!((told[0].start, told[0].end, told.len()), (2, 42, 2));
+        let records = said(Manner { wakes, ..Manner::default() }, &bytes);
+        assert_eq!(records[0].line(), "0 req#1 GET /abc 1.1 none +obs_fold +leading_empty");
+        assert_eq!((records[0].start, records[0].end, records.len()), (2, 42, 2));
     }
 }
 
@@ -220,6 +220,6 @@ fn the_middle_of_a_bad_head_is_not_taken_for_a_start() {
 
 #[test]
 fn texts_may_hold_any_byte() {
-    let told = said(Manner::default(), &[c(b"GET /\xff\x80 HTTP/1.1\r\nHost: \xff\r\n\r\n")]);
-    assert_eq!((told[0].target.as_str(), told[0].pairs[0].1.as_str()), ("/\\xff\\x80", "\\xff"));
+    let records = said(Manner::default(), &[c(b"GET /\xff\x80 HTTP/1.1\r\nHost: \xff\r\n\r\n")]);
+    assert_eq!((records[0].target.as_str(), records[0].pairs[0].1.as_str()), ("/\\xff\\x80", "\\xff"));
 }

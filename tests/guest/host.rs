@@ -1,5 +1,5 @@
-//! A host for one connection: keeps what waits, defers, skips and presents again as the contract says, and collects what
-//! the guest said with positions made absolute.
+//! A host for one connection: keeps what waits, defers, skips and presents again as the contract requires, and collects the
+//! guest's records with absolute offsets.
 
 use std::collections::VecDeque;
 use std::fmt::Write;
@@ -55,7 +55,7 @@ pub(crate) fn gap(side: u8, bytes: u64) -> Happens {
     Happens::Gap(side, bytes)
 }
 
-/// How the host goes about it: none of it may change what is said.
+/// Choices of the host, none of which may change the records.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Manner {
     pub(crate) events_per_call: usize,
@@ -72,7 +72,7 @@ impl Default for Manner {
     }
 }
 
-/// A record with its texts, and its place in the side's stream.
+/// A record with its texts, and its offsets in the side's stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Said {
     pub(crate) record: abi::Record,
@@ -100,7 +100,7 @@ struct Pending {
     seen: usize,
 }
 
-/// A stretch that the guest does not want: `seen` bytes of it have come by.
+/// A range that the guest skips, of which `seen` bytes were captured.
 #[derive(Debug, Clone, Copy)]
 struct Skip {
     from: u64,
@@ -112,7 +112,7 @@ struct Skip {
 struct Side {
     /// Next offset of the stream.
     offset: u64,
-    /// Bytes that wait, with their place and the segment starts among them.
+    /// Waiting bytes, with their offset and the segment starts among them.
     waiting: Option<Pending>,
     wake: Option<u8>,
     skip: Option<Skip>,
@@ -129,11 +129,11 @@ pub(crate) struct Host {
     /// What follows is inside a tunnel: not this guest's.
     inner: bool,
     pub(crate) said: Vec<Said>,
-    /// Bytes laid out for the guest, in all.
+    /// Bytes encoded for the guest, in all.
     pub(crate) shown: u64,
 }
 
-/// Everything that is said about what happens.
+/// All records about the given events.
 pub(crate) fn said(manner: Manner, happens: &[Happens]) -> Vec<Said> {
     let mut host = Host::new(manner);
     for one in happens {
@@ -143,13 +143,13 @@ pub(crate) fn said(manner: Manner, happens: &[Happens]) -> Vec<Said> {
     host.said
 }
 
-/// The same in one line a record.
+/// The same, one line per record.
 pub(crate) fn lines(manner: Manner, happens: &[Happens]) -> Vec<String> {
     said(manner, happens).iter().map(Said::line).collect()
 }
 
-/// As `lines`, in several options that must agree.
-pub(crate) fn told(happens: &[Happens]) -> Vec<String> {
+/// As `lines`, with several choices of the host that must agree.
+pub(crate) fn parsed(happens: &[Happens]) -> Vec<String> {
     let plain = lines(Manner::default(), happens);
     for events_per_call in [1, 3, 100] {
         for skips in [false, true] {
@@ -250,7 +250,7 @@ impl Host {
             let length = end - skip.from;
             if length > 0 {
                 let lost = length - skip.seen;
-                let void = Pending {
+                let skipped = Pending {
                     kind: abi::kind::VOID,
                     offset: skip.from,
                     bytes: vec![],
@@ -259,7 +259,7 @@ impl Host {
                     lost,
                     ..one.clone()
                 };
-                self.queue.push_back(void);
+                self.queue.push_back(skipped);
             }
             one.bytes.drain(..usize::try_from(end - start).expect("in memory"));
             one.offset += end - start;
@@ -390,8 +390,7 @@ impl Pending {
 impl Said {
     fn new(record: &abi::Record, reply: &Reply, event: &Pending) -> Self {
         let text = |at: u32, len: u32| {
-            let (bytes, at) =
-                if at & abi::TEXT == 0 { (&event.bytes, at) } else { (&reply.text, at & !abi::TEXT) };
+            let (bytes, at) = if at & abi::TEXT == 0 { (&event.bytes, at) } else { (&reply.text, at & !abi::TEXT) };
             let bytes = bytes.get(at as usize..).and_then(|b| b.get(..len as usize)).unwrap_or_default();
             bytes.escape_ascii().to_string()
         };

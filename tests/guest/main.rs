@@ -1,4 +1,4 @@
-//! The guest against its contract: `guest/abi.h` says what each record means, and a test a rule.
+//! The guest against its contract: `guest/abi.h` defines each record, and each test checks a rule.
 
 #![expect(clippy::indexing_slicing, reason = "a test may fail by panic")]
 #![allow(clippy::cast_possible_truncation, reason = "test sizes are small")]

@@ -1,4 +1,4 @@
-//! A module is the built guest in wasmtime, as the program sets it, called directly: events are laid out by hand, replies
+//! A module is the built guest in wasmtime, as the program sets it, called directly: events are encoded by hand, replies
 //! read back and checked against the contract's own rules.
 
 use std::sync::OnceLock;
@@ -41,7 +41,7 @@ pub(crate) struct Module {
     pub(crate) instance: Instance,
 }
 
-/// Where the parts of a call lie: rows in memory, the others in the output buffer.
+/// Addresses of the parts of a call: rows in memory, the others in the output buffer.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Layout {
     pub(crate) rows: usize,
@@ -184,7 +184,10 @@ fn check(events: &[Event], reply: &Reply) {
         match result.verdict {
             abi::verdict::DONE => {
                 assert_eq!(result.consumed, len);
-                assert!(result.skip == 0 || result.skip > event.header.offset + u64::from(len), "a skip looks ahead");
+                assert!(
+                    result.skip == 0 || result.skip > event.header.offset + u64::from(len),
+                    "a skip is beyond the event"
+                );
             }
             abi::verdict::NEED_MORE => {
                 assert!(result.consumed < len && len - result.consumed <= abi::MAX_WAITING);

@@ -1,6 +1,6 @@
 //! What is not HTTP/1, by its first bytes.
 
-use crate::host::{Happens, Manner, c, fin, lines, s, told};
+use crate::host::{Happens, Manner, c, fin, lines, parsed, s};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -22,43 +22,43 @@ fn other_protocols_are_known_by_their_first_bytes() {
         (b"\xff\xfe", "other"),
         (b"AB\x01", "other"),
     ] {
-        let said = told(&[c(bytes), c(GET), s("\x15\x03"), s(GET)]);
+        let said = parsed(&[c(bytes), c(GET), s("\x15\x03"), s(GET)]);
         assert_eq!(said, [format!("0 not_http {kind}")], "{}", bytes.escape_ascii());
         let drip: Vec<Happens> = bytes.iter().map(|byte| c([*byte])).collect();
-        assert_eq!(told(&drip), said, "{}", bytes.escape_ascii());
+        assert_eq!(parsed(&drip), said, "{}", bytes.escape_ascii());
     }
 }
 
 #[test]
 fn a_fragment_is_not_judged_before_its_time() {
     for front in ["\x16", "PRI * HTTP/2", "SSH", "22", "GET", "HTT", "PRO", "SS", "G@T"] {
-        assert!(told(&[c(front)]).is_empty(), "{front:?}");
+        assert!(parsed(&[c(front)]).is_empty(), "{front:?}");
     }
-    assert_eq!(told(&[c("PR"), c("OPFIND / HTTP/1.1\r\nHost: a\r\n\r\n")])[0], "0 req#1 PROPFIND / 1.1 none");
-    assert_eq!(told(&[c("22"), c("X / HTTP/1.1\r\nHost: a\r\n\r\n")])[0], "0 req#1 22X / 1.1 none");
-    assert_eq!(told(&[s("HT"), s("TP/1.1 200 OK\r\n\r\n")])[0], "1 res#0 200 \"OK\" 1.1 close +unsolicited");
+    assert_eq!(parsed(&[c("PR"), c("OPFIND / HTTP/1.1\r\nHost: a\r\n\r\n")])[0], "0 req#1 PROPFIND / 1.1 none");
+    assert_eq!(parsed(&[c("22"), c("X / HTTP/1.1\r\nHost: a\r\n\r\n")])[0], "0 req#1 22X / 1.1 none");
+    assert_eq!(parsed(&[s("HT"), s("TP/1.1 200 OK\r\n\r\n")])[0], "1 res#0 200 \"OK\" 1.1 close +unsolicited");
 }
 
 #[test]
 fn http_gone_wrong_is_an_error_and_not_another_protocol() {
     for line in ["GET  HTTP/1.1", "G@T / HTTP/1.1", "GET / HTTP/3.0", "HTTP/1.1 2 OK", "HTTP/9 200 OK"] {
-        assert_eq!(told(&[c(format!("{line}\r\n"))]), ["0 error bad_start_line"], "{line}");
+        assert_eq!(parsed(&[c(format!("{line}\r\n"))]), ["0 error bad_start_line"], "{line}");
     }
 }
 
 #[test]
 fn the_other_side_is_given_up_only_if_it_has_shown_nothing() {
-    let said = told(&[c(GET), s("\x01\x02\x03"), c(GET)]);
+    let said = parsed(&[c(GET), s("\x01\x02\x03"), c(GET)]);
     assert_eq!(
         said,
         ["0 req#1 GET / 1.1 none", "0 end#1 0/0", "1 not_http other", "0 req#2 GET / 1.1 none", "0 end#2 0/0"]
     );
-    assert_eq!(told(&[s("SSH-2.0-x\r\n"), c("SSH-2.0-y\r\n"), s("\x01"), fin(0), fin(1)]), ["1 not_http ssh"]);
+    assert_eq!(parsed(&[s("SSH-2.0-x\r\n"), c("SSH-2.0-y\r\n"), s("\x01"), fin(0), fin(1)]), ["1 not_http ssh"]);
 }
 
 #[test]
 fn what_speaks_http_is_not_asked_again() {
-    assert_eq!(told(&[c(GET), c("\x16\x03\x01\r\n")])[2..], ["0 error bad_start_line"]);
+    assert_eq!(parsed(&[c(GET), c("\x16\x03\x01\r\n")])[2..], ["0 error bad_start_line"]);
 }
 
 #[test]

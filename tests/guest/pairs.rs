@@ -1,6 +1,6 @@
 //! Which request a response answers.
 
-use crate::host::{Happens, Manner, c, gap, lines, s, told};
+use crate::host::{Happens, Manner, c, gap, lines, parsed, s};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const HEAD: &str = "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -18,7 +18,7 @@ fn fifty_pipelined_requests_with_heads_among_them() {
     }
     happens.push(c(requests));
     happens.push(s(responses));
-    let said = told(&happens);
+    let said = parsed(&happens);
     for n in 1..=50 {
         let framing = if (n - 1) % 3 == 0 { "none" } else { "length=2" };
         assert_eq!(said[100 + 2 * (n - 1)], format!("1 res#{n} 200 \"OK\" 1.1 {framing}"));
@@ -46,15 +46,15 @@ fn heads_up_to_the_window_are_known_and_beyond_it_pairing_is_given_up() {
 
 #[test]
 fn a_response_without_a_request_is_unsolicited() {
-    let said = told(&[c(GET), s(OK.to_owned() + "hi"), s("HTTP/1.1 408 Timeout\r\nContent-Length: 0\r\n\r\n")]);
+    let said = parsed(&[c(GET), s(OK.to_owned() + "hi"), s("HTTP/1.1 408 Timeout\r\nContent-Length: 0\r\n\r\n")]);
     assert_eq!(said[4..], ["1 res#0 408 \"Timeout\" 1.1 length=0 +unsolicited", "1 end#0 0/0"]);
-    assert_eq!(told(&[s("HTTP/1.1 408 Timeout\r\n\r\n")]), ["1 res#0 408 \"Timeout\" 1.1 close +unsolicited"]);
+    assert_eq!(parsed(&[s("HTTP/1.1 408 Timeout\r\n\r\n")]), ["1 res#0 408 \"Timeout\" 1.1 close +unsolicited"]);
 }
 
 #[test]
 fn a_response_before_the_end_of_its_request_is_early() {
     let post = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nab";
-    let said = told(&[
+    let said = parsed(&[
         c(post),
         s("HTTP/1.1 100 Continue\r\n\r\n"),
         s("HTTP/1.1 413 No\r\nContent-Length: 0\r\n\r\n"),
@@ -90,7 +90,7 @@ fn loss_on_the_request_side_leaves_responses_unpaired_until_they_acknowledge_wha
         s(OK),
     ]);
     assert_eq!(
-        told(&happens)[5..],
+        parsed(&happens)[5..],
         [
             // acknowledges the first request only: whatever it answers, it is taken for a plain request
             "1 res#0 200 \"OK\" 1.1 length=2 +unpaired",
@@ -109,14 +109,14 @@ fn loss_on_the_request_side_leaves_responses_unpaired_until_they_acknowledge_wha
 #[test]
 fn without_acknowledgements_an_unsure_connection_stays_so() {
     let happens = [c(GET), gap(0, 30), c(GET), s(OK.to_owned() + "hi"), c(GET), s(OK)];
-    assert_eq!(told(&happens).last().unwrap(), "1 res#0 200 \"OK\" 1.1 length=2 +unpaired");
+    assert_eq!(parsed(&happens).last().unwrap(), "1 res#0 200 \"OK\" 1.1 length=2 +unpaired");
 }
 
 #[test]
 fn a_gap_that_keeps_framing_keeps_pairing() {
     let happens = [c(GET), s(OK), gap(1, 1), s("i"), c(GET), s(OK)];
     assert_eq!(
-        told(&happens)[3..7],
+        parsed(&happens)[3..7],
         ["1 end#1 2/2 lost 1 +gap", "0 req#2 GET / 1.1 none", "0 end#2 0/0", "1 res#2 200 \"OK\" 1.1 length=2"]
     );
 }
@@ -135,11 +135,11 @@ fn after_a_lost_answer(front: &[Happens]) -> String {
     let mut happens = vec![Happens::Acks(1, None)];
     happens.extend_from_slice(front);
     happens.extend([gap(1, 40), s(OK.to_owned() + "hi")]);
-    told(&happens).into_iter().rfind(|line| line.contains(" res#")).expect("a response")
+    parsed(&happens).into_iter().rfind(|line| line.contains(" res#")).expect("a response")
 }
 
 #[test]
-fn a_response_that_acknowledges_a_request_that_was_never_seen_says_so() {
+fn a_response_that_acknowledges_an_unseen_request_is_flagged() {
     // The length is that of a body: what answers an unknown request may have one, whatever was asked before.
     let lost = "1 res#0 200 \"OK\" 1.1 length=2 +unpaired +resync +request_lost";
     let post = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n";
@@ -150,7 +150,7 @@ fn a_response_that_acknowledges_a_request_that_was_never_seen_says_so() {
     assert_eq!(after_a_lost_answer(&[c(HEAD), gap(0, 60), c("body")]), lost);
     // The answer came before what was lost.
     let before = [Happens::Acks(1, Some(27)), c(GET), gap(0, 60), c("body"), gap(1, 40), s(OK)];
-    assert_eq!(told(&before)[4], "1 res#0 200 \"OK\" 1.1 length=2 +unpaired +resync");
+    assert_eq!(parsed(&before)[4], "1 res#0 200 \"OK\" 1.1 length=2 +unpaired +resync");
 }
 
 #[test]
@@ -161,7 +161,7 @@ fn bytes_that_were_never_seen_need_not_be_a_request() {
         // nothing is missing, or too little for a head: FIN, and an empty line
         &[c(GET)],
         &[c(GET), gap(0, 15)],
-        // the rest of a body, or bytes of which that cannot be told
+        // the rest of a body, or bytes that cannot be identified
         &[c(post("Content-Length: 100")), gap(0, 100 + 15)],
         &[c(post("Transfer-Encoding: chunked")), c("5\r\nab"), gap(0, 100)],
         // the head of the next request is under way

@@ -1,4 +1,4 @@
-//! What a driver with a guest of [`super::wat_guest`] is fed, for those who want nothing but what it costs.
+//! The input of a driver with a guest of [`super::wat_guest`], for measuring its cost.
 
 use picotap::batch::{Batcher, CollectSlots, Slot};
 use picotap::http::record::Record;

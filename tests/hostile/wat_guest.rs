@@ -1,27 +1,27 @@
-//! A guest in a page of WAT that consumes every event and says nothing, and ways to make it misbehave.
+//! A guest in a page of WAT that consumes every event and writes no records, and ways to make it misbehave.
 
 /// The payload on which a guest made by [`guest_with`] misbehaves.
 pub(crate) const POISON: &[u8] = b"poison!";
 
-/// Says that every event is done.
+/// Returns that every event is done.
 pub(crate) const HONEST: &str = "(call $all (local.get $n))";
 
 /// A guest whose `pico_parse_events` has this body.
 pub(crate) fn guest(body: &str) -> String {
-    TEMPLATE.replace("BODY", body).replace("CONDITION", "(i32.const 0)").replace("MISDEED", "")
+    TEMPLATE.replace("BODY", body).replace("CONDITION", "(i32.const 0)").replace("BUG", "")
 }
 
-/// A guest that does this when an event holds [`POISON`], after it wrote an honest result for it.
-pub(crate) fn guest_with(misdeed: &str) -> String {
-    guest_when(IS_POISON, misdeed)
+/// A guest that does this when an event contains [`POISON`], after it wrote a correct result for it.
+pub(crate) fn guest_with(bug: &str) -> String {
+    guest_when(IS_POISON, bug)
 }
 
 /// A guest that does this to each event for which the condition holds.
-pub(crate) fn guest_when(condition: &str, misdeed: &str) -> String {
-    TEMPLATE.replace("BODY", HONEST).replace("CONDITION", condition).replace("MISDEED", misdeed)
+pub(crate) fn guest_when(condition: &str, bug: &str) -> String {
+    TEMPLATE.replace("BODY", HONEST).replace("CONDITION", condition).replace("BUG", bug)
 }
 
-/// Says of the event at hand that the output is full, with a record about it and nothing consumed.
+/// Returns for the current event that the output is full, with a record about it and nothing consumed.
 pub(crate) const STALL: &str = "
         (call $record (local.get $event) (i32.const 6) (i32.const 1) (i32.const 0) (i32.const 0))
         (i32.store8 (local.get $result) (i32.const 3))
@@ -83,7 +83,7 @@ const TEMPLATE: &str = r#"(module
       (i64.store (local.get $result) (i64.const 1))
       (i32.store offset=4 (local.get $result) (i32.load offset=28 (local.get $event)))
       (i64.store offset=8 (local.get $result) (i64.const 0))
-      (if CONDITION (then MISDEED))
+      (if CONDITION (then BUG))
       (local.set $at (i32.add (local.get $at) (i32.const 1)))
       (br $next)))
     (i32.store offset=8 (local.get $out) (i32.add (local.get $at) (global.get $done)))

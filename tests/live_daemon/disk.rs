@@ -1,4 +1,4 @@
-//! A disk that is full while traffic goes on, and then no longer.
+//! A disk that is full during traffic, and then no longer.
 
 use std::fs;
 
@@ -25,7 +25,7 @@ fn a_full_disk_costs_lines_that_are_counted_and_nothing_else() {
         network.ask(&format!("full{round}"), 100);
         all_counted((round + 1) * 100);
     }
-    daemon.await_words("cannot write the log", 1);
+    daemon.await_text("cannot write the log", 1);
     until("the losses are counted", || daemon.sum("picotap_log_lines_total") as usize == 400);
     let lost = daemon.sum("picotap_log_lost_lines_total") as usize;
     assert!((200..400).contains(&lost), "{lost} lost");
@@ -35,7 +35,7 @@ fn a_full_disk_costs_lines_that_are_counted_and_nothing_else() {
     fs::remove_file(&ballast).unwrap();
     network.ask("room", 50);
     all_counted(450);
-    daemon.await_words("the log can be written again", 1);
+    daemon.await_text("the log can be written again", 1);
     until("the log goes on", || daemon.sum("picotap_log_lines_total") as usize == 450);
     assert_eq!(daemon.sum("picotap_log_lost_lines_total") as usize, lost, "nothing is lost any more");
 

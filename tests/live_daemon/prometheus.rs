@@ -21,9 +21,9 @@ struct Prometheus<'a> {
 
 impl<'a> Prometheus<'a> {
     /// Starts it with the files of deploy/prometheus, which name picotap's own address; only the intervals are a test's.
-    fn start(network: &'a Network, place: &Path) -> Self {
+    fn start(network: &'a Network, directory: &Path) -> Self {
         let deployed = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/prometheus");
-        fs::copy(deployed.join("rules.yml"), place.join("rules.yml")).unwrap();
+        fs::copy(deployed.join("rules.yml"), directory.join("rules.yml")).unwrap();
         let mut text = fs::read_to_string(deployed.join("prometheus.yml")).unwrap();
         for (interval, short) in
             [("scrape_interval: 15s", "1s"), ("evaluation_interval: 15s", "1s"), ("scrape_timeout: 5s", "1s")]
@@ -31,12 +31,12 @@ impl<'a> Prometheus<'a> {
             assert!(text.contains(interval), "{interval}");
             text = text.replace(interval, &format!("{} {short}", interval.split(' ').next().unwrap()));
         }
-        fs::write(place.join("prometheus.yml"), text).unwrap();
+        fs::write(directory.join("prometheus.yml"), text).unwrap();
         let mut command = Network::inside(&network.server, "prometheus");
-        command.arg("--config.file").arg(place.join("prometheus.yml"));
-        command.arg("--storage.tsdb.path").arg(place.join("data"));
+        command.arg("--config.file").arg(directory.join("prometheus.yml"));
+        command.arg("--storage.tsdb.path").arg(directory.join("data"));
         command.args(["--web.listen-address", LISTENS, "--log.level", "warn"]);
-        let log = fs::File::create(place.join("prometheus.log")).unwrap();
+        let log = fs::File::create(directory.join("prometheus.log")).unwrap();
         let child = command.stdout(Stdio::null()).stderr(log).spawn().unwrap();
         let prometheus = Self { network, child };
         until("Prometheus is ready", || get(network, LISTENS, "/-/ready", &[]).0 == 200);
@@ -120,10 +120,10 @@ fn a_real_prometheus_scrapes_and_each_survives_the_other() {
     }
     let Some(network) = Network::new("a_real_prometheus_scrapes_and_each_survives_the_other") else { return };
     let network = network.serve();
-    let (logs, place) = (directory(), tempfile::tempdir().unwrap());
+    let (logs, directory) = (directory(), tempfile::tempdir().unwrap());
     let log = logs.path().join("http.log");
     let daemon = Daemon::start(&network, &log, &[], &[]);
-    let prometheus = Prometheus::start(&network, place.path());
+    let prometheus = Prometheus::start(&network, directory.path());
     let ask = |text: &str| network.ask(text, 50);
     let written = |count: usize| until("the lines are written", || lines_so_far(&log) == count);
 
@@ -158,7 +158,7 @@ fn a_real_prometheus_scrapes_and_each_survives_the_other() {
     prometheus.kill();
     ask("third");
     written(200);
-    let prometheus = Prometheus::start(&network, place.path());
+    let prometheus = Prometheus::start(&network, directory.path());
     prometheus.until(UP, 1.0);
     prometheus.until(REQUESTS, 100.0);
     assert!(!prometheus.query("up{job=\"picotap\"}[5m]").is_empty(), "it kept what it knew");

@@ -17,7 +17,7 @@ const REFORMED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/reformed.wasm"
 /// The same state format, and a fault for every request with a certain header.
 const PLANTED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/planted.wasm"));
 
-/// Puts another module in the file's place, as an upgrade would.
+/// Replaces the file by another module, as an upgrade would.
 fn put(module: &[u8], file: &Path) {
     let new = file.with_extension("new");
     fs::write(&new, module).unwrap();
@@ -53,9 +53,9 @@ fn a_parser_is_exchanged_and_rolled_back_after_the_drop() {
     fs::set_permissions(modules.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let (guest, log) = (modules.path().join("guest.wasm"), logs.path().join("http.log"));
     put(REAL, &guest);
-    let words =
+    let options =
         ["--workers", "1", "--guest", guest.to_str().unwrap(), "--quarantine-dir", quarantine.path().to_str().unwrap()];
-    let daemon = Daemon::start(&network, &log, &words, &[]);
+    let daemon = Daemon::start(&network, &log, &options, &[]);
     assert_confined(&daemon);
     assert!(daemon.said().contains("running as nobody"), "{}", daemon.said());
     assert!(in_force(&daemon, REAL));
@@ -70,7 +70,7 @@ fn a_parser_is_exchanged_and_rolled_back_after_the_drop() {
     // Another one, compiled under the filter, takes over.
     put(REFORMED, &guest);
     daemon.signal(Signal::SIGHUP);
-    daemon.await_words("takes over", 1);
+    daemon.await_text("takes over", 1);
     assert!(in_force(&daemon, REFORMED));
     ask("reformed");
     written(41);
@@ -78,17 +78,17 @@ fn a_parser_is_exchanged_and_rolled_back_after_the_drop() {
     // What is no module is refused.
     put(b"not a module", &guest);
     daemon.signal(Signal::SIGHUP);
-    daemon.await_words("the old one stays", 1);
+    daemon.await_text("the old one stays", 1);
     assert!(in_force(&daemon, REFORMED));
 
     // One that traps (a signal to the process) on what the others could parse is in force when it does, and taken back.
     put(PLANTED, &guest);
     daemon.signal(Signal::SIGHUP);
-    daemon.await_words("takes over", 2);
+    daemon.await_text("takes over", 2);
     assert!(in_force(&daemon, PLANTED));
     ask("planted");
     assert!(poison());
-    daemon.await_words("the old one is back", 1);
+    daemon.await_text("the old one is back", 1);
     until("the faults are counted", || daemon.sum("picotap_sandbox_faults_total{reason=\"trap_unreachable\"}") >= 2.0);
     until("it is back", || in_force(&daemon, REFORMED));
     until("the event is in quarantine", || fs::read_dir(quarantine.path()).unwrap().count() == 1);
@@ -125,11 +125,11 @@ fn a_log_that_was_moved_away_is_opened_anew_after_the_drop() {
     let metadata = fs::metadata(&log).unwrap();
     assert_eq!((metadata.uid(), metadata.mode() & 0o777), (NOBODY, 0o640));
 
-    // Where no new file can be made the log goes on in the old one, and says so.
+    // If no new file can be created, the log continues in the old one and reports it.
     fs::rename(&log, directory.path().join("http.log.2")).unwrap();
     chown(directory.path(), Some(0), Some(0)).unwrap();
     daemon.signal(Signal::SIGHUP);
-    daemon.await_words("the log goes on in the old file", 1);
+    daemon.await_text("the log goes on in the old file", 1);
     ask("still");
     until("the lines are written", || count(&directory.path().join("http.log.2")) == 20);
     daemon.stop();

@@ -1,4 +1,4 @@
-//! What a service manager hears and an orchestrator reads: readiness, health, reloads and the end.
+//! What a service manager receives and an orchestrator reads: readiness, health, reloads and the end.
 
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ impl Manager {
     }
 
     /// The next message that is no watchdog's.
-    fn hears(&self) -> String {
+    fn receives(&self) -> String {
         loop {
             let message = self.next();
             if message != "WATCHDOG=1\n" {
@@ -39,8 +39,8 @@ impl Manager {
 }
 
 #[test]
-fn a_service_manager_hears_how_the_run_is() {
-    let Some(network) = Network::new("a_service_manager_hears_how_the_run_is") else { return };
+fn a_service_manager_receives_the_state_of_the_run() {
+    let Some(network) = Network::new("a_service_manager_receives_the_state_of_the_run") else { return };
     let directory = directory();
     let socket = directory.path().join("notify");
     let manager = Manager::new(&socket, 20);
@@ -48,21 +48,21 @@ fn a_service_manager_hears_how_the_run_is() {
     std::fs::set_permissions(&socket, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     let environment = [("NOTIFY_SOCKET", socket.to_str().unwrap()), ("WATCHDOG_USEC", "1000000")];
     let daemon = Daemon::start(&network, &directory.path().join("http.log"), &[], &environment);
-    assert_eq!(manager.hears(), "READY=1\n");
+    assert_eq!(manager.receives(), "READY=1\n");
     for _ in 0..3 {
         assert_eq!(manager.next(), "WATCHDOG=1\n", "it says that it is well, again and again");
     }
 
     daemon.signal(Signal::SIGHUP);
-    let reloading = manager.hears();
+    let reloading = manager.receives();
     let time = reloading.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").unwrap_or_else(|| panic!("{reloading:?}"));
     assert!(time.trim_end().parse::<u64>().unwrap() > 0);
-    assert_eq!(manager.hears(), "READY=1\n");
+    assert_eq!(manager.receives(), "READY=1\n");
 
     // What was captured is still being parsed: it stops, and is not ready any more.
     let held = Held::by_name(daemon.id(), "sandbox-0");
     daemon.signal(Signal::SIGTERM);
-    assert_eq!(manager.hears(), "STOPPING=1\n");
+    assert_eq!(manager.receives(), "STOPPING=1\n");
     assert_eq!(daemon.get("/readyz"), (503, "stopping\n".to_owned()));
     assert_eq!(daemon.get("/healthz").0, 200);
     drop(held);
@@ -78,8 +78,8 @@ fn readiness_follows_the_interface_and_health_does_not() {
     let daemon = Daemon::start(&network, &log, &[], &[]);
     assert_eq!(daemon.get("/readyz"), (200, "ok\n".to_owned()));
     let link = |state: &str| {
-        let words = ["-n", &network.server, "link", "set", "wire1", state];
-        assert!(Command::new("ip").args(words).status().unwrap().success());
+        let arguments = ["-n", &network.server, "link", "set", "wire1", state];
+        assert!(Command::new("ip").args(arguments).status().unwrap().success());
     };
     link("down");
     until("the interface is missed", || daemon.get("/readyz").0 == 503);
@@ -124,7 +124,7 @@ fn ptrace(request: libc::c_uint, thread: i32) -> libc::c_long {
 
 #[test]
 #[ignore = "more than a minute: so long is patience with a thread"]
-fn a_thread_that_is_stuck_is_ill_health_and_the_watchdog_hears_nothing_more() {
+fn a_stuck_thread_is_unhealthy_and_the_watchdog_gets_no_more_notifications() {
     let Some(network) = Network::new("a_thread_that_is_stuck_is_ill_health") else { return };
     let directory = directory();
     let socket = directory.path().join("notify");
@@ -142,7 +142,7 @@ fn a_thread_that_is_stuck_is_ill_health_and_the_watchdog_hears_nothing_more() {
         let (status, body) = daemon.get(page);
         assert!(status == 503 && body.starts_with("capture thread 0 has been stuck for 6"), "{page}: {status} {body}");
     }
-    daemon.await_words("capture thread 0 has been stuck", 1);
+    daemon.await_text("capture thread 0 has been stuck", 1);
     drop(held);
     until("it is well again", || daemon.get("/healthz").0 == 200 && daemon.get("/readyz").0 == 200);
     assert!(manager.0.recv(&mut bytes).is_ok());
@@ -161,5 +161,5 @@ fn a_daemon_that_cannot_begin_does_not_say_that_it_is_ready() {
     command.args(["-i", "wire1", "--user", "65534:65534", "--guest"]).arg(&guest).env("NOTIFY_SOCKET", &socket);
     assert_eq!(command.output().unwrap().status.code(), Some(1));
     manager.0.set_nonblocking(true).unwrap();
-    assert!(manager.0.recv(&mut [0; 64]).is_err(), "not a word");
+    assert!(manager.0.recv(&mut [0; 64]).is_err(), "no notification");
 }

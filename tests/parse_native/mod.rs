@@ -5,7 +5,7 @@ use std::{ptr, slice};
 
 use picohttpparser_sys::{phr_header, phr_parse_request};
 
-/// What it says of a request, in a line.
+/// Its result for a request, as a line.
 pub(crate) fn native(request: &[u8]) -> String {
     let mut headers = [phr_header::default(); 128];
     let mut num_headers = headers.len();
@@ -30,7 +30,7 @@ pub(crate) fn native(request: &[u8]) -> String {
         if start.is_null() {
             return String::new();
         }
-        // SAFETY: the parser gives a stretch of `request`.
+        // SAFETY: the parser returns a range of `request`.
         unsafe { slice::from_raw_parts(start.cast::<u8>(), len) }.escape_ascii().to_string()
     };
     match bytes {

@@ -161,7 +161,7 @@ fn pcapng(frames: &[Frame], order: Order) -> Vec<u8> {
             w.option(0, b"");
         });
     }
-    // A block that readers do not know is to be stepped over.
+    // Readers must skip a block of unknown type.
     w.block(0x0bad_cafe, |w| w.padded(b"unknown block"));
     for frame in frames {
         let interface = links.iter().position(|l| *l == frame.link).unwrap();

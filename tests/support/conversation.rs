@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::message::Message;
 use super::wire::{ACK, FIN, Ip, PSH, Packet, RST, SYN, Side};
 
-/// A message that a conversation has sent: its place in its side's stream.
+/// A message that a conversation has sent, with its offsets in its side's stream.
 #[derive(Debug, Clone)]
 pub struct Sent {
     pub conversation: usize,
@@ -138,7 +138,7 @@ impl Conversation {
         self.put(packet)
     }
 
-    /// A segment at any place of the stream, which does not move the stream on.
+    /// A segment at any offset of the stream, which does not advance the stream.
     pub fn segment_at(&mut self, side: Side, offset: u64, bytes: &[u8]) -> &mut Packet {
         let mut packet = self.packet(side, ACK);
         packet.offset = offset;
@@ -147,8 +147,8 @@ impl Conversation {
         self.put(packet)
     }
 
-    /// Where a message would stand that is sent now.
-    pub fn place(&self, side: Side, message: &Message) -> Sent {
+    /// The offsets of a message, if it were sent now.
+    pub fn locate(&self, side: Side, message: &Message) -> Sent {
         let start = self.next[side.index()];
         let head_end = start + message.head.len() as u64;
         Sent {
@@ -170,7 +170,7 @@ impl Conversation {
     }
 
     pub fn message(&mut self, side: Side, message: &Message) -> Sent {
-        let sent = self.place(side, message);
+        let sent = self.locate(side, message);
         self.send(side, &message.all());
         sent
     }
@@ -180,7 +180,7 @@ impl Conversation {
         let from = self.next[side.index()];
         let mut sent = vec![];
         for message in messages {
-            sent.push(self.place(side, message));
+            sent.push(self.locate(side, message));
             self.next[side.index()] += message.all().len() as u64;
         }
         self.next[side.index()] = from;

@@ -44,7 +44,7 @@ pub fn lines(log: &Path) -> Vec<String> {
 }
 
 impl<'a> Daemon<'a> {
-    /// Starts picotap on wire1, and waits until it says itself that it is ready.
+    /// Starts picotap on wire1, and waits until it reports that it is ready.
     pub fn start(network: &'a Network, log: &Path, args: &[&str], environment: &[(&str, &str)]) -> Self {
         Self::start_program(network, Path::new(env!("CARGO_BIN_EXE_picotap")), log, args, environment)
     }
@@ -62,10 +62,10 @@ impl<'a> Daemon<'a> {
         command.args(args).envs(environment.iter().copied()).env_remove("RUST_BACKTRACE");
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let said = Arc::new(Mutex::new(String::new()));
-        let (stderr, words) = (child.stderr.take().unwrap(), Arc::clone(&said));
+        let (stderr, text) = (child.stderr.take().unwrap(), Arc::clone(&said));
         let reader = std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines() {
-                *words.lock().unwrap() += &(line.unwrap() + "\n");
+                *text.lock().unwrap() += &(line.unwrap() + "\n");
             }
         });
         let mut daemon = Self { network, child, said, reader: Some(reader) };
@@ -87,9 +87,9 @@ impl<'a> Daemon<'a> {
         self.said.lock().unwrap().clone()
     }
 
-    /// Waits until it has said this so many times.
-    pub fn await_words(&self, words: &str, times: usize) {
-        until(&format!("it says {words:?}"), || self.said().matches(words).count() >= times);
+    /// Waits until it has printed this so many times.
+    pub fn await_text(&self, text: &str, times: usize) {
+        until(&format!("it says {text:?}"), || self.said().matches(text).count() >= times);
     }
 
     pub fn signal(&self, signal: Signal) {
@@ -122,13 +122,13 @@ impl<'a> Daemon<'a> {
         self.sum("http_server_request_duration_seconds_count") as usize
     }
 
-    /// Stops it in good order. What it said.
+    /// Stops it cleanly. Returns what it printed.
     pub fn stop(self) -> String {
         self.signal(Signal::SIGTERM);
         self.end()
     }
 
-    /// Waits for its end in good order. What it said.
+    /// Waits for a clean end. Returns what it printed.
     pub fn end(mut self) -> String {
         assert_eq!(wait(&mut self.child), Some(0), "{}", self.said());
         self.reader.take().unwrap().join().unwrap();

@@ -6,7 +6,7 @@ use std::process::Command;
 pub struct Disk(tempfile::TempDir);
 
 impl Disk {
-    /// Root's, or of whoever `owner` is.
+    /// Owned by root, or by `owner`.
     pub fn new(kibibytes: u32, owner: u32) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let options = format!("size={kibibytes}k,uid={owner},gid={owner},mode=0755");

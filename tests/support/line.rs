@@ -98,10 +98,10 @@ impl Line {
             values.insert(key.into(), value);
         }
         if let Some(request) = &self.request {
-            let words = request.message.words();
-            values.insert("method".into(), json!(words.first()));
-            values.insert("target".into(), json!(words.get(1)));
-            values.insert("version".into(), json!(words.get(2).map(|w| w.trim_start_matches("HTTP/"))));
+            let parts = request.message.start_line();
+            values.insert("method".into(), json!(parts.first()));
+            values.insert("target".into(), json!(parts.get(1)));
+            values.insert("version".into(), json!(parts.get(2).map(|w| w.trim_start_matches("HTTP/"))));
             for (key, header) in [("host", "host"), ("user_agent", "user-agent"), ("referer", "referer")] {
                 if let Some(value) = request.message.value(header) {
                     values.insert(key.into(), value.into());
@@ -110,13 +110,13 @@ impl Line {
             sizes(&mut values, "request", request);
         }
         if let Some(response) = &self.response {
-            let words = response.message.words();
-            values.insert("status".into(), json!(words.get(1).and_then(|w| w.parse::<u16>().ok())));
-            if let Some(reason) = words.get(2) {
+            let parts = response.message.start_line();
+            values.insert("status".into(), json!(parts.get(1).and_then(|w| w.parse::<u16>().ok())));
+            if let Some(reason) = parts.get(2) {
                 values.insert("reason".into(), json!(reason));
             }
             if self.request.is_none() {
-                values.insert("version".into(), json!(words[0].trim_start_matches("HTTP/")));
+                values.insert("version".into(), json!(parts[0].trim_start_matches("HTTP/")));
             }
             sizes(&mut values, "response", response);
         }
@@ -143,7 +143,7 @@ impl Line {
         }
         let ordered: Map<String, Value> =
             KEYS.iter().filter_map(|key| values.remove(*key).map(|value| ((*key).to_owned(), value))).collect();
-        assert!(values.is_empty(), "keys without a place: {values:?}");
+        assert!(values.is_empty(), "keys that are not written: {values:?}");
         normal(&serde_json::to_string(&ordered).unwrap())
     }
 }
@@ -205,9 +205,10 @@ fn base64(bytes: &[u8]) -> String {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut out = String::new();
     for group in bytes.chunks(3) {
-        let word = group.iter().fold(0u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - group.len()));
+        let group_bits =
+            group.iter().fold(0u32, |group_bits, byte| group_bits << 8 | u32::from(*byte)) << (8 * (3 - group.len()));
         for i in 0..4 {
-            let letter = LETTERS[(word >> (18 - 6 * i) & 63) as usize] as char;
+            let letter = LETTERS[(group_bits >> (18 - 6 * i) & 63) as usize] as char;
             out.push(if i <= group.len() { letter } else { '=' });
         }
     }

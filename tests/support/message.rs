@@ -65,7 +65,7 @@ impl Message {
         self
     }
 
-    /// A chunked body. An empty piece is none: it would be the last chunk.
+    /// A chunked body. Empty pieces are omitted: each would be the last chunk.
     pub fn chunked(self, chunks: &[&[u8]]) -> Self {
         let mut wire = vec![];
         for chunk in chunks.iter().filter(|chunk| !chunk.is_empty()) {
@@ -82,8 +82,8 @@ impl Message {
         [&self.head[..], &self.body[..]].concat()
     }
 
-    /// The words of the start line.
-    pub fn words(&self) -> Vec<String> {
+    /// The parts of the start line.
+    pub fn start_line(&self) -> Vec<String> {
         let text = String::from_utf8_lossy(&self.head).into_owned();
         let line = text.trim_start_matches(['\r', '\n']).lines().next().unwrap_or_default();
         line.splitn(3, ' ').map(str::to_owned).collect()

@@ -1,5 +1,5 @@
 //! A network is two namespaces, client and server, on one wire that the test makes and takes away again. nginx serves in
-//! the second, and its access log says what happened.
+//! the second, and its access log records what happened.
 
 use std::fs;
 use std::os::unix::net::UnixDatagram;
@@ -15,7 +15,7 @@ use super::tool::{need, skip};
 pub struct Network {
     pub client: String,
     pub server: String,
-    place: PathBuf,
+    directory: PathBuf,
     nginx: Option<Child>,
 }
 
@@ -51,19 +51,19 @@ impl Network {
             skip(test, "no right to make network namespaces");
             return None;
         }
-        let place = scratch(&format!("network-{unique}"));
-        let network = Self { client, server, place, nginx: None };
+        let directory = scratch(&format!("network-{unique}"));
+        let network = Self { client, server, directory, nginx: None };
         let (client, server) = (network.client.as_str(), network.server.as_str());
         assert!(ip(&["netns", "add", server]));
         assert!(ip(&["-n", client, "link", "add", "wire0", "type", "veth", "peer", "name", "wire1", "netns", server]));
         for (namespace, link, host) in [(client, "wire0", 1), (server, "wire1", 2)] {
-            for words in [
+            for arguments in [
                 vec!["link", "set", "lo", "up"],
                 vec!["addr", "add", &format!("10.99.0.{host}/24"), "dev", link],
                 vec!["addr", "add", &format!("fd99::{host}/64"), "dev", link, "nodad"],
                 vec!["link", "set", link, "up"],
             ] {
-                assert!(ip(&[&["-n", namespace], &words[..]].concat()), "{words:?}");
+                assert!(ip(&[&["-n", namespace], &arguments[..]].concat()), "{arguments:?}");
             }
         }
         Some(network)
@@ -71,22 +71,22 @@ impl Network {
 
     /// Starts nginx in the server's namespace.
     pub fn serve(mut self) -> Self {
-        fs::remove_dir_all(&self.place).ok();
-        fs::create_dir_all(self.place.join("site")).unwrap();
-        fs::create_dir_all(self.place.join("tmp")).unwrap();
-        fs::write(self.place.join("site/index.html"), "<html>It works</html>\n").unwrap();
-        fs::write(self.place.join("site/large.bin"), super::message::filler(200_000)).unwrap();
-        fs::write(self.place.join("site/body.bin"), super::message::filler(20_000)).unwrap();
-        let place = self.place.to_str().unwrap();
-        let text = CONFIGURATION.replace("PLACE", place).replace("LONG", &"0123456789".repeat(300));
-        let file = self.place.join("nginx.conf");
+        fs::remove_dir_all(&self.directory).ok();
+        fs::create_dir_all(self.directory.join("site")).unwrap();
+        fs::create_dir_all(self.directory.join("tmp")).unwrap();
+        fs::write(self.directory.join("site/index.html"), "<html>It works</html>\n").unwrap();
+        fs::write(self.directory.join("site/large.bin"), super::message::filler(200_000)).unwrap();
+        fs::write(self.directory.join("site/body.bin"), super::message::filler(20_000)).unwrap();
+        let directory = self.directory.to_str().unwrap();
+        let text = CONFIGURATION.replace("PLACE", directory).replace("LONG", &"0123456789".repeat(300));
+        let file = self.directory.join("nginx.conf");
         fs::write(&file, text).unwrap();
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.server, "nginx", "-c"]).arg(file);
         self.nginx = Some(command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
         until("nginx answers", || self.curl(&["http://10.99.0.2/short"]));
-        // What the log says of the attempts is nothing that a capture will show.
-        fs::write(self.place.join("access.log"), "").unwrap();
+        // No capture will show the log's rows about these attempts.
+        fs::write(self.directory.join("access.log"), "").unwrap();
         self
     }
 
@@ -98,9 +98,9 @@ impl Network {
     }
 
     /// Whether curl is content.
-    pub fn curl(&self, words: &[&str]) -> bool {
+    pub fn curl(&self, arguments: &[&str]) -> bool {
         let mut command = Self::inside(&self.client, "curl");
-        command.args(["-sS", "-g", "-m", "20"]).args(words).stdout(Stdio::null()).stderr(Stdio::null());
+        command.args(["-sS", "-g", "-m", "20"]).args(arguments).stdout(Stdio::null()).stderr(Stdio::null());
         command.status().unwrap().success()
     }
 
@@ -117,7 +117,7 @@ impl Network {
         let mut command = Self::inside(&self.server, env!("CARGO_BIN_EXE_picotap"));
         command.args(["-i", "wire1", "--format", "json", "--no-metrics", "-B", "65536", "--queue", "256"]).args(args);
         // To a file: a pipe that nobody reads would hold the lines up.
-        let lines = fs::File::create(self.place.join("lines")).unwrap();
+        let lines = fs::File::create(self.directory.join("lines")).unwrap();
         // A socket's name must be short.
         let directory = tempfile::tempdir().unwrap();
         let socket = directory.path().join("notify");
@@ -139,21 +139,21 @@ impl Network {
         child
     }
 
-    /// Rows of the access log: address, port, place on the connection, method, target, status, body bytes.
+    /// Rows of the access log: address, port, number on the connection, method, target, status, body bytes.
     pub fn logged(&self) -> Vec<String> {
-        let text = fs::read_to_string(self.place.join("access.log")).unwrap();
+        let text = fs::read_to_string(self.directory.join("access.log")).unwrap();
         text.lines().map(str::to_owned).collect()
     }
 
     /// A file in the network's own directory.
     pub fn file(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.place.join(name);
+        let path = self.directory.join(name);
         fs::write(&path, text).unwrap();
         path
     }
 
-    pub fn place(&self) -> &Path {
-        &self.place
+    pub fn directory(&self) -> &Path {
+        &self.directory
     }
 }
 
@@ -168,14 +168,14 @@ impl Drop for Network {
             ip(&["netns", "del", namespace]);
         }
         if !std::thread::panicking() {
-            fs::remove_dir_all(&self.place).ok();
+            fs::remove_dir_all(&self.directory).ok();
         }
     }
 }
 
-fn ip(words: &[&str]) -> bool {
+fn ip(arguments: &[&str]) -> bool {
     let mut command = Command::new("ip");
-    command.args(words).stdin(Stdio::null()).stderr(Stdio::null());
+    command.args(arguments).stdin(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
 }
 

@@ -20,7 +20,7 @@ impl Outcome {
         String::from_utf8(self.stdout.clone()).unwrap().lines().map(str::to_owned).collect()
     }
 
-    /// Lines in order of connection and place on it.
+    /// Lines in order of connection and number on it.
     pub fn sorted(&self) -> Vec<String> {
         sorted(self.lines())
     }
@@ -84,14 +84,14 @@ pub fn read(path: &Path, args: &[&str]) -> Outcome {
     run(picotap().arg("--pcap").arg(path).args(["--format", "json"]).args(args))
 }
 
-/// A place for what a test leaves behind when it fails: a capture there opens in Wireshark.
+/// A path for the files that a test leaves when it fails: a capture there opens in Wireshark.
 pub fn scratch(name: &str) -> PathBuf {
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
     std::fs::create_dir_all(directory).unwrap();
     directory.join(name)
 }
 
-/// Compares line by line, and says where the capture is to be found if they differ.
+/// Compares line by line, and prints the path of the capture if they differ.
 pub fn assert_lines(expected: &[String], actual: &[String], capture: &Path) {
     if expected == actual {
         return;

@@ -178,7 +178,7 @@ impl Scene {
         out
     }
 
-    /// The lines that must be printed, in order of connection and place on it.
+    /// The lines that must be printed, in order of connection and number on it.
     pub fn expected(&self) -> Vec<String> {
         let lines = self.lines.iter().map(|line| line.render(self)).collect();
         super::program::sorted(lines)

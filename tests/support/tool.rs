@@ -1,4 +1,4 @@
-//! A tool is what a test needs of its machine: somebody else's program, a file, or a right. A test that lacks one fails
+//! A tool is what a test needs on its machine: another program, a file, or a privilege. A test that lacks one fails
 //! where everything must run (`PICOTAP_REQUIRE_ALL`, as under .ci/run), and elsewhere is left out, by name: on standard
 //! error, and in the file that `PICOTAP_SKIPPED` names.
 

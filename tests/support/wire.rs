@@ -1,4 +1,4 @@
-//! A packet is one TCP segment on its way, with everything that a scene may want to get wrong about it.
+//! A packet is one TCP segment on its way, with every field that a scene may need to set wrong.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -66,7 +66,7 @@ pub struct Packet {
     pub decoy: bool,
 }
 
-/// What the IP layer of a packet says.
+/// The IP layer of a packet.
 #[derive(Debug, Clone)]
 pub struct Ip {
     pub ttl: u8,

@@ -81,9 +81,9 @@ impl Workload {
         let mut dice = self.seed;
         while !open.is_empty() {
             dice = dice.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let place = ((u128::from(mix(dice)) * open.len() as u128) >> 64) as usize;
-            if !states[open[place] as usize].step(self, &mut writer)? {
-                open.swap_remove(place);
+            let index = ((u128::from(mix(dice)) * open.len() as u128) >> 64) as usize;
+            if !states[open[index] as usize].step(self, &mut writer)? {
+                open.swap_remove(index);
             }
         }
         Ok((writer.packets, writer.bytes))
@@ -111,7 +111,7 @@ impl State {
         Self { number, step: 0, seq: [isn as u32, (isn >> 32) as u32] }
     }
 
-    /// Whether the connection goes on.
+    /// Takes the next step. Returns whether the connection continues.
     fn step(&mut self, workload: &Workload, w: &mut Writer<impl Write>) -> io::Result<bool> {
         const SYN: u8 = 2;
         const ACK: u8 = 16;
@@ -282,9 +282,9 @@ impl<'a, W: Write> Writer<'a, W> {
 
 /// Sum of 16-bit words (RFC 1071), four bytes at a time.
 fn sum(bytes: &[u8]) -> u64 {
-    let mut words = bytes.chunks_exact(4);
-    let total: u64 = words.by_ref().map(|w| u64::from(u32::from_be_bytes([w[0], w[1], w[2], w[3]]))).sum();
-    let rest = words.remainder();
+    let mut chunks = bytes.chunks_exact(4);
+    let total: u64 = chunks.by_ref().map(|w| u64::from(u32::from_be_bytes([w[0], w[1], w[2], w[3]]))).sum();
+    let rest = chunks.remainder();
     let at = |i: usize| rest.get(i).copied().unwrap_or(0);
     total + u64::from(u32::from_be_bytes([at(0), at(1), at(2), at(3)]))
 }

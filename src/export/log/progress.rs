@@ -8,9 +8,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// A disk may take longer, to wake up or under load; deploy/systemd gives the whole stop 30 seconds.
 const PATIENCE_WITH_DISK: Duration = Duration::from_secs(20);
 
-/// How far a log has come with what it was given.
+/// How much of what it was given a log has written.
 #[derive(Debug)]
-pub struct Progress {
+pub struct WriteProgress {
     patience: Duration,
     /// Whether the log is at work, and may be held up.
     busy: AtomicBool,
@@ -33,8 +33,8 @@ pub struct Hand {
     pub bytes: u64,
 }
 
-impl Progress {
-    /// Of a log that is at rest.
+impl WriteProgress {
+    /// Of a log that is writing nothing.
     #[must_use]
     pub const fn new(regular: bool) -> Self {
         let patience = if regular { PATIENCE_WITH_DISK } else { PATIENCE };
@@ -65,7 +65,7 @@ impl Progress {
     }
 }
 
-struct Busy<'a>(&'a Progress);
+struct Busy<'a>(&'a WriteProgress);
 
 impl Drop for Busy<'_> {
     fn drop(&mut self) {
@@ -75,15 +75,15 @@ impl Drop for Busy<'_> {
     }
 }
 
-/// Finds out whether a log is stalled, by looking at its progress now and then.
+/// Finds out whether a log is stalled, by checking its progress now and then.
 #[derive(Debug, Default)]
 pub struct Stalled {
     seen: Option<(u64, Instant)>,
 }
 
 impl Stalled {
-    /// Whether the log has been at work for longer than is usual without anything being taken, counted from the first look.
-    pub fn look(&mut self, progress: &Progress, now: Instant) -> Option<Duration> {
+    /// Whether the log has been at work for longer than is usual without anything being taken, counted from the first check.
+    pub fn check(&mut self, progress: &WriteProgress, now: Instant) -> Option<Duration> {
         let steps = progress.steps.load(Ordering::Acquire);
         let since = match self.seen {
             Some((seen, since)) if seen == steps && progress.busy.load(Ordering::Acquire) => since,
@@ -105,34 +105,34 @@ mod tests {
 
     #[test]
     fn a_log_that_takes_nothing_is_stalled_after_two_seconds() {
-        let (progress, mut stalled, start) = (Progress::new(false), Stalled::default(), Instant::now());
+        let (progress, mut stalled, start) = (WriteProgress::new(false), Stalled::default(), Instant::now());
         let busy = progress.begin(7, 70);
-        assert_eq!(stalled.look(&progress, start), None);
-        assert_eq!(stalled.look(&progress, start + SECOND), None);
+        assert_eq!(stalled.check(&progress, start), None);
+        assert_eq!(stalled.check(&progress, start + SECOND), None);
         progress.advance(4, 40);
-        assert_eq!(stalled.look(&progress, start + 2 * SECOND), None, "it has taken three lines");
-        assert_eq!(stalled.look(&progress, start + 3 * SECOND), None);
-        assert_eq!(stalled.look(&progress, start + 4 * SECOND), Some(PATIENCE));
+        assert_eq!(stalled.check(&progress, start + 2 * SECOND), None, "it has taken three lines");
+        assert_eq!(stalled.check(&progress, start + 3 * SECOND), None);
+        assert_eq!(stalled.check(&progress, start + 4 * SECOND), Some(PATIENCE));
         assert_eq!(progress.hand(), Hand { taken: 3, lines: 4, bytes: 40 });
         drop(busy);
-        assert_eq!(stalled.look(&progress, start + 9 * SECOND), None);
+        assert_eq!(stalled.check(&progress, start + 9 * SECOND), None);
         assert_eq!(progress.hand(), Hand::default());
     }
 
     #[test]
     fn a_log_at_rest_is_never_stalled() {
-        let (progress, mut stalled, start) = (Progress::new(false), Stalled::default(), Instant::now());
+        let (progress, mut stalled, start) = (WriteProgress::new(false), Stalled::default(), Instant::now());
         for seconds in 0..100 {
-            assert_eq!(stalled.look(&progress, start + seconds * SECOND), None);
+            assert_eq!(stalled.check(&progress, start + seconds * SECOND), None);
         }
     }
 
     #[test]
     fn a_disk_is_given_more_time() {
-        let (progress, mut stalled, start) = (Progress::new(true), Stalled::default(), Instant::now());
+        let (progress, mut stalled, start) = (WriteProgress::new(true), Stalled::default(), Instant::now());
         let _busy = progress.begin(1, 10);
-        assert_eq!(stalled.look(&progress, start), None);
-        assert_eq!(stalled.look(&progress, start + 19 * SECOND), None);
-        assert_eq!(stalled.look(&progress, start + 20 * SECOND), Some(PATIENCE_WITH_DISK));
+        assert_eq!(stalled.check(&progress, start), None);
+        assert_eq!(stalled.check(&progress, start + 19 * SECOND), None);
+        assert_eq!(stalled.check(&progress, start + 20 * SECOND), Some(PATIENCE_WITH_DISK));
     }
 }

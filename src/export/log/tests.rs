@@ -5,12 +5,12 @@ use std::fs::OpenOptions;
 const DAY: i64 = 86_400_000_000_000;
 const NOON: i64 = 20_000 * DAY + DAY / 2;
 
-struct Place {
+struct Setup {
     directory: tempfile::TempDir,
-    notices: Vec<Notice>,
+    notices: Vec<LogNotice>,
 }
 
-impl Place {
+impl Setup {
     fn new() -> Self {
         Self { directory: tempfile::tempdir().unwrap(), notices: Vec::new() }
     }
@@ -38,44 +38,48 @@ impl Place {
     }
 }
 
+fn lines(bytes: impl AsRef<[u8]>) -> Chunk {
+    Chunk { bytes: bytes.as_ref().to_vec(), records: count(bytes.as_ref()) }
+}
+
 fn rotation(size: Option<u64>, interval: Option<i64>) -> Option<Rotation> {
     Some(Rotation { size, interval, keep: 9 })
 }
 
 #[test]
 fn a_file_is_put_aside_before_it_exceeds_its_size() {
-    let mut place = Place::new();
-    let mut log = place.open(rotation(Some(8), None), FormatName::Json);
-    log.write(b"1\n22\n333\n4444\nfar too long for it\n5\n", NOON, &mut place.notices).unwrap();
+    let mut setup = Setup::new();
+    let mut log = setup.open(rotation(Some(8), None), FormatName::Json);
+    log.write(&lines(b"1\n22\n333\n4444\nfar too long for it\n5\n"), NOON, &mut setup.notices).unwrap();
     let counters = log.close(NOON);
     assert_eq!((counters.lines, counters.rotations), (6, 4));
-    let mut files = place.all();
+    let mut files = setup.all();
     files.sort();
     assert_eq!(files, ["1\n22\n", "333\n", "4444\n", "5\n", "far too long for it\n"]);
-    assert!(place.notices.is_empty());
+    assert!(setup.notices.is_empty());
 }
 
 #[test]
 fn a_file_is_put_aside_at_midnight_but_not_when_empty() {
-    let mut place = Place::new();
-    let mut log = place.open(rotation(None, Some(DAY)), FormatName::Json);
-    log.tick(NOON + DAY, &mut place.notices);
+    let mut setup = Setup::new();
+    let mut log = setup.open(rotation(None, Some(DAY)), FormatName::Json);
+    log.tick(NOON + DAY, &mut setup.notices);
     assert_eq!(log.counters.rotations, 0);
-    log.write(b"a\n", NOON + DAY, &mut place.notices).unwrap();
-    log.write(b"b\n", NOON + DAY + DAY / 2 - 1, &mut place.notices).unwrap();
-    log.write(b"c\n", NOON + DAY + DAY / 2, &mut place.notices).unwrap();
+    log.write(&lines(b"a\n"), NOON + DAY, &mut setup.notices).unwrap();
+    log.write(&lines(b"b\n"), NOON + DAY + DAY / 2 - 1, &mut setup.notices).unwrap();
+    log.write(&lines(b"c\n"), NOON + DAY + DAY / 2, &mut setup.notices).unwrap();
     assert_eq!(log.close(NOON).rotations, 1);
-    assert_eq!(place.all(), ["c\n", "a\nb\n"]);
+    assert_eq!(setup.all(), ["c\n", "a\nb\n"]);
 }
 
 #[test]
 fn every_file_has_the_formats_header_and_footer() {
-    let mut place = Place::new();
-    let mut log = place.open(rotation(Some(3000), None), FormatName::Zeek);
-    log.write(&b"row\n".repeat(300), NOON, &mut place.notices).unwrap();
-    log.write(&b"row\n".repeat(700), NOON, &mut place.notices).unwrap();
+    let mut setup = Setup::new();
+    let mut log = setup.open(rotation(Some(3000), None), FormatName::Zeek);
+    log.write(&lines(b"row\n".repeat(300)), NOON, &mut setup.notices).unwrap();
+    log.write(&lines(b"row\n".repeat(700)), NOON, &mut setup.notices).unwrap();
     log.close(NOON);
-    let files = place.all();
+    let files = setup.all();
     assert!(files.len() > 1);
     for file in files {
         assert!(file.starts_with("#separator \\x09\n") && file.contains("\n#close\t"), "{file}");
@@ -84,39 +88,39 @@ fn every_file_has_the_formats_header_and_footer() {
 
 #[test]
 fn a_renamed_log_is_followed_by_reopening() {
-    let mut place = Place::new();
-    let mut log = place.open(None, FormatName::Json);
-    log.write(b"a\n", NOON, &mut place.notices).unwrap();
-    fs::rename(place.path(), place.directory.path().join("old")).unwrap();
-    log.write(b"b\n", NOON, &mut place.notices).unwrap();
+    let mut setup = Setup::new();
+    let mut log = setup.open(None, FormatName::Json);
+    log.write(&lines(b"a\n"), NOON, &mut setup.notices).unwrap();
+    fs::rename(setup.path(), setup.directory.path().join("old")).unwrap();
+    log.write(&lines(b"b\n"), NOON, &mut setup.notices).unwrap();
     log.reopen(NOON).unwrap();
-    log.write(b"c\n", NOON, &mut place.notices).unwrap();
-    assert_eq!(place.all(), ["c\n", "a\nb\n"]);
+    log.write(&lines(b"c\n"), NOON, &mut setup.notices).unwrap();
+    assert_eq!(setup.all(), ["c\n", "a\nb\n"]);
 }
 
 #[test]
 fn half_a_line_of_an_earlier_run_does_not_run_together_with_ours() {
-    let mut place = Place::new();
-    fs::write(place.path(), "a\nhal").unwrap();
-    place.open(None, FormatName::Json).write(b"b\n", NOON, &mut place.notices).unwrap();
-    assert_eq!(place.all(), ["a\nhal\nb\n"]);
+    let mut setup = Setup::new();
+    fs::write(setup.path(), "a\nhal").unwrap();
+    setup.open(None, FormatName::Json).write(&lines(b"b\n"), NOON, &mut setup.notices).unwrap();
+    assert_eq!(setup.all(), ["a\nhal\nb\n"]);
 }
 
 #[test]
 fn a_failing_disk_is_told_once_and_so_is_its_recovery() {
-    let mut place = Place::new();
+    let mut setup = Setup::new();
     let target = Target::File("/dev/full".into());
     let mut log = Log::open(target, None, FormatName::Json.writer(Arc::new([])), NOON).unwrap();
     for _ in 0..3 {
-        log.write(b"a\nb\n", NOON, &mut place.notices).unwrap();
+        log.write(&lines(b"a\nb\n"), NOON, &mut setup.notices).unwrap();
     }
     assert_eq!((log.counters.lost_lines, log.counters.write_errors), (6, 3));
-    log.lines = Lines::new(File::create(place.path()).unwrap());
-    log.write(b"c\n", NOON, &mut place.notices).unwrap();
-    let told: Vec<String> = place.notices.iter().map(Notice::to_string).collect();
-    assert_eq!(told.len(), 2);
-    assert!(told[0].contains("No space left") && told[1].contains("6 lines were lost"), "{told:?}");
-    assert_eq!(place.all(), ["c\n"]);
+    log.lines = LineWriter::new(File::create(setup.path()).unwrap());
+    log.write(&lines(b"c\n"), NOON, &mut setup.notices).unwrap();
+    let texts: Vec<String> = setup.notices.iter().map(LogNotice::to_string).collect();
+    assert_eq!(texts.len(), 2);
+    assert!(texts[0].contains("No space left") && texts[1].contains("6 lines were lost"), "{texts:?}");
+    assert_eq!(setup.all(), ["c\n"]);
 }
 
 #[test]
@@ -132,40 +136,40 @@ fn what_cannot_be_rotated_or_opened_says_so() {
 
 #[test]
 fn a_rotation_that_fails_is_told_and_the_log_goes_on() {
-    let mut place = Place::new();
-    let mut log = place.open(rotation(Some(4), None), FormatName::Json);
-    log.write(b"abc\n", NOON, &mut place.notices).unwrap();
-    let blocking = open::beside(&place.path());
+    let mut setup = Setup::new();
+    let mut log = setup.open(rotation(Some(4), None), FormatName::Json);
+    log.write(&lines(b"abc\n"), NOON, &mut setup.notices).unwrap();
+    let blocking = open::beside(&setup.path());
     fs::create_dir(&blocking).unwrap();
-    log.write(b"def\n", NOON, &mut place.notices).unwrap();
-    assert!(matches!(place.notices[..], [Notice::RotationFailed(_)]));
+    log.write(&lines(b"def\n"), NOON, &mut setup.notices).unwrap();
+    assert!(matches!(setup.notices[..], [LogNotice::RotationFailed(_)]));
     fs::remove_dir(&blocking).unwrap();
-    log.write(b"ghi\n", NOON + RETRY, &mut place.notices).unwrap();
+    log.write(&lines(b"ghi\n"), NOON + RETRY, &mut setup.notices).unwrap();
     assert_eq!((log.counters.rotations, log.counters.rotation_errors), (1, 1));
     log.close(NOON);
-    assert_eq!(place.all(), ["ghi\n", "abc\ndef\n"]);
+    assert_eq!(setup.all(), ["ghi\n", "abc\ndef\n"]);
 }
 
 #[test]
 fn a_log_that_was_removed_is_begun_anew() {
-    let mut place = Place::new();
-    let mut log = place.open(rotation(Some(4), None), FormatName::Json);
-    log.write(b"abc\n", NOON, &mut place.notices).unwrap();
-    fs::remove_file(place.path()).unwrap();
-    log.write(b"def\n", NOON, &mut place.notices).unwrap();
+    let mut setup = Setup::new();
+    let mut log = setup.open(rotation(Some(4), None), FormatName::Json);
+    log.write(&lines(b"abc\n"), NOON, &mut setup.notices).unwrap();
+    fs::remove_file(setup.path()).unwrap();
+    log.write(&lines(b"def\n"), NOON, &mut setup.notices).unwrap();
     log.close(NOON);
-    assert_eq!(place.all(), ["def\n"]);
+    assert_eq!(setup.all(), ["def\n"]);
 }
 
 #[test]
 fn half_a_line_is_cut_off_where_the_file_allows() {
-    let place = Place::new();
+    let setup = Setup::new();
     for (text, wanted) in
         [("a\nhalf".to_owned(), "a\n"), ("half".to_owned(), ""), (format!("a\n{}", "x".repeat(9000)), "a\n")]
     {
-        fs::write(place.path(), text).unwrap();
-        let mut file = OpenOptions::new().read(true).append(true).open(place.path()).unwrap();
+        fs::write(setup.path(), text).unwrap();
+        let mut file = OpenOptions::new().read(true).append(true).open(setup.path()).unwrap();
         cut_half_line(&mut file).unwrap();
-        assert_eq!(place.all(), [wanted]);
+        assert_eq!(setup.all(), [wanted]);
     }
 }

@@ -20,11 +20,11 @@ const PLAIN: &str = "text/plain; charset=utf-8";
 /// How often, and how many times, metrics are asked for that are not there yet: four seconds, less than the deadline.
 const RETRY: (Duration, usize) = (Duration::from_millis(20), 200);
 
-/// A body, which is sent as one piece.
+/// The body of a response, sent in one piece.
 #[derive(Debug)]
-pub(super) struct Text(Option<Bytes>);
+pub(super) struct PageBody(Option<Bytes>);
 
-impl Body for Text {
+impl Body for PageBody {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -50,11 +50,11 @@ fn is_read(method: &Method) -> bool {
 }
 
 /// The response to a request.
-pub(super) async fn answer<T>(request: &Request<T>, pages: &Pages) -> Response<Text> {
+pub(super) async fn answer<T>(request: &Request<T>, pages: &Pages) -> Response<PageBody> {
     if !is_read(request.method()) {
         let mut response = response(StatusCode::METHOD_NOT_ALLOWED, PLAIN, "only GET and HEAD\n".to_owned());
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-        // A body may come, which nobody reads.
+        // A body may follow, which is not read.
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         return response;
     }
@@ -91,7 +91,7 @@ async fn metrics(pages: &Pages) -> Option<Result<String, String>> {
 
 const DEFECT: &str = "this page failed: a defect of picotap, please report it with what it wrote to standard error";
 
-fn defect() -> Response<Text> {
+fn defect() -> Response<PageBody> {
     response(StatusCode::INTERNAL_SERVER_ERROR, PLAIN, DEFECT.to_owned() + "\n")
 }
 
@@ -100,13 +100,13 @@ fn made<T>(page: impl Fn() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(page)).ok()
 }
 
-fn response(status: StatusCode, kind: &'static str, text: String) -> Response<Text> {
+fn response(status: StatusCode, kind: &'static str, text: String) -> Response<PageBody> {
     let length = text.len();
-    let mut response = Response::new(Text(Some(Bytes::from(text))));
+    let mut response = Response::new(PageBody(Some(Bytes::from(text))));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    // Said outright because the answer to HEAD has it too.
+    // Set here because the answer to HEAD has it too.
     headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

@@ -1,7 +1,7 @@
 use super::*;
 use proptest::prelude::*;
 
-const NOW: Moment = Moment { time: 1, packets: 1 };
+const NOW: Stamp = Stamp { time: 1, packets: 1 };
 
 fn arrival(offset: u64, data: &[u8]) -> Arrival<'_> {
     Arrival {
@@ -31,9 +31,9 @@ fn add(store: &mut Assembler, run: &str) -> Taken {
     store.insert(&arrival(offset.parse().unwrap(), bytes.as_bytes()))
 }
 
-/// What is held, in the same words; `?` for bytes that are not kept, `~` before what is tentative.
+/// What is held, in the same notation; `?` for bytes that are not kept, `~` before what is tentative.
 fn held(store: &Assembler) -> String {
-    let words = store.pieces.iter().map(|piece| {
+    let runs = store.pieces.iter().map(|piece| {
         let bytes = if piece.data.is_empty() {
             "?".repeat(usize::try_from(piece.len).unwrap())
         } else {
@@ -41,7 +41,7 @@ fn held(store: &Assembler) -> String {
         };
         format!("{}{}:{bytes}", if piece.tentative { "~" } else { "" }, piece.offset)
     });
-    words.collect::<Vec<_>>().join(" ")
+    runs.collect::<Vec<_>>().join(" ")
 }
 
 #[test]
@@ -119,13 +119,13 @@ fn tentative_bytes_count_once_they_are_acknowledged() {
 fn an_acknowledgement_proves_every_hole_that_it_covers_whole() {
     let mut store = holding("2:a 4:b 6:c");
     store.prove(4, NOW);
-    store.prove(5, Moment { time: 9, packets: 9 });
-    let proved: Vec<Moment> = store.pieces.iter().map(|piece| piece.proved).collect();
+    store.prove(5, Stamp { time: 9, packets: 9 });
+    let proved: Vec<Stamp> = store.pieces.iter().map(|piece| piece.proved).collect();
     assert_eq!(proved, [NOW, NOW, NEVER]);
 }
 
 #[test]
-fn wholly_cut_segments_keep_their_place() {
+fn wholly_cut_segments_keep_their_offset() {
     let mut store = holding("8:x");
     store.insert(&Arrival { missing: 3, ..arrival(2, b"") });
     store.insert(&Arrival { missing: 3, ..arrival(2, b"") });

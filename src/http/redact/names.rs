@@ -1,4 +1,4 @@
-//! Names are the keys and headers whose values are secrets, and how they are compared.
+//! The names of keys and headers whose values are secrets, and how they are compared.
 
 use hashbrown::HashSet;
 
@@ -6,8 +6,8 @@ use super::scan;
 
 /// Keys of parameters whose values are hidden. README.md has the same list.
 ///
-/// Two things speak for a key: that its value alone opens something, and that it seldom means anything else. So `code` is
-/// here, which ends a login and opens functions of Azure, and `state`, `nonce` and `ticket` are not.
+/// A key is listed if its value alone grants access, and if it seldom means anything else. So `code` is listed, which
+/// completes a login and authorises calls of Azure functions; `state`, `nonce` and `ticket` are not.
 pub const KEYS: &[&str] = &[
     // signatures and credentials of signed URLs
     "X-Amz-Signature",
@@ -153,15 +153,15 @@ pub const HEADERS: &[&str] = &[
     "DD-Application-Key",
 ];
 
-/// Ends of names of headers whose values are hidden as a whole: what vendors call their own.
+/// Endings of header names whose values are hidden as a whole: for the headers of vendors.
 pub const HEADER_ENDS: &[&str] =
     &["token", "secret", "password", "api-key", "apikey", "authorization", "jwt", "jwt-assertion"];
 
 /// Keys of parameters, by hash.
 ///
-/// A key is compared without case, and without `-`, `_` and blanks: `apiKey` is `api_key`. Of one with brackets or dots,
-/// `user[password]`, each part is looked for, and the whole. That two keys have one hash hides a value too many, which only
-/// who sends the request can bring about.
+/// A key is compared without regard to case, `-`, `_` and spaces: `apiKey` is `api_key`. Of a key with brackets or
+/// dots, `user[password]`, each part is compared, and the whole. If another key has the hash of a listed one, a value
+/// too many is hidden; only whoever sends the request can cause that.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Keys(HashSet<u64, foldhash::fast::RandomState>);
 
@@ -174,7 +174,7 @@ impl Keys {
         }
     }
 
-    /// Whether the value of `key`, as it stands in a URL, is a secret.
+    /// Whether the value of `key`, as written in a URL, is a secret.
     pub(super) fn lists(&self, key: &[u8]) -> bool {
         let (mut whole, mut part) = (Hash::EMPTY, Hash::EMPTY);
         for byte in scan::undone(key) {
@@ -191,7 +191,7 @@ impl Keys {
     }
 }
 
-/// FNV-1a, so far.
+/// An FNV-1a hash under construction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Hash(u64);
 

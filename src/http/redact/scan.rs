@@ -1,29 +1,30 @@
-//! A scan goes over a text once and writes it out, without what is secret in it.
+//! A scan reads a text once and writes it without its secrets.
 //!
-//! Two things are: the value of a listed key (`token=...`), and user information in an authority (`//user:password@host`).
-//! Where they begin and end is told by delimiters. A delimiter may be percent-encoded, once or twice, because a URL may stand
-//! in a value of another: its depth is how often. What a delimiter of some depth begins, only one of that depth or less ends:
-//! `?password=a%26b&c` has one value up to the `&`, while in `?next=%2Fx%3Ftoken%3Da%26b&c` the token ends before `%26`.
+//! Secrets are the value of a listed key (`token=...`), and user information in an authority (`//user:password@host`).
+//! They begin and end at delimiters. Because a URL may be a value in another, a delimiter may be percent-encoded, once
+//! or twice: how often is its depth. What begins at a delimiter of some depth ends only at one of that depth or less:
+//! `?password=a%26b&c` has one value up to the `&`, while in `?next=%2Fx%3Ftoken%3Da%26b&c` the token ends before
+//! `%26`.
 //!
-//! Time is linear: an authority is looked over before it is scanned, and no two at the same depth overlap, so that each byte
-//! is looked at no more than [`DEPTHS`] + 1 times.
+//! Time is linear: an authority is searched for `@` before it is scanned, and no two at the same depth overlap, so that
+//! each byte is read at most [`DEPTHS`] + 1 times.
 
 use super::REDACTED;
 use super::names::Keys;
 
-/// Depths of a delimiter: as it is, percent-encoded, and that percent-encoded again.
+/// Number of depths of a delimiter: plain, percent-encoded, and percent-encoded twice.
 const DEPTHS: usize = 3;
 
-/// How the ends of a value are told.
+/// What a text is, which decides where values end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Grammar {
-    /// All of it is one URL: blanks and quotes are part of it.
+    /// One URL: spaces and quotes are part of it.
     Url,
-    /// The same, and it begins with an authority: `user:password@host:port`.
+    /// One URL that begins with an authority: `user:password@host:port`.
     Authority,
     /// Words, among which there may be URLs.
     Text,
-    /// The same, and each word may be an authority.
+    /// Words, each of which may be an authority.
     Authorities,
 }
 
@@ -49,11 +50,11 @@ impl Symbol {
     }
 }
 
-/// What begins where the last delimiter ended.
+/// A key that may begin behind the last delimiter.
 #[derive(Debug, Clone, Copy)]
 struct Key {
     start: usize,
-    /// The delimiter before it; a blank for the beginning of the text.
+    /// The delimiter before it; a space at the beginning of the text.
     after: u8,
     depth: usize,
 }
@@ -73,18 +74,18 @@ pub(super) struct Scan<'a> {
     grammar: Grammar,
     keys: &'a Keys,
     out: &'a mut Vec<u8>,
-    /// What stands before is written.
+    /// Everything before this index has been written.
     written: usize,
     key: Option<Key>,
     slashes: Option<Slashes>,
-    /// Whether a `?` or `#` of this depth came before: behind it, `/` and `;` end nothing.
+    /// For each depth, whether a `?` or `#` came before: behind it, `/` and `;` end nothing.
     query: [bool; DEPTHS],
-    /// What closes the bracket or quote that is open.
+    /// The byte that closes the open bracket or quote.
     closing: Option<u8>,
-    /// No authority is looked for before this place: it has been, as far as here.
+    /// Everything before this index has been searched for an authority.
     cleared: usize,
-    /// Symbols looked at.
-    looked: usize,
+    /// Symbols read.
+    read: usize,
 }
 
 impl<'a> Scan<'a> {
@@ -100,11 +101,11 @@ impl<'a> Scan<'a> {
             query: [false; DEPTHS],
             closing: None,
             cleared: 0,
-            looked: 0,
+            read: 0,
         }
     }
 
-    /// Writes the whole text. Returns how many symbols were looked at.
+    /// Writes the whole text. Returns how many symbols were read.
     pub(super) fn run(mut self) -> usize {
         let mut at = match self.grammar {
             Grammar::Authority | Grammar::Authorities => self.authority(0, 0),
@@ -114,16 +115,16 @@ impl<'a> Scan<'a> {
             at = self.delimiter(symbol);
         }
         self.out.extend_from_slice(self.text.get(self.written..).unwrap_or_default());
-        self.looked
+        self.read
     }
 
-    /// The next byte at or behind `at` that may mean something, decoded.
+    /// The next delimiter at or behind `at`, decoded.
     fn next_delimiter(&mut self, mut at: usize) -> Option<Symbol> {
         loop {
             let rest = self.text.get(at..)?;
             let plain = rest.iter().position(|byte| is_delimiter(*byte) || *byte == b'%')?;
             let symbol = symbol_at(self.text, at + plain)?;
-            self.looked += plain + 1;
+            self.read += plain + 1;
             if is_delimiter(symbol.byte) {
                 return Some(symbol);
             }
@@ -131,7 +132,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Takes a delimiter. Returns where to go on.
+    /// Handles a delimiter. Returns the index at which the scan continues.
     fn delimiter(&mut self, symbol: Symbol) -> usize {
         let Symbol { byte, depth, end, .. } = symbol;
         match byte {
@@ -145,7 +146,7 @@ impl<'a> Scan<'a> {
                     *query = true;
                 }
             }
-            // The rest is between words. A comma in a query is a letter like any other.
+            // All others separate words. A comma in a query does not.
             _ if !self.grammar.has_words() || depth != 0 => return end,
             b',' if self.query.contains(&true) => return end,
             _ => self.between_words(byte),
@@ -165,12 +166,12 @@ impl<'a> Scan<'a> {
         };
     }
 
-    /// What was embedded deeper is over.
+    /// Ends what was embedded deeper.
     fn enter(&mut self, depth: usize) {
         self.query.iter_mut().skip(depth + 1).for_each(|deeper| *deeper = false);
     }
 
-    /// Behind a delimiter a word begins, which may be an authority.
+    /// Handles the beginning of a word, which may be an authority.
     fn word(&mut self, before: Symbol) -> usize {
         let begins = before.depth == 0 && !matches!(before.byte, b'&' | b'?' | b'#');
         match self.grammar == Grammar::Authorities && begins && before.end >= self.cleared {
@@ -189,7 +190,7 @@ impl<'a> Scan<'a> {
             let more = symbol_at(self.text, end).is_some_and(Symbol::is_slash);
             return if run.announce && !more { self.authority(end, depth) } else { end };
         }
-        // A path may well have two slashes; an authority follows a scheme, or nothing.
+        // Two slashes announce an authority only behind a scheme or at the beginning; they may occur in any path.
         let announce = began.is_some_and(|key| key.start == start && key.after != b'/') || self.follows_colon(start);
         self.slashes = Some(Slashes { end, depth, announce });
         end
@@ -204,14 +205,14 @@ impl<'a> Scan<'a> {
             })
     }
 
-    /// Writes what comes before the authority that begins at `start`, and the authority without user information as far as
-    /// its `@`. Returns where to go on.
+    /// Writes everything before the authority that begins at `start`, and the authority up to its `@`, without user
+    /// information. Returns the index at which the scan continues.
     fn authority(&mut self, start: usize, depth: usize) -> usize {
         let mut colon = None;
         let mut found: Option<(Symbol, Option<Symbol>)> = None;
         let mut at = start;
         while let Some(symbol) = symbol_at(self.text, at) {
-            self.looked += 1;
+            self.read += 1;
             let Symbol { byte, depth: own, .. } = symbol;
             let ends = match byte {
                 b'/' | b'\\' | b'?' | b'#' => own <= depth,
@@ -242,7 +243,7 @@ impl<'a> Scan<'a> {
         sign.end
     }
 
-    /// Writes what comes before `start`, and the mark in the place of what reaches from there to `end`.
+    /// Writes everything before `start`, and [`REDACTED`] instead of `start..end`.
     fn hide(&mut self, start: usize, end: usize) {
         self.out.extend_from_slice(self.text.get(self.written..start).unwrap_or_default());
         self.out.extend_from_slice(REDACTED);
@@ -256,7 +257,7 @@ impl<'a> Scan<'a> {
 
     fn equals(&mut self, symbol: Symbol) -> usize {
         let Symbol { depth, start, end, .. } = symbol;
-        // Behind the sign of a parameter another may begin only deeper: a form in a value.
+        // Behind the `=` of a parameter another may begin only if it is deeper: a form in a value.
         let key = self.key.filter(|key| key.after != b'=' || key.depth < depth);
         let Some(key) = key else { return end };
         self.enter(depth.max(key.depth));
@@ -277,7 +278,7 @@ impl<'a> Scan<'a> {
     fn hide_quoted(&mut self, start: usize) -> usize {
         let inside = self.text.get(start..).unwrap_or_default();
         let length = memchr::memchr(b'"', inside).unwrap_or(inside.len());
-        self.looked += length;
+        self.read += length;
         self.hide(start, start + length);
         start + length + 1
     }
@@ -340,7 +341,7 @@ const fn decoded(high: u8, low: u8) -> Option<u8> {
     }
 }
 
-/// The bytes of a key, its percent-encodings undone.
+/// The bytes of a key, percent-decoded.
 pub(super) fn undone(key: &[u8]) -> impl Iterator<Item = u8> {
     let mut at = 0;
     std::iter::from_fn(move || {

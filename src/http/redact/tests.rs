@@ -200,7 +200,7 @@ fn headers_are_known_by_name() {
 
 const SHAPES: [Shape; 4] = [Shape::Url, Shape::Authority, Shape::Authorities, Shape::Text];
 
-/// How many symbols were looked at in a text of so many bytes.
+/// How many symbols are read in a text of so many bytes.
 fn steps(shape: Shape, text: &[u8]) -> usize {
     let names = Redaction::default().names.unwrap();
     let grammar = match shape {
@@ -285,8 +285,8 @@ proptest! {
         for shape in SHAPES {
             let after = written(&Redaction::default(), shape, &text);
             let mut rest = text.as_str();
-            for (place, kept) in after.split("REDACTED").enumerate() {
-                let at = if place == 0 { rest.starts_with(kept).then_some(0) } else { rest.find(kept) };
+            for (index, kept) in after.split("REDACTED").enumerate() {
+                let at = if index == 0 { rest.starts_with(kept).then_some(0) } else { rest.find(kept) };
                 prop_assert!(at.is_some(), "{after:?} is not what {text:?} holds");
                 rest = &rest[at.unwrap() + kept.len()..];
             }
@@ -300,7 +300,7 @@ proptest! {
         }
     }
 
-    /// Wherever a secret stands, at any depth, it is gone.
+    /// Wherever a secret is, at any depth, it is hidden.
     #[test]
     fn a_secret_is_hidden_wherever_it_stands(
         before in "[a-z]{0,3}", mark in prop::sample::select(vec!["?", "&", ";", "#", "?a=b&", "?x[y]=1&"]),

@@ -1,7 +1,7 @@
-//! Committing: takes over what a checked reply says.
+//! Committing: applies a checked reply to connections, and hands on its records.
 
-use super::encode::Held;
 use super::connections::Connections;
+use super::encode::Held;
 use super::{Driver, LoadedParser, Pace, Receiver, SandboxCounters, Work};
 use crate::abi::{self, Tunnel, Verdict, kind};
 use crate::batch::Slot;
@@ -15,14 +15,15 @@ use crate::sandbox::protocol::{ENTRY, Format, Protocol};
 use crate::stream::{EndReason, Endpoint, Side};
 
 /// How often in a row an event may be presented without a byte of it being consumed. The host presents it again because
-/// the output was full, and an empty output holds what the guest has to say of any one byte or end: an honest guest needs
-/// one such round, for an end or a skipped. More are allowed in case a guest says it in pieces; the number is arbitrary.
+/// the output was full. An empty output has room for all that a guest can say about one byte or end, so an honest guest
+/// needs one such round, for an end or a skipped range. More are allowed for a guest that says it in pieces; the number is
+/// arbitrary.
 pub const MAX_STALLS: u8 = 64;
-/// A skip that leaves out less than this is not worth a message to the capture thread.
-const WORTH_TELLING: u64 = 4096;
+/// A skip of fewer bytes is not worth a hint to the capture thread.
+const LEAST_HINT: u64 = 4096;
 
 impl<S: Default> Driver<S> {
-    /// Runs the call that is encoded, checks the reply, and takes it over.
+    /// Runs the encoded call, checks the reply, and commits it.
     pub(super) fn call<R: Receiver<State = S>>(
         &mut self,
         slot: &Slot,
@@ -82,12 +83,12 @@ impl<S: Default> Driver<S> {
     }
 }
 
-/// How a call got on. Nowhere, if the first event is all that was answered, and nothing of it is consumed: that is counted
-/// with the event's side, whichever calls and slots it comes in. Any other reply is done with an event, lets one wait, or
-/// consumes a byte, and each of these comes to an end.
+/// How much a call achieved. It stalls if it answers only its first event and consumes nothing of it; that is counted with
+/// the event's side, across calls and slots. Any other reply finishes an event, lets one wait, or consumes a byte, and each
+/// of these happens a bounded number of times.
 ///
 /// # Errors
-/// It got nowhere too often.
+/// The side has stalled too often.
 fn pace<S>(
     call: &Call,
     reply: Reply<'_>,
@@ -142,7 +143,7 @@ impl<S: Default, R: Receiver<State = S>> Commit<'_, S, R> {
             }
             // Two more for each accepted event: work thrown away by a deferral stays in proportion to work kept.
             work.window = work.window.saturating_add(2);
-            // An event without bytes that did not fit comes back as it is.
+            // An event without bytes whose answer did not fit is presented again as it is.
             let back = answer.verdict == Verdict::OutputFull && encoded.event.kind != kind::BYTES;
             if !back {
                 work.cursor = encoded.after;
@@ -221,7 +222,8 @@ impl<S: Default, R: Receiver<State = S>> Commit<'_, S, R> {
 
     /// What is not consumed, and all that comes, is a stream of its own.
     fn inner(&mut self, encoded: &Encoded, key: u32, opened: Option<Opened>) {
-        let (Some(connection), Some(&(format, first_window))) = (self.connections.get_mut(key), self.loaded.first()) else {
+        let (Some(connection), Some(&(format, first_window))) = (self.connections.get_mut(key), self.loaded.first())
+        else {
             return;
         };
         let Some(Opened { kind, client, side }) = opened else {
@@ -268,7 +270,10 @@ impl<S: Default, R: Receiver<State = S>> Commit<'_, S, R> {
     }
 
     fn half(&mut self, encoded: &Encoded, answer: &Answer, bytes: &[u8], key: u32) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
+        let Some(connection) = self.connections.get_mut(key) else {
+            debug_assert!(false, "the connection was found before its records");
+            return;
+        };
         let event = &encoded.event;
         self.counters.parsed += u64::from(answer.consumed);
         let side = Side::of(event.side);
@@ -304,7 +309,7 @@ impl<S: Default, R: Receiver<State = S>> Commit<'_, S, R> {
         }
         if answer.skip > half.skip {
             half.skip = answer.skip;
-            if answer.skip - end >= WORTH_TELLING {
+            if answer.skip - end >= LEAST_HINT {
                 let upto = connection.base.get(side.index()).map_or(0, |base| base.saturating_add(answer.skip));
                 self.receiver.skip(&connection.info, side, upto);
             }
@@ -360,13 +365,14 @@ fn hold(waiting: &mut Waiting, encoded: &Encoded, answer: &Answer, bytes: &[u8],
     let later = marks.iter().filter(|mark| mark.position > consumed);
     waiting.marks.extend(later.map(|mark| Mark { position: mark.position - consumed, ..*mark }));
     let needs = answer.verdict == Verdict::NeedMore;
-    // What did not fit the output has not been looked at.
+    // After output_full the guest has not read the rest.
     waiting.seen = if needs { u32::try_from(rest.len()).unwrap_or(0) } else { 0 };
     waiting.wake = answer.wake;
     waiting.again = !needs;
     waiting.last = !needs && encoded.event.flags & abi::event_flag::FINAL != 0;
 }
 
+/// The reason that the host has encoded in an event.
 pub(super) const fn end_reason(reason: u8) -> EndReason {
     match reason {
         abi::reason::FIN => EndReason::Fin,
@@ -374,7 +380,10 @@ pub(super) const fn end_reason(reason: u8) -> EndReason {
         abi::reason::TIMEOUT => EndReason::Timeout,
         abi::reason::EVICTED => EndReason::Evicted,
         abi::reason::REUSED => EndReason::Reused,
-        _ => EndReason::Capture,
+        _ => {
+            debug_assert!(reason == abi::reason::CAPTURE, "the host has encoded a known reason");
+            EndReason::Capture
+        }
     }
 }
 
@@ -391,9 +400,9 @@ fn resolve<'a>(
     let event = &encoded.event;
     let CheckedRecord { meaning, fields } = *record;
     let first = covering(marks, fields.start);
-    // The packet that carried the last byte, not the one behind it.
+    // The packet that carried the last byte, not the next one.
     let last = covering(marks, fields.end.saturating_sub(1));
-    // A message that ends with its side, or before the first byte of an event (in a gap), ended with the last byte that came.
+    // A message that ends with its side, or before the first byte of an event (in a gap), ended with the last byte seen.
     let ended_before = meaning == Meaning::End && fields.end == 0 && event.kind != kind::VOID && before != 0;
     let time = |mark: Option<&Mark>| if ended_before { before } else { mark.map_or(0, |mark| mark.time) };
     let offset = event.offset + event.length;
@@ -405,15 +414,9 @@ fn resolve<'a>(
     let headers = Headers::new(texts, reply.pairs.get(from..from + fields.num_pairs as usize).unwrap_or_default());
     let (text, target) = (texts.get(fields.text, fields.text_len), texts.get(fields.target, fields.target_len));
     let kind = match meaning {
-        Meaning::Request(framing) => Kind::Request(Request {
-            number,
-            method: text,
-            target,
-            minor,
-            framing,
-            content_length,
-            headers,
-        }),
+        Meaning::Request(framing) => {
+            Kind::Request(Request { number, method: text, target, minor, framing, content_length, headers })
+        }
         Meaning::Response(framing) => Kind::Response(Response {
             number,
             status: fields.code,

@@ -1,13 +1,13 @@
-//! Laying out: turns what comes next of a connection into events for the guest.
+//! Encoding: turns what comes next of a connection into events for the guest. What needs no call is [absorbed] first.
 //!
-//! Some of it needs no call: bytes below a skip, and bytes that cannot wake what waits. These are *absorbed*, which is
-//! final, so it is done only while nothing of the connection is encoded in the present call.
+//! [absorbed]: super::absorb
 
+use super::absorb::Absorb;
 use super::{Driver, LoadedParser, SandboxCounters, Work};
 use crate::abi::{self, event_flag, kind, row_flag};
 use crate::batch::{NONE, Slot, SlotEvent, What};
-use crate::sandbox::call::{Allowed, Call, Cursor, Encoded, Location, Mark, RowInput};
-use crate::sandbox::connection::{ConnectionState, Skipped};
+use crate::sandbox::call::{Allowed, Call, Cursor, Encoded, Location, Mark, RowInput, count};
+use crate::sandbox::connection::{ConnectionState, Waiting};
 use crate::sandbox::extra::Extra;
 use crate::sandbox::protocol::Protocol;
 use crate::stream::{EndReason, Opener, Side};
@@ -16,20 +16,12 @@ use crate::stream::{EndReason, Opener, Side};
 /// long as [`crate::stream::MAX_PIECE`].
 const MAX_JOIN: usize = 128 << 10;
 
-/// What was done with the next thing of a connection.
-enum Step {
-    /// It is encoded.
-    Encoded,
-    /// It needs no call.
-    Absorbed,
-    /// It has to wait for the next call.
-    Stop,
-}
-
 /// Bytes held at the host for more to come.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Held {
+    /// Memory that they take.
     pub(super) memory: u64,
+    /// Their number.
     pub(super) bytes: u64,
 }
 
@@ -41,39 +33,79 @@ struct Shown {
     end: u64,
 }
 
-/// One connection in the course of one layout.
-struct Encoder<'a, S> {
-    slot: &'a Slot,
+/// What comes next of a connection.
+enum Next {
+    /// It needs no call.
+    Absorb(Absorb),
+    /// It is for the guest.
+    Encode(Part),
+}
+
+/// What becomes one event for the guest.
+enum Part {
+    /// A piece as it lies in the slot.
+    Piece { event: SlotEvent, offset: u64, data: u32, len: u32, mark: Mark },
+    /// The end of a side.
+    End { event: SlotEvent, reason: EndReason },
+    /// A side's skipped range, which is complete.
+    Skipped(Side),
+    /// What waits, with nothing behind it.
+    Waiting { side: Side, last: bool },
+    /// What waits, with the neighbours that follow it.
+    Joined { side: Side, neighbours: Neighbours },
+}
+
+/// Pieces of the slot that follow what waits without a gap.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Neighbours {
+    /// Bytes, with those that wait.
+    total: usize,
+    pub(super) pieces: usize,
+    /// Cursor behind them.
+    pub(super) behind: Cursor,
+    /// They hold the byte for which the guest waits, or it waits for none in particular.
+    wake: bool,
+}
+
+/// One connection while its next events are encoded.
+pub(super) struct Encoder<'a, S> {
+    pub(super) slot: &'a Slot,
     /// The guest's input buffer.
     input: &'a mut [u8],
     call: &'a mut Call,
-    connection: &'a mut ConnectionState<S>,
-    counters: &'a mut SandboxCounters,
-    held: &'a mut Held,
+    pub(super) connection: &'a mut ConnectionState<S>,
+    pub(super) counters: &'a mut SandboxCounters,
+    pub(super) held: &'a mut Held,
     work: &'a mut Work,
+    /// Index of the slot's row.
     row: u32,
     /// Cursor behind all that is encoded or absorbed.
-    cursor: Cursor,
+    pub(super) cursor: Cursor,
     /// What of each side is encoded in this call.
     shown: [Shown; 2],
-    /// Sides whose waiting bytes, and whose skipped stretch, are encoded in this call.
+    /// Sides whose waiting bytes, and whose skipped range, are encoded in this call.
     waiting_encoded: [bool; 2],
     skipped_encoded: [bool; 2],
 }
 
 impl<S: Default> Driver<S> {
-    /// Lays out up to `most` events of a row, and up to `window` pieces of each side. Gives the number of events.
+    /// Encodes up to `most` events of a row, and up to `window` pieces of each side. Gives the number of events.
     pub(super) fn encode_row(&mut self, slot: &Slot, row: u32, most: u32, window: u32) -> u32 {
-        let Some(work) = self.works.get_mut(row as usize) else { return 0 };
-        let Some(connection) = self.connections.get_mut(work.key) else { return 0 };
-        let Some(loaded) = LoadedParser::find(&mut self.loaded, connection.format) else {
+        let Some(work) = self.works.get_mut(row as usize) else {
+            debug_assert!(false, "there is a row {row}");
             return 0;
         };
-        let Some(guest) = loaded.instance.as_mut() else { return 0 };
+        // While a fault is isolated, a connection may be closed or condemned with some of its events still listed.
+        let Some(connection) = self.connections.get_mut(work.key) else { return 0 };
         if connection.ignored {
             return 0;
         }
-        let mut layout = Encoder {
+        let loaded = LoadedParser::find(&mut self.loaded, connection.format);
+        let Some(guest) = loaded.and_then(|loaded| loaded.instance.as_mut()) else {
+            debug_assert!(false, "the instance is made before a call is encoded");
+            return 0;
+        };
+        let mut encoder = Encoder {
             slot,
             input: guest.input(),
             call: &mut self.call,
@@ -87,45 +119,65 @@ impl<S: Default> Driver<S> {
             waiting_encoded: [false; 2],
             skipped_encoded: [false; 2],
         };
-        while layout.all_encoded() < most && layout.window_has_room(window) {
-            match layout.step() {
-                Some(Step::Encoded) => {}
-                // Nothing is encoded before: the cursor may move for good.
-                Some(Step::Absorbed) => layout.work.cursor = layout.cursor,
-                Some(Step::Stop) | None => break,
-            }
+        let mut next = encoder.next();
+        while let Some(Next::Absorb(absorb)) = next {
+            encoder.absorb(absorb);
+            next = encoder.next();
         }
-        layout.all_encoded()
+        encoder.work.cursor = encoder.cursor;
+        // What could be absorbed later waits for the next call.
+        while let Some(Next::Encode(part)) = next {
+            if !encoder.encode(part) || encoder.events() >= most || !encoder.window_has_room(window) {
+                break;
+            }
+            next = encoder.next();
+        }
+        encoder.events()
     }
 
     /// Whether anything of a row is left.
     pub(super) fn has_work(&self, row: u32) -> bool {
-        let Some(work) = self.works.get(row as usize) else { return false };
+        let Some(work) = self.works.get(row as usize) else {
+            debug_assert!(false, "there is a row {row}");
+            return false;
+        };
+        // Nothing is left of a connection that the last call has closed.
         let Some(connection) = self.connections.get(work.key) else { return false };
         let pending = connection.halves.iter().any(|half| {
-            half.waiting.as_ref().is_some_and(|waiting| waiting.again) || half.skipped.as_ref().is_some_and(|v| v.ready)
+            half.waiting.as_ref().is_some_and(|waiting| waiting.again)
+                || half.skipped.as_ref().is_some_and(|skipped| skipped.ready)
         });
         !connection.ignored && (work.cursor.event != NONE || pending)
     }
 }
 
 fn flag(flags: [bool; 2], side: Side) -> bool {
-    flags.get(side.index()).copied().unwrap_or(true)
+    let [first, second] = flags;
+    match side {
+        Side::First => first,
+        Side::Second => second,
+    }
 }
 
 fn set(flags: &mut [bool; 2], side: Side) {
-    if let Some(flag) = flags.get_mut(side.index()) {
-        *flag = true;
+    let [first, second] = flags;
+    match side {
+        Side::First => *first = true,
+        Side::Second => *second = true,
     }
 }
 
 impl<S> Encoder<'_, S> {
-    fn shown(&self, side: Side) -> Shown {
-        self.shown.get(side.index()).copied().unwrap_or_default()
+    const fn shown(&self, side: Side) -> &Shown {
+        let [first, second] = &self.shown;
+        match side {
+            Side::First => first,
+            Side::Second => second,
+        }
     }
 
     /// An event of the slot, with offsets of the stream that is parsed: inside a tunnel its own.
-    fn event_at(&self, index: u32) -> Option<SlotEvent> {
+    pub(super) fn event_at(&self, index: u32) -> Option<SlotEvent> {
         let mut event = *self.slot.events.get(index as usize)?;
         if self.connection.outer.is_some() {
             let [first, second] = self.connection.base;
@@ -139,12 +191,13 @@ impl<S> Encoder<'_, S> {
         Some(event)
     }
 
-    fn all_encoded(&self) -> u32 {
+    /// Events encoded of the connection in this call.
+    fn events(&self) -> u32 {
         self.shown.iter().map(|shown| shown.events).sum()
     }
 
     /// Whether what is next may be encoded beside what is: of bytes, only so many pieces of a side. What is behind a gap
-    /// waits until the guest has said what it needs of the gap: then its skipped stretch ends where the message does.
+    /// waits until the guest has said what it needs of the gap: then its skipped range ends where the message does.
     fn window_has_room(&self, window: u32) -> bool {
         let Some(event) = self.event_at(self.cursor.event) else { return true };
         let shown = self.shown(event.side);
@@ -153,304 +206,209 @@ impl<S> Encoder<'_, S> {
     }
 
     /// `None`: nothing is left.
-    fn step(&mut self) -> Option<Step> {
+    fn next(&self) -> Option<Next> {
         for side in [Side::First, Side::Second] {
             let half = self.connection.half(side);
             if let Some(waiting) = half.waiting.as_ref().filter(|w| w.again && !flag(self.waiting_encoded, side)) {
-                let last = waiting.last;
-                return Some(self.waiting_alone(side, last));
+                return Some(Next::Encode(Part::Waiting { side, last: waiting.last }));
             }
             if half.skipped.as_ref().is_some_and(|skipped| skipped.ready) && !flag(self.skipped_encoded, side) {
-                return Some(self.encode_skipped(side));
+                return Some(Next::Encode(Part::Skipped(side)));
             }
         }
         let event = self.event_at(self.cursor.event)?;
         let side = event.side;
-        let waits = self.connection.half(side).waiting.is_some() && !flag(self.waiting_encoded, side);
-        Some(match event.what {
-            What::Bytes { data, len, starts_segment } => {
+        let half = self.connection.half(side);
+        let skips = half.skip > half.next && self.shown(side).events == 0;
+        let waiting = half.waiting.as_deref().filter(|_| !flag(self.waiting_encoded, side));
+        Some(match (event.what, waiting) {
+            (What::Bytes { data, len, starts_segment }, _) => {
                 let passed = u32::try_from(self.cursor.passed).unwrap_or(len).min(len);
-                let offset = event.at.offset + u64::from(passed);
-                let half = self.connection.half(side);
-                if half.skip > half.next && self.shown(side).events == 0 {
-                    self.skip_bytes(&event, offset, len - passed)
-                } else if !waits {
-                    let mark = mark(&event, starts_segment && passed == 0);
-                    self.piece(&event, offset, data + passed, len - passed, mark)
-                } else if half.waiting.as_ref().is_some_and(|waiting| waiting.end() == offset) {
-                    self.join(side)
-                } else {
-                    self.waiting_alone(side, true)
+                let (offset, rest) = (event.at.offset + u64::from(passed), len - passed);
+                match waiting {
+                    _ if skips => Next::Absorb(Absorb::Bytes { event, offset, len: rest }),
+                    None => {
+                        let mark = mark(&event, starts_segment && passed == 0);
+                        Next::Encode(Part::Piece { event, offset, data: data + passed, len: rest, mark })
+                    }
+                    Some(waiting) if waiting.end() == offset => self.next_joined(side, waiting),
+                    Some(_) => Next::Encode(Part::Waiting { side, last: true }),
                 }
             }
-            What::Skipped { length, lost } if !waits => self.take_skipped(&event, length, lost),
-            What::End(reason) if !waits => self.end(&event, reason),
-            What::Skipped { .. } | What::End(_) => self.waiting_alone(side, true),
+            (What::Skipped { .. } | What::End(_), Some(_)) => Next::Encode(Part::Waiting { side, last: true }),
+            (What::Skipped { length, lost }, None) => Next::Absorb(Absorb::Range { event, length, lost }),
+            (What::End(_), None) if skips => Next::Absorb(Absorb::Rest { event }),
+            (What::End(reason), None) => Next::Encode(Part::End { event, reason }),
         })
     }
 
-    fn advance(&mut self, event: &SlotEvent) {
-        self.cursor = Cursor { event: event.next, passed: 0 };
-    }
-
-    /// Payload below a skip: counted, not shown.
-    fn skip_bytes(&mut self, event: &SlotEvent, offset: u64, len: u32) -> Step {
-        if self.all_encoded() > 0 {
-            return Step::Stop;
-        }
-        let half = self.connection.half_mut(event.side);
-        let until = offset.max(half.next).min(half.skip);
-        let lost = until - half.next;
-        let taken = u64::from(len).min(half.skip.saturating_sub(offset));
-        self.extend_skipped(event, lost + taken, lost);
-        self.counters.skipped += taken;
-        self.cursor.passed += taken;
-        if taken == u64::from(len) {
-            self.advance(event);
-        }
-        Step::Absorbed
-    }
-
-    /// Makes the side's skipped stretch longer, and ready when the skip is reached.
-    fn extend_skipped(&mut self, event: &SlotEvent, length: u64, lost: u64) {
-        let half = self.connection.half_mut(event.side);
-        let start = Skipped {
-            offset: half.next,
-            length: 0,
-            lost: 0,
-            // Lost bytes have no time: what ends in them ended with the last byte that came.
-            time: half.last_time,
-            peer_acked: event.at.peer_acked,
-            ready: false,
-        };
-        let skipped = half.skipped.get_or_insert_with(|| Box::new(start));
-        skipped.length += length;
-        skipped.lost += lost;
-        if length > lost {
-            skipped.time = event.at.time;
-            skipped.peer_acked = event.at.peer_acked;
-            half.last_time = event.at.time;
-        }
-        half.next = half.next.saturating_add(length);
-        skipped.ready = half.next >= half.skip;
-    }
-
-    /// A stretch that the capture thread left out.
-    fn take_skipped(&mut self, event: &SlotEvent, length: u64, lost: u64) -> Step {
-        if self.all_encoded() > 0 {
-            return Step::Stop;
-        }
-        let half = self.connection.half_mut(event.side);
-        let gap = event.at.offset.saturating_sub(half.next);
-        // The guest had said that it needs none of this, or the capture thread would not have left it out.
-        half.skip = half.skip.max(event.at.offset.saturating_add(length));
-        self.extend_skipped(event, gap + length, gap + lost);
-        self.advance(event);
-        Step::Absorbed
-    }
-
-    fn end(&mut self, event: &SlotEvent, reason: EndReason) -> Step {
-        let side = event.side;
-        let half = self.connection.half(side);
-        if half.skip > half.next && self.shown(side).events == 0 {
-            if self.all_encoded() > 0 {
-                return Step::Stop;
-            }
-            let lost = event.at.offset.min(half.skip).saturating_sub(half.next);
-            let half = self.connection.half_mut(side);
-            half.skip = half.next + lost;
-            if lost > 0 || half.skipped.is_some() {
-                self.extend_skipped(event, lost, lost);
-            }
-            return Step::Absorbed;
-        }
-        let encoded = abi::Event {
-            offset: event.at.offset,
-            reason: reason as u8,
-            ..header(side, kind::END, event.at.peer_acked)
-        };
-        self.cursor = Cursor { event: event.next, passed: 0 };
-        self.encode(encoded, &[mark(event, false)], Location::Joined(0), 0, false)
-    }
-
-    fn encode_skipped(&mut self, side: Side) -> Step {
-        let Some(skipped) = self.connection.half(side).skipped.as_deref().copied() else { return Step::Stop };
-        let head = header(side, kind::VOID, skipped.peer_acked);
-        let event = abi::Event { offset: skipped.offset, length: skipped.length, lost: skipped.lost, ..head };
-        let mark = Mark { position: 0, segment: false, time: skipped.time, peer_acked: skipped.peer_acked };
-        let step = self.encode(event, &[mark], Location::Joined(0), 0, false);
-        if matches!(step, Step::Encoded) {
-            set(&mut self.skipped_encoded, side);
-        }
-        step
-    }
-
-    /// One piece as it lies in the slot.
-    fn piece(&mut self, event: &SlotEvent, offset: u64, data: u32, len: u32, mark: Mark) -> Step {
-        let before = self.cursor;
-        self.advance(event);
-        let flags = if mark.segment { event_flag::SEGMENT } else { 0 };
-        let encoded = abi::Event { offset, flags, ..header(event.side, kind::BYTES, event.at.peer_acked) };
-        let step = self.encode(encoded, &[mark], Location::Slot(data), len, false);
-        if !matches!(step, Step::Encoded) {
-            self.cursor = before;
-        }
-        step
-    }
-
-    /// What waits, with nothing behind it.
-    fn waiting_alone(&mut self, side: Side, last: bool) -> Step {
-        let Some(waiting) = self.connection.half_mut(side).waiting.take() else { return Step::Stop };
-        let from = self.call.joined.len();
-        let len = u32::try_from(waiting.bytes.len()).unwrap_or(0);
-        let step = if self.call.has_room(waiting.bytes.len(), waiting.marks.len(), 0) {
-            self.call.joined.extend_from_slice(&waiting.bytes);
-            self.encode_joined(side, &waiting.marks, waiting.offset, waiting.seen, (from, len), last)
+    fn next_joined(&self, side: Side, waiting: &Waiting) -> Next {
+        let neighbours = self.neighbours(side, waiting);
+        if neighbours.wake || neighbours.total > abi::MAX_WAITING as usize {
+            Next::Encode(Part::Joined { side, neighbours })
         } else {
-            Step::Stop
-        };
-        self.connection.half_mut(side).waiting = Some(waiting);
-        step
+            Next::Absorb(Absorb::Append { side, neighbours })
+        }
     }
 
-    /// What waits, with the neighbours that follow; or, if they cannot wake it, only appended.
-    fn join(&mut self, side: Side) -> Step {
-        let Some(mut waiting) = self.connection.half_mut(side).waiting.take() else { return Step::Stop };
-        let step = self.join_to(side, &mut waiting);
-        self.connection.half_mut(side).waiting = Some(waiting);
-        step
-    }
-
-    fn join_to(&mut self, side: Side, waiting: &mut crate::sandbox::connection::Waiting) -> Step {
-        let (start, passed) = (self.cursor.event, self.cursor.passed);
-        let (total, pieces, behind, woken) = self.neighbours(side, waiting);
-        let room = total <= abi::MAX_WAITING as usize;
-        if !woken && room && self.all_encoded() > 0 {
-            return Step::Stop;
-        }
-        if !self.call.has_room(total, waiting.marks.len() + pieces, 0) {
-            return Step::Stop;
-        }
-        let (len, marks) = (waiting.bytes.len(), waiting.marks.len());
-        let (before, newest) = (waiting.memory(), waiting.marks.last().copied());
-        let mut next = start;
-        let mut from = u32::try_from(passed).unwrap_or(0);
-        for _ in 0..pieces {
-            let Some(event) = self.event_at(next) else { break };
-            if let What::Bytes { data, len, starts_segment } = event.what {
-                let bytes = self.slot.payload(data + from.min(len), len - from.min(len));
-                waiting.append(bytes, starts_segment && from == 0, event.at.time, event.at.peer_acked);
-            }
-            from = 0;
-            next = event.next;
-        }
-        if !woken && room {
-            self.held.memory += waiting.memory() - before;
-            self.held.bytes += (waiting.bytes.len() - len) as u64;
-            let half = self.connection.half_mut(side);
-            half.next = waiting.end();
-            half.last_time = waiting.marks.last().map_or(half.last_time, |mark| mark.time);
-            self.cursor = behind;
-            return Step::Absorbed;
-        }
-        // Presented: assembled for the guest, but waiting as before until the reply is in.
-        let at = self.call.joined.len();
-        self.call.joined.extend_from_slice(&waiting.bytes);
-        let whole = u32::try_from(waiting.bytes.len()).unwrap_or(0);
-        let cursor = std::mem::replace(&mut self.cursor, behind);
-        let all = std::mem::take(&mut waiting.marks);
-        let step = self.encode_joined(side, &all, waiting.offset, waiting.seen, (at, whole), false);
-        waiting.bytes.truncate(len);
-        waiting.marks = all;
-        waiting.marks.truncate(marks);
-        if let (Some(last), Some(newest)) = (waiting.marks.last_mut(), newest) {
-            *last = newest;
-        }
-        self.held.memory += waiting.memory() - before;
-        if !matches!(step, Step::Encoded) {
-            self.cursor = cursor;
-        }
-        step
-    }
-
-    /// Total length with what waits, number of pieces, cursor behind them, and whether they hold the wake byte.
-    fn neighbours(&self, side: Side, waiting: &crate::sandbox::connection::Waiting) -> (usize, usize, Cursor, bool) {
+    /// The pieces that follow what waits; at least one.
+    fn neighbours(&self, side: Side, waiting: &Waiting) -> Neighbours {
         let mut total = waiting.bytes.len();
         let mut end = waiting.end();
         let mut pieces = 0;
-        let mut woken = waiting.wake.is_none();
-        let mut cursor = self.cursor;
-        while let Some(event) = self.event_at(cursor.event) {
+        let mut wake = waiting.wake.is_none();
+        let mut behind = self.cursor;
+        while let Some(event) = self.event_at(behind.event) {
             let What::Bytes { data, len, .. } = event.what else { break };
-            let passed = u32::try_from(cursor.passed).unwrap_or(len).min(len);
+            let passed = u32::try_from(behind.passed).unwrap_or(len).min(len);
             let next = total + (len - passed) as usize;
             let fits = pieces == 0 || next - waiting.bytes.len() <= MAX_JOIN;
             if event.side != side || event.at.offset + u64::from(passed) != end || !fits {
                 break;
             }
             let bytes = self.slot.payload(data + passed, len - passed);
-            woken = woken || waiting.wake.is_some_and(|wake| memchr::memchr(wake, bytes).is_some());
+            wake = wake || waiting.wake.is_some_and(|wake| memchr::memchr(wake, bytes).is_some());
             total = next;
             end += u64::from(len - passed);
             pieces += 1;
-            cursor = Cursor { event: event.next, passed: 0 };
+            behind = Cursor { event: event.next, passed: 0 };
         }
-        (total, pieces, cursor, woken)
+        Neighbours { total, pieces, behind, wake }
     }
 
-    fn encode_joined(
-        &mut self,
-        side: Side,
-        marks: &[Mark],
-        offset: u64,
-        seen: u32,
-        place: (usize, u32),
-        last: bool,
-    ) -> Step {
-        let first =
-            marks.first().copied().unwrap_or(Mark { position: 0, segment: false, time: 0, peer_acked: abi::UNKNOWN });
+    pub(super) const fn advance(&mut self, event: &SlotEvent) {
+        self.cursor = Cursor { event: event.next, passed: 0 };
+    }
+
+    /// Whether there was room for it in the call; if not, nothing has changed.
+    fn encode(&mut self, part: Part) -> bool {
+        match part {
+            Part::Piece { event, offset, data, len, mark } => self.piece(&event, offset, data, len, mark),
+            Part::End { event, reason } => self.end(&event, reason),
+            Part::Skipped(side) => self.skipped(side),
+            Part::Waiting { side, last } => self.waiting(side, last),
+            Part::Joined { side, neighbours } => self.joined(side, neighbours),
+        }
+    }
+
+    fn piece(&mut self, event: &SlotEvent, offset: u64, data: u32, len: u32, mark: Mark) -> bool {
+        let flags = if mark.segment { event_flag::SEGMENT } else { 0 };
+        let encoded = abi::Event { offset, flags, ..header(event.side, kind::BYTES, event.at.peer_acked) };
+        let after = Cursor { event: event.next, passed: 0 };
+        self.push(encoded, &[mark], Location::Slot(data), len, after)
+    }
+
+    fn end(&mut self, event: &SlotEvent, reason: EndReason) -> bool {
+        let head = header(event.side, kind::END, event.at.peer_acked);
+        let encoded = abi::Event { offset: event.at.offset, reason: reason as u8, ..head };
+        let after = Cursor { event: event.next, passed: 0 };
+        self.push(encoded, &[mark(event, false)], Location::Joined(0), 0, after)
+    }
+
+    fn skipped(&mut self, side: Side) -> bool {
+        let Some(skipped) = self.connection.half(side).skipped.as_deref().copied() else {
+            debug_assert!(false, "there is a skipped range");
+            return false;
+        };
+        let head = header(side, kind::VOID, skipped.peer_acked);
+        let event = abi::Event { offset: skipped.offset, length: skipped.length, lost: skipped.lost, ..head };
+        let mark = Mark { position: 0, segment: false, time: skipped.time, peer_acked: skipped.peer_acked };
+        let encoded = self.push(event, &[mark], Location::Joined(0), 0, self.cursor);
+        if encoded {
+            set(&mut self.skipped_encoded, side);
+        }
+        encoded
+    }
+
+    fn waiting(&mut self, side: Side, last: bool) -> bool {
+        let Some(waiting) = self.connection.half_mut(side).waiting.take() else {
+            debug_assert!(false, "something waits");
+            return false;
+        };
+        let encoded = self.call.has_room(waiting.bytes.len(), waiting.marks.len(), 0)
+            && self.push_waiting(side, &waiting, last, self.cursor);
+        self.connection.half_mut(side).waiting = Some(waiting);
+        encoded
+    }
+
+    /// What waits is joined with its neighbours for the guest, and waits as before until the reply is in.
+    fn joined(&mut self, side: Side, neighbours: Neighbours) -> bool {
+        let Some(mut waiting) = self.connection.half_mut(side).waiting.take() else {
+            debug_assert!(false, "something waits");
+            return false;
+        };
+        let encoded = self.call.has_room(neighbours.total, waiting.marks.len() + neighbours.pieces, 0)
+            && self.push_joined(side, &mut waiting, neighbours);
+        self.connection.half_mut(side).waiting = Some(waiting);
+        encoded
+    }
+
+    fn push_joined(&mut self, side: Side, waiting: &mut Waiting, neighbours: Neighbours) -> bool {
+        let (len, marks) = (waiting.bytes.len(), waiting.marks.len());
+        let (memory, newest) = (waiting.memory(), waiting.marks.last().copied());
+        self.append_pieces(waiting, neighbours.pieces);
+        let encoded = self.push_waiting(side, waiting, false, neighbours.behind);
+        waiting.bytes.truncate(len);
+        waiting.marks.truncate(marks);
+        // Beyond a bound the newest mark gives way to one that is appended.
+        if let (Some(last), Some(newest)) = (waiting.marks.last_mut(), newest) {
+            *last = newest;
+        }
+        self.held.memory += waiting.memory() - memory;
+        encoded
+    }
+
+    fn push_waiting(&mut self, side: Side, waiting: &Waiting, last: bool, after: Cursor) -> bool {
+        debug_assert!(!waiting.marks.is_empty(), "bytes that wait have a mark");
+        let none = Mark { position: 0, segment: false, time: 0, peer_acked: abi::UNKNOWN };
+        let first = waiting.marks.first().copied().unwrap_or(none);
         let segment = if first.segment { event_flag::SEGMENT } else { 0 };
         let flags = segment | if last { event_flag::FINAL } else { 0 };
-        let event = abi::Event { offset, seen, flags, ..header(side, kind::BYTES, first.peer_acked) };
-        let (at, len) = place;
-        let step = self.encode(event, marks, Location::Joined(u32::try_from(at).unwrap_or(0)), len, true);
-        if matches!(step, Step::Encoded) {
+        let head = header(side, kind::BYTES, first.peer_acked);
+        let event = abi::Event { offset: waiting.offset, seen: waiting.seen, flags, ..head };
+        let location = Location::Joined(count(self.call.joined.len()));
+        self.call.joined.extend_from_slice(&waiting.bytes);
+        let encoded = self.push(event, &waiting.marks, location, count(waiting.bytes.len()), after);
+        if encoded {
             set(&mut self.waiting_encoded, side);
         }
-        step
+        encoded
     }
 
-    fn encode(&mut self, event: abi::Event, marks: &[Mark], location: Location, len: u32, took_waiting: bool) -> Step {
+    /// Puts an event into the call, if there is room. `after`: the row's cursor behind it.
+    fn push(&mut self, event: abi::Event, marks: &[Mark], location: Location, len: u32, after: Cursor) -> bool {
         let extra = self.connection.extra.as_ref().map_or(0, |extra| extra.size());
         if !self.call.has_room(len as usize, marks.len(), extra) {
-            return Step::Stop;
+            return false;
         }
+        self.cursor = after;
         let first_of_row = self.work.guest_row == NONE;
         if first_of_row {
             let row = row_input(self.connection, &self.call.protocols);
             self.work.guest_row = self.call.row(self.input, &row);
         }
-        let first_mark = u32::try_from(self.call.marks.len()).unwrap_or(0);
+        let first_mark = count(self.call.marks.len());
         self.call.marks.extend_from_slice(marks);
-        let num_marks = u32::try_from(marks.len()).unwrap_or(0);
-        let side = event.side;
-        let event = abi::Event { row: self.work.guest_row, ..event };
+        let side = Side::of(event.side);
         let encoded = Encoded {
-            event,
+            event: abi::Event { row: self.work.guest_row, ..event },
             slot_row: self.row,
-            after: self.cursor,
+            after,
             location,
             first_mark,
-            num_marks,
-            took_waiting,
+            num_marks: count(marks.len()),
+            took_waiting: event.kind == kind::BYTES && matches!(location, Location::Joined(_)),
             first_of_row,
         };
         self.call.event(self.input, encoded, len, self.slot);
-        if let Some(shown) = self.shown.get_mut(usize::from(side)) {
-            shown.events += 1;
-            shown.end = event.offset.saturating_add(event.length).saturating_add(u64::from(len));
-        }
-        Step::Encoded
+        let [first, second] = &mut self.shown;
+        let shown = match side {
+            Side::First => first,
+            Side::Second => second,
+        };
+        shown.events += 1;
+        shown.end = event.offset.saturating_add(event.length).saturating_add(u64::from(len));
+        true
     }
 }
 

@@ -1,11 +1,11 @@
-//! Containment: after a call that did not hold, finds the event to blame and has everything else parsed.
+//! Isolation: after a failed call, finds the event to blame and has everything else parsed.
 //!
-//! The guest says which event it was on. That event is tried alone first; if it holds alone, that was a lie, and the
+//! The guest says which event it was on. That event is tried alone first; if it passes alone, the guest was wrong, and the
 //! rest is tried by halves. An event that fails twice alone is condemned: it goes to quarantine, and its connection is
 //! ignored from there on. One that runs past its deadline alone is condemned at once: processor time does not depend on
-//! what else the machine does, and it would cost as much again.
+//! what else the machine does, and a second try would cost as much again.
 //!
-//! All of this is time lost, and the receiver is asked after each call whether to go on.
+//! All of this is lost time, and after each call the receiver is asked whether to go on.
 
 use super::encode::row_input;
 use super::{Driver, LoadedParser, Receiver};
@@ -20,18 +20,18 @@ use crate::sandbox::protocol::Format;
 use crate::sandbox::quarantine::QuarantinedEvent;
 use crate::stream::{EndReason, Side};
 
-/// A stretch of the failed call's events, to be tried by itself.
+/// A range of the failed call's events, to be tried by itself.
 struct Part {
-    /// Rows, one for each event, neighbours of one row together.
+    /// The row of each event; events of one row follow one another.
     rows: Vec<u32>,
-    /// It is one event, which failed alone once before.
+    /// It is one event, which has failed alone once before.
     again: bool,
-    /// The guest's word on which event it was on is still believed.
+    /// The event that the guest says it was on is tried first.
     trust: bool,
 }
 
 impl<S: Default> Driver<S> {
-    /// Makes sure that there is a running copy of the parser for this format. Whether there is.
+    /// Makes an instance of the parser for this format if there is none. Returns whether there is one.
     pub(super) fn ready<R: Receiver<State = S>>(&mut self, format: Format, receiver: &mut R) -> bool {
         let loaded = LoadedParser::find(&mut self.loaded, format);
         if loaded.as_ref().is_some_and(|loaded| loaded.instance.is_some()) {
@@ -49,21 +49,21 @@ impl<S: Default> Driver<S> {
         };
         receiver.fault(&fault);
         self.counters.faults += 1;
-        // What is left of the slot is dropped in any case.
+        // The rest of the slot is dropped in any case.
         let _go_on = self.charge(Some(started), true, receiver);
         false
     }
 
-    /// Throws the running copy away, and gives the event that it says it was on.
-    fn throw_away(&mut self, format: Format) -> usize {
+    /// Drops the instance. Returns the event that it says it was on.
+    fn drop_instance(&mut self, format: Format) -> usize {
         let loaded = LoadedParser::find(&mut self.loaded, format);
         let instance = loaded.and_then(|loaded| loaded.instance.take());
         instance.map_or(0, |mut instance| memory::alleged_event(instance.buffers().1))
     }
 
-    /// Tries the events of the failed call in parts until every one is parsed or condemned, or the receiver has enough.
-    /// Whether to go on with the slot.
-    pub(super) fn contain<R: Receiver<State = S>>(
+    /// Tries the events of the failed call in parts until each is parsed or condemned, or the receiver stops it. Returns
+    /// whether to go on with the slot.
+    pub(super) fn isolate<R: Receiver<State = S>>(
         &mut self,
         slot: &Slot,
         receiver: &mut R,
@@ -97,19 +97,19 @@ impl<S: Default> Driver<S> {
                     } else if part.rows.len() == 1
                         && let Some(next) = parts.last_mut()
                     {
-                        // It holds alone, so the guest's word was wrong (or it depends on the company).
+                        // It passes alone: the guest was wrong, or the fault depends on the other events.
                         next.trust = false;
                     }
-                    self.look(true, format, receiver)
+                    self.charge_call(true, format, receiver)
                 }
                 Err(fault) => self.split(&mut parts, part, format, &fault, receiver, slot),
             };
         }
-        self.timer.calm();
+        self.timer.steady();
         go_on
     }
 
-    /// What to try next after `part` failed. Whether to.
+    /// Adds what to try next after `part` failed. Returns whether to go on.
     fn split<R: Receiver<State = S>>(
         &mut self,
         parts: &mut Vec<Part>,
@@ -123,12 +123,12 @@ impl<S: Default> Driver<S> {
         let alone = self.call.encoded.len() <= 1;
         if alone && (part.again || *fault == Fault::Deadline) {
             self.condemn(slot, receiver, fault, format);
-            let go_on = self.look(true, format, receiver);
-            self.throw_away(format);
+            let go_on = self.charge_call(true, format, receiver);
+            self.drop_instance(format);
             return go_on;
         }
-        let go_on = self.look(true, format, receiver);
-        let alleged = self.throw_away(format);
+        let go_on = self.charge_call(true, format, receiver);
+        let alleged = self.drop_instance(format);
         if alone {
             let rows = self.call.encoded.iter().map(|encoded| encoded.slot_row).collect();
             parts.push(Part { rows, again: true, trust: false });
@@ -149,14 +149,21 @@ impl<S: Default> Driver<S> {
 
     /// The event encoded alone goes to quarantine; its connection is ignored from here on.
     fn condemn<R: Receiver<State = S>>(&mut self, slot: &Slot, receiver: &mut R, fault: &Fault, format: Format) {
-        let Some(encoded) = self.call.encoded.first().copied() else { return };
-        let Some(work) = self.works.get(encoded.slot_row as usize).copied() else { return };
+        let encoded = self.call.encoded.first().copied();
+        let work = encoded.and_then(|encoded| self.works.get(encoded.slot_row as usize).copied());
+        let (Some(encoded), Some(work)) = (encoded, work) else {
+            debug_assert!(false, "one event of a row is encoded");
+            return;
+        };
         let bytes = self.call.bytes(&encoded, slot).to_vec();
         let marks = self.call.times(&encoded).iter().filter(|mark| mark.segment && mark.position > 0);
         let marks = marks.map(|mark| mark.position).collect();
         let loaded = LoadedParser::find(&mut self.loaded, format);
         let sha256 = loaded.map_or_else(String::new, |loaded| loaded.parser.sha256.clone());
-        let Some(connection) = self.connections.get_mut(work.key) else { return };
+        let Some(connection) = self.connections.get_mut(work.key) else {
+            debug_assert!(false, "a connection stays until its last event is committed");
+            return;
+        };
         let given = row_input(connection, &self.call.protocols);
         let (row, extra) = (given.row(), given.extra.to_vec());
         let quarantined = QuarantinedEvent {
@@ -198,8 +205,8 @@ impl<S: Default> Driver<S> {
         }
     }
 
-    /// Without a running copy nothing can be parsed, and with one that costs too much nothing is to be: what is left of the
-    /// slot is dropped, and counted. The ends in it are taken.
+    /// Drops the rest of the slot, and counts it, because there is no instance or because it costs too much time. The ends in
+    /// it are taken.
     pub(super) fn give_up<R: Receiver<State = S>>(&mut self, slot: &Slot, receiver: &mut R) {
         for at in 0..self.works.len() {
             let Some(work) = self.works.get_mut(at) else { continue };

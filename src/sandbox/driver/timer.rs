@@ -1,36 +1,37 @@
-//! The timer says which of a slot's time is lost: it is looked at after what an honest parser seldom does.
+//! The timer says how much of a slot's time is lost. It is read only after calls that an honest parser seldom makes.
 //!
-//! Reading the clock of a thread's processor time is a system call, so normal traffic does not: a call that answers all it
-//! was given, before the engine's clock has stepped, is not looked at.
+//! Reading the clock of a thread's processor time is a system call, so normal traffic does without: a call that answers
+//! every event before the engine's clock has stepped is not measured.
 
 use std::time::Duration;
 
 use crate::sandbox::clock::Reading;
 
-/// Processor time that a slot may take beyond its first look without being charged: a parser that makes no faults, and calls
-/// that get on, may still be so slow, or get on by so little, that one slot would hold its thread for minutes. The built-in
-/// parser takes a millisecond for a full slot, some ten for traffic that is made to cost.
+/// Processor time that a slot may take beyond the first reading without being charged: a parser without faults, whose calls
+/// all make progress, may still be so slow that one slot occupies its thread for minutes. The built-in parser takes a
+/// millisecond for a full slot, some ten for traffic that is made to cost.
 const SLOT_TIME: Duration = Duration::from_millis(100);
 
-/// Time of the slot at hand, as far as it was looked at.
+/// Time of the current slot, as far as it was measured.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Timer {
-    /// When it was looked at last.
+    /// The last reading.
     last: Option<Reading>,
-    /// Processor time between looks at calls that held.
+    /// Processor time between readings after successful calls.
     slot: Duration,
-    /// The call before failed, or got nowhere.
+    /// The call before failed or made no progress.
     bad: bool,
 }
 
 impl Timer {
-    /// Time that was lost since the last look. `started`: the first that is known of the call before. `bad`: it failed, or got
-    /// nowhere, or was made to find out why another failed. That is charged as it passed, for so long did it hold the thread
-    /// up; what is only slow is charged by what it used, since an honest parser may have had to wait.
-    pub(super) fn look(&mut self, now: Reading, started: Option<Reading>, bad: bool) -> Duration {
+    /// Time lost since the last reading. `started`: the first reading known of the last call. `bad`: it failed, made no
+    /// progress, or was made to find out why another failed. A bad call is charged by the clock, because for that long it
+    /// occupied the thread; one that is only slow is charged by processor time, because an honest parser may have had to
+    /// wait.
+    pub(super) fn measure(&mut self, now: Reading, started: Option<Reading>, bad: bool) -> Duration {
         let call = started.unwrap_or(now);
         let since = match self.last {
-            // What lay between was honest work.
+            // What lies between was honest work.
             Some(_) if bad && !self.bad => call,
             Some(last) => last,
             None => call,
@@ -45,8 +46,8 @@ impl Timer {
         used.min(self.slot.saturating_sub(SLOT_TIME))
     }
 
-    /// The call before was as it should be.
-    pub(super) const fn calm(&mut self) {
+    /// The last call was normal.
+    pub(super) const fn steady(&mut self) {
         self.bad = false;
     }
 }
@@ -65,23 +66,23 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_is_charged_with_its_call_and_what_it_takes_to_mend_it() {
+    fn a_fault_is_charged_with_its_call_and_what_it_makes_necessary() {
         let mut timer = Timer::default();
-        assert_eq!(timer.look(at(1040), Some(at(1010)), true), ms(4 * 30));
-        assert_eq!(timer.look(at(1075), Some(at(1045)), true), ms(4 * 35));
-        timer.calm();
+        assert_eq!(timer.measure(at(1040), Some(at(1010)), true), ms(4 * 30));
+        assert_eq!(timer.measure(at(1075), Some(at(1045)), true), ms(4 * 35));
+        timer.steady();
         // Honest work, and a fault again.
-        assert_eq!(timer.look(at(1095), None, true), ms(0));
-        assert_eq!(timer.look(at(1096), None, true), ms(4));
+        assert_eq!(timer.measure(at(1095), None, true), ms(0));
+        assert_eq!(timer.measure(at(1096), None, true), ms(4));
     }
 
     #[test]
     fn a_slow_slot_is_charged_from_a_tenth_of_a_second_of_processor_time_on() {
         let mut timer = Timer::default();
-        assert_eq!(timer.look(at(10), Some(at(0)), false), ms(0));
-        assert_eq!(timer.look(at(90), Some(at(85)), false), ms(0));
-        assert_eq!(timer.look(at(130), Some(at(125)), false), ms(30));
-        assert_eq!(timer.look(at(150), Some(at(145)), false), ms(20));
-        assert_eq!(timer.look(at(151), Some(at(150)), true), ms(4));
+        assert_eq!(timer.measure(at(10), Some(at(0)), false), ms(0));
+        assert_eq!(timer.measure(at(90), Some(at(85)), false), ms(0));
+        assert_eq!(timer.measure(at(130), Some(at(125)), false), ms(30));
+        assert_eq!(timer.measure(at(150), Some(at(145)), false), ms(20));
+        assert_eq!(timer.measure(at(151), Some(at(150)), true), ms(4));
     }
 }

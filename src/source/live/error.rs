@@ -1,4 +1,4 @@
-//! The reasons for which an interface cannot be captured from, in words that a person can act on.
+//! The reasons for which an interface cannot be captured from, as texts that people can act on.
 
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixDatagram;
@@ -23,7 +23,7 @@ pub enum LiveError {
         interface: String,
         /// The running program's file.
         program: String,
-        /// libpcap's words.
+        /// libpcap's message.
         cause: String,
     },
     /// There is no such interface.
@@ -47,7 +47,7 @@ pub enum LiveError {
         interface: String,
         /// The expression.
         filter: String,
-        /// libpcap's words.
+        /// libpcap's message.
         cause: String,
     },
     /// A value is out of range.
@@ -67,7 +67,7 @@ pub enum LiveError {
         interface: String,
         /// What was attempted.
         doing: &'static str,
-        /// The words of libpcap or the kernel.
+        /// The message of libpcap or the kernel.
         cause: String,
     },
     /// The interfaces cannot be listed.
@@ -78,12 +78,12 @@ pub enum LiveError {
 /// Turns libpcap's refusal to open into something that a person can act on.
 pub(super) fn refusal(config: &LiveConfig, error: &pcap::Error) -> LiveError {
     let interface = config.interface.clone();
-    let cause = words(error);
+    let cause = message(error);
     let names: Vec<String> = interface::list().unwrap_or_default().into_iter().map(|found| found.name).collect();
     if !names.is_empty() && !names.contains(&interface) {
         return LiveError::Unknown { interface, present: names.join(", ") };
     }
-    let refused = ["permi", "CAP_NET_RAW", "EPERM"].iter().any(|word| cause.contains(word));
+    let refused = ["permi", "CAP_NET_RAW", "EPERM"].iter().any(|part| cause.contains(part));
     let able = caps::has_cap(None, caps::CapSet::Effective, caps::Capability::CAP_NET_RAW).unwrap_or(false);
     if refused || !able {
         let program = std::env::current_exe().map_or_else(|_| "picotap".into(), |path| path.display().to_string());
@@ -101,9 +101,9 @@ pub(super) fn system(config: &LiveConfig, doing: &'static str, cause: impl ToStr
     LiveError::System { interface: config.interface.clone(), doing, cause: cause.to_string() }
 }
 
-pub(super) fn words(error: &pcap::Error) -> String {
+pub(super) fn message(error: &pcap::Error) -> String {
     match error {
-        pcap::Error::PcapError(words) if !words.is_empty() => words.clone(),
+        pcap::Error::PcapError(message) if !message.is_empty() => message.clone(),
         other => other.to_string(),
     }
 }

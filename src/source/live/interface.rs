@@ -2,12 +2,12 @@
 
 use pcap::Device;
 
-use super::error::{LiveError, words};
+use super::error::{LiveError, message};
 
-/// What is at a host's disposal to capture from.
+/// An interface of this host.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Interface {
-    /// Name.
+pub struct HostInterface {
+    /// Its name, for `-i`.
     pub name: String,
     /// What the system says of it; empty if nothing.
     pub description: String,
@@ -21,14 +21,14 @@ pub struct Interface {
 ///
 /// # Errors
 /// libpcap cannot list them.
-pub fn list() -> Result<Vec<Interface>, LiveError> {
-    let devices = Device::list().map_err(|e| LiveError::List(words(&e)))?;
+pub fn list() -> Result<Vec<HostInterface>, LiveError> {
+    let devices = Device::list().map_err(|e| LiveError::List(message(&e)))?;
     // usbmon, bluetooth and netfilter queues are listed too, but carry no link layer that TCP is found in.
     let of_network =
         |name: &str| !["usbmon", "bluetooth", "dbus", "nflog", "nfqueue"].iter().any(|p| name.starts_with(p));
     let known = devices.into_iter().filter(|device| of_network(&device.name));
     Ok(known
-        .map(|device| Interface {
+        .map(|device| HostInterface {
             up: device.flags.is_up(),
             loopback: device.flags.is_loopback(),
             description: device.desc.unwrap_or_default(),

@@ -9,9 +9,10 @@ mod descriptors;
 mod files;
 
 use std::fmt;
-use std::fs;
+use std::fs::{self, DirBuilder, Permissions};
 use std::os::fd::RawFd;
-use std::path::PathBuf;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 
 use caps::CapSet;
 use nix::errno::Errno;
@@ -21,7 +22,9 @@ use nix::unistd::{Gid, Uid, User, getegid, geteuid, setgroups, setresgid, setres
 use thiserror::Error;
 
 pub use self::descriptors::{close_inherited, named as named_descriptor};
-use super::quarantine;
+
+/// Mode of the directory that is made: its owner's only.
+const DIRECTORY_MODE: u32 = 0o700;
 
 /// What is to be given up, and what kept.
 #[derive(Debug, Clone, Default)]
@@ -94,7 +97,7 @@ pub enum PrivilegeError {
 
 /// What is in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Report {
+pub struct Confinement {
     /// Who the process is.
     pub user: String,
     /// Its user number.
@@ -109,7 +112,7 @@ pub struct Report {
     pub files: Result<String, String>,
 }
 
-impl Report {
+impl Confinement {
     /// Whether all is in force that could be somewhere.
     #[must_use]
     pub const fn is_whole(&self) -> bool {
@@ -117,7 +120,7 @@ impl Report {
     }
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for Confinement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { user, uid, gid, bounding_empty, calls, files } = self;
         write!(f, "running as {user} (uid {uid}, gid {gid}), no capabilities")?;
@@ -141,7 +144,7 @@ impl fmt::Display for Report {
 /// # Errors
 /// See [`PrivilegeError`]; the process should then end. The filter of system calls and landlock are left out where the
 /// kernel or the architecture lacks them, and the report says so.
-pub fn give_up(keep: &DropPrivileges, packet: &[RawFd]) -> Result<Report, PrivilegeError> {
+pub fn drop_all(keep: &DropPrivileges, packet: &[RawFd]) -> Result<Confinement, PrivilegeError> {
     let threads = fs::read_dir("/proc/self/task").map_err(|e| step("counting threads", e))?.count();
     if threads != 1 {
         return Err(PrivilegeError::Threads(threads));
@@ -163,7 +166,7 @@ pub fn give_up(keep: &DropPrivileges, packet: &[RawFd]) -> Result<Report, Privil
     }
     if let Some(path) = &keep.make {
         let failed = |cause| PrivilegeError::Make { path: path.clone(), uid: geteuid(), cause };
-        quarantine::make(path).map_err(failed)?;
+        make_directory(path).map_err(failed)?;
     }
     prctl::set_no_new_privs().map_err(|e| step("setting no-new-privileges", e))?;
     // What others sent each other is in this memory. Not before: a change of the user sets it anew.
@@ -173,7 +176,7 @@ pub fn give_up(keep: &DropPrivileges, packet: &[RawFd]) -> Result<Report, Privil
     let calls = calls::filter(packet).map_err(|e| step("filtering system calls", e))?;
     let (uid, gid) = (geteuid(), getegid());
     let user = target.map_or_else(|| format!("uid {uid}"), |target| target.name);
-    Ok(Report { user, uid: uid.as_raw(), gid: gid.as_raw(), bounding_empty, calls, files })
+    Ok(Confinement { user, uid: uid.as_raw(), gid: gid.as_raw(), bounding_empty, calls, files })
 }
 
 /// Whom to become.
@@ -245,6 +248,18 @@ fn become_user(target: &Target) -> Result<(), PrivilegeError> {
     Ok(())
 }
 
+/// Makes the directory if it is not there, for its owner only, whatever the umask.
+///
+/// # Errors
+/// What the system says.
+pub fn make_directory(directory: &Path) -> std::io::Result<()> {
+    if directory.is_dir() {
+        return Ok(());
+    }
+    DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(directory)?;
+    fs::set_permissions(directory, Permissions::from_mode(DIRECTORY_MODE))
+}
+
 fn step(doing: &'static str, cause: impl ToString) -> PrivilegeError {
     PrivilegeError::Step { doing, cause: cause.to_string() }
 }
@@ -271,13 +286,13 @@ mod tests {
     #[test]
     fn giving_up_is_refused_once_threads_run() {
         // The harness runs a test in a thread of its own.
-        let error = give_up(&DropPrivileges::default(), &[]).expect_err("more than one thread");
+        let error = drop_all(&DropPrivileges::default(), &[]).expect_err("more than one thread");
         assert!(matches!(error, PrivilegeError::Threads(2..)), "{error}");
     }
 
     #[test]
     fn the_report_fits_a_line() {
-        let report = Report {
+        let report = Confinement {
             user: "picotap".into(),
             uid: 998,
             gid: 997,

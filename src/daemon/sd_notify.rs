@@ -14,7 +14,7 @@ use sd_notify::NotifyState;
 /// The socket is connected before privileges are given up, since afterwards nothing can be connected to any more; that is
 /// why the crate's own `notify`, which connects for every word, is not used.
 #[derive(Debug, Default)]
-pub struct Supervisor {
+pub(crate) struct Supervisor {
     socket: Option<UnixDatagram>,
     watchdog: Option<Watchdog>,
 }
@@ -32,7 +32,7 @@ impl Supervisor {
     ///
     /// # Errors
     /// There is one, but it cannot be reached.
-    pub fn connect() -> io::Result<Self> {
+    pub(crate) fn connect() -> io::Result<Self> {
         let Some(name) = std::env::var_os("NOTIFY_SOCKET") else { return Ok(Self::default()) };
         let address = match name.as_bytes().strip_prefix(b"@") {
             Some(name) => SocketAddr::from_abstract_name(name)?,
@@ -48,24 +48,24 @@ impl Supervisor {
     }
 
     /// The run has begun: everything is open, privileges are given up, the parser has passed its self-test.
-    pub fn ready(&self) {
+    pub(crate) fn ready(&self) {
         self.tell(&[NotifyState::Ready]);
     }
 
     /// The log is opened and the parser loaded anew. To be followed by [`Self::ready`].
-    pub fn reloading(&self) {
+    pub(crate) fn reloading(&self) {
         if let Ok(time) = NotifyState::monotonic_usec_now() {
             self.tell(&[NotifyState::Reloading, time]);
         }
     }
 
     /// The run ends.
-    pub fn stopping(&self) {
+    pub(crate) fn stopping(&self) {
         self.tell(&[NotifyState::Stopping]);
     }
 
     /// All is well. Passed on as often as the watchdog wants to hear it; it restarts picotap when it does not.
-    pub fn well(&self, now: Instant) {
+    pub(crate) fn well(&self, now: Instant) {
         let Some(watchdog) = &self.watchdog else { return };
         let mut fed = watchdog.fed.lock().unwrap_or_else(PoisonError::into_inner);
         if fed.is_none_or(|fed| now.saturating_duration_since(fed) >= watchdog.every) {

@@ -55,15 +55,8 @@ impl Shutdown {
         }
     }
 
-    /// Takes SIGINT and SIGTERM from here on: the first asks for a stop, the second of them ends the process at once.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub fn on_signals(&self) -> std::io::Result<()> {
-        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-            signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&self.signal))?;
-            signal_hook::flag::register(signal, Arc::clone(&self.signal))?;
-        }
-        Ok(())
+    /// The flag that a signal's handler sets.
+    pub(super) fn signal(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.signal)
     }
 }

@@ -1,4 +1,4 @@
-//! The connections of a server, none of which can keep others from being answered.
+//! The clients of a server, none of which can keep others from being answered.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -21,8 +21,8 @@ use tokio::task::{AbortHandle, spawn_local, yield_now};
 use tokio::time::{sleep, sleep_until};
 
 use super::Pages;
-use super::route::{self, Text};
-use super::stream::{Phase, State, Stream};
+use super::client_stream::{ClientPhase, ClientState, ClientStream};
+use super::route::{self, PageBody};
 
 /// The most connections at a time. Arbitrary: a few Prometheus servers, probes and people, and not so many that their file
 /// descriptors or memory count.
@@ -37,18 +37,18 @@ pub const IDLE: Duration = Duration::from_secs(75);
 const OLD: Duration = Duration::from_secs(600);
 /// The most bytes of a request's head; hyper takes no less.
 const MAX_HEAD: usize = 8192;
-/// Pause after a connection could not be taken, most likely for want of file descriptors.
+/// Pause after a connection could not be taken, most likely for lack of file descriptors.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// All connections, the oldest first.
-pub(super) struct Connections {
-    open: RefCell<VecDeque<(Rc<State>, AbortHandle)>>,
+pub(super) struct Clients {
+    open: RefCell<VecDeque<(Rc<ClientState>, AbortHandle)>>,
     pages: Pages,
     refused: Arc<AtomicU64>,
 }
 
-impl Connections {
-    /// Takes connections for ever.
+impl Clients {
+    /// Accepts connections for ever.
     pub(super) async fn accept(listener: TcpListener, pages: Pages, refused: Arc<AtomicU64>) {
         let all = Rc::new(Self { open: RefCell::default(), pages, refused });
         loop {
@@ -64,26 +64,26 @@ impl Connections {
     fn admit(self: &Rc<Self>, socket: TcpStream) {
         self.open.borrow_mut().retain(|(_, task)| !task.is_finished());
         self.make_room(MAX_CONNECTIONS, |_| true);
-        let state = Rc::new(State::new());
+        let state = Rc::new(ClientState::new());
         let task = spawn_local(Rc::clone(self).serve(socket, Rc::clone(&state)));
         self.open.borrow_mut().push_back((state, task.abort_handle()));
     }
 
     /// Closes connections until fewer than `most` are counted: the oldest without a request under way, else the oldest.
-    fn make_room(&self, most: usize, counts: impl Fn(&State) -> bool) {
+    fn make_room(&self, most: usize, counts: impl Fn(&ClientState) -> bool) {
         let mut open = self.open.borrow_mut();
         while open.iter().filter(|(state, _)| counts(state)).count() >= most {
             let idle = open.iter().position(|(state, _)| counts(state) && !state.request_under_way());
             let oldest = || open.iter().position(|(state, _)| counts(state));
-            let Some((_, task)) = idle.or_else(oldest).and_then(|place| open.remove(place)) else { return };
+            let Some((_, task)) = idle.or_else(oldest).and_then(|index| open.remove(index)) else { return };
             task.abort();
             self.refused.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// Answers one connection until it ends or does not get on.
-    async fn serve(self: Rc<Self>, socket: TcpStream, state: Rc<State>) {
-        let stream = Stream::new(socket, Rc::clone(&state));
+    /// Answers one connection until it ends or makes no progress in time.
+    async fn serve(self: Rc<Self>, socket: TcpStream, state: Rc<ClientState>) {
+        let stream = ClientStream::new(socket, Rc::clone(&state));
         let service = Answers { all: self, state: Rc::clone(&state) };
         let mut protocol = http1::Builder::new();
         // The deadlines are the state's.
@@ -92,7 +92,7 @@ impl Connections {
         let mut connection = pin!(protocol.serve_connection(stream, service));
         let mut timer = pin!(sleep_until(state.deadline()));
         poll_fn(|cx| {
-            // The peer went away, or did not keep to the protocol and has been told: nothing more to be done.
+            // The peer closed, or broke the protocol and has been answered so: nothing more to do.
             if connection.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(());
             }
@@ -107,18 +107,18 @@ impl Connections {
 
 /// Answers the requests of one connection.
 struct Answers {
-    all: Rc<Connections>,
-    state: Rc<State>,
+    all: Rc<Clients>,
+    state: Rc<ClientState>,
 }
 
 impl Service<Request<Incoming>> for Answers {
-    type Response = Response<Text>;
+    type Response = Response<PageBody>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>>>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let (all, state) = (Rc::clone(&self.all), Rc::clone(&self.state));
-        state.enter(Phase::Asked);
+        state.enter(ClientPhase::Asked);
         Box::pin(async move {
             // One page a turn for each connection, however many requests it sends in one go.
             yield_now().await;
@@ -130,7 +130,7 @@ impl Service<Request<Incoming>> for Answers {
             if state.age() > OLD {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            state.enter(Phase::Answering);
+            state.enter(ClientPhase::Answering);
             Ok(response)
         })
     }

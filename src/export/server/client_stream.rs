@@ -1,4 +1,5 @@
-//! A stream is a connection's socket as hyper reads and writes it, and tells how far the connection is.
+//! A client stream is a connection's socket as hyper reads and writes it. What it reads and writes moves the connection from
+//! phase to phase.
 
 use std::cell::Cell;
 use std::io::{self, IoSlice};
@@ -12,44 +13,44 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use super::connections::{DEADLINE, IDLE};
+use super::clients::{DEADLINE, IDLE};
 
 /// Time for a peer to close its side.
 const LINGER: Duration = Duration::from_millis(300);
 /// Bytes that are read from it meanwhile, to be thrown away.
 const LINGER_BYTES: usize = 64 << 10;
 
-/// How far a connection is.
+/// What a connection is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Phase {
-    /// The head of a request has begun, or is the first to come.
+pub(super) enum ClientPhase {
+    /// The head of a request has begun, or the first one is awaited.
     Head,
-    /// A request is under way: it has come, and its page is being made.
+    /// A request has been read, and its page is being made.
     Asked,
     /// The page is being written.
     Answering,
-    /// Nothing is under way, and a further request may come.
+    /// A further request is awaited.
     Idle,
-    /// The peer is to close.
+    /// This side is closed, and the peer is to close too.
     Closing,
 }
 
-/// What is known of a connection.
+/// Phase and deadline of a connection.
 #[derive(Debug)]
-pub(super) struct State {
-    phase: Cell<Phase>,
-    /// When it is cut unless it gets on.
+pub(super) struct ClientState {
+    phase: Cell<ClientPhase>,
+    /// When it is closed unless it makes progress.
     deadline: Cell<Instant>,
     began: Instant,
-    /// Whether the metrics are what it asks for.
+    /// Whether it is sent metrics.
     pub(super) scraping: Cell<bool>,
 }
 
-impl State {
+impl ClientState {
     pub(super) fn new() -> Self {
         let now = Instant::now();
         Self {
-            phase: Cell::new(Phase::Head),
+            phase: Cell::new(ClientPhase::Head),
             deadline: Cell::new(now + DEADLINE),
             began: now,
             scraping: Cell::new(false),
@@ -65,37 +66,37 @@ impl State {
     }
 
     pub(super) fn request_under_way(&self) -> bool {
-        matches!(self.phase.get(), Phase::Asked | Phase::Answering)
+        matches!(self.phase.get(), ClientPhase::Asked | ClientPhase::Answering)
     }
 
-    pub(super) fn enter(&self, phase: Phase) {
+    pub(super) fn enter(&self, phase: ClientPhase) {
         let time = match phase {
-            Phase::Head | Phase::Asked => Some(DEADLINE),
+            ClientPhase::Head | ClientPhase::Asked => Some(DEADLINE),
             // The time that a request has is for both.
-            Phase::Answering => None,
-            Phase::Idle => Some(IDLE),
-            Phase::Closing => Some(LINGER),
+            ClientPhase::Answering => None,
+            ClientPhase::Idle => Some(IDLE),
+            ClientPhase::Closing => Some(LINGER),
         };
         if let Some(time) = time {
             self.deadline.set(Instant::now() + time);
         }
-        if phase == Phase::Idle {
+        if phase == ClientPhase::Idle {
             self.scraping.set(false);
         }
         self.phase.set(phase);
     }
 }
 
-/// A socket, and the state that goes on as bytes do.
+/// A socket, and the state that follows its bytes.
 #[derive(Debug)]
-pub(super) struct Stream {
+pub(super) struct ClientStream {
     socket: TcpStream,
-    state: Rc<State>,
+    state: Rc<ClientState>,
     thrown_away: usize,
 }
 
-impl Stream {
-    pub(super) const fn new(socket: TcpStream, state: Rc<State>) -> Self {
+impl ClientStream {
+    pub(super) const fn new(socket: TcpStream, state: Rc<ClientState>) -> Self {
         Self { socket, state, thrown_away: 0 }
     }
 
@@ -104,22 +105,22 @@ impl Stream {
     }
 }
 
-impl Read for Stream {
+impl Read for ClientStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, mut into: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let mut some = [0; 4096];
         let room = into.remaining().min(some.len());
         let mut buffer = ReadBuf::new(some.get_mut(..room).unwrap_or_default());
         ready!(Pin::new(&mut this.socket).poll_read(cx, &mut buffer))?;
-        if !buffer.filled().is_empty() && this.state.phase.get() == Phase::Idle {
-            this.state.enter(Phase::Head);
+        if !buffer.filled().is_empty() && this.state.phase.get() == ClientPhase::Idle {
+            this.state.enter(ClientPhase::Head);
         }
         into.put_slice(buffer.filled());
         Poll::Ready(Ok(()))
     }
 }
 
-impl Write for Stream {
+impl Write for ClientStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.socket().poll_write(cx, bytes)
     }
@@ -138,8 +139,8 @@ impl Write for Stream {
 
     /// hyper flushes when nothing is left to be written.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.state.phase.get() == Phase::Answering {
-            self.state.enter(Phase::Idle);
+        if self.state.phase.get() == ClientPhase::Answering {
+            self.state.enter(ClientPhase::Idle);
         }
         Poll::Ready(Ok(()))
     }
@@ -148,9 +149,9 @@ impl Write for Stream {
     /// and the peer might lose the response.
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.state.phase.get() != Phase::Closing {
+        if this.state.phase.get() != ClientPhase::Closing {
             ready!(Pin::new(&mut this.socket).poll_shutdown(cx))?;
-            this.state.enter(Phase::Closing);
+            this.state.enter(ClientPhase::Closing);
         }
         let mut some = [0; 4096];
         while this.thrown_away < LINGER_BYTES {

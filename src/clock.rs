@@ -1,0 +1,21 @@
+//! The clocks, for what runs threads or waits for an interface. Everything else takes its time from frames.
+
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// Some moment, to measure how long something takes.
+#[expect(clippy::disallowed_methods, reason = "the one place in which a stopwatch is read")]
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
+
+/// Nanoseconds since the Unix epoch.
+#[expect(clippy::disallowed_methods, reason = "the one place in which the time of day is read")]
+pub(crate) fn wall_clock() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}
+
+/// Nanoseconds of a duration; five centuries at the most.
+pub(crate) fn nanoseconds(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}

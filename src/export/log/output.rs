@@ -1,0 +1,72 @@
+//! The log as an output: each worker writes the lines of the transactions that are logged, and the export thread takes them
+//! to the [`Log`](super::Log).
+
+use std::sync::Arc;
+
+use crate::export::chunk::{ChunkSender, Encoder, EncodingConsumer};
+use crate::export::consumer::{Consumer, Output};
+use crate::export::{Format, FormatName};
+use crate::http::Transaction;
+use crate::http::filter::Selection;
+
+/// What a worker's lines are made with.
+pub struct LogOutput {
+    /// Format of lines.
+    pub format: FormatName,
+    /// Names of the capture interfaces, by index.
+    pub interfaces: Arc<[String]>,
+    /// Which transactions are logged.
+    pub selection: Selection,
+    /// Where lines go.
+    pub chunks: ChunkSender,
+}
+
+impl Output for LogOutput {
+    fn consumer(&self) -> Box<dyn Consumer> {
+        let format = self.format.writer(Arc::clone(&self.interfaces));
+        Box::new(EncodingConsumer::new(LogLines { selection: self.selection.clone(), format }, self.chunks.clone()))
+    }
+}
+
+struct LogLines {
+    selection: Selection,
+    format: Box<dyn Format>,
+}
+
+impl Encoder for LogLines {
+    fn encode(&mut self, transaction: &Transaction, out: &mut Vec<u8>) -> bool {
+        let logged = self.selection.takes(transaction);
+        if logged {
+            self.format.line(transaction, out);
+        }
+        logged
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::export::chunk;
+    use crate::http::Settings;
+    use crate::http::test_wire::Wire;
+
+    #[test]
+    fn only_what_is_logged_is_a_record() {
+        let (chunks, lines) = chunk::channel(1, true, Arc::default());
+        let selection = Selection { errors: true, ..Selection::default() };
+        let output = LogOutput { format: FormatName::Clf, interfaces: Arc::new([]), selection, chunks };
+        let mut wire = Wire::new(Settings::default());
+        for (number, status) in (1..).zip([200, 500, 404, 204]) {
+            wire.get(number, "/").reply(number, status, 0);
+        }
+        let mut consumer = output.consumer();
+        wire.done.iter().for_each(|transaction| consumer.transaction(transaction));
+        consumer.flush(false);
+        let chunk = lines.recv_timeout(Duration::ZERO).unwrap();
+        let text = String::from_utf8(chunk.bytes).unwrap();
+        let statuses: Vec<_> = text.lines().filter_map(|line| line.split(' ').nth(8)).collect();
+        assert_eq!((statuses, chunk.records), (vec!["500", "404"], 2));
+    }
+}

@@ -1,0 +1,131 @@
+//! Frames become transactions in the caller's thread: what [`crate::Reader`] and [`crate::Tap`] have in common.
+
+use std::sync::Arc;
+
+use crate::batch::{Batcher, CollectSlots};
+use crate::flow::{self, Table};
+use crate::http::record::Record;
+use crate::http::{Exchange, HttpContext, Settings, Transaction};
+use crate::packet::{Decoder, Outcome};
+use crate::sandbox::BUILTIN_GUEST;
+use crate::sandbox::call::Bounds;
+use crate::sandbox::driver::{Driver, Receiver};
+use crate::sandbox::engine::{Engine, LoadError};
+use crate::sandbox::fault::Fault;
+use crate::sandbox::quarantine::QuarantinedEvent;
+use crate::source::Frame;
+use crate::stream::{Connection, ConnectionId, EndReason, Side};
+
+/// Frames after which the parser is called at the latest.
+const FRAMES: usize = 1024;
+/// Slots of 256 KiB after which it is called at the latest, however large the frames are.
+const SLOTS: usize = 16;
+/// Sandboxes that the engine has room for: one, and a fresh one after a fault.
+const INSTANCES: u32 = 4;
+
+/// Takes completed transactions.
+pub(crate) type Out<'a> = &'a mut dyn FnMut(&Transaction);
+
+/// All stages, one after the other, with the built-in parser. No log, no metrics, no threads but the sandbox's clock.
+pub(crate) struct Inline {
+    decoder: Decoder,
+    table: Table,
+    batcher: Batcher<CollectSlots>,
+    driver: Driver<Exchange>,
+    context: HttpContext,
+    hints: Vec<(ConnectionId, Side, u64)>,
+    /// Frames since the parser was last called.
+    unparsed: usize,
+    /// Keeps the clock of the sandbox.
+    _engine: Engine,
+}
+
+impl std::fmt::Debug for Inline {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inline").field("driver", &self.driver).finish_non_exhaustive()
+    }
+}
+
+impl Inline {
+    /// Starts the sandbox. `settings`: what transactions keep.
+    pub(crate) fn new<E: From<LoadError> + From<Fault>>(settings: Settings) -> Result<Self, E> {
+        let engine = Engine::new(INSTANCES)?;
+        let parser = Arc::new(engine.load(BUILTIN_GUEST)?);
+        Ok(Self {
+            decoder: Decoder::new(false),
+            table: Table::new(flow::Config { hash_seed: flow::random_seed(), ..flow::Config::default() }),
+            batcher: Batcher::new(1, i64::MAX, true, CollectSlots::default()),
+            driver: Driver::new(parser, Bounds::default())?,
+            context: HttpContext::new(settings),
+            hints: Vec::new(),
+            unparsed: 0,
+            _engine: engine,
+        })
+    }
+
+    /// Takes a frame. The parser is called when there is enough for it.
+    pub(crate) fn frame(&mut self, frame: &Frame<'_>, out: Out<'_>) {
+        match self.decoder.decode(frame) {
+            Outcome::Segment(segment) => self.table.segment(&segment, &mut self.batcher),
+            Outcome::Waits | Outcome::Skipped(_) => self.table.tick(frame.time, &mut self.batcher),
+        }
+        self.unparsed += 1;
+        if self.unparsed >= FRAMES || self.batcher.deliverer().0.len() >= SLOTS {
+            self.parse(out);
+        }
+    }
+
+    /// Lets time pass without a frame, in nanoseconds since the Unix epoch: connections end for lack of traffic.
+    pub(crate) fn tick(&mut self, time: i64, out: Out<'_>) {
+        self.table.tick(time, &mut self.batcher);
+        self.parse(out);
+    }
+
+    /// Takes no more frames: what is incomplete is handed out as it is.
+    pub(crate) fn finish(&mut self, out: Out<'_>) {
+        self.decoder.finish();
+        self.table.finish(&mut self.batcher);
+        self.parse(out);
+    }
+
+    /// Hands out what the frames so far complete.
+    pub(crate) fn parse(&mut self, out: Out<'_>) {
+        self.unparsed = 0;
+        self.batcher.flush();
+        let mut pairing = Pairing { context: &mut self.context, hints: &mut self.hints, out };
+        for slot in self.batcher.deliverer().0.drain(..) {
+            self.driver.process(&slot, &mut pairing);
+        }
+        self.table.set_external(self.driver.memory() + self.context.held() as u64);
+        for (id, side, upto) in self.hints.drain(..) {
+            self.table.skip(id, side, upto);
+        }
+    }
+}
+
+/// Makes transactions of records.
+struct Pairing<'a> {
+    context: &'a mut HttpContext,
+    hints: &'a mut Vec<(ConnectionId, Side, u64)>,
+    out: Out<'a>,
+}
+
+impl Receiver for Pairing<'_> {
+    type State = Exchange;
+
+    fn record(&mut self, connection: &Connection, exchange: &mut Exchange, record: &Record<'_>) {
+        exchange.record(self.context, connection, record, &mut self.out);
+    }
+
+    fn closed(&mut self, connection: &Connection, exchange: &mut Exchange, reason: EndReason) {
+        exchange.close(self.context, connection, reason, &mut self.out);
+    }
+
+    fn skip(&mut self, connection: &Connection, side: Side, upto: u64) {
+        self.hints.push((connection.id(), side, upto));
+    }
+
+    fn quarantine(&mut self, _: &QuarantinedEvent) {}
+
+    fn fault(&mut self, _: &Fault) {}
+}

@@ -1,0 +1,105 @@
+//! Packets are where stream events come from when the input is frames: the decoder finds segments, and the flow table puts
+//! them in order.
+
+use crate::flow::{AHEAD, Table};
+use crate::packet::{Decoder, NoSegment, Outcome};
+use crate::pipeline::shared::CaptureCounters;
+use crate::source::Frame;
+use crate::stream::{ConnectionId, Side, Sink};
+
+/// What turns the frames of one capture thread into stream events.
+pub struct Packets {
+    decoder: Decoder,
+    table: Table,
+    /// Captured bytes of the frames so far.
+    bytes: u64,
+    /// A link type that is not read, if frames had one.
+    unread_link: Option<i32>,
+}
+
+impl Packets {
+    /// `table`: the connections of this thread.
+    #[must_use]
+    pub const fn new(decoder: Decoder, table: Table) -> Self {
+        Self { decoder, table, bytes: 0, unread_link: None }
+    }
+
+    /// Takes frames that lie side by side in memory, at most [`AHEAD`]. Their number, and the time of the last.
+    pub(super) fn frames<'a, S: Sink>(
+        &mut self,
+        frames: impl Iterator<Item = Frame<'a>> + Clone,
+        sink: &mut S,
+    ) -> (u64, i64) {
+        let mut ahead = [None; AHEAD];
+        for (segment, frame) in ahead.iter_mut().zip(frames.clone()) {
+            *segment = self.decoder.quick(&frame);
+        }
+        let hashes = self.table.seek(&ahead);
+        let (mut count, mut time) = (0, 0);
+        for (frame, (segment, hash)) in frames.zip(ahead.iter().zip(hashes)) {
+            (count, time) = (count + 1, frame.time);
+            let Some(segment) = segment else {
+                self.frame(&frame, sink);
+                continue;
+            };
+            self.bytes += frame.data.len() as u64;
+            self.table.hashed_segment(hash, segment, sink);
+        }
+        (count, time)
+    }
+
+    /// Takes one frame.
+    pub(super) fn frame<S: Sink>(&mut self, frame: &Frame<'_>, sink: &mut S) {
+        self.bytes += frame.data.len() as u64;
+        let outcome = self.decoder.decode(frame);
+        match outcome {
+            Outcome::Segment(segment) => self.table.segment(&segment, sink),
+            Outcome::Waits | Outcome::Skipped(_) => {
+                if let Outcome::Skipped(NoSegment::UnknownLinkType) = outcome {
+                    self.unread_link.get_or_insert(frame.link);
+                }
+                self.table.tick(frame.time, sink);
+            }
+        }
+    }
+
+    pub(super) fn tick<S: Sink>(&mut self, now: i64, sink: &mut S) {
+        self.table.tick(now, sink);
+    }
+
+    pub(super) fn skip(&mut self, id: ConnectionId, side: Side, upto: u64) {
+        self.table.skip(id, side, upto);
+    }
+
+    pub(super) fn set_external(&mut self, bytes: u64) {
+        self.table.set_external(bytes);
+    }
+
+    pub(super) fn counters(&self, counters: &mut CaptureCounters) {
+        counters.packets = *self.decoder.counts();
+        counters.flow = *self.table.counters();
+        counters.figures.connections = self.table.len() as u64;
+        counters.figures.bytes = self.bytes;
+    }
+
+    /// Captured bytes so far, and frames.
+    pub(super) fn taken(&self) -> (u64, u64) {
+        (self.bytes, self.decoder.counts().frames)
+    }
+
+    pub(super) fn finish<S: Sink>(&mut self, sink: &mut S) {
+        self.decoder.finish();
+        self.table.finish(sink);
+    }
+
+    /// Which frames could not be read, and what helps.
+    pub(super) fn unread(&self) -> Option<String> {
+        let link = self.unread_link?;
+        let count = self.decoder.counts().skipped(NoSegment::UnknownLinkType);
+        let name = pcap::Linktype(link).get_name().map_or_else(|_| String::new(), |name| format!(" ({name})"));
+        Some(format!(
+            "{count} frames have link type {link}{name}, which picotap does not read: nothing in them was looked at \
+             (capture on another interface, or convert the file)"
+        ))
+    }
+}

@@ -1,0 +1,299 @@
+//! What a run is asked to do, why it may not begin, and what it reports at its end.
+
+use std::fmt::{self, Debug, Formatter};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::batch::{SLOT_BYTES, SLOT_EVENTS, SlotEvent};
+use crate::daemon::privileges::{DropPrivileges, PrivilegeError};
+use crate::daemon::shutdown::Why;
+use crate::export::FormatName;
+use crate::export::log::{LogError, Rotation, Target};
+use crate::export::server::ServerError;
+use crate::export::summary::Summary;
+use crate::http::Settings;
+use crate::http::filter::Selection;
+use crate::pipeline::ledger::Ledger;
+use crate::sandbox::BUILTIN_GUEST;
+use crate::sandbox::engine::{LoadError, MAX_GUEST_MEMORY};
+use crate::sandbox::fault::Fault;
+use crate::sandbox::selftest::SelfTestError;
+use crate::source;
+use crate::source::live::{LiveConfig, LiveError};
+
+/// Slots that may wait for one worker: files, where the reader waits for room. More gain nothing.
+const FILE_QUEUE: usize = 8;
+/// Slots that may wait for all workers together: live. 64 MiB of payload: with the kernel's ring, of the same size, they
+/// ride out 100 ms at 1 GB/s.
+const LIVE_QUEUES: usize = (64 << 20) / SLOT_BYTES;
+/// Slots that may wait for one worker at least: live.
+const LEAST_LIVE_QUEUE: usize = 32;
+
+/// Default memory for connections and held payload, in MiB.
+pub const DEFAULT_MEMORY_MIB: u32 = 256;
+/// Default number of faults in a second after which a worker backs off.
+pub const DEFAULT_FAULT_LIMIT: u32 = 1000;
+/// Default time that a worker's faults may take in a second, in milliseconds.
+pub const DEFAULT_FAULT_MS: u32 = 500;
+
+/// Where frames come from.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// Capture files, "-" being standard input.
+    Files(Vec<PathBuf>),
+    /// Interfaces, each with its own capture thread.
+    Live(Vec<LiveConfig>),
+}
+
+/// A parser module. By default the built-in one.
+#[derive(Clone)]
+pub struct Module {
+    /// The module, compiled to WebAssembly.
+    pub wasm: Vec<u8>,
+    /// The file that it was read from, and that a reload reads again; none for the built-in one.
+    pub file: Option<PathBuf>,
+}
+
+impl Default for Module {
+    fn default() -> Self {
+        Self { wasm: BUILTIN_GUEST.to_vec(), file: None }
+    }
+}
+
+impl Debug for Module {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Module").field("bytes", &self.wasm.len()).field("file", &self.file).finish()
+    }
+}
+
+/// A second parser, whose records are compared with the first one's.
+#[derive(Clone)]
+pub struct ShadowModule {
+    /// The module, compiled to WebAssembly.
+    pub wasm: Vec<u8>,
+    /// It sees one in so many connections.
+    pub sample: u64,
+}
+
+impl Debug for ShadowModule {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ShadowModule").field("bytes", &self.wasm.len()).field("sample", &self.sample).finish()
+    }
+}
+
+/// What a run is to do. [`Config::files`] and [`Config::live`] set every field but the input to its default, so that a caller
+/// names what differs:
+///
+/// ```
+/// # use picotap::pipeline::Config;
+/// let config = Config { workers: 2, ..Config::files(["capture.pcap"]) };
+/// ```
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where frames come from.
+    pub input: Input,
+    /// Capture filter for files, in the language of pcap-filter(7); a live source has its own. By default all frames.
+    pub filter: Option<String>,
+    /// Frames that each capture thread reads at the most. By default all.
+    pub count: Option<u64>,
+    /// Whether packets with a wrong checksum are skipped. By default not.
+    pub verify_checksums: bool,
+    /// Sandboxes, each with a thread. By default 1: lines then come in the order in which transactions are completed.
+    pub workers: usize,
+    /// Slots that may wait for each of them. By default see [`Config::queue_length`].
+    pub queue: Option<usize>,
+    /// Format of lines. By default JSON.
+    pub format: FormatName,
+    /// Where lines go. By default to standard output.
+    pub target: Target,
+    /// When the log is rotated. By default never.
+    pub rotation: Option<Rotation>,
+    /// What transactions keep. By default no further headers, the community identifier, and no secrets.
+    pub settings: Settings,
+    /// Which transactions are logged. By default all.
+    pub selection: Selection,
+    /// Where metrics are served. By default nowhere.
+    pub metrics_address: Option<SocketAddr>,
+    /// Where metrics are written at the end. By default nowhere.
+    pub metrics_file: Option<PathBuf>,
+    /// How many hosts may become values of a label. By default there is no such label.
+    pub host_labels: Option<usize>,
+    /// The parser.
+    pub guest: Module,
+    /// A second parser. By default none.
+    pub shadow: Option<ShadowModule>,
+    /// Bytes for connections and held payload. By default [`DEFAULT_MEMORY_MIB`].
+    pub memory_limit: u64,
+    /// Faults a second after which a worker backs off; 0: never. By default [`DEFAULT_FAULT_LIMIT`].
+    pub fault_limit: u32,
+    /// Time that a worker's faults may take in a second. By default [`DEFAULT_FAULT_MS`].
+    pub fault_time: Duration,
+    /// Directory for quarantined events. By default they are not kept.
+    pub quarantine: Option<PathBuf>,
+    /// The privileges to keep: all others are dropped once the inputs and the endpoint are open. By default the process keeps
+    /// what it has.
+    pub drop_privileges: Option<DropPrivileges>,
+    /// Whether a summary is made. By default not.
+    pub summary: bool,
+    /// Whether only errors are printed on standard error. By default notices and progress are too.
+    pub quiet: bool,
+}
+
+impl Config {
+    /// Reads capture files, one after the other, "-" being standard input.
+    pub fn files(paths: impl IntoIterator<Item = impl Into<PathBuf>>) -> Self {
+        Self::with(Input::Files(paths.into_iter().map(Into::into).collect()))
+    }
+
+    /// Captures from interfaces.
+    pub fn live(sources: impl IntoIterator<Item = LiveConfig>) -> Self {
+        Self::with(Input::Live(sources.into_iter().collect()))
+    }
+
+    /// All defaults, in one place.
+    fn with(input: Input) -> Self {
+        Self {
+            input,
+            filter: None,
+            count: None,
+            verify_checksums: false,
+            workers: 1,
+            queue: None,
+            format: FormatName::Json,
+            target: Target::Stdout,
+            rotation: None,
+            settings: Settings { community_id: true, ..Settings::default() },
+            selection: Selection::default(),
+            metrics_address: None,
+            metrics_file: None,
+            host_labels: None,
+            guest: Module::default(),
+            shadow: None,
+            memory_limit: u64::from(DEFAULT_MEMORY_MIB) << 20,
+            fault_limit: DEFAULT_FAULT_LIMIT,
+            fault_time: Duration::from_millis(u64::from(DEFAULT_FAULT_MS)),
+            quarantine: None,
+            drop_privileges: None,
+            summary: false,
+            quiet: false,
+        }
+    }
+
+    /// Slots that may wait for each worker. By default 8 for files, where the reader waits for room; live 256 shared among
+    /// the workers, at least 32 each.
+    #[must_use]
+    pub fn queue_length(&self) -> usize {
+        match self.queue {
+            Some(queue) => queue.max(1),
+            None if self.is_live() => (LIVE_QUEUES / self.workers.max(1)).max(LEAST_LIVE_QUEUE),
+            None => FILE_QUEUE,
+        }
+    }
+
+    /// The most memory that the run takes by its own bounds, in bytes: connections and held payload, slots in use, the
+    /// sandboxes, lines in queues, fragments, and 64 MiB for code, stacks, tables and metrics. Compiling a module, at the
+    /// start and at a reload, takes up to 128 MiB beside it.
+    #[must_use]
+    pub fn memory_bound(&self) -> u64 {
+        let (workers, captures) = (self.workers as u64, self.captures() as u64);
+        let slot = (SLOT_BYTES + SLOT_EVENTS * (size_of::<SlotEvent>() + 128)) as u64;
+        let slots = workers * (self.queue_length() as u64 + 2 * captures + 2) * slot;
+        let sandboxes = workers * (MAX_GUEST_MEMORY as u64 + (2 << 20)) * if self.shadow.is_some() { 2 } else { 1 };
+        let compiler = if self.guest.file.is_some() || self.shadow.is_some() { 128 << 20 } else { 0 };
+        self.memory_limit + slots + sandboxes + captures * (5 << 20) + (64 << 20) + compiler
+    }
+
+    /// Capture threads: all files share one, and each live source has its own.
+    #[must_use]
+    pub fn captures(&self) -> usize {
+        match &self.input {
+            Input::Files(_) => 1,
+            Input::Live(sources) => sources.len(),
+        }
+    }
+
+    /// Whether frames come from interfaces.
+    #[must_use]
+    pub const fn is_live(&self) -> bool {
+        matches!(self.input, Input::Live(_))
+    }
+}
+
+/// Why a run did not begin.
+#[derive(Debug, Error)]
+pub enum Failure {
+    /// The parser is not taken.
+    #[error("parser: {0}")]
+    Parser(#[from] LoadError),
+    /// The parser does not pass its self-test.
+    #[error("parser: {0}")]
+    SelfTest(#[from] SelfTestError),
+    /// A sandbox cannot be started.
+    #[error("sandbox: {0}")]
+    Sandbox(#[from] Fault),
+    /// The log cannot be written.
+    #[error("{0}")]
+    Log(#[from] LogError),
+    /// Metrics cannot be served.
+    #[error("{0}")]
+    Server(#[from] ServerError),
+    /// An input cannot be read.
+    #[error("{0}")]
+    Input(#[from] source::Error),
+    /// An interface cannot be captured from.
+    #[error("{0}")]
+    Live(#[from] LiveError),
+    /// Privileges cannot be given up.
+    #[error("{0}")]
+    Privileges(#[from] PrivilegeError),
+    /// The system refuses something.
+    #[error("{0}: {1}")]
+    System(&'static str, std::io::Error),
+}
+
+/// How a run went.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// What went wrong on the way, as lines for a person.
+    pub errors: Vec<String>,
+    /// Where everything went.
+    pub ledger: Ledger,
+    /// What the transactions came to.
+    pub summary: Summary,
+    /// Whether it was stopped before the end of its input, and why.
+    pub stopped: Option<Why>,
+    /// Whether the end was not waited for longer because the log took nothing.
+    pub stalled: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queues_of_live_workers_share_what_is_allowed() {
+        let live = |workers| Config { workers, ..Config::live([LiveConfig::new("lo")]) };
+        assert_eq!([1, 2, 8, 64].map(|workers| live(workers).queue_length()), [256, 128, 32, 32]);
+        assert_eq!(Config { workers: 64, ..Config::files(["x.pcap"]) }.queue_length(), 8);
+        assert_eq!(Config { queue: Some(5), ..live(2) }.queue_length(), 5);
+        assert_eq!(Config { queue: Some(0), ..live(2) }.queue_length(), 1, "a queue without room takes nothing");
+    }
+
+    #[test]
+    fn memory_is_bounded_by_what_is_configured() {
+        let files = Config::files(["x.pcap"]);
+        let bound = files.memory_bound();
+        let more = Config { memory_limit: files.memory_limit + 1, ..files.clone() };
+        assert_eq!(more.memory_bound(), bound + 1);
+        let two = Config { workers: 2, ..files.clone() };
+        assert!(two.memory_bound() > bound + MAX_GUEST_MEMORY as u64);
+        let shadow = Some(ShadowModule { wasm: Vec::new(), sample: 1 });
+        assert!(
+            Config { shadow, ..files }.memory_bound() > bound + MAX_GUEST_MEMORY as u64,
+            "two sandboxes and a compiler"
+        );
+    }
+}

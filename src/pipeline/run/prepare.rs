@@ -1,0 +1,128 @@
+//! Everything that a run opens and checks before its threads start, in an order that matters: inputs and sockets first, then
+//! privileges are dropped, and only then are modules compiled and files written.
+
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
+
+use super::config::{Config, Failure, Input};
+use crate::clock::{now, wall_clock};
+use crate::daemon::health::Health;
+use crate::daemon::privileges;
+use crate::daemon::sd_notify::Supervisor;
+use crate::daemon::shutdown::Shutdown;
+use crate::export::log::Log;
+use crate::export::metrics::Metrics;
+use crate::export::server::{self, Bound, Server};
+use crate::pipeline::load::{self, Parsers};
+use crate::pipeline::opened::Opened;
+use crate::pipeline::scrape::{Samples, Scrape, pages};
+use crate::pipeline::shared::Shared;
+use crate::pipeline::writer;
+use crate::sandbox::driver::MAX_LOADED;
+use crate::sandbox::engine::Engine;
+
+/// What is open and checked before the threads of a run start.
+pub(super) struct Prepared {
+    /// The inputs.
+    pub(super) input: Opened,
+    /// Names of the interfaces, by the number that frames carry.
+    pub(super) names: Arc<[String]>,
+    /// The service manager.
+    pub(super) supervisor: Arc<Supervisor>,
+    /// The HTTP endpoint, which answers already.
+    pub(super) server: Option<Server>,
+    /// Answers scrapes, once it is set.
+    pub(super) scrape: Arc<OnceLock<Scrape>>,
+    /// Compiles modules, and keeps the clock of the sandboxes.
+    pub(super) engine: Arc<Engine>,
+    /// The parsers.
+    pub(super) parsers: Parsers,
+    /// The log.
+    pub(super) log: Log,
+    /// What the threads will share.
+    pub(super) shared: Arc<Shared>,
+    /// Metrics over transactions, if anybody reads them.
+    pub(super) metrics: Option<Arc<Metrics>>,
+}
+
+/// Opens everything. Nothing if a stop was asked for meanwhile.
+///
+/// # Errors
+/// Whatever keeps the run from beginning.
+pub(super) fn prepare(config: &Config, shutdown: &Shutdown) -> Result<Option<Prepared>, Failure> {
+    let started = wall_clock();
+    let input = Opened::new(config, shutdown)?;
+    let bound = config.metrics_address.map(server::bind).transpose()?;
+    let (live, captures) = (config.is_live(), config.captures());
+    let supervisor = Arc::new(connect_supervisor(live)?);
+    drop_privileges(config, &input)?;
+    if !config.quiet && live {
+        print_memory(config);
+    }
+    let names: Arc<[String]> = input.interfaces().into();
+    let health = Arc::new(Health::new(if live { captures } else { 0 }, config.workers, now()));
+    let scrape = Arc::new(OnceLock::new());
+    let refused = bound.as_ref().map(Bound::refused).unwrap_or_default();
+    let server = bound.map(|bound| serve(bound, config, &health, &scrape)).transpose()?;
+    let loaded = config.workers * (MAX_LOADED + 2) * 2 + 4;
+    let engine = Arc::new(Engine::new(u32::try_from(loaded).unwrap_or(u32::MAX))?);
+    let Some(parsers) = load::parsers(&engine, config, live, shutdown)? else { return Ok(None) };
+    let log = writer::open(config, &names, started, shutdown)?;
+    let shared = Arc::new(Shared::new(captures, config.workers, Arc::clone(&parsers.parser), health));
+    let metrics = metrics(config, &shared, started, refused);
+    if let Some(metrics) = &metrics {
+        let set = scrape.set(Scrape { shared: Arc::clone(&shared), metrics: Arc::clone(metrics) });
+        debug_assert!(set.is_ok(), "nothing else sets it");
+    }
+    Ok(Some(Prepared { input, names, supervisor, server, scrape, engine, parsers, log, shared, metrics }))
+}
+
+/// The service manager of a live run. A run over files reports to none, though it may inherit the environment of a service.
+fn connect_supervisor(live: bool) -> Result<Supervisor, Failure> {
+    let supervisor = if live { Supervisor::connect() } else { Ok(Supervisor::default()) };
+    supervisor.map_err(|e| Failure::System("the service manager cannot be told", e))
+}
+
+fn drop_privileges(config: &Config, input: &Opened) -> Result<(), Failure> {
+    let Some(keep) = &config.drop_privileges else { return Ok(()) };
+    let report = privileges::drop_all(keep, &input.packet_sockets())?;
+    // What is not in force is said even to those who want no notices.
+    if !config.quiet || !report.is_whole() {
+        eprintln!("picotap: {report}");
+    }
+    Ok(())
+}
+
+fn print_memory(config: &Config) {
+    let rings: u64 = match &config.input {
+        Input::Files(_) => 0,
+        Input::Live(sources) => sources.iter().map(|source| u64::from(source.buffer_kib) << 10).sum(),
+    };
+    let (own, rings) = (config.memory_bound() >> 20, rings >> 20);
+    eprintln!("picotap: memory is bound to {own} MiB, and {rings} MiB of the kernel's for packets");
+}
+
+/// Starts to answer requests.
+fn serve(
+    bound: Bound,
+    config: &Config,
+    health: &Arc<Health>,
+    scrape: &Arc<OnceLock<Scrape>>,
+) -> Result<Server, Failure> {
+    if !config.quiet {
+        eprintln!("picotap: metrics on http://{}/metrics", bound.address());
+    }
+    Ok(bound.serve(pages(health, scrape))?)
+}
+
+/// The metrics, with picotap's own among them; none if they are neither served nor written.
+fn metrics(config: &Config, shared: &Arc<Shared>, started: i64, refused: Arc<AtomicU64>) -> Option<Arc<Metrics>> {
+    if config.metrics_address.is_none() && config.metrics_file.is_none() {
+        return None;
+    }
+    let metrics = Metrics::new(config.host_labels).expect("names and bounds are constants, tested");
+    let started = u64::try_from(started / 1_000_000_000).unwrap_or(0);
+    let samples = Samples::new(Arc::clone(shared), started, config.queue_length(), refused);
+    metrics.register(Box::new(samples)).expect("no name is there twice: a test scrapes them all");
+    Some(Arc::new(metrics))
+}

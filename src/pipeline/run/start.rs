@@ -1,0 +1,243 @@
+//! The threads of a run and the channels between them.
+
+use std::sync::{Arc, OnceLock};
+use std::thread::{Builder, JoinHandle};
+
+use crossbeam_channel::{Receiver, bounded};
+use signal_hook::iterator::Handle;
+
+use super::config::{Config, Failure};
+use super::prepare::Prepared;
+use crate::batch::Batcher;
+use crate::daemon::sd_notify::Supervisor;
+use crate::daemon::shutdown::Shutdown;
+use crate::export::chunk::{self, ChunkReceiver};
+use crate::export::server::Server;
+use crate::flow::{self, Table};
+use crate::http::HttpContext;
+use crate::packet::Decoder;
+use crate::pipeline::capture::{Capture, Delivery, FileProducer, LiveProducer, Packets, WorkerChannel};
+use crate::pipeline::load::Parsers;
+use crate::pipeline::opened::Opened;
+use crate::pipeline::outputs::outputs;
+use crate::pipeline::quarantine;
+use crate::pipeline::reload::Reloader;
+use crate::pipeline::scrape::Scrape;
+use crate::pipeline::shared::{CaptureCounters, Shared};
+use crate::pipeline::worker::{self, SkipHint, WorkerOptions, WorkerOutputs, WorkerQueues};
+use crate::pipeline::writer::Exporter;
+use crate::sandbox::call::Bounds;
+use crate::sandbox::driver::Driver;
+use crate::sandbox::engine::Engine;
+use crate::sandbox::quarantine::QuarantinedEvent;
+use crate::sandbox::shadow::Shadow;
+use crate::source;
+use crate::source::live::{Live, Stopper};
+
+/// Chunks of lines that may be under way to the export thread.
+const LINES_IN_QUEUE: usize = 64;
+/// Skip hints that may be under way to a capture thread.
+const SKIPS_IN_QUEUE: usize = 4096;
+/// Quarantined events that may be under way to the quarantine.
+const QUARANTINE_QUEUE: usize = 64;
+/// Nanoseconds of frame time after which a slot goes to its worker though it is not full: live.
+const SLOT_AGE: i64 = 5_000_000;
+/// Native stack of a worker: the guest's own, what runs in it, and room to spare.
+const WORKER_STACK: usize = 4 << 20;
+
+/// The threads of a run, and what outlives them.
+pub(super) struct Running {
+    /// Capture threads.
+    pub(super) captures: Captures,
+    /// Workers.
+    pub(super) workers: Vec<JoinHandle<()>>,
+    /// The export thread.
+    pub(super) exporter: Exporter,
+    /// The thread that keeps quarantined events.
+    pub(super) quarantine: JoinHandle<Vec<String>>,
+    /// Ends the threads for signals and reloads.
+    pub(super) signals: Handle,
+    /// Bytes of the input, if known.
+    pub(super) input_bytes: Option<u64>,
+    /// What the threads share.
+    pub(super) shared: Arc<Shared>,
+    /// The service manager.
+    pub(super) supervisor: Arc<Supervisor>,
+    /// The HTTP endpoint, until it is dropped.
+    pub(super) server: Option<Server>,
+    /// Answers scrapes; unset if there are no metrics.
+    pub(super) scrape: Arc<OnceLock<Scrape>>,
+    /// Keeps the clock of the sandboxes.
+    pub(super) engine: Arc<Engine>,
+}
+
+/// Starts all threads, those that take data before those that give it.
+///
+/// # Errors
+/// What the system or the sandbox refuses.
+pub(super) fn start(config: &Config, prepared: Prepared, shutdown: &Shutdown) -> Result<Running, Failure> {
+    let Workers { delivery, skips, lines, quarantined, workers } = Workers::start(config, &prepared, shutdown)?;
+    let Prepared { input, supervisor, server, scrape, engine, log, shared, .. } = prepared;
+    let exporter = Exporter::start(log, lines, Arc::clone(&shared), shutdown.clone(), !config.is_live());
+    let exporter = exporter.map_err(|e| Failure::System("a thread cannot be started", e))?;
+    let directory = config.quarantine.clone();
+    let quarantine = spawn("quarantine", move || quarantine::keep(directory.as_deref(), &quarantined))?;
+    let reloader = Reloader {
+        engine: Arc::clone(&engine),
+        file: config.guest.file.clone(),
+        shared: Arc::clone(&shared),
+        supervisor: Arc::clone(&supervisor),
+        shutdown: shutdown.clone(),
+    };
+    let signals = reloader.start().map_err(|e| Failure::System("signals cannot be taken", e))?;
+    let input_bytes = if let Opened::Files(files) = &input { files.progress().total } else { None };
+    let captures = Captures::start(config, input, delivery, skips, &shared, shutdown)?;
+    Ok(Running {
+        captures,
+        workers,
+        exporter,
+        quarantine,
+        signals,
+        input_bytes,
+        shared,
+        supervisor,
+        server,
+        scrape,
+        engine,
+    })
+}
+
+/// Starts a thread with room for a sandbox on its stack.
+fn spawn<T: Send + 'static>(name: &str, body: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>, Failure> {
+    let thread = Builder::new().name(name.to_owned()).stack_size(WORKER_STACK).spawn(body);
+    thread.map_err(|e| Failure::System("a thread cannot be started", e))
+}
+
+/// The capture threads. Each returns what went wrong.
+pub(super) struct Captures {
+    /// The threads.
+    pub(super) threads: Vec<JoinHandle<Vec<String>>>,
+    /// What stops those that capture from interfaces.
+    pub(super) stoppers: Vec<Stopper>,
+    /// Nothing is ever sent: disconnected once the last thread has ended.
+    pub(super) ended: Receiver<()>,
+}
+
+/// What one capture thread reads from.
+enum CaptureInput {
+    Files(Box<source::Captures>),
+    Live(Box<Live>),
+}
+
+impl Captures {
+    /// Starts a thread for each source: all files share one, and each interface and member of its fan-out group has its own.
+    fn start(
+        config: &Config,
+        input: Opened,
+        delivery: Vec<WorkerChannel>,
+        skips: Vec<Receiver<SkipHint>>,
+        shared: &Arc<Shared>,
+        shutdown: &Shutdown,
+    ) -> Result<Self, Failure> {
+        let (live, captures) = (config.is_live(), config.captures());
+        let inputs: Vec<CaptureInput> = match input {
+            Opened::Files(files) => vec![CaptureInput::Files(files)],
+            Opened::Live(sources) => sources.into_iter().map(|source| CaptureInput::Live(Box::new(source))).collect(),
+        };
+        let (running, ended) = bounded::<()>(0);
+        let mut started = Self { threads: Vec::new(), stoppers: Vec::new(), ended };
+        for (index, (input, skips)) in inputs.into_iter().zip(skips).enumerate() {
+            let mut interface = None;
+            if let CaptureInput::Live(source) = &input {
+                interface = Some(source.interface().to_owned());
+                started.stoppers.push(source.stopper());
+            }
+            let delivery = Delivery::new(delivery.clone());
+            let age = if live { SLOT_AGE } else { i64::MAX };
+            let capture = Capture {
+                index,
+                batcher: Batcher::new(config.workers, age, !live, delivery),
+                skips,
+                left: config.count.unwrap_or(u64::MAX),
+                shared: Arc::clone(shared),
+                shutdown: shutdown.clone(),
+                counters: CaptureCounters { interface, ..CaptureCounters::default() },
+            };
+            let table = Table::new(flow_config(config, index, captures));
+            let packets = Packets::new(Decoder::new(config.verify_checksums), table);
+            let (running, shutdown) = (running.clone(), shutdown.clone());
+            started.threads.push(spawn("capture", move || {
+                let errors = match input {
+                    CaptureInput::Files(files) => capture.run(FileProducer::new(*files, packets, shutdown)),
+                    CaptureInput::Live(source) => capture.run(LiveProducer::new(*source, packets)),
+                };
+                drop(running);
+                errors
+            })?);
+        }
+        Ok(started)
+    }
+}
+
+/// The flow table of the capture thread with this number, of so many. They share the memory limit equally.
+fn flow_config(config: &Config, index: usize, captures: usize) -> flow::Config {
+    flow::Config {
+        memory_limit: config.memory_limit / captures as u64,
+        hash_seed: flow::random_seed(),
+        producer: u16::try_from(index).unwrap_or(0),
+        producers: u16::try_from(captures).unwrap_or(u16::MAX),
+        ..flow::Config::default()
+    }
+}
+
+/// The workers, and the other ends of their channels.
+struct Workers {
+    delivery: Vec<WorkerChannel>,
+    skips: Vec<Receiver<SkipHint>>,
+    lines: ChunkReceiver,
+    quarantined: Receiver<QuarantinedEvent>,
+    workers: Vec<JoinHandle<()>>,
+}
+
+impl Workers {
+    fn start(config: &Config, prepared: &Prepared, shutdown: &Shutdown) -> Result<Self, Failure> {
+        let Prepared { names, parsers: Parsers { parser, shadow }, shared, metrics, .. } = prepared;
+        let shadow = shadow.as_ref();
+        let (captures, live) = (config.captures(), config.is_live());
+        let (chunks, lines) = chunk::channel(LINES_IN_QUEUE, !live, Arc::clone(&shared.lines_unsent));
+        let outputs = outputs(config, names, shared, metrics.as_ref(), chunks);
+        let (quarantine_in, quarantined) = bounded(QUARANTINE_QUEUE);
+        let (skips_in, skips): (Vec<_>, Vec<_>) = (0..captures).map(|_| bounded(SKIPS_IN_QUEUE)).unzip();
+        let mut workers_and_channels = Self { delivery: Vec::new(), skips, lines, quarantined, workers: Vec::new() };
+        for index in 0..config.workers {
+            let (full_in, full_out) = bounded(config.queue_length());
+            let (empty_in, empty_out) = bounded(config.queue_length() + 2 * captures);
+            workers_and_channels.delivery.push((full_in, empty_out));
+            let driver = Driver::new(Arc::clone(parser), Bounds::default())?;
+            let queues = WorkerQueues {
+                slots: full_out,
+                empty: empty_in,
+                skips: skips_in.clone(),
+                quarantined: quarantine_in.clone(),
+            };
+            let outputs = WorkerOutputs {
+                context: HttpContext::new(config.settings.clone()),
+                consumers: outputs.iter().map(|output| output.consumer()).collect(),
+                shadow: shadow
+                    .map(|(parser, n)| Shadow::new(&[Arc::clone(parser)], *n, config.fault_time))
+                    .transpose()?,
+            };
+            let options = WorkerOptions {
+                index,
+                fault_limit: config.fault_limit,
+                fault_time: config.fault_time,
+                lossless: !live,
+                shutdown: shutdown.clone(),
+            };
+            let shared = Arc::clone(shared);
+            let body = move || worker::work(driver, outputs, queues, &shared, options);
+            workers_and_channels.workers.push(spawn(&format!("sandbox-{index}"), body)?);
+        }
+        Ok(workers_and_channels)
+    }
+}

@@ -1,0 +1,250 @@
+//! A plan is what the command line asks for, decided for this machine: every choice between arguments and a run.
+//!
+//! What a choice depends on beside the arguments is in [`Machine`], so that each is a function of values.
+
+use std::io::{self, IsTerminal};
+use std::num::NonZero;
+use std::os::fd::RawFd;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::cli::Watch;
+use crate::daemon::privileges::{DropPrivileges, named_descriptor};
+use crate::export::FormatName;
+use crate::export::log::{Rotation, Target};
+use crate::export::open;
+use crate::http::Settings;
+use crate::http::filter::Selection;
+use crate::http::redact::Redaction;
+use crate::pipeline::{Config, Module, ShadowModule};
+use crate::source::live::LiveConfig;
+use crate::source::total_bytes;
+
+/// Capture files below this size go through one sandbox: two save no time that anybody would notice, and lose the order
+/// of lines among connections.
+const ONE_SANDBOX: u64 = 32 << 20;
+/// Sandboxes for files at the most, unless the arguments say otherwise: one reader feeds about four.
+const MAX_SANDBOXES: usize = 4;
+/// Port on loopback where metrics of a live run are served, unless the arguments say otherwise.
+const METRICS_PORT: u16 = 9464;
+
+/// Why there is no plan, or no run to it.
+#[derive(Debug, Error)]
+pub enum PlanError {
+    /// No input.
+    #[error("nothing to watch: needed --pcap FILE, or -i IFACE (-D lists them)")]
+    NoInput,
+    /// Rotation without a file.
+    #[error("standard output cannot be rotated: --rotate-size and --rotate-interval need --output FILE")]
+    NoLogFile,
+    /// A parser module cannot be read.
+    #[error("{path}: cannot be read: {cause}")]
+    Module {
+        /// Its file.
+        path: PathBuf,
+        /// The system's reason.
+        cause: io::Error,
+    },
+}
+
+/// The facts that choices depend on beside the arguments.
+#[derive(Debug, Clone, Copy)]
+pub struct Machine {
+    /// Processors that this process may use.
+    pub cores: usize,
+    /// Bytes of all capture files; `None` if they are not known before reading.
+    pub input_bytes: Option<u64>,
+    /// Whether standard output is a terminal.
+    pub stdout_is_terminal: bool,
+    /// Whether standard error is a terminal.
+    pub stderr_is_terminal: bool,
+    /// Number of this process.
+    pub process_id: u32,
+}
+
+impl Machine {
+    /// This machine, with the files that the arguments name.
+    #[must_use]
+    pub fn observe(args: &Watch) -> Self {
+        Self {
+            cores: std::thread::available_parallelism().map_or(1, NonZero::get),
+            input_bytes: total_bytes(&args.pcap),
+            stdout_is_terminal: io::stdout().is_terminal(),
+            stderr_is_terminal: io::stderr().is_terminal(),
+            process_id: std::process::id(),
+        }
+    }
+}
+
+/// A run, but for the parser modules that are still to be read.
+#[derive(Debug)]
+pub struct Plan {
+    config: Config,
+    guest: Option<PathBuf>,
+    shadow: Option<(PathBuf, u64)>,
+    keep_open: Option<Vec<RawFd>>,
+}
+
+impl Plan {
+    /// Decides everything that the arguments leave open. Reads no file.
+    ///
+    /// # Errors
+    /// [`PlanError::NoInput`] and [`PlanError::NoLogFile`]: the arguments contradict each other or say too little.
+    pub fn new(args: &Watch, machine: &Machine) -> Result<Self, PlanError> {
+        let live = is_live(args);
+        if args.pcap.is_empty() && !live {
+            return Err(PlanError::NoInput);
+        }
+        let rotation = rotation(args);
+        if args.output.is_none() && rotation.is_some() {
+            return Err(PlanError::NoLogFile);
+        }
+        let expression = args.filter_expression.join(" ");
+        let input =
+            if live { Config::live(sources(args, &expression, machine.process_id)) } else { Config::files(&args.pcap) };
+        let config = Config {
+            filter: (!live && !expression.is_empty()).then_some(expression),
+            count: args.count,
+            verify_checksums: args.verify_checksums,
+            workers: workers(args, machine),
+            queue: args.queue.map(usize::from),
+            format: format(args, machine),
+            target: args.output.clone().map_or(Target::Stdout, Target::File),
+            rotation,
+            settings: settings(args),
+            selection: selection(args),
+            metrics_address: args
+                .metrics_addr
+                .or_else(|| (live && !args.no_metrics).then(|| ([127, 0, 0, 1], METRICS_PORT).into())),
+            metrics_file: args.metrics_file.clone(),
+            host_labels: args.metrics_host_label.map(usize::from),
+            memory_limit: u64::from(args.memory_limit) << 20,
+            fault_limit: args.fault_limit,
+            fault_time: Duration::from_millis(u64::from(args.fault_time)),
+            quarantine: args.quarantine_dir.clone(),
+            drop_privileges: drop_privileges(args),
+            summary: !args.quiet && (args.stats || machine.stderr_is_terminal),
+            quiet: args.quiet,
+            ..input
+        };
+        let shadow = args.shadow.clone().map(|path| (path, args.shadow_sample));
+        Ok(Self { config, guest: args.guest.clone(), shadow, keep_open: keep_open(args) })
+    }
+
+    /// The descriptors that the process was started with and that options name, if all others are to be closed.
+    #[must_use]
+    pub fn keep_open(&self) -> Option<&[RawFd]> {
+        self.keep_open.as_deref()
+    }
+
+    /// Completes the plan with the parser modules that it names, which `read` reads.
+    ///
+    /// # Errors
+    /// [`PlanError::Module`].
+    pub fn load(self, read: impl Fn(&Path) -> io::Result<Vec<u8>>) -> Result<Config, PlanError> {
+        let read = |path: &Path| read(path).map_err(|cause| PlanError::Module { path: path.to_path_buf(), cause });
+        let shadow = match self.shadow {
+            Some((path, sample)) => Some(ShadowModule { wasm: read(&path)?, sample }),
+            None => None,
+        };
+        let guest = match self.guest {
+            Some(path) => Module { wasm: read(&path)?, file: Some(path) },
+            None => Module::default(),
+        };
+        Ok(Config { guest, shadow, ..self.config })
+    }
+}
+
+/// Whether the arguments name an interface.
+fn is_live(args: &Watch) -> bool {
+    !args.interface.is_empty()
+}
+
+/// One source for each interface and member of its fan-out group.
+fn sources(args: &Watch, expression: &str, process_id: u32) -> Vec<LiveConfig> {
+    let [.., high, low] = process_id.to_be_bytes();
+    let source = |(index, name): (usize, &String)| LiveConfig {
+        index: u32::try_from(index).unwrap_or(u32::MAX),
+        promiscuous: !args.no_promiscuous_mode,
+        snaplen: args.snapshot_length,
+        buffer_kib: args.buffer_size,
+        direction: args.direction,
+        filter: expression.to_owned(),
+        fanout: (args.fanout > 1).then_some(u16::from_be_bytes([high, low])),
+        ..LiveConfig::new(name)
+    };
+    let members = usize::from(args.fanout);
+    args.interface.iter().enumerate().map(source).flat_map(|source| std::iter::repeat_n(source, members)).collect()
+}
+
+/// Sandboxes: files take all cores, since a reader keeps only part of one busy; a live capture thread has one of its own.
+fn workers(args: &Watch, machine: &Machine) -> usize {
+    if let Some(workers) = args.workers {
+        return usize::from(workers);
+    }
+    if is_live(args) {
+        return machine.cores.saturating_sub(1).max(1);
+    }
+    match machine.input_bytes {
+        Some(bytes) if bytes < ONE_SANDBOX => 1,
+        _ => machine.cores.min(MAX_SANDBOXES),
+    }
+}
+
+/// Text is for people: on a terminal.
+fn format(args: &Watch, machine: &Machine) -> FormatName {
+    let on_terminal = args.output.is_none() && machine.stdout_is_terminal;
+    args.format.unwrap_or(if on_terminal { FormatName::Text } else { FormatName::Json })
+}
+
+fn rotation(args: &Watch) -> Option<Rotation> {
+    (args.rotate_size.is_some() || args.rotate_interval.is_some()).then(|| Rotation {
+        size: args.rotate_size.map(|mebibytes| u64::from(mebibytes) << 20),
+        interval: args.rotate_interval.map(|seconds| i64::from(seconds) * 1_000_000_000),
+        keep: usize::from(args.rotate_keep),
+    })
+}
+
+fn settings(args: &Watch) -> Settings {
+    let redaction = match args.no_redact {
+        true => Redaction::off(),
+        false => Redaction::with(&args.redact_query, &args.redact_header),
+    };
+    Settings { headers: args.header.clone(), redaction, community_id: !args.no_community_id }
+}
+
+fn selection(args: &Watch) -> Selection {
+    let slow = args.slow.map(|ms| i64::from(ms) * 1_000_000);
+    Selection { filters: args.filter.clone(), slow, errors: args.errors }
+}
+
+/// What a live run keeps after its start; all else is dropped, whoever started it. A run over files drops privileges only
+/// if it is asked to.
+fn drop_privileges(args: &Watch) -> Option<DropPrivileges> {
+    if args.user.is_none() && !is_live(args) {
+        return None;
+    }
+    let made = args.output.iter().chain(&args.metrics_file).map(|path| directory(path));
+    let writable = made.chain(args.quarantine_dir.clone()).collect();
+    let readable = args.guest.iter().chain(&args.pcap).map(|path| directory(path)).collect();
+    Some(DropPrivileges { user: args.user.clone(), readable, writable, make: args.quarantine_dir.clone() })
+}
+
+/// The directory in which a file is made, renamed and replaced; of a path that names a descriptor, the file behind it.
+fn directory(path: &Path) -> PathBuf {
+    if open::is_special(path) {
+        return path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+    }
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).map_or_else(|| ".".into(), Path::to_path_buf)
+}
+
+/// A live run closes what it was started with and does not name: it lasts for months, and parses what strangers send.
+fn keep_open(args: &Watch) -> Option<Vec<RawFd>> {
+    let paths = [&args.output, &args.metrics_file, &args.guest, &args.shadow, &args.quarantine_dir];
+    is_live(args).then(|| paths.into_iter().flatten().filter_map(|path| named_descriptor(path)).collect())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,226 @@
+//! Each choice, from arguments and a machine that the test makes up.
+
+use std::collections::BTreeSet;
+
+use clap::Parser;
+
+use super::*;
+use crate::cli::Cli;
+use crate::pipeline::Input;
+use crate::sandbox::BUILTIN_GUEST;
+use crate::source::live::Direction;
+
+/// Four cores, a large file, and nobody at a terminal.
+const MACHINE: Machine = Machine {
+    cores: 4,
+    input_bytes: Some(1 << 30),
+    stdout_is_terminal: false,
+    stderr_is_terminal: false,
+    process_id: 0x0001_2345,
+};
+
+fn arguments(line: &str) -> Watch {
+    Cli::try_parse_from(["picotap"].into_iter().chain(line.split_whitespace())).expect("good arguments").watch
+}
+
+fn plan(line: &str) -> Plan {
+    on(&MACHINE, line)
+}
+
+fn on(machine: &Machine, line: &str) -> Plan {
+    Plan::new(&arguments(line), machine).expect("a plan")
+}
+
+fn config(line: &str) -> Config {
+    plan(line).config
+}
+
+fn live(line: &str) -> Vec<LiveConfig> {
+    match config(line).input {
+        Input::Live(sources) => sources,
+        Input::Files(files) => panic!("{files:?}"),
+    }
+}
+
+#[test]
+fn without_an_input_there_is_no_plan() {
+    assert!(matches!(Plan::new(&arguments(""), &MACHINE), Err(PlanError::NoInput)));
+    assert!(matches!(Plan::new(&arguments("--stats"), &MACHINE), Err(PlanError::NoInput)));
+}
+
+#[test]
+fn standard_output_is_not_rotated() {
+    for line in ["-r x.pcap --rotate-size 1", "-i lo --rotate-interval 60"] {
+        assert!(matches!(Plan::new(&arguments(line), &MACHINE), Err(PlanError::NoLogFile)), "{line}");
+    }
+    assert_eq!(config("-r x.pcap").rotation, None);
+    let rotation = config("-r x.pcap -o log --rotate-size 3 --rotate-interval 60").rotation;
+    assert_eq!(rotation, Some(Rotation { size: Some(3 << 20), interval: Some(60_000_000_000), keep: 7 }));
+}
+
+#[test]
+fn the_defaults_of_the_command_line_are_those_of_the_library() {
+    // What is redacted is a set, whose order differs; another test looks at it.
+    let shown = |mut config: Config| {
+        config.settings.redaction = Redaction::off();
+        format!("{config:?}")
+    };
+    let machine = Machine { input_bytes: Some(1), ..MACHINE };
+    assert_eq!(shown(on(&machine, "-r x.pcap").config), shown(Config::files(["x.pcap"])));
+    let expected = Config {
+        workers: 3,
+        metrics_address: Some(([127, 0, 0, 1], 9464).into()),
+        drop_privileges: Some(DropPrivileges::default()),
+        ..Config::live([LiveConfig::new("lo")])
+    };
+    assert_eq!(shown(config("-i lo")), shown(expected));
+}
+
+#[test]
+fn a_filter_expression_goes_to_the_source() {
+    assert_eq!(config("-r x.pcap tcp port 80").filter.as_deref(), Some("tcp port 80"));
+    assert_eq!(config("-r x.pcap").filter, None);
+    assert_eq!(config("-i lo tcp port 80").filter, None);
+    assert_eq!(live("-i lo tcp port 80")[0].filter, "tcp port 80");
+}
+
+#[test]
+fn each_interface_has_a_source_for_each_member_of_its_group() {
+    let sources = live("-i va -i vb --fanout 2 -p -s 96 -B 128 -Q in");
+    let all: Vec<_> = sources.iter().map(|source| (source.interface.as_str(), source.index, source.fanout)).collect();
+    let group = Some(0x2345);
+    assert_eq!(all, [("va", 0, group), ("va", 0, group), ("vb", 1, group), ("vb", 1, group)]);
+    for source in &sources {
+        assert_eq!((source.promiscuous, source.snaplen, source.buffer_kib), (false, 96, 128));
+        assert_eq!(source.direction, Some(Direction::In));
+    }
+    assert_eq!(live("-i va")[0].fanout, None, "a group of one is none");
+}
+
+#[test]
+fn files_go_through_all_cores_and_small_ones_through_one_sandbox() {
+    let workers = |cores, input_bytes, line| on(&Machine { cores, input_bytes, ..MACHINE }, line).config.workers;
+    let (small, large) = (Some(ONE_SANDBOX - 1), Some(ONE_SANDBOX));
+    assert_eq!(workers(2, small, "-r x.pcap"), 1);
+    assert_eq!(workers(2, large, "-r x.pcap"), 2);
+    assert_eq!(workers(2, None, "-r -"), 2, "a pipe may bring anything");
+    assert_eq!(workers(16, large, "-r x.pcap"), 4, "one reader feeds no more");
+    assert_eq!(workers(16, small, "-r x.pcap --workers 7"), 7);
+}
+
+#[test]
+fn a_live_capture_thread_has_a_core_of_its_own() {
+    let workers = |cores, line| on(&Machine { cores, input_bytes: None, ..MACHINE }, line).config.workers;
+    assert_eq!([1, 2, 16].map(|cores| workers(cores, "-i lo")), [1, 1, 15]);
+    assert_eq!(workers(1, "-i lo --workers 3"), 3);
+}
+
+#[test]
+fn a_queue_that_is_asked_for_is_given() {
+    assert_eq!(config("-i lo --workers 2").queue_length(), 128);
+    assert_eq!(config("-i lo --workers 2 --queue 9").queue_length(), 9);
+    assert_eq!(config("-r x.pcap").queue_length(), 8);
+}
+
+#[test]
+fn people_at_a_terminal_get_text() {
+    let terminal = Machine { stdout_is_terminal: true, ..MACHINE };
+    assert_eq!(on(&terminal, "-r x.pcap").config.format, FormatName::Text);
+    assert_eq!(on(&terminal, "-r x.pcap -o log").config.format, FormatName::Json);
+    assert_eq!(on(&terminal, "-r x.pcap --format zeek").config.format, FormatName::Zeek);
+    assert_eq!(config("-r x.pcap").format, FormatName::Json);
+}
+
+#[test]
+fn lines_go_where_the_arguments_say() {
+    assert_eq!(config("-r x.pcap").target, Target::Stdout);
+    assert_eq!(config("-r x.pcap -o log").target, Target::File("log".into()));
+}
+
+#[test]
+fn a_live_run_serves_metrics_unless_it_may_not() {
+    let address = |line| config(line).metrics_address.map(|address| address.to_string());
+    assert_eq!(address("-i lo").as_deref(), Some("127.0.0.1:9464"));
+    assert_eq!(address("-i lo --metrics-addr 0.0.0.0:1").as_deref(), Some("0.0.0.0:1"));
+    assert_eq!(address("-i lo --no-metrics"), None);
+    assert_eq!(address("-r x.pcap"), None);
+    assert_eq!(address("-r x.pcap --metrics-addr 1").as_deref(), Some("127.0.0.1:1"));
+}
+
+#[test]
+fn a_summary_is_for_a_terminal_or_for_who_asks() {
+    let terminal = Machine { stderr_is_terminal: true, ..MACHINE };
+    let summary = |machine, line| on(machine, line).config.summary;
+    assert!(summary(&terminal, "-r x.pcap") && summary(&MACHINE, "-r x.pcap --stats"));
+    assert!(!summary(&MACHINE, "-r x.pcap") && !summary(&terminal, "-r x.pcap --stats -q"));
+    assert!(config("-r x.pcap -q").quiet && !config("-r x.pcap").quiet);
+}
+
+#[test]
+fn secrets_are_shown_only_on_request() {
+    let hides = |line: &str| {
+        let mut out = Vec::new();
+        settings(&arguments(line)).redaction.target(b"GET", b"/?sid=1&mine=2&token=3", &mut out);
+        String::from_utf8(out).expect("text")
+    };
+    assert_eq!(hides("-r x.pcap --no-redact"), "/?sid=1&mine=2&token=3");
+    assert!(hides("-r x.pcap").ends_with("&mine=2&token=REDACTED"));
+    assert!(hides("-r x.pcap --redact-query mine").ends_with("&mine=REDACTED&token=REDACTED"));
+    let settings = settings(&arguments("-r x.pcap --header accept --no-community-id"));
+    assert_eq!((settings.headers, settings.community_id), (vec!["accept".to_owned()], false));
+}
+
+#[test]
+fn limits_are_taken_in_the_units_of_the_run() {
+    let config = config("-r x.pcap --memory-limit 5 --fault-limit 7 --fault-time 250 --slow 20 --errors -c 3");
+    assert_eq!((config.memory_limit, config.fault_limit), (5 << 20, 7));
+    assert_eq!((config.fault_time, config.selection.slow), (Duration::from_millis(250), Some(20_000_000)));
+    assert!(config.selection.errors && config.count == Some(3));
+}
+
+#[test]
+fn files_drop_privileges_only_if_they_are_asked_to() {
+    assert!(config("-r x.pcap").drop_privileges.is_none());
+    let keep = config("-r dir/x.pcap --user nobody").drop_privileges.expect("asked for");
+    assert_eq!((keep.user.as_deref(), keep.readable), (Some("nobody"), vec![PathBuf::from("dir")]));
+    let keep = config("-i lo").drop_privileges.expect("live");
+    assert!(keep.user.is_none() && keep.readable.is_empty() && keep.writable.is_empty());
+}
+
+#[test]
+fn what_a_live_run_writes_and_rereads_stays_within_reach() {
+    let line = "-i lo -o logs/http.json --metrics-file m.prom --quarantine-dir q --guest mods/p.wasm --shadow s/q.wasm";
+    let keep = config(line).drop_privileges.expect("live");
+    let paths = |paths: &[PathBuf]| paths.iter().map(|path| path.display().to_string()).collect::<BTreeSet<_>>();
+    assert_eq!(paths(&keep.writable), BTreeSet::from(["logs".into(), ".".into(), "q".into()]));
+    assert_eq!(paths(&keep.readable), BTreeSet::from(["mods".into()]), "a shadow is read once");
+    assert_eq!(keep.make, Some("q".into()));
+    let keep = config("-i lo -o /dev/null").drop_privileges.expect("live");
+    assert_eq!(paths(&keep.writable), BTreeSet::from(["/dev/null".into()]), "beside a device nothing is made");
+}
+
+#[test]
+fn only_a_live_run_closes_descriptors_and_never_those_it_names() {
+    assert_eq!(plan("-r x.pcap -o /dev/fd/7").keep_open(), None);
+    assert_eq!(plan("-i lo").keep_open(), Some(&[][..]));
+    let line = "-i lo -o /dev/fd/7 --metrics-file /proc/self/fd/8 --guest /dev/fd/9 --shadow /dev/fd/10";
+    assert_eq!(plan(line).keep_open(), Some(&[7, 8, 9, 10][..]));
+}
+
+#[test]
+fn modules_are_read_when_the_plan_is_carried_out() {
+    let read = |path: &Path| match path.to_str() {
+        Some("missing.wasm") => Err(io::Error::from(io::ErrorKind::NotFound)),
+        _ => Ok(path.to_string_lossy().into_owned().into_bytes()),
+    };
+    let config = plan("-i lo --guest g.wasm --shadow s.wasm --shadow-sample 5").load(read).expect("both are there");
+    assert_eq!((&config.guest.wasm[..], config.guest.file), (&b"g.wasm"[..], Some("g.wasm".into())));
+    let shadow = config.shadow.expect("asked for");
+    assert_eq!((&shadow.wasm[..], shadow.sample), (&b"s.wasm"[..], 5));
+    let config = plan("-i lo").load(read).expect("nothing to read");
+    assert!(config.guest.wasm == BUILTIN_GUEST && config.guest.file.is_none() && config.shadow.is_none());
+    for line in ["-i lo --guest missing.wasm", "-i lo --shadow missing.wasm"] {
+        let error = plan(line).load(read).expect_err("there is none").to_string();
+        assert!(error.starts_with("missing.wasm: cannot be read: "), "{error}");
+    }
+}

@@ -1,0 +1,121 @@
+//! Absorbing: takes over what needs no call, because the guest has said that it needs none of it, or because it cannot
+//! wake what waits.
+//!
+//! It is final, so it happens only while nothing of the connection is encoded in the present call.
+
+use super::encode::{Encoder, Neighbours};
+use crate::batch::{SlotEvent, What};
+use crate::sandbox::connection::{Skipped, Waiting};
+use crate::stream::Side;
+
+/// What of a connection needs no call.
+pub(super) enum Absorb {
+    /// Bytes below the side's skip, or that begin below it.
+    Bytes { event: SlotEvent, offset: u64, len: u32 },
+    /// A range that the capture thread has left out.
+    Range { event: SlotEvent, length: u64, lost: u64 },
+    /// What the side's end leaves of its skip. The end itself is for the guest.
+    Rest { event: SlotEvent },
+    /// Bytes that cannot wake what waits before them.
+    Append { side: Side, neighbours: Neighbours },
+}
+
+impl<S> Encoder<'_, S> {
+    pub(super) fn absorb(&mut self, absorb: Absorb) {
+        match absorb {
+            Absorb::Bytes { event, offset, len } => self.skip_bytes(&event, offset, len),
+            Absorb::Range { event, length, lost } => self.skip_range(&event, length, lost),
+            Absorb::Rest { event } => self.skip_rest(&event),
+            Absorb::Append { side, neighbours } => self.append(side, neighbours),
+        }
+    }
+
+    fn skip_bytes(&mut self, event: &SlotEvent, offset: u64, len: u32) {
+        let half = self.connection.half_mut(event.side);
+        let until = offset.max(half.next).min(half.skip);
+        let lost = until - half.next;
+        let taken = u64::from(len).min(half.skip.saturating_sub(offset));
+        self.extend_skipped(event, lost + taken, lost);
+        self.counters.skipped += taken;
+        self.cursor.passed += taken;
+        if taken == u64::from(len) {
+            self.advance(event);
+        }
+    }
+
+    fn skip_range(&mut self, event: &SlotEvent, length: u64, lost: u64) {
+        let half = self.connection.half_mut(event.side);
+        let gap = event.at.offset.saturating_sub(half.next);
+        // The guest had said that it needs none of this, or the capture thread would not have left it out.
+        half.skip = half.skip.max(event.at.offset.saturating_add(length));
+        self.extend_skipped(event, gap + length, gap + lost);
+        self.advance(event);
+    }
+
+    fn skip_rest(&mut self, event: &SlotEvent) {
+        let half = self.connection.half_mut(event.side);
+        let lost = event.at.offset.min(half.skip).saturating_sub(half.next);
+        half.skip = half.next + lost;
+        if lost > 0 || half.skipped.is_some() {
+            self.extend_skipped(event, lost, lost);
+        }
+    }
+
+    /// Makes the side's skipped range longer, and ready when the skip is reached.
+    fn extend_skipped(&mut self, event: &SlotEvent, length: u64, lost: u64) {
+        let half = self.connection.half_mut(event.side);
+        let start = Skipped {
+            offset: half.next,
+            length: 0,
+            lost: 0,
+            // Lost bytes have no time: what ends in them ended with the last byte that came.
+            time: half.last_time,
+            peer_acked: event.at.peer_acked,
+            ready: false,
+        };
+        let skipped = half.skipped.get_or_insert_with(|| Box::new(start));
+        skipped.length += length;
+        skipped.lost += lost;
+        if length > lost {
+            skipped.time = event.at.time;
+            skipped.peer_acked = event.at.peer_acked;
+            half.last_time = event.at.time;
+        }
+        half.next = half.next.saturating_add(length);
+        skipped.ready = half.next >= half.skip;
+    }
+
+    fn append(&mut self, side: Side, neighbours: Neighbours) {
+        let Some(mut waiting) = self.connection.half_mut(side).waiting.take() else {
+            debug_assert!(false, "something waits, or there is nothing to append to");
+            return;
+        };
+        let (memory, len) = (waiting.memory(), waiting.bytes.len());
+        self.append_pieces(&mut waiting, neighbours.pieces);
+        self.held.memory += waiting.memory() - memory;
+        self.held.bytes += (waiting.bytes.len() - len) as u64;
+        let half = self.connection.half_mut(side);
+        half.next = waiting.end();
+        half.last_time = waiting.marks.last().map_or(half.last_time, |mark| mark.time);
+        half.waiting = Some(waiting);
+        self.cursor = neighbours.behind;
+    }
+
+    /// Appends the next `pieces` pieces of the slot to what waits.
+    pub(super) fn append_pieces(&self, waiting: &mut Waiting, pieces: usize) {
+        let mut next = self.cursor.event;
+        let mut from = u32::try_from(self.cursor.passed).unwrap_or(u32::MAX);
+        for _ in 0..pieces {
+            let Some(event) = self.event_at(next) else {
+                debug_assert!(false, "the pieces were counted in the slot");
+                return;
+            };
+            if let What::Bytes { data, len, starts_segment } = event.what {
+                let bytes = self.slot.payload(data + from.min(len), len - from.min(len));
+                waiting.append(bytes, starts_segment && from == 0, event.at.time, event.at.peer_acked);
+            }
+            from = 0;
+            next = event.next;
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! A tap gives the transactions on a network interface to a program, as they are completed.
+
+use std::cell::Cell;
+use std::ops::ControlFlow;
+
+use thiserror::Error;
+
+use crate::clock::wall_clock;
+use crate::http::{Settings, Transaction};
+use crate::inline::Inline;
+use crate::sandbox::engine::LoadError;
+use crate::sandbox::fault::Fault;
+use crate::source::live::{Live, LiveConfig, LiveError, LiveStats, Stopper, Turn};
+
+/// Why nothing can be captured.
+#[derive(Debug, Error)]
+pub enum TapError {
+    /// The interface cannot be opened, or is lost for good.
+    #[error("{0}")]
+    Live(#[from] LiveError),
+    /// The parser cannot be loaded.
+    #[error("parser: {0}")]
+    Parser(#[from] LoadError),
+    /// The sandbox cannot be started.
+    #[error("sandbox: {0}")]
+    Sandbox(#[from] Fault),
+}
+
+/// Captures from an interface, in the thread that calls [`Tap::run`].
+///
+/// It is only that: no log, no metrics, no signals, and no privileges dropped. Opening takes CAP_NET_RAW; a program that
+/// drops its privileges does so between [`Tap::live`] and [`Tap::run`]. Secrets are redacted as picotap does it by default.
+/// If the parser fails on a connection, the rest of that connection is ignored. While an interface is down or away, the tap
+/// waits for it to come back.
+///
+/// ```no_run
+/// use std::ops::ControlFlow;
+///
+/// # fn main() -> Result<(), picotap::TapError> {
+/// let mut errors = 0;
+/// picotap::Tap::live("eth0")?.run(|transaction| {
+///     errors += u32::from(transaction.status >= 500);
+///     if errors < 10 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+/// })?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct Tap {
+    live: Live,
+    inline: Inline,
+}
+
+impl std::fmt::Debug for Tap {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tap").field("interface", &self.live.interface()).finish_non_exhaustive()
+    }
+}
+
+/// How a [`Tap`] is opened. By default it captures everything that passes the interface, in promiscuous mode.
+#[derive(Debug, Clone)]
+pub struct TapOptions {
+    source: LiveConfig,
+    settings: Settings,
+}
+
+impl TapOptions {
+    /// Captures only what this expression in the language of pcap-filter(7) chooses.
+    #[must_use]
+    pub fn filter(mut self, expression: impl Into<String>) -> Self {
+        self.source.filter = expression.into();
+        self
+    }
+
+    /// Captures so many bytes of each packet. What is cut off is missing from bodies and heads.
+    #[must_use]
+    pub const fn snaplen(mut self, bytes: u32) -> Self {
+        self.source.snaplen = bytes;
+        self
+    }
+
+    /// Whether the interface also takes packets for other hosts.
+    #[must_use]
+    pub const fn promiscuous(mut self, promiscuous: bool) -> Self {
+        self.source.promiscuous = promiscuous;
+        self
+    }
+
+    /// What transactions keep.
+    #[must_use]
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// Opens the interface. Packets are captured from here on, and wait in the kernel's buffer for [`Tap::run`].
+    ///
+    /// # Errors
+    /// See [`TapError`].
+    pub fn open(self) -> Result<Tap, TapError> {
+        let live = Live::open(&self.source)?;
+        Ok(Tap { live, inline: Inline::new::<TapError>(self.settings)? })
+    }
+}
+
+impl Tap {
+    /// Opens an interface with the default options: its name, its number in the list, or `any`.
+    ///
+    /// # Errors
+    /// See [`TapError`].
+    pub fn live(interface: impl Into<String>) -> Result<Self, TapError> {
+        Self::options(interface).open()
+    }
+
+    /// Options to open an interface with.
+    pub fn options(interface: impl Into<String>) -> TapOptions {
+        TapOptions { source: LiveConfig::new(interface), settings: Settings::default() }
+    }
+
+    /// A handle that ends [`Tap::run`] from another thread.
+    #[must_use]
+    pub fn stopper(&self) -> Stopper {
+        self.live.stopper()
+    }
+
+    /// Captures, and calls `each` for every transaction in the order in which they are completed. While `each` works nothing
+    /// is captured, and the kernel drops packets once its buffer is full. Returns what the kernel counted.
+    ///
+    /// It ends at once when `each` returns [`ControlFlow::Break`]; what was captured and not given is dropped. After
+    /// [`Stopper::stop`] it gives what was captured until then, transactions without their end included, and ends.
+    ///
+    /// # Errors
+    /// [`TapError::Live`], if the interface is lost for good, after what was captured has been given.
+    pub fn run(self, mut each: impl FnMut(&Transaction) -> ControlFlow<()>) -> Result<LiveStats, TapError> {
+        let Self { mut live, mut inline } = self;
+        let over = Cell::new(false);
+        let mut out = |transaction: &Transaction| {
+            if !over.get() {
+                over.set(each(transaction).is_break());
+            }
+        };
+        let mut ended = Ok(());
+        while !over.get() {
+            let turn = live.turn(|frame| {
+                if !over.get() {
+                    inline.frame(&frame, &mut out);
+                }
+            });
+            match turn {
+                _ if over.get() => break,
+                Ok(Turn::Frames(_)) => inline.parse(&mut out),
+                // Otherwise ends and timers would wait for the next frame.
+                Ok(Turn::Idle | Turn::Lost(_) | Turn::Back) => inline.tick(wall_clock(), &mut out),
+                Ok(Turn::Stopped) => {
+                    inline.finish(&mut out);
+                    break;
+                }
+                Err(error) => {
+                    inline.finish(&mut out);
+                    ended = Err(error);
+                    break;
+                }
+            }
+        }
+        ended?;
+        Ok(live.stats())
+    }
+}
