@@ -105,7 +105,7 @@ const BUGS: &[(&str, &str, &str)] = &[
         "trap_unreachable",
     ),
     ("refuse", "(return (i32.const 3))", "refused_input"),
-    ("another version", "(i32.store (local.get $out) (i32.const 2))", "reply_version"),
+    ("another version", "(i32.store (local.get $out) (i32.const 9))", "reply_version"),
     ("reserved bytes in the head", "(i32.store offset=60 (local.get $out) (i32.const 1))", "reply_reserved"),
     ("reserved bytes in a result", "(i32.store8 offset=3 (local.get $result) (i32.const 1))", "reply_reserved"),
     ("wake that is no truth value", "(i32.store8 offset=1 (local.get $result) (i32.const 2))", "reply_reserved"),
@@ -115,7 +115,7 @@ const BUGS: &[(&str, &str, &str)] = &[
     ("all the records there could be", "(i32.store offset=12 (local.get $out) (i32.const -1))", "reply_record_count"),
     ("more pairs than fit", "(i32.store offset=16 (local.get $out) (i32.const 16385))", "reply_pair_count"),
     ("a verdict of zero", "(i32.store8 (local.get $result) (i32.const 0))", "reply_verdict"),
-    ("a verdict of five", "(i32.store8 (local.get $result) (i32.const 5))", "reply_verdict"),
+    ("a verdict of eight", "(i32.store8 (local.get $result) (i32.const 8))", "reply_verdict"),
     ("consumed too much", "(i32.store offset=4 (local.get $result) (i32.const -1))", "reply_consumed"),
     ("consumed too little", "(i32.store offset=4 (local.get $result) (i32.const 1))", "reply_consumed"),
     ("a skip backwards", "(i64.store offset=8 (local.get $result) (i64.const 1))", "reply_skip"),
@@ -133,7 +133,7 @@ const BUGS: &[(&str, &str, &str)] = &[
     ),
     (
         "a record of no kind",
-        "(call $record (local.get $event) (i32.const 9) (i32.const 0) (i32.const 0) (i32.const 3))",
+        "(call $record (local.get $event) (i32.const 11) (i32.const 0) (i32.const 0) (i32.const 3))",
         "reply_record_kind",
     ),
     (

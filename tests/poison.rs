@@ -220,8 +220,14 @@ fn outside_of_the_sandbox_the_same_bug_ends_the_process() {
         .args(["-O2", "-DPICO_PLANTED", "-DPICO_PLANTED_NATIVE", "-I"])
         .arg(root.join("guest"))
         .arg("-I")
+        .arg(root.join("guest/http1"))
+        .arg("-I")
         .arg(parser);
-    command.args([root.join("tests/poison/native.c"), root.join("guest/http1/planted.c"), parser.join("picohttpparser.c")]);
+    command.args([
+        root.join("tests/poison/native.c"),
+        root.join("guest/http1/planted.c"),
+        parser.join("picohttpparser.c"),
+    ]);
     let built = command.arg("-o").arg(&program).output().unwrap();
     assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
 

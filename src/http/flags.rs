@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn unknown_bits_are_dropped() {
-        assert!(Flags::from_record(0xfc00_0000).is_empty());
+        assert!(Flags::from_record(0xf800_0000).is_empty());
     }
 
     #[test]

@@ -219,7 +219,7 @@ fn accepted_connect_is_a_tunnel_on_both_sides() {
             "0 req#1 CONNECT a:443 1.1 none",
             "0 end#1 0/0",
             "1 res#1 200 \"Established\" 1.1 tunnel",
-            "1 tunnel#1 0",
+            "1 tunnel#1 connect",
             "1 end#1 0/0",
         ]
     );
@@ -253,7 +253,7 @@ fn bytes_after_connect_wait_for_its_answer() {
     let refused = [c(format!("{connect}{get}")), s("HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n"), c("\r\n")];
     assert_eq!(parsed(&refused)[4..], ["0 req#2 GET / 1.1 none", "0 end#2 0/0"]);
     let accepted = [c(format!("{connect}{get}")), s("HTTP/1.1 200 OK\r\n\r\n"), c("\r\n"), fin(0)];
-    assert_eq!(parsed(&accepted)[3..], ["1 tunnel#1 0", "1 end#1 0/0"]);
+    assert_eq!(parsed(&accepted)[3..], ["1 tunnel#1 connect", "1 end#1 0/0"]);
 }
 
 #[test]
