@@ -1,0 +1,178 @@
+//! Records of a reply: their codes become types, and their positions, texts and sizes are checked.
+
+use super::{Answer, Meaning};
+use crate::abi::{self, Framing, NotHttp, ParseError, RecordKind, Tunnel, Verdict, kind};
+use crate::sandbox::call::{Call, Encoded};
+use crate::sandbox::fault::{Item, ReplyError, Rule};
+
+pub(super) fn check_records(
+    call: &Call,
+    answers: &[Answer],
+    records: &[abi::Record],
+    pairs: &[abi::Pair],
+    text_len: u32,
+    meanings: &mut Vec<Meaning>,
+) -> Result<(), ReplyError> {
+    meanings.clear();
+    let mut texts = TextCheck { pairs, area_len: text_len, area_reached: 0 };
+    let mut event = 0;
+    let mut reached = 0;
+    for (index, record) in (0..).zip(records) {
+        let wrong = |rule, field, value| ReplyError { rule, item: Item::Record(index), field, value };
+        let of_event = || wrong(Rule::RecordEvent, "event", record.event.into());
+        if record.event < event {
+            return Err(of_event());
+        }
+        if record.event > event {
+            event = record.event;
+            reached = 0;
+        }
+        let answer = answers.get(record.event as usize).filter(|answer| answer.verdict != Verdict::Deferred);
+        let encoded = call.encoded.get(record.event as usize);
+        let (answer, encoded) = answer.zip(encoded).ok_or_else(of_event)?;
+        if record.reserved != 0 {
+            return Err(wrong(Rule::Reserved, "reserved", record.reserved.into()));
+        }
+        if record.start > record.end {
+            return Err(wrong(Rule::Position, "start", record.start.into()));
+        }
+        if record.end > answer.consumed {
+            return Err(wrong(Rule::Position, "end", record.end.into()));
+        }
+        let meaning = check_record(index, record, encoded)?;
+        if meaning.has_extent() {
+            if record.start < reached {
+                return Err(wrong(Rule::Overlap, "start", record.start.into()));
+            }
+            reached = record.end;
+        }
+        if meaning.has_texts() {
+            texts.check(index, record)?;
+        }
+        meanings.push(meaning);
+    }
+    Ok(())
+}
+
+/// Every flag that has a name.
+const FLAGS: u32 = (abi::flag::FAILED << 1) - 1;
+
+/// Gives the record's kind and codes their types, and checks the fields that depend on them.
+fn check_record(index: u32, record: &abi::Record, encoded: &Encoded) -> Result<Meaning, ReplyError> {
+    let wrong = |rule, field, value| ReplyError { rule, item: Item::Record(index), field, value };
+    let unknown = |field, value| wrong(Rule::RecordKind, field, value);
+    let code = || unknown("code", record.code.into());
+    let framing = || Framing::from_code(record.framing).ok_or_else(|| unknown("framing", record.framing.into()));
+    let of = RecordKind::from_code(record.kind).ok_or_else(|| unknown("kind", record.kind.into()))?;
+    let meaning = match of {
+        RecordKind::Request if record.code != 0 => return Err(code()),
+        RecordKind::Request => Meaning::Request(framing()?),
+        RecordKind::Response if !(100..=999).contains(&record.code) => return Err(code()),
+        RecordKind::Response => Meaning::Response(framing()?),
+        RecordKind::End if record.code != 0 => return Err(code()),
+        RecordKind::End => Meaning::End,
+        RecordKind::Tunnel => Meaning::Tunnel(Tunnel::from_code(record.code).ok_or_else(code)?),
+        RecordKind::NotHttp => Meaning::NotHttp(NotHttp::from_code(record.code).ok_or_else(code)?),
+        RecordKind::Error => Meaning::Error(ParseError::from_code(record.code).ok_or_else(code)?),
+        _ if record.code != 0 => return Err(code()),
+        RecordKind::Trailers => Meaning::Trailers,
+        RecordKind::Reset => Meaning::Reset,
+        RecordKind::Operation => Meaning::Operation,
+        RecordKind::Outcome => Meaning::Outcome,
+    };
+    let head = matches!(of, RecordKind::Request | RecordKind::Response);
+    if head && record.minor > 9 {
+        return Err(unknown("minor", record.minor.into()));
+    }
+    let pairs = head || matches!(of, RecordKind::Trailers | RecordKind::Operation | RecordKind::Outcome);
+    if !pairs && record.num_pairs != 0 {
+        return Err(unknown("num_pairs", record.num_pairs.into()));
+    }
+    if record.flags & !FLAGS != 0 {
+        return Err(unknown("flags", record.flags.into()));
+    }
+    // Only a tunnel, a protocol or an error may be reported of the other side too.
+    let own = pairs || matches!(of, RecordKind::End | RecordKind::Reset);
+    if record.side > 1 || (own && record.side != encoded.event.side) {
+        return Err(wrong(Rule::RecordEvent, "side", record.side.into()));
+    }
+    if pairs && encoded.event.kind != kind::BYTES {
+        return Err(wrong(Rule::RecordEvent, "event", record.event.into()));
+    }
+    if matches!(of, RecordKind::Request | RecordKind::Operation) && record.number == 0 {
+        return Err(wrong(Rule::Number, "number", 0));
+    }
+    if of == RecordKind::End {
+        check_sizes(index, record, encoded)?;
+    }
+    Ok(meaning)
+}
+
+/// Sizes of a message fit its stream.
+fn check_sizes(index: u32, record: &abi::Record, encoded: &Encoded) -> Result<(), ReplyError> {
+    let wrong = |rule, field, value| ReplyError { rule, item: Item::Record(index), field, value };
+    if record.lost > record.content_length {
+        return Err(wrong(Rule::RecordKind, "lost", record.lost));
+    }
+    if record.decoded > record.content_length {
+        return Err(wrong(Rule::RecordKind, "decoded", record.decoded));
+    }
+    // Stream offset at which the message ends. If it ends within a skipped range, the end of that range is an upper
+    // bound. Bytes never seen count: they have their offsets too.
+    let end = encoded.event.offset.saturating_add(encoded.event.length).saturating_add(u64::from(record.end));
+    if record.content_length > end {
+        return Err(wrong(Rule::BodyLength, "content_length", record.content_length));
+    }
+    Ok(())
+}
+
+/// The texts of a reply, as far as they have been checked.
+struct TextCheck<'a> {
+    pairs: &'a [abi::Pair],
+    area_len: u32,
+    /// End of the last text in the text area.
+    area_reached: u32,
+}
+
+impl TextCheck<'_> {
+    /// Texts lie inside their head or inside the text area, in order, and apart.
+    fn check(&mut self, index: u32, record: &abi::Record) -> Result<(), ReplyError> {
+        let wrong =
+            |field, value: u32| ReplyError { rule: Rule::Pairs, item: Item::Record(index), field, value: value.into() };
+        if record.num_pairs > abi::MAX_HEADERS {
+            return Err(wrong("num_pairs", record.num_pairs));
+        }
+        let first = record.first_pair as usize;
+        let headers = self.pairs.get(first..first.saturating_add(record.num_pairs as usize));
+        let headers = headers.ok_or_else(|| wrong("first_pair", record.first_pair))?;
+        let mut reached = record.start;
+        let (area_len, area_reached) = (self.area_len, &mut self.area_reached);
+        let mut text = |item, field, position: u32, len: u32| {
+            if len == 0 {
+                return Ok(());
+            }
+            let wrong = |rule| ReplyError { rule, item, field, value: position.into() };
+            let in_area = position & abi::TEXT != 0;
+            let (start, limit, reached) = match in_area {
+                true => (position & !abi::TEXT, area_len, &mut *area_reached),
+                false => (position, record.end, &mut reached),
+            };
+            let end = start.checked_add(len).filter(|end| *end <= limit);
+            let end = end.ok_or_else(|| wrong(Rule::Position))?;
+            if start < *reached {
+                return Err(wrong(Rule::Overlap));
+            }
+            *reached = end;
+            Ok(())
+        };
+        let item = Item::Record(index);
+        text(item, "text", record.text, record.text_len)?;
+        text(item, "target", record.target, record.target_len)?;
+        for (index, pair) in (record.first_pair..).zip(headers) {
+            let item = Item::Pair(index);
+            text(item, "name", pair.name, pair.name_len)?;
+            text(item, "value", pair.value, pair.value_len)?;
+        }
+        Ok(())
+    }
+}
