@@ -150,20 +150,23 @@ pub(super) fn cases() -> Vec<Case> {
         .differs("tshark waits for the rest of the body, which the capture does not have"),
         case(
             "connect",
-            "CONNECT answered with 200, then bytes that look like HTTP.",
-            "After 2xx to CONNECT the connection is a tunnel: nothing in it is read (RFC 9112, section 6.3, rule 2).",
+            "CONNECT answered with 200, then HTTP in the tunnel.",
+            "After 2xx to CONNECT the connection is a tunnel (RFC 9112, section 6.3, rule 2). What it carries is a stream of \
+             its own, so the request inside is a line with another connection number.",
             |s| {
                 let mut c = s.connection();
                 c.open();
                 let connect = Message::start("CONNECT db.example.test:443 HTTP/1.1").header("Host", "db.example.test:443");
                 let pair = c.exchange(&connect, &Message::response("200 Connection established"));
-                c.send(Side::Client, b"GET /inside HTTP/1.1\r\nHost: x\r\n\r\n");
-                c.send(Side::Server, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+                let inside = Message::start("GET /inside HTTP/1.1").header("Host", "x");
+                let inside = c.exchange(&inside, &Message::response("200 OK").header("Content-Length", "0"));
                 c.close();
                 s.capture(&mut c);
                 s.whole(1, 1, &pair).flag("tunnel").set("tunnel", "connect");
+                s.whole((1 << 50) + 1, 1, &inside);
             },
-        ),
+        )
+        .differs("tshark does not look for HTTP in the tunnel"),
         case(
             "connect-refused",
             "CONNECT answered with 407, then 200 to a GET.",
