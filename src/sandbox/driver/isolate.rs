@@ -84,8 +84,14 @@ impl<S: Default> Driver<S> {
                 }
             }
             for same in part.rows.chunk_by(|a, b| a == b) {
-                let most = u32::try_from(same.len()).unwrap_or(1);
-                self.encode_row(slot, same.first().copied().unwrap_or(NONE), most, u32::MAX);
+                let row = same.first().copied().unwrap_or(NONE);
+                // A part tried before may have handed the connection over, or opened a tunnel in it: what is left of it is
+                // for a call of its new format.
+                let key = self.works.get(row as usize).map_or(NONE, |work| work.key);
+                if self.connection(key).is_some_and(|connection| connection.format == format) {
+                    let most = u32::try_from(same.len()).unwrap_or(1);
+                    self.encode_row(slot, row, most, u32::MAX);
+                }
             }
             if self.call.encoded.is_empty() {
                 continue;
