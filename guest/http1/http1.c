@@ -1,17 +1,17 @@
 /* picotap's parser for HTTP/1.x: the answer to an event.
  *
- * Bytes of a stream go through steps, each of which reads one unit (a head, a chunk-size line, a stretch of a body) and leaves
+ * Bytes of a stream go through steps, each of which reads one unit (a head, a chunk-size line, a range of a body) and leaves
  * the connection's block true for exactly the bytes consumed so far. So a call may stop between any two units. */
 #include "planted.h"
 #include "state.h"
 
-/* The stretch is at most as long as it says: where a body of known length ends cannot be counted. */
+/* The range is at most as long as it says: where a body of known length ends cannot be counted. */
 static bool ends_unknown(unsigned phase, unsigned event_flags)
 {
     return event_flags & PICO_EVENT_INEXACT && (phase == PHASE_LENGTH || phase == PHASE_CHUNK_DATA);
 }
 
-/* A stretch of the stream that was not shown: `count` bytes, of which `lost` were never seen by anyone. `event_flags`: what
+/* A range of the stream that was not shown: `count` bytes, of which `lost` were never seen by anyone. `event_flags`: what
  * the event says of a gap. */
 static void pass_unseen(work *w, uint64_t count, uint64_t lost, unsigned event_flags)
 {

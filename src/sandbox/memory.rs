@@ -57,7 +57,7 @@ pub enum Meaning {
 }
 
 impl Meaning {
-    /// Whether it stands for a stretch of its side: heads, ends and the like do not overlap.
+    /// Whether it stands for a range of its side: heads, ends and the like do not overlap.
     const fn has_extent(self) -> bool {
         matches!(self, Self::Request(_) | Self::Response(_) | Self::End | Self::Operation | Self::Outcome)
     }
