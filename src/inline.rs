@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::abi::Tunnel;
 use crate::batch::{Batcher, CollectSlots};
 use crate::flow::{self, Table};
 use crate::http::record::Record;
@@ -14,7 +15,7 @@ use crate::sandbox::engine::{Engine, LoadError};
 use crate::sandbox::fault::Fault;
 use crate::sandbox::quarantine::QuarantinedEvent;
 use crate::source::Frame;
-use crate::stream::{Connection, ConnectionId, EndReason, Side};
+use crate::stream::{Connection, ConnectionId, EndReason, Endpoint, Side};
 
 /// Frames after which the parser is called at the latest.
 const FRAMES: usize = 1024;
@@ -119,6 +120,10 @@ impl Receiver for Pairing<'_> {
 
     fn closed(&mut self, connection: &Connection, exchange: &mut Exchange, reason: EndReason) {
         exchange.close(self.context, connection, reason, &mut self.out);
+    }
+
+    fn inner(&mut self, (outer, _): (&Connection, &mut Exchange), tunnel: Tunnel, relay: Option<Endpoint>) -> Exchange {
+        Exchange::inner(self.context, outer, tunnel, relay)
     }
 
     fn skip(&mut self, connection: &Connection, side: Side, upto: u64) {

@@ -231,7 +231,7 @@ mod tests {
         let mut wire = Wire::new(Settings::default());
         wire.get(1, "/").answer(1, "HTTP/1.1 103 Early", flag::INTERIM);
         wire.answer_framed(1, "HTTP/1.1 101 Switching", 0, Framing::Tunnel);
-        wire.feed(1, 0, 0, Kind::Tunnel { number: 1, kind: Tunnel::WebSocket, client: None });
+        wire.feed(1, 0, 0, Kind::Tunnel { number: 1, kind: Tunnel::WebSocket, client: None, target: b"" });
         let value: Value = serde_json::from_str(&line(&wire)).unwrap();
         assert_eq!((&value["interim"], &value["tunnel"]), (&Value::from(1), &Value::from("websocket")));
     }

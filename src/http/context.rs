@@ -1,11 +1,11 @@
 //! A context is shared by all connections of one worker: which headers to keep, buffers to reuse, and counters.
 
-use crate::abi::Framing;
+use crate::abi::{Framing, Tunnel};
 use crate::counters::{counters, families};
 use crate::http::flags::Flags;
-use crate::http::record::{Headers, Record, Request, Response};
+use crate::http::record::{Headers, Operation, Outcome, Record, Request, Response};
 use crate::http::redact::{Redaction, Shape};
-use crate::http::transaction::{Kept, MAX_HEADERS, MAX_TARGET, MAX_TEXT, Message, TextRange, Transaction};
+use crate::http::transaction::{Body, Kept, MAX_HEADERS, MAX_TARGET, MAX_TEXT, Message, TextRange, Transaction};
 use crate::stream::Connection;
 
 /// The most open transactions of one connection: twice what Suricata allows, an arbitrary number.
@@ -95,6 +95,8 @@ pub struct HttpContext {
     folded: Vec<u8>,
     /// What it has counted.
     pub counters: HttpCounters,
+    /// Where the client of the tunnel that was opened last asked to be connected to: for the stream inside.
+    pub(crate) tunnel_target: Vec<u8>,
 }
 
 impl HttpContext {
@@ -120,6 +122,7 @@ impl HttpContext {
             held: 0,
             folded: Vec::new(),
             counters: HttpCounters::default(),
+            tunnel_target: Vec::new(),
         }
     }
 
@@ -197,6 +200,33 @@ impl HttpContext {
         transaction.reason = self.store_text(transaction, response.reason);
         if !self.wanted.is_empty() {
             self.headers(transaction, response.headers, false);
+        }
+    }
+
+    pub(crate) fn write_operation(&mut self, transaction: &mut Transaction, record: &Record, operation: &Operation) {
+        let whole = Some((record.end, Body::default()));
+        transaction.request = Some(Message { end: whole, ..message(record, 0, Framing::None) });
+        transaction.flags |= Flags::from_record(record.flags);
+        transaction.number = operation.number;
+        transaction.client_acked = record.peer_acked;
+        transaction.protocol = transaction.store(MAX_TEXT, |out| out.extend_from_slice(operation.protocol.as_bytes()));
+        transaction.method = self.store_text(transaction, operation.name);
+        transaction.target = self.store_text(transaction, operation.target);
+    }
+
+    pub(crate) fn write_outcome(&mut self, transaction: &mut Transaction, record: &Record, outcome: &Outcome) {
+        let whole = Some((record.end, Body::default()));
+        transaction.response = Some(Message { end: whole, ..message(record, 0, Framing::None) });
+        transaction.flags |= Flags::from_record(record.flags);
+        transaction.reason = self.store_text(transaction, outcome.status);
+    }
+
+    /// Keeps the target of a transaction that may open a tunnel.
+    pub(crate) fn tunnel_target(&mut self, transaction: &Transaction) {
+        self.tunnel_target.clear();
+        // An upgrade goes nowhere else.
+        if transaction.tunnel == Tunnel::Connect {
+            self.tunnel_target.extend_from_slice(transaction.target().unwrap_or_default());
         }
     }
 

@@ -5,14 +5,16 @@
 //! are searched, however many requests wait: responses come in order, and only the last request can have a body to
 //! come.
 
+use std::sync::Arc;
+
 use crate::abi::{self, ParseError, Tunnel};
 use crate::http::community_id;
 use crate::http::context::{HttpContext, MAX_OPEN, MAX_OPEN_BYTES};
 use crate::http::flags::Flags;
 use crate::http::queue::Queue;
-use crate::http::record::{Kind, Record, Request, Response};
-use crate::http::transaction::{Body, Transaction};
-use crate::stream::{Connection, EndReason, Opener};
+use crate::http::record::{Kind, Operation, Outcome, Record, Request, Response};
+use crate::http::transaction::{Body, Outer, Transaction};
+use crate::stream::{Connection, EndReason, Endpoint, Opener};
 
 /// The flag of a transaction that was open when its connection ended for this reason.
 const fn end_flag(reason: EndReason) -> Flags {
@@ -27,7 +29,7 @@ const fn end_flag(reason: EndReason) -> Flags {
     }
 }
 
-/// The open transactions of one connection. Takes 56 bytes while nothing is open.
+/// The open transactions of one connection. Takes 64 bytes while nothing is open.
 #[derive(Debug, Default)]
 pub struct Exchange {
     queue: Queue,
@@ -39,6 +41,8 @@ pub struct Exchange {
     error: Option<ParseError>,
     /// The side of `error`.
     error_side: u8,
+    /// The tunnel that the connection is inside of.
+    outer: Option<Arc<Outer>>,
 }
 
 impl Exchange {
@@ -52,6 +56,14 @@ impl Exchange {
     ) {
         Pairing { exchange: self, context, connection, out }.record(record);
         debug_assert!(self.is_consistent(), "the queue is bounded, and at most one response is in progress");
+    }
+
+    /// The exchange of the stream inside a tunnel on `outer`, which a record has just announced. `relay`: see
+    /// [`Outer::relay`].
+    #[must_use]
+    pub fn inner(context: &mut HttpContext, outer: &Connection, tunnel: Tunnel, relay: Option<Endpoint>) -> Self {
+        let target = std::mem::take(&mut context.tunnel_target).into_boxed_slice();
+        Self { outer: Some(Arc::new(Outer { conn: outer.number, tunnel, target, relay })), ..Self::default() }
     }
 
     /// Hands out what is open. To be called once for every connection, also when it was given up.
@@ -145,14 +157,17 @@ impl<F: FnMut(&Transaction)> Pairing<'_, F> {
                 let body = Body { wire: *wire, decoded: *decoded, lost: *lost };
                 self.message_end(record, *number, body);
             }
-            Kind::Tunnel { number, kind, .. } => self.tunnel(*number, *kind),
+            Kind::Tunnel { number, kind, target, .. } => self.tunnel(*number, *kind, target),
             Kind::NotHttp(protocol) => {
                 count(&mut self.context.counters.not_http, protocol.code());
                 if let Some(transaction) = self.exchange.queue.get_mut(0) {
                     transaction.flags |= Flags::NOT_HTTP;
                 }
             }
-            Kind::Trailers { .. } | Kind::Reset { .. } | Kind::Operation(_) | Kind::Outcome(_) => {}
+            Kind::Operation(operation) => self.operation(record, operation),
+            Kind::Outcome(outcome) => self.outcome(record, outcome),
+            // No module gives these yet.
+            Kind::Trailers { .. } | Kind::Reset { .. } => self.context.counters.stray += 1,
             Kind::Error(error) => self.error(record.side, *error),
         }
     }
@@ -263,13 +278,48 @@ impl<F: FnMut(&Transaction)> Pairing<'_, F> {
         }
     }
 
-    fn tunnel(&mut self, number: u32, kind: Tunnel) {
-        let Some((index, transaction)) = self.exchange.queue.at(self.exchange.queue.index_of(number)) else {
-            self.context.counters.stray += 1;
+    /// An operation is a request without a body, whose outcome is its response.
+    fn operation(&mut self, record: &Record, operation: &Operation) {
+        self.make_room();
+        let mut transaction = self.begin(record.side);
+        self.context.write_operation(&mut transaction, record, operation);
+        self.context.hold(&transaction);
+        self.exchange.queue.push_back(transaction);
+        self.give_up_if_full();
+    }
+
+    fn outcome(&mut self, record: &Record, outcome: &Outcome) {
+        let Self { exchange, context, .. } = self;
+        let Some((index, transaction)) = exchange.queue.at(exchange.queue.index_of(outcome.number)) else {
+            context.counters.stray += 1;
+            return;
+        };
+        context.release(transaction);
+        context.write_outcome(transaction, record, outcome);
+        context.tunnel_target(transaction);
+        context.hold(transaction);
+        self.hand_out(index);
+    }
+
+    fn tunnel(&mut self, number: u32, kind: Tunnel, target: &[u8]) {
+        match kind {
+            Tunnel::Proxy => {
+                self.context.tunnel_target.clear();
+                self.context.tunnel_target.extend_from_slice(target);
+                return;
+            }
+            // The outcome before it has ended its operation.
+            Tunnel::Socks => return,
+            Tunnel::Connect | Tunnel::Other | Tunnel::WebSocket | Tunnel::H2c => {}
+        }
+        let Self { exchange, context, .. } = self;
+        let Some((index, transaction)) = exchange.queue.at(exchange.queue.index_of(number)) else {
+            context.counters.stray += 1;
             return;
         };
         transaction.flags |= Flags::TUNNEL;
         transaction.tunnel = kind;
+        context.tunnel_target(transaction);
         transaction.awaits_tunnel = false;
         for _ in 0..=index {
             self.hand_out(0);
@@ -304,7 +354,9 @@ impl<F: FnMut(&Transaction)> Pairing<'_, F> {
 
     fn begin(&mut self, client_side: u8) -> Box<Transaction> {
         self.exchange.begun = self.exchange.begun.saturating_add(1);
-        self.context.open(self.connection, self.exchange.begun, client_side)
+        let mut transaction = self.context.open(self.connection, self.exchange.begun, client_side);
+        transaction.outer.clone_from(&self.exchange.outer);
+        transaction
     }
 
     fn make_room(&mut self) {

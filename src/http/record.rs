@@ -145,6 +145,8 @@ pub enum Kind<'a> {
         kind: Tunnel,
         /// The client that a PROXY header names.
         client: Option<Endpoint>,
+        /// The server that it names, any bytes.
+        target: &'a [u8],
     },
     /// Trailer fields of the message of `number` on this record's side.
     Trailers {

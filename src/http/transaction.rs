@@ -3,6 +3,8 @@
 //! Either may be missing; flags say why. Texts are the bytes of the wire, limited in length and without secrets. They
 //! are held in one buffer, which is reused for another transaction.
 
+use std::sync::Arc;
+
 use crate::abi::{Framing, Tunnel};
 use crate::http::community_id;
 use crate::http::flags::Flags;
@@ -74,6 +76,19 @@ pub(crate) struct Kept {
     pub(crate) value: TextRange,
 }
 
+/// The tunnel that a stream is inside of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outer {
+    /// Number of the connection that carries it.
+    pub conn: u64,
+    /// What opened the tunnel.
+    pub tunnel: Tunnel,
+    /// Where the client asked to be connected to, any bytes; empty if it did not say.
+    pub target: Box<[u8]>,
+    /// The relay that the bytes came from, if a PROXY header named another as the client.
+    pub relay: Option<Endpoint>,
+}
+
 /// A transaction.
 #[derive(Debug, Clone)]
 pub struct Transaction {
@@ -102,6 +117,8 @@ pub struct Transaction {
     pub interim_status: u16,
     /// With flag `tunnel`: what opened it.
     pub tunnel: Tunnel,
+    /// The tunnel that its connection is inside of.
+    pub outer: Option<Arc<Outer>>,
     /// Community identifier, if it is wanted.
     pub community_id: Option<[u8; community_id::LEN]>,
     /// The request's number on the connection, 0 without a request.
@@ -116,6 +133,8 @@ pub struct Transaction {
     pub(crate) held: bool,
     /// Side whose message ended last, if it was cut.
     pub(crate) cut_side: Option<u8>,
+    /// Empty for HTTP.
+    pub(crate) protocol: TextRange,
     pub(crate) method: TextRange,
     pub(crate) target: TextRange,
     pub(crate) host: TextRange,
@@ -145,6 +164,7 @@ impl Transaction {
             interim: 0,
             interim_status: 0,
             tunnel: Tunnel::Connect,
+            outer: None,
             community_id: None,
             number: 0,
             client_side: 0,
@@ -152,6 +172,7 @@ impl Transaction {
             awaits_tunnel: false,
             held: false,
             cut_side: None,
+            protocol: none,
             method: none,
             target: none,
             host: none,
@@ -198,6 +219,12 @@ impl Transaction {
 
     fn text_of(&self, range: TextRange) -> Option<&[u8]> {
         (range.len != 0).then(|| self.read(range))
+    }
+
+    /// Name of its protocol, if that is not HTTP: then it is an operation, with its name as the method, and its outcome.
+    #[must_use]
+    pub fn protocol(&self) -> Option<&str> {
+        self.text_of(self.protocol).and_then(|name| std::str::from_utf8(name).ok())
     }
 
     /// Method; `None` without a request.

@@ -21,6 +21,7 @@ use crossbeam_channel::{Receiver as Queue, Sender};
 use self::fault_budget::FaultBudget;
 use self::trial::Trial;
 use super::shared::{Shared, WorkerCounters};
+use crate::abi::Tunnel;
 use crate::batch::Slot;
 use crate::clock::{nanoseconds, now};
 use crate::daemon::shutdown::Shutdown;
@@ -31,7 +32,7 @@ use crate::sandbox::driver::{self, Driver, Receiver};
 use crate::sandbox::fault::Fault;
 use crate::sandbox::quarantine::QuarantinedEvent;
 use crate::sandbox::shadow::Shadow;
-use crate::stream::{Connection, ConnectionId, EndReason, Side};
+use crate::stream::{Connection, ConnectionId, EndReason, Endpoint, Side};
 
 /// Says that nothing of a side is needed below an offset. It goes to whoever produces the stream, and may be lost, which costs
 /// speed only.
@@ -220,6 +221,10 @@ impl Receiver for Results {
     fn closed(&mut self, connection: &Connection, state: &mut Exchange, reason: EndReason) {
         let (context, mut finish) = self.parts();
         state.close(context, connection, reason, &mut finish);
+    }
+
+    fn inner(&mut self, (outer, _): (&Connection, &mut Exchange), tunnel: Tunnel, relay: Option<Endpoint>) -> Exchange {
+        Exchange::inner(&mut self.outputs.context, outer, tunnel, relay)
     }
 
     fn skip(&mut self, connection: &Connection, side: Side, upto: u64) {

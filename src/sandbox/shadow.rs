@@ -90,8 +90,8 @@ impl Digest {
                 (2, response.number, response.status, (response.content_length, 0, 0))
             }
             Kind::End { number, wire, decoded, lost } => (3, *number, 0, (*wire, *decoded, *lost)),
-            Kind::Tunnel { number, kind, client } => {
-                client.hash(&mut text);
+            Kind::Tunnel { number, kind, client, target } => {
+                (client, target).hash(&mut text);
                 (4, *number, kind.code(), (0, 0, 0))
             }
             Kind::Trailers { number, fields } => {

@@ -198,7 +198,7 @@ fn a_tunnel_is_logged_when_it_begins() {
     wire.ask(1, "GET /chat HTTP/1.1", flag::UPGRADE).end(0, 1, 0, 0).wait(2);
     wire.answer_framed(1, "HTTP/1.1 101 Switching Protocols", 0, Framing::Tunnel).end(1, 1, 0, 0);
     assert!(wire.done.is_empty());
-    wire.feed(1, 0, 0, Kind::Tunnel { number: 1, kind: Tunnel::WebSocket, client: None });
+    wire.feed(1, 0, 0, Kind::Tunnel { number: 1, kind: Tunnel::WebSocket, client: None, target: b"" });
     assert_eq!(wire.seen(), ["1 /chat 101 upgrade tunnel"]);
     assert_eq!((wire.last().tunnel, wire.last().duration()), (Tunnel::WebSocket, Some(2_000_000)));
 }
@@ -211,7 +211,7 @@ fn a_tunnel_without_message_end_lasts_as_long_as_its_head() {
         1,
         0,
         0,
-        Kind::Tunnel { number: 1, kind: Tunnel::Connect, client: None },
+        Kind::Tunnel { number: 1, kind: Tunnel::Connect, client: None, target: b"" },
     );
     assert_eq!(wire.seen(), ["1 REDACTED:REDACTED@h:443 200 tunnel"]);
     assert_eq!(wire.last().duration(), Some(3_000_000));
@@ -369,7 +369,7 @@ proptest! {
                     wire.answer_framed(number, "HTTP/1.1 200 OK", flags, framing)
                 }
                 Step::End(side, number, flags) => wire.end(side, number, 1, flags),
-                Step::Tunnel(number) => wire.feed(1, 0, 0, Kind::Tunnel { number, kind: Tunnel::Connect, client: None }),
+                Step::Tunnel(number) => wire.feed(1, 0, 0, Kind::Tunnel { number, kind: Tunnel::Connect, client: None, target: b"" }),
                 Step::Foreign(code) => wire.feed(1, 0, 1, Kind::NotHttp(code)),
                 Step::Error(side, code) => wire.feed(side, 0, 1, Kind::Error(code)),
             };

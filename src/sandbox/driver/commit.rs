@@ -427,7 +427,7 @@ fn resolve<'a>(
             headers,
         }),
         Meaning::End => Kind::End { number, wire: content_length, decoded: fields.decoded, lost: fields.lost },
-        Meaning::Tunnel(kind) => Kind::Tunnel { number, kind, client: endpoint(text) },
+        Meaning::Tunnel(kind) => Kind::Tunnel { number, kind, client: endpoint(text), target },
         Meaning::NotHttp(protocol) => Kind::NotHttp(protocol),
         Meaning::Error(error) => Kind::Error(error),
         Meaning::Trailers => Kind::Trailers { number, fields: headers },
