@@ -268,7 +268,7 @@ mod tests {
     fn what_is_not_known_is_absent() {
         let mut wire = Wire::new(Settings::default());
         wire.connection.interface = 9;
-        wire.ask(1, "GET / HTTP/1.1", 0).close(crate::stream::EndReason::Capture);
+        wire.ask(1, "GET / HTTP/1.1", 0).close(EndReason::Capture);
         let wanted = concat!(
             r#"{"ts":"2026-01-02T03:04:05.000000Z","conn":1,"seq":1,"client":"10.0.0.1","client_port":4321,"#,
             r#""server":"10.0.0.2","server_port":80,"method":"GET","target":"/","version":"1.1","#,
@@ -307,7 +307,7 @@ mod tests {
         wire.operate(1, "resp", "GET", "").wait(2).outcome(1, "", 0);
         let wanted = "{\"ts\":\"2026-01-02T03:04:05.000000Z\",\"conn\":1,\"seq\":1,\"client\":\"10.0.0.1\",\"client_port\":4321,\
             \"server\":\"10.0.0.2\",\"server_port\":80,\"protocol\":\"resp\",\"operation\":\"GET\",\"ttfb_us\":2000,\
-            \"duration_us\":2000,\"interface\":\"eth0\"}\n";
+            \"duration_us\":2000,\"interface\":\"eth0\"}";
         assert_eq!(line(&wire), wanted);
         wire.operate(2, "socks", "connect", "h:80").outcome(2, "refused", flag::FAILED);
         let value: Value = serde_json::from_str(&line(&wire)).unwrap();
