@@ -88,16 +88,16 @@ fn module(file: &str) -> &str {
     file.split('/').next().unwrap_or(file).trim_end_matches(".rs")
 }
 
-/// Modules named behind `prefix`: one word, or several in braces.
+/// Modules named after `prefix`: one, or several in braces.
 fn named<'a>(text: &'a str, prefix: &str) -> BTreeSet<&'a str> {
-    let word = |text: &'a str| text.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default();
+    let name = |text: &'a str| text.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default();
     let mut out = BTreeSet::new();
     for (at, _) in text.match_indices(prefix) {
         let rest = text.get(at + prefix.len()..).unwrap_or_default();
         match rest.strip_prefix('{').and_then(|group| group.split_once('}')) {
-            Some((group, _)) => out.extend(group.split(',').map(|item| word(item.trim()))),
+            Some((group, _)) => out.extend(group.split(',').map(|item| name(item.trim()))),
             None => {
-                out.insert(word(rest));
+                out.insert(name(rest));
             }
         }
     }
@@ -119,7 +119,7 @@ fn imports_go_up_the_table_only() {
             wrong.push(format!("src/{file}: module {own} is not in the table"));
             continue;
         };
-        // A file of tests may look at what comes behind its module.
+        // A file of tests may use what comes after its module.
         if file.ends_with("tests.rs") || file.contains("/tests/") {
             continue;
         }
@@ -155,11 +155,11 @@ fn what_handles_bytes_knows_no_thread_clock_or_file() {
         if !PURE.contains(&module(&file)) {
             continue;
         }
-        // Tests at the bottom of a file may read what they like.
+        // Tests at the bottom of a file may use anything.
         let text = code(text.split("#[cfg(test)]").next().unwrap_or_default());
-        for word in IMPURE {
-            if text.contains(word) {
-                wrong.push(format!("src/{file} has {word}"));
+        for name in IMPURE {
+            if text.contains(name) {
+                wrong.push(format!("src/{file} has {name}"));
             }
         }
     }

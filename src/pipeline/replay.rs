@@ -1,4 +1,4 @@
-//! Replay runs a quarantined event through a parser again.
+//! A replay runs a quarantined event through a parser again.
 
 use std::time::Duration;
 
@@ -12,21 +12,21 @@ use crate::sandbox::instance::Instance;
 use crate::sandbox::memory::{self, Checked};
 use crate::sandbox::quarantine::QuarantinedEvent;
 
-/// Processor time after which an event that is still not done with counts as one that ran past its deadline.
+/// Processor time after which an event that is still not parsed counts as one that ran past its deadline.
 const MOST_TIME: Duration = Duration::from_secs(2);
 
-/// What a parser made of an event: the number of records, or the fault. As in a run, what the parser leaves over because its
-/// output is full is presented again.
+/// Runs the event through the parser, and returns the number of records. As in a run, what the parser leaves because its output
+/// is full is presented again.
 ///
 /// # Errors
-/// The fault.
-pub fn replay(parser: &Parser, poison: &QuarantinedEvent) -> Result<usize, Fault> {
+/// The fault of the parser, if it fails again.
+pub fn replay(parser: &Parser, event: &QuarantinedEvent) -> Result<usize, Fault> {
     let mut instance = Instance::new(parser)?;
-    let mut poison = poison.clone();
+    let mut event = event.clone();
     let (mut records, mut stalls, end) = (0, 0, thread_time() + MOST_TIME);
     loop {
-        let (said, consumed) = present(&mut instance, &mut poison)?;
-        records += said;
+        let (more, consumed) = present(&mut instance, &mut event)?;
+        records += more;
         let Some(consumed) = consumed else { return Ok(records) };
         stalls = if consumed == 0 { stalls + 1 } else { 0 };
         if stalls > MAX_STALLS {
@@ -38,15 +38,15 @@ pub fn replay(parser: &Parser, poison: &QuarantinedEvent) -> Result<usize, Fault
     }
 }
 
-/// Presents the event once. Gives the number of records, and what was consumed if the rest is to be presented again; then it is
-/// what the event consists of.
-fn present(instance: &mut Instance, poison: &mut QuarantinedEvent) -> Result<(usize, Option<u32>), Fault> {
+/// Presents the event once. Returns the number of records and, if the output was full, the bytes consumed: the event is then
+/// cut down to the rest, which is to be presented again.
+fn present(instance: &mut Instance, event: &mut QuarantinedEvent) -> Result<(usize, Option<u32>), Fault> {
     let mut call = Call::new(Bounds::default());
     let slot = crate::batch::Slot::default();
-    let encoded = poison.encoded(&mut call);
+    let encoded = event.encoded(&mut call);
     let (input, output) = instance.buffers();
-    call.row(input, &poison.row.block, poison.row.opener, poison.row.flags);
-    call.event(input, encoded, u32::try_from(poison.bytes.len()).unwrap_or(0), &slot);
+    call.row(input, &event.row.block, event.row.opener, event.row.flags);
+    call.event(input, encoded, u32::try_from(event.bytes.len()).unwrap_or(0), &slot);
     let (events, bytes) = call.finish(input, output);
     instance.parse(events, bytes)?;
     let (input, output) = instance.buffers();
@@ -57,8 +57,8 @@ fn present(instance: &mut Instance, poison: &mut QuarantinedEvent) -> Result<(us
         return Ok((records, None));
     };
     if let Some(block) = Call::block(input, 0) {
-        poison.row.block = *block;
+        event.row.block = *block;
     }
-    poison.leave(answer.consumed);
+    event.leave(answer.consumed);
     Ok((records, Some(answer.consumed)))
 }
