@@ -1,4 +1,5 @@
-//! The clocks, for what runs threads or waits for an interface. Everything else takes its time from frames.
+//! The clocks, for what runs threads or waits for an interface. The stages take their time from frames; guests are measured
+//! in `sandbox/cpu_time.rs`.
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 

@@ -19,11 +19,11 @@ pub use self::files::FileProducer;
 pub use self::live::LiveProducer;
 pub use self::packets::Packets;
 pub use self::producer::{Producer, Step};
-use crate::clock::wall_clock;
 use super::shared::{CaptureCounters, Shared};
-use crate::daemon::shutdown::{Shutdown, Why};
 use super::worker::SkipHint;
 use crate::batch::Batcher;
+use crate::clock::wall_clock;
+use crate::daemon::shutdown::{Shutdown, Why};
 
 /// Frames between two publications of the counters of a producer that is not live.
 const FRAMES_PER_REPORT: u64 = 8192;

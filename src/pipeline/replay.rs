@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::abi::Verdict;
 use crate::sandbox::call::{Bounds, Call};
-use crate::sandbox::clock::thread_time;
+use crate::sandbox::cpu_time::thread_time;
 use crate::sandbox::driver::MAX_STALLS;
 use crate::sandbox::engine::Parser;
 use crate::sandbox::fault::{Fault, ReplyError};

@@ -3,9 +3,9 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::daemon::health::Health;
 use super::ledger::Ledger;
 use crate::counters::{counters, families};
+use crate::daemon::health::Health;
 use crate::export::log;
 use crate::export::summary::Summary;
 use crate::export::total::Total;

@@ -20,10 +20,10 @@ use crossbeam_channel::{Receiver as Queue, Sender};
 
 use self::fault_budget::FaultBudget;
 use self::trial::Trial;
-use crate::clock::{nanoseconds, now};
 use super::shared::{Shared, WorkerCounters};
-use crate::daemon::shutdown::Shutdown;
 use crate::batch::Slot;
+use crate::clock::{nanoseconds, now};
+use crate::daemon::shutdown::Shutdown;
 use crate::export::consumer::Consumer;
 use crate::http::record::Record;
 use crate::http::{Exchange, HttpContext, Transaction};

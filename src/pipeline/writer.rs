@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError, bounded};
 
-use crate::clock::{now, wall_clock};
 use super::run::Config;
 use super::shared::Shared;
+use crate::clock::{now, wall_clock};
 use crate::daemon::shutdown::{Shutdown, Why};
 use crate::export::chunk::{Chunk, ChunkReceiver};
 use crate::export::log::{Hand, Log, LogError, LogNotice, Stalled, WriteProgress};

@@ -4,9 +4,9 @@ use std::convert::Infallible;
 
 use super::packets::Packets;
 use super::producer::{Producer, Step};
+use crate::daemon::shutdown::{Shutdown, Why};
 use crate::flow::AHEAD;
 use crate::pipeline::shared::CaptureCounters;
-use crate::daemon::shutdown::{Shutdown, Why};
 use crate::source::{Captures, Error};
 use crate::stream::{ConnectionId, Side, Sink};
 

@@ -193,9 +193,9 @@ impl Config {
         }
     }
 
-    /// The most memory that the run takes by its own bounds, in bytes: connections and held payload, slots in use, the
-    /// sandboxes, lines in queues, fragments, and 64 MiB for code, stacks, tables and metrics. Compiling a module, at the
-    /// start and at a reload, takes up to 128 MiB beside it.
+    /// The most memory that the run takes by its own bounds, in bytes: connections, held payload and open transactions
+    /// (`memory_limit`), slots in use, the sandboxes, fragments, and 64 MiB for code, stacks, tables, metrics and lines in
+    /// queues. With a module file, also the 128 MiB that compiling it may take, at the start and at a reload.
     #[must_use]
     pub fn memory_bound(&self) -> u64 {
         let (workers, captures) = (self.workers as u64, self.captures() as u64);

@@ -4,8 +4,8 @@ use crossbeam_channel::bounded;
 
 use super::*;
 use crate::batch::{Batcher, CollectSlots};
-use crate::http::Settings;
 use crate::daemon::health::Health;
+use crate::http::Settings;
 use crate::sandbox::BUILTIN_GUEST;
 use crate::sandbox::call::Bounds;
 use crate::sandbox::engine::Engine;
