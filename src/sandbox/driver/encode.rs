@@ -177,6 +177,7 @@ impl<S> Encoder<'_, S> {
     }
 
     /// An event of the slot, with offsets of the stream that is parsed: inside a tunnel its own.
+    #[inline]
     pub(super) fn event_at(&self, index: u32) -> Option<SlotEvent> {
         let mut event = *self.slot.events.get(index as usize)?;
         if self.connection.outer.is_some() {
@@ -205,7 +206,8 @@ impl<S> Encoder<'_, S> {
         shown.events == 0 || (event.at.offset == shown.end && (shown.events < window || !is_bytes))
     }
 
-    /// `None`: nothing is left.
+    /// `None`: nothing is left. In one with those that take it apart: what it gives is large.
+    #[inline(always)]
     fn next(&self) -> Option<Next> {
         for side in [Side::First, Side::Second] {
             let half = self.connection.half(side);
@@ -242,6 +244,7 @@ impl<S> Encoder<'_, S> {
         })
     }
 
+    #[cold]
     fn next_joined(&self, side: Side, waiting: &Waiting) -> Next {
         let neighbours = self.neighbours(side, waiting);
         if neighbours.wake || neighbours.total > abi::MAX_WAITING as usize {
@@ -281,6 +284,7 @@ impl<S> Encoder<'_, S> {
     }
 
     /// Whether there was room for it in the call; if not, nothing has changed.
+    #[inline(always)]
     fn encode(&mut self, part: Part) -> bool {
         match part {
             Part::Piece { event, offset, data, len, mark } => self.piece(&event, offset, data, len, mark),
@@ -291,6 +295,7 @@ impl<S> Encoder<'_, S> {
         }
     }
 
+    #[inline]
     fn piece(&mut self, event: &SlotEvent, offset: u64, data: u32, len: u32, mark: Mark) -> bool {
         let flags = if mark.segment { event_flag::SEGMENT } else { 0 };
         let encoded = abi::Event { offset, flags, ..header(event.side, kind::BYTES, event.at.peer_acked) };
