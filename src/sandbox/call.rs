@@ -271,7 +271,7 @@ impl Call {
         put(input, at + size::<abi::Block>(), tail.as_bytes());
         if extra_size > 0 {
             put(input, STATES_AT + extra_at, extra);
-            let rest = STATES_AT + extra_at + row.extra_used..STATES_AT + extra_at + extra_size;
+            let rest = STATES_AT + extra_at + tail.extra_used..STATES_AT + extra_at + extra_size;
             if let Some(rest) = input.get_mut(rest.start as usize..rest.end as usize) {
                 rest.fill(0);
             }
