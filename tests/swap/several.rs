@@ -1,7 +1,7 @@
 //! Parsers of two protocols, each exchanged for itself while traffic of both is parsed.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::running::Running;
 use crate::support::capture::{Compression, Format, Order, file};
@@ -66,7 +66,7 @@ fn commands(lines: &[String]) -> usize {
 }
 
 /// The lines that all parsers together give when none is exchanged.
-fn unchanged(path: &PathBuf, name: &str) -> Vec<String> {
+fn unchanged(path: &Path, name: &str) -> Vec<String> {
     let resp = Running::file(name, "resp");
     fs::write(&resp, RESP).unwrap();
     let lines = read(path, &["--guest", &format!("resp={}", resp.display())]).sorted();

@@ -168,7 +168,9 @@ impl Config {
         let sandboxes = workers * modules * (MAX_GUEST_MEMORY as u64 + (2 << 20));
         let from_files = self.guests.iter().any(|module| module.file.is_some()) || self.shadow.is_some();
         let compiler = if from_files { 128 << 20 } else { 0 };
-        self.memory_limit + slots + sandboxes + captures * (5 << 20) + (64 << 20) + compiler
+        // A shadow keeps extra state of its own.
+        let shadow = if self.shadow.is_some() { self.memory_limit / 4 } else { 0 };
+        self.memory_limit + shadow + slots + sandboxes + captures * (5 << 20) + (64 << 20) + compiler
     }
 
     /// The most bytes of extra state that the parsers may keep for the connections of one worker: a quarter of the memory
@@ -280,6 +282,10 @@ mod tests {
         assert_eq!(three.memory_bound(), bound + 2 * sandbox);
         let shadowed = Config { shadow, workers: 2, ..three.clone() }.memory_bound();
         let unshadowed = Config { workers: 2, ..three }.memory_bound();
-        assert_eq!(shadowed, unshadowed + 6 * sandbox + (128 << 20), "a shadow has the whole set, in each worker");
+        assert_eq!(
+            shadowed,
+            unshadowed + 6 * sandbox + (128 << 20) + (64 << 20),
+            "a shadow has the whole set, in each worker"
+        );
     }
 }
