@@ -15,8 +15,9 @@ use picotap::sandbox::driver::{Driver, Receiver, SandboxCounters};
 use picotap::sandbox::engine::{Engine, LoadError};
 use picotap::sandbox::fault::{Fault, NAMES};
 use picotap::sandbox::quarantine::QuarantinedEvent;
+use picotap::sandbox::selftest::selftest;
 use picotap::stream::{Connection, EndReason, OpenConnection, Position, Side, Sink, UNKNOWN};
-use wat_guest::{HONEST, POISON, STALL, guest, guest_when, guest_with};
+use wat_guest::{HONEST, POISON, STALL, guest, guest_when, guest_with, of_protocol};
 
 /// Notes what it receives.
 #[derive(Default)]
@@ -445,6 +446,45 @@ fn a_module_that_breaks_the_outer_contract_is_refused_by_name() {
     }
     let start = good.replacen("(module", "(module (func $s (loop $l (br $l))) (start $s)", 1);
     assert!(load(&start).contains("deadline"), "{}", load(&start));
+}
+
+#[test]
+fn the_self_test_asks_for_a_request_of_http_1_alone_and_of_every_parser_for_the_same_records_however_cut() {
+    let engine = Engine::new(8).unwrap();
+    let tested = |text: &str| {
+        let parser = Arc::new(engine.load(&wat::parse_str(text).unwrap()).unwrap());
+        selftest(&parser, &|| false).map(drop).map_err(|error| error.to_string())
+    };
+    let refused = |text: &str, says: &str| {
+        let error = tested(text).unwrap_err();
+        assert!(error.contains(says), "{says}: {error}");
+    };
+    let silent = guest(HONEST);
+    refused(&silent, "self-test whole: needed one request record");
+    assert_eq!(tested(&of_protocol("other", &silent)), Ok(()));
+
+    let bytes = "(i32.eq (i32.load8_u offset=5 (local.get $event)) (i32.const 1))";
+    let error =
+        |code: &str| format!("(call $record (local.get $event) (i32.const 6) {code} (i32.const 0) (i32.const 0))");
+    // A record about each event; one about the first of the first side, whose code depends on its length.
+    let for_each = guest_when(bytes, &error("(i32.const 1)"));
+    refused(&of_protocol("other", &for_each), "when the bytes come in one piece");
+    let side = "(i32.eqz (i32.load8_u offset=4 (local.get $event)))";
+    let first = format!("(i32.and (i32.and {bytes} {side}) (i64.eqz (i64.load offset=8 (local.get $event))))");
+    let length =
+        "(select (i32.const 1) (i32.const 2) (i32.gt_u (i32.load offset=28 (local.get $event)) (i32.const 20)))";
+    refused(
+        &of_protocol("other", &guest_when(&first, &error(length))),
+        "is not the one given when the bytes come in one piece",
+    );
+    assert_eq!(tested(&of_protocol("other", &guest_when(&first, &error("(i32.const 1)")))), Ok(()));
+
+    // What faults on hostile input is refused, whatever its protocol: here on a byte that no text begins with, and on a gap.
+    let high =
+        "(i32.eq (i32.load8_u (i32.add (local.get $arena) (i32.load offset=24 (local.get $event)))) (i32.const 255))";
+    refused(&of_protocol("other", &guest_when(&format!("(i32.and {bytes} {high})"), "unreachable")), "self-test ones");
+    let far = format!("(i32.and {bytes} (i64.gt_u (i64.load offset=8 (local.get $event)) (i64.const 100000)))");
+    refused(&of_protocol("other", &guest_when(&far, "unreachable")), "self-test gaps");
 }
 
 #[test]

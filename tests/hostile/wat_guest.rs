@@ -21,6 +21,11 @@ pub(crate) fn guest_when(condition: &str, bug: &str) -> String {
     TEMPLATE.replace("BODY", HONEST).replace("CONDITION", condition).replace("BUG", bug)
 }
 
+/// The same guest, for another protocol.
+pub(crate) fn of_protocol(name: &str, guest: &str) -> String {
+    guest.replace(&format!("\"http1{}\"", "\\00".repeat(11)), &format!("\"{name}{}\"", "\\00".repeat(16 - name.len())))
+}
+
 /// Returns for the current event that the output is full, with a record about it and nothing consumed.
 pub(crate) const STALL: &str = "
         (call $record (local.get $event) (i32.const 6) (i32.const 1) (i32.const 0) (i32.const 0))

@@ -32,11 +32,12 @@ impl<S: Default> Driver<S> {
     ) -> Result<Pace, Fault> {
         let mut closing = std::mem::take(&mut self.closing);
         let loaded = LoadedParser::find(&mut self.loaded, format);
-        let guest = loaded.and_then(|loaded| loaded.instance.as_mut());
-        let guest = guest.ok_or_else(|| Fault::Instance("no parser for this state format".into()))?;
+        let guest = loaded.and_then(|loaded| Some((loaded.instance.as_mut()?, &mut loaded.outcomes)));
+        let (guest, outcomes) = guest.ok_or_else(|| Fault::Instance("no parser for this state format".into()))?;
         let (input, output) = guest.buffers();
         let (events, bytes) = self.call.finish(input, output);
         self.counters.calls += 1;
+        outcomes.calls += 1;
         self.counters.events += u64::from(events);
         let called = guest.parse(events, bytes);
         let ticked = guest.first_tick().is_some();
@@ -46,7 +47,10 @@ impl<S: Default> Driver<S> {
             let pace = pace(&self.call, reply, &self.works, &mut self.connections, ticked).map_err(Fault::Reply)?;
             Ok((reply, pace))
         });
-        let (reply, pace) = checked.inspect_err(|_| self.counters.faults += 1)?;
+        let (reply, pace) = checked.inspect_err(|_| {
+            self.counters.faults += 1;
+            outcomes.faults += 1;
+        })?;
         let mut commit = Commit {
             slot,
             call: &self.call,

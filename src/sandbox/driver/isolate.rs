@@ -40,7 +40,8 @@ impl<S: Default> Driver<S> {
         let started = Reading::now();
         let none = || Fault::Instance("no parser for this state format".into());
         let renewed = loaded.ok_or_else(none).and_then(|loaded| {
-            loaded.instance = Some(Instance::new(&loaded.parser)?);
+            let instance = Instance::new(&loaded.parser).inspect_err(|_| loaded.outcomes.faults += 1)?;
+            loaded.instance = Some(instance);
             Ok(())
         });
         let Err(fault) = renewed else {
