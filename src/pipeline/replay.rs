@@ -57,11 +57,7 @@ fn present(instance: &mut Instance, poison: &mut QuarantinedEvent) -> Result<(us
     let again = |answer: &&Answer| matches!(answer.verdict, Verdict::OutputFull | Verdict::Grow);
     let Some(answer) = reply.answers.first().filter(again) else { return Ok((records, None)) };
     if let Some(row) = Call::row_after(input, 0) {
-        poison.row.block = row.block;
-        poison.extra = call.extra_after(input, 0).to_vec();
-    }
-    if answer.verdict == Verdict::Grow {
-        poison.row.extra_size = answer.grow;
+        poison.go_on(&row.block, call.extra_after(input, 0), answer.grow);
     }
     poison.leave(answer.consumed);
     Ok((records, Some(answer.consumed)))
