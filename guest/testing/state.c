@@ -26,7 +26,9 @@ typedef struct block {
     uint32_t wanted;    /* asked for, and not answered yet */
     uint8_t numbered;   /* the number was read */
     uint8_t empty;      /* the order was to use none */
-    uint8_t reserved[PICO_BLOCK_SIZE - 26];
+    uint8_t lost;       /* to be said: it was dropped */
+    uint8_t mismatch;   /* to be said */
+    uint8_t reserved[PICO_BLOCK_SIZE - 28];
 } block;
 
 _Static_assert(sizeof(block) == PICO_BLOCK_SIZE, "the block is all there is");
@@ -59,7 +61,8 @@ static bool is_own(const block *b, const pico_row *row, const uint8_t *extra)
     return true;
 }
 
-static void check(call *c, uint32_t index, pico_row *row, block *b)
+/* Checks the row, before anything is answered: what is to be said of it may have to wait for room. */
+static void check(call *c, pico_row *row, block *b)
 {
     const uint8_t *extra = c->states + row->extra;
     if (row->scratch & CHECKED)
@@ -67,10 +70,18 @@ static void check(call *c, uint32_t index, pico_row *row, block *b)
     row->scratch |= CHECKED;
     if (row->flags & PICO_ROW_EXTRA_LOST) {
         b->used = 0;
-        say(c, index, SAID_LOST, 0);
+        b->lost = 1;
     }
-    if (!is_own(b, row, extra))
+    b->mismatch |= !is_own(b, row, extra);
+}
+
+static void say_checked(call *c, uint32_t index, block *b)
+{
+    if (b->lost)
+        say(c, index, SAID_LOST, 0);
+    if (b->mismatch)
         say(c, index, SAID_MISMATCH, 0);
+    b->lost = b->mismatch = 0;
 }
 
 static void fill(call *c, pico_row *row, block *b)
@@ -137,6 +148,7 @@ bool answer(call *c, uint32_t index, pico_row *row, pico_result *result)
 
     result->verdict = PICO_DONE;
     result->consumed = e->len;
+    check(c, row, b);
     if (e->kind != PICO_EVENT_BYTES || e->side != 0)
         return true;
     if (!b->numbered) {
@@ -154,7 +166,7 @@ bool answer(call *c, uint32_t index, pico_row *row, pico_result *result)
         result->consumed = pos;
         return true;
     }
-    check(c, index, row, b);
+    say_checked(c, index, b);
     for (; pos < e->len; ++pos) {
         if (!has_records(c, MOST_RECORDS)) {
             result->verdict = PICO_OUTPUT_FULL;

@@ -37,7 +37,7 @@ typedef struct block {
     uint8_t kind;         /* NOTE: left for the next module */
     uint8_t from;         /* note: 1 + index of the protocol that left it */
     uint8_t tunnel;       /* the connection is a tunnel: nothing more may come */
-    uint8_t reserved;
+    uint8_t bad;          /* to be said: the flag, the note and the state do not fit */
     uint32_t operations;
     uint64_t expected[2]; /* 1 + offset of the next byte of each side; 0: not known */
     uint64_t passing[2];  /* bytes of each side to be passed over */
@@ -85,16 +85,17 @@ static bool is_own(const call *c, const pico_row *row, const block *b)
     return b->kind == 0;
 }
 
-static void see(call *c, uint32_t index, pico_row *row, block *b)
+/* Checks the row, before anything is answered. */
+static void see(call *c, pico_row *row, block *b)
 {
     if (row->scratch & SEEN)
         return;
     row->scratch |= SEEN;
     bool handed = (row->flags & PICO_ROW_HANDED_OVER) != 0;
-    if (b->tunnel || !(handed ? is_handed_over(c, row, b) : is_own(c, row, b)))
-        say(c, index, SAID_BAD_NOTE, 0);
+    bool bad = b->tunnel || !(handed ? is_handed_over(c, row, b) : is_own(c, row, b));
     if (handed)
         *b = (block){.operations = b->operations};
+    b->bad |= bad;
 }
 
 static void hand_over(call *c, pico_row *row, block *b, int to, pico_result *result, uint32_t consumed)
@@ -218,11 +219,14 @@ bool answer(call *c, uint32_t index, pico_row *row, pico_result *result)
     block *b = (block *)row->block;
     unsigned side = e->side;
 
+    see(c, row, b);
     if (!has_records(c, MOST_RECORDS)) {
         result->verdict = PICO_OUTPUT_FULL;
         return true;
     }
-    see(c, index, row, b);
+    if (b->bad)
+        say(c, index, SAID_BAD_NOTE, 0);
+    b->bad = 0;
     uint64_t gap = b->expected[side] == 0 ? 0 : e->offset + 1 - b->expected[side];
     if (gap != 0) {
         b->passing[side] -= gap < b->passing[side] ? gap : b->passing[side];

@@ -10,4 +10,5 @@
 mod feed;
 mod hand_over;
 mod inner;
+mod resp;
 mod state;
