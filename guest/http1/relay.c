@@ -463,15 +463,15 @@ COLD enum step start_relay(work *w)
             return STEP_ON;
         return step_proxy(w);
     }
-    int version = at[0] == 0 ? RELAY_SOCKS4 : socks_version(at, len);
+    if (w->opener == other) { /* it may be an answer */
+        bool may_be_answer = at[0] == 0 || at[0] == RELAY_SOCKS5;
+        return may_be_answer && !w->final && len < PATIENCE ? STEP_MORE : STEP_ON;
+    }
+    int version = socks_version(at, len);
     if (version == RECOGNISE_HTTP)
         return STEP_ON;
-    if (w->opener == other) /* an answer */
-        return w->final || len >= PATIENCE ? STEP_ON : STEP_MORE;
     if (version == RECOGNISE_MORE)
         return w->final ? STEP_ON : STEP_MORE;
-    if (at[0] == 0)
-        return STEP_ON;
     begin_socks(w, (unsigned)version);
     return step_relay(w);
 }
