@@ -92,6 +92,12 @@ const GUESTS: &[Guest] = &[
         flags: &["-DPROTOCOL=\"two\""],
     },
     Guest {
+        name: "turns-two-reformed",
+        sources: &["module.c", "testing/turns.c"],
+        picohttpparser: false,
+        flags: &["-DPROTOCOL=\"two\"", "-DSTATE_FORMAT=3002u"],
+    },
+    Guest {
         name: "turns-three",
         sources: &["module.c", "testing/turns.c"],
         picohttpparser: false,

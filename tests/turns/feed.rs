@@ -76,6 +76,8 @@ pub(crate) struct Notes {
     pub(crate) hints: Vec<(u64, Side, u64)>,
     pub(crate) quarantined: Vec<QuarantinedEvent>,
     pub(crate) faults: Vec<&'static str>,
+    /// The first lost time is one too many: the rest of the slot is dropped.
+    pub(crate) impatient: bool,
 }
 
 /// Notes, and a second parser that sees the records too.
@@ -103,6 +105,9 @@ impl Receiver for Both<'_> {
     }
     fn fault(&mut self, fault: &Fault) {
         self.notes.faults.push(fault.name());
+    }
+    fn lost(&mut self, _: std::time::Duration, _: &SandboxCounters) -> bool {
+        !self.notes.impatient
     }
 }
 
@@ -193,10 +198,19 @@ impl Feed {
         let slots = std::mem::take(&mut self.batcher.deliverer().0);
         for slot in slots {
             let mut both = Both { notes: &mut self.notes, shadow: self.shadow.as_mut() };
-            assert!(self.driver.process(&slot, &mut both));
+            let all = self.driver.process(&slot, &mut both);
+            assert!(all || both.notes.impatient);
             if let Some(shadow) = &mut self.shadow {
                 shadow.process(&slot, None);
             }
+        }
+    }
+
+    /// Hands the slots on that are filled so far, and nothing of them is parsed.
+    pub(crate) fn discard(&mut self) {
+        self.batcher.flush();
+        for slot in std::mem::take(&mut self.batcher.deliverer().0) {
+            self.driver.discard(&slot, &mut Both { notes: &mut self.notes, shadow: None });
         }
     }
 
