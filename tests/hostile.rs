@@ -203,7 +203,11 @@ fn record(kind: u8, fields: &[(u32, i64)]) -> String {
     let number = if matches!(kind, 1 | 9) { 1 } else { 0 };
     let written = format!(
         "(call $record (local.get $event) (i32.const {kind}) (i32.const {}) (i32.const 0) (i32.const 3)) {}",
-        match kind { 2 => 200, 4 | 5 | 6 => 1, _ => 0 },
+        match kind {
+            2 => 200,
+            4..=6 => 1,
+            _ => 0,
+        },
         set("records", 16, number)
     );
     fields.iter().fold(written, |all, (offset, value)| all + " " + &set("records", *offset, *value))
@@ -375,7 +379,8 @@ fn more_extra_state_is_asked_for_four_times_and_not_after_it_was_refused() {
         let replayed = |event: &QuarantinedEvent| picotap::pipeline::replay::replay(&parser, event);
         assert_eq!(replayed(event).unwrap_err().name(), "reply_grow");
         let mut earlier = event.clone();
-        (earlier.row.extra_size, earlier.row.flags, earlier.spent) = (0, 0, picotap::sandbox::quarantine::Spent::default());
+        (earlier.row.extra_size, earlier.row.flags, earlier.spent) =
+            (0, 0, picotap::sandbox::quarantine::Spent::default());
         assert_eq!(replayed(&earlier).unwrap_err().name(), "reply_grow");
         balanced(&counters);
     }
@@ -387,7 +392,10 @@ fn a_stream_is_inside_two_others_and_no_more() {
     let (notes, counters) = run(&guest_with(&(record(4, &[(24, 0)]) + " " + &turn(7, 0))), &[b"fine", POISON, b"fine"]);
     assert!(notes.faults.iter().all(|name| *name == "reply_inner"), "{:?}", notes.faults);
     assert_eq!((notes.quarantined.len(), notes.records, counters.inner_begun), (1, 2, 2));
-    assert_eq!((notes.quarantined[0].connection >> picotap::stream::INNER_SHIFT, notes.quarantined[0].row.depth), (2, 2));
+    assert_eq!(
+        (notes.quarantined[0].connection >> picotap::stream::INNER_SHIFT, notes.quarantined[0].row.depth),
+        (2, 2)
+    );
     // Both streams around it close, and the connections beside it.
     assert_eq!(notes.closed.iter().filter(|(_, how)| *how == EndReason::Fin).count(), 4);
     balanced(&counters);

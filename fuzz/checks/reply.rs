@@ -5,9 +5,7 @@ use std::cell::RefCell;
 
 use picotap::abi::{self, Verdict, kind};
 use picotap::batch::Slot;
-use picotap::sandbox::call::{
-    Allowed, Bounds, Call, Cursor, Encoded, INPUT_BYTES, Location, OUTPUT_BYTES, RowInput,
-};
+use picotap::sandbox::call::{Allowed, Bounds, Call, Cursor, Encoded, INPUT_BYTES, Location, OUTPUT_BYTES, RowInput};
 use picotap::sandbox::memory::{self, Checked, Meaning, Reply};
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -84,6 +82,9 @@ fn call(source: &mut Source<'_>, input: &mut [u8]) -> Call {
             length: if kind == kind::VOID { 50 } else { 0 },
             ..abi::Event::default()
         };
+        if !call.has_room(len as usize, 0, 0) {
+            break;
+        }
         let location = Location::Joined(u32::try_from(call.joined.len()).expect("small"));
         call.joined.extend((0..len).map(|_| b'x'));
         let encoded = Encoded {
@@ -116,7 +117,8 @@ fn change(source: &mut Source<'_>, call: &Call, head: &abi::Input, input: &mut [
         2 => put(output, item(records, size_of::<abi::Record>()), &value.to_le_bytes()),
         3 => put(output, item(pairs, size_of::<abi::Pair>()), &value.to_le_bytes()),
         4 => {
-            let at = rows + index % call.rows() * size_of::<abi::Row>() + usize::from(field) * 4 % size_of::<abi::Row>();
+            let at =
+                rows + index % call.rows() * size_of::<abi::Row>() + usize::from(field) * 4 % size_of::<abi::Row>();
             put(input, at, &value.to_le_bytes());
         }
         // A verdict that may hold: what is behind it in its row is deferred.
@@ -212,7 +214,7 @@ fn accepted(call: &Call, head: &abi::Input, input: &[u8], reply: &Reply<'_>) {
     let answers = reply.answers;
     assert!(!answers.is_empty() && answers.len() <= call.encoded.len());
     let last = answers.last().expect("at least one").verdict;
-    assert_eq!(answers.len() == call.encoded.len() || last == Verdict::OutputFull, true);
+    assert!(answers.len() == call.encoded.len() || last == Verdict::OutputFull);
     let mut waits = [[false; 2]; 4];
     let mut turned = [false; 4];
     for (index, (answer, encoded)) in answers.iter().zip(&call.encoded).enumerate() {

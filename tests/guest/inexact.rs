@@ -50,7 +50,15 @@ fn what_was_seen_of_a_skipped_body_counts_though_its_end_is_not_known() {
     let body = "x".repeat(50);
     let said = lines(manner, &[c(GET), sized(100, "ab"), s(&body), inexact(10), s(&body), s(OK), fin(1)]);
     // 88 bytes behind the gap at most: what is next may be part of the body.
-    assert_eq!(said[3..], ["1 end#1 90/90 +gap +truncated", "1 error lost_framing", "1 res#0 200 \"OK\" 1.1 length=0 +unpaired +resync", "1 end#0 0/0"]);
+    assert_eq!(
+        said[3..],
+        [
+            "1 end#1 90/90 +gap +truncated",
+            "1 error lost_framing",
+            "1 res#0 200 \"OK\" 1.1 length=0 +unpaired +resync",
+            "1 end#0 0/0"
+        ]
+    );
     // Nothing of it was lost: then its length is known.
     let said = lines(manner, &[c(GET), sized(100, "ab"), s("x".repeat(98)), inexact(10), s(OK), fin(1)]);
     assert_eq!(said[3], "1 end#1 100/100");

@@ -7,10 +7,13 @@ const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 /// Steps of both sides, cut at every byte and not at all, in calls of one and of many events: the same is said.
 fn every_cut(happens: &[Happens]) -> Vec<String> {
     let whole = parsed(happens);
-    let drip: Vec<Happens> = happens.iter().flat_map(|one| match one {
-        Happens::Bytes(side, bytes) => bytes.iter().map(|byte| Happens::Bytes(*side, vec![*byte])).collect(),
-        other => vec![other.clone()],
-    }).collect();
+    let drip: Vec<Happens> = happens
+        .iter()
+        .flat_map(|one| match one {
+            Happens::Bytes(side, bytes) => bytes.iter().map(|byte| Happens::Bytes(*side, vec![*byte])).collect(),
+            other => vec![other.clone()],
+        })
+        .collect();
     assert_eq!(parsed(&drip), whole, "a byte at a time");
     for (at, one) in happens.iter().enumerate() {
         let Happens::Bytes(side, bytes) = one else { continue };
@@ -53,7 +56,10 @@ fn socks_5_names_its_target_in_every_way_there_is() {
         (name(b"a\0\xff"), "a\\x00\\xff:80".to_owned()),
     ] {
         let said = every_cut(&exchange(&socks5(1, &address, 80), GRANTED));
-        assert_eq!(said, [format!("0 operation#1 connect {target}"), "1 outcome#1 succeeded".into(), "1 tunnel#1 socks".into()]);
+        assert_eq!(
+            said,
+            [format!("0 operation#1 connect {target}"), "1 outcome#1 succeeded".into(), "1 tunnel#1 socks".into()]
+        );
     }
     let said = every_cut(&exchange(&socks5(1, IPV4, 65535), &[&[5, 0, 0][..], IPV6, &[255, 255]].concat()));
     assert_eq!(said[0], "0 operation#1 connect 192.0.2.1:65535");
@@ -65,7 +71,8 @@ fn a_login_is_passed_over_and_not_said() {
     for (user, password) in [(&b"me"[..], &b"secret"[..]), (b"", b""), (&[b'u'; 255], &[b'p'; 255])] {
         let length = |text: &[u8]| [u8::try_from(text.len()).expect("short")];
         let login = [&[1][..], &length(user), user, &length(password), password].concat();
-        let happens = [c(b"\x05\x02\0\x02"), s(b"\x05\x02"), c(&login), s(b"\x01\0"), c(socks5(1, IPV4, 80)), s(GRANTED)];
+        let happens =
+            [c(b"\x05\x02\0\x02"), s(b"\x05\x02"), c(&login), s(b"\x01\0"), c(socks5(1, IPV4, 80)), s(GRANTED)];
         let said = every_cut(&happens);
         assert_eq!(said, ["0 operation#1 connect 192.0.2.1:80", "1 outcome#1 succeeded", "1 tunnel#1 socks"]);
     }
@@ -81,7 +88,13 @@ fn all_in_one_go_before_any_answer() {
 
 #[test]
 fn what_is_refused_fails_with_its_reason() {
-    for (code, reason) in [(1, "general failure"), (5, "connection refused"), (8, "address type not supported"), (9, "failed"), (255, "failed")] {
+    for (code, reason) in [
+        (1, "general failure"),
+        (5, "connection refused"),
+        (8, "address type not supported"),
+        (9, "failed"),
+        (255, "failed"),
+    ] {
         let mut answer = GRANTED.to_vec();
         answer[1] = code;
         let said = every_cut(&exchange(&socks5(1, IPV4, 80), &answer));
@@ -141,7 +154,10 @@ fn socks_4_and_4a() {
         (socks4(1, [0, 0, 0, 255], &[&long[..], b"\0", &long[..], b"\0"].concat()), format!("{}:80", "n".repeat(255))),
     ] {
         let said = every_cut(&[c(&request), s(b"\0\x5a\0\0\0\0\0\0"), c(GET)]);
-        assert_eq!(said, [format!("0 operation#1 connect {target}"), "1 outcome#1 granted".into(), "1 tunnel#1 socks".into()]);
+        assert_eq!(
+            said,
+            [format!("0 operation#1 connect {target}"), "1 outcome#1 granted".into(), "1 tunnel#1 socks".into()]
+        );
     }
     let said = every_cut(&[c(socks4(1, [192, 0, 2, 1], b"\0")), s(b"\0\x5b\0\0\0\0\0\0")]);
     assert_eq!(said[1], "1 outcome#1 rejected +failed");
@@ -170,7 +186,10 @@ fn answers_that_are_captured_before_their_questions_wait_for_them() {
     let expected = ["0 operation#1 connect 192.0.2.1:80", "1 outcome#1 succeeded", "1 tunnel#1 socks"];
     // The answer waits for more of its side, or for its end.
     let happens = [c(b"\x05\x01\0"), s([&b"\x05\0"[..], GRANTED].concat()), c(&request), fin(1)];
-    assert_eq!(lines(Manner::default(), &happens), ["0 operation#1 connect 192.0.2.1:80", "1 outcome#1 succeeded", "1 tunnel#1 socks"]);
+    assert_eq!(
+        lines(Manner::default(), &happens),
+        ["0 operation#1 connect 192.0.2.1:80", "1 outcome#1 succeeded", "1 tunnel#1 socks"]
+    );
     let happens = [c(b"\x05\x01\0"), s(b"\x05\0"), s(GRANTED), c(&request), s(GET)];
     assert_eq!(every_cut(&happens), expected);
 }
@@ -186,7 +205,10 @@ fn ends_and_gaps_in_a_handshake_end_it() {
             for last in [fin(*side), gap(*side, 3)] {
                 let happens = [&steps[..at], &[front.clone(), last], &[c(GET), s(GET), fin(0), fin(1)]].concat();
                 let said = parsed(&happens);
-                assert!(!said.iter().any(|line| line.contains("tunnel") || line.contains("outcome")), "{at} {cut}: {said:?}");
+                assert!(
+                    !said.iter().any(|line| line.contains("tunnel") || line.contains("outcome")),
+                    "{at} {cut}: {said:?}"
+                );
             }
         }
     }
@@ -267,7 +289,12 @@ fn proxy_headers_of_version_2() {
 
 #[test]
 fn a_header_cut_by_the_end_or_a_gap_is_none() {
-    for header in [b"PROXY TCP4 192.0.2.1 192".to_vec(), proxy2(0x21, 0x11, &[0; 12])[..20].to_vec(), b"PRO".to_vec(), b"\x05".to_vec()] {
+    for header in [
+        b"PROXY TCP4 192.0.2.1 192".to_vec(),
+        proxy2(0x21, 0x11, &[0; 12])[..20].to_vec(),
+        b"PRO".to_vec(),
+        b"\x05".to_vec(),
+    ] {
         for last in [fin(0), gap(0, 5)] {
             let said = parsed(&[c(&header), last, c(GET)]);
             assert!(!said.iter().any(|line| line.contains("tunnel")), "{said:?}");

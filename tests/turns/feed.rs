@@ -1,7 +1,7 @@
 //! A feed is a driver with connections that are fed by hand, and notes of all that it says.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use picotap::batch::{Batcher, CollectSlots};
 use picotap::http::record::{Kind, Record};
@@ -15,9 +15,10 @@ use picotap::stream::{Connection, EndReason, INNER_SHIFT, OpenConnection, Positi
 
 /// A module, compiled once for all tests.
 pub(crate) fn module(wasm: &[u8]) -> Arc<Parser> {
-    static BUILT: OnceLock<(Engine, std::sync::Mutex<BTreeMap<Vec<u8>, Arc<Parser>>>)> = OnceLock::new();
-    let (engine, built) = BUILT.get_or_init(|| (Engine::new(256).unwrap(), std::sync::Mutex::default()));
-    let mut built = built.lock().unwrap();
+    static ENGINE: OnceLock<Engine> = OnceLock::new();
+    static BUILT: Mutex<BTreeMap<Vec<u8>, Arc<Parser>>> = Mutex::new(BTreeMap::new());
+    let engine = ENGINE.get_or_init(|| Engine::new(256).unwrap());
+    let mut built = BUILT.lock().unwrap();
     let parser = built.entry(wasm.to_vec()).or_insert_with(|| Arc::new(engine.load(wasm).unwrap()));
     Arc::clone(parser)
 }
@@ -157,8 +158,7 @@ impl Feed {
     /// The position of what a side sends next: its sender has seen all that the other side has sent so far.
     fn at(&mut self, number: u64, side: Side) -> (&mut OpenConnection, &mut u64, Position, &mut Batcher<CollectSlots>) {
         self.time += 1;
-        let (conn, next) =
-            self.open.entry(number).or_insert_with(|| (OpenConnection::synthetic(number), [0; 2]));
+        let (conn, next) = self.open.entry(number).or_insert_with(|| (OpenConnection::synthetic(number), [0; 2]));
         let at = Position { offset: next[side.index()], peer_acked: next[side.other().index()], time: self.time };
         (conn, &mut next[side.index()], at, &mut self.batcher)
     }

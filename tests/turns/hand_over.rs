@@ -162,7 +162,12 @@ fn a_final_event_can_be_handed_over() {
         assert!(said.last().unwrap().contains("LostHead"), "{said:?}");
         assert!(said.iter().any(|line| line.ends_with("\"b\" two")), "{order:?}: {said:?}");
         let ended = [bytes(Second, "w"), bytes(First, order), end(First), bytes(Second, "x\n"), end(Second)];
-        assert!(operations(&ended).contains(&r##"1 #0 "wx" two"##.replace("#0", if order.contains('r') { "#3" } else { "#2" })), "{order:?}: {:?}", operations(&ended));
+        assert!(
+            operations(&ended)
+                .contains(&r##"1 #0 "wx" two"##.replace("#0", if order.contains('r') { "#3" } else { "#2" })),
+            "{order:?}: {:?}",
+            operations(&ended)
+        );
     }
 }
 

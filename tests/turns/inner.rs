@@ -3,8 +3,8 @@
 use picotap::pipeline::replay::replay;
 use picotap::sandbox::BUILTIN_GUEST;
 use picotap::sandbox::call::Bounds;
-use picotap::stream::Side::{First, Second};
 use picotap::stream::EndReason;
+use picotap::stream::Side::{First, Second};
 use proptest::prelude::*;
 
 use crate::feed::{Feed, Step, bytes, cut, inside, module};
@@ -44,8 +44,27 @@ fn what_an_eager_client_sends_before_the_answer_is_inside() {
     for (what, steps) in [
         ("one segment", vec![bytes(First, format!("{CONNECT}{GET}")), bytes(Second, OPENED), bytes(Second, OK)]),
         ("one slot", vec![bytes(First, CONNECT), bytes(First, GET), bytes(Second, OPENED), bytes(Second, OK)]),
-        ("an earlier slot", vec![bytes(First, CONNECT), bytes(First, GET), Step::Slot, bytes(Second, OPENED), Step::Slot, bytes(Second, OK)]),
-        ("half of it", vec![bytes(First, CONNECT), bytes(First, &GET[..9]), bytes(Second, OPENED), bytes(First, &GET[9..]), bytes(Second, OK)]),
+        (
+            "an earlier slot",
+            vec![
+                bytes(First, CONNECT),
+                bytes(First, GET),
+                Step::Slot,
+                bytes(Second, OPENED),
+                Step::Slot,
+                bytes(Second, OK),
+            ],
+        ),
+        (
+            "half of it",
+            vec![
+                bytes(First, CONNECT),
+                bytes(First, &GET[..9]),
+                bytes(Second, OPENED),
+                bytes(First, &GET[9..]),
+                bytes(Second, OK),
+            ],
+        ),
         ("both in one segment", vec![bytes(First, format!("{CONNECT}{GET}")), bytes(Second, format!("{OPENED}{OK}"))]),
         ("none of it", vec![bytes(First, CONNECT), bytes(Second, OPENED), bytes(First, GET), bytes(Second, OK)]),
     ] {
@@ -63,7 +82,8 @@ fn what_an_eager_client_sends_before_the_answer_is_inside() {
 
 #[test]
 fn a_client_with_a_gap_before_the_answer_is_not_followed() {
-    let steps = [bytes(First, CONNECT), Step::Gap(1, First, 5), bytes(First, GET), bytes(Second, OPENED), bytes(Second, OK)];
+    let steps =
+        [bytes(First, CONNECT), Step::Gap(1, First, 5), bytes(First, GET), bytes(Second, OPENED), bytes(Second, OK)];
     let feed = played(&[&steps[..], &ends(EndReason::Fin)].concat());
     assert_eq!(feed.nothing_left().inner_begun, 0);
     assert_eq!(feed.notes.closed, [(1, EndReason::Fin)]);
@@ -85,10 +105,18 @@ fn a_side_may_end_before_at_and_after_the_opening() {
     let (connect, opened) = (bytes(First, CONNECT), bytes(Second, OPENED));
     for (what, steps, inner) in [
         ("client before", vec![connect.clone(), end(First), opened.clone(), bytes(Second, OK), end(Second)], 0),
-        ("client before, with bytes", vec![connect.clone(), bytes(First, GET), end(First), opened.clone(), end(Second)], 0),
+        (
+            "client before, with bytes",
+            vec![connect.clone(), bytes(First, GET), end(First), opened.clone(), end(Second)],
+            0,
+        ),
         ("server at once", vec![connect.clone(), opened.clone(), end(Second), bytes(First, GET), end(First)], 1),
         ("client at once", vec![connect.clone(), opened.clone(), end(First), bytes(Second, OK), end(Second)], 1),
-        ("with bytes that wait", vec![connect.clone(), bytes(First, &GET[..9]), opened.clone(), end(First), end(Second)], 1),
+        (
+            "with bytes that wait",
+            vec![connect.clone(), bytes(First, &GET[..9]), opened.clone(), end(First), end(Second)],
+            1,
+        ),
         ("server before its answer", vec![connect, end(Second), bytes(First, GET), end(First)], 0),
     ] {
         for per_slot in [1, 2, 1000] {
@@ -104,7 +132,8 @@ fn a_side_may_end_before_at_and_after_the_opening() {
 #[test]
 fn a_tunnel_in_a_tunnel_is_followed_and_one_inside_of_that_is_not() {
     let tunnel = [bytes(First, CONNECT), bytes(Second, OPENED)];
-    let steps = [&tunnel[..], &tunnel, &tunnel, &[bytes(First, GET), bytes(Second, OK)], &ends(EndReason::Reset)].concat();
+    let steps =
+        [&tunnel[..], &tunnel, &tunnel, &[bytes(First, GET), bytes(Second, OK)], &ends(EndReason::Reset)].concat();
     for size in [1, 10, 1000] {
         for per_slot in [1, 3, 1000] {
             let feed = played(&cut(&steps, &[size], per_slot));
@@ -185,7 +214,12 @@ fn a_download_inside_a_tunnel_is_left_out_by_the_offsets_of_its_connection() {
         feed.nothing_left();
     }
     // Until the close: to the end of the connection.
-    let feed = played(&[bytes(First, CONNECT), bytes(Second, OPENED), bytes(First, GET), bytes(Second, "HTTP/1.0 200 OK\r\n\r\nx")]);
+    let feed = played(&[
+        bytes(First, CONNECT),
+        bytes(Second, OPENED),
+        bytes(First, GET),
+        bytes(Second, "HTTP/1.0 200 OK\r\n\r\nx"),
+    ]);
     assert_eq!(feed.notes.hints, [(1, Second, u64::MAX)]);
 }
 
@@ -268,7 +302,10 @@ fn exchange() -> impl Strategy<Value = (String, String)> {
             2 => (post, ok),
             3 => {
                 let chunks = format!("{size:x}\r\n{body}\r\n").repeat(usize::from(size > 0));
-                (GET.to_owned(), format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}0\r\nT: v\r\n\r\n"))
+                (
+                    GET.to_owned(),
+                    format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}0\r\nT: v\r\n\r\n"),
+                )
             }
             4 => (format!("{GET}{GET}"), format!("{ok}{OK}")),
             _ => (post, format!("HTTP/1.1 100 Continue\r\n\r\n{ok}")),

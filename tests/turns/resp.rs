@@ -113,10 +113,7 @@ fn pushes_answer_nothing() {
         ask(&["PING"]),
         reply(">1\r\n+invalidate\r\n+PONG\r\n"),
     ];
-    assert_eq!(
-        said(&steps),
-        [r##"0 #1 "HELLO" "##, "1 outcome #1 ", r##"0 #2 "PING" "##, "1 outcome #2 PONG"]
-    );
+    assert_eq!(said(&steps), [r##"0 #1 "HELLO" "##, "1 outcome #1 ", r##"0 #2 "PING" "##, "1 outcome #2 PONG"]);
 }
 
 #[test]
@@ -195,7 +192,9 @@ fn loss_ends_it_and_nothing_wrong_is_said() {
 
 #[test]
 fn what_is_not_resp_ends_it() {
-    for nonsense in ["*x\r\n", "*1\r\n+OK\r\n", "*99999999999\r\n", "*1\n", "*1\r\n$-1\r\n", &format!("{}\r\n", "x".repeat(5000))] {
+    for nonsense in
+        ["*x\r\n", "*1\r\n+OK\r\n", "*99999999999\r\n", "*1\n", "*1\r\n$-1\r\n", &format!("{}\r\n", "x".repeat(5000))]
+    {
         let lines = said(&[ask(&["A"]), reply("+a\r\n"), bytes(First, nonsense), ask(&["B"]), reply("+b\r\n")]);
         assert_eq!(lines, [r##"0 #1 "A" "##, "1 outcome #1 a"], "{nonsense:?}");
     }
