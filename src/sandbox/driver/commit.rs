@@ -249,6 +249,7 @@ impl<S: Default, R: Receiver<State = S>> Commit<'_, S, R> {
             *half = std::mem::take(outer);
             half.present_anew();
             half.next = half.next.saturating_sub(start);
+            half.abandoned = half.abandoned.saturating_sub(start);
             if let Some(waiting) = &mut half.waiting {
                 waiting.offset = waiting.offset.saturating_sub(start);
             }
@@ -266,6 +267,10 @@ impl<S: Default, R: Receiver<State = S>> Commit<'_, S, R> {
         let inner = self.connections.insert(inner);
         if let Some(connection) = self.connections.get_mut(key) {
             connection.inner = Some(inner);
+            // Its module is shown nothing more of it.
+            if let Some(extra) = connection.extra.take() {
+                self.extras.remove(&extra);
+            }
         }
         if let Some(work) = self.works.get_mut(encoded.slot_row as usize) {
             (work.key, work.window) = (inner, first_window);
