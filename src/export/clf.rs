@@ -13,6 +13,10 @@ use crate::http::{Message, Transaction};
 pub(super) struct Clf;
 
 impl Format for Clf {
+    fn takes(&self, transaction: &Transaction) -> bool {
+        transaction.protocol().is_none()
+    }
+
     fn line(&mut self, transaction: &Transaction, out: &mut Vec<u8>) {
         address(transaction.client.ip, out);
         out.extend_from_slice(b" - - [");

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::escape;
 use crate::export::Format;
-use crate::export::json::{headers, numeric, optional, tunnel};
+use crate::export::json::{headers, numeric, optional, tunnel, via};
 use crate::export::numbers::{address, number, rfc3339};
 use crate::http::filter::{is_error, without_port, without_user};
 use crate::http::{Flags, Message, Transaction};
@@ -42,8 +42,10 @@ impl Format for Ecs {
         endpoint(b",\"source\":{\"address\":\"", transaction.client, out);
         endpoint(b",\"destination\":{\"address\":\"", transaction.server, out);
         network(transaction, out);
-        http(transaction, out);
-        url(transaction, out);
+        if transaction.protocol().is_none() {
+            http(transaction, out);
+            url(transaction, out);
+        }
         if let Some(user_agent) = transaction.user_agent() {
             optional(b",\"user_agent\":{\"original\":", Some(user_agent), out);
             out.push(b'}');
@@ -58,9 +60,18 @@ impl Format for Ecs {
 }
 
 fn event(transaction: &Transaction, out: &mut Vec<u8>) {
-    out.extend_from_slice(
-        b",\"event\":{\"kind\":\"event\",\"category\":[\"web\",\"network\"],\"type\":[\"access\"],\"dataset\":\"picotap.http\"",
-    );
+    let (category, dataset) = match transaction.protocol() {
+        None => ("\"web\",\"network\"", "http"),
+        Some(_) => ("\"network\"", "operation"),
+    };
+    out.extend_from_slice(b",\"event\":{\"kind\":\"event\",\"category\":[");
+    out.extend_from_slice(category.as_bytes());
+    out.extend_from_slice(b"],\"type\":[\"access\"],\"dataset\":\"picotap.");
+    out.extend_from_slice(dataset.as_bytes());
+    out.push(b'"');
+    if transaction.protocol().is_some() {
+        optional(b",\"action\":", transaction.method(), out);
+    }
     out.extend_from_slice(b",\"start\":\"");
     rfc3339(transaction.time(), out);
     out.push(b'"');
@@ -92,7 +103,9 @@ fn endpoint(key: &[u8], endpoint: Endpoint, out: &mut Vec<u8>) {
 }
 
 fn network(transaction: &Transaction, out: &mut Vec<u8>) {
-    out.extend_from_slice(b",\"network\":{\"transport\":\"tcp\",\"protocol\":\"http\",\"type\":\"");
+    out.extend_from_slice(b",\"network\":{\"transport\":\"tcp\",\"protocol\":\"");
+    out.extend_from_slice(transaction.protocol().unwrap_or("http").as_bytes());
+    out.extend_from_slice(b"\",\"type\":\"");
     out.extend_from_slice(if transaction.client.ip.is_ipv4() { b"ipv4\"" } else { b"ipv6\"" });
     optional(b",\"community_id\":", transaction.community_id.as_ref().map(|text| &text[..]), out);
     out.push(b'}');
@@ -149,6 +162,13 @@ fn own(transaction: &Transaction, out: &mut Vec<u8>) {
     numeric(b",\"ttfb_us\":", ttfb, out);
     numeric(b",\"interim\":", Some(u64::from(transaction.interim)).filter(|interim| *interim != 0), out);
     optional(b",\"tunnel\":", tunnel(transaction).map(str::as_bytes), out);
+    if let Some(outer) = &transaction.outer {
+        via(outer, out);
+    }
+    if transaction.protocol().is_some() {
+        optional(b",\"target\":", transaction.target(), out);
+        optional(b",\"status\":", transaction.reason(), out);
+    }
     numeric(b",\"lost_bytes\":", Some(transaction.lost()).filter(|lost| *lost != 0), out);
     headers(b",\"request_headers\":{", transaction, true, out);
     headers(b",\"response_headers\":{", transaction, false, out);

@@ -5,6 +5,9 @@
 //! | `ts` | first byte of the request (without one: of the response), RFC 3339, UTC, microseconds |
 //! | `conn`, `seq` | number of the connection, number of the transaction on it, both from 1 |
 //! | `client`, `client_port`, `server`, `server_port` | the sender of the request, and its receiver |
+//! | `protocol` | of an operation of another protocol than HTTP: its name, such as `socks` |
+//! | `operation`, `target` | of an operation: its name, and what it is about |
+//! | `outcome`, `error` | of an operation: its status in the protocol's words; `error` if it failed |
 //! | `method`, `target`, `version`, `host`, `user_agent`, `referer` | of the request; version as in `1.1` |
 //! | `status`, `reason` | of the final response |
 //! | `request_body_bytes`, `response_body_bytes` | body bytes on the wire, chunk framing included |
@@ -15,6 +18,9 @@
 //! | `duration_us` | first byte of the request to the last of the final response |
 //! | `interim` | number of interim (1xx) responses; absent when none |
 //! | `tunnel` | with flag `tunnel`: `connect`, `websocket`, `h2c`, ... |
+//! | `via` | inside a tunnel: `connect`, `upgrade`, `socks` or `proxy` (a PROXY header) |
+//! | `via_conn`, `via_target` | number of the connection around it; where its client asked to be connected to |
+//! | `proxy`, `proxy_port` | the relay's address, where a PROXY header names the client |
 //! | `request_headers`, `response_headers` | objects of arrays: headers that were asked for |
 //! | `interface` | name of the capture interface, live |
 //! | `community_id` | Community ID version 1 |
@@ -28,7 +34,8 @@ use crate::abi::Tunnel;
 use crate::escape;
 use crate::export::Format;
 use crate::export::numbers::{address, number, rfc3339};
-use crate::http::{Message, Transaction};
+use crate::http::transaction::Outer;
+use crate::http::{Flags, Message, Transaction};
 
 /// Writes JSON lines.
 #[derive(Debug)]
@@ -60,22 +67,10 @@ impl Format for Json {
         address(transaction.server.ip, out);
         out.extend_from_slice(b"\",\"server_port\":");
         number(transaction.server.port, out);
-        optional(b",\"method\":", transaction.method(), out);
-        optional(b",\"target\":", transaction.target(), out);
-        if let Some(minor) = transaction.minor() {
-            out.extend_from_slice(b",\"version\":\"1.");
-            number(minor, out);
-            out.push(b'"');
+        match transaction.protocol() {
+            None => http(transaction, out),
+            Some(protocol) => operation(protocol, transaction, out),
         }
-        optional(b",\"host\":", transaction.host(), out);
-        optional(b",\"user_agent\":", transaction.user_agent(), out);
-        optional(b",\"referer\":", transaction.referer(), out);
-        if transaction.response.is_some() {
-            out.extend_from_slice(b",\"status\":");
-            number(transaction.status, out);
-        }
-        optional(b",\"reason\":", transaction.reason(), out);
-        sizes(transaction, out);
         times(transaction, out);
         if transaction.interim != 0 {
             out.extend_from_slice(b",\"interim\":");
@@ -85,6 +80,9 @@ impl Format for Json {
             out.extend_from_slice(b",\"tunnel\":\"");
             out.extend_from_slice(tunnel.as_bytes());
             out.push(b'"');
+        }
+        if let Some(outer) = &transaction.outer {
+            via(outer, out);
         }
         headers(b",\"request_headers\":{", transaction, true, out);
         headers(b",\"response_headers\":{", transaction, false, out);
@@ -104,6 +102,58 @@ impl Format for Json {
     }
 }
 
+fn http(transaction: &Transaction, out: &mut Vec<u8>) {
+    optional(b",\"method\":", transaction.method(), out);
+    optional(b",\"target\":", transaction.target(), out);
+    if let Some(minor) = transaction.minor() {
+        out.extend_from_slice(b",\"version\":\"1.");
+        number(minor, out);
+        out.push(b'"');
+    }
+    optional(b",\"host\":", transaction.host(), out);
+    optional(b",\"user_agent\":", transaction.user_agent(), out);
+    optional(b",\"referer\":", transaction.referer(), out);
+    if transaction.response.is_some() {
+        out.extend_from_slice(b",\"status\":");
+        number(transaction.status, out);
+    }
+    optional(b",\"reason\":", transaction.reason(), out);
+    sizes(transaction, out);
+}
+
+fn operation(protocol: &str, transaction: &Transaction, out: &mut Vec<u8>) {
+    optional(b",\"protocol\":", Some(protocol.as_bytes()), out);
+    optional(b",\"operation\":", Some(transaction.method().unwrap_or_default()), out);
+    optional(b",\"target\":", transaction.target(), out);
+    if transaction.flags.intersects(Flags::FAILED) {
+        optional(b",\"error\":", Some(transaction.reason().unwrap_or_default()), out);
+    } else {
+        optional(b",\"outcome\":", transaction.reason(), out);
+    }
+}
+
+/// How a tunnel was opened that a stream is inside of.
+pub(crate) const fn via_name(tunnel: Tunnel) -> &'static str {
+    match tunnel {
+        Tunnel::Connect => "connect",
+        Tunnel::WebSocket | Tunnel::H2c | Tunnel::Other => "upgrade",
+        Tunnel::Socks => "socks",
+        Tunnel::Proxy => "proxy",
+    }
+}
+
+pub(crate) fn via(outer: &Outer, out: &mut Vec<u8>) {
+    optional(b",\"via\":", Some(via_name(outer.tunnel).as_bytes()), out);
+    numeric(b",\"via_conn\":", Some(outer.conn), out);
+    optional(b",\"via_target\":", Some(&outer.target[..]).filter(|target| !target.is_empty()), out);
+    if let Some(relay) = outer.relay {
+        out.extend_from_slice(b",\"proxy\":\"");
+        address(relay.ip, out);
+        out.extend_from_slice(b"\",\"proxy_port\":");
+        number(relay.port, out);
+    }
+}
+
 /// What a tunnel carries, by name; `None` if the transaction opened none.
 pub(crate) fn tunnel(transaction: &Transaction) -> Option<&'static str> {
     let name = match transaction.tunnel {
@@ -114,7 +164,7 @@ pub(crate) fn tunnel(transaction: &Transaction) -> Option<&'static str> {
         Tunnel::Proxy => "proxy",
         Tunnel::Other => "other",
     };
-    transaction.flags.intersects(crate::http::Flags::TUNNEL).then_some(name)
+    transaction.flags.intersects(Flags::TUNNEL).then_some(name)
 }
 
 pub(crate) fn optional(key: &[u8], value: Option<&[u8]>, out: &mut Vec<u8>) {
@@ -182,6 +232,7 @@ mod tests {
     use crate::http::record::Kind;
     use crate::http::redact::Redaction;
     use crate::http::test_wire::Wire;
+    use crate::stream::EndReason;
 
     fn line(wire: &Wire) -> String {
         let mut out = Vec::new();
@@ -217,13 +268,54 @@ mod tests {
     fn what_is_not_known_is_absent() {
         let mut wire = Wire::new(Settings::default());
         wire.connection.interface = 9;
-        wire.ask(1, "GET / HTTP/1.1", 0).close(crate::stream::EndReason::Capture);
+        wire.ask(1, "GET / HTTP/1.1", 0).close(EndReason::Capture);
         let wanted = concat!(
             r#"{"ts":"2026-01-02T03:04:05.000000Z","conn":1,"seq":1,"client":"10.0.0.1","client_port":4321,"#,
             r#""server":"10.0.0.2","server_port":80,"method":"GET","target":"/","version":"1.1","#,
             r#""request_head_bytes":14,"flags":["open"]}"#,
         );
         assert_eq!(line(&wire), wanted);
+    }
+
+    #[test]
+    fn what_is_inside_a_tunnel_says_so() {
+        let mut wire = Wire::new(Settings::default());
+        wire.ask(1, "CONNECT h:80 HTTP/1.1", 0).end(0, 1, 0, 0);
+        wire.answer_framed(1, "HTTP/1.1 200 OK", 0, Framing::Tunnel);
+        wire.feed(1, 0, 0, Kind::Tunnel { number: 1, kind: Tunnel::Connect, client: None, target: b"" });
+        wire.enter(Tunnel::Connect, None).get(1, "/a").reply(1, 200, 0);
+        let value: Value = serde_json::from_str(&line(&wire)).unwrap();
+        let via = [&value["via"], &value["via_conn"], &value["via_target"], &value["conn"]];
+        assert_eq!(via, [&Value::from("connect"), &Value::from(1), &Value::from("h:80"), &Value::from((1u64 << 50) + 1)]);
+        assert!(value.get("proxy").is_none());
+
+        let mut wire = Wire::new(Settings::default());
+        wire.feed(0, 0, 30, Kind::Tunnel { number: 0, kind: Tunnel::Proxy, client: None, target: b"10.0.0.9:80" });
+        let relay = wire.connection.endpoints[0];
+        wire.enter(Tunnel::Proxy, Some(relay)).get(1, "/a").reply(1, 200, 0);
+        let value: Value = serde_json::from_str(&line(&wire)).unwrap();
+        let via = [&value["via"], &value["via_target"], &value["proxy"], &value["proxy_port"]];
+        assert_eq!(
+            via,
+            [&Value::from("proxy"), &Value::from("10.0.0.9:80"), &Value::from("10.0.0.1"), &Value::from(4321)]
+        );
+    }
+
+    #[test]
+    fn operations_of_other_protocols_have_keys_of_their_own() {
+        let mut wire = Wire::new(Settings::default());
+        wire.operate(1, "resp", "GET", "").wait(2).outcome(1, "", 0);
+        let wanted = "{\"ts\":\"2026-01-02T03:04:05.000000Z\",\"conn\":1,\"seq\":1,\"client\":\"10.0.0.1\",\"client_port\":4321,\
+            \"server\":\"10.0.0.2\",\"server_port\":80,\"protocol\":\"resp\",\"operation\":\"GET\",\"ttfb_us\":2000,\
+            \"duration_us\":2000,\"interface\":\"eth0\"}";
+        assert_eq!(line(&wire), wanted);
+        wire.operate(2, "socks", "connect", "h:80").outcome(2, "refused", flag::FAILED);
+        let value: Value = serde_json::from_str(&line(&wire)).unwrap();
+        let keys = [&value["target"], &value["error"], &value["flags"]];
+        assert_eq!(keys, [&Value::from("h:80"), &Value::from("refused"), &Value::from(vec!["failed"])]);
+        wire.operate(3, "socks", "connect", "h:80").close(EndReason::Fin);
+        let value: Value = serde_json::from_str(&line(&wire)).unwrap();
+        assert_eq!(value["flags"], Value::from(vec!["no_response"]));
     }
 
     #[test]

@@ -68,6 +68,9 @@ pub struct Metrics {
     /// By the flag's bit; none where there is no flag.
     flags: Vec<Option<IntCounter>>,
     hosts: Option<Mutex<Hosts>>,
+    /// Operations of other protocols than HTTP.
+    operations: IntCounterVec,
+    operation_seconds: HistogramVec,
 }
 
 /// Hosts that became label values.
@@ -118,6 +121,20 @@ impl Metrics {
             "Transactions by how they ended; cut: not seen to their end.",
             "outcome",
         )?;
+        let operations = IntCounterVec::new(
+            Opts::new("picotap_operations_total", "Operations of protocols other than HTTP, by how they ended."),
+            &["protocol", "result"],
+        )?;
+        registry.register(Box::new(operations.clone()))?;
+        let operation_seconds = HistogramVec::new(
+            HistogramOpts::new(
+                "picotap_operation_duration_seconds",
+                "Time from the first byte of an operation of another protocol than HTTP to its outcome.",
+            )
+            .buckets(SECONDS.to_vec()),
+            &["protocol"],
+        )?;
+        registry.register(Box::new(operation_seconds.clone()))?;
         let anomaly = counter("picotap_http_anomalies_total", "Transactions by each flag that they bear.", "flag")?;
         let mut flags = vec![None; 64];
         for (flag, name, _) in ALL {
@@ -132,6 +149,8 @@ impl Metrics {
             response_size,
             outcomes: OUTCOMES.iter().map(|name| outcome.with_label_values(&[name])).collect(),
             flags,
+            operations,
+            operation_seconds,
             hosts: host_cap.map(|cap| Mutex::new(Hosts { cap, names: Vec::new() })),
             registry,
         })
@@ -181,6 +200,18 @@ struct Series {
     touched: bool,
 }
 
+/// How operations end.
+const RESULTS: [&str; 3] = ["ok", "failed", "no_outcome"];
+
+/// Operations of one protocol.
+#[derive(Debug)]
+struct Operations {
+    protocol: Box<str>,
+    /// By result, as in [`RESULTS`].
+    results: [u64; RESULTS.len()],
+    seconds: LocalHistogram,
+}
+
 /// Indices: of method and status in the closed sets, of the host in the observer's list.
 type Key = (u8, u8, u16);
 
@@ -193,6 +224,7 @@ pub struct Observer {
     touched: Vec<usize>,
     outcomes: [u64; OUTCOMES.len()],
     flags: [u64; 64],
+    operations: Vec<Operations>,
     /// Label values by host as sent; bounded by [`Observer::MAX_SPELLINGS`].
     hosts: HashMap<Vec<u8>, u16, foldhash::fast::RandomState>,
     /// Label values of hosts: `""`, [`OTHER`], then those admitted.
@@ -215,14 +247,43 @@ impl Observer {
             touched: Vec::new(),
             outcomes: [0; OUTCOMES.len()],
             flags: [0; 64],
+            operations: Vec::new(),
             hosts: HashMap::default(),
             names: vec![Arc::from(""), Arc::from(OTHER)],
             full: false,
         }
     }
 
+    /// Counts an operation of another protocol. There are few protocols: one for each parser module, and SOCKS.
+    fn observe_operation(&mut self, protocol: &str, transaction: &Transaction) {
+        let known = self.operations.iter().position(|operations| &*operations.protocol == protocol);
+        let index = known.unwrap_or_else(|| {
+            self.operations.push(Operations {
+                protocol: protocol.into(),
+                results: [0; RESULTS.len()],
+                seconds: self.shared.operation_seconds.with_label_values(&[protocol]).local(),
+            });
+            self.operations.len() - 1
+        });
+        let Some(operations) = self.operations.get_mut(index) else { return };
+        let result = match transaction.response {
+            None => 2,
+            Some(_) if transaction.flags.intersects(Flags::FAILED) => 1,
+            Some(_) => 0,
+        };
+        if let Some(count) = operations.results.get_mut(result) {
+            *count += 1;
+        }
+        if let Some(duration) = transaction.duration() {
+            operations.seconds.observe(duration as f64 / 1e9);
+        }
+    }
+
     /// Counts a transaction.
     pub fn observe(&mut self, transaction: &Transaction) {
+        if let Some(protocol) = transaction.protocol() {
+            return self.observe_operation(protocol, transaction);
+        }
         if let Some(count) = self.outcomes.get_mut(outcome(transaction)) {
             *count += 1;
         }
@@ -268,6 +329,12 @@ impl Observer {
                 for local in [&series.duration, &series.first_byte, &series.request_size, &series.response_size] {
                     local.flush();
                 }
+            }
+        }
+        for Operations { protocol, results, seconds } in &mut self.operations {
+            seconds.flush();
+            for (count, result) in results.iter_mut().zip(RESULTS).filter(|(count, _)| **count != 0) {
+                self.shared.operations.with_label_values(&[protocol, result]).inc_by(std::mem::take(count));
             }
         }
         for (count, shared) in self.outcomes.iter_mut().zip(&self.shared.outcomes) {

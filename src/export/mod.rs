@@ -35,6 +35,11 @@ pub trait Format: Send {
     fn header(&mut self, time: i64, out: &mut Vec<u8>) {
         let _ = (time, out);
     }
+    /// Whether it has a line for such a transaction: some formats are for HTTP alone.
+    fn takes(&self, transaction: &Transaction) -> bool {
+        let _ = transaction;
+        true
+    }
     /// Appends one line, its end included.
     fn line(&mut self, transaction: &Transaction, out: &mut Vec<u8>);
     /// Appends what stands at the end of a file closed at `time`.

@@ -3,6 +3,7 @@
 //! Every worker has one and counts for itself; at the end they are merged (see [`Total`](super::total::Total)). All of it is
 //! bounded: about 200 KiB.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use hdrhistogram::Histogram;
@@ -11,7 +12,7 @@ use crate::escape;
 use crate::export::ranking::Ranking;
 use crate::export::text;
 use crate::export::total::Sum;
-use crate::http::flags::ALL;
+use crate::http::flags::{ALL, Flags};
 use crate::http::{Message, Transaction};
 
 /// Hosts and paths that are counted.
@@ -63,6 +64,9 @@ pub struct Summary {
     hosts: Ranking,
     paths: Ranking,
     flags: [u64; 64],
+    /// Operations of other protocols than HTTP, by protocol: how many, and how many failed. Of few protocols: one for each
+    /// parser module, and SOCKS.
+    operations: BTreeMap<String, (u64, u64)>,
 }
 
 impl Default for Summary {
@@ -78,12 +82,23 @@ impl Default for Summary {
             hosts: Ranking::new(RANKED, LONGEST),
             paths: Ranking::new(RANKED, LONGEST),
             flags: [0; 64],
+            operations: BTreeMap::new(),
         }
     }
 }
 
 impl Sum for Summary {
     fn add(&mut self, transaction: &Transaction) {
+        if let Some(protocol) = transaction.protocol() {
+            if !self.operations.contains_key(protocol) {
+                self.operations.insert(protocol.to_owned(), (0, 0));
+            }
+            if let Some((count, failed)) = self.operations.get_mut(protocol) {
+                *count += 1;
+                *failed += u64::from(transaction.flags.intersects(Flags::FAILED));
+            }
+            return;
+        }
         self.transactions += 1;
         let (begin, end) = (transaction.time(), transaction.response.map_or(transaction.time(), last_time));
         self.span = Some(self.span.map_or((begin, end), |(first, last)| (first.min(begin), last.max(end))));
@@ -119,6 +134,10 @@ impl Sum for Summary {
         let add = |into: &mut [u64], from: &[u64]| into.iter_mut().zip(from).for_each(|(into, from)| *into += from);
         add(&mut self.classes, &other.classes);
         add(&mut self.flags, &other.flags);
+        for (protocol, (count, failed)) in &other.operations {
+            let total = self.operations.entry(protocol.clone()).or_default();
+            *total = (total.0 + count, total.1 + failed);
+        }
         self.latencies.merge(&other.latencies);
         self.request_bytes = self.request_bytes.saturating_add(other.request_bytes);
         self.response_bytes = self.response_bytes.saturating_add(other.response_bytes);
@@ -158,6 +177,9 @@ impl Summary {
         }
         let size = |bytes| shown(|out| text::size(Some(bytes), out));
         writeln!(out, "; bodies: {} asked, {} answered", size(self.request_bytes), size(self.response_bytes))?;
+        for (protocol, (count, failed)) in &self.operations {
+            writeln!(out, "  {protocol}: {count} operations, {failed} failed")?;
+        }
         if total == 0 {
             return self.write_losses(losses, out);
         }

@@ -2,13 +2,17 @@
 //!
 //! `time status duration size method URL client > server [flags]`, for example
 //! `2026-01-02T03:04:05.123456Z 200   12.3ms   1.2kB GET http://example.com/a 10.0.0.1:4321 > 10.0.0.2:80`
+//!
+//! Inside a tunnel ` via connect example.com:80` follows. An operation of another protocol has `ok` or `err` as its status, and
+//! the protocol's name before its own.
 
 use std::io::Write;
 
 use crate::escape;
 use crate::export::Format;
 use crate::export::numbers::{address, number, rfc3339};
-use crate::http::{Message, Transaction};
+use crate::export::json::via_name;
+use crate::http::{Flags, Message, Transaction};
 use crate::stream::Endpoint;
 
 /// Writes text lines.
@@ -19,6 +23,10 @@ impl Format for Text {
     fn line(&mut self, transaction: &Transaction, out: &mut Vec<u8>) {
         rfc3339(transaction.time(), out);
         match transaction.response {
+            Some(_) if transaction.protocol().is_some() => {
+                let failed = transaction.flags.intersects(Flags::FAILED);
+                out.extend_from_slice(if failed { b" err" } else { b"  ok" });
+            }
             Some(_) => write!(out, " {}", transaction.status).unwrap_or_default(), // a Vec takes everything
             None => out.extend_from_slice(b" ---"),
         }
@@ -27,6 +35,10 @@ impl Format for Text {
         out.push(b' ');
         right(out, |out| size(transaction.response.as_ref().and_then(Message::body).map(|body| body.wire), out));
         out.push(b' ');
+        if let Some(protocol) = transaction.protocol() {
+            escape::shown(protocol.as_bytes(), false, out);
+            out.push(b' ');
+        }
         escape::shown(transaction.method().unwrap_or(b"-"), false, out);
         out.push(b' ');
         url(transaction, out);
@@ -34,6 +46,15 @@ impl Format for Text {
         endpoint(transaction.client, out);
         out.extend_from_slice(b" > ");
         endpoint(transaction.server, out);
+        if let Some(outer) = &transaction.outer {
+            out.extend_from_slice(b" via ");
+            out.extend_from_slice(via_name(outer.tunnel).as_bytes());
+            out.push(b' ');
+            match outer.relay {
+                Some(relay) => endpoint(relay, out),
+                None => escape::shown(&outer.target, false, out),
+            }
+        }
         for (index, name) in transaction.flags.names().enumerate() {
             out.extend_from_slice(if index == 0 { b" [" } else { b" " });
             out.extend_from_slice(name.as_bytes());

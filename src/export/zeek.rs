@@ -52,6 +52,10 @@ pub(super) const COLUMNS: [(&str, &str); 34] = [
 pub(super) struct Zeek;
 
 impl Format for Zeek {
+    fn takes(&self, transaction: &Transaction) -> bool {
+        transaction.protocol().is_none()
+    }
+
     fn header(&mut self, time: i64, out: &mut Vec<u8>) {
         out.extend_from_slice(
             b"#separator \\x09\n#set_separator\t,\n#empty_field\t(empty)\n#unset_field\t-\n#path\thttp\n",

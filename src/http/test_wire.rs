@@ -2,8 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use crate::abi::{self, Framing, Pair, flag};
-use crate::http::record::{Headers, Kind, Moment, Record, Request, Response, Texts};
+use crate::abi::{self, Framing, Pair, Tunnel, flag};
+use crate::http::record::{Headers, Kind, Moment, Operation, Outcome, Record, Request, Response, Texts};
 use crate::http::{Exchange, HttpContext, Settings, Transaction};
 use crate::stream::EndReason;
 use crate::stream::Endpoint;
@@ -127,6 +127,26 @@ impl Wire {
     /// A whole response whose request the guest does not know.
     pub(crate) fn reply_unpaired(&mut self, status: u16) -> &mut Self {
         self.answer(0, format!("HTTP/1.1 {status} Reason"), flag::UNPAIRED).end(1, 0, 0, 0)
+    }
+
+    /// An operation of another protocol.
+    pub(crate) fn operate(&mut self, number: u32, protocol: &str, name: &str, target: &str) -> &mut Self {
+        let (name, target, pairs) = (name.as_bytes(), target.as_bytes(), Headers::default());
+        self.feed(0, 0, 9, Kind::Operation(Operation { number, protocol, name, target, pairs }))
+    }
+
+    /// What became of it.
+    pub(crate) fn outcome(&mut self, number: u32, status: &str, flags: u32) -> &mut Self {
+        let kind = Kind::Outcome(Outcome { number, status: status.as_bytes(), pairs: Headers::default() });
+        self.feed(1, flags, 5, kind)
+    }
+
+    /// From here on the wire is what is inside a tunnel on it.
+    pub(crate) fn enter(&mut self, tunnel: Tunnel, relay: Option<Endpoint>) -> &mut Self {
+        self.exchange = Exchange::inner(&mut self.context, &self.connection, tunnel, relay);
+        self.connection = self.connection.inner();
+        self.at = [0, 0];
+        self
     }
 
     pub(crate) fn close(&mut self, reason: EndReason) -> &mut Self {

@@ -35,7 +35,7 @@ struct LogLines {
 
 impl Encoder for LogLines {
     fn encode(&mut self, transaction: &Transaction, out: &mut Vec<u8>) -> bool {
-        let logged = self.selection.takes(transaction);
+        let logged = self.format.takes(transaction) && self.selection.takes(transaction);
         if logged {
             self.format.line(transaction, out);
         }
