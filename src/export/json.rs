@@ -286,7 +286,10 @@ mod tests {
         wire.enter(Tunnel::Connect, None).get(1, "/a").reply(1, 200, 0);
         let value: Value = serde_json::from_str(&line(&wire)).unwrap();
         let via = [&value["via"], &value["via_conn"], &value["via_target"], &value["conn"]];
-        assert_eq!(via, [&Value::from("connect"), &Value::from(1), &Value::from("h:80"), &Value::from((1u64 << 50) + 1)]);
+        assert_eq!(
+            via,
+            [&Value::from("connect"), &Value::from(1), &Value::from("h:80"), &Value::from((1u64 << 50) + 1)]
+        );
         assert!(value.get("proxy").is_none());
 
         let mut wire = Wire::new(Settings::default());

@@ -10,8 +10,8 @@ use std::io::Write;
 
 use crate::escape;
 use crate::export::Format;
-use crate::export::numbers::{address, number, rfc3339};
 use crate::export::json::via_name;
+use crate::export::numbers::{address, number, rfc3339};
 use crate::http::{Flags, Message, Transaction};
 use crate::stream::Endpoint;
 

@@ -200,7 +200,9 @@ impl Selection {
 #[must_use]
 pub fn is_error(transaction: &Transaction) -> bool {
     const WRONG: [Flags; 5] = [Flags::NO_RESPONSE, Flags::TRUNCATED, Flags::RESET, Flags::TIMEOUT, Flags::FAULT];
-    transaction.status >= 400 || transaction.flags.intersects(Flags::FAILED) || WRONG.iter().any(|flag| transaction.flags.intersects(*flag))
+    transaction.status >= 400
+        || transaction.flags.intersects(Flags::FAILED)
+        || WRONG.iter().any(|flag| transaction.flags.intersects(*flag))
 }
 
 #[cfg(test)]
