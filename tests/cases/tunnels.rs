@@ -34,7 +34,10 @@ fn opened(s: &mut Scene, c: &mut Conversation, target: &str) {
 /// Two exchanges, the second on the same stream as the first.
 fn two(c: &mut Conversation) -> [(Sent, Sent); 2] {
     let first = c.exchange(&Message::get("/one"), &Message::ok(b"first answer"));
-    [first, c.exchange(&Message::post("/two", &filler(700)), &Message::response("404 Not Found").chunked(&[b"no", b"t"]))]
+    [
+        first,
+        c.exchange(&Message::post("/two", &filler(700)), &Message::response("404 Not Found").chunked(&[b"no", b"t"])),
+    ]
 }
 
 /// The operation of SOCKS on connection 1, which is granted.
@@ -89,7 +92,8 @@ fn ends2(client: &str, target: &str) -> Vec<u8> {
 }
 
 const NO_TUNNEL: &str = "tshark does not look for HTTP in the tunnel";
-const PROXY_RIGHT: &str = "The header names the client; the sender of the header is the proxy (the PROXY protocol, versions 1 and 2).";
+const PROXY_RIGHT: &str =
+    "The header names the client; the sender of the header is the proxy (the PROXY protocol, versions 1 and 2).";
 const TSHARK_PROXY: &str = "tshark names the balancer as the client";
 
 pub(super) fn cases() -> Vec<Case> {
