@@ -1,8 +1,9 @@
-//! The clocks, for what runs threads or waits for an interface. Everything else takes its time from frames.
+//! The clocks, for what runs threads or waits for an interface. The stages take their time from frames; guests are measured
+//! in `sandbox/cpu_time.rs`.
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-/// Some moment, to measure how long something takes.
+/// The present moment, to measure durations.
 #[expect(clippy::disallowed_methods, reason = "the one place in which a stopwatch is read")]
 pub(crate) fn now() -> Instant {
     Instant::now()
@@ -15,7 +16,7 @@ pub(crate) fn wall_clock() -> i64 {
     i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }
 
-/// Nanoseconds of a duration; five centuries at the most.
+/// A duration in nanoseconds; more than five centuries count as that.
 pub(crate) fn nanoseconds(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -22,15 +22,15 @@ use crate::pipeline::{Config, Module, ShadowModule};
 use crate::source::live::LiveConfig;
 use crate::source::total_bytes;
 
-/// Capture files below this size go through one sandbox: two save no time that anybody would notice, and lose the order
-/// of lines among connections.
+/// Capture files below this size go through one sandbox: two save no time that matters, and lose the order of lines among
+/// connections.
 const ONE_SANDBOX: u64 = 32 << 20;
 /// Sandboxes for files at the most, unless the arguments say otherwise: one reader feeds about four.
 const MAX_SANDBOXES: usize = 4;
 /// Port on loopback where metrics of a live run are served, unless the arguments say otherwise.
 const METRICS_PORT: u16 = 9464;
 
-/// Why there is no plan, or no run to it.
+/// Why there is no plan, or why it cannot be carried out.
 #[derive(Debug, Error)]
 pub enum PlanError {
     /// No input.
@@ -220,8 +220,8 @@ fn selection(args: &Watch) -> Selection {
     Selection { filters: args.filter.clone(), slow, errors: args.errors }
 }
 
-/// What a live run keeps after its start; all else is dropped, whoever started it. A run over files drops privileges only
-/// if it is asked to.
+/// The privileges that a live run keeps after its start, whoever started it. A run over files drops none, unless --user asks
+/// for it.
 fn drop_privileges(args: &Watch) -> Option<DropPrivileges> {
     if args.user.is_none() && !is_live(args) {
         return None;
@@ -240,7 +240,7 @@ fn directory(path: &Path) -> PathBuf {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).map_or_else(|| ".".into(), Path::to_path_buf)
 }
 
-/// A live run closes what it was started with and does not name: it lasts for months, and parses what strangers send.
+/// A live run closes inherited descriptors that no option names: it lasts for months, and parses what strangers send.
 fn keep_open(args: &Watch) -> Option<Vec<RawFd>> {
     let paths = [&args.output, &args.metrics_file, &args.guest, &args.shadow, &args.quarantine_dir];
     is_live(args).then(|| paths.into_iter().flatten().filter_map(|path| named_descriptor(path)).collect())

@@ -280,9 +280,9 @@ fn impatient(wat: &str, payload: &[u8], count: usize) -> (Notes, SandboxCounters
     let parser = Arc::new(engine.load(&wat::parse_str(wat).unwrap()).unwrap());
     let mut driver = Driver::new(parser, Bounds::default()).unwrap();
     let mut notes = Notes { patience: Some(Duration::from_millis(200)), ..Notes::default() };
-    let before = picotap::sandbox::clock::thread_time();
+    let before = picotap::sandbox::cpu_time::thread_time();
     assert!(!driver.process(&slot(&vec![payload; count]), &mut notes), "it was done with in time");
-    let took = picotap::sandbox::clock::thread_time() - before;
+    let took = picotap::sandbox::cpu_time::thread_time() - before;
     assert!(took < Duration::from_millis(600), "{took:?}");
     balanced(&driver.counters());
     assert_eq!(notes.closed.len(), count, "every end is taken");

@@ -1,69 +1,69 @@
-//! Health is what a run knows of itself: whether it is ready, and whether its threads are alive and make progress.
+//! Health: whether a run is ready, and whether its threads are alive and make progress.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A thread that has not got on for so long is stuck. A capture thread turns ten times a second when nothing comes, and a
-/// call into the sandbox ends at its deadline after a fraction of a second, so this is far beyond what a busy machine does;
-/// the number itself is arbitrary.
+/// A thread without progress for so long is stuck. A capture thread turns ten times a second on an idle interface, and a call
+/// into the sandbox ends at its deadline after a fraction of a second, so this is far beyond what a busy machine causes; the
+/// number itself is arbitrary.
 pub const STUCK: Duration = Duration::from_secs(60);
 
 /// Where a run stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Phase {
-    /// Not all is open, checked and given up yet.
+    /// Inputs and modules are being opened and checked, and privileges dropped.
     Starting,
     /// Capturing.
     Running,
-    /// What was captured is being brought to its end.
+    /// What was captured is still parsed and written, and nothing more is captured.
     Stopping,
 }
 
-/// The health of a run. The threads beat; the main thread looks; whoever asks is answered from both.
+/// The health of a run. The threads count ticks, the main thread compares them, and the endpoint answers from both.
 #[derive(Debug)]
 pub struct Health {
     phase: AtomicU8,
-    /// Turns of each capture thread.
+    /// Ticks of each capture thread: its turns.
     captures: Vec<AtomicU64>,
-    /// Slots begun and slots done, added up, of each worker: odd while it is on one.
+    /// Ticks of each worker: slots begun plus slots done, so odd while it is on one.
     workers: Vec<AtomicU64>,
     seen: Mutex<Seen>,
 }
 
-/// What the main thread has seen.
+/// What the main thread saw last.
 #[derive(Debug)]
 struct Seen {
-    /// Each beat, capture threads first, and since when it is that.
-    beats: Vec<(u64, Instant)>,
-    /// Threads that ended before their time.
+    /// The ticks of each thread, capture threads first, and since when they have not changed.
+    ticks: Vec<(u64, Instant)>,
+    /// Names of threads that ended though the run goes on.
     ended: Vec<String>,
-    /// When it looked last.
-    looked: Instant,
+    /// When it checked.
+    checked: Instant,
 }
 
 impl Health {
-    /// For so many threads. Capture threads that read files do not beat: they may wait for their input as long as it takes.
+    /// For so many threads. Capture threads that read files do not count: their input may make them wait without end.
     #[must_use]
     pub fn new(captures: usize, workers: usize, now: Instant) -> Self {
-        let beats = |count: usize| (0..count).map(|_| AtomicU64::new(0)).collect();
-        let seen = Seen { beats: vec![(0, now); captures + workers], ended: Vec::new(), looked: now };
+        let ticks = |count: usize| (0..count).map(|_| AtomicU64::new(0)).collect();
+        let seen = Seen { ticks: vec![(0, now); captures + workers], ended: Vec::new(), checked: now };
         let phase = AtomicU8::new(Phase::Starting as u8);
-        Self { phase, captures: beats(captures), workers: beats(workers), seen: Mutex::new(seen) }
+        Self { phase, captures: ticks(captures), workers: ticks(workers), seen: Mutex::new(seen) }
     }
 
-    /// Says where the run stands.
+    /// Enters a phase.
     pub fn enter(&self, phase: Phase, now: Instant) {
         if phase == Phase::Running {
-            self.look(now, Vec::new());
+            self.check(now, Vec::new());
             let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-            seen.beats.iter_mut().for_each(|(_, since)| *since = now);
+            seen.ticks.iter_mut().for_each(|(_, since)| *since = now);
         }
         self.phase.store(phase as u8, Ordering::Release);
     }
 
-    /// Where the run stands.
+    /// The present phase.
     #[must_use]
     pub fn phase(&self) -> Phase {
         match self.phase.load(Ordering::Acquire) {
@@ -73,40 +73,38 @@ impl Health {
         }
     }
 
-    /// A capture thread looked at its source.
-    pub fn turned(&self, place: usize) {
-        beat(&self.captures, place);
+    /// A capture thread has read what its source had.
+    pub fn turned(&self, index: usize) {
+        count(&self.captures, index, 1);
     }
 
-    /// A worker begins a slot, or is done with one.
-    pub fn slot(&self, place: usize) {
-        beat(&self.workers, place);
+    /// A worker begins a slot, or has finished one.
+    pub fn slot(&self, index: usize) {
+        count(&self.workers, index, 1);
     }
 
-    /// A worker gets on with its slot.
-    pub fn still(&self, place: usize) {
-        // By two: odd is what says that it is on one.
-        if let Some(beat) = self.workers.get(place) {
-            beat.fetch_add(2, Ordering::Relaxed);
-        }
+    /// A worker makes progress within its slot.
+    pub fn still(&self, index: usize) {
+        // By two: an odd count says that it is on one.
+        count(&self.workers, index, 2);
     }
 
-    /// Looks at the threads. `ended`: names of those that are gone while none should be.
-    pub fn look(&self, now: Instant, ended: Vec<String>) {
+    /// Compares the ticks with those of the last check. `ended`: names of threads that have ended while none should.
+    pub fn check(&self, now: Instant, ended: Vec<String>) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        // The process as a whole was stopped, or its machine: the others had no time to get on either.
-        let paused = now.saturating_duration_since(seen.looked) >= STUCK / 2;
-        seen.looked = now;
+        // The process as a whole was stopped, or its machine: the other threads could make no progress either.
+        let paused = now.saturating_duration_since(seen.checked) >= STUCK / 2;
+        seen.checked = now;
         seen.ended = ended;
-        for ((known, since), beat) in seen.beats.iter_mut().zip(self.captures.iter().chain(&self.workers)) {
-            let beat = beat.load(Ordering::Relaxed);
-            if beat != *known || paused {
-                (*known, *since) = (beat, now);
+        for ((known, since), ticks) in seen.ticks.iter_mut().zip(self.captures.iter().chain(&self.workers)) {
+            let ticks = ticks.load(Ordering::Relaxed);
+            if ticks != *known || paused {
+                (*known, *since) = (ticks, now);
             }
         }
     }
 
-    /// Which threads are dead or stuck, in words; nothing if none is, or if the run is not to go on anyway.
+    /// Which threads are dead or stuck, as text; nothing if none is, or if the run has not begun or is ending.
     #[must_use]
     pub fn trouble(&self, now: Instant) -> Option<String> {
         if self.phase() != Phase::Running {
@@ -115,17 +113,17 @@ impl Health {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let mut troubles: Vec<String> = seen.ended.iter().map(|name| format!("thread {name} is dead")).collect();
         let is_long = |since: Instant| now.saturating_duration_since(since) >= STUCK;
-        if is_long(seen.looked) {
-            troubles.push(format!("the main thread has not looked around for {} s", STUCK.as_secs()));
+        if is_long(seen.checked) {
+            troubles.push(format!("the main thread has checked nothing for {} s", STUCK.as_secs()));
         }
-        for (place, (beat, since)) in seen.beats.iter().enumerate().filter(|(_, (_, since))| is_long(*since)) {
+        for (index, (ticks, since)) in seen.ticks.iter().enumerate().filter(|(_, (_, since))| is_long(*since)) {
             let seconds = now.saturating_duration_since(*since).as_secs();
-            match place.checked_sub(self.captures.len()) {
-                None => troubles.push(format!("capture thread {place} has been stuck for {seconds} s")),
-                Some(worker) if beat % 2 == 1 => {
+            match index.checked_sub(self.captures.len()) {
+                None => troubles.push(format!("capture thread {index} has been stuck for {seconds} s")),
+                Some(worker) if ticks % 2 == 1 => {
                     troubles.push(format!("thread sandbox-{worker} has been on one slot for {seconds} s"));
                 }
-                // Nothing to do.
+                // It is idle.
                 Some(_) => {}
             }
         }
@@ -135,15 +133,15 @@ impl Health {
     /// Whether the program is alive, as a page.
     ///
     /// # Errors
-    /// What is wrong.
+    /// Which threads are dead or stuck.
     pub fn alive(&self, now: Instant) -> Result<String, String> {
         self.trouble(now).map_or_else(|| Ok("ok\n".to_owned()), Err)
     }
 
-    /// Whether it does its work, as a page. `interfaces`: each with its name and whether it is down; none for files.
+    /// Whether the run does its work, as a page. `interfaces`: the name of each and whether it is down; none for files.
     ///
     /// # Errors
-    /// What it waits for.
+    /// Why it does not.
     pub fn ready(&self, now: Instant, interfaces: &[(String, bool)]) -> Result<String, String> {
         match self.phase() {
             Phase::Starting => return Err("starting".to_owned()),
@@ -154,18 +152,19 @@ impl Health {
             return Err(trouble);
         }
         let down: Vec<&str> = interfaces.iter().filter(|(_, down)| *down).map(|(name, _)| name.as_str()).collect();
-        let words = if down.is_empty() { String::new() } else { format!("down: {}", down.join(", ")) };
+        let list = if down.is_empty() { String::new() } else { format!("down: {}", down.join(", ")) };
         match (down.len(), interfaces.len()) {
             (0, _) => Ok("ok\n".to_owned()),
-            (down, all) if down < all => Ok(format!("ok, but {words}\n")),
-            _ => Err(format!("no interface delivers: {words}")),
+            (down, all) if down < all => Ok(format!("ok, but {list}\n")),
+            _ => Err(format!("no interface delivers: {list}")),
         }
     }
 }
 
-fn beat(beats: &[AtomicU64], place: usize) {
-    if let Some(beat) = beats.get(place) {
-        beat.fetch_add(1, Ordering::Relaxed);
+fn count(ticks: &[AtomicU64], index: usize, by: u64) {
+    // Capture threads that read files are not among them.
+    if let Some(ticks) = ticks.get(index) {
+        ticks.fetch_add(by, Ordering::Relaxed);
     }
 }
 
@@ -182,14 +181,14 @@ mod tests {
         (health, start)
     }
 
-    /// The main thread looks each second for so many; the capture thread turns if it is to. The moment after them.
+    /// The main thread checks each second for so many; with `captures`, the capture thread turns. Returns the end.
     fn pass(health: &Health, start: Instant, seconds: u64, captures: bool) -> Instant {
         let end = start + Duration::from_secs(seconds);
         for second in 0..=seconds {
             if captures {
                 health.turned(0);
             }
-            health.look(start + Duration::from_secs(second), Vec::new());
+            health.check(start + Duration::from_secs(second), Vec::new());
         }
         end
     }
@@ -223,14 +222,14 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_that_does_not_get_done_is_stuck() {
+    fn a_worker_that_does_not_finish_its_slot_is_stuck() {
         let (health, start) = running();
         health.slot(1);
         let now = pass(&health, start, 61, true);
         assert_eq!(health.trouble(now).as_deref(), Some("thread sandbox-1 has been on one slot for 61 s"));
         assert!(health.alive(now).is_err() && health.ready(now, &[]).is_err());
         health.slot(1);
-        health.look(now, Vec::new());
+        health.check(now, Vec::new());
         assert_eq!(health.trouble(now), None);
     }
 
@@ -242,23 +241,23 @@ mod tests {
     }
 
     #[test]
-    fn a_main_thread_that_does_not_look_is_stuck() {
+    fn a_main_thread_that_does_not_check_is_stuck() {
         let (health, start) = running();
-        let trouble = health.trouble(start + STUCK).expect("nobody looked");
+        let trouble = health.trouble(start + STUCK).expect("nobody checked");
         assert!(trouble.starts_with("the main thread"), "{trouble}");
     }
 
     #[test]
     fn a_process_that_was_stopped_as_a_whole_is_not_stuck() {
         let (health, start) = running();
-        health.look(start + 2 * STUCK, Vec::new());
+        health.check(start + 2 * STUCK, Vec::new());
         assert_eq!(health.trouble(start + 2 * STUCK), None);
     }
 
     #[test]
     fn a_dead_thread_is_named_unless_the_run_ends() {
         let (health, now) = running();
-        health.look(now, vec!["sandbox-0".to_owned()]);
+        health.check(now, vec!["sandbox-0".to_owned()]);
         assert_eq!(health.trouble(now).as_deref(), Some("thread sandbox-0 is dead"));
         health.enter(Phase::Stopping, now);
         assert_eq!(health.trouble(now), None);

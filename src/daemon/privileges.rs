@@ -1,8 +1,8 @@
-//! Privileges: what the process may do to the rest of the machine, which after the interfaces are open is next to nothing.
+//! Privileges: what the process may do to the rest of the machine. Once the interfaces are open it drops nearly all of them.
 //!
-//! In this order: as root another user, no capability in any set, no new privileges, no core dumps, files only where they are
-//! needed (landlock), and of the system calls those that picotap makes (seccomp). All of it holds for the threads that are
-//! started later, so it must be done before any is.
+//! In this order: root becomes another user; all sets of capabilities are emptied; new privileges and core dumps are
+//! forbidden; files are restricted to those that are needed (landlock), and system calls to those that picotap makes (seccomp).
+//! Threads inherit all of it, so it must be done before any is started.
 
 mod calls;
 mod descriptors;
@@ -23,24 +23,24 @@ use thiserror::Error;
 
 pub use self::descriptors::{close_inherited, named as named_descriptor};
 
-/// Mode of the directory that is made: its owner's only.
+/// Mode of the directory that is made: for its owner only.
 const DIRECTORY_MODE: u32 = 0o700;
 
-/// What is to be given up, and what kept.
+/// What is kept when privileges are dropped.
 #[derive(Debug, Clone, Default)]
 pub struct DropPrivileges {
     /// The user to become: a name, or `uid` or `uid:gid` in numbers. `None`: as root `picotap`, else `nobody`; as anyone
     /// else, stay.
     pub user: Option<String>,
-    /// Files and directories that are still read: the guest's, the configuration's.
+    /// Files and directories that stay readable: those of the guest and of capture files.
     pub readable: Vec<PathBuf>,
-    /// Directories in which files are still made and written: logs, metrics, the quarantine.
+    /// Directories in which files can still be made and written: logs, metrics, the quarantine.
     pub writable: Vec<PathBuf>,
-    /// Of these, the one that is made if it is not there, as the user that is become: the quarantine.
+    /// The one of these that is made if it does not exist, as the new user: the quarantine.
     pub make: Option<PathBuf>,
 }
 
-/// Why privileges could not be given up. None of these may be passed over: what was asked for is then not in force.
+/// Why privileges could not be dropped. Each must end the process: the restrictions are then not in force.
 #[derive(Debug, Error)]
 pub enum PrivilegeError {
     /// The user does not exist.
@@ -51,12 +51,12 @@ pub enum PrivilegeError {
         "user {wanted}: only root can become another user, and this is uid {present}; start as root, or without --user"
     )]
     NotRoot {
-        /// Who was asked for.
+        /// The user to become.
         wanted: String,
-        /// Who it is.
+        /// The present user.
         present: Uid,
     },
-    /// The user asked for is root.
+    /// The new user is to be root.
     #[error("user {0}: that is root, which gives nothing up")]
     IsRoot(String),
     /// Threads are running that would keep their privileges.
@@ -67,9 +67,9 @@ pub enum PrivilegeError {
         "becoming user {user}: {cause}; this takes CAP_SETUID and CAP_SETGID, or start as that user with CAP_NET_RAW"
     )]
     Become {
-        /// Who was to be become.
+        /// The user to become.
         user: String,
-        /// The system's words.
+        /// The system's reason.
         cause: Errno,
     },
     /// The quarantine's directory could not be made.
@@ -77,43 +77,43 @@ pub enum PrivilegeError {
     Make {
         /// The directory.
         path: PathBuf,
-        /// Who tried.
+        /// The user that tried.
         uid: Uid,
-        /// The system's words.
+        /// The system's reason.
         cause: std::io::Error,
     },
     /// A step failed.
     #[error("{doing}: {cause}")]
     Step {
-        /// The step.
+        /// What was attempted.
         doing: &'static str,
-        /// The system's words.
+        /// The system's reason.
         cause: String,
     },
-    /// A step was carried out, but root can still be had.
+    /// The user was changed, but can be changed back to root.
     #[error("root could be regained after it was given up")]
     Regained,
 }
 
-/// What is in force.
+/// The restrictions that are in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Confinement {
-    /// Who the process is.
+    /// Name of the process's user.
     pub user: String,
-    /// Its user number.
+    /// The user's number.
     pub uid: u32,
-    /// Its group number.
+    /// The group's number.
     pub gid: u32,
     /// Whether the bounding set is empty too. Emptying it takes root.
     pub bounding_empty: bool,
-    /// How many system calls are allowed, or why they are not filtered.
+    /// The number of system calls that are allowed, or why they are not filtered.
     pub calls: Result<usize, String>,
-    /// What holds for files, in words, or why nothing does.
+    /// What restricts access to files, as text, or why nothing does.
     pub files: Result<String, String>,
 }
 
 impl Confinement {
-    /// Whether all is in force that could be somewhere.
+    /// Whether no restriction is missing.
     #[must_use]
     pub const fn is_whole(&self) -> bool {
         self.calls.is_ok() && self.files.is_ok()
@@ -139,18 +139,18 @@ impl fmt::Display for Confinement {
     }
 }
 
-/// Gives the privileges up. Sockets and files that are open stay open, and on those of `packet` nothing can be sent.
+/// Drops the privileges. Sockets and files that are open stay open; nothing can be sent on the sockets in `packet`.
 ///
 /// # Errors
-/// See [`PrivilegeError`]; the process should then end. The filter of system calls and landlock are left out where the
-/// kernel or the architecture lacks them, and the report says so.
+/// See [`PrivilegeError`]. Where the kernel or the architecture has no seccomp or landlock, they are left out, and the result
+/// says so.
 pub fn drop_all(keep: &DropPrivileges, packet: &[RawFd]) -> Result<Confinement, PrivilegeError> {
     let threads = fs::read_dir("/proc/self/task").map_err(|e| step("counting threads", e))?.count();
     if threads != 1 {
         return Err(PrivilegeError::Threads(threads));
     }
     let target = target(keep.user.as_deref())?;
-    // Dropping from the bounding set takes CAP_SETPCAP, which is gone with root.
+    // Emptying the bounding set takes CAP_SETPCAP, which is lost with root.
     let bounding_empty = caps::clear(None, CapSet::Bounding).is_ok();
     if let Some(target) = &target {
         become_user(target)?;
@@ -169,7 +169,7 @@ pub fn drop_all(keep: &DropPrivileges, packet: &[RawFd]) -> Result<Confinement, 
         make_directory(path).map_err(failed)?;
     }
     prctl::set_no_new_privs().map_err(|e| step("setting no-new-privileges", e))?;
-    // What others sent each other is in this memory. Not before: a change of the user sets it anew.
+    // This memory holds other people's traffic. A change of the user resets the flag, so it is set after that.
     prctl::set_dumpable(false).map_err(|e| step("making the process undumpable", e))?;
     setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(|e| step("forbidding core dumps", e))?;
     let files = files::restrict(&keep.readable, &keep.writable);
@@ -179,7 +179,7 @@ pub fn drop_all(keep: &DropPrivileges, packet: &[RawFd]) -> Result<Confinement, 
     Ok(Confinement { user, uid: uid.as_raw(), gid: gid.as_raw(), bounding_empty, calls, files })
 }
 
-/// Whom to become.
+/// The user to become.
 #[derive(Debug, PartialEq, Eq)]
 struct Target {
     name: String,
@@ -187,7 +187,7 @@ struct Target {
     gid: Gid,
 }
 
-/// `None`: stay who we are.
+/// The user to become; `None` if the present one stays.
 fn target(wanted: Option<&str>) -> Result<Option<Target>, PrivilegeError> {
     let present = geteuid();
     let Some(wanted) = wanted else {
@@ -199,7 +199,7 @@ fn target(wanted: Option<&str>) -> Result<Option<Target>, PrivilegeError> {
                 return Ok(Some(found));
             }
         }
-        // An image without a list of users: the number that is nobody everywhere.
+        // A container image without a list of users: this number is nobody's everywhere.
         return Ok(Some(Target { name: "nobody".into(), uid: Uid::from_raw(65534), gid: Gid::from_raw(65534) }));
     };
     let found = match numbers(wanted) {
@@ -223,7 +223,7 @@ fn named(name: &str) -> Result<Option<Target>, PrivilegeError> {
     Ok(user.map(|user| Target { name: user.name, uid: user.uid, gid: user.gid }))
 }
 
-/// `uid` or `uid:gid`; without a group, the user's own, or else the one of the same number.
+/// Parses `uid` or `uid:gid`. Without a group it is the user's own or, of an unknown user, the one of the same number.
 fn numbers(text: &str) -> Option<Target> {
     let (uid, gid) = match text.split_once(':') {
         Some((uid, gid)) => (uid.parse().ok()?, Some(gid.parse().ok()?)),
@@ -248,7 +248,7 @@ fn become_user(target: &Target) -> Result<(), PrivilegeError> {
     Ok(())
 }
 
-/// Makes the directory if it is not there, for its owner only, whatever the umask.
+/// Makes a directory for its owner only, whatever the umask. One that exists stays as it is.
 ///
 /// # Errors
 /// What the system says.
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn giving_up_is_refused_once_threads_run() {
+    fn dropping_is_refused_once_threads_run() {
         // The harness runs a test in a thread of its own.
         let error = drop_all(&DropPrivileges::default(), &[]).expect_err("more than one thread");
         assert!(matches!(error, PrivilegeError::Threads(2..)), "{error}");

@@ -1,23 +1,23 @@
-//! Shutdown is the request to stop, which a signal or a closed output brings and every thread looks at.
+//! Shutdown is the request to stop, made by a signal or by a thread, which every thread checks.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
-/// Why the pipeline is to stop.
+/// Why a run is to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Why {
     /// SIGINT or SIGTERM.
     Signal = 1,
-    /// Nobody reads the output any more.
+    /// The reader of the output has closed it.
     Closed = 2,
     /// The output cannot be written.
     Failed = 3,
-    /// So many packets were wanted and no more.
+    /// As many packets as were asked for have been read.
     Enough = 4,
 }
 
-/// The request to stop. Copies share it.
+/// The request to stop. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct Shutdown {
     request: Arc<AtomicU8>,
@@ -26,25 +26,25 @@ pub struct Shutdown {
 }
 
 impl Shutdown {
-    /// Asks for a stop. The first reason stands.
+    /// Requests a stop. The reason of the first request stays.
     pub fn ask(&self, why: Why) {
-        // Losing the race means that somebody else's reason stands.
+        // A failed exchange means that another reason came first.
         let _lost = self.request.compare_exchange(0, why as u8, Ordering::Relaxed, Ordering::Relaxed);
     }
 
-    /// Whether to stop.
+    /// Whether a stop has been requested.
     #[must_use]
     pub fn asked(&self) -> bool {
         self.signal.load(Ordering::Relaxed) || self.request.load(Ordering::Relaxed) != 0
     }
 
-    /// Whether somebody waits for the end: it was asked for from outside, or something failed.
+    /// Whether the stop is waited for: it was requested from outside, or something failed.
     #[must_use]
     pub fn is_urgent(&self) -> bool {
         self.signal.load(Ordering::Relaxed) || matches!(self.why(), Some(Why::Signal | Why::Failed))
     }
 
-    /// Why.
+    /// The reason of the request, if there is one.
     #[must_use]
     pub fn why(&self) -> Option<Why> {
         match self.request.load(Ordering::Relaxed) {

@@ -1,4 +1,4 @@
-//! A connection is two streams and the rules by which a segment may change them (RFC 9293).
+//! A connection is two halves, one for each stream, and the rules by which a segment may change them (RFC 9293).
 //!
 //! A [`Step`] is one connection while a segment or a timer changes it. Its methods are in the file of their subject:
 //!
@@ -12,9 +12,9 @@
 //! | `emit` | `hand_on`, `skip_captured`, `declare_gap`, `end`: what the sink receives |
 
 use super::assembler::{Carrier, Stamp};
+use super::half::{Half, HalfFlags, NEAR, REACH};
 use super::release::Pressure;
 use super::seq::Seq;
-use super::stream::{NEAR, REACH, Stream, StreamFlags};
 use super::timers::{Link, Listed};
 use super::{Config, FlowCounters};
 use crate::packet::{Segment, TcpFlags};
@@ -49,7 +49,7 @@ pub(super) enum PortReuse {
 pub(super) struct Connection {
     /// As the sink sees it.
     pub(super) open: OpenConnection,
-    pub(super) sides: [Stream; 2],
+    pub(super) sides: [Half; 2],
     pub(super) realm: u32,
     /// Packets seen of it, modulo 2^32.
     pub(super) packets: u32,
@@ -70,7 +70,7 @@ impl Connection {
     pub(super) fn new(open: OpenConnection, realm: u32) -> Self {
         Self {
             open,
-            sides: [Stream::new(), Stream::new()],
+            sides: [Half::new(), Half::new()],
             realm,
             packets: 0,
             last: 0,
@@ -82,7 +82,7 @@ impl Connection {
         }
     }
 
-    pub(super) const fn stream(&self, side: Side) -> &Stream {
+    pub(super) const fn half(&self, side: Side) -> &Half {
         let [first, second] = &self.sides;
         match side {
             Side::First => first,
@@ -90,7 +90,7 @@ impl Connection {
         }
     }
 
-    pub(super) const fn stream_mut(&mut self, side: Side) -> &mut Stream {
+    pub(super) const fn half_mut(&mut self, side: Side) -> &mut Half {
         let [first, second] = &mut self.sides;
         match side {
             Side::First => first,
@@ -98,8 +98,8 @@ impl Connection {
         }
     }
 
-    /// The stream of a side, and the other one.
-    pub(super) const fn pair(&mut self, side: Side) -> (&mut Stream, &mut Stream) {
+    /// The half of a side, and the other one.
+    pub(super) const fn pair(&mut self, side: Side) -> (&mut Half, &mut Half) {
         let [first, second] = &mut self.sides;
         match side {
             Side::First => (first, second),
@@ -116,12 +116,12 @@ impl Connection {
 
     /// Both sides have ended.
     pub(super) const fn closed(&self) -> bool {
-        self.stream(Side::First).ended() && self.stream(Side::Second).ended()
+        self.half(Side::First).ended() && self.half(Side::Second).ended()
     }
 
     /// Bytes of memory that it takes outside of the table.
     pub(super) fn memory(&self) -> u64 {
-        self.stream(Side::First).memory() + self.stream(Side::Second).memory()
+        self.half(Side::First).memory() + self.half(Side::Second).memory()
     }
 
     /// Offset of a segment in its stream; `None` if it lies out of reach. May move a start that is not certain.
@@ -231,23 +231,23 @@ impl<S: Sink> Step<'_, S> {
         }
         self.settle(before);
         self.conn.established = !self.conn.embryonic
-            && self.conn.sides.iter().all(|stream| {
-                stream.flags.contains(StreamFlags::SEEN | StreamFlags::BASED)
-                    && !stream.movable()
-                    && !stream.ended()
-                    && stream.fin == UNKNOWN
+            && self.conn.sides.iter().all(|half| {
+                half.flags.contains(HalfFlags::SEEN | HalfFlags::BASED)
+                    && !half.movable()
+                    && !half.ended()
+                    && half.fin == UNKNOWN
             });
         reuse
     }
 
     /// Gives back what is no longer needed, and accounts for the memory, which was `before`.
     pub(super) fn settle(&mut self, before: u64) {
-        for stream in &mut self.conn.sides {
+        for half in &mut self.conn.sides {
             debug_assert!(
-                stream.skipped_from == UNKNOWN || stream.next < stream.skip,
+                half.skipped_from == UNKNOWN || half.next < half.skip,
                 "a skipped range is reported where the skip ends"
             );
-            stream.release_if_empty();
+            half.release_if_empty();
         }
         let memory = self.shared.memory + self.conn.memory();
         debug_assert!(memory >= before, "the memory of all connections includes this one's");
@@ -295,16 +295,16 @@ impl<S: Sink> Step<'_, S> {
         let single = segment.payload.len() == 1 && !segment.flags.fin();
         let fresh = self.conn.embryonic;
         let (own, peer) = self.conn.pair(side);
-        if own.flags.contains(StreamFlags::SEEN) {
+        if own.flags.contains(HalfFlags::SEEN) {
             return;
         }
-        own.flags.insert(StreamFlags::SEEN);
-        if own.flags.contains(StreamFlags::EXACT) {
+        own.flags.insert(HalfFlags::SEEN);
+        if own.flags.contains(HalfFlags::EXACT) {
             return;
         }
         // A single byte may be a keep-alive's: garbage, one below the next sequence number.
         let start = seq.plus(u64::from(single));
-        let guess = own.flags.contains(StreamFlags::BASED).then(|| seq.since(own.base));
+        let guess = own.flags.contains(HalfFlags::BASED).then(|| seq.since(own.base));
         match guess {
             Some(0..=NEAR) => {}
             Some(-1) if segment.payload.len() <= 1 => {}
@@ -317,10 +317,10 @@ impl<S: Sink> Step<'_, S> {
                 peer.acked = 0;
             }
         }
-        own.flags.insert(StreamFlags::BASED);
+        own.flags.insert(HalfFlags::BASED);
         // If the other side has shown only a SYN, the start of this side was lost, and everything up to here with it.
-        let only_syn = peer.flags.contains(StreamFlags::SEEN) && !segment.payload.is_empty();
-        if only_syn || (fresh && !peer.flags.contains(StreamFlags::SEEN)) {
+        let only_syn = peer.flags.contains(HalfFlags::SEEN) && !segment.payload.is_empty();
+        if only_syn || (fresh && !peer.flags.contains(HalfFlags::SEEN)) {
             self.conn.open.info.midstream = true;
             self.shared.counters.midstream += 1;
         }
@@ -334,7 +334,7 @@ impl<S: Sink> Step<'_, S> {
     /// Declares lost what the snap length cut off and no captured byte follows.
     fn declare_cut(&mut self) {
         for side in [Side::First, Side::Second] {
-            let own = self.conn.stream(side);
+            let own = self.conn.half(side);
             let front = own.front();
             if front > own.next && !own.ended() {
                 self.shared.counters.gaps_cut += 1;
@@ -351,11 +351,11 @@ impl<S: Sink> Step<'_, S> {
         }
         self.declare_cut();
         for side in [Side::First, Side::Second] {
-            let own = self.conn.stream(side);
+            let own = self.conn.half(side);
             if own.ended() {
                 continue;
             }
-            let reported = self.conn.stream(side.other()).flags.contains(StreamFlags::REPORTED);
+            let reported = self.conn.half(side.other()).flags.contains(HalfFlags::REPORTED);
             let ack = if reported { own.acked } else { UNKNOWN };
             self.end(side, Carrier { ack, time: self.time }, reason);
         }

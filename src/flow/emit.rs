@@ -2,13 +2,13 @@
 
 use super::assembler::Carrier;
 use super::connection::{Connection, Step};
-use super::stream::{Stream, StreamFlags};
+use super::half::{Half, HalfFlags};
 use crate::stream::{EndReason, MAX_PIECE, Position, Side, Sink, UNKNOWN};
 
 impl Connection {
     /// Applies a skip hint: bytes of a side below `upto` are not needed.
     pub(super) fn skip(&mut self, side: Side, upto: u64) {
-        let own = self.stream_mut(side);
+        let own = self.half_mut(side);
         if !own.ended() && upto > own.next {
             own.skip = own.skip.max(upto);
         }
@@ -18,13 +18,13 @@ impl Connection {
 impl<S: Sink> Step<'_, S> {
     /// Declares a gap: what has not been handed on of a side below `to` is lost.
     pub(super) fn declare_gap(&mut self, side: Side, to: u64, carrier: Carrier) {
-        let own = self.conn.stream_mut(side);
+        let own = self.conn.half_mut(side);
         let from = own.next;
         if to <= from {
             return;
         }
         self.shared.counters.gap += to - from;
-        own.flags.insert(StreamFlags::REPORTED);
+        own.flags.insert(HalfFlags::REPORTED);
         if own.skip > from {
             let upto = own.skip.min(to);
             own.open_skipped();
@@ -32,12 +32,12 @@ impl<S: Sink> Step<'_, S> {
             own.next = upto;
             self.close_skipped(side, carrier);
         }
-        self.conn.stream_mut(side).next = to;
+        self.conn.half_mut(side).next = to;
     }
 
     /// Skips captured bytes that are not needed.
     pub(super) fn skip_captured(&mut self, side: Side, len: u64, carrier: Carrier) {
-        let own = self.conn.stream_mut(side);
+        let own = self.conn.half_mut(side);
         own.open_skipped();
         own.next += len;
         self.shared.counters.skipped += len;
@@ -46,8 +46,8 @@ impl<S: Sink> Step<'_, S> {
 
     /// Hands on the next bytes of a side, without those that are not needed.
     pub(super) fn hand_on(&mut self, side: Side, data: &[u8], starts: bool, carrier: Carrier) {
-        let own = self.conn.stream_mut(side);
-        own.flags.insert(StreamFlags::REPORTED);
+        let own = self.conn.half_mut(side);
+        own.flags.insert(HalfFlags::REPORTED);
         let mut rest = data;
         let mut starts = starts;
         if own.skip > own.next {
@@ -58,7 +58,7 @@ impl<S: Sink> Step<'_, S> {
         }
         let peer_acked = self.peer_acked(side, carrier.ack);
         for piece in rest.chunks(MAX_PIECE) {
-            let own = self.conn.stream_mut(side);
+            let own = self.conn.half_mut(side);
             let at = Position { offset: own.next, peer_acked, time: carrier.time };
             own.next += piece.len() as u64;
             self.shared.counters.handed_on += piece.len() as u64;
@@ -70,14 +70,14 @@ impl<S: Sink> Step<'_, S> {
     /// An acknowledgement that the sink receives: it is an offset of the other side, whose start is fixed by it.
     fn peer_acked(&mut self, side: Side, ack: u64) -> u64 {
         if ack != UNKNOWN {
-            self.conn.stream_mut(side.other()).flags.insert(StreamFlags::REPORTED);
+            self.conn.half_mut(side.other()).flags.insert(HalfFlags::REPORTED);
         }
         ack
     }
 
     /// Reports a skipped range that has reached the offset below which nothing was needed.
     fn close_skipped(&mut self, side: Side, carrier: Carrier) {
-        let own = self.conn.stream(side);
+        let own = self.conn.half(side);
         if own.next >= own.skip {
             self.emit_skipped(side, carrier);
         }
@@ -85,7 +85,7 @@ impl<S: Sink> Step<'_, S> {
 
     fn emit_skipped(&mut self, side: Side, carrier: Carrier) {
         let peer_acked = self.peer_acked(side, carrier.ack);
-        let own = self.conn.stream_mut(side);
+        let own = self.conn.half_mut(side);
         if own.skipped_from == UNKNOWN {
             return;
         }
@@ -93,7 +93,7 @@ impl<S: Sink> Step<'_, S> {
         let (length, lost) = (own.next - own.skipped_from, own.skipped_lost);
         own.skipped_from = UNKNOWN;
         own.skipped_lost = 0;
-        own.flags.insert(StreamFlags::REPORTED);
+        own.flags.insert(HalfFlags::REPORTED);
         self.sink.skipped(&mut self.conn.open, side, at, length, lost);
     }
 
@@ -101,9 +101,9 @@ impl<S: Sink> Step<'_, S> {
     pub(super) fn end(&mut self, side: Side, carrier: Carrier, reason: EndReason) {
         self.emit_skipped(side, carrier);
         let peer_acked = self.peer_acked(side, carrier.ack);
-        let own = self.conn.stream_mut(side);
+        let own = self.conn.half_mut(side);
         debug_assert!(!own.ended(), "a side ends once");
-        own.flags.insert(StreamFlags::ENDED | StreamFlags::REPORTED);
+        own.flags.insert(HalfFlags::ENDED | HalfFlags::REPORTED);
         own.skip = 0;
         let at = Position { offset: own.next, peer_acked, time: carrier.time };
         let counters = &mut self.shared.counters;
@@ -119,7 +119,7 @@ impl<S: Sink> Step<'_, S> {
     }
 }
 
-impl Stream {
+impl Half {
     const fn open_skipped(&mut self) {
         if self.skipped_from == UNKNOWN {
             self.skipped_from = self.next;

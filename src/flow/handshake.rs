@@ -2,15 +2,15 @@
 
 use super::assembler::{Arrival, Assembler, Carrier, NEVER};
 use super::connection::{Connection, PortReuse, Step};
+use super::half::{Half, HalfFlags, NEAR, OutOfWindow};
 use super::seq::Seq;
-use super::stream::{NEAR, OutOfWindow, Stream, StreamFlags};
 use crate::packet::Segment;
 use crate::stream::{EndReason, Opener, Side, Sink, UNKNOWN};
 
 impl<S: Sink> Step<'_, S> {
     pub(super) fn on_syn(&mut self, side: Side, segment: &Segment<'_>) -> Option<PortReuse> {
         let acks = segment.flags.ack();
-        let unexpected_syn = self.conn.stream(side.other()).out_of_window().filter(|other| other.syn);
+        let unexpected_syn = self.conn.half(side.other()).out_of_window().filter(|other| other.syn);
         if let Some(syn) = unexpected_syn.filter(|syn| acks && syn.end == Seq(segment.ack)) {
             return Some(PortReuse::Continued { side: side.other(), base: syn.end, syn: true });
         }
@@ -20,10 +20,10 @@ impl<S: Sink> Step<'_, S> {
         }
         self.set_start(side, Seq(segment.seq).plus(1));
         let (own, peer) = self.conn.pair(side);
-        own.flags.insert(StreamFlags::BASED | StreamFlags::EXACT | StreamFlags::SEEN);
-        if acks && peer.movable() && !peer.flags.contains(StreamFlags::SEEN) {
+        own.flags.insert(HalfFlags::BASED | HalfFlags::EXACT | HalfFlags::SEEN);
+        if acks && peer.movable() && !peer.flags.contains(HalfFlags::SEEN) {
             peer.base = Seq(segment.ack);
-            peer.flags.insert(StreamFlags::BASED | StreamFlags::EXACT);
+            peer.flags.insert(HalfFlags::BASED | HalfFlags::EXACT);
         }
         let info = &mut self.conn.open.info;
         if info.opener == Opener::Unknown && !info.midstream {
@@ -37,7 +37,7 @@ impl<S: Sink> Step<'_, S> {
             self.drop_refused_data(side, segment);
             ack = self.on_ack(side, segment);
         } else {
-            self.conn.stream_mut(side).window = segment.window;
+            self.conn.half_mut(side).window = segment.window;
         }
         self.on_syn_data(side, segment, ack);
         self.drain();
@@ -51,7 +51,7 @@ impl<S: Sink> Step<'_, S> {
         let acks = segment.flags.ack();
         let counters = &mut self.shared.counters;
         let (own, peer) = self.conn.pair(side);
-        if own.flags.contains(StreamFlags::BASED) && own.base != base && !can_start(own, peer, base) {
+        if own.flags.contains(HalfFlags::BASED) && own.base != base && !can_start(own, peer, base) {
             if acks {
                 counters.syn_ack_invalid += 1;
             } else {
@@ -60,7 +60,7 @@ impl<S: Sink> Step<'_, S> {
             }
             return false;
         }
-        if acks && peer.flags.contains(StreamFlags::EXACT) {
+        if acks && peer.flags.contains(HalfFlags::EXACT) {
             let offset = Seq(segment.ack).offset(peer.base, peer.next);
             if !(0..=peer.top().cast_signed()).contains(&offset) {
                 counters.syn_ack_invalid += 1;
@@ -73,9 +73,9 @@ impl<S: Sink> Step<'_, S> {
     /// Sets the start of a side from its SYN.
     fn set_start(&mut self, side: Side, base: Seq) {
         let (own, peer) = self.conn.pair(side);
-        if own.flags.contains(StreamFlags::EXACT | StreamFlags::SEEN) {
+        if own.flags.contains(HalfFlags::EXACT | HalfFlags::SEEN) {
             self.shared.counters.syn_repeated += 1;
-        } else if own.flags.contains(StreamFlags::SEEN) && own.base.since(base) > 0 {
+        } else if own.flags.contains(HalfFlags::SEEN) && own.base.since(base) > 0 {
             // The handshake was captured late: what is held moves to higher offsets.
             let ahead = own.base.since(base);
             self.conn.move_start(side, ahead.unsigned_abs());
@@ -88,7 +88,7 @@ impl<S: Sink> Step<'_, S> {
     /// Drops the data of a SYN that the SYN-ACK does not acknowledge: it was refused and will be sent again (RFC 7413,
     /// section 4.2).
     fn drop_refused_data(&mut self, side: Side, segment: &Segment<'_>) {
-        let peer = self.conn.stream_mut(side.other());
+        let peer = self.conn.half_mut(side.other());
         if Seq(segment.ack) == peer.base && peer.next == 0 {
             let refused = peer.store_mut().map_or(0, Assembler::drop_tentative);
             self.shared.counters.syn_refused += refused;
@@ -98,7 +98,7 @@ impl<S: Sink> Step<'_, S> {
 
     /// Data in a SYN waits until it is acknowledged: the receiver may refuse it.
     fn on_syn_data(&mut self, side: Side, segment: &Segment<'_>, ack: u64) {
-        let own = self.conn.stream(side);
+        let own = self.conn.half(side);
         let len = segment.payload.len() as u64;
         if len == 0 {
             return;
@@ -132,7 +132,7 @@ impl<S: Sink> Step<'_, S> {
 
     /// A segment after both ends: a late one, or the first of a new connection.
     pub(super) fn after_close(&mut self, side: Side, segment: &Segment<'_>) -> Option<PortReuse> {
-        let repeated = Seq(segment.seq).plus(1) == self.conn.stream(side).base;
+        let repeated = Seq(segment.seq).plus(1) == self.conn.half(side).base;
         if segment.flags.syn() && !repeated {
             return Some(PortReuse::Begun);
         }
@@ -143,27 +143,27 @@ impl<S: Sink> Step<'_, S> {
 }
 
 /// Whether a stream that was picked up can start at `base` after all.
-fn can_start(own: &Stream, peer: &Stream, base: Seq) -> bool {
+fn can_start(own: &Half, peer: &Half, base: Seq) -> bool {
     let ahead = own.base.since(base);
     let empty = own.out_of_order.is_none() && own.fin == UNKNOWN && peer.out_of_order.is_none();
-    own.movable() && own.next == 0 && (!own.flags.contains(StreamFlags::SEEN) || (0..NEAR).contains(&ahead) || empty)
+    own.movable() && own.next == 0 && (!own.flags.contains(HalfFlags::SEEN) || (0..NEAR).contains(&ahead) || empty)
 }
 
 impl Connection {
     /// Whether an RST is taken, by the rules of Linux and RFC 9293, section 3.5.3.
     fn accepts_reset(&self, side: Side, segment: &Segment<'_>) -> bool {
-        let (own, peer) = (self.stream(side), self.stream(side.other()));
-        if own.flags.contains(StreamFlags::BASED) && own.flags.intersects(StreamFlags::SEEN | StreamFlags::EXACT) {
+        let (own, peer) = (self.half(side), self.half(side.other()));
+        if own.flags.contains(HalfFlags::BASED) && own.flags.intersects(HalfFlags::SEEN | HalfFlags::EXACT) {
             // Inside the receiver's window. The window's scale is not known, so the window counts unscaled.
             let offset = Seq(segment.seq).offset(own.base, own.next);
-            let low = if peer.flags.contains(StreamFlags::SEEN) { peer.acked } else { own.next };
+            let low = if peer.flags.contains(HalfFlags::SEEN) { peer.acked } else { own.next };
             let top = own.top().max(peer.acked) + 1 + u64::from(peer.window);
             (low.cast_signed()..=top.cast_signed()).contains(&offset)
         } else {
             // An answer to a SYN or to data, from a side that has shown nothing else.
             let top = peer.base.plus(peer.top());
             segment.flags.ack()
-                && peer.flags.contains(StreamFlags::SEEN)
+                && peer.flags.contains(HalfFlags::SEEN)
                 && (0..=1).contains(&Seq(segment.ack).since(top))
         }
     }

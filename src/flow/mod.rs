@@ -12,6 +12,7 @@ mod connection;
 mod counters;
 mod emit;
 mod evict;
+mod half;
 mod handshake;
 mod hash;
 mod index;
@@ -20,7 +21,6 @@ mod receive;
 mod release;
 mod seq;
 mod slab;
-mod stream;
 mod table;
 mod timers;
 

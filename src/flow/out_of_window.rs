@@ -2,9 +2,9 @@
 
 use super::assembler::Carrier;
 use super::connection::{PortReuse, Step};
+use super::half::{Half, HalfFlags, OutOfWindow};
 use super::release::Pressure;
 use super::seq::Seq;
-use super::stream::{OutOfWindow, Stream, StreamFlags};
 use crate::packet::Segment;
 use crate::stream::{Side, Sink, UNKNOWN};
 
@@ -22,7 +22,7 @@ impl<S: Sink> Step<'_, S> {
         if let Some(theirs) = peer.out_of_window().filter(|theirs| theirs.acknowledged_by(Seq(segment.ack))) {
             return Some(PortReuse::Continued { side: side.other(), base: theirs.end, syn: theirs.syn });
         }
-        let alone = !peer.flags.contains(StreamFlags::SEEN) && !own.ended();
+        let alone = !peer.flags.contains(HalfFlags::SEEN) && !own.ended();
         let seen = match own.out_of_window() {
             Some(before) if before.syn && before.end == start && alone => {
                 return Some(PortReuse::Continued { side, base: start, syn: true });
@@ -39,7 +39,7 @@ impl<S: Sink> Step<'_, S> {
                 return Some(PortReuse::Continued { side, base: start, syn: false });
             }
             self.jump(side, start);
-            let offset = self.conn.stream(side).next.cast_signed();
+            let offset = self.conn.half(side).next.cast_signed();
             let ack = self.on_ack(side, segment);
             self.on_data(side, segment, offset, ack);
             self.drain();
@@ -51,7 +51,7 @@ impl<S: Sink> Step<'_, S> {
 
     /// An acknowledgement out of reach, of a segment that is not: valid if the peer has sent something there.
     pub(super) fn on_out_of_window_ack(&mut self, side: Side, segment: &Segment<'_>) -> u64 {
-        let peer = self.conn.stream(side.other());
+        let peer = self.conn.half(side.other());
         let theirs = peer
             .out_of_window()
             .filter(|theirs| !theirs.syn && !peer.ended() && theirs.acknowledged_by(Seq(segment.ack)));
@@ -68,7 +68,7 @@ impl<S: Sink> Step<'_, S> {
     /// A side's stream continues at `to`, far ahead: everything before it is lost.
     fn jump(&mut self, side: Side, to: Seq) {
         self.declare_all_holes(side);
-        let own = self.conn.stream_mut(side);
+        let own = self.conn.half_mut(side);
         if let Some(out_of_order) = &mut own.out_of_order {
             out_of_order.out_of_window = None;
         }
@@ -83,7 +83,7 @@ impl<S: Sink> Step<'_, S> {
 
     /// Declares every hole of a side a gap, until the side holds nothing.
     fn declare_all_holes(&mut self, side: Side) {
-        while self.conn.stream(side).store().is_some_and(|store| !store.is_empty()) {
+        while self.conn.half(side).store().is_some_and(|store| !store.is_empty()) {
             if !self.resolve(Pressure::Bound(side)) {
                 return;
             }
@@ -101,7 +101,7 @@ impl OutOfWindow {
     }
 }
 
-impl Stream {
+impl Half {
     /// Remembers a segment out of reach, unless that would take memory that is not there: nothing that it holds could
     /// be given up for it.
     pub(super) fn remember(&mut self, segment: OutOfWindow, full: bool) {

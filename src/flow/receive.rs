@@ -2,8 +2,8 @@
 
 use super::assembler::{Arrival, Assembler, Carrier, Fin, NEVER};
 use super::connection::Step;
+use super::half::{Half, HalfFlags, REACH};
 use super::seq::Seq;
-use super::stream::{REACH, Stream, StreamFlags};
 use crate::packet::Segment;
 use crate::stream::{Side, Sink, UNKNOWN};
 
@@ -14,17 +14,17 @@ impl<S: Sink> Step<'_, S> {
         let now = self.now();
         let (own, peer) = self.conn.pair(side);
         own.window = segment.window;
-        if !peer.flags.contains(StreamFlags::SEEN) {
-            if !peer.flags.contains(StreamFlags::BASED) || !peer.flags.contains(StreamFlags::EXACT) {
+        if !peer.flags.contains(HalfFlags::SEEN) {
+            if !peer.flags.contains(HalfFlags::BASED) || !peer.flags.contains(HalfFlags::EXACT) {
                 // All that is known of the other side. If this side's SYN was seen, and this segment is the next byte
                 // behind it, it is the other side's start.
                 peer.base = ack;
-                peer.flags.insert(StreamFlags::BASED);
-                if own.flags.contains(StreamFlags::EXACT) && Seq(segment.seq).since(own.base) <= 0 {
-                    peer.flags.insert(StreamFlags::EXACT);
+                peer.flags.insert(HalfFlags::BASED);
+                if own.flags.contains(HalfFlags::EXACT) && Seq(segment.seq).since(own.base) <= 0 {
+                    peer.flags.insert(HalfFlags::EXACT);
                 }
             }
-            if !peer.flags.contains(StreamFlags::EXACT) {
+            if !peer.flags.contains(HalfFlags::EXACT) {
                 return UNKNOWN;
             }
         }
@@ -64,7 +64,7 @@ impl<S: Sink> Step<'_, S> {
         let whole = segment.missing == 0 && !segment.flags.fin();
         let captured = offset + (payload.len() as u64).cast_signed();
         let end = captured + i64::from(segment.missing);
-        let own = self.conn.stream_mut(side);
+        let own = self.conn.half_mut(side);
         if let Some(store) = own.store_mut() {
             store.confirm_below(offset.max(0).unsigned_abs());
         }
@@ -80,7 +80,7 @@ impl<S: Sink> Step<'_, S> {
         let came = self.now();
         let (own, peer) = self.conn.pair(side);
         let probe = payload.len() == 1 && data.len() == 1 && whole;
-        let tentative = probe && at == own.next && peer.window == 0 && peer.flags.contains(StreamFlags::SEEN);
+        let tentative = probe && at == own.next && peer.window == 0 && peer.flags.contains(HalfFlags::SEEN);
         let behind = end.max(captured).max(0).unsigned_abs().saturating_sub(at + data.len() as u64);
         let arrival = Arrival {
             offset: at,
@@ -107,12 +107,12 @@ impl<S: Sink> Step<'_, S> {
     /// The part of a payload that is new, and its offset: not below what has been handed on, and before the FIN. Counts
     /// the rest. `None` if the side has ended.
     fn trim<'p>(&mut self, side: Side, payload: &'p [u8], offset: i64) -> Option<(u64, &'p [u8])> {
-        let own = self.conn.stream(side);
+        let own = self.conn.half(side);
         let counters = &mut self.shared.counters;
         let next = own.next.cast_signed();
         let old = usize::try_from(next - offset).unwrap_or(0).min(payload.len());
         let (before, mut data) = payload.split_at_checked(old).unwrap_or((payload, &[]));
-        let before_start = offset < 0 && !own.flags.contains(StreamFlags::EXACT);
+        let before_start = offset < 0 && !own.flags.contains(HalfFlags::EXACT);
         *if before_start { &mut counters.before_start } else { &mut counters.duplicate } += before.len() as u64;
         if own.ended() {
             counters.late += data.len() as u64;
@@ -146,7 +146,7 @@ impl<S: Sink> Step<'_, S> {
 }
 
 /// Whether a stream can end at an offset: no other FIN was seen, and nothing is known to be behind it.
-fn can_end(own: &Stream, peer: &Stream, end: u64) -> bool {
+fn can_end(own: &Half, peer: &Half, end: u64) -> bool {
     let held = own.store().map_or(0, Assembler::end);
     own.fin == UNKNOWN && end >= own.next.max(held) && peer.acked <= end + 1
 }

@@ -3,7 +3,7 @@
 
 use super::assembler::{Arrival, Assembler, Carrier, NEVER, Stamp, slice};
 use super::connection::{Connection, Shared, Step};
-use super::stream::{Stream, StreamFlags};
+use super::half::{Half, HalfFlags};
 use crate::stream::{EndReason, Side, Sink, UNKNOWN};
 
 /// Why an obstacle is given up.
@@ -42,11 +42,11 @@ enum Obstacle {
 }
 
 /// Whether all that an acknowledgement covers has been handed on, or is not waited for.
-fn satisfied(ack: u64, peer: &Stream) -> bool {
-    ack == UNKNOWN || ack <= peer.passed() || peer.ended() || !peer.flags.contains(StreamFlags::SEEN)
+fn satisfied(ack: u64, peer: &Half) -> bool {
+    ack == UNKNOWN || ack <= peer.passed() || peer.ended() || !peer.flags.contains(HalfFlags::SEEN)
 }
 
-fn obstacle(own: &Stream, peer: &Stream) -> Option<Obstacle> {
+fn obstacle(own: &Half, peer: &Half) -> Option<Obstacle> {
     let store = own.store()?;
     let (upto, ack, came, proved) = match (store.first(), store.fin) {
         (Some(piece), _) if piece.tentative && piece.offset <= own.front() => {
@@ -127,7 +127,7 @@ impl<S: Sink> Step<'_, S> {
         new.starts = false;
         new.data = slice(new.data, new.offset, upto, new.offset + new.data.len() as u64);
         new.offset = upto;
-        if let Some(next) = self.conn.stream_mut(side).store_mut().and_then(|store| store.first_mut()) {
+        if let Some(next) = self.conn.half_mut(side).store_mut().and_then(|store| store.first_mut()) {
             // The hole is being filled: its time starts anew.
             next.came = new.came;
         }
@@ -135,7 +135,7 @@ impl<S: Sink> Step<'_, S> {
 
     /// Declares lost what lies between a side's current offset and `offset`: the snap length cut it off.
     fn declare_cut_before(&mut self, side: Side, offset: u64, carrier: Carrier) {
-        if offset > self.conn.stream(side).next {
+        if offset > self.conn.half(side).next {
             self.shared.counters.gaps_cut += 1;
             self.declare_gap(side, offset, carrier);
         }
@@ -149,7 +149,7 @@ impl<S: Sink> Step<'_, S> {
             counters.no_memory += new.data.len() as u64;
             return;
         }
-        if new.offset.cast_signed() > own.next.max(peer.acked).cast_signed() && peer.flags.contains(StreamFlags::SEEN) {
+        if new.offset.cast_signed() > own.next.max(peer.acked).cast_signed() && peer.flags.contains(HalfFlags::SEEN) {
             let most = peer.acked + (u64::from(peer.window) << 14);
             counters.window_exceeded += u64::from(end > most);
         }
@@ -173,7 +173,7 @@ impl<S: Sink> Step<'_, S> {
 
     fn over_bound(&self, side: Side) -> bool {
         let Shared { config, full, .. } = &*self.shared;
-        self.conn.stream(side).store().is_some_and(|store| {
+        self.conn.half(side).store().is_some_and(|store| {
             !store.is_empty()
                 && (*full
                     || store.len() > config.ooo_segments_per_side
@@ -224,7 +224,7 @@ impl<S: Sink> Step<'_, S> {
             }
         }
         if piece.len == 0 || piece.missing > 0 {
-            self.conn.stream_mut(side).out_of_order().lose_upto(piece.end() + u64::from(piece.missing));
+            self.conn.half_mut(side).out_of_order().lose_upto(piece.end() + u64::from(piece.missing));
         }
         true
     }
@@ -271,7 +271,7 @@ impl<S: Sink> Step<'_, S> {
             let Some(Obstacle::Doubt { came }) = obstacle else { continue };
             let due = now.time.saturating_sub(came.time) >= self.shared.config.hole_timeout;
             if due || pressure.applies_to(side) {
-                let dropped = self.conn.stream_mut(side).store_mut().map_or(0, Assembler::drop_tentative);
+                let dropped = self.conn.half_mut(side).store_mut().map_or(0, Assembler::drop_tentative);
                 self.shared.counters.unfinished += dropped;
                 self.shared.counters.held -= dropped;
                 return true;
@@ -298,7 +298,7 @@ impl<S: Sink> Step<'_, S> {
         }
         let Some((side, ack, _)) = chosen.filter(|_| due) else { return false };
         self.shared.counters.waits_given_up += 1;
-        let peer = self.conn.stream_mut(side.other()).out_of_order();
+        let peer = self.conn.half_mut(side.other()).out_of_order();
         peer.excused = peer.excused.max(ack);
         true
     }

@@ -1,11 +1,11 @@
 //! The table finds the connection of a segment, and forgets connections when their time is over or memory runs out.
 
 use super::connection::{Connection, PortReuse, Shared, Step};
+use super::half::HalfFlags;
 use super::hash::PairHasher;
 use super::index::Index;
 use super::seq::Seq;
 use super::slab::Slab;
-use super::stream::StreamFlags;
 use super::timers::{List, Lists};
 use super::{Config, FlowCounters};
 use crate::packet::Segment;
@@ -305,11 +305,11 @@ impl Table {
             debug_assert!(false, "the new connection is in the table");
             return;
         };
-        let first = conn.stream_mut(Side::First);
+        let first = conn.half_mut(Side::First);
         first.base = base;
-        first.flags.insert(StreamFlags::SEEN | StreamFlags::BASED);
+        first.flags.insert(HalfFlags::SEEN | HalfFlags::BASED);
         if syn {
-            first.flags.insert(StreamFlags::EXACT);
+            first.flags.insert(HalfFlags::EXACT);
             conn.open.info.opener = Opener::First;
         } else {
             conn.open.info.midstream = true;

@@ -1,4 +1,4 @@
-//! The ledger says where every frame and every payload byte went, and that nothing is missing.
+//! The ledger accounts for every frame and every payload byte, and checks that none is missing.
 
 use std::fmt::{self, Display, Formatter};
 
@@ -17,19 +17,19 @@ families! {
 /// The counters of all stages, added up over threads.
 #[derive(Debug, Clone, Default)]
 pub struct Ledger {
-    /// Capture threads.
+    /// Counted by capture threads beside their stages.
     pub capture: CaptureFigures,
-    /// What the kernel says.
+    /// Counted by the kernel, for interfaces.
     pub live: LiveStats,
     /// Frames.
     pub packets: packet::PacketCounters,
-    /// Payload bytes, as far as the flow table.
+    /// Connections, and payload bytes up to the flow table.
     pub flow: flow::FlowCounters,
     /// Payload bytes in slots.
     pub batch: batch::BatchCounters,
-    /// Payload bytes, from the slots on.
+    /// Calls of the parser, and payload bytes from the slots on.
     pub sandbox: driver::SandboxCounters,
-    /// Workers.
+    /// Counted by workers beside their stages.
     pub worker: WorkerFigures,
     /// A second parser.
     pub shadow: shadow::ShadowCounters,
@@ -37,12 +37,12 @@ pub struct Ledger {
     pub http: http::HttpCounters,
     /// Log lines.
     pub log: log::LogCounters,
-    /// All threads have ended: nothing is on its way from one to another.
+    /// Whether all threads have ended, so that no channel holds anything.
     pub ended: bool,
 }
 
 impl Ledger {
-    /// Gives every counter to `to`, but those of each interface by itself (`live`).
+    /// Passes every counter to `to`, except those that each interface has of its own (`live`).
     pub fn visit(&self, to: &mut Visitor<'_>) {
         let Self { capture, live: _, packets, flow, batch, sandbox, worker, shadow, http, log, ended: _ } = self;
         packets.visit("", to);
@@ -88,8 +88,8 @@ impl Ledger {
         ]
     }
 
-    /// Payload bytes without an account: 0 unless something is wrong. Each thread publishes its counters together, so this
-    /// holds at any moment; what is on its way from one thread to another is looked at when they have ended.
+    /// Payload bytes without an account: 0 unless picotap has a defect. Each thread publishes its counters together, so this
+    /// holds at any moment; what the threads passed to each other is compared once they have ended.
     #[must_use]
     pub fn imbalance_bytes(&self) -> u64 {
         let within =
@@ -102,7 +102,7 @@ impl Ledger {
         (self.flow.handed_on, batch.bytes_delivered + batch.bytes_dropped + batch.bytes_open)
     }
 
-    /// What does not add up, in words; nothing when all does.
+    /// Which accounts do not add up, as text; nothing if all do.
     #[must_use]
     pub fn imbalance(&self) -> Option<String> {
         let between = (self.batch.bytes_delivered, self.sandbox.bytes_in);

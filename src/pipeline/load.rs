@@ -1,4 +1,4 @@
-//! Loading a parser module: read, compiled and tested in a thread of its own, so that whoever waits for it hears a stop.
+//! Loading of parser modules. One is compiled and tested in a thread of its own, so that the caller can stop waiting for it.
 
 use std::fs::File;
 use std::io::Read;
@@ -14,15 +14,15 @@ use crate::daemon::shutdown::Shutdown;
 use crate::sandbox::engine::{Engine, MAX_MODULE_BYTES, Parser};
 use crate::sandbox::selftest::{SelfTestError, selftest};
 
-/// How often the request to stop is looked at.
-const LOOK: Duration = Duration::from_millis(20);
-/// Stack of the thread: the compiler goes as deep as blocks are nested.
+/// Time between two checks of the request to stop.
+const CHECK_EVERY: Duration = Duration::from_millis(20);
+/// Stack of the thread: the compiler's recursion is as deep as blocks are nested.
 const STACK: usize = 8 << 20;
 
-/// Reads a module file, or so much of it that it is seen to be too large.
+/// Reads a module file, but not more of it than shows that it is too large.
 ///
 /// # Errors
-/// What the system says.
+/// If it cannot be opened or read.
 pub fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut wasm = Vec::new();
     File::open(path)?.take(MAX_MODULE_BYTES as u64 + 1).read_to_end(&mut wasm)?;
@@ -38,17 +38,17 @@ pub struct Parsers {
     pub shadow: Option<(Arc<Parser>, u64)>,
 }
 
-/// Loads the parsers of a run. Nothing if a stop was asked for meanwhile.
+/// Loads the parsers of a run. Nothing if a stop is requested meanwhile.
 ///
 /// # Errors
-/// Why one of them is not taken.
+/// Why one of them is refused.
 pub fn parsers(
     engine: &Arc<Engine>,
     config: &Config,
     live: bool,
     shutdown: &Shutdown,
 ) -> Result<Option<Parsers>, Failure> {
-    // The built-in parser passed its self-test when it was built: that is enough for a file, not for months.
+    // The built-in parser passed its self-test when it was built: that is enough for files, not for a run of months.
     let test = live || config.guest.file.is_some();
     let Some(parser) = load(engine, config.guest.wasm.clone(), test, shutdown)? else { return Ok(None) };
     let Some(ShadowModule { wasm, sample }) = &config.shadow else { return Ok(Some(Parsers { parser, shadow: None })) };
@@ -56,11 +56,11 @@ pub fn parsers(
     Ok(second.map(|second| Parsers { parser, shadow: Some((second, *sample)) }))
 }
 
-/// Compiles a module, and with `test` lets it pass the self-test. Nothing if a stop was asked for before it was done: the
-/// thread is left to itself then, and ends with the program.
+/// Compiles a module and, with `test`, runs the self-test. Nothing if a stop is requested first: the thread is then abandoned,
+/// and ends with the process.
 ///
 /// # Errors
-/// Why the parser is not taken.
+/// Why the parser is refused.
 pub fn load(
     engine: &Arc<Engine>,
     wasm: Vec<u8>,
@@ -76,13 +76,13 @@ pub fn load(
             }
             Ok(parser)
         });
-        // Whoever waited may have stopped.
+        // The caller may have stopped waiting.
         drop(done.send(parser));
     };
     let thread = Builder::new().name("load".into()).stack_size(STACK).spawn(body);
-    let _left_to_itself = thread.map_err(|e| Failure::System("a thread cannot be started", e))?;
+    let _abandoned = thread.map_err(|e| Failure::System("a thread cannot be started", e))?;
     loop {
-        match result.recv_timeout(LOOK) {
+        match result.recv_timeout(CHECK_EVERY) {
             Ok(Err(Failure::SelfTest(SelfTestError::Stopped))) => return Ok(None),
             Ok(parser) => return parser.map(Some),
             Err(RecvTimeoutError::Timeout) if shutdown.asked() => return Ok(None),

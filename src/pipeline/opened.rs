@@ -1,4 +1,4 @@
-//! What a run reads from, open: before privileges are given up, since afterwards no interface can be opened.
+//! The open inputs of a run. They are opened before privileges are dropped, since afterwards no interface can be opened.
 
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 
@@ -10,24 +10,24 @@ use crate::source::{Captures, Filter, Polled};
 
 /// The inputs of a run.
 pub(super) enum Opened {
-    /// Capture files, one after the other, or standard input.
+    /// Capture files, one after the other, or standard input, or a pipe.
     Files(Box<Captures>),
     /// Interfaces, each with its members of a fan-out group.
     Live(Vec<Live>),
 }
 
 impl Opened {
-    /// Opens what the configuration names.
+    /// Opens the inputs that the configuration names.
     ///
     /// # Errors
-    /// What cannot be opened.
+    /// An interface or standard input cannot be opened. What is wrong with a file shows when it is read.
     pub(super) fn new(config: &Config, shutdown: &Shutdown) -> Result<Self, Failure> {
         let filter = config.filter.as_deref().map(Filter::new);
         let files = match &config.input {
             Input::Live(sources) => {
                 let mut opened = sources.iter().map(Live::open).collect::<Result<Vec<_>, _>>()?;
                 if opened.len() > 1 {
-                    // A connection whose frames went to one member of a fan-out group before the last had joined is cut clean.
+                    // Until the last member of a fan-out group has joined, a connection's frames may change from one to another.
                     let now = wall_clock();
                     opened.iter_mut().for_each(|source| source.start_at(now));
                 }
@@ -52,7 +52,7 @@ impl Opened {
         let polled = polled.map_err(|e| Failure::System("standard input cannot be read", e))?;
         match Captures::from_reader(&name, Box::new(polled), filter) {
             Ok(captures) => Ok(Self::Files(Box::new(captures))),
-            // Stopped before anything came.
+            // Stopped before the first byte.
             Err(_) if shutdown.asked() => Ok(Self::Files(Box::new(Captures::open(&[], None)))),
             Err(error) => Err(error.into()),
         }
@@ -68,7 +68,7 @@ impl Opened {
         names.into_iter().map(|(_, name)| name).collect()
     }
 
-    /// The sockets through which frames come, and through which none may leave.
+    /// The packet sockets: frames are received on them, and none may be sent.
     pub(super) fn packet_sockets(&self) -> Vec<RawFd> {
         match self {
             Self::Files(_) => Vec::new(),

@@ -1,4 +1,4 @@
-//! Watching a run from the main thread: progress on a terminal, and words when something is odd.
+//! What the main thread prints of a run that goes on: progress on a terminal, a hint if there is no HTTP, and lost packets.
 
 use std::io::IsTerminal;
 use std::sync::atomic::Ordering;
@@ -9,19 +9,19 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::shared::Shared;
 use crate::clock::now;
 
-/// A live run without a transaction for so long is told what was seen instead.
+/// After so long without a transaction, a live run prints what was seen instead.
 const HINT_AFTER: Duration = Duration::from_secs(10);
-/// Drops are told at most so often.
+/// Least time between two warnings about lost packets.
 const WARN_EVERY: Duration = Duration::from_secs(10);
-/// A file that takes less than this is read without a bar.
+/// A file that is read in less time than this has no progress bar.
 const BAR_AFTER: Duration = Duration::from_millis(500);
 
-/// What the main thread looks at.
+/// Prints progress, hints and warnings on standard error.
 #[derive(Debug)]
-pub(super) struct Progress {
+pub(super) struct ProgressReporter {
     started: Instant,
     live: bool,
-    tell: bool,
+    quiet: bool,
     total: Option<u64>,
     bar: Option<ProgressBar>,
     hinted: bool,
@@ -29,15 +29,15 @@ pub(super) struct Progress {
     dropped: [u64; 3],
 }
 
-impl Progress {
-    /// `total`: bytes of the input, if known. `tell`: whether anything may be said.
-    pub(super) fn new(live: bool, total: Option<u64>, tell: bool) -> Self {
-        Self { started: now(), live, tell, total, bar: None, hinted: false, warned: None, dropped: [0; 3] }
+impl ProgressReporter {
+    /// `total`: bytes of the input, if known. `quiet`: nothing is printed.
+    pub(super) fn new(live: bool, total: Option<u64>, quiet: bool) -> Self {
+        Self { started: now(), live, quiet, total, bar: None, hinted: false, warned: None, dropped: [0; 3] }
     }
 
-    /// Looks once.
-    pub(super) fn look(&mut self, shared: &Shared) {
-        if !self.tell {
+    /// Prints what is new. To be called often.
+    pub(super) fn update(&mut self, shared: &Shared) {
+        if self.quiet {
             return;
         }
         if self.live {
@@ -65,7 +65,7 @@ impl Progress {
         }
     }
 
-    /// One line that says what was seen, if no HTTP was.
+    /// Prints once what was seen, if none of it was HTTP.
     fn hint(&mut self, shared: &Shared) {
         if self.hinted || self.started.elapsed() < HINT_AFTER {
             return;
@@ -89,7 +89,7 @@ impl Progress {
         );
     }
 
-    /// Says that packets are being dropped, not once for each.
+    /// Prints how much was dropped since the last warning.
     fn warn(&mut self, shared: &Shared) {
         if self.warned.is_some_and(|last| last.elapsed() < WARN_EVERY) {
             return;
@@ -105,13 +105,13 @@ impl Progress {
         self.dropped = seen;
         if kernel + interface + queue > 0 {
             eprintln!(
-                "picotap: dropped since the last word: {kernel} packets by the kernel (a larger --buffer-size or a filter helps), \
+                "picotap: dropped since the last warning: {kernel} packets by the kernel (a larger --buffer-size or a filter helps), \
                  {interface} by the interface, {queue} bytes because a sandbox is behind (more --workers or --queue help)"
             );
         }
     }
 
-    /// Takes the bar away.
+    /// Removes the progress bar.
     pub(super) fn end(&mut self) {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();

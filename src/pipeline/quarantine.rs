@@ -1,4 +1,4 @@
-//! The quarantine writes quarantined events to files, bounded in number and readable by their owner only.
+//! The quarantine: events on which the parser failed are written to files, readable by their owner only and bounded in number.
 
 use std::fs;
 use std::io::Write;
@@ -10,12 +10,12 @@ use crate::daemon::privileges::make_directory;
 use crate::export::open;
 use crate::sandbox::quarantine::QuarantinedEvent;
 
-/// The most files that a directory is given: at most 192 KiB each, so 200 MB.
+/// Files in the directory at the most: each has at most 192 KiB, so all have 200 MB.
 const MAX_FILES: usize = 1000;
-/// Quarantined events about which a line is written; the metrics count all.
+/// Quarantined events for which a line is printed; the metrics count all.
 const MAX_LINES: u32 = 10;
 
-/// Keeps events until no more come. Gives what went wrong.
+/// Writes events until the channel is closed. Returns what went wrong.
 pub(super) fn keep(directory: Option<&Path>, events: &Receiver<QuarantinedEvent>) -> Vec<String> {
     let mut errors = Vec::new();
     let mut kept = match directory.map(prepare) {
@@ -28,13 +28,13 @@ pub(super) fn keep(directory: Option<&Path>, events: &Receiver<QuarantinedEvent>
     };
     let mut lines = 0;
     for quarantined in events {
-        let mut place = String::new();
+        let mut kept_as = String::new();
         if let Some(directory) = directory.filter(|_| kept < MAX_FILES) {
             let path = directory.join(format!("conn-{}-{kept:04}.poison", quarantined.connection));
             match write(&path, &quarantined) {
                 Ok(()) => {
                     kept += 1;
-                    place = format!("; kept as {}", path.display());
+                    kept_as = format!("; kept as {}", path.display());
                 }
                 Err(e) if errors.is_empty() => errors.push(format!("{}: cannot be written: {e}", path.display())),
                 Err(_) => {}
@@ -45,21 +45,21 @@ pub(super) fn keep(directory: Option<&Path>, events: &Receiver<QuarantinedEvent>
             let QuarantinedEvent { connection, fault, event, .. } = &quarantined;
             eprintln!(
                 "picotap: the parser fails on {} bytes of connection {connection} alone ({fault}): the connection is ignored \
-                 from here on{place}",
+                 from here on{kept_as}",
                 event.len
             );
         } else if lines == MAX_LINES + 1 {
-            eprintln!("picotap: further failures of the parser are counted, not told");
+            eprintln!("picotap: further failures of the parser are counted, not printed");
         }
     }
     errors
 }
 
-/// Makes the directory if need be, and counts what is in it.
+/// Makes the directory if it does not exist, and counts the files in it.
 fn prepare(directory: &Path) -> Result<usize, String> {
-    let said = |e: std::io::Error| format!("{}: cannot be used as quarantine: {e}", directory.display());
-    make_directory(directory).map_err(said)?;
-    Ok(fs::read_dir(directory).map_err(said)?.count())
+    let failed = |e: std::io::Error| format!("{}: cannot be used as quarantine: {e}", directory.display());
+    make_directory(directory).map_err(failed)?;
+    Ok(fs::read_dir(directory).map_err(failed)?.count())
 }
 
 fn write(path: &Path, quarantined: &QuarantinedEvent) -> std::io::Result<()> {

@@ -1,4 +1,4 @@
-//! Reloading puts another parser in charge while traffic is parsed, and opens the log anew.
+//! A reload replaces the parser while traffic is parsed, and reopens the log.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,22 +15,22 @@ use crate::daemon::shutdown::Shutdown;
 use crate::daemon::signals;
 use crate::sandbox::engine::{Engine, sha256};
 
-/// What a reload needs.
+/// Replaces the parser when a signal asks for it.
 pub(super) struct Reloader {
-    /// Compiles it.
+    /// Compiles the module.
     pub(super) engine: Arc<Engine>,
-    /// The parser's file; the built-in parser has none, and stays.
+    /// The module's file; the built-in parser has none, and stays.
     pub(super) file: Option<PathBuf>,
-    /// Where it is put in charge.
+    /// Where the workers find the parser in charge.
     pub(super) shared: Arc<Shared>,
-    /// Who is told.
+    /// The service manager, which is notified.
     pub(super) supervisor: Arc<Supervisor>,
     /// The request to stop.
     pub(super) shutdown: Shutdown,
 }
 
 impl Reloader {
-    /// Reads, checks and tests the parser's file, and puts it in charge. The old parser stays if anything is wrong.
+    /// Reads, checks and tests the module's file, and puts it in charge. If anything is wrong, the old parser stays.
     fn parser(&self) {
         let Some(file) = &self.file else { return };
         let name = file.display();

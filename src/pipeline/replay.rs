@@ -1,10 +1,10 @@
-//! Replay runs a quarantined event through a parser again.
+//! A replay runs a quarantined event through a parser again.
 
 use std::time::Duration;
 
 use crate::abi::Verdict;
 use crate::sandbox::call::{Bounds, Call};
-use crate::sandbox::clock::thread_time;
+use crate::sandbox::cpu_time::thread_time;
 use crate::sandbox::driver::MAX_STALLS;
 use crate::sandbox::engine::Parser;
 use crate::sandbox::fault::{Fault, ReplyError};
@@ -12,21 +12,21 @@ use crate::sandbox::instance::Instance;
 use crate::sandbox::memory::{self, Answer, Checked};
 use crate::sandbox::quarantine::QuarantinedEvent;
 
-/// Processor time after which an event that is still not done with counts as one that ran past its deadline.
+/// Processor time after which an event that is still not parsed counts as one that ran past its deadline.
 const MOST_TIME: Duration = Duration::from_secs(2);
 
-/// What a parser made of an event: the number of records, or the fault. As in a run, what the parser leaves over because its
-/// output is full is presented again.
+/// Runs the event through the parser, and returns the number of records. As in a run, what the parser leaves because its output
+/// is full is presented again.
 ///
 /// # Errors
-/// The fault.
-pub fn replay(parser: &Parser, poison: &QuarantinedEvent) -> Result<usize, Fault> {
+/// The fault of the parser, if it fails again.
+pub fn replay(parser: &Parser, event: &QuarantinedEvent) -> Result<usize, Fault> {
     let mut instance = Instance::new(parser)?;
-    let mut poison = poison.clone();
+    let mut event = event.clone();
     let (mut records, mut stalls, end) = (0, 0, thread_time() + MOST_TIME);
     loop {
-        let (said, consumed) = present(&mut instance, &mut poison)?;
-        records += said;
+        let (more, consumed) = present(&mut instance, &mut event)?;
+        records += more;
         let Some(consumed) = consumed else { return Ok(records) };
         stalls = if consumed == 0 { stalls + 1 } else { 0 };
         if stalls > MAX_STALLS {
@@ -38,16 +38,16 @@ pub fn replay(parser: &Parser, poison: &QuarantinedEvent) -> Result<usize, Fault
     }
 }
 
-/// Presents the event once. Gives the number of records, and what was consumed if the rest is to be presented again; then it is
-/// what the event consists of.
-fn present(instance: &mut Instance, poison: &mut QuarantinedEvent) -> Result<(usize, Option<u32>), Fault> {
+/// Presents the event once. Returns the number of records and, if the output was full, the bytes consumed: the event is then
+/// cut down to the rest, which is to be presented again.
+fn present(instance: &mut Instance, event: &mut QuarantinedEvent) -> Result<(usize, Option<u32>), Fault> {
     let mut call = Call::new(Bounds::default());
     let slot = crate::batch::Slot::default();
-    let encoded = poison.encoded(&mut call);
+    let encoded = event.encoded(&mut call);
     let (input, output) = instance.buffers();
-    call.protocols.clone_from(&poison.protocols);
-    call.row(input, &poison.row_input());
-    call.event(input, encoded, u32::try_from(poison.bytes.len()).unwrap_or(0), &slot);
+    call.protocols.clone_from(&event.protocols);
+    call.row(input, &event.row_input());
+    call.event(input, encoded, u32::try_from(event.bytes.len()).unwrap_or(0), &slot);
     let (events, bytes) = call.finish(input, output);
     instance.parse(events, bytes)?;
     let (input, output) = instance.buffers();
@@ -57,12 +57,12 @@ fn present(instance: &mut Instance, poison: &mut QuarantinedEvent) -> Result<(us
     let again = |answer: &&Answer| matches!(answer.verdict, Verdict::OutputFull | Verdict::Grow);
     let Some(answer) = reply.answers.first().filter(again) else { return Ok((records, None)) };
     if let Some(row) = Call::row_after(input, 0) {
-        poison.row.block = row.block;
-        poison.extra = call.extra_after(input, 0).to_vec();
+        event.row.block = row.block;
+        event.extra = call.extra_after(input, 0).to_vec();
     }
     if answer.verdict == Verdict::Grow {
-        poison.row.extra_size = answer.grow;
+        event.row.extra_size = answer.grow;
     }
-    poison.leave(answer.consumed);
+    event.leave(answer.consumed);
     Ok((records, Some(answer.consumed)))
 }

@@ -1,4 +1,4 @@
-//! A run: prepares, starts the threads, looks after them until its input ends, and adds up.
+//! A run: it prepares, starts its threads, supervises them until the input ends, and adds up their counters.
 
 mod config;
 mod prepare;
@@ -16,7 +16,7 @@ pub use self::config::{
 use self::prepare::prepare;
 use self::start::{Running, start};
 use super::ledger::Ledger;
-use super::progress::Progress;
+use super::progress::ProgressReporter;
 use super::scrape::Scrape;
 use crate::clock::now;
 use crate::daemon::health::Phase;
@@ -24,8 +24,8 @@ use crate::daemon::shutdown::{Shutdown, Why};
 use crate::export::open::{self, METRICS_MODE};
 use crate::source::live::Stopper;
 
-/// How often the threads are looked after.
-const LOOK: Duration = Duration::from_millis(50);
+/// Time between two checks of the threads.
+const CHECK_EVERY: Duration = Duration::from_millis(50);
 
 /// Runs the pipeline to the end of its input, or until a stop is asked for.
 ///
@@ -41,11 +41,11 @@ pub fn run(config: &Config, shutdown: &Shutdown) -> Result<Report, Failure> {
     Ok(finish(config, running, shutdown))
 }
 
-/// Looks after the threads until the last capture thread has ended.
+/// Checks the threads until the last capture thread has ended.
 fn supervise(config: &Config, running: &mut Running, shutdown: &Shutdown) {
     running.shared.health.enter(Phase::Running, now());
     running.supervisor.ready();
-    let mut progress = Progress::new(config.is_live(), running.input_bytes, !config.quiet);
+    let mut progress = ProgressReporter::new(config.is_live(), running.input_bytes, config.quiet);
     let mut in_trouble = false;
     loop {
         // Before the request to stop is read: a thread that ends in good order asks for it first.
@@ -57,15 +57,15 @@ fn supervise(config: &Config, running: &mut Running, shutdown: &Shutdown) {
             in_trouble = check(running, if config.is_live() { ended } else { Vec::new() }, in_trouble);
         }
         running.exporter.look(shutdown);
-        progress.look(&running.shared);
-        if let Err(RecvTimeoutError::Disconnected) = running.captures.ended.recv_timeout(LOOK) {
+        progress.update(&running.shared);
+        if let Err(RecvTimeoutError::Disconnected) = running.captures.ended.recv_timeout(CHECK_EVERY) {
             break;
         }
     }
     progress.end();
 }
 
-/// Tells the capture threads to stop. May be called more than once.
+/// Stops the capture threads. May be called more than once.
 fn stop(running: &Running) {
     let health = &running.shared.health;
     if health.phase() != Phase::Stopping {
@@ -75,21 +75,21 @@ fn stop(running: &Running) {
     running.captures.stoppers.iter().for_each(Stopper::stop);
 }
 
-/// Checks the threads, of which these have ended. Feeds the watchdog if all is well, and says what is not, once. Whether
-/// something is not.
+/// Checks the threads, of which these have ended. Feeds the watchdog if all is well; otherwise prints what is not, once.
+/// Returns whether something is not.
 fn check(running: &Running, ended: Vec<String>, in_trouble: bool) -> bool {
     let health = &running.shared.health;
-    health.look(now(), ended);
+    health.check(now(), ended);
     let trouble = health.trouble(now());
     match &trouble {
-        None => running.supervisor.well(now()),
+        None => running.supervisor.feed_watchdog(now()),
         Some(trouble) if !in_trouble => eprintln!("picotap: {trouble}"),
         Some(_) => {}
     }
     trouble.is_some()
 }
 
-/// Waits for the threads, in the order in which data goes through them, and adds up.
+/// Waits for the threads, in the order in which data goes through them, and adds up their counters.
 fn finish(config: &Config, running: Running, shutdown: &Shutdown) -> Report {
     let Running { captures, workers, exporter, quarantine, signals, shared, server, scrape, engine, .. } = running;
     let mut errors = Vec::new();
@@ -109,7 +109,7 @@ fn finish(config: &Config, running: Running, shutdown: &Shutdown) -> Report {
     errors.extend(scrape.get().and_then(|scrape| write_metrics(config, scrape)));
     drop((server, engine));
     let stopped = shutdown.why();
-    // Closed or failed: threads were left where they stood, with what they held.
+    // Closed or failed: threads were abandoned with what they held.
     let ended = !matches!(stopped, Some(Why::Closed | Why::Failed));
     let ledger = Ledger { ended, ..shared.ledger() };
     if !config.quiet {
@@ -122,7 +122,7 @@ fn finish(config: &Config, running: Running, shutdown: &Shutdown) -> Report {
     Report { errors, ledger, summary: shared.summary.get(), stopped, stalled }
 }
 
-/// Writes the metrics file, if one is wanted. What went wrong.
+/// Writes the metrics file, if there is to be one. Returns what went wrong.
 fn write_metrics(config: &Config, scrape: &Scrape) -> Option<String> {
     let path = config.metrics_file.as_ref()?;
     let replace = |text: String| open::replace(path, METRICS_MODE, text.as_bytes());

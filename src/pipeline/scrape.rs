@@ -1,4 +1,4 @@
-//! Samples are picotap's own counters as Prometheus reads them.
+//! A scrape: picotap's own counters and those over transactions, as Prometheus reads them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -30,11 +30,11 @@ families! {
 const BUILD_INFO: (&str, &str) = ("picotap_build_info", "What is running; always 1.");
 const PARSER_INFO: (&str, &str) = ("picotap_parser_info", "The parser in the sandbox; always 1.");
 
-/// What a scrape is answered from.
+/// Answers scrapes.
 pub struct Scrape {
     /// Counters of the threads.
     pub shared: Arc<Shared>,
-    /// Metrics over transactions, with picotap's own among them.
+    /// Metrics over transactions, in which [`Samples`] are registered.
     pub metrics: Arc<Metrics>,
 }
 
@@ -42,13 +42,13 @@ impl Scrape {
     /// The text of a scrape.
     ///
     /// # Errors
-    /// None in practice: see [`Metrics::text`].
+    /// See [`Metrics::text`].
     pub fn text(&self) -> Result<String, String> {
         self.metrics.text().map_err(|e| e.to_string())
     }
 }
 
-/// Pages of a run that may still be starting: health answers at once, a scrape waits until `scrape` is there.
+/// The pages of a run that may still be starting: health is answered at once, a scrape only after `scrape` is set.
 #[must_use]
 pub fn pages(health: &Arc<Health>, scrape: &Arc<OnceLock<Scrape>>) -> Pages {
     let (alive, ready) = (Arc::clone(health), Arc::clone(health));
@@ -61,21 +61,21 @@ pub fn pages(health: &Arc<Health>, scrape: &Arc<OnceLock<Scrape>>) -> Pages {
     }
 }
 
-/// Everything that picotap counts of itself.
+/// Everything that picotap counts about itself.
 pub struct Samples {
     shared: Arc<Shared>,
     /// Wall-clock time at which the process started, in seconds.
     started: u64,
     /// Slots that a queue may hold.
     capacity: usize,
-    /// Connections that the endpoint sent away.
+    /// Connections that the endpoint closed because newer ones came.
     refused: Arc<AtomicU64>,
     descriptions: Vec<Desc>,
 }
 
 impl Samples {
-    /// `started`: wall-clock time, in seconds. `capacity`: slots that a queue may hold. `refused`: connections that the
-    /// endpoint sent away.
+    /// `started`: wall-clock time, in seconds. `capacity`: slots that a queue may hold. `refused`: connections that the endpoint
+    /// closed because newer ones came.
     #[must_use]
     pub fn new(shared: Arc<Shared>, started: u64, capacity: usize, refused: Arc<AtomicU64>) -> Self {
         Self { shared, started, capacity, refused, descriptions: descriptions(&all()) }
@@ -94,8 +94,8 @@ impl Samples {
         for (interface, down) in shared.interfaces() {
             add(&INTERFACE_UP, &interface, u64::from(!down));
         }
-        for (place, queued) in shared.queued().enumerate() {
-            let queue = format!("slots-{place}");
+        for (index, queued) in shared.queued().enumerate() {
+            let queue = format!("slots-{index}");
             add(&QUEUE_LENGTH, &queue, queued as u64);
             add(&QUEUE_CAPACITY, &queue, self.capacity as u64);
         }
@@ -108,7 +108,7 @@ impl Samples {
     }
 }
 
-/// Every metric that picotap has of itself, at zero.
+/// Every metric that picotap has about itself, at zero.
 #[must_use]
 pub fn all() -> Vec<MetricFamily> {
     let mut tally = Tally::default();

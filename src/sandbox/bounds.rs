@@ -224,7 +224,7 @@ mod tests {
 
     use super::*;
     use crate::sandbox::BUILTIN_GUEST;
-    use crate::sandbox::clock::thread_time;
+    use crate::sandbox::cpu_time::thread_time;
     use crate::sandbox::engine::Engine;
 
     /// A module of `functions` functions with the same body, and of `rest`.

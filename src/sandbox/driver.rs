@@ -10,8 +10,8 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
 use super::call::{Bounds, Call, Cursor};
-use super::clock::Reading;
 use super::connection::ConnectionState;
+use super::cpu_time::Reading;
 use super::engine::Parser;
 use super::extra::Extras;
 use super::fault::Fault;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use wasmtime::{Memory, Store, StoreLimits, StoreLimitsBuilder, TypedFunc, UpdateDeadline};
 
 use super::call;
-use super::clock::Reading;
+use super::cpu_time::Reading;
 use super::engine::{MAX_GUEST_MEMORY, Parser};
 use super::fault::Fault;
 

@@ -6,8 +6,8 @@
 mod bounds;
 pub mod budget;
 pub mod call;
-pub mod clock;
 pub mod connection;
+pub mod cpu_time;
 pub mod driver;
 pub mod engine;
 mod extra;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::call::Bounds;
-use super::clock::thread_time;
+use super::cpu_time::thread_time;
 use super::driver::{Driver, Receiver, SandboxCounters};
 use super::engine::Parser;
 use super::fault::Fault;

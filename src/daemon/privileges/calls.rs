@@ -1,10 +1,9 @@
 //! System calls that the process may still make, by seccomp.
 //!
-//! Several filters, of which the kernel takes the strictest answer: an allow-list, whose answer to anything else is EPERM,
-//! since a libc that tries something new should fail at that and not take the capture down with it; a list of calls that
-//! only an intruder would make, which end the process (and leave a record in the kernel's log); the two calls that
-//! libc gives up on only when it hears ENOSYS; and what may not be done with a packet socket that may be done with other
-//! descriptors.
+//! There are several filters, of which the kernel takes the strictest answer: an allow-list, whose answer to anything else is
+//! EPERM, so that a libc that tries a new call fails at that call and does not end the capture; a list of calls that only an
+//! intruder makes, which end the process (and leave a record in the kernel's log); two calls that must be answered with
+//! ENOSYS, since only then does libc fall back to others; and operations on packet sockets that other descriptors allow.
 //!
 //! Nothing leads to the network but the connections that the endpoint's listener accepts: there are no new sockets, no
 //! connecting, no sending to an address, and no sending on the packet sockets, which would put frames on the wire.
@@ -23,10 +22,10 @@ type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 /// Packet sockets in one filter, so that it stays below the kernel's limit of 4096 instructions.
 const SOCKETS_IN_FILTER: usize = 64;
 
-/// Why the filters could not be put in place.
+/// Why the filters could not be installed.
 #[derive(Debug, Error)]
 pub(super) enum FilterError {
-    /// A rule is not one. Tests hold this off.
+    /// A rule is invalid. Tests build all of them.
     #[error("a rule of the filter: {0}")]
     Rule(#[from] BackendError),
     /// The kernel refused.
@@ -34,7 +33,7 @@ pub(super) enum FilterError {
     Kernel(#[from] seccompiler::Error),
 }
 
-/// Made freely: memory, threads, time, files, sockets that listen, signals to oneself.
+/// Allowed with any arguments: memory, threads, time, files, sockets that listen, signals to oneself.
 const ALLOWED: &[i64] = &[
     // memory (mmap and mprotect have conditions, below); memfd_create: the guest's first memory image
     libc::SYS_munmap,
@@ -130,7 +129,7 @@ const ALLOWED: &[i64] = &[
     libc::SYS_setsockopt,
     libc::SYS_recvfrom,
     libc::SYS_shutdown,
-    // questions about oneself and the machine
+    // facts about the process and the machine
     libc::SYS_getuid,
     libc::SYS_geteuid,
     libc::SYS_getgid,
@@ -141,7 +140,7 @@ const ALLOWED: &[i64] = &[
     libc::SYS_sysinfo,
 ];
 
-/// The older spellings of calls above, which not every architecture has.
+/// Older variants of the calls above, which not every architecture has.
 #[cfg(target_arch = "x86_64")]
 const ALLOWED_OLD: &[i64] = &[
     libc::SYS_open,
@@ -166,7 +165,7 @@ const ALLOWED_OLD: &[i64] = &[libc::SYS_renameat];
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 const ALLOWED_OLD: &[i64] = &[];
 
-/// End the process: nothing in picotap makes these, with or without success.
+/// End the process: picotap never makes these.
 const FATAL: &[i64] = &[
     libc::SYS_execve,
     libc::SYS_execveat,
@@ -203,8 +202,8 @@ const ABSENT: &[i64] = &[libc::SYS_clone3, libc::SYS_pwritev2];
 /// its flags, index, name and unit.
 const IOCTLS: &[u64] = &[0x5401, 0x5413, 0x5421, 0x5450, 0x5451, 0x541b, 0x8910, 0x8913, 0x8921, 0x8933];
 
-/// Puts the filters in place for this thread and those it starts. `packet` are the packet sockets. Returns how many calls
-/// are allowed, or why this machine has no filter.
+/// Installs the filters for this thread and those it starts. `packet`: the packet sockets. Returns the number of allowed
+/// calls, or why this machine has no filter.
 pub(super) fn filter(packet: &[RawFd]) -> Result<Result<usize, String>, FilterError> {
     let Ok(machine) = TargetArch::try_from(std::env::consts::ARCH) else {
         return Ok(Err(format!("no filter for {}", std::env::consts::ARCH)));
@@ -222,23 +221,23 @@ pub(super) fn filter(packet: &[RawFd]) -> Result<Result<usize, String>, FilterEr
     }
     // The allow-list comes last: it does not allow another filter.
     filters.push((allowed, SeccompAction::Allow, eperm));
-    let mut begun = false;
+    let mut installed = false;
     for (rules, matched, otherwise) in filters {
         let filter = SeccompFilter::new(rules, otherwise, matched, machine)?;
         let program = BpfProgram::try_from(filter)?;
         if let Err(error) = seccompiler::apply_filter(&program) {
-            // The first of them says whether it can be done at all.
+            // If the first fails the machine has no filters; if a later one does, something is wrong.
             return match unavailable(&error) {
-                Some(reason) if !begun => Ok(Err(reason.to_owned())),
+                Some(reason) if !installed => Ok(Err(reason.to_owned())),
                 _ => Err(error.into()),
             };
         }
-        begun = true;
+        installed = true;
     }
     Ok(Ok(count))
 }
 
-/// Why this process can have no filter, if it is that.
+/// Why this process can have no filters, if that is what the error says.
 fn unavailable(error: &seccompiler::Error) -> Option<&'static str> {
     let seccompiler::Error::Seccomp(error) = error else { return None };
     match error.raw_os_error()? {
@@ -267,12 +266,12 @@ fn allowed(packet: &[RawFd]) -> Result<Rules, BackendError> {
         }
         rules.insert(call, alternatives);
     }
-    // Without an address, and without opening a connection on the way; connected sockets need neither.
+    // Without an address, and without TCP fast open, which opens a connection; connected sockets need neither.
     let fast_open = u64::try_from(libc::MSG_FASTOPEN).unwrap_or_default();
     rules.insert(libc::SYS_sendto, vec![rule(&[null(4)?, masked(3, fast_open, 0)?])?]);
-    // How a signal's handler wakes the thread that it is for.
+    // signal-hook's handlers wake their thread through one.
     rules.insert(libc::SYS_socketpair, vec![rule(&[equal(0, libc::AF_UNIX)?])?]);
-    // A packet socket follows its interface when that is made anew; nothing else is bound.
+    // A packet socket is bound again when its interface is made anew; no other socket is bound.
     let sockets: Result<Vec<_>, _> = packet.iter().map(|socket| rule(&[equal(0, *socket)?])).collect();
     if !packet.is_empty() {
         rules.insert(libc::SYS_bind, sockets?);
@@ -281,14 +280,14 @@ fn allowed(packet: &[RawFd]) -> Result<Rules, BackendError> {
     rules.insert(libc::SYS_prlimit64, vec![rule(&[null(2)?])?]);
     let requests: Result<Vec<_>, _> = IOCTLS.iter().map(|request| rule(&[number(1, *request)?])).collect();
     rules.insert(libc::SYS_ioctl, requests?);
-    // The name of a thread, and of a stretch of memory (newer libcs give one to stacks).
+    // The names of threads and of memory mappings (newer libcs name stacks).
     let names = [libc::PR_SET_NAME, libc::PR_GET_NAME, libc::PR_SET_VMA];
     let names: Result<Vec<_>, _> = names.iter().map(|option| rule(&[equal(0, *option)?])).collect();
     rules.insert(libc::SYS_prctl, names?);
     Ok(rules)
 }
 
-/// Whatever sends on one of these sockets, and whatever makes a second descriptor of it, which no filter would know.
+/// Calls that send on one of these sockets, or duplicate it: no filter would know the second descriptor.
 fn sending(packet: &[RawFd]) -> Result<Rules, BackendError> {
     let mut rules = Rules::new();
     for socket in packet {

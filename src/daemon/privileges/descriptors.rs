@@ -1,4 +1,4 @@
-//! Descriptors that the process was started with and does not need: whoever started it may have left a socket or a file open.
+//! Inherited descriptors: the parent process may have left sockets or files open that picotap does not need.
 
 use std::os::fd::RawFd;
 use std::path::Path;
@@ -13,10 +13,10 @@ pub fn named(path: &Path) -> Option<RawFd> {
     number.to_str()?.parse().ok()
 }
 
-/// Closes every descriptor but the first three and those in `keep`. How many were closed. To be called before the program
-/// has opened anything itself.
+/// Closes every descriptor but the first three and those in `keep`. Returns how many were closed. Must be called before the
+/// program opens anything.
 ///
-/// By the list in `/proc`, since no safe binding has close_range(2), and since there are few.
+/// It goes by the list in `/proc`: there is no safe binding of close_range(2), and the descriptors are few.
 ///
 /// # Errors
 /// If the list cannot be read.
@@ -28,7 +28,7 @@ pub fn close_inherited(keep: &[RawFd]) -> io::Result<usize> {
     for number in numbers.filter(|number| *number > 2 && !keep.contains(number)) {
         match nix::unistd::close(number) {
             Ok(()) => closed += 1,
-            // That of the list itself, which is closed by now.
+            // The descriptor of the list itself, which is closed by now.
             Err(Errno::EBADF) => {}
             Err(errno) => return Err(errno.into()),
         }

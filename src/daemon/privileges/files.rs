@@ -1,4 +1,4 @@
-//! Files that the process may still reach, by landlock: best effort, since not every kernel has it.
+//! Files that the process can still reach, restricted by landlock as far as the kernel supports it.
 
 use std::path::PathBuf;
 
@@ -10,16 +10,16 @@ use landlock::{
 /// The newest interface whose restrictions are asked for; a kernel with an older one enforces what it knows.
 const NEWEST: ABI = ABI::V6;
 
-/// Read at any time: the process's own figures, the interface's counters.
+/// Always readable: the process's own statistics, and the interfaces' counters.
 const READABLE: &[&str] = &["/proc", "/sys"];
 /// Terminals and `/dev/null`: written, never made.
 const DEVICES: &[&str] = &["/dev"];
 
-/// Restricts the process to `readable` and, for making and writing files, to `writable`; also forbids connecting
-/// and listening anywhere over TCP and signalling other processes. Returns what holds, in words, or why nothing does. A path
-/// that does not exist is left out, and cannot be reached later.
+/// Restricts reading to `readable`, and making and writing files to `writable`. Also forbids to connect or listen over TCP, and
+/// to signal other processes. Returns the restrictions as text, or why there are none. A path that does not exist is left
+/// out, and cannot be reached later.
 pub(super) fn restrict(readable: &[PathBuf], writable: &[PathBuf]) -> Result<String, String> {
-    // A container's own filter may forbid the calls; the process then is as confined as its container made it.
+    // A container's own filter may forbid the calls; then the container confines the process.
     enforce(readable, writable).unwrap_or_else(|e| Err(format!("landlock: {e}")))
 }
 

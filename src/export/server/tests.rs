@@ -244,9 +244,17 @@ fn slowest_probe(sockets: usize) -> Duration {
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     setrlimit(Resource::RLIMIT_NOFILE, most.min(8192), most).unwrap();
     let server = server();
+    /// Ends the siege also when an assertion fails: the scope waits for its threads.
+    struct Over<'a>(&'a AtomicBool);
+    impl Drop for Over<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Release);
+        }
+    }
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| besiege(&server, sockets, &over));
+        let siege = Over(&over);
         let (began, mut slowest, mut probes) = (clock(), Duration::ZERO, 0);
         while began.elapsed() < Duration::from_secs(4) {
             let asked = clock();
@@ -256,7 +264,7 @@ fn slowest_probe(sockets: usize) -> Duration {
             probes += 1;
             thread::sleep(Duration::from_millis(20));
         }
-        over.store(true, Ordering::Release);
+        drop(siege);
         assert!(probes > 20 && (sockets < MAX_CONNECTIONS || server.refused() > 0), "{probes} probes");
         slowest
     })

@@ -24,7 +24,7 @@ use crate::sandbox::selftest::SelfTestError;
 use crate::source;
 use crate::source::live::{LiveConfig, LiveError};
 
-/// Slots that may wait for one worker: files, where the reader waits for room. More gain nothing.
+/// Slots that may wait for one worker: files, where the reader waits for room. A longer queue gains nothing.
 const FILE_QUEUE: usize = 8;
 /// Slots that may wait for all workers together: live. 64 MiB of payload: with the kernel's ring, of the same size, they
 /// ride out 100 ms at 1 GB/s.
@@ -193,9 +193,9 @@ impl Config {
         }
     }
 
-    /// The most memory that the run takes by its own bounds, in bytes: connections and held payload, slots in use, the
-    /// sandboxes, lines in queues, fragments, and 64 MiB for code, stacks, tables and metrics. Compiling a module, at the
-    /// start and at a reload, takes up to 128 MiB beside it.
+    /// The most memory that the run takes by its own bounds, in bytes: connections, held payload and open transactions
+    /// (`memory_limit`), slots in use, the sandboxes, fragments, and 64 MiB for code, stacks, tables, metrics and lines in
+    /// queues. With a module file, also the 128 MiB that compiling it may take, at the start and at a reload.
     #[must_use]
     pub fn memory_bound(&self) -> u64 {
         let (workers, captures) = (self.workers as u64, self.captures() as u64);
@@ -222,10 +222,10 @@ impl Config {
     }
 }
 
-/// Why a run did not begin.
+/// Why a run does not begin.
 #[derive(Debug, Error)]
 pub enum Failure {
-    /// The parser is not taken.
+    /// The parser is refused.
     #[error("parser: {0}")]
     Parser(#[from] LoadError),
     /// The parser does not pass its self-test.
@@ -246,10 +246,10 @@ pub enum Failure {
     /// An interface cannot be captured from.
     #[error("{0}")]
     Live(#[from] LiveError),
-    /// Privileges cannot be given up.
+    /// Privileges cannot be dropped.
     #[error("{0}")]
     Privileges(#[from] PrivilegeError),
-    /// The system refuses something.
+    /// The system refuses something: what, and its reason.
     #[error("{0}: {1}")]
     System(&'static str, std::io::Error),
 }
@@ -257,15 +257,15 @@ pub enum Failure {
 /// How a run went.
 #[derive(Debug, Default)]
 pub struct Report {
-    /// What went wrong on the way, as lines for a person.
+    /// What went wrong meanwhile, each as one line of text.
     pub errors: Vec<String>,
-    /// Where everything went.
+    /// What became of every frame and every payload byte.
     pub ledger: Ledger,
-    /// What the transactions came to.
+    /// A summary of the transactions, if one was asked for.
     pub summary: Summary,
-    /// Whether it was stopped before the end of its input, and why.
+    /// Why it was stopped before the end of its input, if it was.
     pub stopped: Option<Why>,
-    /// Whether the end was not waited for longer because the log took nothing.
+    /// Whether it ended without waiting for the log, which took nothing.
     pub stalled: bool,
 }
 

@@ -41,11 +41,11 @@ pub(super) struct Prepared {
     pub(super) log: Log,
     /// What the threads will share.
     pub(super) shared: Arc<Shared>,
-    /// Metrics over transactions, if anybody reads them.
+    /// Metrics over transactions, if they are served or written.
     pub(super) metrics: Option<Arc<Metrics>>,
 }
 
-/// Opens everything. Nothing if a stop was asked for meanwhile.
+/// Opens and checks everything. Nothing if a stop is requested meanwhile.
 ///
 /// # Errors
 /// Whatever keeps the run from beginning.
@@ -86,7 +86,7 @@ fn connect_supervisor(live: bool) -> Result<Supervisor, Failure> {
 fn drop_privileges(config: &Config, input: &Opened) -> Result<(), Failure> {
     let Some(keep) = &config.drop_privileges else { return Ok(()) };
     let report = privileges::drop_all(keep, &input.packet_sockets())?;
-    // What is not in force is said even to those who want no notices.
+    // A restriction that is missing is printed even with --quiet.
     if !config.quiet || !report.is_whole() {
         eprintln!("picotap: {report}");
     }

@@ -34,15 +34,15 @@ use crate::sandbox::shadow::Shadow;
 use crate::source;
 use crate::source::live::{Live, Stopper};
 
-/// Chunks of lines that may be under way to the export thread.
+/// Chunks of lines in the queue of the export thread.
 const LINES_IN_QUEUE: usize = 64;
-/// Skip hints that may be under way to a capture thread.
+/// Skip hints in the queue of a capture thread.
 const SKIPS_IN_QUEUE: usize = 4096;
-/// Quarantined events that may be under way to the quarantine.
+/// Events in the queue of the quarantine.
 const QUARANTINE_QUEUE: usize = 64;
-/// Nanoseconds of frame time after which a slot goes to its worker though it is not full: live.
+/// Nanoseconds of frame time after which a slot that is not full goes to its worker: live only.
 const SLOT_AGE: i64 = 5_000_000;
-/// Native stack of a worker: the guest's own, what runs in it, and room to spare.
+/// Native stack of a worker: that of the guest, of the host's functions, and a reserve.
 const WORKER_STACK: usize = 4 << 20;
 
 /// The threads of a run, and what outlives them.
@@ -71,7 +71,7 @@ pub(super) struct Running {
     pub(super) engine: Arc<Engine>,
 }
 
-/// Starts all threads, those that take data before those that give it.
+/// Starts all threads, consumers before producers.
 ///
 /// # Errors
 /// What the system or the sandbox refuses.
@@ -190,7 +190,7 @@ fn flow_config(config: &Config, index: usize, captures: usize) -> flow::Config {
     }
 }
 
-/// The workers, and the other ends of their channels.
+/// The workers, and what the other threads need of their channels.
 struct Workers {
     delivery: Vec<WorkerChannel>,
     skips: Vec<Receiver<SkipHint>>,

@@ -12,7 +12,7 @@ use super::{Driver, LoadedParser, Receiver};
 use crate::abi::kind;
 use crate::batch::{NONE, Slot};
 use crate::sandbox::call::Cursor;
-use crate::sandbox::clock::Reading;
+use crate::sandbox::cpu_time::Reading;
 use crate::sandbox::fault::Fault;
 use crate::sandbox::instance::Instance;
 use crate::sandbox::memory;

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::sandbox::clock::Reading;
+use crate::sandbox::cpu_time::Reading;
 
 /// Processor time that a slot may take beyond the first reading without being charged: a parser without faults, whose calls
 /// all make progress, may still be so slow that one slot occupies its thread for minutes. The built-in parser takes a

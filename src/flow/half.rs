@@ -1,4 +1,4 @@
-//! A stream here is the state of one direction of a connection.
+//! A half is the state of one side's stream in the flow table.
 
 use bitflags::bitflags;
 
@@ -49,7 +49,7 @@ impl OutOfOrder {
 bitflags! {
     /// What is known of a stream, one bit each, so that it fits a cache line.
     #[derive(Debug, Clone, Copy, Default)]
-    pub(super) struct StreamFlags: u8 {
+    pub(super) struct HalfFlags: u8 {
         /// A packet of it was seen.
         const SEEN = 1;
         /// `base` has a value.
@@ -63,15 +63,17 @@ bitflags! {
     }
 }
 
+/// One side of a connection, and what is known of its stream.
+///
 /// Invariants: `next` never falls; a skipped range is open (`skipped_from` is not [`UNKNOWN`]) only while `next <
 /// skip`; `out_of_order` is there only while one of its fields is in use.
 #[derive(Debug)]
-pub(super) struct Stream {
+pub(super) struct Half {
     /// Sequence number of the byte at offset 0.
     pub(super) base: Seq,
     /// Window that its sender last advertised, unscaled.
     pub(super) window: u16,
-    pub(super) flags: StreamFlags,
+    pub(super) flags: HalfFlags,
     /// Offset up to which it has been handed on, skipped or declared lost.
     pub(super) next: u64,
     /// Offset in the other stream up to which its sender has acknowledged.
@@ -87,12 +89,12 @@ pub(super) struct Stream {
     pub(super) out_of_order: Option<Box<OutOfOrder>>,
 }
 
-impl Stream {
+impl Half {
     pub(super) const fn new() -> Self {
         Self {
             base: Seq(0),
             window: u16::MAX,
-            flags: StreamFlags::empty(),
+            flags: HalfFlags::empty(),
             next: 0,
             acked: 0,
             skip: 0,
@@ -104,12 +106,12 @@ impl Stream {
     }
 
     pub(super) const fn ended(&self) -> bool {
-        self.flags.contains(StreamFlags::ENDED)
+        self.flags.contains(HalfFlags::ENDED)
     }
 
     /// Its start can still be moved: it is not certain, and the sink has received no offset.
     pub(super) const fn movable(&self) -> bool {
-        !self.flags.intersects(StreamFlags::EXACT.union(StreamFlags::REPORTED))
+        !self.flags.intersects(HalfFlags::EXACT.union(HalfFlags::REPORTED))
     }
 
     pub(super) fn out_of_order(&mut self) -> &mut OutOfOrder {
@@ -173,6 +175,6 @@ mod tests {
 
     #[test]
     fn fits_a_cache_line() {
-        assert!(size_of::<Stream>() <= 64, "{}", size_of::<Stream>());
+        assert!(size_of::<Half>() <= 64, "{}", size_of::<Half>());
     }
 }

@@ -1,5 +1,5 @@
-//! The clocks by which guests are measured. Deadlines are of processor time, which does not depend on what else the machine
-//! does; what faults cost other connections is measured by the clock.
+//! The time that a guest takes. Deadlines are of processor time, which does not depend on what else the machine does; what a
+//! fault costs other connections is elapsed time, which is read beside it.
 
 use std::time::Duration;
 
