@@ -225,7 +225,7 @@ static enum step take(work *w)
         pass_unseen(w, e->length, e->lost, e->flags);
     else
         end_side(w);
-    if (e->kind != PICO_EVENT_VOID)
+    if (done != STEP_HAND_OVER && e->kind != PICO_EVENT_VOID) /* after a hand over the block is a note for the next module */
         w->side->expected = e->offset + w->pos;
     return done;
 }
