@@ -338,8 +338,20 @@ fn what_redis_counts_is_what_is_printed() {
     // A socket's name must be short.
     let directory = tempfile::tempdir().unwrap();
     let socket = directory.path().join("redis");
-    let options =
-        ["--port", "6379", "--bind", "10.99.0.2", "fd99::2", "--save", "", "--appendonly", "no", "--unixsocket"];
+    let options = [
+        "--port",
+        "6379",
+        "--bind",
+        "10.99.0.2",
+        "fd99::2",
+        "--protected-mode",
+        "no",
+        "--save",
+        "",
+        "--appendonly",
+        "no",
+        "--unixsocket",
+    ];
     let options = [&options[..], &[socket.to_str().unwrap(), "--dir", directory.path().to_str().unwrap()]].concat();
     let _redis = Service::start(&network, "redis-server", &options, &["10.99.0.2:6379"]);
     until("Redis' own socket is there", || socket.exists());
