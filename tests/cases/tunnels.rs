@@ -92,6 +92,8 @@ fn ends2(client: &str, target: &str) -> Vec<u8> {
 }
 
 const NO_TUNNEL: &str = "tshark does not look for HTTP in the tunnel";
+const ONE_BYTE: &str = "tshark loses an answer whose bytes come one by one";
+const TSHARK_SOCKS: &str = "tshark lists HTTP alone";
 const PROXY_RIGHT: &str =
     "The header names the client; the sender of the header is the proxy (the PROXY protocol, versions 1 and 2).";
 const TSHARK_PROXY: &str = "tshark names the balancer as the client";
@@ -122,7 +124,7 @@ fn connect_cases() -> Vec<Case> {
                 s.whole(inside(1), 2, &next).via("connect", 1, "10.0.0.9:80");
             },
         )
-        .differs(NO_TUNNEL),
+        .differs("tshark looks for HTTP in the tunnel, but not for the answers"),
         case(
             "connect-one-byte-segments",
             "CONNECT and two exchanges in its tunnel, each byte in a segment of its own.",
@@ -140,7 +142,7 @@ fn connect_cases() -> Vec<Case> {
                 }
             },
         )
-        .differs(NO_TUNNEL),
+        .differs(ONE_BYTE),
         case(
             "connect-tls",
             "TLS in the tunnel of CONNECT.",
@@ -239,7 +241,7 @@ fn proxy_cases() -> Vec<Case> {
             let header = b"PROXY TCP6 2001:db8::7 2001:db8::80 56324 443\r\n";
             behind(s, c, header, Some(("[2001:db8::7]:56324", "[2001:db8::80]:443")));
         })
-        .differs(TSHARK_PROXY),
+        .differs("tshark names the balancer as the client, and loses an answer whose bytes come one by one"),
         case(
             "proxy-v1-unknown",
             "A PROXY header of version 1 that names no client.",
@@ -323,7 +325,7 @@ fn socks_cases() -> Vec<Case> {
                 }
             },
         )
-        .differs("tshark lists HTTP alone"),
+        .differs(TSHARK_SOCKS),
         case(
             "socks5-login-name",
             "SOCKS 5 with user name and password, to a name, in segments of one byte; two exchanges.",
@@ -348,7 +350,7 @@ fn socks_cases() -> Vec<Case> {
                 }
             },
         )
-        .differs("tshark lists HTTP alone"),
+        .differs("tshark finds one request where the bytes come one by one, and lists HTTP alone"),
         case(
             "socks5-refused",
             "SOCKS 5 to a port that is closed.",
@@ -366,7 +368,7 @@ fn socks_cases() -> Vec<Case> {
                 line.set("target", "10.0.0.9:1").set("error", "connection refused").flag("failed");
             },
         )
-        .differs("tshark lists HTTP alone"),
+        .differs(TSHARK_SOCKS),
         case(
             "socks4",
             "SOCKS 4 to an IPv4 address, with a user's name; two exchanges.",
@@ -385,7 +387,7 @@ fn socks_cases() -> Vec<Case> {
                 }
             },
         )
-        .differs("tshark lists HTTP alone"),
+        .differs(TSHARK_SOCKS),
         case(
             "socks4a-eager-client",
             "SOCKS 4a to a name, by a client that sends its first request behind that of SOCKS; another follows.",
@@ -406,6 +408,6 @@ fn socks_cases() -> Vec<Case> {
                 s.whole(inside(1), 2, &next).via("socks", 1, "web.example.test:80");
             },
         )
-        .differs("tshark lists HTTP alone"),
+        .differs("tshark loses the request that comes with that of SOCKS, which it does not list"),
     ]
 }
