@@ -63,10 +63,14 @@ fn named(line: &mut Line, client: &str, balancer: SocketAddr) {
 /// A connection that begins with a header of the PROXY protocol; two exchanges follow. `client`: what it names, and the target.
 fn behind(s: &mut Scene, mut c: Conversation, header: &[u8], client: Option<(&str, &str)>) {
     c.open();
-    // Balancers send it with the first bytes, or alone.
-    let header = bytes(&mut c, Side::Client, header);
-    let balancer = s.ends[header.conversation][0];
-    let pairs = two(&mut c);
+    // Balancers send it with the first bytes.
+    let sent = c.batch(Side::Client, &[Message::raw(header), Message::get("/one")]);
+    let balancer = s.ends[sent[0].conversation][0];
+    let first = c.response(&Message::ok(b"first answer"));
+    c.ack(Side::Client);
+    let second =
+        c.exchange(&Message::post("/two", &filler(700)), &Message::response("404 Not Found").chunked(&[b"no", b"t"]));
+    let pairs = [(sent[1].clone(), first), second];
     c.close();
     s.capture(&mut c);
     for (seq, pair) in (1..).zip(&pairs) {
@@ -96,7 +100,7 @@ const ONE_BYTE: &str = "tshark loses an answer whose bytes come one by one";
 const TSHARK_SOCKS: &str = "tshark lists HTTP alone";
 const PROXY_RIGHT: &str =
     "The header names the client; the sender of the header is the proxy (the PROXY protocol, versions 1 and 2).";
-const TSHARK_PROXY: &str = "tshark names the balancer as the client";
+const TSHARK_PROXY: &str = "tshark names the balancer as the client, and loses the request that comes with the header";
 
 pub(super) fn cases() -> Vec<Case> {
     [connect_cases(), proxy_cases(), socks_cases()].into_iter().flatten().collect()
@@ -183,6 +187,39 @@ fn connect_cases() -> Vec<Case> {
         )
         .differs(NO_TUNNEL),
         case(
+            "tunnel-until-close",
+            "An answer in the tunnel of CONNECT whose body lasts until the close.",
+            "The tunnel ends with the connection, and with it the body (RFC 9112, section 6.3, rule 8).",
+            |s| {
+                let mut c = s.connection();
+                c.open();
+                opened(s, &mut c, "10.0.0.9:80");
+                let pair = c.exchange(&Message::get("/old"), &Message::response("200 OK").bytes(&filler(3000)));
+                c.fin(Side::Server);
+                c.fin(Side::Client);
+                c.ack(Side::Server);
+                s.capture(&mut c);
+                s.whole(inside(1), 1, &pair).via("connect", 1, "10.0.0.9:80");
+            },
+        )
+        .differs(NO_TUNNEL),
+        case(
+            "tunnel-reset",
+            "A request in the tunnel of CONNECT, and a reset instead of its answer.",
+            "What is open in a tunnel ends with its connection.",
+            |s| {
+                let mut c = s.connection();
+                c.open();
+                opened(s, &mut c, "10.0.0.9:80");
+                let request = c.request(&Message::get("/lost"));
+                c.rst(Side::Server);
+                s.capture(&mut c);
+                let line = s.line(inside(1), 1, Some(&request), None).via("connect", 1, "10.0.0.9:80");
+                line.flag("reset").flag("no_response");
+            },
+        )
+        .differs(NO_TUNNEL),
+        case(
             "tunnels-within-tunnels",
             "CONNECT within the tunnel of CONNECT, three deep, and a request in the innermost.",
             "Two are opened. The third is named, and what it carries is not looked at.",
@@ -250,7 +287,8 @@ fn proxy_cases() -> Vec<Case> {
                 let c = s.connection();
                 behind(s, c, b"PROXY UNKNOWN\r\n", None);
             },
-        ),
+        )
+        .differs("tshark loses the request that comes with the header"),
         case("proxy-v2", "A PROXY header of version 2 for IPv4, then two exchanges.", PROXY_RIGHT, |s| {
             let c = s.connection();
             let (client, target) = ("192.0.2.7:56324", "198.51.100.1:443");
@@ -278,7 +316,8 @@ fn proxy_cases() -> Vec<Case> {
                 let c = s.connection();
                 behind(s, c, &version2(0, 0x11, &ends2("192.0.2.7:56324", "198.51.100.1:443")), None);
             },
-        ),
+        )
+        .differs("tshark loses the request that comes with the header"),
         case(
             "proxy-connect",
             "CONNECT on a connection that begins with a PROXY header, and an exchange in its tunnel.",
@@ -326,6 +365,25 @@ fn socks_cases() -> Vec<Case> {
             },
         )
         .differs(TSHARK_SOCKS),
+        case(
+            "socks5-eager-client",
+            "A client of SOCKS 5 that waits for no answer: greeting, request and the first request inside are one segment.",
+            "Each part waits for the answer to the one before.",
+            |s| {
+                let mut c = s.between("10.0.0.1:40001", "10.0.0.2:1080");
+                c.open();
+                let asked = Message::raw(b"\x05\x01\x00\x01\x0a\x00\x00\x09\x00\x50");
+                let sent = c.batch(Side::Client, &[Message::raw(b"\x05\x01\x00"), asked, Message::get("/eager")]);
+                let granted = Message::raw(b"\x05\x00\x00\x01\x0a\x00\x00\x02\x9c\x40");
+                let answers = c.batch(Side::Server, &[Message::raw(b"\x05\x00"), granted, Message::ok(b"hello")]);
+                c.ack(Side::Client);
+                c.close();
+                s.capture(&mut c);
+                connects(s, &sent[1], &answers[1], "10.0.0.9:80", "succeeded");
+                s.line(inside(1), 1, Some(&sent[2]), Some(&answers[2])).via("socks", 1, "10.0.0.9:80");
+            },
+        )
+        .differs("tshark gives up such a client"),
         case(
             "socks5-login-name",
             "SOCKS 5 with user name and password, to a name, in segments of one byte; two exchanges.",
