@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::abi::Tunnel;
 use crate::batch::{Batcher, CollectSlots};
 use crate::flow::{self, Table};
 use crate::http::record::Record;
-use crate::http::{Exchange, HttpContext, Settings, Transaction};
+use crate::http::{Exchange, HttpContext, Settings, Transaction, Tunnel};
 use crate::packet::{Decoder, Outcome};
 use crate::sandbox::BUILTIN_GUEST;
 use crate::sandbox::call::Bounds;

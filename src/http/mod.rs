@@ -15,6 +15,7 @@ pub mod redact;
 pub(crate) mod test_wire;
 pub mod transaction;
 
+pub use crate::abi::Tunnel;
 pub use context::{HttpContext, HttpCounters, Settings};
 pub use exchange::Exchange;
 pub use flags::Flags;

@@ -2,7 +2,7 @@
 //!
 //! It writes into buffers that it is given, and knows nothing of instances.
 
-use zerocopy::{FromBytes, FromZeros, IntoBytes};
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
 
 use super::protocol::Protocol;
 use crate::abi;
@@ -147,6 +147,26 @@ pub struct Allowed {
     pub protocol: u8,
 }
 
+/// A row behind its block: the block is copied once, from where the host keeps it.
+#[derive(Debug, Clone, Copy, Default, IntoBytes, Immutable)]
+#[repr(C)]
+struct RowTail {
+    opener: u8,
+    flags: u8,
+    depth: u8,
+    alpn: u8,
+    scratch: u32,
+    extra: u32,
+    extra_size: u32,
+    extra_used: u32,
+    grow: u32,
+    handed_by: u8,
+    hand_to: u8,
+    reserved: [u8; 6],
+}
+
+const _: () = assert!(size::<RowTail>() + size::<abi::Block>() == size::<abi::Row>(), "it is the rest of a row");
+
 /// What the host knows of a row of the call.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RowNote {
@@ -233,14 +253,25 @@ impl Call {
     /// Writes a connection's row into the input buffer and gives its index. There is room for it whenever there is room
     /// for an event.
     pub fn row(&mut self, input: &mut [u8], given: &RowInput<'_>) -> u32 {
-        let &RowInput { extra, extra_size, allowed, .. } = given;
+        let &RowInput { block, extra, extra_size, opener, flags, depth, handed_by, allowed } = given;
         let extra_at = self.states;
-        let row = abi::Row { extra: extra_at, ..given.row() };
         let index = u32::try_from(self.rows.len()).unwrap_or(0);
-        put(input, ROWS_AT + index * size::<abi::Row>(), row.as_bytes());
+        let tail = RowTail {
+            opener,
+            flags,
+            depth,
+            extra: extra_at,
+            extra_size,
+            extra_used: u32::try_from(extra.len()).unwrap_or(0),
+            handed_by,
+            ..RowTail::default()
+        };
+        let at = ROWS_AT + index * size::<abi::Row>();
+        put(input, at, block);
+        put(input, at + size::<abi::Block>(), tail.as_bytes());
         if extra_size > 0 {
             put(input, STATES_AT + extra_at, extra);
-            let rest = STATES_AT + extra_at + row.extra_used..STATES_AT + extra_at + extra_size;
+            let rest = STATES_AT + extra_at + tail.extra_used..STATES_AT + extra_at + extra_size;
             if let Some(rest) = input.get_mut(rest.start as usize..rest.end as usize) {
                 rest.fill(0);
             }

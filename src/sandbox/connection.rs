@@ -169,10 +169,12 @@ impl<S: Default> ConnectionState<S> {
 impl<S> ConnectionState<S> {
     /// Reads one word of each of its cache lines: a software prefetch.
     #[inline]
-    pub(super) const fn touch(&self) -> u64 {
+    pub(super) fn touch(&self) -> u64 {
         let [first, second] = &self.halves;
         let block = self.block[0] ^ self.block[64];
-        self.info.number ^ first.skip ^ second.skip ^ second.last_time.cast_unsigned() ^ block as u64
+        let own = self.format.state ^ self.inner.unwrap_or(0) ^ u32::from(self.extra.is_some());
+        let line = self.base[0] ^ u64::from(own);
+        self.info.number ^ first.skip ^ second.skip ^ second.last_time.cast_unsigned() ^ block as u64 ^ line
     }
 
     /// One side.

@@ -290,6 +290,7 @@ fn check_turn(
     Ok(())
 }
 
+#[inline]
 fn check_result(
     index: u32,
     result: &abi::Result,

@@ -388,6 +388,7 @@ pub(super) const fn end_reason(reason: u8) -> EndReason {
 }
 
 /// A record with its positions turned into texts and moments. `before`: time of the last byte of its side before the event.
+#[inline]
 fn resolve<'a>(
     record: &CheckedRecord<'_>,
     encoded: &Encoded,

@@ -119,18 +119,16 @@ impl<S: Default> Driver<S> {
             waiting_encoded: [false; 2],
             skipped_encoded: [false; 2],
         };
-        let mut next = encoder.next();
-        while let Some(Next::Absorb(absorb)) = next {
-            encoder.absorb(absorb);
-            next = encoder.next();
+        let mut encoded = encoder.usual();
+        if encoded.is_none() {
+            encoded = encoder.first();
         }
-        encoder.work.cursor = encoder.cursor;
         // What could be absorbed later waits for the next call.
-        while let Some(Next::Encode(part)) = next {
-            if !encoder.encode(part) || encoder.events() >= most || !encoder.window_has_room(window) {
-                break;
-            }
-            next = encoder.next();
+        while encoded == Some(true) && encoder.events() < most && encoder.window_has_room(window) {
+            encoded = encoder.usual().or_else(|| match encoder.next() {
+                Some(Next::Encode(part)) => Some(encoder.encode(part)),
+                Some(Next::Absorb(_)) | None => None,
+            });
         }
         encoder.events()
     }
@@ -177,6 +175,7 @@ impl<S> Encoder<'_, S> {
     }
 
     /// An event of the slot, with offsets of the stream that is parsed: inside a tunnel its own.
+    #[inline]
     pub(super) fn event_at(&self, index: u32) -> Option<SlotEvent> {
         let mut event = *self.slot.events.get(index as usize)?;
         if self.connection.outer.is_some() {
@@ -203,6 +202,40 @@ impl<S> Encoder<'_, S> {
         let shown = self.shown(event.side);
         let is_bytes = matches!(event.what, What::Bytes { .. });
         shown.events == 0 || (event.at.offset == shown.end && (shown.events < window || !is_bytes))
+    }
+
+    /// Encodes what is next if it is what it nearly always is: bytes of a connection of which nothing waits and nothing is
+    /// skipped. Whether there was room; `None` if it is something else. Without this shortcut for what [`Self::next`] and
+    /// [`Self::encode`] do, a whole run takes 3 % more time.
+    #[inline]
+    fn usual(&mut self) -> Option<bool> {
+        let [first, second] = &self.connection.halves;
+        if first.waiting.is_some() || first.skipped.is_some() || second.waiting.is_some() || second.skipped.is_some() {
+            return None;
+        }
+        let event = self.event_at(self.cursor.event)?;
+        let What::Bytes { data, len, starts_segment } = event.what else { return None };
+        let half = self.connection.half(event.side);
+        if half.skip > half.next && self.shown(event.side).events == 0 {
+            return None;
+        }
+        let passed = u32::try_from(self.cursor.passed).unwrap_or(len).min(len);
+        let mark = mark(&event, starts_segment && passed == 0);
+        Some(self.piece(&event, event.at.offset + u64::from(passed), data + passed, len - passed, mark))
+    }
+
+    /// Absorbs what needs no call, and encodes what comes behind it. Whether there was room; `None` if nothing is left.
+    fn first(&mut self) -> Option<bool> {
+        loop {
+            match self.next()? {
+                Next::Absorb(absorb) => self.absorb(absorb),
+                Next::Encode(part) => {
+                    self.work.cursor = self.cursor;
+                    return Some(self.encode(part));
+                }
+            }
+            self.work.cursor = self.cursor;
+        }
     }
 
     /// `None`: nothing is left.
@@ -242,6 +275,7 @@ impl<S> Encoder<'_, S> {
         })
     }
 
+    #[cold]
     fn next_joined(&self, side: Side, waiting: &Waiting) -> Next {
         let neighbours = self.neighbours(side, waiting);
         if neighbours.wake || neighbours.total > abi::MAX_WAITING as usize {
@@ -291,6 +325,7 @@ impl<S> Encoder<'_, S> {
         }
     }
 
+    #[inline]
     fn piece(&mut self, event: &SlotEvent, offset: u64, data: u32, len: u32, mark: Mark) -> bool {
         let flags = if mark.segment { event_flag::SEGMENT } else { 0 };
         let encoded = abi::Event { offset, flags, ..header(event.side, kind::BYTES, event.at.peer_acked) };

@@ -58,6 +58,7 @@ pub(super) fn check_records(
 const FLAGS: u32 = (abi::flag::FAILED << 1) - 1;
 
 /// Gives the record's kind and codes their types, and checks the fields that depend on them.
+#[inline]
 fn check_record(index: u32, record: &abi::Record, encoded: &Encoded) -> Result<Meaning, ReplyError> {
     let wrong = |rule, field, value| ReplyError { rule, item: Item::Record(index), field, value };
     let unknown = |field, value| wrong(Rule::RecordKind, field, value);
@@ -136,6 +137,7 @@ struct TextCheck<'a> {
 
 impl TextCheck<'_> {
     /// Texts lie inside their head or inside the text area, in order, and apart.
+    #[inline]
     fn check(&mut self, index: u32, record: &abi::Record) -> Result<(), ReplyError> {
         let wrong =
             |field, value: u32| ReplyError { rule: Rule::Pairs, item: Item::Record(index), field, value: value.into() };
