@@ -73,7 +73,8 @@ missing() {
     libpcap || echo libpcap
     have pkg-config || echo pkg-config
     if [ $with_tests = yes ]; then
-        for tool in tshark promtool nginx curl wrk ip tcpdump jq zstd gzip setcap unshare setpriv systemd-analyze mandoc; do
+        for tool in tshark promtool nginx curl wrk ip tcpdump jq zstd gzip setcap unshare setpriv systemd-analyze mandoc \
+            haproxy squid microsocks redis-server redis-benchmark redis-cli; do
             have "$tool" || echo $tool
         done
         python_venv || echo venv
@@ -109,6 +110,7 @@ package() {
         apt:setcap) echo libcap2-bin ;;
         apt:systemd-analyze) echo systemd ;;
         apt:venv) echo "python3 python3-venv" ;;
+        apt:redis-benchmark | apt:redis-cli) echo redis-tools ;;
         dnf:cc) echo gcc ;;
         dnf:c++) echo gcc-c++ ;;
         dnf:wasm) echo "clang lld compiler-rt wasi-libc-devel wasi-libc-static" ;;
@@ -130,6 +132,7 @@ package() {
         apk:venv) echo python3 ;;
         *:ip) case $manager in dnf) echo iproute ;; *) echo iproute2 ;; esac ;;
         *:unshare | *:setpriv) echo util-linux ;;
+        dnf:redis-* | apk:redis-*) echo redis ;;
         *) echo "$1" ;;
     esac
 }
@@ -155,7 +158,7 @@ install() {
             forbid_services
             $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $1
             if have systemctl && systemctl is-system-running >/dev/null 2>&1; then
-                for service in prometheus nginx; do
+                for service in prometheus nginx haproxy squid redis-server; do
                     case " $1 " in *" $service"*) $as_root systemctl disable --now "$service" >/dev/null 2>&1 || : ;; esac
                 done
             fi ;;

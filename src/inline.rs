@@ -121,8 +121,13 @@ impl Receiver for Pairing<'_> {
         exchange.close(self.context, connection, reason, &mut self.out);
     }
 
-    fn inner(&mut self, (outer, _): (&Connection, &mut Exchange), tunnel: Tunnel, relay: Option<Endpoint>) -> Exchange {
-        Exchange::inner(self.context, outer, tunnel, relay)
+    fn inner(
+        &mut self,
+        (outer, state): (&Connection, &mut Exchange),
+        tunnel: Tunnel,
+        relay: Option<Endpoint>,
+    ) -> Exchange {
+        state.inner(self.context, outer, tunnel, relay)
     }
 
     fn skip(&mut self, connection: &Connection, side: Side, upto: u64) {

@@ -43,6 +43,12 @@ COLD static void put_number(call *c, uint32_t number, unsigned base)
         put_text(c, reversed[--len]);
 }
 
+COLD static void put_word(call *c, const char *word)
+{
+    while (*word != 0)
+        put_text(c, (uint8_t)*word++);
+}
+
 static uint32_t big16(const uint8_t *at)
 {
     return (uint32_t)at[0] << 8 | at[1];
@@ -64,13 +70,28 @@ COLD static void put_ipv4(call *c, const uint8_t *ip, const uint8_t *port)
     put_port(c, port);
 }
 
+/* As RFC 5952 has it: the first of the longest runs of zeros is left out, if it has two groups at least. */
 COLD static void put_ipv6(call *c, const uint8_t *ip, const uint8_t *port)
 {
+    uint32_t left_out = 8, zeros = 1;
+    for (uint32_t i = 0, run; i < 8; i += run + 1) {
+        for (run = 0; i + run < 8 && big16(ip + 2 * (i + run)) == 0; ++run)
+            ;
+        if (run > zeros) {
+            left_out = i;
+            zeros = run;
+        }
+    }
     put_text(c, '[');
-    for (uint32_t i = 0; i < 16; i += 2) {
-        if (i != 0)
+    for (uint32_t i = 0; i < 8; ++i) {
+        if (i == left_out) {
+            put_word(c, "::");
+            i += zeros - 1;
+            continue;
+        }
+        if (i != 0 && i != left_out + zeros)
             put_text(c, ':');
-        put_number(c, big16(ip + i), 16);
+        put_number(c, big16(ip + 2 * i), 16);
     }
     put_text(c, ']');
     put_port(c, port);
@@ -81,12 +102,6 @@ COLD static void put_name(call *c, const uint8_t *name, uint32_t len, const uint
     for (uint32_t i = 0; i < len; ++i)
         put_text(c, name[i]);
     put_port(c, port);
-}
-
-COLD static void put_word(call *c, const char *word)
-{
-    while (*word != 0)
-        put_text(c, (uint8_t)*word++);
 }
 
 /* ---- SOCKS ------------------------------------------------------------------------------------------------------------ */

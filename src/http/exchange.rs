@@ -59,11 +59,24 @@ impl Exchange {
     }
 
     /// The exchange of the stream inside a tunnel on `outer`, which a record has just announced. `relay`: see
-    /// [`Outer::relay`].
+    /// [`Outer::relay`]. The community identifier is that of the packets, whatever a PROXY header says.
     #[must_use]
-    pub fn inner(context: &mut HttpContext, outer: &Connection, tunnel: Tunnel, relay: Option<Endpoint>) -> Self {
+    pub fn inner(
+        &self,
+        context: &mut HttpContext,
+        outer: &Connection,
+        tunnel: Tunnel,
+        relay: Option<Endpoint>,
+    ) -> Self {
+        let [one, other] = outer.endpoints;
+        let of_packets = || context.wants_community_id().then(|| community_id::identifier(one, other));
+        let community = self.community.or_else(of_packets);
         let target = std::mem::take(&mut context.tunnel_target).into_boxed_slice();
-        Self { outer: Some(Arc::new(Outer { conn: outer.number, tunnel, target, relay })), ..Self::default() }
+        Self {
+            outer: Some(Arc::new(Outer { conn: outer.number, tunnel, target, relay })),
+            community,
+            ..Self::default()
+        }
     }
 
     /// Hands out what is open. To be called once for every connection, also when it was given up.

@@ -143,7 +143,7 @@ impl Wire {
 
     /// From here on the wire is what is inside a tunnel on it.
     pub(crate) fn enter(&mut self, tunnel: Tunnel, relay: Option<Endpoint>) -> &mut Self {
-        self.exchange = Exchange::inner(&mut self.context, &self.connection, tunnel, relay);
+        self.exchange = self.exchange.inner(&mut self.context, &self.connection, tunnel, relay);
         self.connection = self.connection.inner();
         self.at = [0, 0];
         self

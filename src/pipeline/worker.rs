@@ -223,8 +223,13 @@ impl Receiver for Results {
         state.close(context, connection, reason, &mut finish);
     }
 
-    fn inner(&mut self, (outer, _): (&Connection, &mut Exchange), tunnel: Tunnel, relay: Option<Endpoint>) -> Exchange {
-        Exchange::inner(&mut self.outputs.context, outer, tunnel, relay)
+    fn inner(
+        &mut self,
+        (outer, state): (&Connection, &mut Exchange),
+        tunnel: Tunnel,
+        relay: Option<Endpoint>,
+    ) -> Exchange {
+        state.inner(&mut self.outputs.context, outer, tunnel, relay)
     }
 
     fn skip(&mut self, connection: &Connection, side: Side, upto: u64) {

@@ -18,6 +18,7 @@ mod network;
 mod pairing;
 mod recognition;
 mod stream;
+mod tunnels;
 
 pub(crate) struct Case {
     pub(crate) name: &'static str,
@@ -43,6 +44,7 @@ pub(crate) fn all() -> Vec<Case> {
         loss::cases(),
         network::cases(),
         files::cases(),
+        tunnels::cases(),
     ]
     .into_iter()
     .flatten()

@@ -163,7 +163,7 @@ pub(super) fn cases() -> Vec<Case> {
                 c.close();
                 s.capture(&mut c);
                 s.whole(1, 1, &pair).flag("tunnel").set("tunnel", "connect");
-                s.whole((1 << 50) + 1, 1, &inside);
+                s.whole((1 << 50) + 1, 1, &inside).via("connect", 1, "db.example.test:443");
             },
         )
         .differs("tshark does not look for HTTP in the tunnel"),

@@ -11,7 +11,7 @@ use super::scene::Scene;
 use super::wire::octets;
 
 /// The keys in the order in which they are printed.
-const KEYS: [&str; 31] = [
+const KEYS: [&str; 40] = [
     "ts",
     "conn",
     "seq",
@@ -19,8 +19,12 @@ const KEYS: [&str; 31] = [
     "client_port",
     "server",
     "server_port",
+    "protocol",
+    "operation",
     "method",
     "target",
+    "outcome",
+    "error",
     "version",
     "host",
     "user_agent",
@@ -38,6 +42,11 @@ const KEYS: [&str; 31] = [
     "duration_us",
     "interim",
     "tunnel",
+    "via",
+    "via_conn",
+    "via_target",
+    "proxy",
+    "proxy_port",
     "request_headers",
     "response_headers",
     "interface",
@@ -51,6 +60,8 @@ pub struct Line {
     pub seq: u64,
     pub request: Option<Sent>,
     pub response: Option<Sent>,
+    /// Protocol and name, if it is an operation of another protocol than HTTP.
+    operation: Option<(&'static str, &'static str)>,
     flags: Vec<&'static str>,
     /// Values that differ from what the scene gives by itself; nothing: the key is absent.
     set: Vec<(&'static str, Option<Value>)>,
@@ -58,7 +69,22 @@ pub struct Line {
 
 impl Line {
     pub const fn new(conn: u64, seq: u64, request: Option<Sent>, response: Option<Sent>) -> Self {
-        Self { conn, seq, request, response, flags: vec![], set: vec![] }
+        Self { conn, seq, request, response, operation: None, flags: vec![], set: vec![] }
+    }
+
+    /// It is an operation of another protocol; its target and what became of it are set apart.
+    pub const fn operation(&mut self, protocol: &'static str, name: &'static str) -> &mut Self {
+        self.operation = Some((protocol, name));
+        self
+    }
+
+    /// It is inside a tunnel on the connection `conn`, which leads to `target` (empty: not said).
+    pub fn via(&mut self, way: &'static str, conn: u64, target: &str) -> &mut Self {
+        self.set("via", way).set("via_conn", conn);
+        if !target.is_empty() {
+            self.set("via_target", target);
+        }
+        self
     }
 
     pub fn flag(&mut self, name: &'static str) -> &mut Self {
@@ -97,7 +123,11 @@ impl Line {
         ] {
             values.insert(key.into(), value);
         }
-        if let Some(request) = &self.request {
+        if let Some((protocol, name)) = self.operation {
+            values.insert("protocol".into(), protocol.into());
+            values.insert("operation".into(), name.into());
+        }
+        if let Some(request) = self.request.as_ref().filter(|_| self.operation.is_none()) {
             let parts = request.message.start_line();
             values.insert("method".into(), json!(parts.first()));
             values.insert("target".into(), json!(parts.get(1)));
@@ -109,7 +139,7 @@ impl Line {
             }
             sizes(&mut values, "request", request);
         }
-        if let Some(response) = &self.response {
+        if let Some(response) = self.response.as_ref().filter(|_| self.operation.is_none()) {
             let parts = response.message.start_line();
             values.insert("status".into(), json!(parts.get(1).and_then(|w| w.parse::<u16>().ok())));
             if let Some(reason) = parts.get(2) {

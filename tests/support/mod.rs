@@ -23,6 +23,7 @@ pub mod network;
 pub mod program;
 pub mod random;
 pub mod scene;
+pub mod service;
 pub mod tool;
 pub mod tshark;
 pub mod wire;

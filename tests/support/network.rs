@@ -35,6 +35,7 @@ http {
         location /short { return 200 'short'; }
         location /long { return 200 'LONG'; }
     }
+    SERVERS
 }
 ";
 
@@ -70,7 +71,12 @@ impl Network {
     }
 
     /// Starts nginx in the server's namespace.
-    pub fn serve(mut self) -> Self {
+    pub fn serve(self) -> Self {
+        self.serve_also("")
+    }
+
+    /// The same with more for its configuration, in which PLACE is the network's directory.
+    pub fn serve_also(mut self, servers: &str) -> Self {
         fs::remove_dir_all(&self.directory).ok();
         fs::create_dir_all(self.directory.join("site")).unwrap();
         fs::create_dir_all(self.directory.join("tmp")).unwrap();
@@ -78,7 +84,10 @@ impl Network {
         fs::write(self.directory.join("site/large.bin"), super::message::filler(200_000)).unwrap();
         fs::write(self.directory.join("site/body.bin"), super::message::filler(20_000)).unwrap();
         let directory = self.directory.to_str().unwrap();
-        let text = CONFIGURATION.replace("PLACE", directory).replace("LONG", &"0123456789".repeat(300));
+        let text = CONFIGURATION
+            .replace("SERVERS", servers)
+            .replace("PLACE", directory)
+            .replace("LONG", &"0123456789".repeat(300));
         let file = self.directory.join("nginx.conf");
         fs::write(&file, text).unwrap();
         let mut command = Command::new("ip");
@@ -141,8 +150,19 @@ impl Network {
 
     /// Rows of the access log: address, port, number on the connection, method, target, status, body bytes.
     pub fn logged(&self) -> Vec<String> {
-        let text = fs::read_to_string(self.directory.join("access.log")).unwrap();
+        self.rows("access.log")
+    }
+
+    /// Rows of any of nginx's logs.
+    pub fn rows(&self, name: &str) -> Vec<String> {
+        let text = fs::read_to_string(self.directory.join(name)).unwrap();
         text.lines().map(str::to_owned).collect()
+    }
+
+    /// A file in the network's own directory that a program may add to.
+    pub fn append(&self, name: &str) -> fs::File {
+        fs::create_dir_all(&self.directory).unwrap();
+        fs::File::options().create(true).append(true).open(self.directory.join(name)).unwrap()
     }
 
     /// A file in the network's own directory.
