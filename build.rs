@@ -76,6 +76,33 @@ const GUESTS: &[Guest] = &[
         flags: &["-DPICO_PLANTED", "guest/http1/planted.c"],
     },
     Guest { name: "reformed", sources: PARSER, picohttpparser: true, flags: &["-DSTATE_FORMAT=1001u"] },
+    // For tests: what the contract says of extra state, twice, and of connections that become something else.
+    Guest { name: "state", sources: &["module.c", "testing/state.c"], picohttpparser: false, flags: &[] },
+    Guest {
+        name: "state-reformed",
+        sources: &["module.c", "testing/state.c"],
+        picohttpparser: false,
+        flags: &["-DSTATE_FORMAT=2001u"],
+    },
+    Guest { name: "turns", sources: &["module.c", "testing/turns.c"], picohttpparser: false, flags: &[] },
+    Guest {
+        name: "turns-two",
+        sources: &["module.c", "testing/turns.c"],
+        picohttpparser: false,
+        flags: &["-DPROTOCOL=\"two\""],
+    },
+    Guest {
+        name: "turns-two-reformed",
+        sources: &["module.c", "testing/turns.c"],
+        picohttpparser: false,
+        flags: &["-DPROTOCOL=\"two\"", "-DSTATE_FORMAT=3002u"],
+    },
+    Guest {
+        name: "turns-three",
+        sources: &["module.c", "testing/turns.c"],
+        picohttpparser: false,
+        flags: &["-DPROTOCOL=\"three\"", "-DSTATE_FORMAT=3001u"],
+    },
 ];
 
 /// The guests of `picotap parse`, built with cargo feature `parse`: the parser, with a file of each way's own around it.

@@ -142,6 +142,7 @@ typedef struct pico_event {
 } pico_event;
 
 enum pico_opener { PICO_OPENER_SIDE0 = 0, PICO_OPENER_SIDE1 = 1, PICO_OPENER_UNKNOWN = 2 };
+/* EXTRA_LOST and HANDED_OVER are said in one call, whatever is answered in it: take them in before anything else. */
 enum pico_row_flag {
     PICO_ROW_MIDSTREAM = 1,   /* its start was not captured */
     PICO_ROW_EXTRA_LOST = 2,  /* the host has dropped the extra state since the last call: it reads as zero */

@@ -3,11 +3,12 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::builder::{OsStringValueParser, TypedValueParser, ValueParser};
+use clap::{Args, Parser, Subcommand, ValueHint};
 
 use crate::export::FormatName;
 use crate::http::filter::Filter;
-use crate::pipeline::{DEFAULT_FAULT_LIMIT, DEFAULT_FAULT_MS, DEFAULT_MEMORY_MIB};
+use crate::pipeline::{DEFAULT_FAULT_LIMIT, DEFAULT_FAULT_MS, DEFAULT_MEMORY_MIB, GuestFile};
 use crate::source::live::{DEFAULT_BUFFER_KIB, Direction, MAX_SNAPLEN};
 
 /// The end of the help.
@@ -75,7 +76,7 @@ pub enum ConfigCommand {
 /// Actions on a parser module.
 #[derive(Debug, Subcommand)]
 pub enum GuestCommand {
-    /// Print the hash, versions, exports and memory limits of a module, and run the self-test on it
+    /// Print the hash, protocol, versions, exports and memory limits of a module, and run the self-test on it
     Inspect {
         /// Parser module (.wasm) [default: the built-in one]
         file: Option<PathBuf>,
@@ -87,9 +88,9 @@ pub enum GuestCommand {
 pub struct Replay {
     /// File from the quarantine directory
     pub file: PathBuf,
-    /// Parser module to use instead of the built-in one
-    #[arg(long, value_name = "FILE.wasm")]
-    pub guest: Option<PathBuf>,
+    /// Parser module to use instead of the built-in one; required if the event is of a protocol other than http1
+    #[arg(long, value_name = "[PROTOCOL=]FILE.wasm", value_parser = guest_file(), value_hint = ValueHint::FilePath)]
+    pub guest: Option<GuestFile>,
 }
 
 /// Options for watching traffic.
@@ -197,10 +198,12 @@ pub struct Watch {
     /// Slots of 256 KiB that may wait for each sandbox [default: 8; with -i 256 divided among the sandboxes, at least 32 each]
     #[arg(long, value_name = "N", help_heading = "Sandbox", value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub queue: Option<u16>,
-    /// Parser module to use instead of the built-in one; SIGHUP reloads it
-    #[arg(long, value_name = "FILE.wasm", help_heading = "Sandbox")]
-    pub guest: Option<PathBuf>,
-    /// Second parser module to run on a sample of connections; differences are counted, none of its output is logged
+    /// Parser module for a protocol; FILE alone replaces the built-in one for http1, with which connections start. May be
+    /// repeated, once for each protocol; SIGHUP reloads all. A FILE whose name contains = needs PROTOCOL= or its directory
+    #[arg(long, value_name = "[PROTOCOL=]FILE.wasm", help_heading = "Sandbox", value_parser = guest_file(), value_hint = ValueHint::FilePath)]
+    pub guest: Vec<GuestFile>,
+    /// Second parser module for one of the protocols, to run on a sample of connections; differences are counted, none of its
+    /// output is logged
     #[arg(long, value_name = "FILE.wasm", help_heading = "Sandbox")]
     pub shadow: Option<PathBuf>,
     /// Run the second parser on one connection in N
@@ -227,6 +230,11 @@ pub struct Watch {
     /// Read options from FILE (TOML); options on the command line override it
     #[arg(long, value_name = "FILE", help_heading = "Daemon")]
     pub config: Option<PathBuf>,
+}
+
+/// `[PROTOCOL=]FILE`, of any bytes.
+fn guest_file() -> ValueParser {
+    OsStringValueParser::new().try_map(GuestFile::parse).into()
 }
 
 /// `PORT` or `ADDRESS:PORT`.

@@ -20,7 +20,8 @@ use picotap::export::log::LogError;
 use picotap::pipeline::{self, Config, Failure, Report};
 use picotap::plan::{Machine, Plan};
 use picotap::sandbox::BUILTIN_GUEST;
-use picotap::sandbox::engine::Engine;
+use picotap::sandbox::engine::{Engine, Parser};
+use picotap::sandbox::protocol::{ENTRY, Format};
 use picotap::sandbox::quarantine::QuarantinedEvent;
 use picotap::sandbox::quote::quote;
 use picotap::sandbox::selftest::selftest;
@@ -149,7 +150,7 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("{}: cannot be read", path.display()))
 }
 
-/// The parser module: a file, or the one that is built in.
+/// A parser module: a file, or the one that is built in.
 fn module(file: Option<&Path>) -> Result<Vec<u8>> {
     file.map_or_else(|| Ok(BUILTIN_GUEST.to_vec()), read_module)
 }
@@ -176,7 +177,7 @@ fn run_replay(replay: &Replay) -> Result<ExitCode> {
     let poison =
         QuarantinedEvent::from_bytes(&read(&replay.file)?).with_context(|| replay.file.display().to_string())?;
     let engine = Engine::new(4)?;
-    let parser = engine.load(&module(replay.guest.as_deref())?)?;
+    let parser = replay_parser(&engine, replay, &poison)?;
     let mut out = std::io::stdout().lock();
     let QuarantinedEvent { fault, sha256, connection, event, bytes, .. } = &poison;
     writeln!(out, "event     {} bytes of side {} of connection {connection}", bytes.len(), event.side)?;
@@ -191,8 +192,39 @@ fn run_replay(replay: &Replay) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The parser for an event: a module of its protocol.
+fn replay_parser(engine: &Engine, replay: &Replay, poison: &QuarantinedEvent) -> Result<Parser> {
+    let (event, needed) = (replay.file.display(), poison.format.protocol);
+    let guest = replay.guest.as_ref();
+    if guest.is_none() && needed != ENTRY {
+        bail!("{event}: a parser of {needed} failed on this event, and none is built in: needed --guest FILE");
+    }
+    let name = module_name(guest.map(|guest| guest.file.as_path()));
+    let parser = engine.load(&module(guest.map(|guest| guest.file.as_path()))?).with_context(|| name.clone())?;
+    let Format { protocol, state } = parser.format;
+    if let Some(named) = guest.and_then(|guest| guest.protocol).filter(|named| *named != protocol) {
+        bail!("{name}: it parses {protocol} and is given for {named}");
+    }
+    if protocol != needed {
+        bail!(
+            "{event}: a parser of {needed} failed on this event, and {name} parses {protocol}: needed a module of {needed}"
+        );
+    }
+    if state != poison.format.state {
+        eprintln!(
+            "picotap: {event}: the state of the connection is in format {}, and {name} has format {state}: it may misread it",
+            poison.format.state
+        );
+    }
+    Ok(parser)
+}
+
+fn module_name(file: Option<&Path>) -> String {
+    file.map_or_else(|| "built-in module".into(), |path| path.display().to_string())
+}
+
 fn inspect(file: Option<&Path>) -> Result<ExitCode> {
-    let name = file.map_or("built-in module".into(), |path| path.display().to_string());
+    let name = module_name(file);
     let engine = Engine::new(4)?;
     let parser = match engine.load(&module(file)?) {
         Ok(parser) => Arc::new(parser),
@@ -202,7 +234,9 @@ fn inspect(file: Option<&Path>) -> Result<ExitCode> {
     let (start, most) = parser.memory();
     let most = most.map_or("as much as the host lets it have".into(), |bytes| format!("at the most {bytes} bytes"));
     writeln!(out, "sha256        {}\nabi           {}", parser.sha256, parser.abi_version)?;
-    writeln!(out, "state format  {}\nbytes         {}\nimports       none", parser.format.state, parser.bytes)?;
+    writeln!(out, "protocol      {}\nstate format  {}", parser.format.protocol, parser.format.state)?;
+    writeln!(out, "first window  {}", parser.first_window)?;
+    writeln!(out, "bytes         {}\nimports       none", parser.bytes)?;
     writeln!(out, "memory        {start} bytes at the start, {most}")?;
     for (name, ty) in parser.exports() {
         writeln!(out, "export        {name}: {ty}")?;

@@ -18,7 +18,7 @@ use crate::export::open;
 use crate::http::Settings;
 use crate::http::filter::Selection;
 use crate::http::redact::Redaction;
-use crate::pipeline::{Config, Module, ShadowModule};
+use crate::pipeline::{Config, GuestFile, Guests, GuestsError, ShadowModule};
 use crate::source::live::LiveConfig;
 use crate::source::total_bytes;
 
@@ -39,6 +39,9 @@ pub enum PlanError {
     /// Rotation without a file.
     #[error("standard output cannot be rotated: --rotate-size and --rotate-interval need --output FILE")]
     NoLogFile,
+    /// Parser modules that cannot be used together.
+    #[error("{0}")]
+    Guests(#[from] GuestsError),
     /// A parser module cannot be read.
     #[error("{path}: cannot be read: {cause}")]
     Module {
@@ -81,8 +84,8 @@ impl Machine {
 /// A run, but for the parser modules that are still to be read.
 #[derive(Debug)]
 pub struct Plan {
+    /// The modules in it that have a file are still to be read.
     config: Config,
-    guest: Option<PathBuf>,
     shadow: Option<(PathBuf, u64)>,
     keep_open: Option<Vec<RawFd>>,
 }
@@ -91,7 +94,7 @@ impl Plan {
     /// Decides everything that the arguments leave open. Reads no file.
     ///
     /// # Errors
-    /// [`PlanError::NoInput`] and [`PlanError::NoLogFile`]: the arguments contradict each other or say too little.
+    /// All but [`PlanError::Module`]: the arguments contradict each other or say too little.
     pub fn new(args: &Watch, machine: &Machine) -> Result<Self, PlanError> {
         let live = is_live(args);
         if args.pcap.is_empty() && !live {
@@ -124,13 +127,14 @@ impl Plan {
             fault_limit: args.fault_limit,
             fault_time: Duration::from_millis(u64::from(args.fault_time)),
             quarantine: args.quarantine_dir.clone(),
+            guests: Guests::new(args.guest.iter().map(GuestFile::unread))?,
             drop_privileges: drop_privileges(args),
             summary: !args.quiet && (args.stats || machine.stderr_is_terminal),
             quiet: args.quiet,
             ..input
         };
         let shadow = args.shadow.clone().map(|path| (path, args.shadow_sample));
-        Ok(Self { config, guest: args.guest.clone(), shadow, keep_open: keep_open(args) })
+        Ok(Self { config, shadow, keep_open: keep_open(args) })
     }
 
     /// The descriptors that the process was started with and that options name, if all others are to be closed.
@@ -146,14 +150,10 @@ impl Plan {
     pub fn load(self, read: impl Fn(&Path) -> io::Result<Vec<u8>>) -> Result<Config, PlanError> {
         let read = |path: &Path| read(path).map_err(|cause| PlanError::Module { path: path.to_path_buf(), cause });
         let shadow = match self.shadow {
-            Some((path, sample)) => Some(ShadowModule { wasm: read(&path)?, sample }),
+            Some((path, sample)) => Some(ShadowModule { wasm: read(&path)?, file: Some(path), sample }),
             None => None,
         };
-        let guest = match self.guest {
-            Some(path) => Module { wasm: read(&path)?, file: Some(path) },
-            None => Module::default(),
-        };
-        Ok(Config { guest, shadow, ..self.config })
+        Ok(Config { guests: self.config.guests.read(read)?, shadow, ..self.config })
     }
 }
 
@@ -228,7 +228,8 @@ fn drop_privileges(args: &Watch) -> Option<DropPrivileges> {
     }
     let made = args.output.iter().chain(&args.metrics_file).map(|path| directory(path));
     let writable = made.chain(args.quarantine_dir.clone()).collect();
-    let readable = args.guest.iter().chain(&args.pcap).map(|path| directory(path)).collect();
+    let guests = args.guest.iter().map(|guest| &guest.file);
+    let readable = guests.chain(&args.pcap).map(|path| directory(path)).collect();
     Some(DropPrivileges { user: args.user.clone(), readable, writable, make: args.quarantine_dir.clone() })
 }
 
@@ -242,8 +243,9 @@ fn directory(path: &Path) -> PathBuf {
 
 /// A live run closes inherited descriptors that no option names: it lasts for months, and parses what strangers send.
 fn keep_open(args: &Watch) -> Option<Vec<RawFd>> {
-    let paths = [&args.output, &args.metrics_file, &args.guest, &args.shadow, &args.quarantine_dir];
-    is_live(args).then(|| paths.into_iter().flatten().filter_map(|path| named_descriptor(path)).collect())
+    let one = [&args.output, &args.metrics_file, &args.shadow, &args.quarantine_dir].into_iter().flatten();
+    let paths = one.chain(args.guest.iter().map(|guest| &guest.file));
+    is_live(args).then(|| paths.filter_map(|path| named_descriptor(path)).collect())
 }
 
 #[cfg(test)]

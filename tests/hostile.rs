@@ -15,8 +15,9 @@ use picotap::sandbox::driver::{Driver, Receiver, SandboxCounters};
 use picotap::sandbox::engine::{Engine, LoadError};
 use picotap::sandbox::fault::{Fault, NAMES};
 use picotap::sandbox::quarantine::QuarantinedEvent;
+use picotap::sandbox::selftest::selftest;
 use picotap::stream::{Connection, EndReason, OpenConnection, Position, Side, Sink, UNKNOWN};
-use wat_guest::{HONEST, POISON, STALL, guest, guest_when, guest_with};
+use wat_guest::{HONEST, POISON, STALL, guest, guest_when, guest_with, of_protocol, set, turn};
 
 /// Notes what it receives.
 #[derive(Default)]
@@ -198,13 +199,129 @@ const BUGS: &[(&str, &str, &str)] = &[
     ),
 ];
 
+/// A record of this kind about the three bytes at the front, with number 1 and these fields.
+fn record(kind: u8, fields: &[(u32, i64)]) -> String {
+    let number = if matches!(kind, 1 | 9) { 1 } else { 0 };
+    let written = format!(
+        "(call $record (local.get $event) (i32.const {kind}) (i32.const {}) (i32.const 0) (i32.const 3)) {}",
+        match kind {
+            2 => 200,
+            4..=6 => 1,
+            _ => 0,
+        },
+        set("records", 16, number)
+    );
+    fields.iter().fold(written, |all, (offset, value)| all + " " + &set("records", *offset, *value))
+}
+
+/// Another record behind the first: the same but for these fields.
+fn again(fields: &[(u32, i64)]) -> String {
+    let copied = format!(
+        "(memory.copy (i32.add (local.get $records) (i32.const 80)) (local.get $records) (i32.const 80)) {}",
+        set("out", 12, 2)
+    );
+    fields.iter().fold(copied, |all, (offset, value)| all + " " + &set("records", 80 + *offset, *value))
+}
+
+/// In the text area.
+const TEXT: i64 = -(1 << 31);
+/// Fields of a record, and of the other structures, by their offsets in `guest/abi.h`.
+const TEXT_AT: u32 = 28;
+const TEXT_LEN: u32 = 32;
+const TARGET: u32 = 36;
+const TARGET_LEN: u32 = 40;
+const FIRST_PAIR: u32 = 44;
+const NUM_PAIRS: u32 = 48;
+const GROW: u32 = 148;
+
+/// As [`BUGS`]: what version 2 of the contract has added.
+fn bugs_of_version_2() -> Vec<(&'static str, String, &'static str)> {
+    let area = |used: i64| set("out", 20, used) + " ";
+    let pairs = |count: i64| set("out", 16, count) + " ";
+    let grow = |wanted: i64| set("row", GROW, wanted) + " " + &turn(5, 0);
+    let hand = |to: u8| format!("(i32.store8 offset=153 (local.get $row) (i32.const {to})) {}", turn(6, 0));
+    vec![
+        ("more text than there is room for", area(262_145), "reply_text_area"),
+        ("all the text there could be", area(-1), "reply_text_area"),
+        ("extra state that it does not have", set("row", 144, 1), "reply_state"),
+        ("extra state without end", set("row", 144, -1), "reply_state"),
+        ("grow by nothing", grow(0), "reply_grow"),
+        ("grow by less than a unit", grow(1000), "reply_grow"),
+        ("grow beyond the most", grow(65536 + 1024), "reply_grow"),
+        ("grow beyond all numbers", grow(-1024), "reply_grow"),
+        ("grow with all consumed", set("row", GROW, 1024) + " " + &turn(5, 7), "reply_consumed"),
+        ("grow and skip", grow(1024) + " (i64.store offset=8 (local.get $result) (i64.const 100))", "reply_skip"),
+        ("hand over to nobody", hand(1), "reply_hand_over"),
+        ("hand over to index 255", hand(255), "reply_hand_over"),
+        ("hand over to itself", hand(0), "reply_hand_over"),
+        ("hand over more than there is", turn(6, 8), "reply_consumed"),
+        ("a tunnel without a record", turn(7, 7), "reply_inner"),
+        ("a tunnel with another record", record(6, &[]) + " " + &turn(7, 7), "reply_inner"),
+        ("a text behind the text area", area(4) + &record(1, &[(TEXT_AT, TEXT), (TEXT_LEN, 5)]), "reply_position"),
+        ("a text in no text area", record(1, &[(TEXT_AT, TEXT), (TEXT_LEN, 1)]), "reply_position"),
+        ("a text that wraps around", area(4) + &record(1, &[(TEXT_AT, -1), (TEXT_LEN, 2)]), "reply_position"),
+        ("a text of all lengths", area(4) + &record(1, &[(TEXT_AT, TEXT + 1), (TEXT_LEN, -1)]), "reply_position"),
+        (
+            "texts of the text area that overlap",
+            area(4) + &record(1, &[(TEXT_AT, TEXT), (TEXT_LEN, 2), (TARGET, TEXT + 1), (TARGET_LEN, 2)]),
+            "reply_overlap",
+        ),
+        (
+            "texts of the text area out of order",
+            area(4) + &record(1, &[(TEXT_AT, TEXT + 2), (TEXT_LEN, 2), (TARGET, TEXT), (TARGET_LEN, 2)]),
+            "reply_overlap",
+        ),
+        (
+            "texts of the text area out of order across records",
+            area(4) + &record(4, &[(TEXT_AT, TEXT + 2), (TEXT_LEN, 2)]) + &again(&[(TEXT_AT, TEXT)]),
+            "reply_overlap",
+        ),
+        (
+            "a text of the text area in two records",
+            area(4) + &record(7, &[(TEXT_AT, TEXT), (TEXT_LEN, 4)]) + &again(&[]),
+            "reply_overlap",
+        ),
+        (
+            "a pair behind the text area",
+            area(4) + &pairs(1) + &record(7, &[(NUM_PAIRS, 1)]) + &set("pairs", 0, TEXT) + &set("pairs", 4, 5),
+            "reply_position",
+        ),
+        (
+            "a value over its name",
+            area(4)
+                + &pairs(1)
+                + &record(9, &[(NUM_PAIRS, 1)])
+                + &[(0, TEXT), (4, 2), (8, TEXT + 1), (12, 2)].map(|(at, value)| set("pairs", at, value)).join(" "),
+            "reply_overlap",
+        ),
+        ("a tunnel's text outside of it", record(4, &[(TEXT_AT, 1), (TEXT_LEN, 3)]), "reply_position"),
+        ("an outcome's text outside of it", record(10, &[(TARGET, 3), (TARGET_LEN, 1)]), "reply_position"),
+        ("trailers that were not written", record(7, &[(NUM_PAIRS, 1)]), "reply_pairs"),
+        ("trailers from nowhere", record(7, &[(FIRST_PAIR, -1)]), "reply_pairs"),
+        ("too many trailers", pairs(200) + &record(7, &[(NUM_PAIRS, 129)]), "reply_pairs"),
+        ("trailers of the other side", record(7, &[(0, 0x107)]), "reply_record_event"),
+        ("trailers with a code", record(7, &[(4, 1)]), "reply_record_kind"),
+        ("a reset with a code", record(8, &[(4, 1)]), "reply_record_kind"),
+        ("a reset with pairs", pairs(1) + &record(8, &[(NUM_PAIRS, 1)]), "reply_record_kind"),
+        ("a reset of the other side", record(8, &[(0, 0x108)]), "reply_record_event"),
+        ("an operation without a number", record(9, &[(16, 0)]), "reply_number"),
+        ("an operation of the other side", record(9, &[(0, 0x109)]), "reply_record_event"),
+        ("operations that overlap", record(9, &[]) + &again(&[]), "reply_overlap"),
+        ("an outcome with a code", record(10, &[(4, 5)]), "reply_record_kind"),
+        ("a flag that is none", record(10, &[(8, 1 << 27)]), "reply_record_kind"),
+        ("a tunnel of unknown kind", record(4, &[(4, 7)]), "reply_record_kind"),
+        ("a tunnel with pairs", pairs(1) + &record(4, &[(NUM_PAIRS, 1)]), "reply_record_kind"),
+    ]
+}
+
 #[test]
 fn every_bug_gives_its_fault_and_costs_one_connection() {
-    for (what, bug, fault) in BUGS {
-        assert!(NAMES.contains(fault), "{fault}");
-        let wat = guest_with(bug);
+    let bugs = BUGS.iter().map(|&(what, bug, fault)| (what, bug.to_owned(), fault));
+    for (what, bug, fault) in bugs.chain(bugs_of_version_2()) {
+        assert!(NAMES.contains(&fault), "{fault}");
+        let wat = guest_with(&bug);
         let (notes, counters) = run(&wat, &[b"fine", b"also fine", POISON, b"fine again"]);
-        assert!(notes.faults.iter().all(|name| name == fault), "{what}: {:?}", notes.faults);
+        assert!(notes.faults.iter().all(|name| *name == fault), "{what}: {:?}", notes.faults);
         assert_eq!(notes.quarantined.len(), 1, "{what}");
         assert_eq!(notes.quarantined[0].bytes, POISON, "{what}");
         let ended = notes.closed.iter().filter(|(_, how)| *how == EndReason::Fin).count();
@@ -220,6 +337,93 @@ fn a_body_as_long_as_its_stream_is_believed() {
     let end = "(call $record (local.get $event) (i32.const 3) (i32.const 0) (i32.const 0) (i32.const 3)) (i64.store offset=56 (local.get $records) (i64.const 3))";
     let (notes, _) = run(&guest_with(end), &[POISON]);
     assert_eq!((notes.faults, notes.records), (vec![], 1));
+}
+
+#[test]
+fn texts_of_the_text_area_that_follow_one_another_are_believed() {
+    let texts = set("out", 20, 6) + &record(9, &[(TEXT_AT, TEXT), (TEXT_LEN, 2), (TARGET, TEXT + 3), (TARGET_LEN, 1)]);
+    let next = again(&[(0, 4), (4, 1), (16, 0), (TEXT_AT, TEXT + 4), (TEXT_LEN, 2), (TARGET_LEN, 0)]);
+    let (notes, _) = run(&guest_with(&(texts + &next)), &[POISON]);
+    assert_eq!((notes.faults, notes.records), (vec![], 2));
+}
+
+/// A driver whose connections may have so much extra state.
+fn driver(wat: &str, extra: u64) -> Driver<()> {
+    let engine = Engine::new(8).unwrap();
+    let parser = Arc::new(engine.load(&wat::parse_str(wat).unwrap()).unwrap());
+    let mut driver = Driver::new(parser, Bounds::default()).unwrap();
+    driver.limit_extra(extra);
+    driver
+}
+
+/// Asks for another unit of extra state whenever it is called.
+fn greedy() -> String {
+    let wanted = "(i32.add (i32.load offset=140 (local.get $row)) (i32.const 1024))";
+    guest_with(&format!("(i32.store offset={GROW} (local.get $row) {wanted}) {}", turn(5, 0)))
+}
+
+#[test]
+fn more_extra_state_is_asked_for_four_times_and_not_after_it_was_refused() {
+    for (limit, granted, refused) in [(1 << 20, 4, 0), (2048, 2, 1), (0, 0, 1)] {
+        let mut driver = driver(&greedy(), limit);
+        let mut notes = Notes::default();
+        driver.process(&slot(&[b"fine", POISON, b"fine again"]), &mut notes);
+        assert!(notes.faults.iter().all(|name| *name == "reply_grow"), "{:?}", notes.faults);
+        assert_eq!((notes.quarantined.len(), notes.closed.len()), (1, 3));
+        let counters = driver.counters();
+        assert_eq!((counters.extra_granted, counters.extra_refused, counters.extra), (granted, refused, 0));
+        let event = &notes.quarantined[0];
+        assert_eq!(u64::from(event.row.extra_size), granted * 1024);
+        // The same again; and from the start, whatever is asked for is granted four times and no more.
+        let engine = Engine::new(8).unwrap();
+        let parser = engine.load(&wat::parse_str(greedy()).unwrap()).unwrap();
+        let replayed = |event: &QuarantinedEvent| picotap::pipeline::replay::replay(&parser, event);
+        assert_eq!(replayed(event).unwrap_err().name(), "reply_grow");
+        let mut earlier = event.clone();
+        (earlier.row.extra_size, earlier.row.flags, earlier.spent) =
+            (0, 0, picotap::sandbox::quarantine::Spent::default());
+        assert_eq!(replayed(&earlier).unwrap_err().name(), "reply_grow");
+        balanced(&counters);
+    }
+}
+
+#[test]
+fn a_stream_is_inside_two_others_and_no_more() {
+    // Whatever it is shown is a tunnel from its first byte on.
+    let (notes, counters) = run(&guest_with(&(record(4, &[(24, 0)]) + " " + &turn(7, 0))), &[b"fine", POISON, b"fine"]);
+    assert!(notes.faults.iter().all(|name| *name == "reply_inner"), "{:?}", notes.faults);
+    assert_eq!((notes.quarantined.len(), notes.records, counters.inner_begun), (1, 2, 2));
+    assert_eq!(
+        (notes.quarantined[0].connection >> picotap::stream::INNER_SHIFT, notes.quarantined[0].row.depth),
+        (2, 2)
+    );
+    // Both streams around it close, and the connections beside it.
+    assert_eq!(notes.closed.iter().filter(|(_, how)| *how == EndReason::Fin).count(), 4);
+    balanced(&counters);
+    assert_eq!(counters.inner, 0);
+}
+
+#[test]
+fn only_bytes_grow_are_handed_over_or_begin_a_tunnel() {
+    for verdict in [5, 6, 7] {
+        // At the end of a side.
+        let end = "(i32.eq (i32.load8_u offset=5 (local.get $event)) (i32.const 3))";
+        let (notes, counters) = run(&guest_when(end, &turn(verdict, 0)), &[b"one", b"two"]);
+        assert!(notes.faults.iter().all(|name| *name == "reply_not_bytes"), "{:?}", notes.faults);
+        assert_eq!(notes.closed.len(), 2);
+        balanced(&counters);
+    }
+}
+
+#[test]
+fn what_follows_a_turn_is_deferred() {
+    // The first of two events of a side asks for more, and the second is answered all the same.
+    let wat = guest_with(&(set("row", GROW, 1024) + " " + &turn(5, 0) + " " + &set("row", 132, 0)));
+    let mut driver = driver(&wat, 1 << 20);
+    let mut notes = Notes::default();
+    driver.process(&slot(&[POISON]), &mut notes);
+    assert_eq!(notes.faults.first(), Some(&"reply_order"));
+    balanced(&driver.counters());
 }
 
 #[test]
@@ -445,6 +649,45 @@ fn a_module_that_breaks_the_outer_contract_is_refused_by_name() {
     }
     let start = good.replacen("(module", "(module (func $s (loop $l (br $l))) (start $s)", 1);
     assert!(load(&start).contains("deadline"), "{}", load(&start));
+}
+
+#[test]
+fn the_self_test_asks_for_a_request_of_http_1_alone_and_of_every_parser_for_the_same_records_however_cut() {
+    let engine = Engine::new(8).unwrap();
+    let tested = |text: &str| {
+        let parser = Arc::new(engine.load(&wat::parse_str(text).unwrap()).unwrap());
+        selftest(&parser, &|| false).map(drop).map_err(|error| error.to_string())
+    };
+    let refused = |text: &str, says: &str| {
+        let error = tested(text).unwrap_err();
+        assert!(error.contains(says), "{says}: {error}");
+    };
+    let silent = guest(HONEST);
+    refused(&silent, "self-test whole: needed one request record");
+    assert_eq!(tested(&of_protocol("other", &silent)), Ok(()));
+
+    let bytes = "(i32.eq (i32.load8_u offset=5 (local.get $event)) (i32.const 1))";
+    let error =
+        |code: &str| format!("(call $record (local.get $event) (i32.const 6) {code} (i32.const 0) (i32.const 0))");
+    // A record about each event; one about the first of the first side, whose code depends on its length.
+    let for_each = guest_when(bytes, &error("(i32.const 1)"));
+    refused(&of_protocol("other", &for_each), "when the bytes come in one piece");
+    let side = "(i32.eqz (i32.load8_u offset=4 (local.get $event)))";
+    let first = format!("(i32.and (i32.and {bytes} {side}) (i64.eqz (i64.load offset=8 (local.get $event))))");
+    let length =
+        "(select (i32.const 1) (i32.const 2) (i32.gt_u (i32.load offset=28 (local.get $event)) (i32.const 20)))";
+    refused(
+        &of_protocol("other", &guest_when(&first, &error(length))),
+        "is not the one given when the bytes come in one piece",
+    );
+    assert_eq!(tested(&of_protocol("other", &guest_when(&first, &error("(i32.const 1)")))), Ok(()));
+
+    // What faults on hostile input is refused, whatever its protocol: here on a byte that no text begins with, and on a gap.
+    let high =
+        "(i32.eq (i32.load8_u (i32.add (local.get $arena) (i32.load offset=24 (local.get $event)))) (i32.const 255))";
+    refused(&of_protocol("other", &guest_when(&format!("(i32.and {bytes} {high})"), "unreachable")), "self-test ones");
+    let far = format!("(i32.and {bytes} (i64.gt_u (i64.load offset=8 (local.get $event)) (i64.const 100000)))");
+    refused(&of_protocol("other", &guest_when(&far, "unreachable")), "self-test gaps");
 }
 
 #[test]

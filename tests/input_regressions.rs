@@ -7,6 +7,8 @@ use std::path::Path;
 mod capture_file;
 #[path = "../fuzz/checks/frames.rs"]
 mod frames;
+#[path = "../fuzz/checks/reply.rs"]
+mod reply;
 
 fn replay(target: &str, check: fn(&[u8])) {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/regressions").join(target);
@@ -22,6 +24,20 @@ fn replay(target: &str, check: fn(&[u8])) {
 #[test]
 fn frames_that_failed_do_not_fail_again() {
     replay("frames", frames::check);
+}
+
+#[test]
+fn replies_that_failed_do_not_fail_again() {
+    replay("reply", reply::check);
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig { cases: 4000, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn any_reply_is_refused_or_keeps_its_promises(input in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..300)) {
+        reply::check(&input);
+    }
 }
 
 #[test]

@@ -18,17 +18,24 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 mod support;
+#[path = "hostile/wat_guest.rs"]
+#[expect(dead_code, reason = "the module is shared")]
+mod wat_guest;
 
 use support::capture::{Compression, Format, Order, file};
 use support::conversation::Conversation;
-use support::message::{Message, filler};
+use support::message::{Message, filler, redis};
 use support::program::{Outcome, picotap, read, run, scratch, sorted};
 use support::random::Random;
 use support::scene::Scene;
-use support::wire::Packet;
+use support::wire::{Packet, Side};
+use wat_guest::{guest_when, of_protocol};
 
 /// The parser as it is, but for what `guest/http1/planted.c` adds.
 const PLANTED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/planted.wasm"));
+
+/// A parser of another protocol.
+const RESP: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/resp.wasm"));
 
 /// Value of the header, and the fault that it must give.
 const BUGS: &[(&str, &str)] = &[
@@ -197,6 +204,70 @@ fn a_quarantine_takes_a_thousand_files_and_no_more() {
     assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
     assert_eq!(ledger(&outcome, "events condemned"), bugs.len() as u64);
     assert_eq!(fs::read_dir(kept).unwrap().count(), 1000);
+    fs::remove_file(capture).unwrap();
+}
+
+#[test]
+fn an_event_of_another_protocol_is_replayed_with_a_module_of_that_protocol() {
+    // Consumes the command, and says that it had a byte more.
+    let command = "(i32.and (i32.eq (i32.load8_u offset=5 (local.get $event)) (i32.const 1))
+        (i32.eq (i32.load (i32.add (local.get $arena) (i32.load offset=24 (local.get $event)))) (i32.const 0x0a0d332a)))";
+    let bug =
+        "(i32.store offset=4 (local.get $result) (i32.add (i32.load offset=28 (local.get $event)) (i32.const 1)))";
+    let text = of_protocol("resp", &guest_when(command, bug));
+    let (failing, resp) = (scratch("poison-resp-failing.wasm"), scratch("poison-resp.wasm"));
+    fs::write(&failing, wat::parse_str(text).unwrap()).unwrap();
+    fs::write(&resp, RESP).unwrap();
+
+    let mut scene = Scene::default();
+    let (mut http, mut other) = (scene.connection(), scene.connection());
+    http.open();
+    http.exchange(&Message::get("/"), &Message::ok(b"hello"));
+    http.close();
+    other.open();
+    other.send(Side::Client, &redis(&["SET", "key", "value"]));
+    other.send(Side::Server, b"+OK\r\n");
+    other.close();
+    scene.capture(&mut http);
+    scene.capture(&mut other);
+    scene.stamp();
+    let capture = write(&scene, &scene.packets, "poison-resp.pcap");
+    let quarantine = tempfile::tempdir().unwrap();
+    let kept = quarantine.path().join("kept");
+    let guest = format!("resp={}", failing.display());
+    let outcome = read(&capture, &["--guest", &guest, "--quarantine-dir", kept.to_str().unwrap(), "--stats"]);
+    assert_eq!((outcome.code, outcome.lines().len()), (Some(0), 1), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("  balanced\n"), "{}", outcome.stderr);
+    let files: Vec<PathBuf> = fs::read_dir(&kept).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let [event] = &files[..] else { panic!("{files:?}") };
+
+    let replay = |guest: Option<&str>| {
+        let mut command = picotap();
+        command.arg("replay").arg(event);
+        run(guest.iter().fold(&mut command, |command, guest| command.args(["--guest", guest])))
+    };
+    for guest in [failing.to_str().unwrap(), &guest] {
+        let same = replay(Some(guest));
+        assert_eq!(same.code, Some(1), "{same:?}");
+        assert!(same.lines()[1].starts_with("recorded  reply_consumed with module "), "{same:?}");
+        assert!(same.lines()[2].starts_with("now       reply_consumed with module "), "{same:?}");
+        assert_eq!(same.stderr, "", "the state format is the same");
+    }
+    // Another state format is no obstacle, and is said.
+    let mended = replay(resp.to_str());
+    assert_eq!(mended.code, Some(0), "{mended:?}");
+    assert!(mended.lines()[2].starts_with("now       holds "), "{mended:?}");
+    assert!(mended.stderr.contains("is in format 7") && mended.stderr.contains("has format 1"), "{mended:?}");
+    // The parser that is built in is for another protocol, as is this module, and this name is none of the module.
+    for (guest, says) in [
+        (None, "a parser of resp failed on this event, and none is built in: needed --guest FILE"),
+        (module("poison-resp-http1.wasm").to_str(), "poison-resp-http1.wasm parses http1: needed a module of resp"),
+        (Some(&*format!("http1={}", resp.display())), "it parses resp and is given for http1"),
+    ] {
+        let refused = replay(guest);
+        assert_eq!((refused.code, refused.stdout.len()), (Some(1), 0), "{refused:?}");
+        assert!(refused.stderr.contains(says), "{says}: {refused:?}");
+    }
     fs::remove_file(capture).unwrap();
 }
 

@@ -11,20 +11,22 @@
 )]
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Stdio};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-
+#[path = "swap/running.rs"]
+mod running;
+#[path = "swap/several.rs"]
+mod several;
 mod support;
+#[path = "hostile/wat_guest.rs"]
+#[expect(dead_code, reason = "the module is shared")]
+mod wat_guest;
 
+use running::Running;
 use support::capture::{Compression, Format, Order, file};
 use support::message::Message;
-use support::program::{picotap, read, scratch, sorted, wait};
+use support::program::{read, scratch, sorted};
 use support::scene::Scene;
 use support::workload::Workload;
 
@@ -33,86 +35,6 @@ const REAL: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/picotap.wasm"));
 const REFORMED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/reformed.wasm"));
 /// The same state format, and a fault for every request with a certain header.
 const PLANTED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/planted.wasm"));
-
-/// A run that reads its capture from a pipe, with a parser that can be exchanged.
-struct Running {
-    child: Child,
-    stdin: Option<ChildStdin>,
-    guest: PathBuf,
-    said: Arc<Mutex<String>>,
-    readers: Vec<std::thread::JoinHandle<Vec<u8>>>,
-}
-
-impl Running {
-    fn start(name: &str, args: &[&str]) -> Self {
-        let guest = scratch(name);
-        fs::write(&guest, REAL).unwrap();
-        let mut command = picotap();
-        command.args(["--pcap", "-", "--format", "json", "--stats", "--guest"]).arg(&guest).args(args);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let said = Arc::new(Mutex::new(String::new()));
-        let (mut out, err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
-        let readers = vec![
-            std::thread::spawn(move || {
-                let mut bytes = vec![];
-                out.read_to_end(&mut bytes).unwrap();
-                bytes
-            }),
-            std::thread::spawn({
-                let said = Arc::clone(&said);
-                move || {
-                    for line in BufReader::new(err).lines() {
-                        *said.lock().unwrap() += &(line.unwrap() + "\n");
-                    }
-                    vec![]
-                }
-            }),
-        ];
-        Self { stdin: child.stdin.take(), child, guest, said, readers }
-    }
-
-    fn feed(&mut self, bytes: &[u8]) {
-        self.stdin.as_mut().unwrap().write_all(bytes).unwrap();
-    }
-
-    /// Replaces the module's file, and sends the signal to load it.
-    fn exchange(&self, module: &[u8]) {
-        let new = self.guest.with_extension("new");
-        fs::write(&new, module).unwrap();
-        fs::rename(new, &self.guest).unwrap();
-        kill(Pid::from_raw(self.child.id() as i32), Signal::SIGHUP).unwrap();
-    }
-
-    fn times(&self, text: &str) -> usize {
-        self.said.lock().unwrap().matches(text).count()
-    }
-
-    /// Waits until it has printed `text` so many times.
-    fn await_text(&self, text: &str, times: usize) {
-        let start = Instant::now();
-        while self.times(text) < times {
-            assert!(
-                start.elapsed() < Duration::from_secs(120),
-                "{text:?} was not printed: {}",
-                self.said.lock().unwrap()
-            );
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-
-    /// The lines, and what was printed on standard error.
-    fn end(mut self) -> (Vec<String>, String) {
-        drop(self.stdin.take());
-        assert_eq!(wait(&mut self.child), Some(0));
-        let out = self.readers.remove(0).join().unwrap();
-        self.readers.remove(0).join().unwrap();
-        let said = self.said.lock().unwrap().clone();
-        assert!(!said.contains("panicked at"), "{said}");
-        assert!(said.contains("  balanced\n"), "{said}");
-        (String::from_utf8(out).unwrap().lines().map(str::to_owned).collect(), said)
-    }
-}
 
 fn workload(name: &str) -> (PathBuf, Vec<u8>) {
     let mut bytes = vec![];
@@ -127,18 +49,18 @@ fn a_swap_every_100_ms_between_two_state_formats_changes_nothing() {
     let (path, bytes) = workload("swap.pcap");
     let expected = read(&path, &[]).sorted();
     assert_eq!(expected.len(), 400 * 20);
-    let mut running = Running::start("swap.wasm", &["--workers", "2"]);
+    let mut running = Running::start("swap", &[("http1", REAL)], &["--workers", "2"]);
     for (n, piece) in bytes.chunks(bytes.len() / 20).enumerate() {
         running.feed(piece);
         if n > 0 {
-            running.exchange(if n % 2 == 1 { REFORMED } else { REAL });
+            running.exchange(&[("http1", if n % 2 == 1 { REFORMED } else { REAL })]);
         }
         std::thread::sleep(Duration::from_millis(100));
         // However slow the machine is, some swaps happen during the traffic.
         let start = Instant::now();
         while n >= 8 && running.times("takes over") < n / 4 {
-            running.exchange(if start.elapsed().as_secs() % 2 == 1 { REFORMED } else { REAL });
-            assert!(start.elapsed() < Duration::from_secs(120), "{}", running.said.lock().unwrap());
+            running.exchange(&[("http1", if start.elapsed().as_secs() % 2 == 1 { REFORMED } else { REAL })]);
+            assert!(start.elapsed() < Duration::from_secs(120), "{}", running.said());
             std::thread::sleep(Duration::from_millis(100));
         }
     }
@@ -155,7 +77,7 @@ fn a_swap_every_100_ms_between_two_state_formats_changes_nothing() {
 fn a_broken_module_is_refused_and_the_old_one_stays() {
     let (path, bytes) = workload("swap-broken.pcap");
     let expected = read(&path, &[]).sorted();
-    let mut running = Running::start("swap-broken.wasm", &["--workers", "2"]);
+    let mut running = Running::start("swap-broken", &[("http1", REAL)], &["--workers", "2"]);
     let importing = wat::parse_str("(module (import \"env\" \"exec\" (func)))").unwrap();
     let broken: [(&[u8], &str); 3] =
         [(b"not a module", "the old one stays"), (&importing, "exec"), (&REAL[..REAL.len() / 2], "the old one stays")];
@@ -163,7 +85,7 @@ fn a_broken_module_is_refused_and_the_old_one_stays() {
     for (n, piece) in pieces.iter().enumerate() {
         running.feed(piece);
         if let Some((module, why)) = broken.get(n) {
-            running.exchange(module);
+            running.exchange(&[("http1", module)]);
             running.await_text("the old one stays", n + 1);
             running.await_text(why, 1);
         }
@@ -198,10 +120,10 @@ fn a_parser_that_faults_more_than_the_one_before_is_rolled_back() {
     let path = scratch("swap-back.pcap");
     let bytes = poisoned(&path);
     let expected = read(&path, &[]).sorted();
-    let mut running = Running::start("swap-back.wasm", &["--workers", "1"]);
+    let mut running = Running::start("swap-back", &[("http1", REAL)], &["--workers", "1"]);
     let third = bytes.len() / 3;
     running.feed(&bytes[..third]);
-    running.exchange(PLANTED);
+    running.exchange(&[("http1", PLANTED)]);
     running.await_text("takes over", 1);
     running.feed(&bytes[third..2 * third]);
     running.await_text("the old one is back", 1);

@@ -3,6 +3,13 @@
 //!
 //! The library has picotap's name, so that the checks are the same text here and under `tests/`.
 
+// What the names of faults are made of: the engine itself is not here, under its name.
+extern crate self as wasmtime;
+
+#[path = "../../src/abi.rs"]
+pub mod abi;
+#[path = "../../src/batch.rs"]
+pub mod batch;
 #[path = "../../src/counters.rs"]
 pub mod counters;
 #[path = "../../src/flow/mod.rs"]
@@ -13,3 +20,45 @@ pub mod packet;
 pub mod source;
 #[path = "../../src/stream.rs"]
 pub mod stream;
+
+/// Of the sandbox, what reads a guest's reply.
+#[path = "../../src/sandbox"]
+pub mod sandbox {
+    pub mod call;
+    pub mod fault;
+    pub mod memory;
+    pub mod protocol;
+    pub mod quote;
+}
+
+/// In the place of the engine's type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{self:?}")]
+#[expect(missing_docs, reason = "as the engine names them")]
+pub enum Trap {
+    StackOverflow,
+    MemoryOutOfBounds,
+    HeapMisaligned,
+    UnreachableCodeReached,
+    IntegerDivisionByZero,
+    IntegerOverflow,
+    BadConversionToInteger,
+    TableOutOfBounds,
+    IndirectCallToNull,
+    BadSignature,
+    Interrupt,
+    Other,
+}
+
+/// In the place of the engine's type.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Error(Trap);
+
+impl Error {
+    /// As the engine's: what it is, if it is one of these.
+    pub fn downcast_ref<T: 'static>(&self) -> Option<&T> {
+        let trap: &dyn std::any::Any = &self.0;
+        trap.downcast_ref()
+    }
+}

@@ -22,11 +22,15 @@ static void pass_unseen(work *w, uint64_t count, uint64_t lost, unsigned event_f
         uint64_t part = sized && count > side->remaining ? side->remaining : count;
         uint64_t part_lost = lost < part ? lost : part;
 
-        if (ends_unknown(phase, event_flags))
+        if (ends_unknown(phase, event_flags)) {
+            side->decoded += part - part_lost;
             *phase_of(w) = phase = PHASE_BROKEN;
+        }
         side->expected += part;
         count -= part;
         lost -= part_lost;
+        if (part_lost != 0 && in_body(phase) && *flags_of(w) & SIDE_ASSUMED) /* if it is none, this may have been answers */
+            become_unsure(w->block);
         if (sized && event_flags & PICO_EVENT_SHED)
             part_lost = 0;
         switch (phase) {
@@ -37,8 +41,6 @@ static void pass_unseen(work *w, uint64_t count, uint64_t lost, unsigned event_f
             side->lost += part_lost;
             if (part_lost != 0)
                 *flags_of(w) |= SIDE_GAP;
-            if (part_lost != 0 && *flags_of(w) & SIDE_ASSUMED) /* if the body is none, this may have been answers */
-                become_unsure(w->block);
             if (!sized)
                 break;
             side->remaining -= part;
@@ -222,10 +224,10 @@ static enum step take(work *w)
     if (e->kind == PICO_EVENT_BYTES)
         done = read_bytes(w);
     else if (e->kind == PICO_EVENT_VOID)
-        pass_unseen(w, e->length, e->lost, e->flags);
+        pass_unseen(w, e->length, e->lost, e->lost != 0 ? e->flags & PICO_EVENT_INEXACT : 0);
     else
         end_side(w);
-    if (done != STEP_HAND_OVER && e->kind != PICO_EVENT_VOID) /* after a hand over the block is a note for the next module */
+    if (e->kind != PICO_EVENT_VOID && done != STEP_HAND_OVER) /* then the block is a note */
         w->side->expected = e->offset + w->pos;
     return done;
 }

@@ -16,7 +16,7 @@ enum relay_step {
 /* Kept in side_state.failed. */
 enum relay_version { RELAY_SOCKS4 = 4, RELAY_SOCKS5 = 5 };
 
-enum { SOCKS_CONNECT = 1, SOCKS5_NO_METHOD = 0xff, SOCKS5_IPV4 = 1, SOCKS5_NAME = 3, SOCKS5_IPV6 = 4, SOCKS4_GRANTED = 0x5a };
+enum { SOCKS_CONNECT = 1, SOCKS5_NO_LOGIN = 0, SOCKS5_LOGIN = 2, SOCKS5_IPV4 = 1, SOCKS5_NAME = 3, SOCKS5_IPV6 = 4, SOCKS4_GRANTED = 0x5a };
 
 /* The longest user name of SOCKS 4, and the longest name of a target. An arbitrary number for the first. */
 #define LONGEST_NAME 255u
@@ -286,7 +286,7 @@ COLD static enum step step_answering(work *w, const uint8_t *at, uint32_t len)
     case RELAY_GREETING:
         if (len < 2)
             return STEP_MORE;
-        if (at[0] != RELAY_SOCKS5 || at[1] == SOCKS5_NO_METHOD)
+        if (at[0] != RELAY_SOCKS5 || (at[1] != SOCKS5_NO_LOGIN && at[1] != SOCKS5_LOGIN)) /* GSSAPI wraps what follows */
             return not_relayed(w);
         return consume(w, 2, RELAY_LOGIN);
     case RELAY_LOGIN:
@@ -478,15 +478,15 @@ COLD enum step start_relay(work *w)
             return STEP_ON;
         return step_proxy(w);
     }
-    int version = at[0] == 0 ? RELAY_SOCKS4 : socks_version(at, len);
+    if (w->opener == other) { /* it may be an answer */
+        bool may_be_answer = at[0] == 0 || at[0] == RELAY_SOCKS5;
+        return may_be_answer && !w->final && len < PATIENCE ? STEP_MORE : STEP_ON;
+    }
+    int version = socks_version(at, len);
     if (version == RECOGNISE_HTTP)
         return STEP_ON;
-    if (w->opener == other) /* an answer */
-        return w->final || len >= PATIENCE ? STEP_ON : STEP_MORE;
     if (version == RECOGNISE_MORE)
         return w->final ? STEP_ON : STEP_MORE;
-    if (at[0] == 0)
-        return STEP_ON;
     begin_socks(w, (unsigned)version);
     return step_relay(w);
 }

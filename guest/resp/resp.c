@@ -66,6 +66,13 @@ static bool has_number(uint8_t kind)
            kind == '|';
 }
 
+/* Of '|' what is read is not an item: attributes of the item that follows them. */
+static bool is_item(uint8_t kind)
+{
+    return kind != '|' && (has_number(kind) || kind == '+' || kind == '-' || kind == ':' || kind == '_' || kind == '#' ||
+                           kind == ',' || kind == '(');
+}
+
 /* The line at `pos`. False: it is not whole. `over`: it is none. */
 static bool read_line(const work *w, uint32_t pos, line *l, bool *over)
 {
@@ -78,10 +85,12 @@ static bool read_line(const work *w, uint32_t pos, line *l, bool *over)
         return false;
     }
     *l = (line){.kind = w->bytes[pos], .text = pos + 1, .end = at + 1};
-    if (at < pos + 2 || w->bytes[at - 1] != '\r') {
+    if (at == pos || w->bytes[at - 1] != '\r') {
         *over = true;
         return false;
     }
+    if (at == pos + 1) /* an empty line */
+        return true;
     l->text_len = at - 1 - l->text;
     if (!has_number(l->kind))
         return true;
@@ -134,13 +143,12 @@ static enum step take_item(work *w, const line *l)
     case '*': case '~': case '>':
         items = l->negative ? 0 : l->number;
         break;
-    case '%': case '|':
+    case '%':
         items = l->negative ? 0 : 2 * l->number;
         break;
-    case '+': case '-': case ':': case '_': case '#': case ',': case '(':
-        break;
     default:
-        return give_up(w);
+        if (!is_item(l->kind))
+            return give_up(w);
     }
     if (items > UINT32_MAX || (items != 0 && side->depth == DEEPEST))
         return give_up(w);
@@ -171,6 +179,12 @@ static enum step take_command(work *w, const line *l)
         if (w->len - name.text < name.text_len)
             return STEP_MORE;
     } else {
+        while (name.text + 2 < l->end && w->bytes[name.text] == ' ')
+            ++name.text;
+        if (name.text + 2 == l->end) { /* an empty line is not answered */
+            w->pos = l->end;
+            return STEP_ON;
+        }
         while (name.text + name.text_len + 2 < l->end && w->bytes[name.text + name.text_len] > ' ' &&
                name.text_len < LONGEST_NAME)
             ++name.text_len;
@@ -195,7 +209,7 @@ static enum step take_command(work *w, const line *l)
 static enum step take_reply(work *w, const line *l)
 {
     block *b = w->block;
-    if (l->kind == '|') /* attributes of the reply that follows them */
+    if (!is_item(l->kind))
         return give_up(w);
     if (l->kind != '>' && b->answered < b->commands) {
         pico_record *r = new_record(w->call, w->index, PICO_RECORD_OUTCOME, w->pos, l->end);
@@ -262,8 +276,6 @@ bool answer(call *c, uint32_t index, pico_row *row, pico_result *result)
     enum step done = STEP_ON;
 
     w.is_client = b->client == 1 + e->side;
-    if (w.side->expected == 0)
-        w.side->expected = e->offset;
     if (e->offset > w.side->expected)
         pass_unseen(&w, e->offset - w.side->expected, !(e->flags & PICO_EVENT_SHED) || w.side->remaining == 0);
     if (e->kind == PICO_EVENT_VOID)

@@ -21,10 +21,10 @@ pub fn metric_families(tally: &Tally) -> Vec<MetricFamily> {
     families.collect()
 }
 
-/// A gauge that is always 1: what it says is in its labels.
+/// A gauge that is always 1: what it says is in its labels. `all`: the labels of each thing that it describes.
 #[must_use]
-pub fn info((name, help): (&str, &str), labels: &[(&str, &str)]) -> MetricFamily {
-    family(name, help, MetricType::GAUGE, [(labels.to_vec(), 1.0)])
+pub fn info((name, help): (&str, &str), all: &[&[(&str, &str)]]) -> MetricFamily {
+    family(name, help, MetricType::GAUGE, all.iter().map(|labels| (labels.to_vec(), 1.0)))
 }
 
 /// A family of one value without a label.
@@ -99,14 +99,14 @@ mod tests {
         tally.add(&QUEUED, "a\"b\nc", 1 << 53);
         tally.add(&PAYLOAD, "parsed", 3);
         let mut families = metric_families(&tally);
-        families.push(info(("it_info", "It."), &[("version", "1")]));
+        families.push(info(("it_info", "It."), &[&[("version", "1")], &[("version", "2")]]));
         assert_eq!(descriptions(&families).len(), 4, "each name is one that Prometheus takes");
         let wanted = concat!(
             "# HELP waited_seconds_total Waited.\n# TYPE waited_seconds_total counter\nwaited_seconds_total 1.5\n",
             "# HELP queued Queued \\\\ here.\n# TYPE queued gauge\nqueued{queue=\"a\\\"b\\nc\"} 9007199254740992\n",
             "# HELP picotap_payload_bytes_total TCP payload bytes, by what became of them.\n",
             "# TYPE picotap_payload_bytes_total counter\npicotap_payload_bytes_total{account=\"parsed\"} 3\n",
-            "# HELP it_info It.\n# TYPE it_info gauge\nit_info{version=\"1\"} 1\n",
+            "# HELP it_info It.\n# TYPE it_info gauge\nit_info{version=\"1\"} 1\nit_info{version=\"2\"} 1\n",
         );
         assert_eq!(TextEncoder::new().encode_to_string(&families).unwrap(), wanted);
     }

@@ -19,6 +19,6 @@ pub mod worker;
 pub mod writer;
 
 pub use run::{
-    Config, DEFAULT_FAULT_LIMIT, DEFAULT_FAULT_MS, DEFAULT_MEMORY_MIB, Failure, Input, Module, Report, ShadowModule,
-    run,
+    Config, DEFAULT_FAULT_LIMIT, DEFAULT_FAULT_MS, DEFAULT_MEMORY_MIB, Failure, GuestFile, Guests, GuestsError, Input,
+    Module, Report, ShadowModule, run,
 };

@@ -1,6 +1,6 @@
 //! A reload replaces the parser while traffic is parsed, and reopens the log.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -8,58 +8,57 @@ use crossbeam_channel::bounded;
 use signal_hook::iterator::Handle;
 
 use super::load;
-use super::run::Failure;
 use super::shared::Shared;
 use crate::daemon::sd_notify::Supervisor;
 use crate::daemon::shutdown::Shutdown;
 use crate::daemon::signals;
-use crate::sandbox::engine::{Engine, sha256};
+use crate::sandbox::engine::{Engine, Parser, sha256};
+use crate::sandbox::protocol::Protocol;
 
 /// Replaces the parser when a signal asks for it.
 pub(super) struct Reloader {
-    /// Compiles the module.
+    /// Compiles modules.
     pub(super) engine: Arc<Engine>,
-    /// The module's file; the built-in parser has none, and stays.
-    pub(super) file: Option<PathBuf>,
-    /// Where the workers find the parser in charge.
+    /// The file of each protocol's parser; the built-in parser has none, and stays.
+    pub(super) files: Vec<(Protocol, PathBuf)>,
+    /// Where they are put in charge.
     pub(super) shared: Arc<Shared>,
-    /// The service manager, which is notified.
+    /// The service manager.
     pub(super) supervisor: Arc<Supervisor>,
     /// The request to stop.
     pub(super) shutdown: Shutdown,
 }
 
 impl Reloader {
-    /// Reads, checks and tests the module's file, and puts it in charge. If anything is wrong, the old parser stays.
-    fn parser(&self) {
-        let Some(file) = &self.file else { return };
-        let name = file.display();
-        let load = || -> Result<_, String> {
-            let wasm = load::read(file).map_err(|e| format!("cannot be read: {e}"))?;
-            if sha256(&wasm) == self.shared.parser().1.sha256 {
-                return Ok(None);
-            }
-            load::load(&self.engine, wasm, true, &self.shutdown).map_err(|failure| match failure {
-                Failure::Parser(error) => error.to_string(),
-                Failure::SelfTest(error) => error.to_string(),
-                other => other.to_string(),
-            })
-        };
-        match load() {
-            Ok(None) => {}
-            Ok(Some(_)) if self.shutdown.asked() => {}
-            Ok(Some(parser)) => {
-                eprintln!("picotap: parser {name} with SHA-256 {} takes over", parser.sha256);
-                self.shared.swap(parser);
-            }
-            Err(reason) => {
-                self.shared.count_swap(1);
-                eprintln!("picotap: parser {name}: {reason}; the old one stays");
+    /// Puts the parsers in charge whose files have changed, each for itself: where one is refused, its old parser stays.
+    fn parsers(&self) {
+        for (protocol, file) in &self.files {
+            let name = format!("{protocol} parser {}", file.display());
+            match self.changed(*protocol, file) {
+                _ if self.shutdown.asked() => return,
+                Ok(None) => {}
+                Ok(Some(parser)) => {
+                    eprintln!("picotap: {name} with SHA-256 {} takes over", parser.sha256);
+                    self.shared.swap(parser);
+                }
+                Err(reason) => {
+                    self.shared.count_swap(1);
+                    eprintln!("picotap: {name}: {reason}; the old one stays");
+                }
             }
         }
     }
 
-    /// Takes SIGHUP (reopen the log, reload the parser) and SIGUSR1 (print the ledger). Reloading has a thread of its own,
+    /// Reads, checks and tests a parser's file. Nothing if it is the one in charge, or a stop was asked for.
+    fn changed(&self, protocol: Protocol, file: &Path) -> Result<Option<Arc<Parser>>, String> {
+        let wasm = load::read(file).map_err(|e| format!("cannot be read: {e}"))?;
+        if self.shared.parser(protocol).is_some_and(|parser| parser.sha256 == sha256(&wasm)) {
+            return Ok(None);
+        }
+        load::load(&self.engine, wasm, Some(protocol), true, &self.shutdown).map_err(|refusal| refusal.to_string())
+    }
+
+    /// Takes SIGHUP (reopen the log, reload the parsers) and SIGUSR1 (print the ledger). Reloading has a thread of its own,
     /// since a module may take seconds to compile: signals are taken meanwhile, and a SIGHUP causes one more reload after
     /// the one in progress.
     ///
@@ -71,7 +70,7 @@ impl Reloader {
         std::thread::Builder::new().name("reload".into()).spawn(move || {
             for () in &requests {
                 self.supervisor.reloading();
-                self.parser();
+                self.parsers();
                 if !self.shutdown.asked() {
                     self.supervisor.ready();
                 }

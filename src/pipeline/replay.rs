@@ -57,11 +57,7 @@ fn present(instance: &mut Instance, event: &mut QuarantinedEvent) -> Result<(usi
     let again = |answer: &&Answer| matches!(answer.verdict, Verdict::OutputFull | Verdict::Grow);
     let Some(answer) = reply.answers.first().filter(again) else { return Ok((records, None)) };
     if let Some(row) = Call::row_after(input, 0) {
-        event.row.block = row.block;
-        event.extra = call.extra_after(input, 0).to_vec();
-    }
-    if answer.verdict == Verdict::Grow {
-        event.row.extra_size = answer.grow;
+        event.go_on(&row.block, call.extra_after(input, 0), answer.grow);
     }
     event.leave(answer.consumed);
     Ok((records, Some(answer.consumed)))

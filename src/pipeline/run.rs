@@ -1,6 +1,7 @@
 //! A run: it prepares, starts its threads, supervises them until the input ends, and adds up their counters.
 
 mod config;
+mod guests;
 mod prepare;
 mod start;
 
@@ -10,9 +11,8 @@ use std::time::Duration;
 
 use crossbeam_channel::RecvTimeoutError;
 
-pub use self::config::{
-    Config, DEFAULT_FAULT_LIMIT, DEFAULT_FAULT_MS, DEFAULT_MEMORY_MIB, Failure, Input, Module, Report, ShadowModule,
-};
+pub use self::config::{Config, DEFAULT_FAULT_LIMIT, DEFAULT_FAULT_MS, DEFAULT_MEMORY_MIB, Failure, Input, Report};
+pub use self::guests::{GuestFile, Guests, GuestsError, Module, ShadowModule};
 use self::prepare::prepare;
 use self::start::{Running, start};
 use super::ledger::Ledger;

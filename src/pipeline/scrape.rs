@@ -28,7 +28,7 @@ families! {
 
 /// Name and help of the metrics whose labels are their value.
 const BUILD_INFO: (&str, &str) = ("picotap_build_info", "What is running; always 1.");
-const PARSER_INFO: (&str, &str) = ("picotap_parser_info", "The parser in the sandbox; always 1.");
+const PARSER_INFO: (&str, &str) = ("picotap_parser_info", "The parser in charge of each protocol; always 1.");
 
 /// Answers scrapes.
 pub struct Scrape {
@@ -118,17 +118,22 @@ pub fn all() -> Vec<MetricFamily> {
         tally.add(family, "", 0);
     }
     let mut families = metric_families(&tally);
-    families.extend(infos("", 0));
+    families.extend([build_info(), parser_info(&[["", "", ""]])]);
     families.extend(process::now());
     families
 }
 
-fn infos(sha256: &str, abi: u32) -> [MetricFamily; 2] {
+fn build_info() -> MetricFamily {
     let revision = option_env!("PICOTAP_REVISION").unwrap_or("unknown");
-    [
-        info(BUILD_INFO, &[("version", env!("CARGO_PKG_VERSION")), ("revision", revision)]),
-        info(PARSER_INFO, &[("sha256", sha256), ("abi", &abi.to_string())]),
-    ]
+    info(BUILD_INFO, &[&[("version", env!("CARGO_PKG_VERSION")), ("revision", revision)]])
+}
+
+/// Of each parser in charge: its protocol, its hash, and its version of the contract.
+fn parser_info(parsers: &[[&str; 3]]) -> MetricFamily {
+    let labels =
+        parsers.iter().map(|[protocol, sha256, abi]| [("protocol", *protocol), ("sha256", sha256), ("abi", abi)]);
+    let labels: Vec<_> = labels.collect();
+    info(PARSER_INFO, &labels.iter().map(|labels| &labels[..]).collect::<Vec<_>>())
 }
 
 impl Collector for Samples {
@@ -138,8 +143,11 @@ impl Collector for Samples {
 
     fn collect(&self) -> Vec<MetricFamily> {
         let mut families = metric_families(&self.tally());
-        let (_, parser, _) = self.shared.parser();
-        families.extend(infos(&parser.sha256, parser.abi_version));
+        let parsers = self.shared.parsers();
+        let versions: Vec<String> = parsers.iter().map(|parser| parser.abi_version.to_string()).collect();
+        let parsers = parsers.iter().zip(&versions);
+        let parsers = parsers.map(|(parser, abi)| [parser.format.protocol.name(), &parser.sha256, abi]);
+        families.extend([build_info(), parser_info(&parsers.collect::<Vec<_>>())]);
         families.extend(process::now());
         families
     }

@@ -1,4 +1,4 @@
-//! What the threads share: the counters that they publish, and the parser in charge.
+//! What the threads share: the counters that they publish, and the parsers in charge.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,6 +13,7 @@ use crate::http::context;
 use crate::sandbox::driver;
 use crate::sandbox::engine::Parser;
 use crate::sandbox::fault::NAMES;
+use crate::sandbox::protocol::Protocol;
 use crate::sandbox::shadow;
 use crate::source::live::LiveStats;
 use crate::{batch, flow, packet};
@@ -94,11 +95,21 @@ pub struct CaptureCounters {
     pub live: LiveStats,
 }
 
-/// The parser in charge, and the one before.
-#[derive(Debug)]
-struct InCharge {
-    parser: Arc<Parser>,
-    before: Option<Arc<Parser>>,
+/// The parser in charge of its protocol.
+#[derive(Debug, Clone)]
+pub struct InCharge {
+    /// The parser.
+    pub parser: Arc<Parser>,
+    /// The one before it, which a roll-back puts back in charge. None after a roll-back, and at the start.
+    pub before: Option<Arc<Parser>>,
+    /// Number of the change that put it in charge; 0: it was there at the start.
+    pub change: u64,
+}
+
+impl InCharge {
+    fn is_for(&self, protocol: Protocol) -> bool {
+        self.parser.format.protocol == protocol
+    }
 }
 
 /// What the threads of a run share.
@@ -112,7 +123,9 @@ pub struct Shared {
     queued: Vec<AtomicUsize>,
     /// The log's counters.
     log: Mutex<log::LogCounters>,
-    in_charge: Mutex<InCharge>,
+    /// One for each protocol, always the same protocols; the first is the one that connections start with.
+    in_charge: Mutex<Vec<InCharge>>,
+    /// Number of changes of them.
     generation: AtomicU64,
     /// What the transactions add up to.
     pub summary: Total<Summary>,
@@ -134,16 +147,17 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Shared {
-    /// For so many threads, with this parser in charge.
+    /// For so many threads, with these parsers in charge, one for each protocol.
     #[must_use]
-    pub fn new(captures: usize, workers: usize, parser: Arc<Parser>, health: Arc<Health>) -> Self {
+    pub fn new(captures: usize, workers: usize, parsers: &[Arc<Parser>], health: Arc<Health>) -> Self {
+        let in_charge = |parser: &Arc<Parser>| InCharge { parser: Arc::clone(parser), before: None, change: 0 };
         Self {
             captures: (0..captures).map(|_| Mutex::default()).collect(),
             workers: (0..workers).map(|_| Mutex::default()).collect(),
             memory: (0..workers).map(|_| AtomicU64::new(0)).collect(),
             queued: (0..workers).map(|_| AtomicUsize::new(0)).collect(),
             log: Mutex::default(),
-            in_charge: Mutex::new(InCharge { parser, before: None }),
+            in_charge: Mutex::new(parsers.iter().map(in_charge).collect()),
             generation: AtomicU64::new(0),
             summary: Total::default(),
             lines_unsent: Arc::default(),
@@ -246,39 +260,58 @@ impl Shared {
         ledger
     }
 
-    /// Number of the last change of parsers.
+    /// Number of the last change of parsers; 0: there was none.
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// The parser in charge with the number of its change, and the one before it.
+    /// The parsers in charge that were put there after this change, in the order of their changes, and the number of the last.
     #[must_use]
-    pub fn parser(&self) -> (u64, Arc<Parser>, Option<Arc<Parser>>) {
+    pub fn changes_since(&self, change: u64) -> (u64, Vec<InCharge>) {
         let in_charge = lock(&self.in_charge);
-        (self.generation(), Arc::clone(&in_charge.parser), in_charge.before.clone())
+        let mut changed: Vec<_> = in_charge.iter().filter(|one| one.change > change).cloned().collect();
+        changed.sort_unstable_by_key(|one| one.change);
+        (self.generation(), changed)
     }
 
-    /// Puts a parser in charge: each worker takes it before its next slot.
+    /// The parsers in charge. Connections start with the first.
+    #[must_use]
+    pub fn parsers(&self) -> Vec<Arc<Parser>> {
+        lock(&self.in_charge).iter().map(|one| Arc::clone(&one.parser)).collect()
+    }
+
+    /// The parser in charge of a protocol.
+    #[must_use]
+    pub fn parser(&self, protocol: Protocol) -> Option<Arc<Parser>> {
+        lock(&self.in_charge).iter().find(|one| one.is_for(protocol)).map(|one| Arc::clone(&one.parser))
+    }
+
+    /// Puts a parser in charge of its protocol, for which there is one: each worker takes it before its next slot.
     pub fn swap(&self, parser: Arc<Parser>) {
         let mut in_charge = lock(&self.in_charge);
-        let before = std::mem::replace(&mut in_charge.parser, parser);
-        in_charge.before = Some(before);
-        self.generation.fetch_add(1, Ordering::Release);
+        let Some(one) = in_charge.iter_mut().find(|one| one.is_for(parser.format.protocol)) else {
+            debug_assert!(false, "a run's protocols do not change");
+            return;
+        };
+        let before = Some(Arc::clone(&one.parser));
+        *one = InCharge { parser, before, change: self.next_change() };
         self.count_swap(0);
     }
 
-    /// Puts the parser before the one of this change back in charge. Whether this call did it.
-    pub fn roll_back(&self, generation: u64) -> bool {
+    /// Puts the parser before the one of this change back in charge, if that one is still in charge. Whether it did.
+    pub fn roll_back(&self, change: u64) -> bool {
         let mut in_charge = lock(&self.in_charge);
-        if self.generation() != generation {
-            return false;
-        }
-        let Some(before) = in_charge.before.take() else { return false };
-        in_charge.parser = before;
-        self.generation.fetch_add(1, Ordering::Release);
+        let Some(one) = in_charge.iter_mut().find(|one| one.change == change) else { return false };
+        let Some(before) = one.before.take() else { return false };
+        *one = InCharge { parser: before, before: None, change: self.next_change() };
         self.count_swap(2);
         true
+    }
+
+    /// Numbers a change. Under the lock of what it changes.
+    fn next_change(&self) -> u64 {
+        self.generation.fetch_add(1, Ordering::Release) + 1
     }
 
     /// Counts the end of an attempt: 0 done, 1 refused, 2 rolled back.

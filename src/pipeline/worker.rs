@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver as Queue, Sender};
 
 use self::fault_budget::FaultBudget;
-use self::trial::Trial;
+use self::trial::Trials;
 use super::shared::{Shared, WorkerCounters};
 use crate::abi::Tunnel;
 use crate::batch::Slot;
@@ -103,7 +103,7 @@ pub fn work(
         shared: Arc::clone(shared),
         before: (0, 0),
     };
-    let mut worker = Worker { driver, trial: Trial::new(shared.generation()), results };
+    let mut worker = Worker { trials: Trials::new(driver.protocols()), driver, results };
     for mut slot in &slots {
         let started = now();
         shared.health.slot(index);
@@ -128,19 +128,19 @@ pub fn work(
 /// What a worker's thread owns.
 struct Worker {
     driver: Driver<Exchange>,
-    trial: Trial,
+    trials: Trials,
     results: Results,
 }
 
 impl Worker {
     /// Takes a slot through its stages.
     fn slot(&mut self, slot: &mut Slot, now: Instant) {
-        let Self { driver, trial, results } = self;
+        let Self { driver, trials, results } = self;
         let Results { shared, options, .. } = results;
         let (shared, index) = (Arc::clone(shared), options.index);
         // After a stop was asked for, what is left of the present second is all that faults may take.
         let now = (!options.shutdown.asked()).then_some(now);
-        trial.follow(driver, &shared, index);
+        trials.follow(driver, results.outputs.shadow.as_mut(), &shared, index);
         if results.budget.spent(now) {
             driver.discard(slot, results);
         } else {
@@ -148,7 +148,7 @@ impl Worker {
             driver.process(slot, results);
             let faults = driver.counters().faults - before;
             results.budget.add(faults);
-            trial.judge(faults, &shared, index);
+            trials.judge(driver, &shared, index);
         }
         if let Some(shadow) = &mut results.outputs.shadow {
             shadow.process(slot, now);

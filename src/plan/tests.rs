@@ -6,7 +6,7 @@ use clap::Parser;
 
 use super::*;
 use crate::cli::Cli;
-use crate::pipeline::Input;
+use crate::pipeline::{Input, Module};
 use crate::sandbox::BUILTIN_GUEST;
 use crate::source::live::Direction;
 
@@ -189,11 +189,12 @@ fn files_drop_privileges_only_if_they_are_asked_to() {
 
 #[test]
 fn what_a_live_run_writes_and_rereads_stays_within_reach() {
-    let line = "-i lo -o logs/http.json --metrics-file m.prom --quarantine-dir q --guest mods/p.wasm --shadow s/q.wasm";
+    let line = "-i lo -o logs/http.json --metrics-file m.prom --quarantine-dir q --guest mods/p.wasm --guest \
+                resp=more/r.wasm --shadow s/q.wasm";
     let keep = config(line).drop_privileges.expect("live");
     let paths = |paths: &[PathBuf]| paths.iter().map(|path| path.display().to_string()).collect::<BTreeSet<_>>();
     assert_eq!(paths(&keep.writable), BTreeSet::from(["logs".into(), ".".into(), "q".into()]));
-    assert_eq!(paths(&keep.readable), BTreeSet::from(["mods".into()]), "a shadow is read once");
+    assert_eq!(paths(&keep.readable), BTreeSet::from(["mods".into(), "more".into()]), "a shadow is read once");
     assert_eq!(keep.make, Some("q".into()));
     let keep = config("-i lo -o /dev/null").drop_privileges.expect("live");
     assert_eq!(paths(&keep.writable), BTreeSet::from(["/dev/null".into()]), "beside a device nothing is made");
@@ -203,8 +204,9 @@ fn what_a_live_run_writes_and_rereads_stays_within_reach() {
 fn only_a_live_run_closes_descriptors_and_never_those_it_names() {
     assert_eq!(plan("-r x.pcap -o /dev/fd/7").keep_open(), None);
     assert_eq!(plan("-i lo").keep_open(), Some(&[][..]));
-    let line = "-i lo -o /dev/fd/7 --metrics-file /proc/self/fd/8 --guest /dev/fd/9 --shadow /dev/fd/10";
-    assert_eq!(plan(line).keep_open(), Some(&[7, 8, 9, 10][..]));
+    let line = "-i lo -o /dev/fd/7 --metrics-file /proc/self/fd/8 --guest /dev/fd/9 --guest resp=/dev/fd/11 \
+                --shadow /dev/fd/10";
+    assert_eq!(plan(line).keep_open(), Some(&[7, 8, 10, 9, 11][..]));
 }
 
 #[test]
@@ -213,14 +215,31 @@ fn modules_are_read_when_the_plan_is_carried_out() {
         Some("missing.wasm") => Err(io::Error::from(io::ErrorKind::NotFound)),
         _ => Ok(path.to_string_lossy().into_owned().into_bytes()),
     };
-    let config = plan("-i lo --guest g.wasm --shadow s.wasm --shadow-sample 5").load(read).expect("both are there");
-    assert_eq!((&config.guest.wasm[..], config.guest.file), (&b"g.wasm"[..], Some("g.wasm".into())));
+    let shown = |module: &Module| (module.to_string(), module.wasm.clone());
+    let line = "-i lo --guest resp=r.wasm --guest g.wasm --shadow s.wasm --shadow-sample 5";
+    let config = plan(line).load(read).expect("all are there");
+    let modules: Vec<_> = config.guests.iter().map(shown).collect();
+    let expected = [("http1 parser g.wasm", b"g.wasm"), ("resp parser r.wasm", b"r.wasm")];
+    assert_eq!(modules, expected.map(|(name, wasm)| (name.to_owned(), wasm.to_vec())));
     let shadow = config.shadow.expect("asked for");
-    assert_eq!((&shadow.wasm[..], shadow.sample), (&b"s.wasm"[..], 5));
+    assert_eq!((&shadow.wasm[..], shadow.file, shadow.sample), (&b"s.wasm"[..], Some("s.wasm".into()), 5));
     let config = plan("-i lo").load(read).expect("nothing to read");
-    assert!(config.guest.wasm == BUILTIN_GUEST && config.guest.file.is_none() && config.shadow.is_none());
-    for line in ["-i lo --guest missing.wasm", "-i lo --shadow missing.wasm"] {
+    let modules: Vec<_> = config.guests.iter().map(shown).collect();
+    assert!(modules == [("built-in http1 parser".to_owned(), BUILTIN_GUEST.to_vec())] && config.shadow.is_none());
+    for line in ["-i lo --guest missing.wasm", "-i lo --shadow missing.wasm", "-i lo --guest b=missing.wasm"] {
         let error = plan(line).load(read).expect_err("there is none").to_string();
         assert!(error.starts_with("missing.wasm: cannot be read: "), "{error}");
     }
+}
+
+#[test]
+fn a_protocol_has_one_module() {
+    for line in ["--guest a.wasm --guest b.wasm", "--guest a.wasm --guest http1=b.wasm", "--guest b=x --guest b=x"] {
+        let plan = Plan::new(&arguments(&format!("-r x.pcap {line}")), &MACHINE);
+        assert!(matches!(plan, Err(PlanError::Guests(GuestsError::Twice(_)))), "{line}");
+    }
+    let many = |count: u32| (0..count).map(|n| format!(" --guest p{n}=x.wasm")).collect::<String>();
+    assert_eq!(config(&format!("-r x.pcap{}", many(15))).guests.len(), 16);
+    let plan = Plan::new(&arguments(&format!("-r x.pcap{}", many(16))), &MACHINE);
+    assert!(matches!(plan, Err(PlanError::Guests(GuestsError::TooMany(17)))));
 }

@@ -80,6 +80,8 @@ pub struct Half {
     pub skipped: Option<Box<Skipped>>,
     /// Stream offset below which the guest needs nothing.
     pub skip: u64,
+    /// Stream offset below which a module before this one needed nothing: the capture thread may still leave bytes out.
+    pub abandoned: u64,
     /// Stream offset behind all that was presented, waits or is skipped.
     pub next: u64,
     /// Time of the packet that carried the last byte before `next`.
@@ -108,7 +110,7 @@ impl Half {
     /// range that was being skipped is a gap.
     pub(super) fn present_anew(&mut self) {
         self.skipped = None;
-        self.skip = 0;
+        self.abandoned = self.abandoned.max(std::mem::take(&mut self.skip));
         self.stalls = 0;
         if let Some(waiting) = &mut self.waiting {
             (waiting.seen, waiting.wake, waiting.again) = (0, None, true);

@@ -89,9 +89,23 @@ struct LoadedParser {
     parser: Arc<Parser>,
     /// None after a fault, until it is needed again.
     instance: Option<Instance>,
+    outcomes: CallOutcomes,
+}
+
+/// How the calls of one module went, since it was put in charge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CallOutcomes {
+    /// Calls.
+    pub calls: u64,
+    /// Of these, and of attempts to start an instance, how many failed.
+    pub faults: u64,
 }
 
 impl LoadedParser {
+    const fn new(parser: Arc<Parser>, instance: Instance) -> Self {
+        Self { parser, instance: Some(instance), outcomes: CallOutcomes { calls: 0, faults: 0 } }
+    }
+
     /// The one whose connections have this format.
     fn find(all: &mut [Self], format: Format) -> Option<&mut Self> {
         all.iter_mut().find(|loaded| loaded.parser.format == format)
@@ -161,8 +175,7 @@ impl<S: Default> Driver<S> {
             if loaded.iter().any(|loaded| loaded.parser.format.protocol == protocol) {
                 return Err(Fault::Instance(format!("two parsers for {protocol}")));
             }
-            let instance = Some(Instance::new(parser)?);
-            loaded.push(LoadedParser { parser: Arc::clone(parser), instance });
+            loaded.push(LoadedParser::new(Arc::clone(parser), Instance::new(parser)?));
         }
         if loaded.is_empty() || loaded.len() > MAX_PROTOCOLS {
             return Err(Fault::Instance(format!("{} parsers: needed 1 to {MAX_PROTOCOLS}", loaded.len())));
@@ -222,7 +235,7 @@ impl<S: Default> Driver<S> {
             *module = (parser.format, parser.first_window);
         }
         // Before the older ones of its protocol: it gets new connections.
-        self.loaded.insert(0, LoadedParser { parser, instance: Some(instance) });
+        self.loaded.insert(0, LoadedParser::new(parser, instance));
         Ok(())
     }
 
@@ -238,7 +251,21 @@ impl<S: Default> Driver<S> {
 
     /// The parser of a protocol that gets new connections.
     pub fn parser(&self, protocol: Protocol) -> Option<&Arc<Parser>> {
-        self.loaded.iter().find(|loaded| loaded.parser.format.protocol == protocol).map(|loaded| &loaded.parser)
+        self.in_charge(protocol).map(|loaded| &loaded.parser)
+    }
+
+    /// How the calls of that parser went since it was put in charge.
+    pub fn outcomes(&self, protocol: Protocol) -> CallOutcomes {
+        self.in_charge(protocol).map(|loaded| loaded.outcomes).unwrap_or_default()
+    }
+
+    /// The protocols that it has parsers for. Connections start with the first.
+    pub fn protocols(&self) -> &[Protocol] {
+        &self.call.protocols
+    }
+
+    fn in_charge(&self, protocol: Protocol) -> Option<&LoadedParser> {
+        self.loaded.iter().find(|loaded| loaded.parser.format.protocol == protocol)
     }
 
     /// What happened so far.

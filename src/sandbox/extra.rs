@@ -41,6 +41,12 @@ impl Extra {
         self.lost
     }
 
+    /// How often more was asked for.
+    #[must_use]
+    pub const fn growths(&self) -> u8 {
+        self.growths
+    }
+
     /// Whether more may be asked for.
     #[must_use]
     pub const fn may_grow(&self) -> bool {
@@ -51,11 +57,11 @@ impl Extra {
 /// The extra state of all connections together.
 #[derive(Debug)]
 pub(super) struct Extras {
-    /// Bytes in use.
+    /// Bytes allocated.
     total: u64,
     /// Bytes that may be.
     limit: u64,
-    /// Connections that have any, the longest unused first.
+    /// Connections that have bytes in use, the longest unused first.
     by_age: BTreeMap<u64, u32>,
     clock: u64,
 }
@@ -70,12 +76,12 @@ impl Default for Extras {
 }
 
 impl Extras {
-    /// How many bytes may be in use.
+    /// How many bytes may be allocated.
     pub(super) const fn set_limit(&mut self, bytes: u64) {
         self.limit = bytes;
     }
 
-    /// Bytes in use.
+    /// Bytes allocated.
     #[must_use]
     pub(super) const fn bytes(&self) -> u64 {
         self.total
@@ -83,12 +89,21 @@ impl Extras {
 
     /// Keeps what a call left in the extra state of connection `key`.
     pub(super) fn keep(&mut self, key: u32, extra: &mut Extra, bytes: &[u8]) {
-        self.total -= extra.bytes.len() as u64;
+        self.remove(extra);
+        // In whole units, so that a table that grows is seldom moved; what is no longer in use is given back.
+        let room = bytes.len().next_multiple_of(abi::EXTRA_UNIT as usize);
+        let had = extra.bytes.capacity();
+        if had < bytes.len() || had > 2 * room {
+            extra.bytes = Vec::with_capacity(room);
+        }
         extra.bytes.clear();
         extra.bytes.extend_from_slice(bytes);
         extra.lost = false;
-        self.total += bytes.len() as u64;
-        self.by_age.remove(&extra.stamp);
+        extra.stamp = 0;
+        self.total += extra.bytes.capacity() as u64;
+        if bytes.is_empty() {
+            return;
+        }
         self.clock += 1;
         extra.stamp = self.clock;
         self.by_age.insert(self.clock, key);
@@ -106,7 +121,7 @@ impl Extras {
 
     /// Takes a connection's extra state away for good.
     pub(super) fn remove(&mut self, extra: &Extra) {
-        self.total -= extra.bytes.len() as u64;
+        self.total -= extra.bytes.capacity() as u64;
         self.by_age.remove(&extra.stamp);
     }
 
@@ -133,7 +148,7 @@ mod tests {
     #[test]
     fn the_longest_unused_is_dropped_first_and_the_limit_holds() {
         let mut extras = Extras::default();
-        extras.set_limit(10_000);
+        extras.set_limit(10 << 10);
         let mut all: Vec<Extra> = (0..4).map(|_| Extra::default()).collect();
         for (key, extra) in (0..).zip(&mut all) {
             assert!(extras.grow(extra, 4096));
@@ -142,12 +157,25 @@ mod tests {
         extras.keep(0, &mut all[0], &[2; 3000]);
         assert_eq!(extras.excess(), Some(1));
         extras.drop_bytes(&mut all[1]);
-        assert_eq!((extras.excess(), extras.bytes()), (None, 9000));
+        assert_eq!((extras.excess(), extras.bytes()), (None, 9 << 10));
         assert!(all[1].lost() && all[1].bytes().is_empty() && all[1].size() == 4096);
         extras.keep(1, &mut all[1], b"new");
         assert!(!all[1].lost());
         all.iter().for_each(|extra| extras.remove(extra));
         assert_eq!((extras.bytes(), extras.by_age.len()), (0, 0));
+    }
+
+    #[test]
+    fn what_is_no_longer_in_use_is_given_back() {
+        let mut extras = Extras::default();
+        let mut extra = Extra::default();
+        assert!(extras.grow(&mut extra, 65536));
+        for (used, most) in [(60_000, 60_416), (31_000, 60_416), (1000, 1024), (2000, 2048), (1, 2048), (0, 0)] {
+            extras.keep(1, &mut extra, &vec![1; used]);
+            assert_eq!((extras.bytes(), extra.bytes().len()), (most, used));
+        }
+        // Nothing is dropped of one that holds nothing.
+        assert!(extras.by_age.is_empty());
     }
 
     #[test]

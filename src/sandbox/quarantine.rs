@@ -5,12 +5,23 @@ use zerocopy::{FromBytes, IntoBytes};
 
 use super::call::{Allowed, Call, Cursor, Encoded, Location, Mark, RowInput};
 use super::protocol::{Format, Protocol};
-use crate::abi;
+use crate::abi::{self, row_flag};
 
 /// First bytes of a file in quarantine.
 const MAGIC: &[u8; 8] = b"PICOQEV2";
 /// Those of files that picotap 0.1 wrote: of version 1 of the contract.
 const OLD_MAGIC: &[u8; 8] = b"PICOPSN1";
+
+/// How often a connection has had what it may have only so often.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// More extra state asked for.
+    pub growths: u8,
+    /// Handed over.
+    pub hand_overs: u8,
+    /// Nothing of it was consumed since the last hand-over.
+    pub unconsumed: bool,
+}
 
 /// The event and the connection's row, as they were when the guest failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +36,8 @@ pub struct QuarantinedEvent {
     pub protocols: Vec<Protocol>,
     /// Number of the connection.
     pub connection: u64,
+    /// What it may ask for no more, or less often.
+    pub spent: Spent,
     /// The connection's row before the call.
     pub row: abi::Row,
     /// Its extra state, as far as it was in use.
@@ -62,7 +75,8 @@ pub enum QuarantineError {
 }
 
 impl QuarantinedEvent {
-    /// As a file: magic, then fault name, module hash, protocol, state format, known protocols, connection, row, extra state,
+    /// As a file: magic, then fault name, module hash, protocol, state format, known protocols, connection, what it has
+    /// had, row, extra state,
     /// event, marks and bytes, each with its length.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
@@ -77,6 +91,7 @@ impl QuarantinedEvent {
         part(&self.format.state.to_le_bytes());
         part(&self.protocols.iter().flat_map(|protocol| *protocol.bytes()).collect::<Vec<_>>());
         part(&self.connection.to_le_bytes());
+        part(&[self.spent.growths, self.spent.hand_overs, u8::from(self.spent.unconsumed)]);
         part(self.row.as_bytes());
         part(&self.extra);
         part(self.event.as_bytes());
@@ -113,6 +128,8 @@ impl QuarantinedEvent {
         let protocols = protocols.chunks(abi::NAME_SIZE).take(abi::MAX_PROTOCOLS);
         let protocols = protocols.map(|bytes| name(bytes.try_into().unwrap_or_default())).collect::<Result<_, _>>()?;
         let connection = u64::from_le_bytes(sized(part()?)?);
+        let [growths, hand_overs, unconsumed] = sized(part()?)?;
+        let spent = Spent { growths, hand_overs, unconsumed: unconsumed != 0 };
         let row: [u8; size_of::<abi::Row>()] = sized(part()?)?;
         let (_, extra) = part()?;
         let event: [u8; size_of::<abi::Event>()] = sized(part()?)?;
@@ -129,16 +146,32 @@ impl QuarantinedEvent {
             return Err(QuarantineError::Field("extra state"));
         }
         let (format, extra, bytes) = (Format { protocol, state }, extra.to_vec(), bytes.to_vec());
-        Ok(Self { fault, sha256, format, protocols, connection, row, extra, event, marks, bytes })
+        Ok(Self { fault, sha256, format, protocols, connection, spent, row, extra, event, marks, bytes })
     }
 
     /// Removes the bytes that were consumed; the guest has not seen the rest.
     pub fn leave(&mut self, consumed: u32) {
+        self.spent.unconsumed &= consumed == 0;
         self.event.offset += u64::from(consumed);
         self.event.seen = 0;
         self.bytes.drain(..self.bytes.len().min(consumed as usize));
         self.marks.retain(|position| *position > consumed);
         self.marks.iter_mut().for_each(|position| *position -= consumed);
+    }
+
+    /// As the connection is after a reply that has the rest of the event presented again: what the guest has left, and as much
+    /// extra state as it has asked for (0: no more).
+    pub fn go_on(&mut self, block: &abi::Block, extra: &[u8], grow: u32) {
+        self.row.block = *block;
+        self.extra = extra.to_vec();
+        self.row.flags &= !(row_flag::EXTRA_LOST | row_flag::HANDED_OVER);
+        if grow != 0 {
+            self.spent.growths += 1;
+            self.row.extra_size = grow;
+        }
+        if self.spent.growths >= abi::MAX_GROWTHS || self.row.extra_size >= abi::MAX_EXTRA {
+            self.row.flags |= row_flag::NO_GROWTH;
+        }
     }
 
     /// The connection as the call showed it.
@@ -155,9 +188,9 @@ impl QuarantinedEvent {
             depth: row.depth,
             handed_by: row.handed_by,
             allowed: Allowed {
-                grow: row.flags & abi::row_flag::NO_GROWTH == 0,
-                hand_over: true,
-                just_handed_over: false,
+                grow: row.flags & row_flag::NO_GROWTH == 0,
+                hand_over: self.spent.hand_overs < abi::MAX_HAND_OVERS,
+                just_handed_over: self.spent.unconsumed,
                 inner: row.depth < abi::MAX_DEPTH,
                 protocol: protocol.and_then(|index| u8::try_from(index).ok()).unwrap_or(u8::MAX),
             },
@@ -205,6 +238,7 @@ mod tests {
             format: Format { protocol: ENTRY, state: 4 },
             protocols: vec![ENTRY, "resp".parse().unwrap()],
             connection: 7,
+            spent: Spent { growths: 1, hand_overs: 2, unconsumed: true },
             row,
             extra: b"more".to_vec(),
             event,
@@ -223,6 +257,7 @@ mod tests {
         let mut rest = quarantined();
         rest.leave(1);
         assert_eq!((rest.event.offset, rest.bytes, rest.marks), (10, b"\xffx".to_vec(), vec![1]));
+        assert!(!rest.spent.unconsumed);
         let mut same = quarantined();
         same.leave(0);
         assert_eq!(same, quarantined());

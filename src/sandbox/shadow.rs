@@ -16,6 +16,7 @@ use super::call::Bounds;
 use super::driver::{self, Driver, Receiver};
 use super::engine::Parser;
 use super::fault::Fault;
+use super::protocol::Protocol;
 use super::quarantine::QuarantinedEvent;
 use crate::batch::Slot;
 use crate::counters::{counters, families};
@@ -64,7 +65,7 @@ impl ShadowCounters {
 
 /// What is compared of a record: a hash or value for each of [`FIELDS`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Digest {
+pub(super) struct Digest {
     kind: (u8, u8),
     number: u32,
     span: (u64, u64),
@@ -75,7 +76,7 @@ struct Digest {
 }
 
 impl Digest {
-    fn of(record: &Record<'_>) -> Self {
+    pub(super) fn of(record: &Record<'_>) -> Self {
         use std::hash::{Hash, Hasher};
         let mut text = std::hash::DefaultHasher::new();
         let (kind, number, code, sizes) = match &record.kind {
@@ -115,6 +116,11 @@ impl Digest {
         let span = (record.start.offset, record.end.offset);
         Self { kind: (kind, record.side), number, span, code, flags: record.flags, text: text.finish(), sizes }
     }
+
+    /// Without its position: that of a message's end is within the event that ends it, and so depends on how the bytes are cut.
+    pub(super) const fn anywhere(self) -> Self {
+        Self { span: (0, 0), ..self }
+    }
 }
 
 /// Records of one connection that one parser gave and the other has not yet.
@@ -135,6 +141,8 @@ impl Pending {
 /// A second parser with the sample it sees.
 pub struct Shadow {
     driver: Driver<()>,
+    /// The protocol that the second parser is for; those of other protocols are the first one's.
+    compared: Option<Protocol>,
     sample: u64,
     pending: HashMap<u64, Pending, RandomState>,
     budget: Budget,
@@ -185,7 +193,32 @@ impl Shadow {
         driver.sample(sample.max(1));
         let pending = HashMap::with_hasher(RandomState::default());
         let budget = Budget::new(fault_time);
-        Ok(Self { driver, sample: sample.max(1), pending, budget, counters: ShadowCounters::default() })
+        let counters = ShadowCounters::default();
+        Ok(Self { driver, compared: None, sample: sample.max(1), pending, budget, counters })
+    }
+
+    /// The parser of this protocol is the one compared: it stays, see [`Self::follow`].
+    #[must_use]
+    pub const fn compares(mut self, protocol: Protocol) -> Self {
+        self.compared = Some(protocol);
+        self
+    }
+
+    /// How many bytes of extra state connections may have in all.
+    pub const fn limit_extra(&mut self, bytes: u64) {
+        self.driver.limit_extra(bytes);
+    }
+
+    /// Takes a parser that was put in charge, unless it is for the protocol of the one compared: what differs is then due to
+    /// that one alone.
+    ///
+    /// # Errors
+    /// As for [`Driver::swap`].
+    pub fn follow(&mut self, parser: Arc<Parser>) -> Result<(), Fault> {
+        if self.compared == Some(parser.format.protocol) {
+            return Ok(());
+        }
+        self.driver.swap(parser)
     }
 
     /// Whether a connection is in the sample.

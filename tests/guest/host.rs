@@ -18,6 +18,10 @@ pub(crate) enum Happens {
     More(u8, Vec<u8>),
     /// Bytes that were never seen.
     Gap(u8, u64),
+    /// At most so many bytes that were never seen.
+    Inexact(u8, u64),
+    /// Bytes that were seen, and dropped for lack of time.
+    Shed(u8, u64),
     End(u8, u8),
     /// From here on the other side's acknowledgements are known: everything so far, or up to an offset.
     Acks(u8, Option<u64>),
@@ -29,6 +33,8 @@ impl std::fmt::Debug for Happens {
             Self::Bytes(side, bytes) => write!(f, "Bytes({side}, b\"{}\".to_vec())", bytes.escape_ascii()),
             Self::More(side, bytes) => write!(f, "More({side}, b\"{}\".to_vec())", bytes.escape_ascii()),
             Self::Gap(side, lost) => write!(f, "Gap({side}, {lost})"),
+            Self::Inexact(side, lost) => write!(f, "Inexact({side}, {lost})"),
+            Self::Shed(side, lost) => write!(f, "Shed({side}, {lost})"),
             Self::End(side, reason) => write!(f, "End({side}, {reason})"),
             Self::Acks(side, upto) => write!(f, "Acks({side}, {upto:?})"),
         }
@@ -96,6 +102,8 @@ struct Pending {
     starts: Vec<u64>,
     length: u64,
     lost: u64,
+    /// Bytes of the gap before it that were shed.
+    shed: u64,
     /// Bytes at the front that were presented before, and answered *need more*.
     seen: usize,
 }
@@ -106,6 +114,8 @@ struct Skip {
     from: u64,
     to: u64,
     seen: u64,
+    /// What was lost is at most as long as it says.
+    inexact: bool,
 }
 
 #[derive(Debug, Default)]
@@ -116,6 +126,8 @@ struct Side {
     waiting: Option<Pending>,
     wake: Option<u8>,
     skip: Option<Skip>,
+    /// What is to be said of the gap before the next event, and how many bytes of it were shed.
+    gap: (u8, u64),
     acks: Option<u64>,
     acks_known: bool,
 }
@@ -186,7 +198,9 @@ impl Host {
         match what {
             Happens::Bytes(side, bytes) => self.bytes(*side, bytes, true),
             Happens::More(side, bytes) => self.bytes(*side, bytes, false),
-            Happens::Gap(side, bytes) => self.sides[usize::from(*side)].offset += bytes,
+            Happens::Gap(side, bytes) => self.gap(*side, *bytes, 0),
+            Happens::Inexact(side, bytes) => self.gap(*side, *bytes, abi::event_flag::INEXACT),
+            Happens::Shed(side, bytes) => self.gap(*side, *bytes, abi::event_flag::SHED),
             Happens::End(side, reason) => self.push(*side, abi::kind::END, *reason, &[], false),
             Happens::Acks(side, upto) => {
                 self.sides[usize::from(*side)].acks = *upto;
@@ -198,12 +212,21 @@ impl Host {
         }
     }
 
+    fn gap(&mut self, side: u8, bytes: u64, flags: u8) {
+        let side = &mut self.sides[usize::from(side)];
+        side.offset += bytes;
+        side.gap.0 |= flags;
+        side.gap.1 += if flags == abi::event_flag::SHED { bytes } else { 0 };
+    }
+
     fn bytes(&mut self, side: u8, bytes: &[u8], segment: bool) {
         self.push(side, abi::kind::BYTES, 0, bytes, segment);
         self.sides[usize::from(side)].offset += bytes.len() as u64;
     }
 
     fn push(&mut self, side: u8, kind: u8, reason: u8, bytes: &[u8], segment: bool) {
+        let here = &mut self.sides[usize::from(side)];
+        let (flags, shed) = std::mem::take(&mut here.gap);
         let here = &self.sides[usize::from(side)];
         let acked = match (here.acks_known, here.acks) {
             (false, _) => abi::UNKNOWN,
@@ -215,13 +238,14 @@ impl Host {
             side,
             kind,
             reason,
-            flags: 0,
+            flags,
             offset: here.offset,
             acked: vec![(here.offset, acked)],
             bytes: bytes.to_vec(),
             starts,
             length: 0,
             lost: 0,
+            shed,
             seen: 0,
         });
     }
@@ -242,7 +266,9 @@ impl Host {
                 continue;
             };
             let (start, end) = (one.offset.min(skip.to), one.end().min(skip.to));
-            skip.seen += end - start;
+            // Of a shed gap, as much as lies in the range.
+            skip.seen += end - start + (start - one.offset.saturating_sub(one.shed).min(skip.to).max(skip.from));
+            skip.inexact |= one.flags & abi::event_flag::INEXACT != 0 && one.offset > skip.from;
             let is_end = one.kind == abi::kind::END;
             if end < skip.to && !is_end {
                 continue;
@@ -252,6 +278,7 @@ impl Host {
                 let lost = length - skip.seen;
                 let skipped = Pending {
                     kind: abi::kind::VOID,
+                    flags: if skip.inexact { abi::event_flag::INEXACT } else { 0 },
                     offset: skip.from,
                     bytes: vec![],
                     starts: vec![],
@@ -283,7 +310,7 @@ impl Host {
                 continue;
             };
             if one.kind != abi::kind::BYTES || one.offset != waiting.end() {
-                waiting.flags = abi::event_flag::FINAL;
+                waiting.flags |= abi::event_flag::FINAL;
                 taken.push(waiting);
                 self.queue.push_front(one);
                 continue;
@@ -328,7 +355,7 @@ impl Host {
             match result.verdict {
                 abi::verdict::DONE => {
                     let skip = (self.manner.skips && result.skip != 0).then_some(result.skip);
-                    side.skip = skip.map(|to| Skip { from: end, to, seen: 0 });
+                    side.skip = skip.map(|to| Skip { from: end, to, seen: 0, inexact: false });
                 }
                 abi::verdict::NEED_MORE => {
                     side.skip = None;

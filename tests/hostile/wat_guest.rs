@@ -16,9 +16,28 @@ pub(crate) fn guest_with(bug: &str) -> String {
     guest_when(IS_POISON, bug)
 }
 
+/// Sets a 32-bit field of the first record, or of what else `base` is the address of.
+pub(crate) fn set(base: &str, offset: u32, value: i64) -> String {
+    format!("(i32.store offset={offset} (local.get ${base}) (i32.const {value}))")
+}
+
+/// Gives the event at hand this verdict, with so much of it consumed, and defers what is behind it in its row.
+pub(crate) fn turn(verdict: u8, consumed: u32) -> String {
+    format!(
+        "(i32.store8 (local.get $result) (i32.const {verdict})) {} {}",
+        set("result", 4, consumed.into()),
+        set("row", 132, 1)
+    )
+}
+
 /// A guest that does this to each event for which the condition holds.
 pub(crate) fn guest_when(condition: &str, bug: &str) -> String {
     TEMPLATE.replace("BODY", HONEST).replace("CONDITION", condition).replace("BUG", bug)
+}
+
+/// The same guest, for another protocol.
+pub(crate) fn of_protocol(name: &str, guest: &str) -> String {
+    guest.replace(&format!("\"http1{}\"", "\\00".repeat(11)), &format!("\"{name}{}\"", "\\00".repeat(16 - name.len())))
 }
 
 /// Returns for the current event that the output is full, with a record about it and nothing consumed.
@@ -64,7 +83,7 @@ const TEMPLATE: &str = r#"(module
     (i32.store offset=24 (local.get $records) (local.get $end)))
   (func $all (param $n i32) (result i32)
     (local $at i32) (local $event i32) (local $result i32) (local $out i32) (local $records i32) (local $pairs i32)
-    (local $in i32) (local $arena i32)
+    (local $in i32) (local $arena i32) (local $row i32)
     (local.set $in (i32.const 65536))
     (local.set $out (i32.const 3145728))
     (local.set $records (i32.add (local.get $out) (i32.load offset=40 (local.get $in))))
@@ -83,7 +102,10 @@ const TEMPLATE: &str = r#"(module
       (i64.store (local.get $result) (i64.const 1))
       (i32.store offset=4 (local.get $result) (i32.load offset=28 (local.get $event)))
       (i64.store offset=8 (local.get $result) (i64.const 0))
-      (if CONDITION (then BUG))
+      (local.set $row (i32.add (i32.add (local.get $in) (i32.load offset=20 (local.get $in))) (i32.mul (i32.load (local.get $event)) (i32.const 160))))
+      (if (i32.load offset=132 (local.get $row))
+        (then (i64.store (local.get $result) (i64.const 4)))
+        (else (if CONDITION (then BUG))))
       (local.set $at (i32.add (local.get $at) (i32.const 1)))
       (br $next)))
     (i32.store offset=8 (local.get $out) (i32.add (local.get $at) (global.get $done)))

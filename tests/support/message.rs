@@ -99,6 +99,12 @@ impl Message {
     }
 }
 
+/// A command of Redis' protocol.
+pub fn redis(words: &[&str]) -> Vec<u8> {
+    let words = words.iter().map(|word| format!("${}\r\n{word}\r\n", word.len()));
+    format!("*{}\r\n{}", words.len(), words.collect::<String>()).into_bytes()
+}
+
 /// `len` bytes of body that no reader could take for HTTP.
 pub fn filler(len: usize) -> Vec<u8> {
     (0..len).map(|i| b"abcdefghijklmnopqrstuvwxyz0123456789\n"[i % 37]).collect()

@@ -73,7 +73,7 @@ struct Ran {
 fn run(left: u64, steps: Vec<Step>, hints: &[SkipHint]) -> Ran {
     let engine = Engine::new(4).unwrap();
     let parser = Arc::new(engine.load(BUILTIN_GUEST).unwrap());
-    let shared = Arc::new(Shared::new(1, 1, parser, Arc::new(Health::new(1, 1, now()))));
+    let shared = Arc::new(Shared::new(1, 1, &[parser], Arc::new(Health::new(1, 1, now()))));
     let (full, taken) = bounded::<Box<Slot>>(64);
     let (_empty, back) = bounded(1);
     let (hint, skips) = bounded(8);

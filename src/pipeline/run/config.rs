@@ -1,12 +1,12 @@
 //! What a run is asked to do, why it may not begin, and what it reports at its end.
 
-use std::fmt::{self, Debug, Formatter};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use thiserror::Error;
 
+use super::guests::{Guests, ShadowModule};
 use crate::batch::{SLOT_BYTES, SLOT_EVENTS, SlotEvent};
 use crate::daemon::privileges::{DropPrivileges, PrivilegeError};
 use crate::daemon::shutdown::Why;
@@ -17,10 +17,9 @@ use crate::export::summary::Summary;
 use crate::http::Settings;
 use crate::http::filter::Selection;
 use crate::pipeline::ledger::Ledger;
-use crate::sandbox::BUILTIN_GUEST;
+use crate::pipeline::load::Refusal;
 use crate::sandbox::engine::{LoadError, MAX_GUEST_MEMORY};
 use crate::sandbox::fault::Fault;
-use crate::sandbox::selftest::SelfTestError;
 use crate::source;
 use crate::source::live::{LiveConfig, LiveError};
 
@@ -46,42 +45,6 @@ pub enum Input {
     Files(Vec<PathBuf>),
     /// Interfaces, each with its own capture thread.
     Live(Vec<LiveConfig>),
-}
-
-/// A parser module. By default the built-in one.
-#[derive(Clone)]
-pub struct Module {
-    /// The module, compiled to WebAssembly.
-    pub wasm: Vec<u8>,
-    /// The file that it was read from, and that a reload reads again; none for the built-in one.
-    pub file: Option<PathBuf>,
-}
-
-impl Default for Module {
-    fn default() -> Self {
-        Self { wasm: BUILTIN_GUEST.to_vec(), file: None }
-    }
-}
-
-impl Debug for Module {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Module").field("bytes", &self.wasm.len()).field("file", &self.file).finish()
-    }
-}
-
-/// A second parser, whose records are compared with the first one's.
-#[derive(Clone)]
-pub struct ShadowModule {
-    /// The module, compiled to WebAssembly.
-    pub wasm: Vec<u8>,
-    /// It sees one in so many connections.
-    pub sample: u64,
-}
-
-impl Debug for ShadowModule {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ShadowModule").field("bytes", &self.wasm.len()).field("sample", &self.sample).finish()
-    }
 }
 
 /// What a run is to do. [`Config::files`] and [`Config::live`] set every field but the input to its default, so that a caller
@@ -121,8 +84,8 @@ pub struct Config {
     pub metrics_file: Option<PathBuf>,
     /// How many hosts may become values of a label. By default there is no such label.
     pub host_labels: Option<usize>,
-    /// The parser.
-    pub guest: Module,
+    /// The parsers. By default the built-in one.
+    pub guests: Guests,
     /// A second parser. By default none.
     pub shadow: Option<ShadowModule>,
     /// Bytes for connections and held payload. By default [`DEFAULT_MEMORY_MIB`].
@@ -170,7 +133,7 @@ impl Config {
             metrics_address: None,
             metrics_file: None,
             host_labels: None,
-            guest: Module::default(),
+            guests: Guests::default(),
             shadow: None,
             memory_limit: u64::from(DEFAULT_MEMORY_MIB) << 20,
             fault_limit: DEFAULT_FAULT_LIMIT,
@@ -201,9 +164,20 @@ impl Config {
         let (workers, captures) = (self.workers as u64, self.captures() as u64);
         let slot = (SLOT_BYTES + SLOT_EVENTS * (size_of::<SlotEvent>() + 128)) as u64;
         let slots = workers * (self.queue_length() as u64 + 2 * captures + 2) * slot;
-        let sandboxes = workers * (MAX_GUEST_MEMORY as u64 + (2 << 20)) * if self.shadow.is_some() { 2 } else { 1 };
-        let compiler = if self.guest.file.is_some() || self.shadow.is_some() { 128 << 20 } else { 0 };
-        self.memory_limit + slots + sandboxes + captures * (5 << 20) + (64 << 20) + compiler
+        let modules = self.guests.len() as u64 * if self.shadow.is_some() { 2 } else { 1 };
+        let sandboxes = workers * modules * (MAX_GUEST_MEMORY as u64 + (2 << 20));
+        let from_files = self.guests.iter().any(|module| module.file.is_some()) || self.shadow.is_some();
+        let compiler = if from_files { 128 << 20 } else { 0 };
+        // A shadow keeps extra state of its own.
+        let shadow = if self.shadow.is_some() { self.memory_limit / 4 } else { 0 };
+        self.memory_limit + shadow + slots + sandboxes + captures * (5 << 20) + (64 << 20) + compiler
+    }
+
+    /// The most bytes of extra state that the parsers may keep for the connections of one worker: a quarter of the memory
+    /// limit, divided among the workers.
+    #[must_use]
+    pub fn extra_limit(&self) -> u64 {
+        self.memory_limit / 4 / self.workers.max(1) as u64
     }
 
     /// Capture threads: all files share one, and each live source has its own.
@@ -225,12 +199,17 @@ impl Config {
 /// Why a run does not begin.
 #[derive(Debug, Error)]
 pub enum Failure {
-    /// The parser is refused.
-    #[error("parser: {0}")]
-    Parser(#[from] LoadError),
-    /// The parser does not pass its self-test.
-    #[error("parser: {0}")]
-    SelfTest(#[from] SelfTestError),
+    /// Nothing can be run in sandboxes here.
+    #[error("sandbox: {0}")]
+    Engine(#[from] LoadError),
+    /// A parser is not taken.
+    #[error("{parser}: {cause}")]
+    Parser {
+        /// The module.
+        parser: String,
+        /// Why it is not.
+        cause: Refusal,
+    },
     /// A sandbox cannot be started.
     #[error("sandbox: {0}")]
     Sandbox(#[from] Fault),
@@ -272,6 +251,7 @@ pub struct Report {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pipeline::Module;
 
     #[test]
     fn queues_of_live_workers_share_what_is_allowed() {
@@ -290,10 +270,22 @@ mod tests {
         assert_eq!(more.memory_bound(), bound + 1);
         let two = Config { workers: 2, ..files.clone() };
         assert!(two.memory_bound() > bound + MAX_GUEST_MEMORY as u64);
-        let shadow = Some(ShadowModule { wasm: Vec::new(), sample: 1 });
+        let shadow = Some(ShadowModule { wasm: Vec::new(), file: None, sample: 1 });
         assert!(
-            Config { shadow, ..files }.memory_bound() > bound + MAX_GUEST_MEMORY as u64,
+            Config { shadow: shadow.clone(), ..files.clone() }.memory_bound() > bound + MAX_GUEST_MEMORY as u64,
             "two sandboxes and a compiler"
+        );
+        let module = |name: &str| Module { protocol: name.parse().expect("a name"), ..Module::default() };
+        let guests = Guests::new([module("a"), module("b")]).expect("three protocols");
+        let three = Config { guests, ..files };
+        let sandbox = MAX_GUEST_MEMORY as u64 + (2 << 20);
+        assert_eq!(three.memory_bound(), bound + 2 * sandbox);
+        let shadowed = Config { shadow, workers: 2, ..three.clone() }.memory_bound();
+        let unshadowed = Config { workers: 2, ..three }.memory_bound();
+        assert_eq!(
+            shadowed,
+            unshadowed + 6 * sandbox + (128 << 20) + (64 << 20),
+            "a shadow has the whole set, in each worker"
         );
     }
 }

@@ -21,6 +21,9 @@ use crate::pipeline::writer;
 use crate::sandbox::driver::MAX_LOADED;
 use crate::sandbox::engine::Engine;
 
+/// Instances for which address space is reserved, unless there are more parsers: 64 TiB.
+const MAX_INSTANCES: usize = 16_384;
+
 /// What is open and checked before the threads of a run start.
 pub(super) struct Prepared {
     /// The inputs.
@@ -64,17 +67,27 @@ pub(super) fn prepare(config: &Config, shutdown: &Shutdown) -> Result<Option<Pre
     let scrape = Arc::new(OnceLock::new());
     let refused = bound.as_ref().map(Bound::refused).unwrap_or_default();
     let server = bound.map(|bound| serve(bound, config, &health, &scrape)).transpose()?;
-    let loaded = config.workers * (MAX_LOADED + 2) * 2 + 4;
-    let engine = Arc::new(Engine::new(u32::try_from(loaded).unwrap_or(u32::MAX))?);
+    let engine = Arc::new(Engine::new(instances(config))?);
     let Some(parsers) = load::parsers(&engine, config, live, shutdown)? else { return Ok(None) };
     let log = writer::open(config, &names, started, shutdown)?;
-    let shared = Arc::new(Shared::new(captures, config.workers, Arc::clone(&parsers.parser), health));
+    let shared = Arc::new(Shared::new(captures, config.workers, &parsers.parsers, health));
     let metrics = metrics(config, &shared, started, refused);
     if let Some(metrics) = &metrics {
         let set = scrape.set(Scrape { shared: Arc::clone(&shared), metrics: Arc::clone(metrics) });
         debug_assert!(set.is_ok(), "nothing else sets it");
     }
     Ok(Some(Prepared { input, names, supervisor, server, scrape, engine, parsers, log, shared, metrics }))
+}
+
+/// Instances that may exist at once: in each worker, and in its shadow, one for each state format of each protocol and one
+/// that is about to take over; and a few for self-tests. Each takes 4 GiB of address space, of which there are 128 TiB, so
+/// that many workers with many modules get fewer for the formats of old parsers: then a change is refused while these are
+/// in use.
+fn instances(config: &Config) -> u32 {
+    let sets = if config.shadow.is_some() { 2 } else { 1 };
+    let parsers = config.workers * config.guests.len() * sets;
+    let all = (parsers * (MAX_LOADED + 2)).min(MAX_INSTANCES).max(parsers * 2) + 4;
+    u32::try_from(all).unwrap_or(u32::MAX)
 }
 
 /// The service manager of a live run. A run over files reports to none, though it may inherit the environment of a service.
@@ -125,4 +138,22 @@ fn metrics(config: &Config, shared: &Arc<Shared>, started: i64, refused: Arc<Ato
     let samples = Samples::new(Arc::clone(shared), started, config.queue_length(), refused);
     metrics.register(Box::new(samples)).expect("no name is there twice: a test scrapes them all");
     Some(Arc::new(metrics))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::{Guests, Module, ShadowModule};
+
+    #[test]
+    fn there_is_room_for_every_parser_twice_and_no_more_address_space_than_there_is() {
+        let files = Config::files(["x.pcap"]);
+        assert_eq!(instances(&files), 6 + 4);
+        let module = |n: u8| Module { protocol: format!("p{n}").parse().expect("a name"), ..Module::default() };
+        let guests = Guests::new((0..15).map(module)).expect("sixteen protocols");
+        assert_eq!(instances(&Config { guests: guests.clone(), workers: 2, ..files.clone() }), 2 * 16 * 6 + 4);
+        let shadow = Some(ShadowModule { wasm: Vec::new(), file: None, sample: 1 });
+        let most = Config { guests, shadow, workers: 256, ..files };
+        assert_eq!(instances(&most), 2 * 16 * 256 * 2 + 4);
+    }
 }

@@ -17,7 +17,7 @@ use crate::flow::{self, Table};
 use crate::http::HttpContext;
 use crate::packet::Decoder;
 use crate::pipeline::capture::{Capture, Delivery, FileProducer, LiveProducer, Packets, WorkerChannel};
-use crate::pipeline::load::Parsers;
+use crate::pipeline::load::{Parsers, Second};
 use crate::pipeline::opened::Opened;
 use crate::pipeline::outputs::outputs;
 use crate::pipeline::quarantine;
@@ -29,6 +29,7 @@ use crate::pipeline::writer::Exporter;
 use crate::sandbox::call::Bounds;
 use crate::sandbox::driver::Driver;
 use crate::sandbox::engine::Engine;
+use crate::sandbox::fault::Fault;
 use crate::sandbox::quarantine::QuarantinedEvent;
 use crate::sandbox::shadow::Shadow;
 use crate::source;
@@ -84,7 +85,7 @@ pub(super) fn start(config: &Config, prepared: Prepared, shutdown: &Shutdown) ->
     let quarantine = spawn("quarantine", move || quarantine::keep(directory.as_deref(), &quarantined))?;
     let reloader = Reloader {
         engine: Arc::clone(&engine),
-        file: config.guest.file.clone(),
+        files: config.guests.iter().filter_map(|module| Some((module.protocol, module.file.clone()?))).collect(),
         shared: Arc::clone(&shared),
         supervisor: Arc::clone(&supervisor),
         shutdown: shutdown.clone(),
@@ -190,7 +191,15 @@ fn flow_config(config: &Config, index: usize, captures: usize) -> flow::Config {
     }
 }
 
-/// The workers, and what the other threads need of their channels.
+/// A worker's shadow: of it the same bounds hold as of the worker.
+fn shadow(config: &Config, second: &Second) -> Result<Shadow, Fault> {
+    let shadow = Shadow::new(&second.parsers, second.sample, config.fault_time)?;
+    let mut shadow = shadow.compares(second.protocol);
+    shadow.limit_extra(config.extra_limit());
+    Ok(shadow)
+}
+
+/// The workers, and the other ends of their channels.
 struct Workers {
     delivery: Vec<WorkerChannel>,
     skips: Vec<Receiver<SkipHint>>,
@@ -201,8 +210,7 @@ struct Workers {
 
 impl Workers {
     fn start(config: &Config, prepared: &Prepared, shutdown: &Shutdown) -> Result<Self, Failure> {
-        let Prepared { names, parsers: Parsers { parser, shadow }, shared, metrics, .. } = prepared;
-        let shadow = shadow.as_ref();
+        let Prepared { names, parsers: Parsers { parsers, second }, shared, metrics, .. } = prepared;
         let (captures, live) = (config.captures(), config.is_live());
         let (chunks, lines) = chunk::channel(LINES_IN_QUEUE, !live, Arc::clone(&shared.lines_unsent));
         let outputs = outputs(config, names, shared, metrics.as_ref(), chunks);
@@ -213,7 +221,8 @@ impl Workers {
             let (full_in, full_out) = bounded(config.queue_length());
             let (empty_in, empty_out) = bounded(config.queue_length() + 2 * captures);
             workers_and_channels.delivery.push((full_in, empty_out));
-            let driver = Driver::new(Arc::clone(parser), Bounds::default())?;
+            let mut driver = Driver::with(parsers, Bounds::default())?;
+            driver.limit_extra(config.extra_limit());
             let queues = WorkerQueues {
                 slots: full_out,
                 empty: empty_in,
@@ -223,9 +232,7 @@ impl Workers {
             let outputs = WorkerOutputs {
                 context: HttpContext::new(config.settings.clone()),
                 consumers: outputs.iter().map(|output| output.consumer()).collect(),
-                shadow: shadow
-                    .map(|(parser, n)| Shadow::new(&[Arc::clone(parser)], *n, config.fault_time))
-                    .transpose()?,
+                shadow: second.as_ref().map(|second| shadow(config, second)).transpose()?,
             };
             let options = WorkerOptions {
                 index,

@@ -57,7 +57,7 @@ fn slots(connections: &[u64]) -> Vec<Box<Slot>> {
 fn notes(connections: &[u64], taken: usize) -> Vec<String> {
     let engine = Engine::new(4).unwrap();
     let parser = Arc::new(engine.load(BUILTIN_GUEST).unwrap());
-    let shared = Arc::new(Shared::new(1, 1, Arc::clone(&parser), Arc::new(Health::new(0, 1, now()))));
+    let shared = Arc::new(Shared::new(1, 1, &[Arc::clone(&parser)], Arc::new(Health::new(0, 1, now()))));
     let (full, slots_out) = bounded(connections.len());
     slots(connections).into_iter().for_each(|slot| full.send(slot).unwrap());
     drop(full);

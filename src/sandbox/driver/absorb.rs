@@ -46,9 +46,16 @@ impl<S> Encoder<'_, S> {
     fn skip_range(&mut self, event: &SlotEvent, length: u64, lost: u64) {
         let half = self.connection.half_mut(event.side);
         let gap = event.at.offset.saturating_sub(half.next);
-        // The guest had said that it needs none of this, or the capture thread would not have left it out.
-        half.skip = half.skip.max(event.at.offset.saturating_add(length));
-        self.extend_skipped(event, gap + length, gap + lost);
+        let end = event.at.offset.saturating_add(length);
+        // The guest had said that it needs none of this, or the capture thread would not have left it out; but to the module
+        // that a connection was handed over to, what the one before did not need is a gap.
+        if end > half.abandoned {
+            half.skip = half.skip.max(end);
+        }
+        let asked = half.skip.saturating_sub(half.next).min(gap + length);
+        if asked > 0 {
+            self.extend_skipped(event, asked, (gap + lost).min(asked));
+        }
         self.advance(event);
     }
 

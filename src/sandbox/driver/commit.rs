@@ -32,11 +32,12 @@ impl<S: Default> Driver<S> {
     ) -> Result<Pace, Fault> {
         let mut closing = std::mem::take(&mut self.closing);
         let loaded = LoadedParser::find(&mut self.loaded, format);
-        let guest = loaded.and_then(|loaded| loaded.instance.as_mut());
-        let guest = guest.ok_or_else(|| Fault::Instance("no parser for this state format".into()))?;
+        let guest = loaded.and_then(|loaded| Some((loaded.instance.as_mut()?, &mut loaded.outcomes)));
+        let (guest, outcomes) = guest.ok_or_else(|| Fault::Instance("no parser for this state format".into()))?;
         let (input, output) = guest.buffers();
         let (events, bytes) = self.call.finish(input, output);
         self.counters.calls += 1;
+        outcomes.calls += 1;
         self.counters.events += u64::from(events);
         let called = guest.parse(events, bytes);
         let ticked = guest.first_tick().is_some();
@@ -46,7 +47,10 @@ impl<S: Default> Driver<S> {
             let pace = pace(&self.call, reply, &self.works, &mut self.connections, ticked).map_err(Fault::Reply)?;
             Ok((reply, pace))
         });
-        let (reply, pace) = checked.inspect_err(|_| self.counters.faults += 1)?;
+        let (reply, pace) = checked.inspect_err(|_| {
+            self.counters.faults += 1;
+            outcomes.faults += 1;
+        })?;
         let mut commit = Commit {
             slot,
             call: &self.call,
@@ -245,6 +249,7 @@ impl<S: Default, R: Receiver<State = S>> Commit<'_, S, R> {
             *half = std::mem::take(outer);
             half.present_anew();
             half.next = half.next.saturating_sub(start);
+            half.abandoned = half.abandoned.saturating_sub(start);
             if let Some(waiting) = &mut half.waiting {
                 waiting.offset = waiting.offset.saturating_sub(start);
             }
@@ -262,6 +267,10 @@ impl<S: Default, R: Receiver<State = S>> Commit<'_, S, R> {
         let inner = self.connections.insert(inner);
         if let Some(connection) = self.connections.get_mut(key) {
             connection.inner = Some(inner);
+            // Its module is shown nothing more of it.
+            if let Some(extra) = connection.extra.take() {
+                self.extras.remove(&extra);
+            }
         }
         if let Some(work) = self.works.get_mut(encoded.slot_row as usize) {
             (work.key, work.window) = (inner, first_window);

@@ -190,6 +190,11 @@ impl<S> Encoder<'_, S> {
         Some(event)
     }
 
+    /// Extra state that the connection's row has in a call.
+    fn extra_size(&self) -> u32 {
+        self.connection.extra.as_ref().map_or(0, |extra| extra.size())
+    }
+
     /// Events encoded of the connection in this call.
     fn events(&self) -> u32 {
         self.shown.iter().map(|shown| shown.events).sum()
@@ -360,7 +365,7 @@ impl<S> Encoder<'_, S> {
             debug_assert!(false, "something waits");
             return false;
         };
-        let encoded = self.call.has_room(waiting.bytes.len(), waiting.marks.len(), 0)
+        let encoded = self.call.has_room(waiting.bytes.len(), waiting.marks.len(), self.extra_size())
             && self.push_waiting(side, &waiting, last, self.cursor);
         self.connection.half_mut(side).waiting = Some(waiting);
         encoded
@@ -372,7 +377,7 @@ impl<S> Encoder<'_, S> {
             debug_assert!(false, "something waits");
             return false;
         };
-        let encoded = self.call.has_room(neighbours.total, waiting.marks.len() + neighbours.pieces, 0)
+        let encoded = self.call.has_room(neighbours.total, waiting.marks.len() + neighbours.pieces, self.extra_size())
             && self.push_joined(side, &mut waiting, neighbours);
         self.connection.half_mut(side).waiting = Some(waiting);
         encoded
@@ -412,8 +417,7 @@ impl<S> Encoder<'_, S> {
 
     /// Puts an event into the call, if there is room. `after`: the row's cursor behind it.
     fn push(&mut self, event: abi::Event, marks: &[Mark], location: Location, len: u32, after: Cursor) -> bool {
-        let extra = self.connection.extra.as_ref().map_or(0, |extra| extra.size());
-        if !self.call.has_room(len as usize, marks.len(), extra) {
+        if !self.call.has_room(len as usize, marks.len(), self.extra_size()) {
             return false;
         }
         self.cursor = after;

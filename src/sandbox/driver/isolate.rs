@@ -17,7 +17,7 @@ use crate::sandbox::fault::Fault;
 use crate::sandbox::instance::Instance;
 use crate::sandbox::memory;
 use crate::sandbox::protocol::Format;
-use crate::sandbox::quarantine::QuarantinedEvent;
+use crate::sandbox::quarantine::{QuarantinedEvent, Spent};
 use crate::stream::{EndReason, Side};
 
 /// A range of the failed call's events, to be tried by itself.
@@ -40,7 +40,8 @@ impl<S: Default> Driver<S> {
         let started = Reading::now();
         let none = || Fault::Instance("no parser for this state format".into());
         let renewed = loaded.ok_or_else(none).and_then(|loaded| {
-            loaded.instance = Some(Instance::new(&loaded.parser)?);
+            let instance = Instance::new(&loaded.parser).inspect_err(|_| loaded.outcomes.faults += 1)?;
+            loaded.instance = Some(instance);
             Ok(())
         });
         let Err(fault) = renewed else {
@@ -178,6 +179,11 @@ impl<S: Default> Driver<S> {
             format,
             protocols: self.call.protocols.clone(),
             connection: connection.info.number,
+            spent: Spent {
+                growths: connection.extra.as_ref().map_or(0, |extra| extra.growths()),
+                hand_overs: connection.hand_over.count,
+                unconsumed: connection.hand_over.unconsumed,
+            },
             row,
             extra,
             event: encoded.event,
@@ -187,6 +193,9 @@ impl<S: Default> Driver<S> {
         receiver.quarantine(&quarantined);
         receiver.closed(&connection.info, &mut connection.state, EndReason::Fault);
         connection.ignored = true;
+        if let Some(extra) = connection.extra.take() {
+            self.extras.remove(&extra);
+        }
         self.counters.condemned += 1;
         self.counters.quarantined += u64::from(encoded.event.len);
         for (side, half) in [0, 1].into_iter().zip(&mut connection.halves) {
