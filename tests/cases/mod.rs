@@ -17,6 +17,7 @@ mod malformed;
 mod network;
 mod pairing;
 mod recognition;
+mod relays;
 mod stream;
 mod tunnels;
 
@@ -45,6 +46,7 @@ pub(crate) fn all() -> Vec<Case> {
         network::cases(),
         files::cases(),
         tunnels::cases(),
+        relays::cases(),
     ]
     .into_iter()
     .flatten()
