@@ -328,6 +328,9 @@ fn every_bug_gives_its_fault_and_costs_one_connection() {
         assert_eq!((ended, notes.closed.len()), (3, 4), "{what}: {:?}", notes.closed);
         assert!(notes.closed.contains(&(3, EndReason::Fault)), "{what}");
         assert_eq!(counters.quarantined, POISON.len() as u64, "{what}");
+        // None of it was believed once, and was a fault only when it was said again.
+        let believed = (counters.extra_granted + counters.extra_refused, counters.handed_over, counters.inner_begun);
+        assert_eq!(believed, (0, 0, 0), "{what}");
         balanced(&counters);
     }
 }

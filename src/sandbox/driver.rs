@@ -347,6 +347,7 @@ impl<S: Default> Driver<S> {
     fn bind<R: Receiver<State = S>>(&mut self, slot: &Slot, receiver: &mut R) {
         self.works.clear();
         self.todo.clear();
+        self.connections.begin_slot();
         if self.sample == 1 {
             self.counters.bytes_in += slot.arena.len() as u64;
         }

@@ -9,18 +9,20 @@ use crate::stream::EndReason;
 pub(super) struct Connections<S> {
     all: Vec<Option<Box<ConnectionState<S>>>>,
     free: Vec<u32>,
+    /// Keys that become free with the next slot: rows of this one may still hold them.
+    freed: Vec<u32>,
 }
 
 impl<S> Default for Connections<S> {
     fn default() -> Self {
-        Self { all: Vec::new(), free: Vec::new() }
+        Self { all: Vec::new(), free: Vec::new(), freed: Vec::new() }
     }
 }
 
 impl<S> Connections<S> {
     /// How many there are.
     pub(super) const fn len(&self) -> usize {
-        self.all.len() - self.free.len()
+        self.all.len() - self.free.len() - self.freed.len()
     }
 
     /// All of them.
@@ -50,8 +52,13 @@ impl<S> Connections<S> {
 
     pub(super) fn remove(&mut self, key: u32) -> Option<Box<ConnectionState<S>>> {
         let connection = self.all.get_mut(key as usize)?.take()?;
-        self.free.push(key);
+        self.freed.push(key);
         Some(connection)
+    }
+
+    /// A slot begins: nobody holds the keys of connections that are gone.
+    pub(super) fn begin_slot(&mut self) {
+        self.free.append(&mut self.freed);
     }
 
     /// The stream to which a connection's bytes belong now: itself, or what is inside its tunnels. Its key, the window that
