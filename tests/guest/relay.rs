@@ -49,7 +49,7 @@ fn socks_5_names_its_target_in_every_way_there_is() {
     let long = [b'n'; 255];
     for (address, target) in [
         (IPV4.to_vec(), "192.0.2.1:80".to_owned()),
-        (IPV6.to_vec(), "[2001:db8:0:0:0:0:0:ff01]:80".to_owned()),
+        (IPV6.to_vec(), "[2001:db8::ff01]:80".to_owned()),
         (name(b"example.com"), "example.com:80".to_owned()),
         (name(&long), format!("{}:80", "n".repeat(255))),
         (name(b""), ":80".to_owned()),
@@ -253,12 +253,23 @@ fn proxy2(version_command: u8, family: u8, addresses: &[u8]) -> Vec<u8> {
 }
 
 #[test]
+fn ipv6_addresses_are_written_as_the_host_writes_them() {
+    for text in ["::", "::1", "1::", "1:2::", "::7:8", "1:0:3::8", "1::4:0:0:8", "1:0:3:4:5:6:7:8", "1:2:3:4:5:6:7:8"] {
+        let address: std::net::Ipv6Addr = text.parse().unwrap();
+        let wire = [&[4][..], &address.octets()].concat();
+        let said = every_cut(&exchange(&socks5(1, &wire, 80), GRANTED));
+        assert_eq!(said[0], format!("0 operation#1 connect [{address}]:80"));
+        assert_eq!(text, address.to_string());
+    }
+}
+
+#[test]
 fn proxy_headers_of_version_2() {
     let ipv4 = [192, 0, 2, 1, 192, 0, 2, 2, 0x0f, 0xa0, 0, 80];
     let ipv6 = [&IPV6[1..], &IPV6[1..], &[0x0f, 0xa0, 0, 80]].concat();
     let tlv = [&ipv4[..], b"\x03\0\x04\x01\x02\x03\x04\x04\0\0"].concat();
     let big = [&ipv4[..], &[0; 3000]].concat();
-    let address = "[2001:db8:0:0:0:0:0:ff01]";
+    let address = "[2001:db8::ff01]";
     for (header, line) in [
         (proxy2(0x21, 0x11, &ipv4), "0 tunnel#0 proxy 192.0.2.1:4000 192.0.2.2:80".to_owned()),
         (proxy2(0x21, 0x11, &tlv), "0 tunnel#0 proxy 192.0.2.1:4000 192.0.2.2:80".to_owned()),
