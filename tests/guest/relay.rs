@@ -253,6 +253,17 @@ fn proxy2(version_command: u8, family: u8, addresses: &[u8]) -> Vec<u8> {
 }
 
 #[test]
+fn ipv6_addresses_are_written_as_the_host_writes_them() {
+    for text in ["::", "::1", "1::", "1:2::", "::7:8", "1:0:3::8", "1::4:0:0:8", "1:0:3:4:5:6:7:8", "1:2:3:4:5:6:7:8"] {
+        let address: std::net::Ipv6Addr = text.parse().unwrap();
+        let wire = [&[4][..], &address.octets()].concat();
+        let said = every_cut(&exchange(&socks5(1, &wire, 80), GRANTED));
+        assert_eq!(said[0], format!("0 operation#1 connect [{address}]:80"));
+        assert_eq!(text, address.to_string());
+    }
+}
+
+#[test]
 fn proxy_headers_of_version_2() {
     let ipv4 = [192, 0, 2, 1, 192, 0, 2, 2, 0x0f, 0xa0, 0, 80];
     let ipv6 = [&IPV6[1..], &IPV6[1..], &[0x0f, 0xa0, 0, 80]].concat();
