@@ -271,8 +271,9 @@ static void write_response(work *w, const head *h, const announced *a, uint32_t 
     begin_body(w, &f, p.number);
     if (tunnel)
         open_tunnel(w);
-    /* What is inside is looked at if nothing of it is gone: the client waits, or has asked for the upgrade and no more. */
-    w->inner = w->nests && ((accepted && client == PHASE_CONNECT) ||
+    /* What is inside is parsed if nothing of it is gone (the client waits, or has asked for the upgrade and no more), and if this
+     * is the answer for certain: else it may be one from inside. */
+    w->inner = w->nests && p.number != 0 && ((accepted && client == PHASE_CONNECT) ||
                             (tunnel && !accepted && client == PHASE_START && switched_to(a) == PICO_TUNNEL_OTHER));
 }
 
