@@ -16,6 +16,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+#[path = "cli/guests.rs"]
+mod guests;
 mod support;
 #[path = "hostile/wat_guest.rs"]
 #[expect(dead_code, reason = "the module is shared")]
@@ -349,93 +351,6 @@ fn metrics_can_be_scraped_while_a_capture_is_read() {
     drop(feeder);
     let outcome = finish(child);
     assert_eq!((outcome.code, outcome.lines().len()), (Some(0), 50), "{}", outcome.stderr);
-}
-
-/// The module of this name that the build has made.
-fn guest(name: &str) -> PathBuf {
-    Path::new(env!("OUT_DIR")).join(name).with_extension("wasm")
-}
-
-#[test]
-fn a_module_is_for_the_protocol_that_it_is_given_for() {
-    let good = fixture("get/capture.pcap");
-    let (resp, lines) = (guest("resp"), guest("lines"));
-    let (resp, lines) = (resp.to_str().unwrap(), lines.to_str().unwrap());
-    let named = |protocol: &str, file: &str| format!("{protocol}={file}");
-    let with = |guests: &[&str]| read(&good, &guests.iter().flat_map(|guest| ["--guest", guest]).collect::<Vec<_>>());
-    for guests in [&[lines][..], &[&named("http1", lines)], &[&named("resp", resp)], &[&named("resp", resp), lines]] {
-        let outcome = with(guests);
-        assert_eq!((outcome.code, outcome.lines().len()), (Some(0), 1), "{guests:?}: {outcome:?}");
-    }
-    // A file alone is for HTTP/1.
-    complains(&with(&[resp]), 1, &["picotap: http1 parser ", "resp.wasm: it parses resp and is given for http1"]);
-    let wrong = with(&[lines, &named("b", resp)]);
-    complains(&wrong, 1, &["picotap: b parser ", "resp.wasm: it parses resp and is given for b", "--guest resp=file"]);
-    complains(&with(&[lines, &named("http1", lines)]), 2, &["picotap: two parser modules for http1"]);
-    complains(&with(&[&named("resp", resp), &named("resp", resp)]), 2, &["picotap: two parser modules for resp"]);
-    let many: Vec<String> = (0..16).map(|n| format!("p{n}=x.wasm")).collect();
-    let many: Vec<&str> = many.iter().map(String::as_str).collect();
-    complains(&with(&many), 2, &["picotap: parser modules for 17 protocols", "allowed are 16"]);
-    complains(&with(&["RESP=x.wasm"]), 2, &["\"resp\" is no protocol", "needs its directory too, as ./resp="]);
-    complains(&with(&["resp="]), 2, &["got no file"]);
-    // A second parser is compared with one that there is.
-    let shadow = |args: &[&str]| read(&good, &[args, &["--shadow", resp]].concat());
-    complains(&shadow(&[]), 1, &["picotap: second parser ", "there is no parser for resp to compare it with"]);
-    assert_eq!(shadow(&["--guest", &named("resp", resp)]).code, Some(0));
-}
-
-#[test]
-fn a_file_of_modules_is_configured_as_one_value_or_as_a_list() {
-    let good = fixture("get/capture.pcap");
-    let (resp, lines) = (guest("resp"), guest("lines"));
-    for text in [
-        format!("guest = \"{}\"", lines.display()),
-        format!("guest = [\"resp={}\", \"{}\"]", resp.display(), lines.display()),
-    ] {
-        let config = written("guests.toml", text.as_bytes());
-        let outcome = read(&good, &["--config", config.to_str().unwrap()]);
-        assert_eq!((outcome.code, outcome.lines().len()), (Some(0), 1), "{text}: {outcome:?}");
-    }
-    let config = written("guests.toml", b"\nguest = [\"A=x.wasm\"]");
-    complains(
-        &run(picotap().args(["config", "check"]).arg(config)),
-        2,
-        &["guests.toml:2:9: guest: ", "is no protocol"],
-    );
-}
-
-#[test]
-fn a_module_of_version_1_of_the_contract_is_refused_with_what_to_do() {
-    let text = wat_guest::guest(wat_guest::HONEST)
-        .replace("(i32.const 2)) ;; version", "(i32.const 1)) ;; version")
-        .replace("\"pico_protocol\"", "\"another\"")
-        .replace("\"pico_first_window\"", "\"one_more\"");
-    let old = written("version1.wasm", &wat::parse_str(text).unwrap());
-    let says = ["speaks version 1 of the parser contract", "build it anew with this picotap's guest/abi.h"];
-    let outcome = read(&fixture("get/capture.pcap"), &["--guest", old.to_str().unwrap()]);
-    complains(&outcome, 1, &[&["picotap: http1 parser "], &says[..]].concat());
-    complains(&run(picotap().args(["guest", "inspect"]).arg(&old)), 1, &says);
-    complains(&run(picotap().arg("replay").arg(&old)), 1, &["not a quarantined event"]);
-}
-
-#[test]
-fn the_protocol_of_a_module_is_printed() {
-    let inspected = |name: &str| run(picotap().args(["guest", "inspect"]).arg(guest(name)));
-    for (name, protocol, format, window) in
-        [("picotap", "http1", 4, 1), ("lines", "http1", 1000, 1), ("resp", "resp", 1, 8)]
-    {
-        let outcome = inspected(name);
-        assert_eq!(outcome.code, Some(0), "{outcome:?}");
-        for line in [
-            format!("protocol      {protocol}"),
-            format!("state format  {format}"),
-            format!("first window  {window}"),
-            "abi           2".to_owned(),
-        ] {
-            assert!(outcome.lines().contains(&line), "{line}: {outcome:?}");
-        }
-        assert!(outcome.lines().iter().any(|line| line.starts_with("self-test     passed")), "{outcome:?}");
-    }
 }
 
 /// A capture of one frame, with a link type and so many bytes missing at its end.

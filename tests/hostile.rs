@@ -685,10 +685,13 @@ fn the_self_test_asks_for_a_request_of_http_1_alone_and_of_every_parser_for_the_
     );
     assert_eq!(tested(&of_protocol("other", &guest_when(&first, &error("(i32.const 1)")))), Ok(()));
 
-    // What faults on hostile input is refused, whatever its protocol: here on a byte that no text begins with, and on a gap.
+    // What faults on hostile input is refused, whatever its protocol: here on a byte that no text begins with, in the second
+    // piece of a long stream, and on a gap.
     let high =
         "(i32.eq (i32.load8_u (i32.add (local.get $arena) (i32.load offset=24 (local.get $event)))) (i32.const 255))";
     refused(&of_protocol("other", &guest_when(&format!("(i32.and {bytes} {high})"), "unreachable")), "self-test ones");
+    let later = format!("(i32.and {bytes} (i64.eq (i64.load offset=8 (local.get $event)) (i64.const 601)))");
+    refused(&of_protocol("other", &guest_when(&later, "unreachable")), ", cut every 601 bytes: ");
     let far = format!("(i32.and {bytes} (i64.gt_u (i64.load offset=8 (local.get $event)) (i64.const 100000)))");
     refused(&of_protocol("other", &guest_when(&far, "unreachable")), "self-test gaps");
 }
