@@ -127,7 +127,12 @@ fn line(record: &Record<'_>) -> String {
     };
     // Of the end of a message, only where it is counts, not where its body began in the event.
     let start = if matches!(record.kind, Kind::End { .. }) { record.end.offset } else { record.start.offset };
-    format!("{} {what} [{start}..{}] {:#x}", record.side, record.end.offset, record.flags)
+    // Of a head, what its sender had acknowledged with it says what may answer what.
+    let acked = match record.kind {
+        Kind::Request(_) | Kind::Response(_) => format!(" acked {:?}", record.peer_acked),
+        _ => String::new(),
+    };
+    format!("{} {what} [{start}..{}] {:#x}{acked}", record.side, record.end.offset, record.flags)
 }
 
 pub(crate) struct Feed {

@@ -81,6 +81,33 @@ fn what_an_eager_client_sends_before_the_answer_is_inside() {
 }
 
 #[test]
+fn acknowledgements_inside_count_from_where_the_tunnel_begins() {
+    let interim = "HTTP/1.1 100 Continue\r\n\r\n";
+    let steps = [
+        bytes(First, CONNECT),
+        bytes(Second, interim),
+        // It has seen the interim answer, and nothing of what is inside; then the first byte of that.
+        bytes(First, &GET[..9]),
+        Step::Slot,
+        bytes(Second, format!("{OPENED}H")),
+        bytes(First, &GET[9..]),
+        bytes(Second, &OK[1..]),
+        bytes(First, GET),
+    ];
+    let feed = played(&steps);
+    let heads: Vec<&str> = feed.said(inside(1, 1)).into_iter().filter(|line| line.contains("acked")).collect();
+    let (get, ok) = (GET.len(), OK.len());
+    assert_eq!(
+        heads,
+        [
+            format!("0 #1 GET /a [0..{get}] 0x0 acked Some(0)"),
+            format!("1 #1 answered 200 [0..{}] 0x0 acked Some(9)", ok - 5),
+            format!("0 #2 GET /a [{get}..{}] 0x0 acked Some({ok})", 2 * get),
+        ]
+    );
+}
+
+#[test]
 fn a_client_with_a_gap_before_the_answer_is_not_followed() {
     let steps =
         [bytes(First, CONNECT), Step::Gap(1, First, 5), bytes(First, GET), bytes(Second, OPENED), bytes(Second, OK)];
