@@ -397,7 +397,7 @@ pub(super) const fn end_reason(reason: u8) -> EndReason {
 }
 
 /// A record with its positions turned into texts and moments. `before`: time of the last byte of its side before the event.
-#[inline]
+#[inline(always)]
 fn resolve<'a>(
     record: &CheckedRecord<'_>,
     encoded: &Encoded,

@@ -7,7 +7,7 @@ use super::{Driver, LoadedParser, SandboxCounters, Work};
 use crate::abi::{self, event_flag, kind, row_flag};
 use crate::batch::{NONE, Slot, SlotEvent, What};
 use crate::sandbox::call::{Allowed, Call, Cursor, Encoded, Location, Mark, RowInput, count};
-use crate::sandbox::connection::{ConnectionState, Waiting};
+use crate::sandbox::connection::{ConnectionState, Half, Waiting};
 use crate::sandbox::extra::Extra;
 use crate::sandbox::protocol::Protocol;
 use crate::stream::{EndReason, Opener, Side};
@@ -124,7 +124,8 @@ impl<S: Default> Driver<S> {
             encoded = encoder.first();
         }
         // What could be absorbed later waits for the next call.
-        while encoded == Some(true) && encoder.events() < most && encoder.window_has_room(window) {
+        while encoded == Some(true) && !encoder.is_done() && encoder.events() < most && encoder.window_has_room(window)
+        {
             encoded = encoder.usual().or_else(|| match encoder.next() {
                 Some(Next::Encode(part)) => Some(encoder.encode(part)),
                 Some(Next::Absorb(_)) | None => None,
@@ -207,6 +208,13 @@ impl<S> Encoder<'_, S> {
         let shown = self.shown(event.side);
         let is_bytes = matches!(event.what, What::Bytes { .. });
         shown.events == 0 || (event.at.offset == shown.end && (shown.events < window || !is_bytes))
+    }
+
+    /// Whether nothing is left, as is usual behind the last event of the slot.
+    #[inline]
+    fn is_done(&self) -> bool {
+        let idle = |half: &Half| half.waiting.is_none() && half.skipped.is_none();
+        self.cursor.event == NONE && self.connection.halves.iter().all(idle)
     }
 
     /// Encodes what is next if it is what it nearly always is: bytes of a connection of which nothing waits and nothing is
