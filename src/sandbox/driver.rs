@@ -30,6 +30,7 @@ mod connections;
 mod counters;
 mod encode;
 mod isolate;
+mod row;
 mod timer;
 
 use connections::Connections;

@@ -3,14 +3,13 @@
 //! [absorbed]: super::absorb
 
 use super::absorb::Absorb;
+use super::row::row_input;
 use super::{Driver, LoadedParser, SandboxCounters, Work};
-use crate::abi::{self, event_flag, kind, row_flag};
+use crate::abi::{self, event_flag, kind};
 use crate::batch::{NONE, Slot, SlotEvent, What};
-use crate::sandbox::call::{Allowed, Call, Cursor, Encoded, Location, Mark, RowInput, count};
+use crate::sandbox::call::{Call, Cursor, Encoded, Location, Mark, count};
 use crate::sandbox::connection::{ConnectionState, Half, Waiting};
-use crate::sandbox::extra::Extra;
-use crate::sandbox::protocol::Protocol;
-use crate::stream::{EndReason, Opener, Side};
+use crate::stream::{EndReason, Side};
 
 /// The most bytes of neighbours that are joined to one event, beside what waits before them. A single piece may be as
 /// long as [`crate::stream::MAX_PIECE`].
@@ -456,39 +455,6 @@ impl<S> Encoder<'_, S> {
         shown.events += 1;
         shown.end = event.offset.saturating_add(event.length).saturating_add(u64::from(len));
         true
-    }
-}
-
-/// A connection as its row shows it.
-pub(super) fn row_input<'a, S>(connection: &'a ConnectionState<S>, protocols: &[Protocol]) -> RowInput<'a> {
-    let info = &connection.info;
-    let extra = connection.extra.as_deref();
-    let hand_over = connection.hand_over;
-    let flag = |set: bool, flag: u8| if set { flag } else { 0 };
-    let may_grow = extra.is_none_or(Extra::may_grow);
-    let protocol = protocols.iter().position(|protocol| *protocol == connection.format.protocol);
-    RowInput {
-        block: &connection.block,
-        extra: extra.map_or(&[], Extra::bytes),
-        extra_size: extra.map_or(0, Extra::size),
-        opener: match info.opener {
-            Opener::First => abi::opener::SIDE0,
-            Opener::Second => abi::opener::SIDE1,
-            Opener::Unknown => abi::opener::UNKNOWN,
-        },
-        flags: flag(info.midstream, row_flag::MIDSTREAM)
-            | flag(extra.is_some_and(Extra::lost), row_flag::EXTRA_LOST)
-            | flag(!may_grow, row_flag::NO_GROWTH)
-            | flag(hand_over.unseen, row_flag::HANDED_OVER),
-        depth: info.depth(),
-        handed_by: hand_over.by,
-        allowed: Allowed {
-            grow: may_grow,
-            hand_over: hand_over.count < abi::MAX_HAND_OVERS,
-            just_handed_over: hand_over.unconsumed,
-            inner: info.depth() < abi::MAX_DEPTH,
-            protocol: protocol.and_then(|index| u8::try_from(index).ok()).unwrap_or(u8::MAX),
-        },
     }
 }
 

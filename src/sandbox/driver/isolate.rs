@@ -7,7 +7,7 @@
 //!
 //! All of this is lost time, and after each call the receiver is asked whether to go on.
 
-use super::encode::row_input;
+use super::row::row_input;
 use super::{Driver, LoadedParser, Receiver};
 use crate::abi::kind;
 use crate::batch::{NONE, Slot};
