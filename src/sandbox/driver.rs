@@ -320,6 +320,7 @@ impl<S: Default> Driver<S> {
     fn bind<R: Receiver<State = S>>(&mut self, slot: &Slot, receiver: &mut R) {
         self.works.clear();
         self.todo.clear();
+        self.connections.reuse_keys();
         if self.sample == 1 {
             self.counters.bytes_in += slot.arena.len() as u64;
         }

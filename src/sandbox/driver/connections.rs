@@ -9,18 +9,20 @@ use crate::stream::EndReason;
 pub(super) struct Connections<S> {
     all: Vec<Option<Box<ConnectionState<S>>>>,
     free: Vec<u32>,
+    /// Keys of connections that the present slot has closed: it may still list them, and no other may be found there.
+    closed: Vec<u32>,
 }
 
 impl<S> Default for Connections<S> {
     fn default() -> Self {
-        Self { all: Vec::new(), free: Vec::new() }
+        Self { all: Vec::new(), free: Vec::new(), closed: Vec::new() }
     }
 }
 
 impl<S> Connections<S> {
     /// How many there are.
     pub(super) const fn len(&self) -> usize {
-        self.all.len() - self.free.len()
+        self.all.len() - self.free.len() - self.closed.len()
     }
 
     /// All of them.
@@ -50,8 +52,13 @@ impl<S> Connections<S> {
 
     pub(super) fn remove(&mut self, key: u32) -> Option<Box<ConnectionState<S>>> {
         let connection = self.all.get_mut(key as usize)?.take()?;
-        self.free.push(key);
+        self.closed.push(key);
         Some(connection)
+    }
+
+    /// Another slot begins: the keys of closed connections may be given again.
+    pub(super) fn reuse_keys(&mut self) {
+        self.free.append(&mut self.closed);
     }
 
     /// The stream to which a connection's bytes belong now: itself, or what is inside its tunnels. Its key, the window that
