@@ -264,6 +264,21 @@ mod tests {
     }
 
     #[test]
+    fn what_goes_on_may_ask_for_more_four_times_in_all() {
+        let mut event = quarantined();
+        (event.spent.growths, event.row.flags) = (2, row_flag::EXTRA_LOST | row_flag::HANDED_OVER);
+        event.go_on(&[1; 128], b"left", 2048);
+        assert_eq!((event.row.flags, event.row.extra_size, event.extra.as_slice()), (0, 2048, &b"left"[..]));
+        assert!(event.row_input().allowed.grow);
+        event.go_on(&[1; 128], b"", 0);
+        assert!(event.row_input().allowed.grow);
+        event.go_on(&[1; 128], b"", 3072);
+        assert_eq!((event.row.flags, event.row_input().allowed.grow), (row_flag::NO_GROWTH, false));
+        event.spent.hand_overs = abi::MAX_HAND_OVERS;
+        assert!(!event.row_input().allowed.hand_over);
+    }
+
+    #[test]
     fn a_file_of_an_earlier_version_is_refused_by_name() {
         let mut file = OLD_MAGIC.to_vec();
         file.extend_from_slice(&quarantined().to_bytes()[8..]);

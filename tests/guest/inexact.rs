@@ -60,6 +60,9 @@ fn what_was_seen_of_a_skipped_body_counts_though_its_end_is_not_known() {
         ]
     );
     // Nothing of it was lost: then its length is known.
+    let half = s("x".repeat(49));
+    let said = lines(manner, &[c(GET), sized(100, "ab"), half.clone(), inexact(0), half, s(OK), fin(1)]);
+    assert_eq!(said[3], "1 end#1 100/100");
     let said = lines(manner, &[c(GET), sized(100, "ab"), s("x".repeat(98)), inexact(10), s(OK), fin(1)]);
     assert_eq!(said[3], "1 end#1 100/100");
 }

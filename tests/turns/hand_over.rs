@@ -233,6 +233,31 @@ fn a_fault_in_the_second_module_costs_its_connection_only() {
 }
 
 #[test]
+fn a_stream_that_begins_while_a_fault_is_isolated_is_not_taken_for_a_connection_that_has_ended() {
+    let mut feed = feed();
+    feed.bytes(2, Second, "\n");
+    feed.slot();
+    feed.bytes(5, Second, "\n");
+    feed.bytes(1, Second, "T\n");
+    for line in ["=http1\n", "\n", "\n"] {
+        feed.bytes(5, First, line);
+    }
+    feed.close(5);
+    // Inside the tunnel state is asked for, and the line is presented again.
+    feed.bytes(1, Second, "X\n");
+    for (number, side) in [(1, First), (2, Second), (1, First), (2, Second), (1, Second)] {
+        feed.bytes(number, side, "\n");
+    }
+    feed.slot();
+    assert_eq!(feed.notes.quarantined.len(), 1);
+    assert_eq!(feed.said(inside(1, 1)).len(), 4, "{:?}", feed.notes.lines);
+    feed.close(1);
+    feed.close(2);
+    feed.slot();
+    feed.nothing_left();
+}
+
+#[test]
 fn a_fault_in_the_first_call_after_a_hand_over_replays_with_its_note() {
     let mut feed = feed();
     feed.bytes(1, First, "a\n>two\n!\n");
