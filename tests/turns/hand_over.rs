@@ -258,6 +258,34 @@ fn a_stream_that_begins_while_a_fault_is_isolated_is_not_taken_for_a_connection_
 }
 
 #[test]
+fn connections_that_are_handed_over_while_a_fault_is_isolated_go_on_with_their_new_module() {
+    // A reply that is wrong blames its last event, so that the others are tried by halves, wherever these fall.
+    let run = |bad: u64| {
+        let mut feed = feed();
+        for number in 1..=9 {
+            if number == bad {
+                feed.bytes(number, First, "=http1\n");
+            } else {
+                feed.bytes(number, First, ">two\na\n");
+                feed.bytes(number, Second, "b\nc\n");
+            }
+            feed.close(number);
+        }
+        feed.slot();
+        assert_eq!(feed.notes.quarantined.len(), usize::from(bad != 0), "{bad}");
+        feed.nothing_left();
+        feed
+    };
+    let fine = run(0);
+    for bad in 1..=9 {
+        let feed = run(bad);
+        for number in (1..=9).filter(|number| *number != bad) {
+            assert_eq!(feed.said(number), fine.said(number), "{number}, with a fault of {bad}");
+        }
+    }
+}
+
+#[test]
 fn a_fault_in_the_first_call_after_a_hand_over_replays_with_its_note() {
     let mut feed = feed();
     feed.bytes(1, First, "a\n>two\n!\n");
