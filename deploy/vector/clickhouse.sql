@@ -12,6 +12,10 @@ CREATE TABLE IF NOT EXISTS picotap.transactions
     client_port UInt16,
     server IPv6,
     server_port UInt16,
+    protocol LowCardinality(String) DEFAULT '',
+    operation LowCardinality(String) DEFAULT '',
+    outcome LowCardinality(String) DEFAULT '',
+    error LowCardinality(String) DEFAULT '',
     method LowCardinality(String) DEFAULT '',
     target String DEFAULT '' CODEC(ZSTD(3)),
     version LowCardinality(String) DEFAULT '',
@@ -31,6 +35,11 @@ CREATE TABLE IF NOT EXISTS picotap.transactions
     duration_us Nullable(UInt64),
     interim UInt16 DEFAULT 0,
     tunnel LowCardinality(String) DEFAULT '',
+    via LowCardinality(String) DEFAULT '',
+    via_conn UInt64 DEFAULT 0 CODEC(ZSTD(1)),
+    via_target String DEFAULT '' CODEC(ZSTD(1)),
+    proxy Nullable(IPv6),
+    proxy_port UInt16 DEFAULT 0,
     community_id String DEFAULT '',
     flags Array(LowCardinality(String))
 )
