@@ -1,7 +1,7 @@
 //! Committing: applies a checked reply to connections, and hands on its records.
 
 use super::connections::Connections;
-use super::encode::Held;
+use super::encode::{Held, rebased};
 use super::{Driver, LoadedParser, Pace, Receiver, SandboxCounters, Work};
 use crate::abi::{self, Tunnel, Verdict, kind};
 use crate::batch::Slot;
@@ -259,9 +259,7 @@ impl<S: Default, R: Receiver<State = S>> Commit<'_, S, R> {
         let by = [second - second_before, first - first_before];
         for (half, by) in inner.halves.iter_mut().zip(by) {
             for mark in half.waiting.iter_mut().flat_map(|waiting| &mut waiting.marks) {
-                if mark.peer_acked != abi::UNKNOWN {
-                    mark.peer_acked = mark.peer_acked.saturating_sub(by);
-                }
+                mark.peer_acked = rebased(mark.peer_acked, by);
             }
         }
         let inner = self.connections.insert(inner);

@@ -182,10 +182,7 @@ impl<S> Encoder<'_, S> {
             let [first, second] = self.connection.base;
             let (own, other) = if event.side == Side::First { (first, second) } else { (second, first) };
             event.at.offset = event.at.offset.saturating_sub(own);
-            event.at.peer_acked = match event.at.peer_acked {
-                abi::UNKNOWN => abi::UNKNOWN,
-                acked => acked.saturating_sub(other),
-            };
+            event.at.peer_acked = rebased(event.at.peer_acked, other);
         }
         Some(event)
     }
@@ -217,8 +214,8 @@ impl<S> Encoder<'_, S> {
     }
 
     /// Encodes what is next if it is what it nearly always is: bytes of a connection of which nothing waits and nothing is
-    /// skipped. Whether there was room; `None` if it is something else. Without this shortcut for what [`Self::next`] and
-    /// [`Self::encode`] do, a whole run takes 3 % more time.
+    /// skipped. Whether there was room; `None` if it is something else. A shortcut for what [`Self::next`] and
+    /// [`Self::encode`] do; it saves some 6 % of the samples of encoding, under 1 % of a whole run's.
     #[inline]
     fn usual(&mut self) -> Option<bool> {
         let [first, second] = &self.connection.halves;
@@ -456,6 +453,11 @@ impl<S> Encoder<'_, S> {
         shown.end = event.offset.saturating_add(event.length).saturating_add(u64::from(len));
         true
     }
+}
+
+/// What the other side had acknowledged, counted from `base` of its stream on.
+pub(super) fn rebased(peer_acked: u64, base: u64) -> u64 {
+    if peer_acked == abi::UNKNOWN { abi::UNKNOWN } else { peer_acked.saturating_sub(base) }
 }
 
 fn header(side: Side, kind: u8, peer_acked: u64) -> abi::Event {
