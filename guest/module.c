@@ -132,7 +132,8 @@ static bool event_holds(const call *c, const pico_event *e)
 
 static bool row_holds(const call *c, const pico_row *row)
 {
-    return row->extra_used <= row->extra_size && lies_in(row->extra, row->extra_size, 1, 64, c->in->states_len);
+    return row->extra_used <= row->extra_size &&
+           (row->extra_size == 0 || lies_in(row->extra, row->extra_size, 1, 64, c->in->states_len));
 }
 
 /* Bits of row.scratch: what happened to the connection earlier in the call. */

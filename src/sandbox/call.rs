@@ -2,7 +2,7 @@
 //!
 //! It writes into buffers that it is given, and knows nothing of instances.
 
-use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
+use zerocopy::{FromBytes, IntoBytes};
 
 use super::protocol::Protocol;
 use crate::abi;
@@ -125,10 +125,26 @@ pub struct RowInput<'a> {
 impl RowInput<'_> {
     /// As a row, but for where its extra state lies.
     #[must_use]
+    #[inline]
     pub fn row(&self) -> abi::Row {
         let &Self { block, extra, extra_size, opener, flags, depth, handed_by, .. } = self;
         let extra_used = u32::try_from(extra.len()).unwrap_or(0);
-        abi::Row { block: *block, opener, flags, depth, handed_by, extra_size, extra_used, ..abi::Row::new_zeroed() }
+        let (alpn, scratch, grow, hand_to, reserved) = (0, 0, 0, 0, [0; 6]);
+        abi::Row {
+            block: *block,
+            opener,
+            flags,
+            depth,
+            alpn,
+            scratch,
+            extra: 0,
+            extra_size,
+            extra_used,
+            grow,
+            handed_by,
+            hand_to,
+            reserved,
+        }
     }
 }
 
@@ -146,26 +162,6 @@ pub struct Allowed {
     /// Index of the protocol that it has now.
     pub protocol: u8,
 }
-
-/// A row behind its block: the block is copied once, from where the host keeps it.
-#[derive(Debug, Clone, Copy, Default, IntoBytes, Immutable)]
-#[repr(C)]
-struct RowTail {
-    opener: u8,
-    flags: u8,
-    depth: u8,
-    alpn: u8,
-    scratch: u32,
-    extra: u32,
-    extra_size: u32,
-    extra_used: u32,
-    grow: u32,
-    handed_by: u8,
-    hand_to: u8,
-    reserved: [u8; 6],
-}
-
-const _: () = assert!(size::<RowTail>() + size::<abi::Block>() == size::<abi::Row>(), "it is the rest of a row");
 
 /// What the host knows of a row of the call.
 #[derive(Debug, Clone, Copy)]
@@ -252,27 +248,20 @@ impl Call {
 
     /// Writes a connection's row into the input buffer and gives its index. There is room for it whenever there is room
     /// for an event.
+    #[inline]
     pub fn row(&mut self, input: &mut [u8], given: &RowInput<'_>) -> u32 {
-        let &RowInput { block, extra, extra_size, opener, flags, depth, handed_by, allowed } = given;
+        let &RowInput { extra, extra_size, allowed, .. } = given;
         let extra_at = self.states;
         let index = u32::try_from(self.rows.len()).unwrap_or(0);
-        let tail = RowTail {
-            opener,
-            flags,
-            depth,
-            extra: extra_at,
-            extra_size,
-            extra_used: u32::try_from(extra.len()).unwrap_or(0),
-            handed_by,
-            ..RowTail::default()
-        };
-        let at = ROWS_AT + index * size::<abi::Row>();
-        put(input, at, block);
-        put(input, at + size::<abi::Block>(), tail.as_bytes());
+        let row = input.get_mut(row_range(index)).map(abi::Row::mut_from_bytes);
+        debug_assert!(matches!(row, Some(Ok(_))), "a row lies inside the input buffer, at its alignment");
+        if let Some(Ok(row)) = row {
+            *row = abi::Row { extra: extra_at, ..given.row() };
+        }
         if extra_size > 0 {
             put(input, STATES_AT + extra_at, extra);
-            let rest = STATES_AT + extra_at + tail.extra_used..STATES_AT + extra_at + extra_size;
-            if let Some(rest) = input.get_mut(rest.start as usize..rest.end as usize) {
+            let (end, used) = ((STATES_AT + extra_at + extra_size) as usize, extra.len());
+            if let Some(rest) = input.get_mut((STATES_AT + extra_at) as usize + used..end) {
                 rest.fill(0);
             }
             self.states = (extra_at + extra_size).next_multiple_of(ALIGN);
@@ -340,8 +329,7 @@ impl Call {
     /// A row of the call in the input buffer, as the guest left it.
     #[must_use]
     pub fn row_after(input: &[u8], row: u32) -> Option<&abi::Row> {
-        let at = ROWS_AT as usize + row as usize * size_of::<abi::Row>();
-        abi::Row::ref_from_bytes(input.get(at..at + size_of::<abi::Row>())?).ok()
+        abi::Row::ref_from_bytes(input.get(row_range(row))?).ok()
     }
 
     /// The extra state of a row as the guest left it, as far as it says that it is in use.
@@ -375,6 +363,12 @@ impl Call {
     }
 }
 
+/// Where a row lies in the input buffer.
+const fn row_range(row: u32) -> std::ops::Range<usize> {
+    let at = ROWS_AT as usize + row as usize * size_of::<abi::Row>();
+    at..at + size_of::<abi::Row>()
+}
+
 /// As a number of the contract: what it counts is bounded far below 4 GiB.
 pub(super) fn count(len: usize) -> u32 {
     let count = u32::try_from(len);
@@ -393,7 +387,12 @@ fn put(buffer: &mut [u8], at: u32, bytes: &[u8]) {
 
 /// The mark that covers a position: the last that starts at or before it.
 #[must_use]
+#[inline]
 pub fn covering(marks: &[Mark], position: u32) -> Option<&Mark> {
+    // Nearly always.
+    if let [only] = marks {
+        return (only.position <= position).then_some(only);
+    }
     let behind = marks.partition_point(|mark| mark.position <= position);
     marks.get(behind.checked_sub(1)?)
 }

@@ -3,7 +3,7 @@
 
 use super::call::Mark;
 use super::extra::Extra;
-use super::protocol::Format;
+use super::protocol::FormatRef;
 use crate::abi::{self, Block};
 use crate::stream::{Connection, Side};
 
@@ -128,7 +128,7 @@ pub struct ConnectionState<S> {
     /// What does not fit into the block; none before the guest asked for it.
     pub extra: Option<Box<Extra>>,
     /// Format of the module that the block belongs to.
-    pub format: Format,
+    pub format: FormatRef,
     /// Pieces of a side that its module is shown at first.
     pub first_window: u32,
     /// How it came to its protocol.
@@ -150,7 +150,7 @@ pub struct ConnectionState<S> {
 impl<S: Default> ConnectionState<S> {
     /// A new connection.
     #[must_use]
-    pub fn new(info: Connection, format: Format, first_window: u32) -> Self {
+    pub fn new(info: Connection, format: FormatRef, first_window: u32) -> Self {
         Self {
             info,
             block: [0; abi::BLOCK_SIZE],

@@ -17,7 +17,7 @@ use super::extra::Extras;
 use super::fault::Fault;
 use super::instance::Instance;
 use super::memory::Checked;
-use super::protocol::{ENTRY, Format, Protocol};
+use super::protocol::{FormatRef, Protocol};
 use super::quarantine::QuarantinedEvent;
 use crate::abi::{MAX_PROTOCOLS, Tunnel};
 use crate::batch::{NONE, Slot, What};
@@ -30,6 +30,7 @@ mod connections;
 mod counters;
 mod encode;
 mod isolate;
+mod join;
 mod row;
 mod timer;
 
@@ -88,6 +89,7 @@ enum Pace {
 /// A module with its instance.
 struct LoadedParser {
     parser: Arc<Parser>,
+    format: FormatRef,
     /// None after a fault, until it is needed again.
     instance: Option<Instance>,
     outcomes: CallOutcomes,
@@ -103,13 +105,15 @@ pub struct CallOutcomes {
 }
 
 impl LoadedParser {
-    const fn new(parser: Arc<Parser>, instance: Instance) -> Self {
-        Self { parser, instance: Some(instance), outcomes: CallOutcomes { calls: 0, faults: 0 } }
+    /// `protocol`: index of its protocol.
+    fn new(parser: Arc<Parser>, protocol: u8, instance: Instance) -> Self {
+        let format = FormatRef { protocol, state: parser.format.state };
+        Self { parser, format, instance: Some(instance), outcomes: CallOutcomes::default() }
     }
 
     /// The one whose connections have this format.
-    fn find(all: &mut [Self], format: Format) -> Option<&mut Self> {
-        all.iter_mut().find(|loaded| loaded.parser.format == format)
+    fn find(all: &mut [Self], format: FormatRef) -> Option<&mut Self> {
+        all.iter_mut().find(|loaded| loaded.format == format)
     }
 }
 
@@ -140,7 +144,7 @@ pub struct Driver<S> {
     held: encode::Held,
     extras: Extras,
     /// Of each protocol, in the order of the call's: the format of the module in charge, and its first window.
-    modules: Vec<(Format, u32)>,
+    modules: Vec<(FormatRef, u32)>,
     closing: Vec<u32>,
     timer: timer::Timer,
     /// Only connections whose number is a multiple of this are taken.
@@ -171,19 +175,20 @@ impl<S: Default> Driver<S> {
     /// If a parser cannot be started, there is none, or there are two for one protocol.
     pub fn with(parsers: &[Arc<Parser>], bounds: Bounds) -> Result<Self, Fault> {
         let mut loaded: Vec<LoadedParser> = Vec::new();
-        for parser in parsers {
+        if parsers.is_empty() || parsers.len() > MAX_PROTOCOLS {
+            return Err(Fault::Instance(format!("{} parsers: needed 1 to {MAX_PROTOCOLS}", parsers.len())));
+        }
+        for (index, parser) in (0..).zip(parsers) {
             let protocol = parser.format.protocol;
             if loaded.iter().any(|loaded| loaded.parser.format.protocol == protocol) {
                 return Err(Fault::Instance(format!("two parsers for {protocol}")));
             }
-            loaded.push(LoadedParser::new(Arc::clone(parser), Instance::new(parser)?));
-        }
-        if loaded.is_empty() || loaded.len() > MAX_PROTOCOLS {
-            return Err(Fault::Instance(format!("{} parsers: needed 1 to {MAX_PROTOCOLS}", loaded.len())));
+            loaded.push(LoadedParser::new(Arc::clone(parser), index, Instance::new(parser)?));
         }
         let mut call = Call::new(bounds);
         call.protocols = loaded.iter().map(|loaded| loaded.parser.format.protocol).collect();
         Ok(Self {
+            modules: loaded.iter().map(|loaded| (loaded.format, loaded.parser.first_window)).collect(),
             loaded,
             keys: HashMap::with_hasher(RandomState::default()),
             connections: Connections::default(),
@@ -195,7 +200,6 @@ impl<S: Default> Driver<S> {
             counters: SandboxCounters::default(),
             held: encode::Held::default(),
             extras: Extras::default(),
-            modules: parsers.iter().map(|parser| (parser.format, parser.first_window)).collect(),
             closing: Vec::new(),
             timer: timer::Timer::default(),
             sample: 1,
@@ -214,29 +218,28 @@ impl<S: Default> Driver<S> {
     /// If it cannot be started, is for a protocol that there was no parser for, or if too many formats are in use; then
     /// nothing has changed.
     pub fn swap(&mut self, parser: Arc<Parser>) -> Result<(), Fault> {
-        let Format { protocol, state } = parser.format;
-        if !self.call.protocols.contains(&protocol) {
+        let protocol = parser.format.protocol;
+        let known = (0..).zip(&self.call.protocols).find(|(_, known)| **known == protocol);
+        let Some((index, _)) = known else {
             return Err(Fault::Instance(format!("there was no parser for {protocol} before")));
-        }
-        let instance = Instance::new(&parser)?;
+        };
+        let new = LoadedParser::new(Arc::clone(&parser), index, Instance::new(&parser)?);
         let used = |format| self.connections.iter().any(|c| c.format == format);
         let keeps = |loaded: &LoadedParser| {
-            let format = loaded.parser.format;
-            format.protocol != protocol || format.state != state && used(format)
+            loaded.format.protocol != index || loaded.format != new.format && used(loaded.format)
         };
-        let kept = self.loaded.iter().filter(|loaded| loaded.parser.format.protocol == protocol && keeps(loaded));
+        let kept = self.loaded.iter().filter(|loaded| loaded.format.protocol == index && keeps(loaded));
         if kept.count() >= MAX_LOADED {
             return Err(Fault::Instance(format!("connections of {MAX_LOADED} state formats are still open")));
         }
         let keep: Vec<bool> = self.loaded.iter().map(keeps).collect();
         let mut keep = keep.into_iter();
         self.loaded.retain(|_| keep.next().unwrap_or(true));
-        let module = self.modules.iter_mut().find(|(format, _)| format.protocol == protocol);
-        if let Some(module) = module {
-            *module = (parser.format, parser.first_window);
+        if let Some(module) = self.modules.get_mut(usize::from(index)) {
+            *module = (new.format, parser.first_window);
         }
         // Before the older ones of its protocol: it gets new connections.
-        self.loaded.insert(0, LoadedParser::new(parser, instance));
+        self.loaded.insert(0, new);
         Ok(())
     }
 
@@ -318,7 +321,7 @@ impl<S: Default> Driver<S> {
     }
 
     /// Charges the time that the last call lost, and asks whether to go on. `bad`: see [`timer::Timer::measure`].
-    fn charge_call<R: Receiver<State = S>>(&mut self, bad: bool, format: Format, receiver: &mut R) -> bool {
+    fn charge_call<R: Receiver<State = S>>(&mut self, bad: bool, format: FormatRef, receiver: &mut R) -> bool {
         let loaded = LoadedParser::find(&mut self.loaded, format);
         let started = loaded.and_then(|loaded| loaded.instance.as_ref()?.first_tick());
         self.charge(started, bad, receiver)
@@ -386,7 +389,7 @@ impl<S: Default> Driver<S> {
         if let Some(key) = self.keys.get(&connection.number) {
             return *key;
         }
-        let (format, window) = self.modules.first().copied().unwrap_or((Format { protocol: ENTRY, state: 0 }, 1));
+        let (format, window) = self.modules.first().copied().unwrap_or_default();
         let key = self.connections.insert(ConnectionState::new(connection.clone(), format, window));
         self.keys.insert(connection.number, key);
         key
@@ -397,28 +400,21 @@ impl<S: Default> Driver<S> {
     }
 
     /// The state format of the next row that has work left.
-    fn next_format(&mut self) -> Option<Format> {
+    fn next_format(&mut self) -> Option<FormatRef> {
         let row = *self.todo.first()?;
         let key = self.works.get(row as usize)?.key;
         self.connection(key).map(|c| c.format)
     }
 
     /// Encodes as many events of connections with this format as fit.
-    fn encode_rows(&mut self, slot: &Slot, format: Format) {
-        self.call.clear();
-        self.later.clear();
-        let todo = std::mem::take(&mut self.todo);
-        for &row in &todo {
-            let Some(work) = self.works.get_mut(row as usize) else { continue };
-            work.guest_row = NONE;
-            let (key, window) = (work.key, work.window);
-            let same = self.connection(key).is_some_and(|c| c.format == format);
-            if !same || self.encode_row(slot, row, u32::MAX, window) > 0 || self.has_work(row) {
-                self.later.push(row);
-            }
+    fn encode_rows(&mut self, slot: &Slot, format: FormatRef) {
+        let (mut todo, mut later) = (std::mem::take(&mut self.todo), std::mem::take(&mut self.later));
+        if let Some(mut encoding) = self.encoding(slot, format) {
+            later.clear();
+            later.extend(todo.iter().filter(|&&row| encoding.row(row, u32::MAX, None) > 0 || encoding.has_work(row)));
+            std::mem::swap(&mut todo, &mut later);
         }
-        self.todo = todo;
-        std::mem::swap(&mut self.todo, &mut self.later);
+        (self.todo, self.later) = (todo, later);
     }
 
     /// Drops the rows that have no work left.

@@ -170,12 +170,14 @@ fn check_rows(call: &Call, input: &[u8]) -> Result<(), ReplyError> {
     Ok(())
 }
 
-/// A stream inside a tunnel is announced by a record.
+/// A stream inside a tunnel is announced by a record. Records are in order of their events, as has been checked.
 fn check_tunnels(answers: &[Answer], records: &[abi::Record], meanings: &[Meaning]) -> Result<(), ReplyError> {
     let inner = (0..).zip(answers).filter(|(_, answer)| answer.verdict == Verdict::Inner);
+    let tunnels = records.iter().zip(meanings).filter(|(_, meaning)| matches!(meaning, Meaning::Tunnel(_)));
+    let mut tunnels = tunnels.map(|(record, _)| record.event).peekable();
     for (index, _) in inner {
-        let mut all = records.iter().zip(meanings);
-        if !all.any(|(record, meaning)| record.event == index && matches!(meaning, Meaning::Tunnel(_))) {
+        while tunnels.next_if(|event| *event < index).is_some() {}
+        if tunnels.peek() != Some(&index) {
             let value = Verdict::Inner.code().into();
             return Err(ReplyError { rule: Rule::Inner, item: Item::Result(index), field: "verdict", value });
         }

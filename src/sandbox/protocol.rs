@@ -79,6 +79,15 @@ pub struct Format {
     pub state: u32,
 }
 
+/// A format among those of a driver, which knows its protocols by index.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct FormatRef {
+    /// Index of the protocol.
+    pub protocol: u8,
+    /// Number of the layout of block and extra state.
+    pub state: u32,
+}
+
 impl fmt::Display for Format {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.protocol, self.state)

@@ -122,7 +122,7 @@ impl<'a> Scan<'a> {
     fn next_delimiter(&mut self, mut at: usize) -> Option<Symbol> {
         loop {
             let rest = self.text.get(at..)?;
-            let plain = rest.iter().position(|byte| is_delimiter(*byte) || *byte == b'%')?;
+            let plain = rest.iter().position(|byte| STOPS.get(usize::from(*byte)) == Some(&true))?;
             let symbol = symbol_at(self.text, at + plain)?;
             self.read += plain + 1;
             if is_delimiter(symbol.byte) {
@@ -320,6 +320,22 @@ const fn is_delimiter(byte: u8) -> bool {
         b'/' | b'\\' | b'=' | b'?' | b'#' | b'&' | b';' | b' ' | b'\t' | b',' | b'<' | b'>' | b'(' | b')' | b'"'
     )
 }
+
+/// Whether a byte is a delimiter, or begins one that is encoded. A table, because most bytes of a text are looked up here.
+#[expect(
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "all is below 256, and known to be by the compiler"
+)]
+static STOPS: [bool; 256] = {
+    let mut stops = [false; 256];
+    let mut byte = 0;
+    while byte < stops.len() {
+        stops[byte] = is_delimiter(byte as u8) || byte as u8 == b'%';
+        byte += 1;
+    }
+    stops
+};
 
 /// The byte at `start`, decoded.
 fn symbol_at(text: &[u8], start: usize) -> Option<Symbol> {

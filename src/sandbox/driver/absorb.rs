@@ -3,9 +3,10 @@
 //!
 //! It is final, so it happens only while nothing of the connection is encoded in the present call.
 
-use super::encode::{Encoder, Neighbours};
-use crate::batch::{SlotEvent, What};
-use crate::sandbox::connection::{Skipped, Waiting};
+use super::encode::Encoder;
+use super::join::Neighbours;
+use crate::batch::SlotEvent;
+use crate::sandbox::connection::Skipped;
 use crate::stream::Side;
 
 /// What of a connection needs no call.
@@ -106,23 +107,5 @@ impl<S> Encoder<'_, S> {
         half.last_time = waiting.marks.last().map_or(half.last_time, |mark| mark.time);
         half.waiting = Some(waiting);
         self.cursor = neighbours.behind;
-    }
-
-    /// Appends the next `pieces` pieces of the slot to what waits.
-    pub(super) fn append_pieces(&self, waiting: &mut Waiting, pieces: usize) {
-        let mut next = self.cursor.event;
-        let mut from = u32::try_from(self.cursor.passed).unwrap_or(u32::MAX);
-        for _ in 0..pieces {
-            let Some(event) = self.event_at(next) else {
-                debug_assert!(false, "the pieces were counted in the slot");
-                return;
-            };
-            if let What::Bytes { data, len, starts_segment } = event.what {
-                let bytes = self.slot.payload(data + from.min(len), len - from.min(len));
-                waiting.append(bytes, starts_segment && from == 0, event.at.time, event.at.peer_acked);
-            }
-            from = 0;
-            next = event.next;
-        }
     }
 }

@@ -11,7 +11,7 @@ use crate::sandbox::connection::{ConnectionState, HandOver, Waiting};
 use crate::sandbox::extra::Extras;
 use crate::sandbox::fault::{Fault, ReplyError};
 use crate::sandbox::memory::{self, Answer, CheckedRecord, Meaning, Reply};
-use crate::sandbox::protocol::{ENTRY, Format, Protocol};
+use crate::sandbox::protocol::{ENTRY, FormatRef, Protocol};
 use crate::stream::{EndReason, Endpoint, Side};
 
 /// How often in a row an event may be presented without a byte of it being consumed. The host presents it again because
@@ -27,7 +27,7 @@ impl<S: Default> Driver<S> {
     pub(super) fn call<R: Receiver<State = S>>(
         &mut self,
         slot: &Slot,
-        format: Format,
+        format: FormatRef,
         receiver: &mut R,
     ) -> Result<Pace, Fault> {
         let mut closing = std::mem::take(&mut self.closing);
@@ -126,7 +126,7 @@ struct Commit<'a, S, R> {
     held: &'a mut Held,
     extras: &'a mut Extras,
     /// Of each protocol, in order: the format that new connections get, and its first window.
-    loaded: &'a [(Format, u32)],
+    loaded: &'a [(FormatRef, u32)],
     closing: &'a mut Vec<u32>,
     receiver: &'a mut R,
 }
@@ -169,8 +169,8 @@ impl<S: Default, R: Receiver<State = S>> Commit<'_, S, R> {
                     self.call.times(encoded),
                     bytes,
                     &reply,
-                    connection.halves.get(usize::from(encoded.event.side)).map_or(0, |half| half.last_time),
-                    &connection.format.protocol,
+                    connection.half(Side::of(encoded.event.side)).last_time,
+                    self.call.protocols.get(usize::from(connection.format.protocol)),
                 );
                 self.receiver.record(&connection.info, &mut connection.state, &record);
                 if let Kind::Tunnel { kind, client, .. } = record.kind {
@@ -204,10 +204,9 @@ impl<S: Default, R: Receiver<State = S>> Commit<'_, S, R> {
             debug_assert!(false, "the index of the protocol was checked");
             return;
         };
-        let before = self.loaded.iter().position(|(known, _)| known.protocol == connection.format.protocol);
         connection.hand_over = HandOver {
             count: connection.hand_over.count.saturating_add(1),
-            by: before.and_then(|index| u8::try_from(index + 1).ok()).unwrap_or(0),
+            by: connection.format.protocol.saturating_add(1),
             unseen: true,
             unconsumed: true,
         };
@@ -403,7 +402,7 @@ fn resolve<'a>(
     bytes: &'a [u8],
     reply: &Reply<'a>,
     before: i64,
-    protocol: &'a Protocol,
+    protocol: Option<&'a Protocol>,
 ) -> Record<'a> {
     let event = &encoded.event;
     let CheckedRecord { meaning, fields } = *record;
@@ -417,39 +416,55 @@ fn resolve<'a>(
     let start = Moment { offset: offset + u64::from(fields.start), time: time(first) };
     let end = Moment { offset: offset + u64::from(fields.end), time: time(last) };
     let &abi::Record { number, minor, content_length, .. } = fields;
-    let from = fields.first_pair as usize;
     let texts = Texts { event: bytes, area: reply.text };
-    let headers = Headers::new(texts, reply.pairs.get(from..from + fields.num_pairs as usize).unwrap_or_default());
-    let (text, target) = (texts.get(fields.text, fields.text_len), texts.get(fields.target, fields.target_len));
-    let kind = match meaning {
-        Meaning::Request(framing) => {
-            Kind::Request(Request { number, method: text, target, minor, framing, content_length, headers })
-        }
-        Meaning::Response(framing) => Kind::Response(Response {
-            number,
-            status: fields.code,
-            reason: text,
-            minor,
-            framing,
-            content_length,
-            headers,
-        }),
-        Meaning::End => Kind::End { number, wire: content_length, decoded: fields.decoded, lost: fields.lost },
-        Meaning::Tunnel(kind) => Kind::Tunnel { number, kind, client: endpoint(text), target },
-        Meaning::NotHttp(protocol) => Kind::NotHttp(protocol),
-        Meaning::Error(error) => Kind::Error(error),
-        Meaning::Trailers => Kind::Trailers { number, fields: headers },
-        Meaning::Reset => Kind::Reset { number, code: content_length },
-        Meaning::Operation => {
-            // The operations of the module that every connection starts with are those of SOCKS.
-            let protocol = if *protocol == ENTRY { "socks" } else { protocol.name() };
-            Kind::Operation(Operation { number, protocol, name: text, target, pairs: headers })
-        }
-        Meaning::Outcome => Kind::Outcome(Outcome { number, status: text, pairs: headers }),
-    };
+    let text = || texts.get(fields.text, fields.text_len);
+    let target = || texts.get(fields.target, fields.target_len);
+    let from = fields.first_pair as usize;
+    let pairs = || reply.pairs.get(from..from + fields.num_pairs as usize).unwrap_or_default();
+    let headers = || Headers::new(texts, pairs());
     let acked = first.map_or(event.peer_acked, |mark| mark.peer_acked);
     let peer_acked = (acked != abi::UNKNOWN).then_some(acked);
-    Record { side: fields.side, flags: fields.flags, stream: fields.stream, start, end, peer_acked, kind }
+    // Built where it stays: of all that is copied for a record, its kind is the most.
+    Record {
+        side: fields.side,
+        flags: fields.flags,
+        stream: fields.stream,
+        start,
+        end,
+        peer_acked,
+        kind: match meaning {
+            Meaning::Request(framing) => Kind::Request(Request {
+                number,
+                method: text(),
+                target: target(),
+                minor,
+                framing,
+                content_length,
+                headers: headers(),
+            }),
+            Meaning::Response(framing) => Kind::Response(Response {
+                number,
+                status: fields.code,
+                reason: text(),
+                minor,
+                framing,
+                content_length,
+                headers: headers(),
+            }),
+            Meaning::End => Kind::End { number, wire: content_length, decoded: fields.decoded, lost: fields.lost },
+            Meaning::Tunnel(kind) => Kind::Tunnel { number, kind, client: endpoint(text()), target: target() },
+            Meaning::NotHttp(protocol) => Kind::NotHttp(protocol),
+            Meaning::Error(error) => Kind::Error(error),
+            Meaning::Trailers => Kind::Trailers { number, fields: headers() },
+            Meaning::Reset => Kind::Reset { number, code: content_length },
+            Meaning::Operation => {
+                // The operations of the module that every connection starts with are those of SOCKS.
+                let protocol = protocol.map_or("", |known| if *known == ENTRY { "socks" } else { known.name() });
+                Kind::Operation(Operation { number, protocol, name: text(), target: target(), pairs: headers() })
+            }
+            Meaning::Outcome => Kind::Outcome(Outcome { number, status: text(), pairs: headers() }),
+        },
+    }
 }
 
 /// The endpoint that a text of address and port names.

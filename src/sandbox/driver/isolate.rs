@@ -16,7 +16,7 @@ use crate::sandbox::cpu_time::Reading;
 use crate::sandbox::fault::Fault;
 use crate::sandbox::instance::Instance;
 use crate::sandbox::memory;
-use crate::sandbox::protocol::Format;
+use crate::sandbox::protocol::FormatRef;
 use crate::sandbox::quarantine::{QuarantinedEvent, Spent};
 use crate::stream::{EndReason, Side};
 
@@ -32,7 +32,7 @@ struct Part {
 
 impl<S: Default> Driver<S> {
     /// Makes an instance of the parser for this format if there is none. Returns whether there is one.
-    pub(super) fn ready<R: Receiver<State = S>>(&mut self, format: Format, receiver: &mut R) -> bool {
+    pub(super) fn ready<R: Receiver<State = S>>(&mut self, format: FormatRef, receiver: &mut R) -> bool {
         let loaded = LoadedParser::find(&mut self.loaded, format);
         if loaded.as_ref().is_some_and(|loaded| loaded.instance.is_some()) {
             return true;
@@ -56,7 +56,7 @@ impl<S: Default> Driver<S> {
     }
 
     /// Drops the instance. Returns the event that it says it was on.
-    fn drop_instance(&mut self, format: Format) -> usize {
+    fn drop_instance(&mut self, format: FormatRef) -> usize {
         let loaded = LoadedParser::find(&mut self.loaded, format);
         let instance = loaded.and_then(|loaded| loaded.instance.take());
         instance.map_or(0, |mut instance| memory::alleged_event(instance.buffers().1))
@@ -68,7 +68,7 @@ impl<S: Default> Driver<S> {
         &mut self,
         slot: &Slot,
         receiver: &mut R,
-        format: Format,
+        format: FormatRef,
         fault: &Fault,
     ) -> bool {
         let mut parts: Vec<Part> = Vec::new();
@@ -78,21 +78,12 @@ impl<S: Default> Driver<S> {
             if !go_on || !self.ready(format, receiver) {
                 return false;
             }
-            self.call.clear();
-            for &row in &part.rows {
-                if let Some(work) = self.works.get_mut(row as usize) {
-                    work.guest_row = NONE;
-                }
-            }
+            let Some(mut encoding) = self.encoding(slot, format) else { return false };
             for same in part.rows.chunk_by(|a, b| a == b) {
-                let row = same.first().copied().unwrap_or(NONE);
                 // A part tried before may have handed the connection over, or opened a tunnel in it: what is left of it is
                 // for a call of its new format.
-                let key = self.works.get(row as usize).map_or(NONE, |work| work.key);
-                if self.connection(key).is_some_and(|connection| connection.format == format) {
-                    let most = u32::try_from(same.len()).unwrap_or(1);
-                    self.encode_row(slot, row, most, u32::MAX);
-                }
+                let row = same.first().copied().unwrap_or(NONE);
+                encoding.row(row, u32::try_from(same.len()).unwrap_or(1), Some(u32::MAX));
             }
             if self.call.encoded.is_empty() {
                 continue;
@@ -121,7 +112,7 @@ impl<S: Default> Driver<S> {
         &mut self,
         parts: &mut Vec<Part>,
         part: Part,
-        format: Format,
+        format: FormatRef,
         fault: &Fault,
         receiver: &mut R,
         slot: &Slot,
@@ -155,7 +146,7 @@ impl<S: Default> Driver<S> {
     }
 
     /// The event encoded alone goes to quarantine; its connection is ignored from here on.
-    fn condemn<R: Receiver<State = S>>(&mut self, slot: &Slot, receiver: &mut R, fault: &Fault, format: Format) {
+    fn condemn<R: Receiver<State = S>>(&mut self, slot: &Slot, receiver: &mut R, fault: &Fault, format: FormatRef) {
         let encoded = self.call.encoded.first().copied();
         let work = encoded.and_then(|encoded| self.works.get(encoded.slot_row as usize).copied());
         let (Some(encoded), Some(work)) = (encoded, work) else {
@@ -166,17 +157,16 @@ impl<S: Default> Driver<S> {
         let marks = self.call.times(&encoded).iter().filter(|mark| mark.segment && mark.position > 0);
         let marks = marks.map(|mark| mark.position).collect();
         let loaded = LoadedParser::find(&mut self.loaded, format);
-        let sha256 = loaded.map_or_else(String::new, |loaded| loaded.parser.sha256.clone());
-        let Some(connection) = self.connections.get_mut(work.key) else {
-            debug_assert!(false, "a connection stays until its last event is committed");
+        let (Some(loaded), Some(connection)) = (loaded, self.connections.get_mut(work.key)) else {
+            debug_assert!(false, "a connection stays until its last event is committed, and a parser while it has any");
             return;
         };
-        let given = row_input(connection, &self.call.protocols);
+        let given = row_input(connection);
         let (row, extra) = (given.row(), given.extra.to_vec());
         let quarantined = QuarantinedEvent {
             fault: fault.name().to_owned(),
-            sha256,
-            format,
+            sha256: loaded.parser.sha256.clone(),
+            format: loaded.parser.format,
             protocols: self.call.protocols.clone(),
             connection: connection.info.number,
             spent: Spent {

@@ -4,17 +4,15 @@ use crate::abi::{self, row_flag};
 use crate::sandbox::call::{Allowed, RowInput};
 use crate::sandbox::connection::ConnectionState;
 use crate::sandbox::extra::Extra;
-use crate::sandbox::protocol::Protocol;
 use crate::stream::Opener;
 
 /// A connection as its row shows it.
-pub(super) fn row_input<'a, S>(connection: &'a ConnectionState<S>, protocols: &[Protocol]) -> RowInput<'a> {
+pub(super) fn row_input<S>(connection: &ConnectionState<S>) -> RowInput<'_> {
     let info = &connection.info;
     let extra = connection.extra.as_deref();
     let hand_over = connection.hand_over;
     let flag = |set: bool, flag: u8| if set { flag } else { 0 };
     let may_grow = extra.is_none_or(Extra::may_grow);
-    let protocol = protocols.iter().position(|protocol| *protocol == connection.format.protocol);
     RowInput {
         block: &connection.block,
         extra: extra.map_or(&[], Extra::bytes),
@@ -35,7 +33,7 @@ pub(super) fn row_input<'a, S>(connection: &'a ConnectionState<S>, protocols: &[
             hand_over: hand_over.count < abi::MAX_HAND_OVERS,
             just_handed_over: hand_over.unconsumed,
             inner: info.depth() < abi::MAX_DEPTH,
-            protocol: protocol.and_then(|index| u8::try_from(index).ok()).unwrap_or(u8::MAX),
+            protocol: connection.format.protocol,
         },
     }
 }
