@@ -30,12 +30,12 @@ pub enum ConfigError {
         cause: io::Error,
     },
     /// The file has errors; all of them are listed.
-    #[error("{}", lines(path, faults))]
+    #[error("{}", lines(path, errors))]
     File {
         /// The file.
         path: PathBuf,
         /// The errors, in the order of the file.
-        faults: Vec<Fault>,
+        errors: Vec<FileError>,
     },
     /// The command line is wrong, alone or together with the file. Also how clap returns help and version.
     #[error(transparent)]
@@ -44,7 +44,7 @@ pub enum ConfigError {
 
 /// An error in the file and its position.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
+pub struct FileError {
     /// Line, from 1.
     pub line: usize,
     /// Column in characters, from 1.
@@ -53,14 +53,14 @@ pub struct Fault {
     pub what: String,
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for FileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}: {}", self.line, self.column, self.what)
     }
 }
 
-fn lines(path: &Path, faults: &[Fault]) -> String {
-    faults.iter().map(|fault| format!("{}:{fault}", path.display())).collect::<Vec<_>>().join("\n")
+fn lines(path: &Path, errors: &[FileError]) -> String {
+    errors.iter().map(|error| format!("{}:{error}", path.display())).collect::<Vec<_>>().join("\n")
 }
 
 /// One entry of the file.
@@ -180,41 +180,41 @@ fn read(command: &Command, path: &Path) -> Result<Vec<Entry>, ConfigError> {
         ))));
     }
     let text = fs::read_to_string(path).map_err(failed)?;
-    parse(command, &text).map_err(|faults| ConfigError::File { path: path.to_owned(), faults })
+    parse(command, &text).map_err(|errors| ConfigError::File { path: path.to_owned(), errors })
 }
 
-fn parse(command: &Command, text: &str) -> Result<Vec<Entry>, Vec<Fault>> {
-    let fault = |span: Range<usize>, what: String| {
+fn parse(command: &Command, text: &str) -> Result<Vec<Entry>, Vec<FileError>> {
+    let error_at = |span: Range<usize>, what: String| {
         let before = text.get(..span.start).unwrap_or(text);
         let line = before.matches('\n').count() + 1;
         let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-        Fault { line, column, what }
+        FileError { line, column, what }
     };
     let table = DeTable::parse(text)
-        .map_err(|e| vec![fault(e.span().unwrap_or(0..0), e.message().replace('\n', ", "))])?
+        .map_err(|e| vec![error_at(e.span().unwrap_or(0..0), e.message().replace('\n', ", "))])?
         .into_inner();
     let mut built = command.clone();
     built.build();
     let mut entries = Vec::new();
-    let mut faults = Vec::new();
+    let mut errors = Vec::new();
     for (key, value) in &table {
         let name = key.get_ref().as_ref();
         let Some(arg) = option(&built, name) else {
-            faults.push(fault(key.span(), unknown(&built, name)));
+            errors.push(error_at(key.span(), unknown(&built, name)));
             continue;
         };
         match arguments(arg, name, value.get_ref()).and_then(|arguments| checked(command, name, arguments)) {
             Ok(arguments) => entries.push((key.span().start, Entry { id: arg.get_id().to_string(), arguments })),
-            Err(what) => faults.push(fault(value.span(), what)),
+            Err(what) => errors.push(error_at(value.span(), what)),
         }
     }
-    if faults.is_empty() {
+    if errors.is_empty() {
         // The TOML parser sorts by name; arguments come in the order of the file.
         entries.sort_by_key(|(start, _)| *start);
         return Ok(entries.into_iter().map(|(_, entry)| entry).collect());
     }
-    faults.sort_by_key(|fault| (fault.line, fault.column));
-    Err(faults)
+    errors.sort_by_key(|error| (error.line, error.column));
+    Err(errors)
 }
 
 /// The option with this long name, if it is allowed in a file.
@@ -356,9 +356,9 @@ mod tests {
         Ok(clap::FromArgMatches::from_arg_matches(&matches)?)
     }
 
-    fn faults(file: &str) -> String {
-        let faults = parse(&Options::command(), file).expect_err("an error");
-        faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    fn errors(file: &str) -> String {
+        let errors = parse(&Options::command(), file).expect_err("an error");
+        errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
     }
 
     #[test]
@@ -422,32 +422,32 @@ mod tests {
 
     #[test]
     fn an_unknown_key_gets_the_nearest_option_as_a_hint() {
-        assert_eq!(faults("\nworker = 2"), "2:1: worker: no such option; did you mean workers?");
-        assert_eq!(faults("metrics_addr = ''"), "1:1: metrics_addr: no such option; did you mean metrics-addr?");
-        assert_eq!(faults("frobnicate = 1"), "1:1: frobnicate: no such option; picotap --help lists them");
-        assert_eq!(faults("config = 'x'"), "1:1: config: allowed only on the command line");
+        assert_eq!(errors("\nworker = 2"), "2:1: worker: no such option; did you mean workers?");
+        assert_eq!(errors("metrics_addr = ''"), "1:1: metrics_addr: no such option; did you mean metrics-addr?");
+        assert_eq!(errors("frobnicate = 1"), "1:1: frobnicate: no such option; picotap --help lists them");
+        assert_eq!(errors("config = 'x'"), "1:1: config: allowed only on the command line");
     }
 
     #[test]
     fn a_value_of_the_wrong_kind_is_reported_with_its_position() {
-        assert_eq!(faults("workers = true"), "1:11: workers: expected one value, got true or false");
-        assert_eq!(faults("workers = [1]"), "1:11: workers: expected one value, got a list");
+        assert_eq!(errors("workers = true"), "1:11: workers: expected one value, got true or false");
+        assert_eq!(errors("workers = [1]"), "1:11: workers: expected one value, got a list");
         assert_eq!(
-            faults("no-promiscuous-mode = 1"),
+            errors("no-promiscuous-mode = 1"),
             "1:23: no-promiscuous-mode: expected true or false, got a number"
         );
-        assert_eq!(faults("[header]\nx = 1"), "1:1: header: expected one value, got a table");
-        assert_eq!(faults("verbose = -1"), "1:11: verbose: expected a count, got a number");
+        assert_eq!(errors("[header]\nx = 1"), "1:1: header: expected one value, got a table");
+        assert_eq!(errors("verbose = -1"), "1:11: verbose: expected a count, got a number");
     }
 
     #[test]
     fn a_value_that_the_option_refuses_is_reported_with_its_position() {
         assert_eq!(
-            faults("format = 'json'\nworkers = 'two'"),
+            errors("format = 'json'\nworkers = 'two'"),
             "2:11: workers: invalid value 'two' for '--workers <WORKERS>': invalid digit found in string"
         );
         assert_eq!(
-            faults("format = 'yaml'"),
+            errors("format = 'yaml'"),
             "1:10: format: invalid value 'yaml' for '--format <FORMAT>' (one of json, text)"
         );
     }
@@ -455,17 +455,17 @@ mod tests {
     #[test]
     fn all_errors_are_reported_in_the_order_of_the_file() {
         let found = parse(&Options::command(), "zzzzzz = 1\nworkers = 'two'\naaaaaa = 1").expect_err("three errors");
-        assert_eq!(found.iter().map(|fault| fault.line).collect::<Vec<_>>(), [1, 2, 3]);
+        assert_eq!(found.iter().map(|error| error.line).collect::<Vec<_>>(), [1, 2, 3]);
     }
 
     #[test]
     fn a_syntax_error_is_reported_with_its_position() {
-        assert!(faults("workers = 1\nheader = [").starts_with("2:"), "{}", faults("workers = 1\nheader = ["));
+        assert!(errors("workers = 1\nheader = [").starts_with("2:"), "{}", errors("workers = 1\nheader = ["));
     }
 
     #[test]
     fn a_duplicate_key_is_an_error() {
-        assert!(faults("workers = 1\nworkers = 2").starts_with("2:1: duplicate key"));
+        assert!(errors("workers = 1\nworkers = 2").starts_with("2:1: duplicate key"));
     }
 
     #[test]

@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use thiserror::Error;
-use wasmtime::{Config, Engine as Wasmtime, ExternType, InstancePre, Linker, Module, PoolingAllocationConfig, ValType};
+use wasmtime::{Config, Engine as Wasmtime, ExternType, Linker, Module, PoolingAllocationConfig};
 
 pub use super::bounds::MAX_MODULE_BYTES;
 use super::fault::Fault;
 use super::instance::{Guest, Instance};
+pub use super::instance::{MAX_GUEST_MEMORY, Parser};
 use super::protocol::{ENTRY, Format, Protocol};
 use super::quote::quote;
 use super::settings::settings;
@@ -21,8 +22,6 @@ use crate::abi;
 
 /// Milliseconds between two steps of the clock that checks deadlines.
 pub const TICK_MS: u64 = 10;
-/// Bytes of linear memory that one instance may have.
-pub const MAX_GUEST_MEMORY: usize = 16 << 20;
 /// Bytes of an instance's memory that stay resident when it is reset, so that a new instance does not cost a page fault for
 /// each of them.
 const KEEP_RESIDENT: usize = 2 << 20;
@@ -237,62 +236,10 @@ impl Drop for Engine {
     }
 }
 
-/// A module whose imports, exports and version have been checked. Each reply is validated on top of that.
-#[derive(Clone)]
-pub struct Parser {
-    pub(super) pre: InstancePre<Guest>,
-    /// SHA-256 of the module file, in hexadecimal.
-    pub sha256: String,
-    /// Its protocol, and the layout of what it remembers.
-    pub format: Format,
-    /// Pieces of a side that it is shown at first.
-    pub first_window: u32,
-    /// Version of the contract that it speaks.
-    pub abi_version: u32,
-    /// Bytes of the module file.
-    pub bytes: usize,
-}
-
-impl std::fmt::Debug for Parser {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Parser({}, {})", self.sha256, self.format)
-    }
-}
-
-impl Parser {
-    /// Name, quoted, and type of every export.
-    pub fn exports(&self) -> Vec<(String, String)> {
-        self.pre.module().exports().map(|e| (quote(e.name()), describe(&e.ty()))).collect()
-    }
-
-    /// Bytes of memory at the start, and at most (`None`: up to the host's limit).
-    pub fn memory(&self) -> (u64, Option<u64>) {
-        let memory = self.pre.module().get_export("memory");
-        match memory {
-            Some(ExternType::Memory(ty)) => (ty.minimum() << 16, ty.maximum().map(|pages| pages << 16)),
-            _ => (0, None),
-        }
-    }
-}
-
 /// SHA-256 of a module file, in hexadecimal.
 #[must_use]
 pub fn sha256(wasm: &[u8]) -> String {
     Sha256::digest(wasm).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn describe(ty: &ExternType) -> String {
-    match ty {
-        ExternType::Func(f) => {
-            let list =
-                |types: &mut dyn Iterator<Item = ValType>| types.map(|t| t.to_string()).collect::<Vec<_>>().join(", ");
-            format!("({}) -> ({})", list(&mut f.params()), list(&mut f.results()))
-        }
-        ExternType::Memory(m) => format!("memory, {} to {:?} pages", m.minimum(), m.maximum()),
-        ExternType::Table(_) => "table".into(),
-        ExternType::Global(_) => "global".into(),
-        _ => "other".into(),
-    }
 }
 
 fn check_module(module: &Module) -> Result<(), LoadError> {

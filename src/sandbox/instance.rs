@@ -1,13 +1,19 @@
-//! An instance is one running copy of a parser, with its buffers.
+//! An instance is one running copy of a parser, with its buffers; a parser is a module that has been checked.
 
 use std::time::Duration;
 
-use wasmtime::{Memory, Store, StoreLimits, StoreLimitsBuilder, TypedFunc, UpdateDeadline};
+use wasmtime::{
+    ExternType, InstancePre, Memory, Store, StoreLimits, StoreLimitsBuilder, TypedFunc, UpdateDeadline, ValType,
+};
 
 use super::call;
 use super::cpu_time::Reading;
-use super::engine::{MAX_GUEST_MEMORY, Parser};
 use super::fault::Fault;
+use super::protocol::Format;
+use super::quote::quote;
+
+/// Bytes of linear memory that one instance may have.
+pub const MAX_GUEST_MEMORY: usize = 16 << 20;
 
 /// Milliseconds of processor time that any call is given. Waiting for the processor does not count; beside the guest's own
 /// work, interrupts, page faults of fresh memory and what a hypervisor takes do: some milliseconds at worst.
@@ -30,6 +36,59 @@ impl Guest {
     fn tick(&mut self, now: Reading) -> UpdateDeadline {
         let first = *self.first_tick.get_or_insert(now);
         if now.since(first).used < self.allowed { UpdateDeadline::Continue(1) } else { UpdateDeadline::Interrupt }
+    }
+}
+
+/// A module whose imports, exports and version have been checked. Each reply is validated on top of that.
+#[derive(Clone)]
+pub struct Parser {
+    pub(super) pre: InstancePre<Guest>,
+    /// SHA-256 of the module file, in hexadecimal.
+    pub sha256: String,
+    /// Its protocol, and the layout of what it remembers.
+    pub format: Format,
+    /// Pieces of a side that it is shown at first.
+    pub first_window: u32,
+    /// Version of the contract that it speaks.
+    pub abi_version: u32,
+    /// Bytes of the module file.
+    pub bytes: usize,
+}
+
+impl std::fmt::Debug for Parser {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Parser({}, {})", self.sha256, self.format)
+    }
+}
+
+impl Parser {
+    /// Name, quoted, and type of every export.
+    pub fn exports(&self) -> Vec<(String, String)> {
+        self.pre.module().exports().map(|e| (quote(e.name()), describe(&e.ty()))).collect()
+    }
+
+    /// Bytes of memory at the start, and at most (`None`: up to the host's limit).
+    pub fn memory(&self) -> (u64, Option<u64>) {
+        let memory = self.pre.module().get_export("memory");
+        match memory {
+            Some(ExternType::Memory(ty)) => (ty.minimum() << 16, ty.maximum().map(|pages| pages << 16)),
+            _ => (0, None),
+        }
+    }
+}
+
+/// A type of WebAssembly, for people.
+fn describe(ty: &ExternType) -> String {
+    match ty {
+        ExternType::Func(f) => {
+            let list =
+                |types: &mut dyn Iterator<Item = ValType>| types.map(|t| t.to_string()).collect::<Vec<_>>().join(", ");
+            format!("({}) -> ({})", list(&mut f.params()), list(&mut f.results()))
+        }
+        ExternType::Memory(m) => format!("memory, {} to {:?} pages", m.minimum(), m.maximum()),
+        ExternType::Table(_) => "table".into(),
+        ExternType::Global(_) => "global".into(),
+        _ => "other".into(),
     }
 }
 
