@@ -9,11 +9,13 @@
     reason = "a test that panics has failed, and its deadlines are on the wall clock"
 )]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 mod support;
 
+use serde_json::Value;
 use support::line::essence;
 use support::program::{assert_lines, read};
 
@@ -40,4 +42,80 @@ fn picotap_prints_what_the_servers_logged() {
     }
     let kept: Vec<String> = fs::read_to_string(&expected).unwrap().lines().map(str::to_owned).collect();
     assert_lines(&kept, &lines, &capture);
+}
+
+/// The servers of `fixtures/servers`, by port.
+const SERVERS: [(u64, &str); 10] = [
+    (80, "nginx"),
+    (81, "apache"),
+    (82, "lighttpd"),
+    (83, "haproxy"),
+    (84, "varnish"),
+    (85, "squid"),
+    (86, "node"),
+    (87, "http.server"),
+    (88, "uvicorn"),
+    (89, "gunicorn"),
+];
+
+/// A transaction of a line: server, client's port, method, target, status; and the sizes that a server may log: of the body,
+/// and of all.
+fn row(line: &str) -> (String, [u64; 2]) {
+    let value: Value = serde_json::from_str(line).unwrap();
+    let server = SERVERS.iter().find(|(port, _)| value["server_port"] == *port).unwrap().1;
+    let number = |key: &str| value[key].as_u64().unwrap_or(0);
+    let wire = number("response_body_bytes");
+    let body = value["response_body_decoded_bytes"].as_u64().unwrap_or(wire);
+    let text = |key: &str| value[key].as_str().unwrap_or("-").to_owned();
+    let status = value["status"].as_u64().map_or("-".to_owned(), |status| status.to_string());
+    let row = format!("{server} {} {} {} {status}", number("client_port"), text("method"), text("target"));
+    (row, [body, wire + number("response_head_bytes")])
+}
+
+#[test]
+fn ten_servers_logged_the_same_transactions_and_sizes() {
+    let outcome = read(&fixture("servers.pcap"), &[]);
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    // Of rows that are the same, on one connection, the sizes come in any order.
+    let mut logged: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
+    for line in fs::read_to_string(fixture("servers/servers.log")).unwrap().lines() {
+        let words: Vec<&str> = line.split(' ').collect();
+        let [row @ .., kind, size] = &words[..] else { panic!("{line}") };
+        logged.entry(row.join(" ")).or_default().push(((*kind).to_owned(), size.replace('-', "0")));
+    }
+    let mut differences: Vec<String> = Vec::new();
+    let mut same = 0;
+    // As in the file: without the port, with the status in its column.
+    let difference = |row: &str, column: usize| {
+        let words: Vec<&str> = row.split(' ').collect();
+        let status = if column == 0 { format!("{} -", words[4]) } else { format!("- {}", words[4]) };
+        format!("{} {} {} {status}", words[0], words[2], words[3])
+    };
+    for line in outcome.lines() {
+        let (row, [body, all]) = row(&line);
+        let Some(entries) = logged.get_mut(&row).filter(|entries| !entries.is_empty()) else {
+            differences.push(difference(&row, 1));
+            continue;
+        };
+        let fits = |(kind, size): &(String, String)| match kind.as_str() {
+            "body" => size.parse() == Ok(body),
+            "all" => size.parse() == Ok(all),
+            _ => true,
+        };
+        let at = entries.iter().position(fits).unwrap_or_else(|| panic!("{row}: {body} bytes, of {entries:?}"));
+        entries.remove(at);
+        same += 1;
+    }
+    for (row, entries) in &logged {
+        entries.iter().for_each(|_| differences.push(difference(row, 0)));
+    }
+    let file = fs::read_to_string(fixture("servers/differences.txt")).unwrap();
+    let known =
+        file.lines().filter(|line| !line.starts_with('#')).map(|line| line.split(": ").next().unwrap().to_owned());
+    let mut known: Vec<String> = known.collect();
+    known.sort();
+    differences.sort();
+    differences.dedup();
+    assert_eq!(differences, known);
+    assert!(same > 300, "{same} rows are the same");
 }
