@@ -22,8 +22,7 @@ use crate::pipeline::{Config, GuestFile, Guests, GuestsError, ShadowModule};
 use crate::source::live::LiveConfig;
 use crate::source::total_bytes;
 
-/// Capture files below this size go through one sandbox: two save no time that matters, and lose the order of lines among
-/// connections.
+/// Capture files below this size go through one sandbox: two save no time that matters.
 const ONE_SANDBOX: u64 = 32 << 20;
 /// Sandboxes for files at the most, unless the arguments say otherwise: one reader feeds about four.
 const MAX_SANDBOXES: usize = 4;

@@ -64,7 +64,7 @@ pub struct Config {
     pub count: Option<u64>,
     /// Whether packets with a wrong checksum are skipped. By default not.
     pub verify_checksums: bool,
-    /// Sandboxes, each with a thread. By default 1: lines then come in the order in which transactions are completed.
+    /// Sandboxes, each with a thread. By default 1.
     pub workers: usize,
     /// Slots that may wait for each of them. By default see [`Config::queue_length`].
     pub queue: Option<usize>,
