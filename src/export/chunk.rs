@@ -1,8 +1,9 @@
 //! A chunk is a run of encoded records on its way from a worker to the export thread, which is where the workers' outputs are
 //! merged into one.
 //!
-//! A worker only encodes, puts the records of each slot in the order of completion, and hands a chunk over when no more slots
-//! wait, or when it is large. Chunks of one worker arrive in their order. All of it is bounded: the channel, the size of a
+//! A worker only encodes, sorts the marks of each slot's records by completion, and hands a chunk over when no more slots wait,
+//! or when it is large. The records are put in that order where they are copied anyway. Chunks of one worker arrive in their
+//! order. All of it is bounded: the channel, the size of a
 //! chunk, and the number of empty chunks that go back to be used again.
 
 use std::sync::Arc;
@@ -23,23 +24,25 @@ const MAX_CHUNK: usize = 1 << 20;
 /// Slots after which a chunk is handed over though more wait, where lines of other workers wait for it.
 const MAX_SLOTS: u32 = 8;
 
-/// Where a record ends, and when it was completed.
+/// Where a record lies in its chunk, and when it was completed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mark {
     /// See [`Transaction::completed`].
     pub completed: u64,
-    /// Its end in the chunk.
-    pub end: usize,
+    /// Its first byte.
+    pub start: u32,
+    /// The byte behind it.
+    pub end: u32,
 }
 
-/// Encoded records, one after the other.
+/// Encoded records.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Chunk {
     /// The records.
     pub bytes: Vec<u8>,
     /// How many they are.
     pub records: u64,
-    /// Of each: its end. None where chunks were put together.
+    /// The records in the order of completion. None where chunks were put together.
     pub marks: Vec<Mark>,
     /// The worker, from 0.
     pub worker: usize,
@@ -63,10 +66,17 @@ impl Chunk {
         (self.records, self.upto) = (0, 0);
     }
 
-    /// Adds the records of another behind its own.
+    /// Adds the records of another, in order, behind its own.
     pub fn append(&mut self, other: &Self) {
-        self.bytes.extend_from_slice(&other.bytes);
-        self.records += other.records;
+        other.marks.iter().for_each(|mark| self.add(other, *mark));
+    }
+
+    /// Adds a record of another behind its own.
+    pub fn add(&mut self, other: &Self, Mark { start, end, .. }: Mark) {
+        let record = other.bytes.get(start as usize..end as usize);
+        debug_assert!(record.is_some(), "a mark is of a record of its chunk");
+        self.bytes.extend_from_slice(record.unwrap_or_default());
+        self.records += 1;
     }
 }
 
@@ -169,13 +179,13 @@ pub struct EncodingConsumer<E> {
     span: Span,
     /// Slots in the chunk.
     slots: u32,
-    /// Records in the chunk that are in order.
+    /// Marks in the chunk that are in order.
     sorted: usize,
-    /// Whether those behind are, so far, and when the last of them was completed.
-    in_order: (bool, u64),
-    /// Buffers for sorting.
-    places: Vec<(u64, usize, usize)>,
-    spare: Vec<u8>,
+}
+
+/// A position in a chunk: no record is so long that it gets near 2^32.
+fn length(bytes: &[u8]) -> u32 {
+    u32::try_from(bytes.len()).unwrap_or(u32::MAX)
 }
 
 impl<E: Encoder> EncodingConsumer<E> {
@@ -191,9 +201,6 @@ impl<E: Encoder> EncodingConsumer<E> {
             span: Span::default(),
             slots: 0,
             sorted: 0,
-            in_order: (true, 0),
-            places: Vec::new(),
-            spare: Vec::new(),
         }
     }
 
@@ -205,33 +212,11 @@ impl<E: Encoder> EncodingConsumer<E> {
         self.has_reader &= self.sender.send(full);
     }
 
-    /// Puts what was added since the last call in the order of completion. Records of one event keep theirs.
+    /// Puts the records that were added since the last call in the order of completion. Those of one event keep theirs.
     fn sort(&mut self) {
-        if !self.in_order.0 {
-            self.reorder();
-        }
-        (self.sorted, self.in_order) = (self.chunk.marks.len(), (true, 0));
-    }
-
-    #[inline(never)]
-    fn reorder(&mut self) {
-        let Self { chunk: Chunk { bytes, marks, .. }, places, spare, sorted, .. } = self;
-        let begin = sorted.checked_sub(1).and_then(|last| marks.get(last)).map_or(0, |mark| mark.end);
-        let Some(marks) = marks.get_mut(*sorted..) else { return };
-        places.clear();
-        let mut start = begin;
-        for mark in &*marks {
-            places.push((mark.completed, start, mark.end));
-            start = mark.end;
-        }
-        places.sort_by_key(|(completed, ..)| *completed);
-        spare.clear();
-        for (mark, (completed, start, end)) in marks.iter_mut().zip(&*places) {
-            spare.extend_from_slice(bytes.get(*start..*end).unwrap_or_default());
-            *mark = Mark { completed: *completed, end: begin + spare.len() };
-        }
-        bytes.truncate(begin);
-        bytes.extend_from_slice(spare);
+        let marks = self.chunk.marks.get_mut(self.sorted..).unwrap_or_default();
+        marks.sort_unstable_by_key(|mark| (mark.completed, mark.start));
+        self.sorted = self.chunk.marks.len();
     }
 }
 
@@ -245,11 +230,11 @@ impl<E: Encoder> Consumer for EncodingConsumer<E> {
     }
 
     fn transaction(&mut self, transaction: &Transaction) {
+        let start = length(&self.chunk.bytes);
         if self.encoder.encode(transaction, &mut self.chunk.bytes) {
-            let completed = transaction.completed;
+            let end = length(&self.chunk.bytes);
             self.chunk.records += 1;
-            self.chunk.marks.push(Mark { completed, end: self.chunk.bytes.len() });
-            self.in_order = (self.in_order.0 && completed >= self.in_order.1, completed);
+            self.chunk.marks.push(Mark { completed: transaction.completed, start, end });
             if self.chunk.bytes.len() >= MAX_CHUNK {
                 self.sort();
                 self.hand_over();
@@ -379,9 +364,11 @@ mod tests {
         }
         Box::new(consumer).close();
         let chunk = receiver.try_recv().unwrap();
-        assert_eq!(chunk.bytes, [1, 148, 0, 200, 1, 247, 1, 148, 0, 200, 1, 247], "equal ones, and slots, keep theirs");
-        let marks: Vec<_> = chunk.marks.iter().map(|mark| (mark.completed, mark.end)).collect();
-        assert_eq!(marks, [(3, 2), (5, 4), (5, 6), (3, 8), (5, 10), (5, 12)]);
+        let marks: Vec<_> = chunk.marks.iter().map(|mark| (mark.completed, mark.start)).collect();
+        assert_eq!(marks, [(3, 2), (5, 0), (5, 4), (3, 8), (5, 6), (5, 10)], "equal ones, and slots, keep theirs");
+        let mut written = Chunk::default();
+        written.append(&chunk);
+        assert_eq!((&written.bytes[..6], written.records), (&[1, 148, 0, 200, 1, 247][..], 6));
         assert_eq!(chunk.upto, 12);
     }
 

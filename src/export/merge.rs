@@ -157,9 +157,8 @@ impl Group {
 #[derive(Debug, Default)]
 struct Lane {
     chunks: VecDeque<Chunk>,
-    /// Records of the first chunk that are gone, and bytes.
-    records: usize,
-    bytes: usize,
+    /// Records of the first chunk that are gone.
+    gone: usize,
     upto: u64,
 }
 
@@ -168,16 +167,14 @@ impl Lane {
     fn give(&mut self, limit: u64, out: &mut Chunk, channel: &ChunkReceiver) -> Option<u64> {
         loop {
             let chunk = self.chunks.front()?;
-            let rest = chunk.marks.get(self.records..).unwrap_or_default();
-            let given = rest.iter().take_while(|mark| mark.completed < limit);
-            let (count, end) = given.fold((0, self.bytes), |(count, _), mark| (count + 1, mark.end));
-            out.bytes.extend_from_slice(chunk.bytes.get(self.bytes..end).unwrap_or_default());
-            out.records += count as u64;
-            (self.records, self.bytes) = (self.records + count, end);
-            if let Some(next) = rest.get(count) {
-                return Some(next.completed);
+            for mark in chunk.marks.get(self.gone..).unwrap_or_default() {
+                if mark.completed >= limit {
+                    return Some(mark.completed);
+                }
+                out.add(chunk, *mark);
+                self.gone += 1;
             }
-            (self.records, self.bytes) = (0, 0);
+            self.gone = 0;
             self.chunks.pop_front().into_iter().for_each(|chunk| channel.give_back(chunk));
         }
     }
@@ -197,8 +194,9 @@ mod tests {
     fn chunk(worker: usize, upto: u64, numbers: &[u64]) -> Chunk {
         let mut chunk = Chunk { worker, upto, records: numbers.len() as u64, ..Chunk::default() };
         for number in numbers {
+            let start = u32::try_from(chunk.bytes.len()).unwrap();
             chunk.bytes.extend_from_slice(format!("{number:02} ").as_bytes());
-            chunk.marks.push(Mark { completed: *number, end: chunk.bytes.len() });
+            chunk.marks.push(Mark { completed: *number, start, end: start + 3 });
         }
         chunk
     }
@@ -250,7 +248,7 @@ mod tests {
         let mut merging = Merging::new(2, false);
         let large = |number| {
             let bytes = vec![b' '; MAX_HELD / 2 + 1];
-            let marks = vec![Mark { completed: number, end: bytes.len() }];
+            let marks = vec![Mark { completed: number, start: 0, end: u32::try_from(bytes.len()).unwrap() }];
             Chunk { bytes, records: 1, marks, upto: number + 1, ..Chunk::default() }
         };
         let Merging { merge, channel, out } = &mut merging;

@@ -15,7 +15,7 @@ use crate::daemon::shutdown::Shutdown;
 use crate::export::chunk::{self, ChunkReceiver};
 use crate::export::merge::Merge;
 use crate::export::server::Server;
-use crate::flow::{self, Table};
+use crate::flow::{self, Sightings, Table};
 use crate::http::HttpContext;
 use crate::packet::Decoder;
 use crate::pipeline::capture::{Capture, Delivery, FileProducer, LiveProducer, Packets, WorkerChannel};
@@ -148,6 +148,7 @@ impl Captures {
             Opened::Files(files) => vec![CaptureInput::Files(files)],
             Opened::Live(sources) => sources.into_iter().map(|source| CaptureInput::Live(Box::new(source))).collect(),
         };
+        let sightings = config.drop_duplicates.then(Sightings::default);
         let (running, ended) = bounded::<()>(0);
         let mut started = Self { threads: Vec::new(), stoppers: Vec::new(), ended };
         for (index, (input, skips)) in inputs.into_iter().zip(skips).enumerate() {
@@ -167,7 +168,10 @@ impl Captures {
                 shutdown: shutdown.clone(),
                 counters: CaptureCounters { interface, ..CaptureCounters::default() },
             };
-            let table = Table::new(flow_config(config, index, captures));
+            let mut table = Table::new(flow_config(config, index, captures));
+            if let Some(sightings) = &sightings {
+                table = table.leaving_out(sightings.clone());
+            }
             let packets = Packets::new(Decoder::new(config.verify_checksums), table);
             let (running, shutdown) = (running.clone(), shutdown.clone());
             started.threads.push(spawn("capture", move || {
