@@ -5,12 +5,16 @@
 //! guest the loss is a jump in the stream offsets.
 
 use crate::counters::{PAYLOAD, counters, families};
-use crate::stream::{Connection, EndReason, OpenConnection, Position, Side, Sink, SinkTag};
+use crate::stream::{Connection, EndReason, OpenConnection, Position, Side, Sink, SinkTag, Span};
 
 /// The most bytes of payload in a slot: few enough to stay in a second-level cache together with the guest's copy.
 pub const SLOT_BYTES: usize = 256 * 1024;
 /// The most events in a slot.
 pub const SLOT_EVENTS: usize = 2048;
+/// So many slots of other workers may be handed on before one that is not full, or holds nothing: lines of those wait for it.
+const MOST_AHEAD: u32 = 8;
+/// Live, a slot that holds nothing is handed on so many times later than one that holds events.
+const EMPTY_AGE: i64 = 8;
 /// No event: the end of a list.
 pub const NONE: u32 = u32::MAX;
 
@@ -59,6 +63,8 @@ pub struct SlotEvent {
     pub at: Position,
     /// The next event of the same connection in this slot, or [`NONE`].
     pub next: u32,
+    /// Its number among its producer's events, counted from the start of the slot's [`Span`].
+    pub order: u32,
     /// Index of the connection's row.
     pub row: u32,
 }
@@ -72,6 +78,8 @@ pub struct Slot {
     pub events: Vec<SlotEvent>,
     /// Payload of all events.
     pub arena: Vec<u8>,
+    /// Which events it holds.
+    pub span: Span,
     /// Serial number, new for each filling, from 1: a connection's tag refers to it.
     serial: u64,
     /// Frame time of the first event.
@@ -88,6 +96,7 @@ impl Slot {
             rows: Vec::with_capacity(SLOT_EVENTS / 4),
             events: Vec::with_capacity(SLOT_EVENTS),
             arena: Vec::with_capacity(SLOT_BYTES),
+            span: Span::default(),
             serial: 0,
             opened: None,
             old_rows: 0,
@@ -130,14 +139,22 @@ impl Slot {
         ends > SLOT_EVENTS / 2 || self.old_rows > SLOT_EVENTS / 2
     }
 
-    /// Adds an event. A connection without a row in this slot gets one.
-    fn push(&mut self, conn: &mut OpenConnection, side: Side, at: Position, what: What) {
+    /// Begins to fill it with events from this number on.
+    const fn begin(&mut self, serial: u64, start: u64) {
+        self.serial = serial;
+        self.span.start = start;
+    }
+
+    /// Adds an event, its producer's with this number. A connection without a row in this slot gets one.
+    fn push(&mut self, conn: &mut OpenConnection, number: u64, side: Side, at: Position, what: What) {
         if conn.tag.serial != self.serial {
             let row = u32::try_from(self.rows.len()).expect("a slot has no more rows than events");
             conn.tag = SinkTag { serial: self.serial, row };
             self.rows.push(SlotRow { connection: conn.info.clone(), first: NONE, last: NONE });
         }
-        self.append(SlotEvent { side, what, at, next: NONE, row: conn.tag.row });
+        // Far below 2^32: a slot is handed on at the latest with a few slots of other workers.
+        let order = u32::try_from(number.saturating_sub(self.span.start)).unwrap_or(u32::MAX);
+        self.append(SlotEvent { side, what, at, next: NONE, order, row: conn.tag.row });
     }
 
     /// Adds an event to the end of its row's list, which is empty after [`Slot::keep_ends`].
@@ -217,13 +234,26 @@ counters! {
     }
 }
 
+/// What was handed on to other workers since a worker got its last slot.
+#[derive(Debug, Clone, Copy, Default)]
+struct Behind {
+    slots: u32,
+    /// Frame time of the first event in them.
+    since: Option<i64>,
+}
+
 /// Fills one slot for each worker.
 #[derive(Debug)]
 pub struct Batcher<D> {
     deliver: D,
     #[expect(clippy::vec_box, reason = "slots go from thread to thread as boxes")]
     slots: Vec<Box<Slot>>,
+    /// Of each worker.
+    behind: Vec<Behind>,
     serial: u64,
+    /// Events so far.
+    number: u64,
+    producer: u16,
     max_age: i64,
     lossless: bool,
     counters: BatchCounters,
@@ -238,8 +268,16 @@ impl<D: Deliver> Batcher<D> {
             serial += 1;
             Box::new(Slot { serial, ..Slot::new() })
         });
-        let slots = slots.collect();
-        Self { deliver, slots, serial, max_age, lossless, counters: BatchCounters::default() }
+        let slots: Vec<_> = slots.collect();
+        let behind = vec![Behind::default(); slots.len()];
+        let counters = BatchCounters::default();
+        Self { deliver, slots, behind, serial, number: 0, producer: 0, max_age, lossless, counters }
+    }
+
+    /// The same, of the producer with this index.
+    #[must_use]
+    pub fn of_producer(self, producer: u16) -> Self {
+        Self { producer, ..self }
     }
 
     /// What became of slots so far.
@@ -253,11 +291,14 @@ impl<D: Deliver> Batcher<D> {
         &mut self.deliver
     }
 
-    /// Hands on every slot whose first event is older than `max_age` at `now`, in frame time.
+    /// Hands on every slot whose first event is older than `max_age` at `now`, in frame time; and those that hold nothing, if
+    /// others were handed on some time ago.
     pub fn tick(&mut self, now: i64) {
+        let old = |since: Option<i64>, age: i64| since.is_some_and(|since| now.saturating_sub(since) >= age);
         for worker in 0..self.slots.len() {
             let opened = self.slots.get(worker).and_then(|slot| slot.opened);
-            if opened.is_some_and(|opened| now.saturating_sub(opened) >= self.max_age) {
+            let behind = self.behind.get(worker).and_then(|behind| behind.since);
+            if old(opened, self.max_age) || old(behind, self.max_age.saturating_mul(EMPTY_AGE)) {
                 self.hand_on(worker);
             }
         }
@@ -266,7 +307,9 @@ impl<D: Deliver> Batcher<D> {
     /// Hands on everything.
     pub fn flush(&mut self) {
         for worker in 0..self.slots.len() {
-            self.hand_on(worker);
+            if self.slots.get(worker).is_some_and(|slot| !slot.is_empty()) {
+                self.hand_on(worker);
+            }
         }
     }
 
@@ -276,36 +319,51 @@ impl<D: Deliver> Batcher<D> {
         usize::try_from(((conn.hash >> 32) * workers) >> 32).unwrap_or(0)
     }
 
+    /// Hands a worker's slot on, and those of workers that have fallen too far behind by it.
     fn hand_on(&mut self, worker: usize) {
-        let Some(filling) = self.slots.get_mut(worker) else {
+        let opened = self.slots.get(worker).and_then(|slot| slot.opened);
+        self.deliver_slot(worker);
+        let Some(opened) = opened.filter(|_| self.slots.len() > 1) else { return };
+        for other in 0..self.slots.len() {
+            let Some(behind) = self.behind.get_mut(other).filter(|_| other != worker) else { continue };
+            behind.slots += 1;
+            behind.since.get_or_insert(opened);
+            if behind.slots >= MOST_AHEAD {
+                self.deliver_slot(other);
+            }
+        }
+    }
+
+    /// Delivers a worker's slot, which may hold nothing: what is behind it then has no more to come from this worker.
+    fn deliver_slot(&mut self, worker: usize) {
+        let (Some(filling), Some(behind)) = (self.slots.get_mut(worker), self.behind.get_mut(worker)) else {
             debug_assert!(false, "every worker has a slot");
             return;
         };
-        if filling.is_empty() {
-            return;
-        }
-        let slot = std::mem::take(filling);
+        *behind = Behind::default();
+        let mut slot = std::mem::take(filling);
+        slot.span = Span { producer: self.producer, start: slot.span.start, end: self.number };
         self.counters.events += slot.events.len() as u64;
-        let bytes = slot.arena.len() as u64;
+        let (bytes, held) = (slot.arena.len() as u64, u64::from(!slot.is_empty()));
         let must = self.lossless || slot.is_worth_waiting_for();
         match self.deliver.deliver(worker, slot, must) {
             Ok(mut empty) => {
-                self.counters.slots += 1;
+                self.counters.slots += held;
                 self.counters.bytes_delivered += bytes;
                 empty.clear();
                 self.serial += 1;
-                empty.serial = self.serial;
+                empty.begin(self.serial, self.number);
                 *filling = empty;
             }
             Err(mut refused) => {
-                self.counters.slots_dropped += 1;
+                self.counters.slots_dropped += held;
                 self.counters.bytes_dropped += bytes;
                 refused.keep_ends();
                 // A worker that refuses a slot that it can wait for is gone: there is nobody to keep the ends for.
                 if must || refused.is_empty() {
                     refused.clear();
                     self.serial += 1;
-                    refused.serial = self.serial;
+                    refused.begin(self.serial, self.number);
                 }
                 self.counters.events -= refused.events.len() as u64;
                 *filling = refused;
@@ -333,7 +391,8 @@ impl<D: Deliver> Batcher<D> {
                     }
                     other => other,
                 };
-                slot.push(conn, side, at, what);
+                slot.push(conn, self.number, side, at, what);
+                self.number += 1;
                 return;
             }
             self.hand_on(worker);
@@ -409,6 +468,40 @@ mod tests {
         assert_eq!(batcher.deliverer().0.len(), 1);
         batcher.flush();
         assert_eq!(batcher.deliverer().0[1].rows.len(), 1);
+    }
+
+    #[test]
+    fn what_is_not_full_follows_a_few_slots_of_other_workers() {
+        let mut batcher = Batcher::new(2, i64::MAX, true, CollectSlots::default()).of_producer(3);
+        let mut conns = [0_u64, 1].map(|worker| OpenConnection { hash: worker << 63, ..OpenConnection::synthetic(1) });
+        batcher.bytes(&mut conns[1], Side::First, at(0), true, b"x");
+        for _ in 0..2 * MOST_AHEAD {
+            for _ in 0..SLOT_EVENTS {
+                batcher.bytes(&mut conns[0], Side::First, at(0), true, b"x");
+            }
+            batcher.hand_on(0);
+        }
+        let slots = &batcher.deliverer().0;
+        let other: Vec<_> = slots.iter().filter(|slot| slot.events.len() < SLOT_EVENTS).collect();
+        let events = u64::from(MOST_AHEAD) * SLOT_EVENTS as u64;
+        assert_eq!(other.len(), 2);
+        assert_eq!((other[0].events.len(), other[0].span), (1, Span { producer: 3, start: 0, end: events + 1 }));
+        assert_eq!((other[1].events.len(), other[1].span.end), (0, 2 * events + 1));
+        assert_eq!(slots[0].events[7].order, 8, "events are numbered over all workers");
+        assert_eq!(batcher.counters().slots, u64::from(2 * MOST_AHEAD) + 1, "an empty slot is not counted");
+    }
+
+    #[test]
+    fn an_idle_worker_is_told_how_far_its_capture_thread_is() {
+        let mut batcher = Batcher::new(2, 5, true, CollectSlots::default());
+        let mut conn = OpenConnection { hash: 0, ..OpenConnection::synthetic(1) };
+        batcher.bytes(&mut conn, Side::First, at(0), true, b"x");
+        batcher.tick(12);
+        assert_eq!(batcher.deliverer().0.len(), 1);
+        batcher.tick(7 + 5 * EMPTY_AGE);
+        assert_eq!(batcher.deliverer().0[1].span, Span { producer: 0, start: 0, end: 1 });
+        batcher.tick(i64::MAX);
+        assert_eq!(batcher.deliverer().0.len(), 2, "once");
     }
 
     /// What a driver finds: every event that can be reached from a row, by the row's connection.

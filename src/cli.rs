@@ -93,6 +93,15 @@ pub struct Replay {
     pub guest: Option<GuestFile>,
 }
 
+/// What becomes of a connection that is seen elsewhere already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Duplicates {
+    /// It is left out
+    Drop,
+    /// It is logged as a connection of its own
+    Keep,
+}
+
 /// Options for watching traffic.
 #[derive(Debug, Clone, Args)]
 pub struct Watch {
@@ -102,6 +111,10 @@ pub struct Watch {
     /// Capture from an interface, given by name or number, or "any" for all; may be repeated
     #[arg(short = 'i', long, value_name = "IFACE", help_heading = "Input")]
     pub interface: Vec<String>,
+    /// Connections that are seen again on another interface, in a tunnel, or with other addresses [default: drop with "any" or
+    /// several interfaces, otherwise keep]
+    #[arg(long, value_name = "WHAT", help_heading = "Input")]
+    pub duplicates: Option<Duplicates>,
     /// List the available interfaces and exit
     #[arg(short = 'D', long, help_heading = "Input")]
     pub list_interfaces: bool,

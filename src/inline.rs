@@ -92,8 +92,9 @@ impl Inline {
     pub(crate) fn parse(&mut self, out: Out<'_>) {
         self.unparsed = 0;
         self.batcher.flush();
-        let mut pairing = Pairing { context: &mut self.context, hints: &mut self.hints, out };
+        let mut pairing = Pairing { context: &mut self.context, hints: &mut self.hints, start: 0, out };
         for slot in self.batcher.deliverer().0.drain(..) {
+            pairing.start = slot.span.start;
             self.driver.process(&slot, &mut pairing);
         }
         self.table.set_external(self.driver.memory() + self.context.held() as u64);
@@ -107,11 +108,17 @@ impl Inline {
 struct Pairing<'a> {
     context: &'a mut HttpContext,
     hints: &'a mut Vec<(ConnectionId, Side, u64)>,
+    /// Number of the first event of the slot.
+    start: u64,
     out: Out<'a>,
 }
 
 impl Receiver for Pairing<'_> {
     type State = Exchange;
+
+    fn at(&mut self, order: u32) {
+        self.context.completed = self.start + u64::from(order);
+    }
 
     fn record(&mut self, connection: &Connection, exchange: &mut Exchange, record: &Record<'_>) {
         exchange.record(self.context, connection, record, &mut self.out);

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::cli::Watch;
+use crate::cli::{Duplicates, Watch};
 use crate::daemon::privileges::{DropPrivileges, named_descriptor};
 use crate::export::FormatName;
 use crate::export::log::{Rotation, Target};
@@ -22,8 +22,7 @@ use crate::pipeline::{Config, GuestFile, Guests, GuestsError, ShadowModule};
 use crate::source::live::LiveConfig;
 use crate::source::total_bytes;
 
-/// Capture files below this size go through one sandbox: two save no time that matters, and lose the order of lines among
-/// connections.
+/// Capture files below this size go through one sandbox: two save no time that matters.
 const ONE_SANDBOX: u64 = 32 << 20;
 /// Sandboxes for files at the most, unless the arguments say otherwise: one reader feeds about four.
 const MAX_SANDBOXES: usize = 4;
@@ -111,6 +110,7 @@ impl Plan {
             filter: (!live && !expression.is_empty()).then_some(expression),
             count: args.count,
             verify_checksums: args.verify_checksums,
+            drop_duplicates: drop_duplicates(args),
             workers: workers(args, machine),
             queue: args.queue.map(usize::from),
             format: format(args, machine),
@@ -177,6 +177,12 @@ fn sources(args: &Watch, expression: &str, process_id: u32) -> Vec<LiveConfig> {
     };
     let members = usize::from(args.fanout);
     args.interface.iter().enumerate().map(source).flat_map(|source| std::iter::repeat_n(source, members)).collect()
+}
+
+/// Several interfaces, or all, may show the same packet.
+fn drop_duplicates(args: &Watch) -> bool {
+    let several = args.interface.len() > 1 || args.interface.iter().any(|name| name == "any");
+    args.duplicates.map_or(several, |duplicates| duplicates == Duplicates::Drop)
 }
 
 /// Sandboxes: files take all cores, since a reader keeps only part of one busy; a live capture thread has one of its own.

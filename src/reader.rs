@@ -96,6 +96,8 @@ impl Reader {
                     inline.parse(&mut out);
                 }
             }
+            // The parser takes the connections of a slot in rounds.
+            done.make_contiguous().sort_by_key(|transaction| transaction.completed);
         }
     }
 }

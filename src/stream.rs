@@ -142,6 +142,18 @@ pub struct SinkTag {
     pub row: u32,
 }
 
+/// The part of a producer's events that a slot stands for: all of one worker's that have numbers in this range. Between them
+/// are those of other workers. The slots of a worker follow each other without a gap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Span {
+    /// Index of the producer.
+    pub producer: u16,
+    /// The first number.
+    pub start: u64,
+    /// The number behind the last.
+    pub end: u64,
+}
+
 /// A connection as its producer keeps it and shows it to a sink.
 #[derive(Debug, Clone)]
 pub struct OpenConnection {

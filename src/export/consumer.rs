@@ -6,14 +6,20 @@
 //! export thread takes from all workers: see [`chunk`](super::chunk).
 
 use crate::http::Transaction;
+use crate::stream::Span;
 
-/// Takes the transactions of one worker, in the order in which they were completed.
+/// Takes the transactions of one worker, those of a connection in the order in which they were completed.
 ///
-/// It lives in the worker's thread, which alone calls it: any number of [`transaction`](Self::transaction)s, then one
-/// [`flush`](Self::flush), for each slot; and at the end of the run one [`close`](Self::close). It starts no thread of its own.
+/// It lives in the worker's thread, which alone calls it: for each [`slot`](Self::slot) any number of
+/// [`transaction`](Self::transaction)s, then one [`flush`](Self::flush); and at the end of the run one [`close`](Self::close). It starts no thread of its own.
 /// What it does is on the way of every transaction, so it must be fast, and it may wait only for an output that must lose
 /// nothing.
 pub trait Consumer: Send {
+    /// A slot begins, which holds these events.
+    fn slot(&mut self, span: Span) {
+        let _ = span;
+    }
+
     /// Takes a transaction that has just been completed.
     fn transaction(&mut self, transaction: &Transaction);
 

@@ -97,6 +97,7 @@ pub enum LogNotice {
 
 families! {
     LOG_LINES = Counter "picotap_log_lines_total" [] "log lines", "Log lines.";
+    LOG_EARLY_LINES = Counter "picotap_log_early_lines_total" [] "log lines perhaps out of order", "Log lines that were written without waiting for others that may have been completed before.";
     LOG_LOST_LINES = Counter "picotap_log_lost_lines_total" ["reason"] "log lines lost", "Log lines that were lost: not written, or not taken in time.";
     LOG_LOST_BYTES = Counter "picotap_log_lost_bytes_total" [] "bytes of log lines not written", "Bytes of log lines that could not be written.";
     LOG_WRITE_ERRORS = Counter "picotap_log_write_errors_total" [] "log writes failed", "Writes to the log that failed.";
@@ -109,6 +110,8 @@ counters! {
     pub struct LogCounters {
         /// Lines that were taken, those of headers not counted.
         lines => LOG_LINES,
+        /// Of these, those that did not wait for lines that may have been completed before.
+        early => LOG_EARLY_LINES,
         /// Lines that a worker dropped because the export thread was behind.
         not_taken => LOG_LOST_LINES["not_taken"],
         /// Lines that were lost.

@@ -11,6 +11,7 @@ pub mod families;
 mod json;
 mod line_writer;
 pub mod log;
+pub mod merge;
 pub mod metrics;
 mod numbers;
 pub mod open;

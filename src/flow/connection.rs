@@ -15,6 +15,7 @@ use super::assembler::{Carrier, Stamp};
 use super::half::{Half, HalfFlags, NEAR, REACH};
 use super::release::Pressure;
 use super::seq::Seq;
+use super::sightings::Sighting;
 use super::timers::{Link, Listed};
 use super::{Config, FlowCounters};
 use crate::packet::{Segment, TcpFlags};
@@ -62,6 +63,7 @@ pub(super) struct Connection {
     pub(super) embryonic: bool,
     /// It was ended by an RST.
     pub(super) reset: bool,
+    pub(super) sighting: Sighting,
     /// Both sides seen, based and open, no FIN: [`Step::quick`] may take its segments.
     pub(super) established: bool,
 }
@@ -78,6 +80,7 @@ impl Connection {
             listed: Listed::NOWHERE,
             embryonic: true,
             reset: false,
+            sighting: Sighting::Open(0),
             established: false,
         }
     }

@@ -13,6 +13,8 @@ families! {
     GAPS = Counter "picotap_gaps_total" ["reason"] "gaps", "Gaps in TCP payload, by the reason why they were declared.";
     TCP_EVENTS = Counter "picotap_tcp_events_total" ["event"] "TCP events", "Unusual TCP events, by kind.";
     CONNECTIONS = Counter "picotap_connections_total" [] "connections", "TCP connections seen.";
+    SEEN_AGAIN = Counter "picotap_duplicate_connections_total" [] "connections seen again", "TCP connections left out because they were seen elsewhere: on another interface, in a tunnel, or with other addresses.";
+    SEEN_AGAIN_SEGMENTS = Counter "picotap_duplicate_packets_total" [] "packets of connections seen again", "TCP segments left out because their connection was seen elsewhere.";
     MIDSTREAM = Counter "picotap_midstream_connections_total" [] "connections picked up in mid-stream", "TCP connections whose start was not captured.";
     ENDED_SIDES = Counter "picotap_ended_sides_total" ["reason"] "ended sides", "Sides of TCP connections, by how they ended.";
     EVICTED = Counter "picotap_evicted_connections_total" ["kind"] "evicted connections", "TCP connections evicted because the memory limit was reached, by kind.";
@@ -56,6 +58,8 @@ counters! {
         after_reset => PAYLOAD["after_reset"],
         /// Account: of no connection, in a segment that cannot start one.
         no_connection => PAYLOAD["no_connection"],
+        /// Account: of a connection that is seen elsewhere.
+        seen_again_bytes => PAYLOAD["seen_again"],
         /// Account: SYN data that the peer refused.
         syn_refused => PAYLOAD["syn_refused"],
         /// Account: SYN data or a window probe that was never acknowledged.
@@ -92,7 +96,11 @@ counters! {
 
         /// Connections begun.
         connections => CONNECTIONS,
-        /// Of these, those picked up in mid-stream.
+        /// Of these, those left out because they were seen elsewhere.
+        seen_again => SEEN_AGAIN,
+        /// Their segments.
+        seen_again_segments => SEEN_AGAIN_SEGMENTS,
+        /// Of the connections, those picked up in mid-stream.
         midstream => MIDSTREAM,
         /// Sides ended by FIN.
         ends_fin => ENDED_SIDES["fin"],

@@ -20,11 +20,13 @@ mod out_of_window;
 mod receive;
 mod release;
 mod seq;
+mod sightings;
 mod slab;
 mod table;
 mod timers;
 
 pub use counters::FlowCounters;
+pub use sightings::Sightings;
 pub use table::{AHEAD, Table};
 
 const MILLISECOND: i64 = 1_000_000;

@@ -5,6 +5,7 @@ use super::half::HalfFlags;
 use super::hash::PairHasher;
 use super::index::Index;
 use super::seq::Seq;
+use super::sightings::Sightings;
 use super::slab::Slab;
 use super::timers::{List, Lists};
 use super::{Config, FlowCounters};
@@ -55,6 +56,8 @@ pub struct Table {
     external: u64,
     /// Connections still to be evicted for external memory.
     to_evict: u32,
+    /// Given if connections that are seen elsewhere are left out.
+    pub(super) sightings: Option<Sightings>,
 }
 
 impl Table {
@@ -72,6 +75,7 @@ impl Table {
             behind: false,
             external: 0,
             to_evict: 0,
+            sightings: None,
         }
     }
 
@@ -132,8 +136,12 @@ impl Table {
             self.first(hash, segment, sink);
             return;
         }
-        conn.last = clock;
         let side = if conn.open.info.endpoints[0] == segment.source { Side::First } else { Side::Second };
+        if self.sightings.is_some() && self.is_left_out((hash, handle), side, segment, sink) {
+            return;
+        }
+        let Some(conn) = self.slab.get_mut(handle) else { return };
+        conn.last = clock;
         if (Step { conn, shared: &mut self.shared, sink: &mut *sink, time: segment.time }).quick(side, segment) {
             return;
         }
@@ -206,7 +214,7 @@ impl Table {
     }
 
     /// Takes a segment that belongs to no connection: the first of a new one, if it can be that.
-    fn first<S: Sink>(&mut self, hash: u64, segment: &Segment<'_>, sink: &mut S) {
+    pub(super) fn first<S: Sink>(&mut self, hash: u64, segment: &Segment<'_>, sink: &mut S) {
         let flags = segment.flags;
         let counters = &mut self.shared.counters;
         let refused = if flags.syn() && (flags.fin() || flags.rst()) {
@@ -231,6 +239,9 @@ impl Table {
             self.shared.counters.no_memory += segment.payload.len() as u64;
             return;
         };
+        if self.sightings.is_some() && self.is_left_out((hash, handle), Side::First, segment, sink) {
+            return;
+        }
         let reuse = self.dispatch(handle, Side::First, segment, sink);
         debug_assert_eq!(reuse, None, "a first segment is its connection's own");
     }

@@ -97,6 +97,8 @@ pub struct HttpContext {
     pub counters: HttpCounters,
     /// Where the client of the tunnel that was opened last asked to be connected to: for the stream inside.
     pub(crate) tunnel_target: Vec<u8>,
+    /// What [`Transaction::completed`] is of those that are handed out now.
+    pub completed: u64,
 }
 
 impl HttpContext {
@@ -123,6 +125,7 @@ impl HttpContext {
             folded: Vec::new(),
             counters: HttpCounters::default(),
             tunnel_target: Vec::new(),
+            completed: 0,
         }
     }
 
@@ -173,6 +176,7 @@ impl HttpContext {
     /// Hands out a transaction that has been released, and keeps it for reuse.
     pub(crate) fn hand_out(&mut self, mut transaction: Box<Transaction>, out: &mut impl FnMut(&Transaction)) {
         transaction.settle();
+        transaction.completed = self.completed;
         self.counters.transactions += 1;
         out(&transaction);
         if self.pool.len() < MAX_POOL {

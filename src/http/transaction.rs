@@ -119,6 +119,8 @@ pub struct Transaction {
     pub tunnel: Tunnel,
     /// The tunnel that its connection is inside of.
     pub outer: Option<Arc<Outer>>,
+    /// Number of the event that completed it, among all of its capture thread: the order of completion.
+    pub completed: u64,
     /// Community identifier, if it is wanted.
     pub community_id: Option<[u8; community_id::LEN]>,
     /// The request's number on the connection, 0 without a request.
@@ -165,6 +167,7 @@ impl Transaction {
             interim_status: 0,
             tunnel: Tunnel::Connect,
             outer: None,
+            completed: 0,
             community_id: None,
             number: 0,
             client_side: 0,

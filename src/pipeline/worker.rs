@@ -8,7 +8,8 @@
 //!    parser's records, and go to the consumers.
 //! 3. The shadow, a second parser, sees the same slot.
 //!
-//! Then the slot goes back to its capture thread, the counters are published, and the consumers are flushed.
+//! Then the slot goes back to its capture thread, the counters are published, and the consumers are flushed. A slot may hold
+//! nothing: it tells the consumers how far its capture thread has come.
 
 mod fault_budget;
 mod trial;
@@ -101,6 +102,7 @@ pub fn work(
         budget: FaultBudget::new(&options),
         options,
         shared: Arc::clone(shared),
+        start: 0,
         before: (0, 0),
     };
     let mut worker = Worker { trials: Trials::new(driver.protocols()), driver, results };
@@ -138,6 +140,8 @@ impl Worker {
         let Self { driver, trials, results } = self;
         let Results { shared, options, .. } = results;
         let (shared, index) = (Arc::clone(shared), options.index);
+        results.start = slot.span.start;
+        results.outputs.consumers.iter_mut().for_each(|consumer| consumer.slot(slot.span));
         // After a stop was asked for, what is left of the present second is all that faults may take.
         let now = (!options.shutdown.asked()).then_some(now);
         trials.follow(driver, results.outputs.shadow.as_mut(), &shared, index);
@@ -173,6 +177,8 @@ struct Results {
     budget: FaultBudget,
     options: WorkerOptions,
     shared: Arc<Shared>,
+    /// Number of the first event of the slot at hand.
+    start: u64,
     /// The driver's memory and the length of the queue, as they were before the slot at hand.
     before: (u64, usize),
 }
@@ -209,6 +215,10 @@ impl Results {
 
 impl Receiver for Results {
     type State = Exchange;
+
+    fn at(&mut self, order: u32) {
+        self.outputs.context.completed = self.start + u64::from(order);
+    }
 
     fn record(&mut self, connection: &Connection, state: &mut Exchange, record: &Record<'_>) {
         if let Some(shadow) = &mut self.outputs.shadow {

@@ -17,7 +17,8 @@ use super::shared::Shared;
 use crate::clock::{now, wall_clock};
 use crate::daemon::shutdown::{Shutdown, Why};
 use crate::export::chunk::{Chunk, ChunkReceiver};
-use crate::export::log::{Hand, Log, LogError, LogNotice, Stalled, WriteProgress};
+use crate::export::log::{Hand, Log, LogCounters, LogError, LogNotice, Stalled, WriteProgress};
+use crate::export::merge::Merge;
 
 /// Bytes that are gathered before they are written, while more are at hand.
 const GATHER: usize = 256 << 10;
@@ -71,6 +72,7 @@ impl Exporter {
     pub fn start(
         log: Log,
         lines: ChunkReceiver,
+        merge: Merge,
         shared: Arc<Shared>,
         shutdown: Shutdown,
         stop_on_failure: bool,
@@ -80,7 +82,7 @@ impl Exporter {
         let left_alone = Arc::new(AtomicBool::new(false));
         let alone = Arc::clone(&left_alone);
         let thread = Builder::new().name("export".to_owned()).spawn(move || {
-            let writer = Writer { lines, shared, shutdown, stop_on_failure, left_alone: alone };
+            let writer = Writer { lines, merge, shared, shutdown, stop_on_failure, left_alone: alone };
             let errors = writer.write(log);
             drop(runs);
             errors
@@ -161,6 +163,7 @@ impl Exporter {
 /// What the thread owns.
 struct Writer {
     lines: ChunkReceiver,
+    merge: Merge,
     shared: Arc<Shared>,
     shutdown: Shutdown,
     stop_on_failure: bool,
@@ -170,8 +173,9 @@ struct Writer {
 impl Writer {
     /// Writes until all workers have ended.
     fn write(self, mut log: Log) -> Vec<String> {
-        let Self { lines, shared, shutdown, stop_on_failure, left_alone } = self;
-        let mut gathered = Chunk { bytes: Vec::with_capacity(GATHER), records: 0 };
+        let Self { lines, mut merge, shared, shutdown, stop_on_failure, left_alone } = self;
+        let mut gathered = Chunk { bytes: Vec::with_capacity(GATHER), ..Chunk::default() };
+        let progress = log.progress();
         let mut notices = Vec::new();
         let mut errors = Vec::new();
         let mut over = false;
@@ -183,21 +187,26 @@ impl Writer {
                 eprintln!("picotap: {error}; the log goes on in the old file");
             }
             match lines.recv_timeout(CHECK_EVERY) {
-                Ok(chunk) => gather(&mut gathered, chunk, &lines),
+                Ok(chunk) => merge.take(chunk, &mut gathered, now(), &lines),
                 Err(RecvTimeoutError::Timeout) => {
+                    merge.check(&mut gathered, now(), &lines);
                     log.tick(wall_clock(), &mut notices);
                     if !left_alone.load(Ordering::Acquire) {
-                        shared.publish_log(log.counters());
+                        shared.publish_log(LogCounters { early: merge.early(), ..log.counters() });
                     }
                 }
-                Err(RecvTimeoutError::Disconnected) => over = true,
+                Err(RecvTimeoutError::Disconnected) => {
+                    merge.end(&mut gathered, &lines);
+                    over = true;
+                }
             }
             while gathered.bytes.len() < GATHER
                 && let Ok(chunk) = lines.try_recv()
             {
-                gather(&mut gathered, chunk, &lines);
+                merge.take(chunk, &mut gathered, now(), &lines);
             }
             if !gathered.is_empty() {
+                progress.hold(merge.held());
                 if log.write(&gathered, wall_clock(), &mut notices).is_err() {
                     shutdown.ask(Why::Closed);
                     break;
@@ -206,7 +215,7 @@ impl Writer {
                 if left_alone.load(Ordering::Acquire) {
                     return errors;
                 }
-                shared.publish_log(log.counters());
+                shared.publish_log(LogCounters { early: merge.early(), ..log.counters() });
             }
             for notice in notices.drain(..) {
                 if stop_on_failure && matches!(notice, LogNotice::Failing(_)) {
@@ -219,15 +228,10 @@ impl Writer {
         }
         // Workers that still have lines must not wait for ever.
         lines.drain();
-        let counters = log.close(wall_clock());
+        let counters = LogCounters { early: merge.early(), ..log.close(wall_clock()) };
         if !left_alone.load(Ordering::Acquire) {
             shared.publish_log(counters);
         }
         errors
     }
-}
-
-fn gather(gathered: &mut Chunk, chunk: Chunk, lines: &ChunkReceiver) {
-    gathered.append(&chunk);
-    lines.give_back(chunk);
 }

@@ -43,6 +43,19 @@ fn live(line: &str) -> Vec<LiveConfig> {
 }
 
 #[test]
+fn what_is_seen_twice_is_left_out_where_that_is_likely() {
+    let drops = |line| config(line).drop_duplicates;
+    for line in
+        ["-r x.pcap", "-i eth0", "-i eth0 --fanout 2", "-i any --duplicates keep", "-i a -i b --duplicates keep"]
+    {
+        assert!(!drops(line), "{line}");
+    }
+    for line in ["-i any", "-i eth0 -i eth1", "-i eth0 --duplicates drop", "-r x.pcap --duplicates drop"] {
+        assert!(drops(line), "{line}");
+    }
+}
+
+#[test]
 fn without_an_input_there_is_no_plan() {
     assert!(matches!(Plan::new(&arguments(""), &MACHINE), Err(PlanError::NoInput)));
     assert!(matches!(Plan::new(&arguments("--stats"), &MACHINE), Err(PlanError::NoInput)));

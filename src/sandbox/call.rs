@@ -97,6 +97,8 @@ pub struct Encoded {
 pub struct Cursor {
     /// Index of the next event in the slot.
     pub event: u32,
+    /// The order of the last event that was begun: see [`crate::batch::SlotEvent::order`].
+    pub order: u32,
     /// Bytes of it that are done with.
     pub passed: u64,
 }

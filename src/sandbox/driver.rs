@@ -43,6 +43,8 @@ pub use counters::SandboxCounters;
 pub trait Receiver {
     /// What the receiver keeps of a connection.
     type State: Default;
+    /// What comes next was completed by the event of the slot with this order. Called often: it is to cost nothing.
+    fn at(&mut self, _order: u32) {}
     /// A record, in order within its connection.
     fn record(&mut self, connection: &Connection, state: &mut Self::State, record: &Record<'_>);
     /// The connection is over: both sides have ended, the later one for this reason, or the guest failed on it.
@@ -359,7 +361,8 @@ impl<S: Default> Driver<S> {
             // A slot that was refused before may have rows without events.
             if row.first != NONE && row.connection.number.is_multiple_of(self.sample) {
                 let key = self.key(&row.connection);
-                let cursor = Cursor { event: row.first, passed: 0 };
+                let order = slot.events.get(row.first as usize).map_or(0, |event| event.order);
+                let cursor = Cursor { event: row.first, order, passed: 0 };
                 self.works.push(Work { key, cursor, window: 1, guest_row: NONE });
             }
         }
@@ -451,7 +454,10 @@ impl<S: Default> Driver<S> {
             match event.what {
                 What::Bytes { len, .. } => bytes += u64::from(len) - passed.min(u64::from(len)),
                 What::Skipped { .. } => {}
-                What::End(reason) => self.end(key, event.side, reason, receiver),
+                What::End(reason) => {
+                    receiver.at(event.order);
+                    self.end(key, event.side, reason, receiver);
+                }
             }
             passed = 0;
             next = event.next;

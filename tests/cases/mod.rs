@@ -8,6 +8,7 @@ use crate::support::line::Line;
 use crate::support::message::Message;
 use crate::support::scene::Scene;
 
+mod duplicates;
 mod files;
 mod framing;
 mod heads;
@@ -45,6 +46,7 @@ pub(crate) fn all() -> Vec<Case> {
         loss::cases(),
         network::cases(),
         files::cases(),
+        duplicates::cases(),
         tunnels::cases(),
         relays::cases(),
     ]

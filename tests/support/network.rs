@@ -123,8 +123,13 @@ impl Network {
     /// Starts picotap on the server's end of the wire, its output in the file `lines`, and waits until it captures. Its ring and its
     /// queue are long: a busy machine may hold its threads up, and what is tested here is not how it drops.
     pub fn capture(&self, args: &[&str]) -> Child {
-        let mut command = Self::inside(&self.server, env!("CARGO_BIN_EXE_picotap"));
-        command.args(["-i", "wire1", "--format", "json", "--no-metrics", "-B", "65536", "--queue", "256"]).args(args);
+        self.capture_in(&self.server, &[&["-i", "wire1"], args].concat())
+    }
+
+    /// The same in any namespace, on the interfaces that are among the arguments.
+    pub fn capture_in(&self, namespace: &str, args: &[&str]) -> Child {
+        let mut command = Self::inside(namespace, env!("CARGO_BIN_EXE_picotap"));
+        command.args(["--format", "json", "--no-metrics", "-B", "65536", "--queue", "256"]).args(args);
         // To a file: a pipe that nobody reads would hold the lines up.
         let lines = fs::File::create(self.directory.join("lines")).unwrap();
         // A socket's name must be short.

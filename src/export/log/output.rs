@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn only_what_is_logged_is_a_record() {
-        let (chunks, lines) = chunk::channel(1, true, Arc::default());
+        let (chunks, lines) = chunk::channel(1, 1, true, Arc::default());
         let selection = Selection { errors: true, ..Selection::default() };
         let output = LogOutput { format: FormatName::Clf, interfaces: Arc::new([]), selection, chunks };
         let mut wire = Wire::new(Settings::default());

@@ -20,6 +20,9 @@ pub struct WriteProgress {
     given: AtomicU64,
     lines: AtomicU64,
     bytes: AtomicU64,
+    /// What is held back for later.
+    held_lines: AtomicU64,
+    held_bytes: AtomicU64,
 }
 
 /// What a log has in hand. A piece that is under way counts as not taken.
@@ -38,8 +41,8 @@ impl WriteProgress {
     #[must_use]
     pub const fn new(regular: bool) -> Self {
         let patience = if regular { PATIENCE_WITH_DISK } else { PATIENCE };
-        let [steps, given, lines, bytes] = [const { AtomicU64::new(0) }; 4];
-        Self { patience, busy: AtomicBool::new(false), steps, given, lines, bytes }
+        let [steps, given, lines, bytes, held_lines, held_bytes] = [const { AtomicU64::new(0) }; 6];
+        Self { patience, busy: AtomicBool::new(false), steps, given, lines, bytes, held_lines, held_bytes }
     }
 
     /// The log is at work on so many lines and bytes, until what is given back is dropped.
@@ -57,11 +60,20 @@ impl WriteProgress {
         self.steps.fetch_add(1, Ordering::Release);
     }
 
-    /// What is in hand: exact while the log is stalled, and otherwise of some moment.
+    /// So many lines and bytes will be given to the log later.
+    pub fn hold(&self, (lines, bytes): (u64, u64)) {
+        self.held_lines.store(lines, Ordering::Relaxed);
+        self.held_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// What is in hand, and what is held back: exact while the log is stalled, and otherwise of some moment.
     #[must_use]
     pub fn hand(&self) -> Hand {
         let (lines, bytes) = (self.lines.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed));
-        Hand { taken: self.given.load(Ordering::Relaxed).saturating_sub(lines), lines, bytes }
+        let taken = self.given.load(Ordering::Relaxed).saturating_sub(lines);
+        let (held_lines, held_bytes) =
+            (self.held_lines.load(Ordering::Relaxed), self.held_bytes.load(Ordering::Relaxed));
+        Hand { taken, lines: lines + held_lines, bytes: bytes + held_bytes }
     }
 }
 

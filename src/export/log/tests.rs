@@ -39,7 +39,7 @@ impl Setup {
 }
 
 fn lines(bytes: impl AsRef<[u8]>) -> Chunk {
-    Chunk { bytes: bytes.as_ref().to_vec(), records: count(bytes.as_ref()) }
+    Chunk { bytes: bytes.as_ref().to_vec(), records: count(bytes.as_ref()), ..Chunk::default() }
 }
 
 fn rotation(size: Option<u64>, interval: Option<i64>) -> Option<Rotation> {

@@ -64,7 +64,10 @@ pub struct Config {
     pub count: Option<u64>,
     /// Whether packets with a wrong checksum are skipped. By default not.
     pub verify_checksums: bool,
-    /// Sandboxes, each with a thread. By default 1: lines then come in the order in which transactions are completed.
+    /// Whether a connection that is seen elsewhere is left out: on another interface, in a tunnel, or with other addresses. By
+    /// default not.
+    pub drop_duplicates: bool,
+    /// Sandboxes, each with a thread. By default 1.
     pub workers: usize,
     /// Slots that may wait for each of them. By default see [`Config::queue_length`].
     pub queue: Option<usize>,
@@ -123,6 +126,7 @@ impl Config {
             filter: None,
             count: None,
             verify_checksums: false,
+            drop_duplicates: false,
             workers: 1,
             queue: None,
             format: FormatName::Json,

@@ -9,11 +9,13 @@ use signal_hook::iterator::Handle;
 use super::config::{Config, Failure};
 use super::prepare::Prepared;
 use crate::batch::Batcher;
+use crate::clock::now;
 use crate::daemon::sd_notify::Supervisor;
 use crate::daemon::shutdown::Shutdown;
 use crate::export::chunk::{self, ChunkReceiver};
+use crate::export::merge::Merge;
 use crate::export::server::Server;
-use crate::flow::{self, Table};
+use crate::flow::{self, Sightings, Table};
 use crate::http::HttpContext;
 use crate::packet::Decoder;
 use crate::pipeline::capture::{Capture, Delivery, FileProducer, LiveProducer, Packets, WorkerChannel};
@@ -79,7 +81,8 @@ pub(super) struct Running {
 pub(super) fn start(config: &Config, prepared: Prepared, shutdown: &Shutdown) -> Result<Running, Failure> {
     let Workers { delivery, skips, lines, quarantined, workers } = Workers::start(config, &prepared, shutdown)?;
     let Prepared { input, supervisor, server, scrape, engine, log, shared, .. } = prepared;
-    let exporter = Exporter::start(log, lines, Arc::clone(&shared), shutdown.clone(), !config.is_live());
+    let merge = Merge::new(config.captures(), config.workers, config.is_live(), now());
+    let exporter = Exporter::start(log, lines, merge, Arc::clone(&shared), shutdown.clone(), !config.is_live());
     let exporter = exporter.map_err(|e| Failure::System("a thread cannot be started", e))?;
     let directory = config.quarantine.clone();
     let quarantine = spawn("quarantine", move || quarantine::keep(directory.as_deref(), &quarantined))?;
@@ -145,6 +148,7 @@ impl Captures {
             Opened::Files(files) => vec![CaptureInput::Files(files)],
             Opened::Live(sources) => sources.into_iter().map(|source| CaptureInput::Live(Box::new(source))).collect(),
         };
+        let sightings = config.drop_duplicates.then(Sightings::default);
         let (running, ended) = bounded::<()>(0);
         let mut started = Self { threads: Vec::new(), stoppers: Vec::new(), ended };
         for (index, (input, skips)) in inputs.into_iter().zip(skips).enumerate() {
@@ -157,14 +161,17 @@ impl Captures {
             let age = if live { SLOT_AGE } else { i64::MAX };
             let capture = Capture {
                 index,
-                batcher: Batcher::new(config.workers, age, !live, delivery),
+                batcher: Batcher::new(config.workers, age, !live, delivery).of_producer(producer(index)),
                 skips,
                 left: config.count.unwrap_or(u64::MAX),
                 shared: Arc::clone(shared),
                 shutdown: shutdown.clone(),
                 counters: CaptureCounters { interface, ..CaptureCounters::default() },
             };
-            let table = Table::new(flow_config(config, index, captures));
+            let mut table = Table::new(flow_config(config, index, captures));
+            if let Some(sightings) = &sightings {
+                table = table.leaving_out(sightings.clone());
+            }
             let packets = Packets::new(Decoder::new(config.verify_checksums), table);
             let (running, shutdown) = (running.clone(), shutdown.clone());
             started.threads.push(spawn("capture", move || {
@@ -180,12 +187,17 @@ impl Captures {
     }
 }
 
+/// Number of the capture thread as its connections and slots carry it.
+fn producer(index: usize) -> u16 {
+    u16::try_from(index).unwrap_or(0)
+}
+
 /// The flow table of the capture thread with this number, of so many. They share the memory limit equally.
 fn flow_config(config: &Config, index: usize, captures: usize) -> flow::Config {
     flow::Config {
         memory_limit: config.memory_limit / captures as u64,
         hash_seed: flow::random_seed(),
-        producer: u16::try_from(index).unwrap_or(0),
+        producer: producer(index),
         producers: u16::try_from(captures).unwrap_or(u16::MAX),
         ..flow::Config::default()
     }
@@ -212,7 +224,7 @@ impl Workers {
     fn start(config: &Config, prepared: &Prepared, shutdown: &Shutdown) -> Result<Self, Failure> {
         let Prepared { names, parsers: Parsers { parsers, second }, shared, metrics, .. } = prepared;
         let (captures, live) = (config.captures(), config.is_live());
-        let (chunks, lines) = chunk::channel(LINES_IN_QUEUE, !live, Arc::clone(&shared.lines_unsent));
+        let (chunks, lines) = chunk::channel(LINES_IN_QUEUE, config.workers, !live, Arc::clone(&shared.lines_unsent));
         let outputs = outputs(config, names, shared, metrics.as_ref(), chunks);
         let (quarantine_in, quarantined) = bounded(QUARANTINE_QUEUE);
         let (skips_in, skips): (Vec<_>, Vec<_>) = (0..captures).map(|_| bounded(SKIPS_IN_QUEUE)).unzip();

@@ -38,7 +38,7 @@ impl<S> Encoder<'_, S> {
         let taken = u64::from(len).min(half.skip.saturating_sub(offset));
         self.extend_skipped(event, lost + taken, lost);
         self.counters.skipped += taken;
-        self.cursor.passed += taken;
+        (self.cursor.passed, self.cursor.order) = (self.cursor.passed + taken, event.order);
         if taken == u64::from(len) {
             self.advance(event);
         }
@@ -64,6 +64,7 @@ impl<S> Encoder<'_, S> {
         let half = self.connection.half_mut(event.side);
         let lost = event.at.offset.min(half.skip).saturating_sub(half.next);
         half.skip = half.next + lost;
+        self.cursor.order = event.order;
         if lost > 0 || half.skipped.is_some() {
             self.extend_skipped(event, lost, lost);
         }

@@ -160,6 +160,7 @@ impl<S: Default, R: Receiver<State = S>> Commit<'_, S, R> {
                 take_state(self.call, self.input, encoded.event.row, key, connection, self.extras);
             }
             connection.hand_over.unconsumed &= answer.consumed == 0;
+            self.receiver.at(encoded.after.order);
             let bytes = self.call.bytes(encoded, self.slot);
             let mut tunnel = None;
             while let Some(record) = records.next_if(|record| record.fields.event == index) {

@@ -313,7 +313,7 @@ impl<S> Encoder<'_, S> {
     }
 
     pub(super) const fn advance(&mut self, event: &SlotEvent) {
-        self.cursor = Cursor { event: event.next, passed: 0 };
+        self.cursor = Cursor { event: event.next, order: event.order, passed: 0 };
     }
 
     /// Whether there was room for it in the call; if not, nothing has changed.
@@ -331,14 +331,14 @@ impl<S> Encoder<'_, S> {
     fn piece(&mut self, event: &SlotEvent, offset: u64, data: u32, len: u32, mark: Mark) -> bool {
         let flags = if mark.segment { event_flag::SEGMENT } else { 0 };
         let encoded = abi::Event { offset, flags, ..header(event.side, kind::BYTES, event.at.peer_acked) };
-        let after = Cursor { event: event.next, passed: 0 };
+        let after = Cursor { event: event.next, order: event.order, passed: 0 };
         self.push(encoded, &[mark], Location::Slot(data), len, after)
     }
 
     fn end(&mut self, event: &SlotEvent, reason: EndReason) -> bool {
         let head = header(event.side, kind::END, event.at.peer_acked);
         let encoded = abi::Event { offset: event.at.offset, reason: reason as u8, ..head };
-        let after = Cursor { event: event.next, passed: 0 };
+        let after = Cursor { event: event.next, order: event.order, passed: 0 };
         self.push(encoded, &[mark(event, false)], Location::Joined(0), 0, after)
     }
 
@@ -362,8 +362,11 @@ impl<S> Encoder<'_, S> {
             debug_assert!(false, "something waits");
             return false;
         };
+        // The event behind shows that nothing follows.
+        let behind = self.slot.events.get(self.cursor.event as usize).filter(|_| last);
+        let after = Cursor { order: behind.map_or(self.cursor.order, |event| event.order), ..self.cursor };
         let encoded = self.call.has_room(waiting.bytes.len(), waiting.marks.len(), self.extra_size())
-            && self.push_waiting(side, &waiting, last, self.cursor);
+            && self.push_waiting(side, &waiting, last, after);
         self.connection.half_mut(side).waiting = Some(waiting);
         encoded
     }

@@ -11,7 +11,6 @@ use super::row::row_input;
 use super::{Driver, LoadedParser, Receiver};
 use crate::abi::kind;
 use crate::batch::{NONE, Slot};
-use crate::sandbox::call::Cursor;
 use crate::sandbox::cpu_time::Reading;
 use crate::sandbox::fault::Fault;
 use crate::sandbox::instance::Instance;
@@ -180,6 +179,7 @@ impl<S: Default> Driver<S> {
             marks,
             bytes,
         };
+        receiver.at(encoded.after.order);
         receiver.quarantine(&quarantined);
         receiver.closed(&connection.info, &mut connection.state, EndReason::Fault);
         connection.ignored = true;
@@ -206,7 +206,7 @@ impl<S: Default> Driver<S> {
         let ignored = self.pass_over(slot, work.key, encoded.after, receiver);
         self.counters.ignored += ignored;
         if let Some(work) = self.works.get_mut(encoded.slot_row as usize) {
-            work.cursor = Cursor { event: NONE, passed: 0 };
+            work.cursor.event = NONE;
         }
     }
 
@@ -216,7 +216,7 @@ impl<S: Default> Driver<S> {
         for at in 0..self.works.len() {
             let Some(work) = self.works.get_mut(at) else { continue };
             let (key, cursor) = (work.key, work.cursor);
-            work.cursor = Cursor { event: NONE, passed: 0 };
+            work.cursor.event = NONE;
             let dropped = self.pass_over(slot, key, cursor, receiver);
             self.counters.dropped += dropped;
         }

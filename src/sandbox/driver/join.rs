@@ -55,7 +55,7 @@ impl<S> Encoder<'_, S> {
             total = next;
             end += u64::from(len - passed);
             pieces += 1;
-            behind = Cursor { event: event.next, passed: 0 };
+            behind = Cursor { event: event.next, order: event.order, passed: 0 };
         }
         Neighbours { total, pieces, behind, wake }
     }
