@@ -8,6 +8,7 @@ use crate::support::line::Line;
 use crate::support::message::Message;
 use crate::support::scene::Scene;
 
+mod encapsulations;
 mod files;
 mod framing;
 mod heads;
@@ -44,6 +45,7 @@ pub(crate) fn all() -> Vec<Case> {
         lifecycle::cases(),
         loss::cases(),
         network::cases(),
+        encapsulations::cases(),
         files::cases(),
         tunnels::cases(),
         relays::cases(),
