@@ -362,7 +362,7 @@ fn one_frame(name: &str, link: i32, missing: u32) -> PathBuf {
 
 #[test]
 fn a_link_type_that_is_not_read_is_an_error() {
-    complains(&read(&one_frame("nflog.pcap", 239, 0), &[]), 1, &["picotap: 1 frames", "link type 239 (nflog)"]);
+    complains(&read(&one_frame("wifi.pcap", 105, 0), &[]), 1, &["picotap: 1 frames", "link type 105 (ieee802_11)"]);
     complains(&read(&one_frame("odd.pcap", 60_000, 0), &[]), 1, &["picotap: 1 frames", "link type 60000,"]);
 }
 

@@ -4,7 +4,7 @@
 use picotap::packet::{Decoder, Outcome};
 use picotap::source::Frame;
 
-const LINKS: [i32; 12] = [1, 1, 0, 12, 14, 101, 108, 113, 228, 229, 276, 147];
+const LINKS: [i32; 17] = [1, 1, 0, 12, 14, 101, 108, 113, 228, 229, 276, 147, 9, 50, 51, 104, 239];
 
 /// The longest payload: that of a jumbo frame here, or of a datagram joined from fragments.
 const LONGEST: usize = 65_535;

@@ -4,7 +4,7 @@ use super::captured::Captured;
 use super::fragment::{Fragment, Fragments, Key};
 use super::link::{self, ETHERNET, LINK_ETHERNET};
 use super::tcp::{self, Context};
-use super::{NoSegment, PacketCounters, Segment, fast, ip, tunnel};
+use super::{NoSegment, PacketCounters, Segment, fast, ip, shim, tunnel};
 use crate::source::Frame;
 
 /// The most tunnels inside one another.
@@ -136,18 +136,32 @@ struct Layers<'d> {
 }
 
 impl Layers<'_> {
-    /// `joined`: a buffer for each datagram that this frame completes. Their number is a bound, too.
-    fn follow<'a>(&mut self, frame: &Frame<'a>, mut joined: &'a mut [Vec<u8>]) -> Result<Segment<'a>, End> {
+    fn follow<'a>(&mut self, frame: &Frame<'a>, joined: &'a mut [Vec<u8>]) -> Result<Segment<'a>, End> {
+        let (segment, tunnels) = self.innermost(frame, joined)?;
+        self.counts.tunnelled += u64::from(tunnels > 0);
+        Ok(segment)
+    }
+
+    /// The segment, and the number of tunnels around it. `joined`: a buffer for each datagram that this frame completes.
+    /// Their number is a bound, too.
+    fn innermost<'a>(&mut self, frame: &Frame<'a>, mut joined: &'a mut [Vec<u8>]) -> Result<(Segment<'a>, usize), End> {
         let mut context = Context { time: frame.time, interface: frame.interface, realm: 0 };
         let (mut ether_type, mut bytes) =
             link::payload(frame.link, Captured::of_frame(frame.data, frame.original_len))?;
         for tunnels in 0..=MAX_TUNNELS {
-            if let Some(segment) = self.shortcut(context, ether_type, bytes) {
-                self.counts.tunnelled += u64::from(tunnels > 0);
-                return Ok(segment);
-            }
             if ether_type == ETHERNET {
+                if let Some(segment) = self.shortcut(context, ether_type, bytes) {
+                    return Ok((segment, tunnels));
+                }
                 (ether_type, bytes) = link::ethernet(bytes)?;
+            }
+            (ether_type, bytes) = shim::follow(ether_type, bytes)?;
+            // The frame of a pseudo-wire.
+            if ether_type == ETHERNET {
+                continue;
+            }
+            if let Some(segment) = self.shortcut(context, ether_type, bytes) {
+                return Ok((segment, tunnels));
             }
             let mut packet = ip::packet(ether_type, bytes, self.verify)?;
             while packet.fragment.is_some() {
@@ -156,9 +170,7 @@ impl Layers<'_> {
                 packet = self.join(context, packet, buffer)?;
             }
             if packet.protocol == ip::TCP {
-                let segment = tcp::segment(context, &packet, self.verify)?;
-                self.counts.tunnelled += u64::from(tunnels > 0);
-                return Ok(segment);
+                return Ok((tcp::segment(context, &packet, self.verify)?, tunnels));
             }
             let inner = tunnel::inner(&packet)?;
             (ether_type, bytes) = (inner.ether_type, inner.bytes);
@@ -200,3 +212,7 @@ impl Layers<'_> {
 #[cfg(test)]
 #[path = "decoder_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "encapsulation_tests.rs"]
+mod encapsulation_tests;

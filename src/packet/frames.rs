@@ -209,6 +209,77 @@ pub fn gre(flags: u8, ether_type: u16, fields: &[u8], payload: &[u8]) -> Vec<u8>
     [&[flags, 0], &ether_type.to_be_bytes()[..], fields, payload].concat()
 }
 
+/// A stack of MPLS labels.
+pub fn mpls(labels: &[u32], payload: &[u8]) -> Vec<u8> {
+    let last = labels.len() - 1;
+    let entry = |(n, label): (usize, &u32)| (label << 12 | u32::from(n == last) << 8 | 64).to_be_bytes();
+    [labels.iter().enumerate().flat_map(entry).collect(), payload.to_vec()].concat()
+}
+
+/// LLC and SNAP behind the length that an Ethernet header has in the place of its type.
+pub fn snap(ether_type: u16, payload: &[u8]) -> Vec<u8> {
+    let llc = [&[0xaa, 0xaa, 3, 0, 0, 0], &ether_type.to_be_bytes()[..], payload].concat();
+    ethernet(u16::try_from(llc.len()).unwrap(), &llc)
+}
+
+/// What is behind the EtherType of a VN-Tag.
+pub fn vn_tag(ether_type: u16, payload: &[u8]) -> Vec<u8> {
+    [&[0x80, 3, 0, 5], &ether_type.to_be_bytes()[..], payload].concat()
+}
+
+/// What is behind the EtherType of Cisco metadata.
+pub fn metadata(ether_type: u16, payload: &[u8]) -> Vec<u8> {
+    [&[1, 1, 0, 1, 0, 5], &ether_type.to_be_bytes()[..], payload].concat()
+}
+
+/// A PPP protocol by EtherType, and the payload.
+pub fn ppp(ether_type: u16, payload: &[u8]) -> Vec<u8> {
+    let protocol: u16 = match ether_type {
+        0x0800 => 0x0021,
+        0x86dd => 0x0057,
+        _ => 0x0281,
+    };
+    [&protocol.to_be_bytes()[..], payload].concat()
+}
+
+/// What is behind the EtherType of a PPPoE session.
+pub fn pppoe(ether_type: u16, payload: &[u8]) -> Vec<u8> {
+    let inner = ppp(ether_type, payload);
+    [&[0x11, 0, 0, 9], &u16::try_from(inner.len()).unwrap().to_be_bytes()[..], &inner].concat()
+}
+
+/// `flags`: the three last bits; `fields`: what they announce.
+pub fn gtp_u(flags: u8, fields: &[u8], packet: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(fields.len() + packet.len()).unwrap();
+    [&[0x30 | flags, 255], &length.to_be_bytes()[..], &[0, 0, 0, 5], fields, packet].concat()
+}
+
+pub fn vxlan_gpe(network: u32, next: u8, payload: &[u8]) -> Vec<u8> {
+    udp(50000, 4790, &[&[0x0c, 0, 0, next], &(network << 8).to_be_bytes()[..], payload].concat())
+}
+
+/// With time stamp, identity of sixteen bytes and signature of twenty.
+pub fn ayiya(protocol: u8, packet: &[u8]) -> Vec<u8> {
+    [&[0x41, 0x52, 0x11, protocol], &[7; 40][..], packet].concat()
+}
+
+/// With padding, a field and the end in front of the frame.
+pub fn tzsp(frame: &[u8]) -> Vec<u8> {
+    udp(50000, 37008, &[&[1, 0, 0, 1, 0, 10, 1, 9, 1][..], frame].concat())
+}
+
+/// A packet as netfilter logs it, in the byte order of a little-endian machine or a big-endian one.
+pub fn netfilter_log(big: bool, family: u8, packet: &[u8]) -> Vec<u8> {
+    let half = |value: u16| if big { value.to_be_bytes() } else { value.to_le_bytes() };
+    let attribute = |kind: u16, value: &[u8]| {
+        let length = u16::try_from(4 + value.len()).unwrap();
+        let mut bytes = [&half(length)[..], &half(kind), value].concat();
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        bytes
+    };
+    [vec![family, 0, 0, 5], attribute(1, &[8, 0, 1, 0]), attribute(10, b"in\0"), attribute(9, packet)].concat()
+}
+
 /// The internet checksum.
 pub fn checksum(bytes: &[u8]) -> u16 {
     let word = |pair: &[u8]| u64::from(pair[0]) << 8 | u64::from(pair.get(1).copied().unwrap_or(0));

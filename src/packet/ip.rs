@@ -42,6 +42,30 @@ pub(super) fn packet(ether_type: u16, bytes: Captured<'_>, verify: bool) -> Resu
     }
 }
 
+/// The length of the packet that these bytes start with, if its header is a good one: the version and the lengths agree
+/// with the bytes; an IPv4 header's checksum is right; what follows an IPv6 header is known. For bytes of which nothing
+/// says that they are a packet.
+#[cold]
+pub(super) fn length(bytes: Captured<'_>) -> Option<u64> {
+    let length = match bytes.data.first()? >> 4 {
+        4 => {
+            let header = Ipv4HeaderSlice::from_slice(bytes.data).ok()?;
+            let good = usize::from(header.total_len()) >= header.slice().len();
+            (good && checksum::is_good(checksum::sum(header.slice()))).then_some(u64::from(header.total_len()))?
+        }
+        6 => {
+            let header = Ipv6HeaderSlice::from_slice(bytes.data).ok()?;
+            let known = matches!(
+                header.next_header().0,
+                0 | 4 | TCP | 17 | 41 | ROUTING | FRAGMENT | 47 | 50 | AUTHENTICATION | 58..=60 | 132
+            );
+            known.then_some(u64::from(header.payload_length()) + 40)?
+        }
+        _ => return None,
+    };
+    (length <= bytes.wire_len()).then_some(length)
+}
+
 /// RFC 791, section 3.1.
 fn v4(bytes: Captured<'_>, verify: bool) -> Result<Packet<'_>, NoSegment> {
     let header = Ipv4HeaderSlice::from_slice(bytes.data).map_err(|error| match error {

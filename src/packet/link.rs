@@ -1,24 +1,21 @@
 //! The link layer says which protocol a frame carries. For every link type: the EtherType, and the bytes behind the
-//! header.
+//! header. Which header a LINKTYPE_ number means: tcpdump.org/linktypes.html.
 
-use etherparse::{Ethernet2HeaderSlice, SingleVlanHeaderSlice};
+use etherparse::Ethernet2HeaderSlice;
 
-use super::NoSegment;
 use super::captured::Captured;
+use super::{NoSegment, shim};
 
 pub(super) const IPV4: u16 = 0x0800;
 pub(super) const IPV6: u16 = 0x86dd;
 pub(super) const ETHERNET: u16 = 0x6558;
-pub(super) const ERSPAN: u16 = 0x88be;
+pub(super) const MPLS: u16 = 0x8847;
+
+/// The most attributes read of a packet that netfilter logged. Linux writes at most twenty.
+const MAX_ATTRIBUTES: usize = 32;
 
 /// LINKTYPE_ number of Ethernet.
 pub(super) const LINK_ETHERNET: i32 = 1;
-
-/// The most VLAN tags of a frame. Networks use one or two; the bound is against frames made of nothing else.
-const MAX_TAGS: usize = 4;
-
-/// An EtherType below this is a length (IEEE 802.3, clause 3.2.6).
-const FIRST_TYPE: u16 = 0x0600;
 
 /// What a frame carries, by its LINKTYPE_ number.
 pub(super) fn payload(link: i32, frame: Captured<'_>) -> Result<(u16, Captured<'_>), NoSegment> {
@@ -30,32 +27,26 @@ pub(super) fn payload(link: i32, frame: Captured<'_>) -> Result<(u16, Captured<'
         12 | 14 | 101 => raw(frame),
         228 => Ok((IPV4, frame)),
         229 => Ok((IPV6, frame)),
+        9 => shim::ppp(frame),
+        50 => ppp_or_hdlc(frame),
+        51 => shim::pppoe(frame),
+        104 => hdlc(frame),
+        // A byte in front says the direction: in 166 it replaces the address, and the control byte follows.
+        166 => shim::ppp(behind(frame, 2)?),
+        204 => shim::ppp(behind(frame, 1)?),
+        205 => hdlc(behind(frame, 1)?),
         113 => cooked(frame),
+        239 => netfilter_log(frame),
         276 => cooked_2(frame),
         _ => Err(NoSegment::UnknownLinkType),
     }
 }
 
-/// Ethernet II with any tags.
+/// Ethernet II, or IEEE 802.3 with LLC.
 pub(super) fn ethernet(frame: Captured<'_>) -> Result<(u16, Captured<'_>), NoSegment> {
     let header = Ethernet2HeaderSlice::from_slice(frame.data).map_err(|_| short(frame))?;
     let rest = frame.behind(header.slice().len()).ok_or(NoSegment::ShortFrame)?;
-    tags(header.ether_type().0, rest)
-}
-
-/// Reads VLAN tags: 802.1Q, 802.1ad and the 0x9100 that stacked tags had before it.
-fn tags(mut ether_type: u16, mut rest: Captured<'_>) -> Result<(u16, Captured<'_>), NoSegment> {
-    let mut count = 0;
-    while is_tag(ether_type) {
-        if count == MAX_TAGS {
-            return Err(NoSegment::VlanDepth);
-        }
-        let tag = SingleVlanHeaderSlice::from_slice(rest.data).map_err(|_| short(rest))?;
-        ether_type = tag.ether_type().0;
-        rest = rest.behind(tag.slice().len()).ok_or(NoSegment::ShortFrame)?;
-        count += 1;
-    }
-    if ether_type < FIRST_TYPE { Err(NoSegment::Llc) } else { Ok((ether_type, rest)) }
+    shim::typed(header.ether_type().0, rest)
 }
 
 pub(super) const fn is_tag(ether_type: u16) -> bool {
@@ -101,16 +92,65 @@ pub(super) fn raw(frame: Captured<'_>) -> Result<(u16, Captured<'_>), NoSegment>
 /// the loopback interface.
 fn cooked(frame: Captured<'_>) -> Result<(u16, Captured<'_>), NoSegment> {
     let [.., high, low] = frame.data.first_chunk::<16>().ok_or(short(frame))?;
-    tags(u16::from_be_bytes([*high, *low]), frame.behind(16).ok_or(NoSegment::ShortFrame)?)
+    cooked_protocol(u16::from_be_bytes([*high, *low]), behind(frame, 16)?)
 }
 
 /// Linux cooked capture v2: 20 bytes, the protocol at their start.
 fn cooked_2(frame: Captured<'_>) -> Result<(u16, Captured<'_>), NoSegment> {
     let [high, low, ..] = frame.data.first_chunk::<20>().ok_or(short(frame))?;
-    tags(u16::from_be_bytes([*high, *low]), frame.behind(20).ok_or(NoSegment::ShortFrame)?)
+    cooked_protocol(u16::from_be_bytes([*high, *low]), behind(frame, 20)?)
+}
+
+/// A small number is one of Linux' own: 4 is LLC.
+fn cooked_protocol(protocol: u16, rest: Captured<'_>) -> Result<(u16, Captured<'_>), NoSegment> {
+    match protocol {
+        4 => shim::llc(rest),
+        ..shim::FIRST_TYPE => Err(NoSegment::Llc),
+        ether_type => Ok((ether_type, rest)),
+    }
+}
+
+/// Cisco's HDLC: address (unicast or broadcast), control, EtherType. Cisco documents it no more; RFC 4349, section 2
+/// shows it.
+fn hdlc(frame: Captured<'_>) -> Result<(u16, Captured<'_>), NoSegment> {
+    match *frame.data.first_chunk().ok_or(short(frame))? {
+        [0x0f | 0x8f, _, high, low] => Ok((u16::from_be_bytes([high, low]), behind(frame, 4)?)),
+        _ => Err(NoSegment::OtherEtherType),
+    }
+}
+
+/// A serial line: PPP or Cisco's HDLC, by the address.
+fn ppp_or_hdlc(frame: Captured<'_>) -> Result<(u16, Captured<'_>), NoSegment> {
+    if matches!(frame.data.first(), Some(0x0f | 0x8f)) { hdlc(frame) } else { shim::ppp(frame) }
+}
+
+/// A packet that Linux' netfilter logged: family, version and group (four bytes), then attributes, one of which is the
+/// packet. Their lengths and types are in the byte order of the machine; types are small, so only one order gives one.
+fn netfilter_log(frame: Captured<'_>) -> Result<(u16, Captured<'_>), NoSegment> {
+    const PAYLOAD: u16 = 9;
+    let mut rest = behind(frame, 4)?;
+    for _ in 0..MAX_ATTRIBUTES {
+        let [a, b, c, d] = *rest.data.first_chunk().ok_or(short(rest))?;
+        let (length, kind) = match (u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d])) {
+            little @ (_, ..0x100) => little,
+            (length, kind) => (length.swap_bytes(), kind.swap_bytes()),
+        };
+        let attribute = rest.limit(u32::from(length));
+        if kind == PAYLOAD {
+            return raw(behind(attribute, 4)?);
+        }
+        // Attributes begin at multiples of four bytes.
+        rest = behind(rest, usize::from(length.max(4)).next_multiple_of(4))?;
+    }
+    Err(NoSegment::OtherEtherType)
+}
+
+/// What is behind a link layer header of `length` bytes.
+fn behind(bytes: Captured<'_>, length: usize) -> Result<Captured<'_>, NoSegment> {
+    bytes.behind(length).ok_or(short(bytes))
 }
 
 /// The reason when a link layer header is incomplete.
-fn short(bytes: Captured<'_>) -> NoSegment {
+pub(super) fn short(bytes: Captured<'_>) -> NoSegment {
     if bytes.missing > 0 { NoSegment::CutHeader } else { NoSegment::ShortFrame }
 }

@@ -12,11 +12,14 @@ mod fragment;
 #[cfg(test)]
 #[allow(unreachable_pub, reason = "tests outside the crate include the file and need it public")]
 pub(crate) mod frames;
+mod gre;
 mod ip;
 mod link;
+mod shim;
 mod skip;
 mod tcp;
 mod tunnel;
+mod udp;
 
 pub use decoder::{Decoder, Outcome};
 pub use skip::{NoSegment, PacketCounters};

@@ -34,16 +34,18 @@ skips! {
     ShortFrame = "short_frame",
     /// The snap length cut a header off.
     CutHeader = "cut_header",
-    /// More VLAN tags than are read.
+    /// More tags and other shims in front of the packet than are read.
     VlanDepth = "vlan_depth",
     /// Address resolution.
     Arp = "arp",
-    /// IEEE 802.3 with a length instead of a type (spanning tree and the like).
+    /// IEEE 802.3 with a length instead of a type, and no SNAP (spanning tree and the like).
     Llc = "llc",
-    /// Multiprotocol label switching.
+    /// MPLS that carries neither IP nor Ethernet, or more labels than are read.
     Mpls = "mpls",
-    /// PPP over Ethernet.
+    /// PPP over Ethernet before there is a session.
     Pppoe = "pppoe",
+    /// PPP that carries no packet, or a compressed one.
+    Ppp = "ppp",
     /// Encrypted or authenticated by IEEE 802.1AE.
     Macsec = "macsec",
     /// A protocol other than IP.
@@ -64,15 +66,15 @@ skips! {
     Esp = "esp",
     /// Another protocol in IP.
     OtherProtocol = "other_protocol",
-    /// GTP-U, the user plane of mobile networks.
+    /// GTP-U, the user plane of mobile networks, that carries no IP.
     GtpU = "gtp_u",
     /// L2TP, over UDP or IP.
     L2tp = "l2tp",
     /// PPTP's version of GRE.
     Pptp = "pptp",
-    /// A mirror port's encapsulation in GRE.
+    /// A mirror port's encapsulation in GRE, of a version that is not read.
     Erspan = "erspan",
-    /// A VXLAN, Geneve or GRE header that cannot be read.
+    /// A tunnel's header that cannot be read.
     BadTunnelHeader = "bad_tunnel_header",
     /// More tunnels inside one another than are decoded.
     TunnelDepth = "tunnel_depth",

@@ -9,6 +9,7 @@ use crate::support::message::Message;
 use crate::support::scene::Scene;
 
 mod duplicates;
+mod encapsulations;
 mod files;
 mod framing;
 mod heads;
@@ -45,6 +46,7 @@ pub(crate) fn all() -> Vec<Case> {
         lifecycle::cases(),
         loss::cases(),
         network::cases(),
+        encapsulations::cases(),
         files::cases(),
         duplicates::cases(),
         tunnels::cases(),

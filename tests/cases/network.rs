@@ -1,5 +1,6 @@
 //! Link types, tags, tunnels, fragments, and headers that are not as usual.
 
+use super::encapsulations::{SAME, framed};
 use super::{Case, after, case};
 use crate::support::encapsulation::{
     Encapsulation, LINK_ETHERNET, LINK_IPV4, LINK_IPV6, LINK_LOOP, LINK_NULL, LINK_RAW, LINK_SLL, LINK_SLL2, Layer,
@@ -7,18 +8,6 @@ use crate::support::encapsulation::{
 use crate::support::message::{Message, filler};
 use crate::support::scene::Scene;
 use crate::support::wire::{Packet, Side, fragment, fragments};
-
-/// An exchange over IPv4 and one over IPv6, each framed in this way.
-fn framed(s: &mut Scene, link: i32, layers: &[Layer]) {
-    s.encapsulation(Encapsulation::new(link, layers));
-    for (i, mut c) in [s.connection(), s.connection_v6()].into_iter().enumerate() {
-        c.open();
-        let pair = c.exchange(&Message::get("/framed"), &Message::ok(&filler(2000)));
-        c.close();
-        s.capture(&mut c);
-        s.whole(i as u64 + 1, 1, &pair);
-    }
-}
 
 /// One connection in which a packet is edited: 3 is the request, 4 and 5 the answer.
 fn edited(s: &mut Scene, v6: bool, edit: fn(&mut Vec<Packet>)) {
@@ -64,9 +53,6 @@ fn conflicting(packet: &[u8]) -> Vec<Vec<u8>> {
     parts.insert(2, fragment(packet, header, 0, 77, 504, &[b'X'; 504], true));
     parts
 }
-
-const SAME: &str = "The same transactions as without it.";
-const COUNTED: &str = "Not opened: counted by its name; the HTTP beside it is read.";
 
 pub(super) fn cases() -> Vec<Case> {
     vec![
@@ -135,14 +121,6 @@ pub(super) fn cases() -> Vec<Case> {
             },
         )
         .differs("tshark 4.0 takes both for one connection"),
-        case("mpls", "MPLS beside plain Ethernet.", COUNTED, |s| {
-            unopened(s, &[Layer::Ethernet, Layer::Mpls(16)]);
-        })
-        .differs("tshark opens it"),
-        case("pppoe", "PPPoE beside plain Ethernet.", COUNTED, |s| {
-            unopened(s, &[Layer::Ethernet, Layer::Pppoe]);
-        })
-        .differs("tshark opens it"),
         case("fragments", "The request and the answer in IPv4 fragments.", SAME, |s| {
             edited(s, false, |packets| {
                 for packet in &mut packets[4..6] {
@@ -301,24 +279,6 @@ pub(super) fn cases() -> Vec<Case> {
             },
         ),
     ]
-}
-
-/// A connection inside an encapsulation that is not opened, and one in plain Ethernet.
-fn unopened(s: &mut Scene, layers: &[Layer]) {
-    let mut hidden = s.connection();
-    s.encapsulation(Encapsulation::new(LINK_ETHERNET, layers));
-    s.encapsulations.push(Encapsulation::default());
-    hidden.open();
-    hidden.exchange(&Message::get("/hidden"), &Message::ok(b""));
-    hidden.close();
-    s.capture(&mut hidden);
-    let mut c = s.connection();
-    c.open();
-    let (q, a) = after();
-    let pair = c.exchange(&q, &a);
-    c.close();
-    s.capture(&mut c);
-    s.whole(1, 1, &pair);
 }
 
 fn tiny6(packet: &[u8]) -> Vec<Vec<u8>> {
