@@ -201,7 +201,7 @@ static void parse(const uint8_t *request, uint32_t len, pico_parsed *result)
 {
     uint8_t *in = at_address(get_input_buf());
     const uint8_t *out = at_address(get_output_buf());
-    pico_input input = ways_layout(1, 1, MAX_RECORDS, PICO_MAX_HEADERS);
+    pico_input input = ways_layout(1, 1, MAX_RECORDS, PICO_MAX_PAIRS);
     pico_event event = ways_event(0, 0, len);
 
     input.arena_len = len;
@@ -253,7 +253,7 @@ int main(int argc, char **argv)
     }
     if (longest > MAX_REQUEST)
         fail("pico: a request is longer than 1048576 bytes\n");
-    pico_input sizes = ways_layout(1, 1, MAX_RECORDS, PICO_MAX_HEADERS);
+    pico_input sizes = ways_layout(1, 1, MAX_RECORDS, PICO_MAX_PAIRS);
     if (allocate_input_output_bufs(sizes.arena + (uint32_t)longest, ways_output_bytes(&sizes)) != 0)
         fail("pico: out of memory\n");
     results = calloc(count, sizeof(*results));

@@ -135,6 +135,12 @@ impl Half {
         self.out_of_order.as_ref().map_or(self.next, |out_of_order| out_of_order.lost_upto.max(self.next))
     }
 
+    /// Whether the snap length cut off bytes that are needed, have not been declared lost, and lie below `ack`.
+    pub(super) fn cut_below(&self, ack: u64) -> bool {
+        let from = self.next.max(self.skip);
+        self.out_of_order.is_some() && self.front() > from && ack > from && !self.ended()
+    }
+
     /// Offset up to which the other side's bytes need not wait for this side's.
     pub(super) fn passed(&self) -> u64 {
         self.out_of_order

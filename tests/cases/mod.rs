@@ -11,6 +11,7 @@ use crate::support::scene::Scene;
 mod files;
 mod framing;
 mod heads;
+mod lenient;
 mod lifecycle;
 mod loss;
 mod malformed;
@@ -39,6 +40,7 @@ pub(crate) fn all() -> Vec<Case> {
         pairing::cases(),
         heads::cases(),
         malformed::cases(),
+        lenient::cases(),
         recognition::cases(),
         stream::cases(),
         lifecycle::cases(),

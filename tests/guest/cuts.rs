@@ -74,7 +74,14 @@ fn cuts() -> impl Strategy<Value = Cuts> {
     );
     (prop::collection::vec(1u8..40, 1..20), manner).prop_map(|(seed, (events_per_call, max_records, skips))| Cuts {
         seed,
-        manner: Manner { events_per_call, max_records, max_pairs: 128, skips, wakes: false, midstream: false },
+        manner: Manner {
+            events_per_call,
+            max_records,
+            max_pairs: abi::MAX_PAIRS,
+            skips,
+            wakes: false,
+            midstream: false,
+        },
     })
 }
 
