@@ -89,7 +89,8 @@ pub(super) fn cases() -> Vec<Case> {
                 let head = "GET /a b HTTP/1.1\r\nHost: example.test\r\n\r\n";
                 request(s, "bad_start_line", &Message::raw(head)).set("target", "/a b").set("version", "1.1");
             },
-        ),
+        )
+        .differs("tshark's target ends at the space"),
         case(
             "bad-version",
             "Versions 1.10 and 3.0.",
@@ -163,7 +164,8 @@ pub(super) fn cases() -> Vec<Case> {
                 c.close();
                 s.capture(&mut c);
             },
-        ),
+        )
+        .differs("tshark reads no status without a space behind it"),
         case(
             "te-identity",
             "Answers with Transfer-Encoding: identity and a length.",
@@ -240,7 +242,8 @@ pub(super) fn cases() -> Vec<Case> {
                 s.capture(&mut c);
                 s.line(2, 1, Some(&asked), Some(&answer)).flag("bad_start_line").set("version", "1.0");
             },
-        ),
+        )
+        .differs("tshark shows no request without a version"),
         case(
             "answer-to-no-http",
             "On a port for HTTP: TLS, a line and rubbish, each answered with 400; and a 408 to a client that says nothing.",
@@ -290,7 +293,8 @@ pub(super) fn cases() -> Vec<Case> {
                 s.capture(&mut c);
                 s.line(3, 1, Some(&asked), Some(&answer)).flag("head_cut").unset("response_body_bytes");
             },
-        ),
+        )
+        .differs("tshark waits for the rest of a head"),
         case(
             "snap-length-in-heads",
             "Every frame cut to 96 bytes, of which 42 are payload.",
