@@ -101,7 +101,7 @@ typedef struct pico_protocol_name {
 
 enum pico_event_kind {
     PICO_EVENT_BYTES = 1, /* payload in stream order */
-    PICO_EVENT_VOID = 2,  /* a range that the guest has asked to skip: `length` bytes, `lost` of them never seen */
+    PICO_EVENT_VOID = 2,  /* a range that the guest has asked to skip, or that was cut off: `length` bytes, `lost` never seen */
     PICO_EVENT_END = 3    /* the side's stream ends at `offset`; `reason` says how. The last event of its side. */
 };
 

@@ -452,7 +452,7 @@ fn guest_chunked(guest: &mut Guest, body: &[u8]) -> Option<Option<(usize, u64)>>
     let events = [event(0, &mut offset, head), event(0, &mut offset, body)];
     let reply = guest.module.call(&events, &mut [abi::Row::new_zeroed()], 64, 1024).expect("accepted");
     let Some(end) = reply.records.iter().find(|r| r.kind == abi::record::END) else { return Some(None) };
-    (end.flags & abi::flag::TRUNCATED == 0).then_some(Some((end.end as usize, end.decoded)))
+    (end.flags & flag::TRUNCATED == 0).then_some(Some((end.end as usize, end.decoded)))
 }
 
 const CHUNKED: &[&str] = &[

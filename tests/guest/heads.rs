@@ -51,7 +51,7 @@ fn odd(line: impl AsRef<[u8]>) -> String {
     let said = accepted(request([line, b"\r\nHost: a\r\n\r\n"].concat()));
     let line = line.escape_ascii();
     let flagged = said.strip_suffix(" none +bad_start_line").unwrap_or_else(|| panic!("{line}: {said}"));
-    flagged.strip_prefix("0 req#2 ").unwrap().to_owned()
+    flagged.trim_start_matches("0 req#2 ").to_owned()
 }
 
 #[test]
@@ -231,7 +231,7 @@ fn what_matters_is_found_behind_any_number_of_headers() {
 fn lines_that_continue_a_header_stay_with_it() {
     let many = "A: b\r\n".repeat(1023);
     let pairs = |head: String| said(Manner::default(), &[c(head)]).swap_remove(0).pairs;
-    let found = pairs(format!("GET / HTTP/1.1\r\nX : y\r\n z\r\nbad\r\n w\r\n v\r\n\r\n"));
+    let found = pairs("GET / HTTP/1.1\r\nX : y\r\n z\r\nbad\r\n w\r\n v\r\n\r\n".to_owned());
     assert_eq!(found, [("X".to_owned(), "y".to_owned()), (String::new(), " z".to_owned())]);
     assert_eq!(pairs(format!("GET / HTTP/1.1\r\n{many}B: c\r\n d\r\nHost: h\r\n i\r\n\r\n")).len(), 1024);
     let length = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length : 3\r\n 4\r\n\r\n";
