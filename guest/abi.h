@@ -21,8 +21,10 @@
 
 #define PICO_ABI_VERSION 2u
 
-/* The most headers in one head. A head with more is an error (PICO_ERROR_TOO_MANY_HEADERS). */
+/* More headers than this in one head are odd (PICO_F_TOO_MANY_HEADERS). */
 #define PICO_MAX_HEADERS 128u
+/* The most pairs of one record. */
+#define PICO_MAX_PAIRS 1024u
 /* The most bytes that may wait at the host for one side (verdict need_more). */
 #define PICO_MAX_WAITING 65536u
 /* Bytes of state that every connection has, all zero for a new connection, opaque to the host. */
@@ -84,7 +86,7 @@ typedef struct pico_input {
     uint32_t records;     /* output buffer: offset of pico_record[max_records] */
     uint32_t max_records; /* at least 8 */
     uint32_t pairs;       /* output buffer: offset of pico_pair[max_pairs] */
-    uint32_t max_pairs;   /* at least PICO_MAX_HEADERS */
+    uint32_t max_pairs;   /* at least PICO_MAX_PAIRS */
     uint32_t protocols;   /* offset of pico_protocol_name[num_protocols]: whom connections can be handed over to */
     uint32_t num_protocols;
     uint32_t states;      /* offset of the states */
@@ -99,7 +101,7 @@ typedef struct pico_protocol_name {
 
 enum pico_event_kind {
     PICO_EVENT_BYTES = 1, /* payload in stream order */
-    PICO_EVENT_VOID = 2,  /* a range that the guest has asked to skip: `length` bytes, `lost` of them never seen */
+    PICO_EVENT_VOID = 2,  /* a range that the guest has asked to skip, or that was cut off: `length` bytes, `lost` never seen */
     PICO_EVENT_END = 3    /* the side's stream ends at `offset`; `reason` says how. The last event of its side. */
 };
 
@@ -309,6 +311,10 @@ enum pico_error {
 #define PICO_F_REQUEST_LOST (1u << 25)       /* response, unpaired: the server had acknowledged bytes of the client's that
                                                 were never seen, and that may hold the request */
 #define PICO_F_FAILED (1u << 26)             /* outcome: the operation failed */
+#define PICO_F_BAD_START_LINE (1u << 27)     /* a start line that parsers refuse or read differently, read as far as it goes */
+#define PICO_F_BAD_HEADER (1u << 28)         /* header lines of that kind */
+#define PICO_F_TOO_MANY_HEADERS (1u << 29)   /* more headers than PICO_MAX_HEADERS */
+#define PICO_F_HEAD_CUT (1u << 30)           /* the rest of the head was never seen, or is too long: what follows is not known */
 
 /* A statement about an event. Positions are bytes within that event, which the host resolves against its own copy. A text
  * of a record or pair may lie in the text area instead: then its position has PICO_TEXT set. Texts there lie in the order in

@@ -98,7 +98,7 @@ static enum refusal open_call(call *c, uint32_t num_events)
 
     if (in->abi_version != PICO_ABI_VERSION)
         return REFUSED_VERSION;
-    if (in->num_events != num_events || in->max_records < 8 || in->max_pairs < PICO_MAX_HEADERS ||
+    if (in->num_events != num_events || in->max_records < 8 || in->max_pairs < PICO_MAX_PAIRS ||
         in->max_text < PICO_MIN_TEXT || in->num_protocols > PICO_MAX_PROTOCOLS ||
         !lies_in(in->events, num_events, sizeof(pico_event), 8, ins) ||
         !lies_in(in->rows, in->num_rows, sizeof(pico_row), 8, ins) || !lies_in(in->marks, in->num_marks, 4, 4, ins) ||

@@ -9,8 +9,10 @@ compile_error!("the guest contract is little-endian, and its structures are used
 
 /// Version of the contract that this build speaks.
 pub const VERSION: u32 = 2;
-/// The most headers in one head.
+/// More headers than this in one head are odd.
 pub const MAX_HEADERS: u32 = 128;
+/// The most pairs of one record.
+pub const MAX_PAIRS: u32 = 1024;
 /// The most bytes that may wait at the host for one side.
 pub const MAX_WAITING: u32 = 65536;
 /// Bytes of state that every connection has.
@@ -337,5 +339,6 @@ constants! {
         HOST_REPEATED = 1 << 14, INTERIM = 1 << 15, UNPAIRED = 1 << 16, RESYNC = 1 << 17, GAP = 1 << 18,
         TRUNCATED = 1 << 19, EARLY = 1 << 20, UPGRADE = 1 << 21, MIDSTREAM = 1 << 22, UNSOLICITED = 1 << 23,
         BODY_ODD = 1 << 24, REQUEST_LOST = 1 << 25, FAILED = 1 << 26,
+        BAD_START_LINE = 1 << 27, BAD_HEADER = 1 << 28, TOO_MANY_HEADERS = 1 << 29, HEAD_CUT = 1 << 30,
     }
 }

@@ -213,7 +213,8 @@ pub trait Sink {
     /// Payload in stream order, never empty and at most [`MAX_PIECE`] bytes. `starts_segment`: its first byte is the
     /// first of a TCP segment's payload.
     fn bytes(&mut self, conn: &mut OpenConnection, side: Side, at: Position, starts_segment: bool, payload: &[u8]);
-    /// A skipped range, below a skip hint: `length` bytes that are not copied, of which `lost` were never seen.
+    /// A skipped range, below a skip hint: `length` bytes that are not copied, of which `lost` were never seen. Or bytes, all
+    /// lost, that the snap length cut off and that the other side has acknowledged before more of this side was seen.
     fn skipped(&mut self, conn: &mut OpenConnection, side: Side, at: Position, length: u64, lost: u64);
     /// A side has ended. Called exactly once for each side; after the second call the handle is free.
     fn end(&mut self, conn: &mut OpenConnection, side: Side, at: Position, reason: EndReason);

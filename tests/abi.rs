@@ -80,6 +80,7 @@ fn constants() -> BTreeMap<String, u64> {
     let mut add = |name: &str, value: u64| assert_eq!(all.insert(format!("PICO_{name}"), value), None, "{name}");
     add("ABI_VERSION", abi::VERSION.into());
     add("MAX_HEADERS", abi::MAX_HEADERS.into());
+    add("MAX_PAIRS", abi::MAX_PAIRS.into());
     add("MAX_WAITING", abi::MAX_WAITING.into());
     add("BLOCK_SIZE", abi::BLOCK_SIZE as u64);
     add("EXTRA_UNIT", abi::EXTRA_UNIT.into());

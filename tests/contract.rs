@@ -171,7 +171,7 @@ fn output_that_runs_out_inside_an_event_changes_nothing() {
     let talk = Talk::default().bytes(First, &requests).close();
     let whole = talk.run(Bounds::default());
     assert_eq!(whole.lines.len(), 400);
-    let narrow = talk.run(Bounds { events: 3, records: 8, pairs: 128 });
+    let narrow = talk.run(Bounds { events: 3, records: 8, pairs: picotap::abi::MAX_PAIRS });
     assert_eq!(narrow.lines, whole.lines);
     assert!(narrow.counters.calls > 40, "{:?}", narrow.counters);
 }

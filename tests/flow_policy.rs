@@ -418,7 +418,8 @@ fn cut_bytes_do_not_hold_the_answer_up() {
     stage.server(0, 103, "200");
     assert_eq!(stage.order(), "1<GET 1>200");
     stage.finish();
-    assert_eq!(stage.both().0, "GET[100].capture");
+    // It is told as lost before the answer, which is to what was cut.
+    assert_eq!(stage.both().0, "GET(100-100).capture");
 }
 
 #[test]

@@ -57,6 +57,19 @@ void read_length(length_field *field, const uint8_t *value, uint32_t len)
     }
 }
 
+/* The coding of an element, without parameters: no coding has any, so they are odd. */
+static uint32_t coding_len(const uint8_t *element, uint32_t len)
+{
+    for (uint32_t i = 0; i < len; ++i)
+        if (element[i] == ';') {
+            while (i != 0 && is_blank(element[i - 1]))
+                --i;
+            return i;
+        }
+    return len;
+}
+
+/* "identity", which earlier HTTP/1.1 had, changes nothing. */
 void read_codings(coding_field *field, const uint8_t *value, uint32_t len)
 {
     const uint8_t *at = value, *end = value + len, *element;
@@ -64,19 +77,32 @@ void read_codings(coding_field *field, const uint8_t *value, uint32_t len)
     if (field->lines++ != 0)
         field->odd = true;
     while (next_element(&at, end, &element, &element_len)) {
-        bool chunked = same_word(element, element_len, "chunked", 7);
-        if (element_len == 0) {
+        uint32_t name_len = coding_len(element, element_len);
+        bool chunked = same_word(element, name_len, "chunked", 7);
+        if (name_len != element_len)
+            field->odd = true;
+        if (name_len == 0 || same_word(element, name_len, "identity", 8)) {
             field->odd = true;
             continue;
         }
         if (field->chunked) /* and another coding follows: chunked twice, or not last */
             field->odd = true;
-        if (!chunked && !same_word(element, element_len, "gzip", 4) && !same_word(element, element_len, "deflate", 7) &&
-            !same_word(element, element_len, "compress", 8))
+        if (!chunked && !same_word(element, name_len, "gzip", 4) && !same_word(element, name_len, "deflate", 7) &&
+            !same_word(element, name_len, "compress", 8))
             field->odd = true;
         field->chunked = chunked;
         ++field->codings;
     }
     if (field->codings == 0)
         field->odd = true;
+}
+
+/* Content-Length may not be continued; codings may, which is odd. */
+void read_continued(announced *a, enum last last, const uint8_t *value, uint32_t len)
+{
+    a->flags |= PICO_F_OBS_FOLD;
+    if (last == LAST_LENGTH)
+        a->length.bad = true;
+    if (last == LAST_CODING)
+        read_codings(&a->codings, value, len);
 }

@@ -4,40 +4,10 @@
 #include "planted.h"
 #include "scan.h"
 
-/* What the headers of a head announce. */
-typedef struct announced {
-    length_field length;
-    coding_field codings;
-    uint32_t hosts;
-    const uint8_t *upgrade; /* value of the first Upgrade, or NULL */
-    uint32_t upgrade_len;
-    uint32_t flags;
-} announced;
-
-/* Headers whose name has this length may matter. */
-enum { HOST_LEN = 4, UPGRADE_LEN = 7, LENGTH_LEN = 14, CODING_LEN = 17 };
-
-enum last { LAST_OTHER, LAST_LENGTH, LAST_CODING };
-
-/* A line that continues another. Content-Length may not be continued; codings may, which is odd. */
-static void read_continued(announced *a, enum last last, const uint8_t *value, uint32_t len)
-{
-    a->flags |= PICO_F_OBS_FOLD;
-    if (last == LAST_LENGTH)
-        a->length.bad = true;
-    if (last == LAST_CODING)
-        read_codings(&a->codings, value, len);
-}
-
 /* picohttpparser's headers are pairs of addresses: less the address of the bytes they are those of the contract. */
 _Static_assert(sizeof(struct phr_header) == sizeof(pico_pair) && offsetof(struct phr_header, value) == offsetof(pico_pair, value) &&
                    offsetof(struct phr_header, name_len) == offsetof(pico_pair, name_len),
                "a header is a pair");
-
-static bool is_blank(uint8_t byte)
-{
-    return byte == ' ' || byte == '\t';
-}
 
 /* Reads the headers into `a`, and writes them to `pairs`. */
 static void read_headers(const work *w, const head *h, announced *a, pico_pair *pairs)
@@ -66,25 +36,7 @@ static void read_headers(const work *w, const head *h, announced *a, pico_pair *
             continue;
         }
         planted_header(name, name_len, value, len);
-        last = LAST_OTHER;
-        if (name_len == HOST_LEN) {
-            a->hosts += is_name(name, "host", HOST_LEN);
-        } else if (name_len == UPGRADE_LEN) {
-            if (a->upgrade == NULL && is_name(name, "upgrade", UPGRADE_LEN)) {
-                a->upgrade = value;
-                a->upgrade_len = len;
-            }
-        } else if (name_len == LENGTH_LEN) {
-            if (is_name(name, "content-length", LENGTH_LEN)) {
-                read_length(&a->length, value, len);
-                last = LAST_LENGTH;
-            }
-        } else if (name_len == CODING_LEN) {
-            if (is_name(name, "transfer-encoding", CODING_LEN)) {
-                read_codings(&a->codings, value, len);
-                last = LAST_CODING;
-            }
-        }
+        last = read_field(a, name, name_len, value, len);
     }
     if (h->start[h->len - 2] != '\r')
         a->flags |= PICO_F_BARE_LF;
@@ -96,24 +48,25 @@ typedef struct framing {
     unsigned error;
     uint64_t length;
     uint32_t flags;
+    bool cut; /* the head is: what follows is not known */
 } framing;
 
 static framing frame(const head *h, const announced *a, bool no_body)
 {
-    framing f = {PICO_FRAMING_NONE, 0, 0, a->flags};
-    bool coded = a->codings.lines != 0, sized = a->length.values != 0;
+    framing f = {PICO_FRAMING_NONE, 0, 0, a->flags, (h->flags & PICO_F_HEAD_CUT) != 0};
+    bool coded = a->codings.codings != 0, sized = a->length.values != 0;
 
-    if (coded && sized)
+    if (a->codings.lines != 0 && sized)
         f.flags |= PICO_F_TE_CL_CONFLICT;
     if (a->length.conflict)
         f.flags |= PICO_F_CL_CONFLICT;
     else if (a->length.values > 1)
         f.flags |= PICO_F_CL_REPEATED;
-    if (coded && h->minor == 0)
+    if (a->codings.lines != 0 && h->minor == 0)
         f.flags |= PICO_F_TE_HTTP10;
     if (a->codings.odd)
         f.flags |= PICO_F_TE_ODD;
-    if (no_body)
+    if (no_body || f.cut)
         return f;
     if (coded) {
         if (a->codings.chunked)
@@ -156,6 +109,16 @@ static bool body_is_odd(const head *h)
            IS_METHOD(h, "CONNECT");
 }
 
+/* Behind a head of which the rest was not seen, or is too long to be read. */
+COLD static void pass_cut_head(work *w, uint32_t number)
+{
+    end_message(w, number, w->final ? 0 : PICO_F_TRUNCATED, offset_at(w, w->pos), w->pos, w->pos);
+    if (!w->final)
+        add_error(w, PICO_ERROR_HEAD_TOO_LONG, w->pos, w->pos);
+    if (*phase_of(w) == PHASE_START)
+        enter_resync(w);
+}
+
 /* The body begins, or the message ends with its head. */
 static void begin_body(work *w, const framing *f, uint32_t number)
 {
@@ -168,6 +131,8 @@ static void begin_body(work *w, const framing *f, uint32_t number)
     } else if (f->length != 0) {
         *phase = PHASE_LENGTH;
         w->side->remaining = f->length;
+    } else if (f->cut) {
+        pass_cut_head(w, number);
     } else {
         end_message(w, number, f->error != 0 ? PICO_F_TRUNCATED : 0, offset_at(w, w->pos), w->pos, w->pos);
     }
@@ -199,7 +164,7 @@ static void write_request(work *w, const head *h, const announced *a, uint32_t f
     unsigned kind = IS_METHOD(h, "HEAD") ? KIND_HEAD : IS_METHOD(h, "CONNECT") ? KIND_CONNECT : KIND_PLAIN;
 
     b->shared |= w->me == 0 ? SHARED_CLIENT0 : SHARED_CLIENT1;
-    if (h->minor != 0 && a->hosts == 0)
+    if (h->minor != 0 && a->hosts == 0 && !f.cut)
         flags |= PICO_F_HOST_MISSING;
     if (a->hosts > 1)
         flags |= PICO_F_HOST_REPEATED;
@@ -213,6 +178,8 @@ static void write_request(work *w, const head *h, const announced *a, uint32_t f
     r->target = (uint32_t)(h->target - w->bytes);
     r->target_len = h->target_len;
     begin_body(w, &f, b->requests);
+    if (h->simple) /* HTTP/0.9 has one request on a connection */
+        *phase_of(w) = PHASE_OVER;
 }
 
 /* A CONNECT was refused: its client continues with HTTP. */
@@ -273,7 +240,7 @@ static void write_response(work *w, const head *h, const announced *a, uint32_t 
         open_tunnel(w);
     /* What is inside is parsed if nothing of it is gone (the client waits, or has asked for the upgrade and no more), and if this
      * is the answer for certain: else it may be one from inside. */
-    w->inner = w->nests && p.number != 0 && ((accepted && client == PHASE_CONNECT) ||
+    w->inner = w->nests && !f.cut && p.number != 0 && ((accepted && client == PHASE_CONNECT) ||
                             (tunnel && !accepted && client == PHASE_START && switched_to(a) == PICO_TUNNEL_OTHER));
 }
 
@@ -285,11 +252,14 @@ bool write_head(work *w, head *h, uint32_t flags)
     side_state *other = &b->sides[w->me ^ 1u];
     announced a = {0};
 
-    if (h->num_headers > w->call->in->max_pairs - out->num_pairs)
+    if ((h->lenient ? PICO_MAX_PAIRS : h->num_headers) > w->call->in->max_pairs - out->num_pairs)
         return false;
     if (h->response && pairs_by_ack(w) && !exact_ack(w))
         return false;
-    read_headers(w, h, &a, w->call->pairs + out->num_pairs);
+    if (h->lenient)
+        read_odd_headers(w, h, &a, w->call->pairs + out->num_pairs);
+    else
+        read_headers(w, h, &a, w->call->pairs + out->num_pairs);
     uint32_t first_pair = out->num_pairs;
     out->num_pairs += (uint32_t)h->num_headers;
     w->pos = (uint32_t)(h->start - w->bytes) + h->len;

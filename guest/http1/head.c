@@ -1,5 +1,5 @@
 /* Heads: our own lexer for start lines, and phr_parse_headers for the rest. The lexer follows picohttpparser of 2024 where
- * the 2017 source that we use differs. */
+ * the 2017 source that we use differs. What they refuse is for lenient.c. */
 #include "head.h"
 
 #include "scan.h"
@@ -125,6 +125,7 @@ static enum line lex_line(const work *w, const uint8_t **at, const uint8_t *end,
     const block *b = w->block;
     h->start = *at;
     h->flags = 0;
+    h->lenient = h->simple = false;
     if (client_known(b))
         h->response = is_server(b, w->me);
     else
@@ -161,7 +162,7 @@ enum head_result read_head(work *w, uint32_t unit, uint32_t at, head *h)
     }
     enum line line = lex_line(w, &p, end, h);
     if (line == LINE_PARTIAL || (line == LINE_BAD && !last && scan_lf(start, end) == end))
-        return HEAD_LINE_PARTIAL;
+        return line == LINE_PARTIAL && last ? read_cut_line(w, h, end) : HEAD_LINE_PARTIAL;
     if (line == LINE_BAD)
         return HEAD_LINE_BAD;
     *flags_of(w) |= SIDE_LINE_OK;
@@ -174,9 +175,5 @@ enum head_result read_head(work *w, uint32_t unit, uint32_t at, head *h)
         w->side->searched = 0; /* it may be presented again, if there is no room for it now */
         return HEAD_OK;
     }
-    if (used == -1 && (last || scan_head_end(start, end) != NULL))
-        return h->num_headers == PICO_MAX_HEADERS ? HEAD_MANY : HEAD_BAD;
-    if (last && !w->final)
-        return HEAD_LONG;
-    return HEAD_PARTIAL;
+    return used == -1 || last ? end_odd_head(w, h, p, end, last) : HEAD_PARTIAL;
 }

@@ -58,6 +58,10 @@ static void pass_unseen(work *w, uint64_t count, uint64_t lost, unsigned event_f
             enter_resync(w);
             break;
         case PHASE_START:
+            if (is_beside(w->block, w->me)) {
+                *phase_of(w) = PHASE_OVER;
+                break;
+            }
             if (!w->midstream || (*flags_of(w) & SIDE_SPOKE))
                 add_error(w, PICO_ERROR_LOST_HEAD, 0, 0);
             if (is_client(w->block, w->me) && part_lost >= SHORTEST_HEAD)
@@ -156,7 +160,7 @@ static enum step step(work *w)
     case PHASE_TRAILER:
         return step_trailer(w);
     case PHASE_RESYNC:
-        return step_resync(w);
+        return w->final ? step_last_try(w) : step_resync(w);
     case PHASE_CONNECT:
         return step_connect(w);
     case PHASE_RELAY:

@@ -72,7 +72,7 @@ void give_up(work *w, unsigned code, uint32_t at)
     add_record(w, PICO_RECORD_NOT_HTTP, at, at)->code = (uint16_t)code;
     clear(w);
     *phase_of(w) = PHASE_OVER;
-    if (!(b->side_flags[other] & SIDE_SPOKE) && (b->phase[other] == PHASE_START || b->phase[other] == PHASE_RESYNC))
+    if (!(b->side_flags[other] & SIDE_SPOKE) && b->phase[other] == PHASE_RESYNC)
         b->phase[other] = PHASE_OVER;
 }
 

@@ -25,9 +25,6 @@ enum { SOCKS_CONNECT = 1, SOCKS5_NO_LOGIN = 0, SOCKS5_LOGIN = 2, SOCKS5_IPV4 = 1
 /* The longest line of PROXY version 1, with its end. */
 #define PROXY1_LIMIT 107u
 
-/* Kept out of the way of HTTP. */
-#define COLD __attribute__((noinline, cold))
-
 /* ---- text ------------------------------------------------------------------------------------------------------------ */
 
 COLD static void put_number(call *c, uint32_t number, unsigned base)

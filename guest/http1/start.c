@@ -23,7 +23,21 @@ static enum step bad_head(work *w, unsigned code)
 
 static enum step not_http(work *w, unsigned code)
 {
+    block *b = w->block;
+    if (b->phase[w->me ^ 1u] == PHASE_OVER && b->side_flags[w->me ^ 1u] & SIDE_SPOKE) /* to a request of HTTP/0.9 */
+        code = PICO_NOT_HTTP_HTTP09;
     give_up(w, code, w->pos);
+    w->pos = w->len;
+    return STEP_ON;
+}
+
+/* The other side was given up. STEP_ON: this may be its answer in HTTP. */
+COLD static enum step beside(work *w)
+{
+    uint32_t have = w->len - w->pos;
+    if (starts_like(w->bytes + w->pos, have, "HTTP/", 5) && (have >= 5 || !w->final))
+        return have >= 5 ? STEP_ON : STEP_MORE;
+    *phase_of(w) = PHASE_OVER;
     w->pos = w->len;
     return STEP_ON;
 }
@@ -45,6 +59,23 @@ static enum step bad_line(work *w, const uint8_t *line)
         return STEP_ON;
     }
     return bad_head(w, PICO_ERROR_BAD_START_LINE);
+}
+
+/* A line that the strict reader refuses. In mid-stream it may be anything. */
+COLD static enum step odd_line(work *w, const uint8_t *unit, const uint8_t *line)
+{
+    head head;
+    if (w->midstream && !(*flags_of(w) & SIDE_SPOKE))
+        return bad_line(w, line);
+    head.response = client_known(w->block) ? is_server(w->block, w->me) : starts_like(line, 5, "HTTP/", 5);
+    switch (read_odd_head(w, w->pos, (uint32_t)(line - w->bytes), &head)) {
+    case HEAD_OK:
+        return write_head(w, &head, line != unit ? PICO_F_LEADING_EMPTY : 0) ? STEP_ON : STEP_FULL;
+    case HEAD_PARTIAL:
+        return STEP_MORE_LF;
+    default:
+        return bad_line(w, line);
+    }
 }
 
 /* An incomplete start line. */
@@ -83,9 +114,15 @@ enum step step_start(work *w)
     const uint8_t *unit = w->bytes + w->pos, *end = w->bytes + w->len;
     const uint8_t *line = skip_empty_lines(unit, end);
     bool last = is_last_look(w, w->pos);
+    bool fresh = is_fresh(w);
     head head;
 
-    if ((*unit <= '\r' || *unit == 'P' || *unit == '*') && is_fresh(w)) { /* relays begin so, and few requests */
+    if (fresh && is_beside(w->block, w->me)) {
+        enum step done = beside(w);
+        if (done != STEP_ON || *phase_of(w) == PHASE_OVER)
+            return done;
+    }
+    if ((*unit <= '\r' || *unit == 'P' || *unit == '*') && fresh) { /* relays begin so, and few requests */
         enum step relay = start_relay(w);
         if (relay != STEP_ON || *phase_of(w) != PHASE_START)
             return relay;
@@ -98,7 +135,7 @@ enum step step_start(work *w)
         w->pos = w->len;
         return STEP_ON;
     }
-    if (is_fresh(w)) {
+    if (fresh) {
         int code = recognise(line, (uint32_t)(end - line));
         if (code > 0)
             return not_http(w, (unsigned)code);
@@ -109,17 +146,21 @@ enum step step_start(work *w)
     case HEAD_OK:
         return write_head(w, &head, line != unit ? PICO_F_LEADING_EMPTY : 0) ? STEP_ON : STEP_FULL;
     case HEAD_PARTIAL:
-        return last ? bad_head(w, PICO_ERROR_LOST_HEAD) : STEP_MORE_LF;
+        return STEP_MORE_LF;
     case HEAD_LINE_PARTIAL:
         return partial_line(w, line, last);
     case HEAD_LINE_BAD:
-        return bad_line(w, line);
-    case HEAD_BAD:
-        return bad_head(w, PICO_ERROR_BAD_HEADER);
-    case HEAD_MANY:
-        return bad_head(w, PICO_ERROR_TOO_MANY_HEADERS);
-    case HEAD_LONG:
-        return bad_head(w, PICO_ERROR_HEAD_TOO_LONG);
+        return odd_line(w, unit, line);
     }
     __builtin_unreachable();
+}
+
+/* In a search, the start line that waited is all that there will be of its head: it was cut. */
+COLD enum step step_last_try(work *w)
+{
+    head head;
+    if (offset_at(w, w->pos) == w->side->candidate && read_head(w, w->pos, w->pos, &head) == HEAD_OK &&
+        head.flags & PICO_F_HEAD_CUT)
+        return write_head(w, &head, PICO_F_RESYNC) ? STEP_ON : STEP_FULL;
+    return step_resync(w);
 }

@@ -8,7 +8,7 @@
 /* Number of the layout of `block`. Raise it with every change to the structures or the meanings below. A test builds the
  * same source with another number. */
 #ifndef STATE_FORMAT
-#define STATE_FORMAT 4u
+#define STATE_FORMAT 5u
 #endif
 
 /* The longest head, chunk-size line or trailer section: one byte less than may wait at the host. */
@@ -20,6 +20,9 @@
 #define SHORTEST_HEAD (sizeof("A / HTTP/1.0\r\n\r\n") - 1)
 /* Unanswered requests whose kind is remembered. */
 #define WINDOW 104u
+
+/* For what ordinary traffic does not need: kept out of its way. */
+#define COLD __attribute__((noinline, cold))
 
 /* What a side is in the middle of. */
 enum phase {
@@ -172,6 +175,13 @@ static inline bool is_server(const block *b, unsigned side)
     return is_client(b, side ^ 1u);
 }
 
+/* A side that has said nothing yet, of a connection whose other side was given up: it may only be a server that answers, with
+ * an error, what was no HTTP. */
+static inline bool is_beside(const block *b, unsigned side)
+{
+    return b->phase[side ^ 1u] == PHASE_OVER && !((b->side_flags[0] | b->side_flags[1]) & SIDE_SPOKE);
+}
+
 static inline bool in_body(unsigned phase)
 {
     return phase >= PHASE_LENGTH && phase <= PHASE_BROKEN;
@@ -190,7 +200,7 @@ void end_message(work *w, uint32_t number, uint32_t flags, uint64_t at, uint32_t
 uint32_t open_number(const work *w);
 /* Starts a search for a start line. */
 void enter_resync(work *w);
-/* The side does not speak HTTP/1; nor does the other, if it has sent nothing yet. */
+/* The side does not speak HTTP/1; nor does the other, if it has not spoken it yet and is being searched. */
 void give_up(work *w, unsigned code, uint32_t at);
 /* The server has switched to another protocol: both sides leave HTTP, the client when its message is complete. */
 void open_tunnel(work *w);
@@ -220,6 +230,7 @@ uint32_t next_segment(work *w);     /* resync.c */
 enum step look_for_head(work *w);   /* resync.c */
 enum step step_start(work *w);      /* start.c */
 enum step step_resync(work *w);     /* resync.c */
+enum step step_last_try(work *w);   /* start.c */
 enum step step_chunk_size(work *w); /* chunked.c */
 enum step step_chunk_crlf(work *w); /* chunked.c */
 enum step step_trailer(work *w);    /* chunked.c */

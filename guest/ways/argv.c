@@ -197,11 +197,23 @@ _Alignas(64) unsigned char ways_buffers[MAX_REQUEST + (64u << 10)];
 /* Space for the first request of an argument: the library requires 8 records and the pairs of one head. */
 #define MAX_RECORDS 8u
 
+/* Why the strict reader refuses a request that the lenient one has read: an error code, or 0. */
+static uint32_t refused_by(uint32_t flags)
+{
+    if (flags & PICO_F_BAD_START_LINE)
+        return PICO_ERROR_BAD_START_LINE;
+    if (flags & PICO_F_BAD_HEADER)
+        return PICO_ERROR_BAD_HEADER;
+    if (flags & PICO_F_TOO_MANY_HEADERS)
+        return PICO_ERROR_TOO_MANY_HEADERS;
+    return flags & PICO_F_HEAD_CUT ? PICO_ERROR_HEAD_TOO_LONG : 0;
+}
+
 static void parse(const uint8_t *request, uint32_t len, pico_parsed *result)
 {
     uint8_t *in = at_address(get_input_buf());
     const uint8_t *out = at_address(get_output_buf());
-    pico_input input = ways_layout(1, 1, MAX_RECORDS, PICO_MAX_HEADERS);
+    pico_input input = ways_layout(1, 1, MAX_RECORDS, PICO_MAX_PAIRS);
     pico_event event = ways_event(0, 0, len);
 
     input.arena_len = len;
@@ -217,10 +229,11 @@ static void parse(const uint8_t *request, uint32_t len, pico_parsed *result)
     *result = (pico_parsed){.status = PARTIAL};
     if (output->num_records == 0)
         return;
-    if (record->kind != PICO_RECORD_REQUEST) {
+    uint32_t refused = record->kind == PICO_RECORD_REQUEST ? refused_by(record->flags) : 0;
+    if (record->kind != PICO_RECORD_REQUEST || refused != 0) {
         result->status = MALFORMED;
-        result->kind = record->kind;
-        result->code = record->kind == PICO_RECORD_RESPONSE ? 0 : record->code;
+        result->kind = refused != 0 ? PICO_RECORD_ERROR : record->kind;
+        result->code = refused != 0 ? refused : record->kind == PICO_RECORD_RESPONSE ? 0 : record->code;
         return;
     }
     result->status = PARSED;
@@ -253,7 +266,7 @@ int main(int argc, char **argv)
     }
     if (longest > MAX_REQUEST)
         fail("pico: a request is longer than 1048576 bytes\n");
-    pico_input sizes = ways_layout(1, 1, MAX_RECORDS, PICO_MAX_HEADERS);
+    pico_input sizes = ways_layout(1, 1, MAX_RECORDS, PICO_MAX_PAIRS);
     if (allocate_input_output_bufs(sizes.arena + (uint32_t)longest, ways_output_bytes(&sizes)) != 0)
         fail("pico: out of memory\n");
     results = calloc(count, sizeof(*results));

@@ -10,7 +10,7 @@
 //! | `outcome`, `error` | of an operation: its status in the protocol's words; `error` if it failed |
 //! | `method`, `target`, `version`, `host`, `user_agent`, `referer` | of the request; version as in `1.1` |
 //! | `status`, `reason` | of the final response |
-//! | `request_body_bytes`, `response_body_bytes` | body bytes on the wire, chunk framing included |
+//! | `request_body_bytes`, `response_body_bytes` | body bytes on the wire, chunk framing included; absent with `head_cut` |
 //! | `request_body_decoded_bytes`, `response_body_decoded_bytes` | without chunk framing; absent when the same |
 //! | `request_head_bytes`, `response_head_bytes` | start line to empty line |
 //! | `lost_bytes` | body bytes that were never seen; absent when none |

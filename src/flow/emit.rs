@@ -35,6 +35,15 @@ impl<S: Sink> Step<'_, S> {
         self.conn.half_mut(side).next = to;
     }
 
+    /// Reports what the snap length cut off behind the last bytes of a side, as a skipped range: no bytes may follow for long.
+    #[cold]
+    fn report_cut(&mut self, side: Side, (from, to): (u64, u64), carrier: Carrier) {
+        self.shared.counters.gaps_cut += 1;
+        self.declare_gap(side, to, carrier);
+        let at = Position { offset: from, peer_acked: UNKNOWN, time: carrier.time };
+        self.sink.skipped(&mut self.conn.open, side, at, to - from, to - from);
+    }
+
     /// Skips captured bytes that are not needed.
     pub(super) fn skip_captured(&mut self, side: Side, len: u64, carrier: Carrier) {
         let own = self.conn.half_mut(side);
@@ -46,6 +55,12 @@ impl<S: Sink> Step<'_, S> {
 
     /// Hands on the next bytes of a side, without those that are not needed.
     pub(super) fn hand_on(&mut self, side: Side, data: &[u8], starts: bool, carrier: Carrier) {
+        // If these bytes answer a request of which the end was cut off, the sink is to know that no more of it comes.
+        if carrier.ack != UNKNOWN
+            && let Some(cut) = self.conn.half(side.other()).cut_below(carrier.ack)
+        {
+            self.report_cut(side.other(), cut, carrier);
+        }
         let own = self.conn.half_mut(side);
         own.flags.insert(HalfFlags::REPORTED);
         let mut rest = data;

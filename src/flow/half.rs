@@ -135,6 +135,14 @@ impl Half {
         self.out_of_order.as_ref().map_or(self.next, |out_of_order| out_of_order.lost_upto.max(self.next))
     }
 
+    /// What the snap length cut off behind the last bytes handed on, as far as it is needed, lies below `ack`, and is not
+    /// held: its start and its end.
+    pub(super) fn cut_below(&self, ack: u64) -> Option<(u64, u64)> {
+        let first = self.store()?.first().map_or(UNKNOWN, |piece| piece.offset);
+        let (from, to) = (self.next.max(self.skip), self.front().min(first));
+        (to > from && ack > from && !self.ended()).then_some((from, to))
+    }
+
     /// Offset up to which the other side's bytes need not wait for this side's.
     pub(super) fn passed(&self) -> u64 {
         self.out_of_order

@@ -1,6 +1,6 @@
 //! A context is shared by all connections of one worker: which headers to keep, buffers to reuse, and counters.
 
-use crate::abi::{Framing, Tunnel};
+use crate::abi::{self, Framing, Tunnel};
 use crate::counters::{counters, families};
 use crate::http::flags::Flags;
 use crate::http::record::{Headers, Operation, Outcome, Record, Request, Response};
@@ -313,13 +313,13 @@ impl HttpContext {
 }
 
 fn message(record: &Record, minor: u8, framing: Framing) -> Message {
-    Message { minor, framing, start: record.start, head_end: record.end, end: None }
+    let cut = record.flags & abi::flag::HEAD_CUT != 0;
+    Message { minor, framing, cut, start: record.start, head_end: record.end, end: None }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::abi;
 
     #[test]
     fn codes_have_their_names() {

@@ -12,6 +12,14 @@ const NOT_TAKEN: u32 = abi::flag::INTERIM | abi::flag::UNPAIRED | abi::flag::UNS
 /// Bits of the flags that stand for `abi::error` codes begin here: code 1 is this bit.
 const ERROR_BIT: u32 = 44;
 
+/// Records say by these that a message was odd and could be followed, and errors of the same names that it could not.
+const FOLLOWED: [(u32, Flags); 3] = [
+    (abi::flag::BAD_START_LINE, Flags::BAD_START_LINE),
+    (abi::flag::BAD_HEADER, Flags::BAD_HEADER),
+    (abi::flag::TOO_MANY_HEADERS, Flags::TOO_MANY_HEADERS),
+];
+const FOLLOWED_BITS: u32 = abi::flag::BAD_START_LINE | abi::flag::BAD_HEADER | abi::flag::TOO_MANY_HEADERS;
+
 macro_rules! flags {
     ($($name:ident = $bit:expr, $text:literal, $meaning:literal;)+) => {
         bitflags! {
@@ -33,7 +41,7 @@ macro_rules! flags {
     };
 }
 
-// Bits 0 to 26 are those of `abi::flag` (a test compares them).
+// Bits 0 to 30 are those of `abi::flag` (a test compares them).
 flags! {
     TE_CL_CONFLICT = 0, "te_cl_conflict", "both Transfer-Encoding and Content-Length";
     CL_REPEATED = 1, "cl_repeated", "several Content-Length values, all equal";
@@ -60,6 +68,7 @@ flags! {
     NO_REQUEST = 23, "no_request", "a response whose request was not seen, or that answers none";
     BODY_ODD = 24, "body_odd", "a body on a method for which none is defined";
     FAILED = 26, "failed", "the operation failed (protocols other than HTTP)";
+    HEAD_CUT = 30, "head_cut", "of a head only the first part was seen, or it is too long";
     NO_RESPONSE = 32, "no_response", "a request to which no response was seen";
     TUNNEL = 33, "tunnel", "the connection carries something else from here on";
     TEXT_CUT = 34, "text_cut", "a text was longer than is kept, or more headers were asked for than are kept";
@@ -72,14 +81,14 @@ flags! {
     OVERFLOW = 41, "overflow", "too many open transactions: logged before it was complete";
     NOT_HTTP = 42, "not_http", "a side turned out to speak something else";
     REVERSED = 43, "reversed", "the requests come from the side that did not open the connection";
-    BAD_START_LINE = 44, "bad_start_line", "error: a start line that is none";
-    BAD_HEADER = 45, "bad_header", "error: a header line that is none";
-    TOO_MANY_HEADERS = 46, "too_many_headers", "error: more headers than are read";
+    BAD_START_LINE = 44, "bad_start_line", "a start line that parsers refuse or read differently";
+    BAD_HEADER = 45, "bad_header", "a header line that parsers refuse or read differently: no colon, a space before it, a control character";
+    TOO_MANY_HEADERS = 46, "too_many_headers", "more than 128 headers; those after the first 1,023 are read for framing and Host only";
     HEAD_TOO_LONG = 47, "head_too_long", "error: a head longer than is read";
     BAD_CONTENT_LENGTH = 48, "bad_content_length", "error: a Content-Length that is no number, too large, or contradicts itself";
     BAD_TRANSFER_CODING = 49, "bad_transfer_coding", "error: a request whose Transfer-Encoding does not end in chunked";
     BAD_CHUNK = 50, "bad_chunk", "error: a chunk size that is none";
-    CHUNK_OVERHEAD = 51, "chunk_overhead", "error: far more chunk framing than data";
+    CHUNK_OVERHEAD = 51, "chunk_overhead", "far more chunk framing than data";
     BAD_TRAILER = 52, "bad_trailer", "error: a trailer field that is none";
     LOST_HEAD = 53, "lost_head", "error: a gap in a head, or the end of the stream inside one";
     LOST_FRAMING = 54, "lost_framing", "error: a gap that hid where a message ends";
@@ -92,7 +101,21 @@ impl Flags {
     pub const fn from_record(bits: u32) -> Self {
         // A constant, so that the mask is not computed at every call.
         const KNOWN: Flags = Flags::all();
-        Self::from_bits_retain((bits & !NOT_TAKEN) as u64).intersection(KNOWN)
+        let flags = Self::from_bits_retain((bits & !NOT_TAKEN) as u64).intersection(KNOWN);
+        if bits & FOLLOWED_BITS == 0 { flags } else { flags.union(Self::followed(bits)) }
+    }
+
+    #[cold]
+    const fn followed(bits: u32) -> Self {
+        let mut flags = Self::empty();
+        let mut rest: &[(u32, Self)] = &FOLLOWED;
+        while let [(bit, flag), more @ ..] = rest {
+            if bits & *bit != 0 {
+                flags = flags.union(*flag);
+            }
+            rest = more;
+        }
+        flags
     }
 
     /// The flag of an error.
@@ -152,7 +175,7 @@ mod tests {
 
     #[test]
     fn unknown_bits_are_dropped() {
-        assert!(Flags::from_record(0xf800_0000).is_empty());
+        assert!(Flags::from_record(1 << 31).is_empty());
     }
 
     #[test]

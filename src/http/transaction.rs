@@ -36,6 +36,8 @@ pub struct Message {
     pub minor: u8,
     /// Where the body ends.
     pub framing: Framing,
+    /// The head was not seen whole: where it ends, and what follows, is not known.
+    pub cut: bool,
     /// First byte of the start line.
     pub start: Moment,
     /// End of the head.
@@ -51,10 +53,21 @@ impl Message {
         self.head_end.offset.saturating_sub(self.start.offset)
     }
 
-    /// Body sizes, if the message has ended.
+    /// Body sizes, if the message has ended and its head was seen whole.
     #[must_use]
     pub fn body(&self) -> Option<Body> {
-        self.end.map(|(_, body)| body)
+        self.end.filter(|_| !self.cut).map(|(_, body)| body)
+    }
+
+    /// Too much chunk framing: at least so many bytes of it, and more than four for each byte of data (80 %). The numbers
+    /// are those at which picohttpparser refuses. Servers that write each byte as a chunk reach them.
+    fn floods(&self) -> bool {
+        const LEAST: u64 = 100 << 10;
+        self.framing == Framing::Chunked
+            && self.body().is_some_and(|body| {
+                let framing = body.wire.saturating_sub(body.decoded);
+                framing >= LEAST && body.decoded < framing / 4
+            })
     }
 }
 
@@ -376,6 +389,10 @@ impl Transaction {
             && response.end.is_none()
         {
             response.end = Some((response.head_end, Body::default()));
+        }
+        if self.request.is_some_and(|message| message.floods()) || self.response.is_some_and(|message| message.floods())
+        {
+            self.flags |= Flags::CHUNK_OVERHEAD;
         }
         if self.kept.len() > 1 {
             self.kept.sort_by_key(|kept| kept.index);

@@ -7,7 +7,7 @@ use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 use super::reply::{Alleged, Malformed, Replies, Span, Status};
 use super::{BATCH_BYTES, BATCH_REQUESTS, Error, Field};
-use crate::abi::{self, opener, record, verdict};
+use crate::abi::{self, error, flag, opener, record, verdict};
 
 const EVENT: usize = size_of::<abi::Event>();
 const ROW: usize = size_of::<abi::Row>();
@@ -130,7 +130,7 @@ fn reply(
     replies: &mut Replies,
 ) -> Result<(), Error> {
     let malformed = match record.kind {
-        record::REQUEST => None,
+        record::REQUEST => refused(record.flags),
         record::RESPONSE => Some(Malformed::Response),
         record::NOT_HTTP => Some(Malformed::NotHttp(record.code)),
         record::ERROR => Some(Malformed::Error(record.code)),
@@ -155,6 +155,18 @@ fn reply(
         minor: record.minor,
     };
     replies.push(alleged, request.len(), pairs)
+}
+
+/// Why the strict reader refuses a request that the lenient one has read; `guest/ways/argv.c` has the same.
+const fn refused(flags: u32) -> Option<Malformed> {
+    let code = match flags {
+        _ if flags & flag::BAD_START_LINE != 0 => error::BAD_START_LINE,
+        _ if flags & flag::BAD_HEADER != 0 => error::BAD_HEADER,
+        _ if flags & flag::TOO_MANY_HEADERS != 0 => error::TOO_MANY_HEADERS,
+        _ if flags & flag::HEAD_CUT != 0 => error::HEAD_TOO_LONG,
+        _ => return None,
+    };
+    Some(Malformed::Error(code))
 }
 
 /// Reads item `index` of the array at `start`.

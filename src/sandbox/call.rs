@@ -180,7 +180,7 @@ pub struct Bounds {
     pub events: u32,
     /// Records in one reply, at least 8.
     pub records: u32,
-    /// Header pairs in one reply, at least [`abi::MAX_HEADERS`].
+    /// Header pairs in one reply, at least [`abi::MAX_PAIRS`].
     pub pairs: u32,
 }
 

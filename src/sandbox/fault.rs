@@ -168,7 +168,7 @@ rules! {
     Position = "reply_position", "a position lies outside of what it refers to";
     /// Heads and ends do not overlap, nor do the texts of a head.
     Overlap = "reply_overlap", "texts of a head, or messages of an event, overlap or are out of order";
-    /// A head's pairs are among those written, and no more than [`crate::abi::MAX_HEADERS`].
+    /// A head's pairs are among those written, and no more than [`crate::abi::MAX_PAIRS`].
     Pairs = "reply_pairs", "a head has more header pairs than were written, or than are allowed";
     /// The text area is used as far as it goes.
     TextArea = "reply_text_area", "more of the text area is used than there is";

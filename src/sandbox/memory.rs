@@ -545,7 +545,7 @@ mod tests {
         assert_eq!(wrong(|p| p.records[0].number = 0), (Rule::Number, Record(0), "number", 0));
         assert_eq!(wrong(|p| p.records[0].target = 10), (Rule::Position, Record(0), "target", 10));
         assert_eq!(wrong(|p| p.records[0].target = 2), (Rule::Overlap, Record(0), "target", 2));
-        assert_eq!(wrong(|p| p.records[0].num_pairs = 129), (Rule::Pairs, Record(0), "num_pairs", 129));
+        assert_eq!(wrong(|p| p.records[0].num_pairs = 1025), (Rule::Pairs, Record(0), "num_pairs", 1025));
         assert_eq!(wrong(|p| p.records[0].first_pair = 1), (Rule::Pairs, Record(0), "first_pair", 1));
         assert_eq!(wrong(|p| p.pairs[0].value = u32::MAX), (Rule::Position, Pair(0), "value", u32::MAX.into()));
         assert_eq!(wrong(|p| p.pairs[0].name = 3), (Rule::Overlap, Pair(0), "name", 3));

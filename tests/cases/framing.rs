@@ -150,7 +150,8 @@ pub(super) fn cases() -> Vec<Case> {
         case(
             "te-and-cl",
             "Transfer-Encoding and Content-Length in one request, and in one response.",
-            "Transfer-Encoding overrides, and it is flagged as possible smuggling (RFC 9112, section 6.3, rule 3).",
+            "Transfer-Encoding overrides, and it is flagged as possible smuggling (RFC 9112, section 6.3, rule 3). Apache reads such \
+             a request so; nginx, lighttpd and Node refuse it. curl and Python read such a response so, and Node refuses it.",
             |s| {
                 let post = Message::start("POST /smuggle HTTP/1.1")
                     .header("Host", "example.test")

@@ -13,6 +13,7 @@ mod encapsulations;
 mod files;
 mod framing;
 mod heads;
+mod lenient;
 mod lifecycle;
 mod loss;
 mod malformed;
@@ -41,6 +42,7 @@ pub(crate) fn all() -> Vec<Case> {
         pairing::cases(),
         heads::cases(),
         malformed::cases(),
+        lenient::cases(),
         recognition::cases(),
         stream::cases(),
         lifecycle::cases(),

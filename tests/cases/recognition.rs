@@ -66,9 +66,6 @@ pub(super) fn cases() -> Vec<Case> {
         case("smtp", "SMTP, whose replies begin with three digits.", SILENT, |s| {
             beside(s, 25, b"EHLO client.example.test\r\n", b"220 mail.example.test ESMTP\r\n", true);
         }),
-        case("http09", "A request of HTTP/0.9, without version, and its answer without head.", SILENT, |s| {
-            beside(s, 80, b"GET /\r\n", b"<html>hello</html>", false);
-        }),
         case("binary", "A protocol of lengths and zeros.", SILENT, |s| {
             beside(s, 5432, b"\x00\x00\x00\x08\x04\xd2\x16\x2f", b"N\x00\x00\x00\x00\x00", false);
         }),

@@ -36,6 +36,10 @@ fn message() -> impl Strategy<Value = Happens> {
         Just("GET  /  HTTP/1.0\r\n\r\n"),
         Just("GET / HTTP/1.1\r\nbad header\r\n\r\n"),
         Just("G@T / HTTP/1.1\r\n\r\n"),
+        Just("GET /a b HTTP/1.1\r\nHost : a\r\n x\r\nno colon\r\n y\r\nA: \x01\r\n\r\n"),
+        Just("POST / HTTP/1.1\r\nTransfer-Encoding : chunked;q=1\r\n\r\n3\nabc\n0\n\n"),
+        Just("GET /a\r\n"),
+        Just("GET /a HT"),
         Just("\x16\x03\x01\x00"),
     ];
     let server = prop_oneof![
@@ -50,6 +54,9 @@ fn message() -> impl Strategy<Value = Happens> {
         Just("HTTP/1.0 200 OK\r\n\r\nuntil the end\r\n\r\n"),
         Just("HTTP/1.1 101 S\r\nUpgrade: websocket\r\n\r\n\x01\x02"),
         Just("HTTP/1.1 20 OK\r\n\r\n"),
+        Just("HTTP/1.10 200OK\r\n: x\r\nContent-Length : 5\r\n\r\nhello"),
+        Just("HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\nContent-Length: 5\r\n\r\nhello"),
+        Just("HTTP/1.1 200 OK\r\nContent-Le"),
         Just("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhelloX"),
         Just("220 mail\r\n"),
     ];
@@ -74,7 +81,14 @@ fn cuts() -> impl Strategy<Value = Cuts> {
     );
     (prop::collection::vec(1u8..40, 1..20), manner).prop_map(|(seed, (events_per_call, max_records, skips))| Cuts {
         seed,
-        manner: Manner { events_per_call, max_records, max_pairs: 128, skips, wakes: false, midstream: false },
+        manner: Manner {
+            events_per_call,
+            max_records,
+            max_pairs: abi::MAX_PAIRS,
+            skips,
+            wakes: false,
+            midstream: false,
+        },
     })
 }
 

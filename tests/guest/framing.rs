@@ -160,13 +160,33 @@ fn a_request_must_end_in_chunked() {
     for (coding, odd) in [
         ("gzip", ""),
         ("xchunked", " +te_odd"),
-        ("chunked, identity", " +te_odd"),
-        ("chunked;q=1", " +te_odd"),
-        ("", " +te_odd"),
+        ("chunked, gzip", " +te_odd"),
+        ("chunked;q=1, gzip", " +te_odd"),
+        ("identity, gzip;q=1", " +te_odd"),
     ] {
         let said = request(&format!("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: {coding}\r\n\r\n"));
         let head = format!("0 req#1 POST / 1.1 none{odd}");
         assert_eq!(said, [head.as_str(), "0 end#1 0/0 +truncated", "0 error bad_transfer_coding"], "{coding}");
+    }
+}
+
+/// As if it were not there, as in HTTP/1.1 of 1999 (RFC 2616, section 3.6).
+#[test]
+fn identity_is_no_coding() {
+    for coding in ["identity", "Identity", "identity, identity", "", ",", "identity;q=1"] {
+        let with = |length: &str| {
+            request(&format!("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: {coding}\r\n{length}\r\nabc"))
+        };
+        assert_eq!(with("")[..2], ["0 req#1 POST / 1.1 none +te_odd", "0 end#1 0/0"], "{coding}");
+        assert_eq!(
+            with("Content-Length: 3\r\n"),
+            ["0 req#1 POST / 1.1 length=3 +te_cl_conflict +te_odd", "0 end#1 3/3"],
+            "{coding}"
+        );
+    }
+    for coding in ["chunked, identity", "identity, chunked", "chunked;q=1", "chunked ; q=1"] {
+        let said = request(&format!("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: {coding}\r\n\r\n0\r\n\r\n"));
+        assert_eq!(said, ["0 req#1 POST / 1.1 chunked +te_odd", "0 end#1 5/0"], "{coding}");
     }
 }
 
@@ -194,7 +214,10 @@ fn odd_codings_are_flagged() {
         assert_eq!(said[0].contains("+te_odd"), odd, "{lines}");
     }
     let said = request("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\x0b\r\n\r\n");
-    assert_eq!(said, ["0 error bad_header"]);
+    assert_eq!(
+        said,
+        ["0 req#1 POST / 1.1 none +te_odd +bad_header", "0 end#1 0/0 +truncated", "0 error bad_transfer_coding"]
+    );
 }
 
 #[test]

@@ -166,7 +166,8 @@ pub(crate) fn parsed(happens: &[Happens]) -> Vec<String> {
     for events_per_call in [1, 3, 100] {
         for skips in [false, true] {
             for max_records in [8, 64] {
-                let manner = Manner { events_per_call, skips, max_records, max_pairs: 128, ..Manner::default() };
+                let manner =
+                    Manner { events_per_call, skips, max_records, max_pairs: abi::MAX_PAIRS, ..Manner::default() };
                 assert_eq!(lines(manner, happens), plain, "{manner:?}");
             }
         }

@@ -55,7 +55,7 @@ pub(super) fn check_records(
 }
 
 /// Every flag that has a name.
-const FLAGS: u32 = (abi::flag::FAILED << 1) - 1;
+const FLAGS: u32 = (abi::flag::HEAD_CUT << 1) - 1;
 
 /// Gives the record's kind and codes their types, and checks the fields that depend on them.
 #[inline]
@@ -141,7 +141,7 @@ impl TextCheck<'_> {
     fn check(&mut self, index: u32, record: &abi::Record) -> Result<(), ReplyError> {
         let wrong =
             |field, value: u32| ReplyError { rule: Rule::Pairs, item: Item::Record(index), field, value: value.into() };
-        if record.num_pairs > abi::MAX_HEADERS {
+        if record.num_pairs > abi::MAX_PAIRS {
             return Err(wrong("num_pairs", record.num_pairs));
         }
         let first = record.first_pair as usize;
