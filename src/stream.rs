@@ -4,6 +4,7 @@
 //! without knowing who takes them; whoever takes them does not need to know TCP.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::{Arc, OnceLock};
 
 /// An offset or an acknowledgement that is not known, or does not exist.
 pub const UNKNOWN: u64 = u64::MAX;
@@ -48,6 +49,33 @@ impl Side {
             Self::First => Self::Second,
             Self::Second => Self::First,
         }
+    }
+}
+
+/// The names of the interfaces, by number. Some may be added during a run, as far as there is room. Copies share them.
+#[derive(Debug, Clone, Default)]
+pub struct InterfaceNames(Arc<[OnceLock<String>]>);
+
+impl InterfaceNames {
+    /// These, and room for as many more.
+    #[must_use]
+    pub fn new(names: Vec<String>, more: usize) -> Self {
+        let empty = std::iter::repeat_with(OnceLock::new).take(more);
+        Self(names.into_iter().map(OnceLock::from).chain(empty).collect())
+    }
+
+    /// The name with a number, if it has one.
+    #[must_use]
+    pub fn get(&self, number: u32) -> Option<&str> {
+        self.0.get(number as usize)?.get().map(String::as_str)
+    }
+
+    /// The number of a name, which is added if it is new; `None` if there is no room.
+    #[must_use]
+    pub fn number(&self, name: &str) -> Option<u32> {
+        // Another thread may add one at the same time: then the place holds its name, and the next is tried.
+        let found = self.0.iter().position(|place| place.get_or_init(|| name.to_owned()) == name)?;
+        u32::try_from(found).ok()
     }
 }
 

@@ -11,21 +11,21 @@ mod tool;
 
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
 
 use disk::Disk;
 use picotap::export::FormatName;
 use picotap::export::chunk::Chunk;
 use picotap::export::log::{Log, LogNotice, Rotation, Target};
+use picotap::stream::InterfaceNames;
 
 fn log(path: &Path, rotation: Option<Rotation>) -> Log {
-    Log::open(Target::File(path.to_owned()), rotation, FormatName::Json.writer(Arc::new([])), 0).unwrap()
+    Log::open(Target::File(path.to_owned()), rotation, FormatName::Json.writer(InterfaceNames::default()), 0).unwrap()
 }
 
 /// `count` lines of 100 bytes, numbered from `first`.
 fn lines(first: usize, count: usize) -> Chunk {
     let bytes = (first..first + count).map(|number| format!("{number:099}\n")).collect::<String>().into_bytes();
-    Chunk { bytes, records: count as u64 }
+    Chunk { bytes, records: count as u64, ..Chunk::default() }
 }
 
 /// The numbers of the lines of a file, all of which are whole.

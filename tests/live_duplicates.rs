@@ -17,7 +17,7 @@ fn done(arguments: &[&str]) -> bool {
     Command::new("ip").args(arguments).status().is_ok_and(|status| status.success())
 }
 
-/// Stops picotap, and gives what it printed: server, port, target, status.
+/// Stops picotap, and gives what it printed: server, port, target, status, interface.
 fn printed(network: &Network, child: Child) -> Vec<String> {
     // Everything is on the wire; the kernel hands blocks over every 100 ms.
     std::thread::sleep(Duration::from_millis(700));
@@ -28,7 +28,9 @@ fn printed(network: &Network, child: Child) -> Vec<String> {
     let rows = lines.lines().map(|line| {
         let value: Value = serde_json::from_str(line).unwrap();
         assert!(value.get("flags").is_none(), "{line}");
-        ["server", "server_port", "target", "status"].map(|key| value[key].to_string().replace('"', "")).join(" ")
+        ["server", "server_port", "target", "status", "interface"]
+            .map(|key| value[key].to_string().replace('"', ""))
+            .join(" ")
     });
     let mut rows: Vec<String> = rows.collect();
     rows.sort();
@@ -44,10 +46,12 @@ fn ask(namespace: &str, server: &str) {
     }
 }
 
-/// What is to be printed where the server is seen under each of these addresses.
-fn rows(servers: &[&str]) -> Vec<String> {
-    let mut rows: Vec<String> =
-        servers.iter().flat_map(|server| (1..=5).map(move |n| format!("{server} /short?n={n} 200"))).collect();
+/// What is to be printed where the server is seen under each of these addresses, on an interface.
+fn rows(servers: &[(&str, &str)]) -> Vec<String> {
+    let mut rows: Vec<String> = servers
+        .iter()
+        .flat_map(|(server, interface)| (1..=5).map(move |n| format!("{server} /short?n={n} 200 {interface}")))
+        .collect();
     rows.sort();
     rows
 }
@@ -90,7 +94,7 @@ fn a_router_that_translates_addresses() {
     assert!((1..=5).all(|n| targets.contains(&&*format!("/short?n={n}"))), "{lines:?}");
     let picotap = network.capture_in(&router, &["-i", "any", "--duplicates", "keep"]);
     ask(&outside, "10.98.0.2:8080");
-    assert_eq!(printed(&network, picotap), rows(&["10.98.0.2 8080", "10.99.0.2 80"]));
+    assert_eq!(printed(&network, picotap), rows(&[("10.98.0.2 8080", "out1"), ("10.99.0.2 80", "wire0")]));
     let picotap = network.capture_in(&router, &["-i", "out1", "-i", "wire0", "--workers", "2"]);
     ask(&outside, "10.98.0.2:8080");
     assert_eq!(printed(&network, picotap).len(), 5);
@@ -131,6 +135,7 @@ fn the_end_of_a_tunnel() {
         ask(&network.client, "10.79.0.2");
         let rows = printed(&network, picotap);
         assert_eq!(rows.len(), count, "{args:?}: {rows:?}");
-        assert!(rows.iter().all(|row| row.starts_with("10.79.0.2 80 /short?n=") && row.ends_with(" 200")));
+        assert!(rows.iter().all(|row| row.starts_with("10.79.0.2 80 /short?n=")
+            && [" 200 wire1", " 200 vx0"].iter().any(|end| row.ends_with(end))));
     }
 }

@@ -22,7 +22,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("escape", &[]),
     ("stream", &[]),
     ("abi", &[]),
-    ("source", &["counters"]),
+    ("source", &["counters", "stream"]),
     ("packet", &["counters", "source", "stream"]),
     ("flow", &["counters", "packet", "stream"]),
     ("batch", &["counters", "stream"]),

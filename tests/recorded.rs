@@ -142,8 +142,8 @@ fn snapped(capture: &[u8], length: usize) -> Vec<u8> {
 #[test]
 fn a_short_snap_length_costs_what_it_cuts() {
     let capture = fs::read(fixture("http.pcap")).unwrap();
-    let parsed = |line: &String| serde_json::from_str::<serde_json::Value>(line).unwrap();
-    let place = |line: &serde_json::Value| [line["client_port"].to_string(), line["ts"].to_string()];
+    let parsed = |line: &String| serde_json::from_str::<Value>(line).unwrap();
+    let place = |line: &Value| [line["client_port"].to_string(), line["ts"].to_string()];
     let whole: Vec<_> = read(&fixture("http.pcap"), &[]).lines().iter().map(parsed).collect();
     for (length, statuses) in [(256, 43), (96, 34)] {
         let path = scratch(&format!("snapped-{length}.pcap"));

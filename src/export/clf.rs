@@ -1,12 +1,17 @@
 //! A CLF line is a transaction in the NCSA combined log format, as web servers write it.
 //!
 //! `client - - [time] "method target HTTP/1.x" status bytes "referer" "user agent"`. The bytes are those of the response's
-//! body without chunk framing; `-` stands for none, and for what is not known.
+//! body without chunk framing; `-` stands for none, and for what is not known. Where no answer was seen the status is 444, with
+//! which nginx logs that it has closed a connection without one: no server sends it, and programs that read these lines, such
+//! as goaccess, refuse a line without a number there.
 
 use crate::escape;
 use crate::export::Format;
 use crate::export::numbers::{Calendar, address, number, padded};
 use crate::http::{Message, Transaction};
+
+/// The status of a transaction without an answer.
+const NO_ANSWER: u16 = 444;
 
 /// Writes combined log lines.
 #[derive(Debug)]
@@ -34,7 +39,8 @@ impl Format for Clf {
         }
         out.extend_from_slice(b"\" ");
         let sent = transaction.response.as_ref().and_then(Message::body).map(|body| body.decoded);
-        for value in [Some(u64::from(transaction.status)), sent] {
+        let status = if transaction.status == 0 { NO_ANSWER } else { transaction.status };
+        for value in [Some(u64::from(status)), sent] {
             match value {
                 Some(value @ 1..) => number(value, out),
                 _ => out.push(b'-'),
@@ -98,10 +104,10 @@ mod tests {
     }
 
     #[test]
-    fn dashes_stand_for_what_is_missing() {
+    fn dashes_and_444_stand_for_what_is_missing() {
         let mut wire = Wire::new(Settings::default());
         wire.get(1, "/").close(EndReason::Fin);
-        let wanted = "10.0.0.1 - - [02/Jan/2026:03:04:05 +0000] \"GET / HTTP/1.1\" - - \"-\" \"-\"\n";
+        let wanted = "10.0.0.1 - - [02/Jan/2026:03:04:05 +0000] \"GET / HTTP/1.1\" 444 - \"-\" \"-\"\n";
         assert_eq!(line(&wire), wanted);
         wire.reply(0, 200, 0);
         let wanted = "10.0.0.1 - - [02/Jan/2026:03:04:05 +0000] \"-\" 200 - \"-\" \"-\"\n";

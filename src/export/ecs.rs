@@ -4,15 +4,13 @@
 //! `lost_bytes`, `request_headers`, `response_headers`, `flags`. `http.*.bytes` is head and body as on the wire. Texts are
 //! escaped as [`crate::escape`] says.
 
-use std::sync::Arc;
-
 use crate::escape;
 use crate::export::Format;
 use crate::export::json::{headers, numeric, optional, tunnel, via};
 use crate::export::numbers::{address, number, rfc3339};
 use crate::http::filter::{is_error, without_port, without_user};
 use crate::http::{Flags, Message, Transaction};
-use crate::stream::Endpoint;
+use crate::stream::{Endpoint, InterfaceNames};
 
 /// Version of the schema that the fields are taken from.
 pub(super) const VERSION: &str = "9.0.0";
@@ -20,13 +18,13 @@ pub(super) const VERSION: &str = "9.0.0";
 /// Writes ECS lines.
 #[derive(Debug)]
 pub(super) struct Ecs {
-    interfaces: Arc<[String]>,
+    interfaces: InterfaceNames,
 }
 
 impl Ecs {
     /// `interfaces`: names by index; those without a name are not written.
     #[must_use]
-    pub(super) const fn new(interfaces: Arc<[String]>) -> Self {
+    pub(super) const fn new(interfaces: InterfaceNames) -> Self {
         Self { interfaces }
     }
 }
@@ -50,7 +48,7 @@ impl Format for Ecs {
             optional(b",\"user_agent\":{\"original\":", Some(user_agent), out);
             out.push(b'}');
         }
-        if let Some(name) = self.interfaces.get(transaction.interface as usize) {
+        if let Some(name) = self.interfaces.get(transaction.interface) {
             optional(b",\"observer\":{\"ingress\":{\"interface\":{\"name\":", Some(name.as_bytes()), out);
             out.extend_from_slice(b"}}}");
         }
@@ -191,7 +189,7 @@ mod tests {
 
     fn value(wire: &Wire) -> Value {
         let mut out = Vec::new();
-        Ecs::new(Arc::new(["eth0".to_owned()])).line(wire.last(), &mut out);
+        Ecs::new(InterfaceNames::new(vec!["eth0".to_owned()], 0)).line(wire.last(), &mut out);
         assert_eq!(out.iter().filter(|byte| **byte == b'\n').count(), 1);
         serde_json::from_slice(&out).unwrap()
     }
@@ -242,5 +240,9 @@ mod tests {
         wire.ask(1, "GET http://[::1]:81 HTTP/1.1\nHost: h", 0).end(0, 1, 0, 0).reply(1, 200, 0);
         let url = &value(&wire)["url"];
         assert_eq!((&url["domain"], &url["port"], &url["path"]), (&json!("[::1]"), &json!(81), &json!("/")));
+        wire.ask(2, "GET http://user:pass@ex.com:81/p HTTP/1.1\nHost: h", 0).end(0, 2, 0, 0).reply(2, 200, 0);
+        let url = &value(&wire)["url"];
+        assert_eq!(url["original"], json!("http://REDACTED:REDACTED@ex.com:81/p"));
+        assert_eq!((&url["domain"], &url["port"], &url["path"]), (&json!("ex.com"), &json!(81), &json!("/p")));
     }
 }

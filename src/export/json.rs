@@ -28,25 +28,24 @@
 //!
 //! Texts are escaped as [`crate::escape`] says.
 
-use std::sync::Arc;
-
 use crate::abi::Tunnel;
 use crate::escape;
 use crate::export::Format;
 use crate::export::numbers::{address, number, rfc3339};
 use crate::http::transaction::Outer;
 use crate::http::{Flags, Message, Transaction};
+use crate::stream::InterfaceNames;
 
 /// Writes JSON lines.
 #[derive(Debug)]
 pub(super) struct Json {
-    interfaces: Arc<[String]>,
+    interfaces: InterfaceNames,
 }
 
 impl Json {
     /// `interfaces`: names by index; those without a name are not written.
     #[must_use]
-    pub(super) const fn new(interfaces: Arc<[String]>) -> Self {
+    pub(super) const fn new(interfaces: InterfaceNames) -> Self {
         Self { interfaces }
     }
 }
@@ -86,7 +85,7 @@ impl Format for Json {
         }
         headers(b",\"request_headers\":{", transaction, true, out);
         headers(b",\"response_headers\":{", transaction, false, out);
-        if let Some(name) = self.interfaces.get(transaction.interface as usize) {
+        if let Some(name) = self.interfaces.get(transaction.interface) {
             optional(b",\"interface\":", Some(name.as_bytes()), out);
         }
         if let Some(community_id) = &transaction.community_id {
@@ -236,7 +235,7 @@ mod tests {
 
     fn line(wire: &Wire) -> String {
         let mut out = Vec::new();
-        Json::new(Arc::new(["eth0".to_owned()])).line(wire.last(), &mut out);
+        Json::new(InterfaceNames::new(vec!["eth0".to_owned()], 0)).line(wire.last(), &mut out);
         assert_eq!(out.pop(), Some(b'\n'));
         String::from_utf8(out).unwrap()
     }

@@ -26,9 +26,9 @@ mod zeek;
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
 
 use crate::http::Transaction;
+use crate::stream::InterfaceNames;
 
 /// Writes transactions as lines. Each worker has its own.
 pub trait Format: Send {
@@ -72,7 +72,7 @@ impl FormatName {
     /// A writer of this format. `interfaces`: names of the capture interfaces by index; empty when there is nothing to
     /// name.
     #[must_use]
-    pub fn writer(self, interfaces: Arc<[String]>) -> Box<dyn Format> {
+    pub fn writer(self, interfaces: InterfaceNames) -> Box<dyn Format> {
         match self {
             Self::Json => Box::new(json::Json::new(interfaces)),
             Self::Text => Box::new(text::Text),

@@ -5,8 +5,12 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 use super::run::{Config, Failure, Input};
 use crate::clock::wall_clock;
 use crate::daemon::shutdown::Shutdown;
-use crate::source::live::Live;
+use crate::source::live::{Live, LiveError};
 use crate::source::{Captures, Filter, Polled};
+use crate::stream::InterfaceNames;
+
+/// Names of interfaces that there is room for beside `any`. Further ones are called `any`.
+const MORE_INTERFACES: usize = 4096;
 
 /// The inputs of a run.
 pub(super) enum Opened {
@@ -58,14 +62,22 @@ impl Opened {
         }
     }
 
-    /// Names of the interfaces, by the number that their frames carry. Several sources may share one.
-    pub(super) fn interfaces(&self) -> Vec<String> {
-        let Self::Live(sources) = self else { return Vec::new() };
+    /// Names of the interfaces, by the number that their frames carry. Several sources may share one, and `any` adds the names
+    /// of those on which it captures.
+    ///
+    /// # Errors
+    /// What the system refuses.
+    pub(super) fn name_interfaces(&mut self) -> Result<InterfaceNames, LiveError> {
+        let Self::Live(sources) = self else { return Ok(InterfaceNames::default()) };
         let mut names: Vec<(u32, String)> =
             sources.iter().map(|source| (source.index(), source.interface().to_owned())).collect();
         names.sort();
         names.dedup();
-        names.into_iter().map(|(_, name)| name).collect()
+        let names: Vec<String> = names.into_iter().map(|(_, name)| name).collect();
+        let more = if names.iter().any(|name| name == "any") { MORE_INTERFACES } else { 0 };
+        let names = InterfaceNames::new(names, more);
+        sources.iter_mut().try_for_each(|source| source.name_interfaces(&names))?;
+        Ok(names)
     }
 
     /// The packet sockets: frames are received on them, and none may be sent.

@@ -8,12 +8,13 @@ use crate::export::chunk::ChunkSender;
 use crate::export::consumer::Output;
 use crate::export::log::LogOutput;
 use crate::export::metrics::Metrics;
+use crate::stream::InterfaceNames;
 
 /// Every output that is asked for, in the order in which each takes a transaction. The log comes last, since it alone may
 /// wait: whoever sees a line finds its transaction in the metrics.
 pub(super) fn outputs(
     config: &Config,
-    interfaces: &Arc<[String]>,
+    interfaces: &InterfaceNames,
     shared: &Shared,
     metrics: Option<&Arc<Metrics>>,
     chunks: ChunkSender,
@@ -25,7 +26,7 @@ pub(super) fn outputs(
     if config.summary {
         outputs.push(Box::new(shared.summary.clone()));
     }
-    let (format, interfaces, selection) = (config.format, Arc::clone(interfaces), config.selection.clone());
+    let (format, interfaces, selection) = (config.format, interfaces.clone(), config.selection.clone());
     outputs.push(Box::new(LogOutput { format, interfaces, selection, chunks }));
     outputs
 }

@@ -19,6 +19,7 @@ use crate::daemon::shutdown::{Shutdown, Why};
 use crate::export::chunk::{Chunk, ChunkReceiver};
 use crate::export::log::{Hand, Log, LogCounters, LogError, LogNotice, Stalled, WriteProgress};
 use crate::export::merge::Merge;
+use crate::stream::InterfaceNames;
 
 /// Bytes that are gathered before they are written, while more are at hand.
 const GATHER: usize = 256 << 10;
@@ -29,10 +30,10 @@ const CHECK_EVERY: Duration = Duration::from_millis(100);
 ///
 /// # Errors
 /// See [`LogError`].
-pub fn open(config: &Config, names: &Arc<[String]>, started: i64, shutdown: &Shutdown) -> Result<Log, LogError> {
+pub fn open(config: &Config, names: &InterfaceNames, started: i64, shutdown: &Shutdown) -> Result<Log, LogError> {
     let mut reported = false;
     loop {
-        let format = config.format.writer(Arc::clone(names));
+        let format = config.format.writer(names.clone());
         match Log::open(config.target.clone(), config.rotation, format, started) {
             Err(error) if error.has_no_reader() && !shutdown.asked() => {
                 if !config.quiet && !reported {

@@ -1,5 +1,6 @@
 //! A live source: the frames of one network interface as the kernel hands them over, through libpcap.
 
+mod any;
 mod config;
 mod error;
 mod interface;
@@ -12,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use pcap::{Active, Capture, Precision};
+use pcap::{Active, Capture, Linktype, Precision};
 
 pub use self::config::{DEFAULT_BUFFER_KIB, Direction, LiveConfig, MAX_SNAPLEN};
 pub use self::error::LiveError;
@@ -20,6 +21,7 @@ use self::error::{message, refusal, system};
 pub use self::interface::{HostInterface, list};
 use super::Frame;
 use crate::counters::{counters, families};
+use crate::stream::InterfaceNames;
 
 /// How long a turn waits for a frame, and how long the kernel may keep a block that is not full, in milliseconds.
 const WAIT_MS: u16 = 100;
@@ -102,6 +104,8 @@ pub struct Live {
     start: i64,
     stats: LiveStats,
     counters: KernelCounters,
+    /// Of `any`, if its interfaces are to be told apart.
+    any: Option<any::Interfaces>,
 }
 
 /// An interface that does not deliver.
@@ -142,7 +146,21 @@ impl Live {
             start: i64::MIN,
             stats: LiveStats::default(),
             counters: KernelCounters::default(),
+            any: None,
         })
+    }
+
+    /// On `any`: frames get the number of their interface's name among these. To be called before privileges are dropped.
+    ///
+    /// # Errors
+    /// What the system refuses.
+    pub fn name_interfaces(&mut self, names: &InterfaceNames) -> Result<(), LiveError> {
+        if self.link == any::SLL2 {
+            let interfaces = any::Interfaces::new(names.clone());
+            self.any =
+                Some(interfaces.map_err(|e| system(&self.config, "a socket to ask for names of interfaces", e))?);
+        }
+        Ok(())
     }
 
     /// Number that its frames carry.
@@ -238,7 +256,7 @@ impl Live {
     /// One batch from libpcap; `None` if there is nothing.
     fn read(&mut self, on_frame: &mut impl FnMut(Frame<'_>)) -> Option<Turn> {
         let (link, interface, start) = (self.link, self.config.index, self.start);
-        let stats = &mut self.stats;
+        let (stats, any) = (&mut self.stats, &mut self.any);
         let read = self.capture.dispatch(Some(FRAMES_PER_TURN), |packet| {
             let time = nanoseconds(packet.header.ts);
             if time < start {
@@ -246,6 +264,7 @@ impl Live {
                 return;
             }
             stats.handed += 1;
+            let interface = any.as_mut().map_or(interface, |any| any.number(packet.data, interface));
             on_frame(Frame { time, link, interface, data: packet.data, original_len: packet.header.len });
         });
         match read {
@@ -358,6 +377,10 @@ fn activate(config: &LiveConfig) -> Result<Capture<Active>, LiveError> {
         .timeout(i32::from(WAIT_MS))
         .precision(Precision::Nano);
     let mut capture = inactive.open().map_err(|e| refusal(config, &e))?;
+    if any {
+        // An old libpcap has only the version without the interface's number.
+        drop(capture.set_datalink(Linktype(any::SLL2)));
+    }
     let usual = if interface::is_loopback(&config.interface) { Direction::In } else { Direction::InOut };
     let direction = match config.direction.unwrap_or(usual) {
         Direction::In => Some(pcap::Direction::In),

@@ -1,20 +1,19 @@
 //! The log as an output: each worker writes the lines of the transactions that are logged, and the export thread takes them
 //! to the [`Log`](super::Log).
 
-use std::sync::Arc;
-
 use crate::export::chunk::{ChunkSender, Encoder, EncodingConsumer};
 use crate::export::consumer::{Consumer, Output};
 use crate::export::{Format, FormatName};
 use crate::http::Transaction;
 use crate::http::filter::Selection;
+use crate::stream::InterfaceNames;
 
 /// What a worker's lines are made with.
 pub struct LogOutput {
     /// Format of lines.
     pub format: FormatName,
     /// Names of the capture interfaces, by index.
-    pub interfaces: Arc<[String]>,
+    pub interfaces: InterfaceNames,
     /// Which transactions are logged.
     pub selection: Selection,
     /// Where lines go.
@@ -23,7 +22,7 @@ pub struct LogOutput {
 
 impl Output for LogOutput {
     fn consumer(&self) -> Box<dyn Consumer> {
-        let format = self.format.writer(Arc::clone(&self.interfaces));
+        let format = self.format.writer(self.interfaces.clone());
         Box::new(EncodingConsumer::new(LogLines { selection: self.selection.clone(), format }, self.chunks.clone()))
     }
 }
@@ -45,6 +44,7 @@ impl Encoder for LogLines {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::time::Duration;
 
     use super::*;
@@ -56,7 +56,7 @@ mod tests {
     fn only_what_is_logged_is_a_record() {
         let (chunks, lines) = chunk::channel(1, 1, true, Arc::default());
         let selection = Selection { errors: true, ..Selection::default() };
-        let output = LogOutput { format: FormatName::Clf, interfaces: Arc::new([]), selection, chunks };
+        let output = LogOutput { format: FormatName::Clf, interfaces: InterfaceNames::default(), selection, chunks };
         let mut wire = Wire::new(Settings::default());
         for (number, status) in (1..).zip([200, 500, 404, 204]) {
             wire.get(number, "/").reply(number, status, 0);

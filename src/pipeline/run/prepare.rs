@@ -20,6 +20,7 @@ use crate::pipeline::shared::Shared;
 use crate::pipeline::writer;
 use crate::sandbox::driver::MAX_LOADED;
 use crate::sandbox::engine::Engine;
+use crate::stream::InterfaceNames;
 
 /// Instances for which address space is reserved, unless there are more parsers: 64 TiB.
 const MAX_INSTANCES: usize = 16_384;
@@ -29,7 +30,7 @@ pub(super) struct Prepared {
     /// The inputs.
     pub(super) input: Opened,
     /// Names of the interfaces, by the number that frames carry.
-    pub(super) names: Arc<[String]>,
+    pub(super) names: InterfaceNames,
     /// The service manager.
     pub(super) supervisor: Arc<Supervisor>,
     /// The HTTP endpoint, which answers already.
@@ -54,7 +55,8 @@ pub(super) struct Prepared {
 /// Whatever keeps the run from beginning.
 pub(super) fn prepare(config: &Config, shutdown: &Shutdown) -> Result<Option<Prepared>, Failure> {
     let started = wall_clock();
-    let input = Opened::new(config, shutdown)?;
+    let mut input = Opened::new(config, shutdown)?;
+    let names = input.name_interfaces()?;
     let bound = config.metrics_address.map(server::bind).transpose()?;
     let (live, captures) = (config.is_live(), config.captures());
     let supervisor = Arc::new(connect_supervisor(live)?);
@@ -62,7 +64,6 @@ pub(super) fn prepare(config: &Config, shutdown: &Shutdown) -> Result<Option<Pre
     if !config.quiet && live {
         print_memory(config);
     }
-    let names: Arc<[String]> = input.interfaces().into();
     let health = Arc::new(Health::new(if live { captures } else { 0 }, config.workers, now()));
     let scrape = Arc::new(OnceLock::new());
     let refused = bound.as_ref().map(Bound::refused).unwrap_or_default();

@@ -62,6 +62,17 @@ pub(super) fn is_up(socket: BorrowedFd<'_>, interface: &str) -> bool {
     c_int::from(flags) & libc::IFF_UP != 0
 }
 
+/// The name of the interface that has this number.
+pub(super) fn name(socket: BorrowedFd<'_>, index: u32) -> Option<String> {
+    let mut request = Request { name: [0; libc::IFNAMSIZ], answer: [0; 24] };
+    request.answer.get_mut(..4)?.copy_from_slice(&index.to_ne_bytes());
+    if !control(socket, libc::SIOCGIFNAME, &mut request) {
+        return None;
+    }
+    let name = request.name.split(|byte| *byte == 0).next()?;
+    Some(String::from_utf8_lossy(name).into_owned())
+}
+
 /// `struct ifreq` of if.h, with the union as bytes: its greatest member has 24.
 #[repr(C, align(8))]
 struct Request {
@@ -71,15 +82,19 @@ struct Request {
 
 /// Asks about an interface. Not by getifaddrs(3), which needs a socket of its own and sends to an address, and not in /sys,
 /// which may be another namespace's.
-#[expect(unsafe_code, reason = "no safe binding asks about interfaces through a socket that is there")]
 fn ask(socket: BorrowedFd<'_>, question: libc::Ioctl, interface: &str) -> Option<[u8; 24]> {
     let mut request = Request { name: [0; libc::IFNAMSIZ], answer: [0; 24] };
     // With room for the final NUL.
     request.name.get_mut(..libc::IFNAMSIZ - 1)?.get_mut(..interface.len())?.copy_from_slice(interface.as_bytes());
+    control(socket, question, &mut request).then_some(request.answer)
+}
+
+#[expect(unsafe_code, reason = "no safe binding asks about interfaces through a socket that is there")]
+fn control(socket: BorrowedFd<'_>, question: libc::Ioctl, request: &mut Request) -> bool {
     // SAFETY: the descriptor is borrowed and so open; `request` has the size and alignment of a struct ifreq, which the
-    // kernel reads and writes for both questions, and outlives the call.
-    let result = unsafe { libc::ioctl(socket.as_raw_fd(), question, std::ptr::from_mut(&mut request)) };
-    (result == 0).then_some(request.answer)
+    // kernel reads and writes for all questions asked here, and outlives the call.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), question, std::ptr::from_mut(request)) };
+    result == 0
 }
 
 #[expect(unsafe_code, reason = "setsockopt of options that no safe binding has")]
@@ -115,6 +130,8 @@ mod tests {
         let socket = UnixDatagram::unbound().unwrap();
         let number = |name: &str| index(socket.as_fd(), name);
         assert_eq!(number("lo"), nix::net::if_::if_nametoindex("lo").ok());
+        assert_eq!(name(socket.as_fd(), number("lo").unwrap()).as_deref(), Some("lo"));
+        assert_eq!(name(socket.as_fd(), 1 << 30), None);
         assert_eq!((number("nosuch0"), number("a-name-of-sixteen")), (None, None));
         assert!(!is_up(socket.as_fd(), "nosuch0"));
     }
