@@ -3,7 +3,7 @@
 //! The events of a capture thread are numbered, and a record has the number of the one that completed it. A worker's records
 //! come in order, and it says below which number it has handed over all (`upto`), even where it had nothing to hand over. So
 //! a record is due when every worker has come so far. What waits for that is bounded: beyond [`MAX_HELD`] bytes, or live when
-//! the last worker stands still for [`HOLD`], nothing is waited for, and what then comes late is out of order.
+//! the last worker stands still for `HOLD`, nothing is waited for, and what then comes late is out of order.
 //!
 //! The records of several capture threads are not put in order: their events have no common numbers, and the kernel hands
 //! over the frames of one interface up to a tenth of a second later than those of another.

@@ -411,7 +411,7 @@ fn the_configurations_are_right() {
     let lines: Vec<&str> = text.lines().take_while(|line| line.starts_with("    ")).map(str::trim).collect();
     let file = tempfile::NamedTempFile::new().expect("a file");
     fs::write(file.path(), lines.join("\n")).expect("written");
-    assert_eq!(check(file.path()), 3);
+    assert_eq!(check(file.path()), 4);
 }
 
 #[test]

@@ -12,6 +12,7 @@ use crate::daemon::privileges::{DropPrivileges, PrivilegeError};
 use crate::daemon::shutdown::Why;
 use crate::export::FormatName;
 use crate::export::log::{LogError, Rotation, Target};
+use crate::export::merge::MAX_HELD;
 use crate::export::server::ServerError;
 use crate::export::summary::Summary;
 use crate::http::Settings;
@@ -174,7 +175,9 @@ impl Config {
         let compiler = if from_files { 128 << 20 } else { 0 };
         // A shadow keeps extra state of its own.
         let shadow = if self.shadow.is_some() { self.memory_limit / 4 } else { 0 };
-        self.memory_limit + shadow + slots + sandboxes + captures * (5 << 20) + (64 << 20) + compiler
+        // Lines of several workers wait for each other.
+        let held = if workers > 1 { MAX_HELD as u64 } else { 0 };
+        self.memory_limit + held + shadow + slots + sandboxes + captures * (5 << 20) + (64 << 20) + compiler
     }
 
     /// The most bytes of extra state that the parsers may keep for the connections of one worker: a quarter of the memory
