@@ -14,6 +14,7 @@ families! {
     TCP_EVENTS = Counter "picotap_tcp_events_total" ["event"] "TCP events", "Unusual TCP events, by kind.";
     CONNECTIONS = Counter "picotap_connections_total" [] "connections", "TCP connections seen.";
     MIDSTREAM = Counter "picotap_midstream_connections_total" [] "connections picked up in mid-stream", "TCP connections whose start was not captured.";
+    JOINED_NETWORKS = Counter "picotap_joined_networks_total" [] "connections over two virtual networks", "TCP connections whose two directions are in different virtual networks.";
     ENDED_SIDES = Counter "picotap_ended_sides_total" ["reason"] "ended sides", "Sides of TCP connections, by how they ended.";
     EVICTED = Counter "picotap_evicted_connections_total" ["kind"] "evicted connections", "TCP connections evicted because the memory limit was reached, by kind.";
 }
@@ -94,6 +95,8 @@ counters! {
         connections => CONNECTIONS,
         /// Of these, those picked up in mid-stream.
         midstream => MIDSTREAM,
+        /// Of these, those whose two directions are in different virtual networks.
+        joined_networks => JOINED_NETWORKS,
         /// Sides ended by FIN.
         ends_fin => ENDED_SIDES["fin"],
         /// Sides ended by RST.
