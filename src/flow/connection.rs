@@ -51,7 +51,8 @@ pub(super) struct Connection {
     /// As the sink sees it.
     pub(super) open: OpenConnection,
     pub(super) sides: [Half; 2],
-    pub(super) realm: u32,
+    /// The virtual network of each side's segments; nearly always the same (`overlay`).
+    pub(super) realms: [u32; 2],
     /// Packets seen of it, modulo 2^32.
     pub(super) packets: u32,
     /// Clock at its last packet.
@@ -61,8 +62,6 @@ pub(super) struct Connection {
     pub(super) listed: Listed,
     /// Only SYNs were seen.
     pub(super) embryonic: bool,
-    /// It was ended by an RST.
-    pub(super) reset: bool,
     pub(super) sighting: Sighting,
     /// Both sides seen, based and open, no FIN: [`Step::quick`] may take its segments.
     pub(super) established: bool,
@@ -73,13 +72,12 @@ impl Connection {
         Self {
             open,
             sides: [Half::new(), Half::new()],
-            realm,
+            realms: [realm; 2],
             packets: 0,
             last: 0,
             link: Link::default(),
             listed: Listed::NOWHERE,
             embryonic: true,
-            reset: false,
             sighting: Sighting::Open(0),
             established: false,
         }

@@ -16,6 +16,7 @@ families! {
     SEEN_AGAIN = Counter "picotap_duplicate_connections_total" [] "connections seen again", "TCP connections left out because they were seen elsewhere: on another interface, in a tunnel, or with other addresses.";
     SEEN_AGAIN_SEGMENTS = Counter "picotap_duplicate_packets_total" [] "packets of connections seen again", "TCP segments left out because their connection was seen elsewhere.";
     MIDSTREAM = Counter "picotap_midstream_connections_total" [] "connections picked up in mid-stream", "TCP connections whose start was not captured.";
+    JOINED_NETWORKS = Counter "picotap_joined_networks_total" [] "connections over two virtual networks", "TCP connections whose two directions are in different virtual networks.";
     ENDED_SIDES = Counter "picotap_ended_sides_total" ["reason"] "ended sides", "Sides of TCP connections, by how they ended.";
     EVICTED = Counter "picotap_evicted_connections_total" ["kind"] "evicted connections", "TCP connections evicted because the memory limit was reached, by kind.";
 }
@@ -102,6 +103,8 @@ counters! {
         seen_again_segments => SEEN_AGAIN_SEGMENTS,
         /// Of the connections, those picked up in mid-stream.
         midstream => MIDSTREAM,
+        /// Of these, those whose two directions are in different virtual networks.
+        joined_networks => JOINED_NETWORKS,
         /// Sides ended by FIN.
         ends_fin => ENDED_SIDES["fin"],
         /// Sides ended by RST.

@@ -60,6 +60,8 @@ bitflags! {
         const REPORTED = 8;
         /// The sink has received its end.
         const ENDED = 16;
+        /// It was ended by an RST.
+        const RESET = 32;
     }
 }
 

@@ -124,7 +124,9 @@ impl<S: Sink> Step<'_, S> {
     pub(super) fn on_reset(&mut self, side: Side, segment: &Segment<'_>) {
         if self.conn.accepts_reset(side, segment) {
             self.finish(EndReason::Reset);
-            self.conn.reset = true;
+            for half in &mut self.conn.sides {
+                half.flags.insert(HalfFlags::RESET);
+            }
         } else {
             self.shared.counters.rst_invalid += 1;
         }
@@ -137,7 +139,8 @@ impl<S: Sink> Step<'_, S> {
             return Some(PortReuse::Begun);
         }
         let counters = &mut self.shared.counters;
-        *if self.conn.reset { &mut counters.after_reset } else { &mut counters.late } += segment.payload.len() as u64;
+        let reset = self.conn.half(side).flags.contains(HalfFlags::RESET);
+        *if reset { &mut counters.after_reset } else { &mut counters.late } += segment.payload.len() as u64;
         None
     }
 }

@@ -17,6 +17,7 @@ mod handshake;
 mod hash;
 mod index;
 mod out_of_window;
+mod overlay;
 mod receive;
 mod release;
 mod seq;

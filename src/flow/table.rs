@@ -4,6 +4,7 @@ use super::connection::{Connection, PortReuse, Shared, Step};
 use super::half::HalfFlags;
 use super::hash::PairHasher;
 use super::index::Index;
+use super::overlay::Overlay;
 use super::seq::Seq;
 use super::sightings::Sightings;
 use super::slab::Slab;
@@ -42,8 +43,9 @@ const NEAR_CONNECTIONS: usize = 512;
 /// Only the methods that take a sink hand anything on, and they do it before they return.
 pub struct Table {
     pub(super) shared: Shared,
-    hasher: PairHasher,
+    pub(super) hasher: PairHasher,
     pub(super) index: Index,
+    pub(super) overlay: Overlay,
     pub(super) slab: Slab,
     pub(super) lists: Lists,
     /// Connections so far.
@@ -68,6 +70,7 @@ impl Table {
             hasher: PairHasher::new(config.hash_seed),
             shared: Shared { config, counters: FlowCounters::default(), clock: i64::MIN, memory: 0, full: false },
             index: Index::new(),
+            overlay: Overlay::default(),
             slab: Slab::new(),
             lists: Lists::new(),
             numbers: 0,
@@ -119,7 +122,8 @@ impl Table {
             self.slab.get(handle).is_some_and(|conn| {
                 let [first, second] = &conn.open.info.endpoints;
                 let ends = (&segment.source, &segment.destination);
-                conn.realm == segment.realm && ((first, second) == ends || (second, first) == ends)
+                let [one, other] = conn.realms;
+                (one == segment.realm && (first, second) == ends) || (other == segment.realm && (second, first) == ends)
             })
         });
         let Some(handle) = found else {
@@ -215,6 +219,13 @@ impl Table {
 
     /// Takes a segment that belongs to no connection: the first of a new one, if it can be that.
     pub(super) fn first<S: Sink>(&mut self, hash: u64, segment: &Segment<'_>, sink: &mut S) {
+        if segment.realm != 0
+            && let Some(handle) = self.join_networks(hash, segment)
+        {
+            let reuse = self.dispatch(handle, Side::Second, segment, sink);
+            debug_assert_eq!(reuse, None, "a segment that acknowledges all of the connection is its own");
+            return;
+        }
         let flags = segment.flags;
         let counters = &mut self.shared.counters;
         let refused = if flags.syn() && (flags.fin() || flags.rst()) {
@@ -235,7 +246,7 @@ impl Table {
             *account += segment.payload.len() as u64;
             return;
         }
-        let Some(handle) = self.add(hash, segment, false, sink) else {
+        let Some(handle) = self.add(hash, segment, segment.realm, false, sink) else {
             self.shared.counters.no_memory += segment.payload.len() as u64;
             return;
         };
@@ -246,9 +257,16 @@ impl Table {
         debug_assert_eq!(reuse, None, "a first segment is its connection's own");
     }
 
-    /// Adds a connection whose first side is the segment's sender, or its receiver (`turned`). `None`: no memory for
-    /// it.
-    fn add<S: Sink>(&mut self, hash: u64, segment: &Segment<'_>, turned: bool, sink: &mut S) -> Option<u32> {
+    /// Adds a connection whose first side is the segment's sender, or its receiver (`turned`), in a virtual network.
+    /// `None`: no memory for it.
+    fn add<S: Sink>(
+        &mut self,
+        hash: u64,
+        segment: &Segment<'_>,
+        realm: u32,
+        turned: bool,
+        sink: &mut S,
+    ) -> Option<u32> {
         self.make_room(segment.time, sink);
         let handle = self.slab.next_handle()?;
         self.numbers += 1;
@@ -265,11 +283,14 @@ impl Table {
             interface: segment.interface,
             endpoints,
         };
-        let mut conn = Connection::new(OpenConnection { info, hash, tag: SinkTag::default() }, segment.realm);
+        let mut conn = Connection::new(OpenConnection { info, hash, tag: SinkTag::default() }, realm);
         conn.last = self.shared.clock;
         let inserted = self.slab.insert(conn);
         debug_assert_eq!(inserted, Some(handle), "the slab gives the handle that it announced");
         self.index.insert(hash, handle);
+        if realm != 0 {
+            self.remember_network(handle, segment);
+        }
         inserted
     }
 
@@ -305,13 +326,20 @@ impl Table {
             return;
         };
         let sender = conn.open.info.endpoints.get(side.index()).copied();
-        let hash = conn.open.hash;
+        let [mut realm, mut other] = conn.realms;
+        if side == Side::Second {
+            std::mem::swap(&mut realm, &mut other);
+        }
+        let hash = self.hasher.hash(&segment.source, &segment.destination, realm);
         let turned = sender != Some(segment.source);
         self.expire(old, EndReason::Reused, segment.time, sink);
-        let Some(handle) = self.add(hash, segment, turned, sink) else {
+        let Some(handle) = self.add(hash, segment, realm, turned, sink) else {
             self.shared.counters.no_memory += segment.payload.len() as u64;
             return;
         };
+        if realm != other {
+            self.set_network(handle, other);
+        }
         let Some(conn) = self.slab.get_mut(handle) else {
             debug_assert!(false, "the new connection is in the table");
             return;
@@ -363,6 +391,7 @@ impl Table {
         self.shared.memory = self.shared.memory.saturating_sub(before);
         self.lists.remove(handle, &mut self.slab);
         self.index.remove(hash, handle);
+        self.forget_network(handle);
         self.slab.remove(handle);
     }
 
@@ -428,7 +457,7 @@ impl Table {
 
 impl Connection {
     /// Whether its timeout has passed.
-    fn is_stale(&self, shared: &Shared) -> bool {
+    pub(super) fn is_stale(&self, shared: &Shared) -> bool {
         let config = &shared.config;
         let idle = shared.clock.saturating_sub(self.last);
         if self.established {

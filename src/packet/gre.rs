@@ -5,7 +5,7 @@ use super::link::{self, ETHERNET};
 use super::tunnel::{Inner, behind, short};
 use super::{NoSegment, ip, shim};
 
-/// What is no EtherType of IEEE: a mirror port's frame (draft-foschiano-erspan-03, sections 4.1 and 4.2), a request
+/// What is no EtherType of IEEE: a mirror port's frame (draft-foschiano-erspan-03), a request
 /// redirected to a cache (WCCP), and a frame of MikroTik's Ethernet over IP.
 const ERSPAN: u16 = 0x88be;
 const ERSPAN_3: u16 = 0x22eb;
@@ -64,7 +64,7 @@ fn erspan_3(bytes: Captured<'_>) -> Result<Inner<'_>, NoSegment> {
     }
 }
 
-/// Version 2 has four bytes in front of the packet (draft-mclaggan-wccp-v2rev1-00, section 4.3), version 1 has none.
+/// Version 2 has four bytes in front of the packet (draft-mclaggan-wccp-v2rev1-00), version 1 has none.
 fn wccp(bytes: Captured<'_>) -> Result<Inner<'_>, NoSegment> {
     let packet = if ip::length(bytes).is_some() { bytes } else { behind(bytes, 4)? };
     Ok(Inner::plain(link::raw(packet)?))

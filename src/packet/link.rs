@@ -110,8 +110,7 @@ fn cooked_protocol(protocol: u16, rest: Captured<'_>) -> Result<(u16, Captured<'
     }
 }
 
-/// Cisco's HDLC: address (unicast or broadcast), control, EtherType. Cisco documents it no more; RFC 4349, section 2
-/// shows it.
+/// Cisco's HDLC: address (unicast or broadcast), control, EtherType. RFC 1547 describes it.
 fn hdlc(frame: Captured<'_>) -> Result<(u16, Captured<'_>), NoSegment> {
     match *frame.data.first_chunk().ok_or(short(frame))? {
         [0x0f | 0x8f, _, high, low] => Ok((u16::from_be_bytes([high, low]), behind(frame, 4)?)),

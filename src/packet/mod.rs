@@ -65,7 +65,7 @@ pub struct Segment<'a> {
     /// Index of the capture interface.
     pub interface: u32,
     /// Its virtual network: 0, or the identifier of a VXLAN or Geneve tunnel plus one. Equal addresses in two realms
-    /// are two connections.
+    /// are two connections, unless their sequence numbers prove one.
     pub realm: u32,
     /// Sender.
     pub source: Endpoint,

@@ -158,7 +158,7 @@ fn behind_indications(mut bytes: Captured<'_>) -> Result<Captured<'_>, NoSegment
     Ok(bytes)
 }
 
-/// An IPv6 packet that fills the datagram, from or to an address of Teredo (RFC 4380, section 2.6).
+/// An IPv6 packet that fills the datagram, from or to an address of Teredo (RFC 4380, section 4).
 fn teredo(bytes: Captured<'_>) -> Result<Inner<'_>, NoSegment> {
     let has_prefix = |at: usize| bytes.data.get(at..).is_some_and(|address| address.starts_with(&[0x20, 1, 0, 0]));
     let is_v6 = bytes.data.first().is_some_and(|first| first >> 4 == 6);
@@ -168,7 +168,7 @@ fn teredo(bytes: Captured<'_>) -> Result<Inner<'_>, NoSegment> {
     Err(NoSegment::Udp)
 }
 
-/// draft-massar-v6ops-ayiya-02, section 4: the lengths of identity (a power of two) and signature, the operation
+/// draft-massar-v6ops-ayiya-02: the lengths of identity (a power of two) and signature, the operation
 /// (1: forward), and the number of the protocol carried.
 fn ayiya(bytes: Captured<'_>) -> Result<Inner<'_>, NoSegment> {
     let [identity, signature, operation, protocol, ..] =

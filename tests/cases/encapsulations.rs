@@ -156,6 +156,27 @@ pub(super) fn cases() -> Vec<Case> {
             COUNTED,
             |s| unopened(s, &[Layer::Ethernet, Layer::GtpU(9999, 0x38)]),
         ),
+        case(
+            "overlay-networks-asymmetric",
+            "The client's packets in one VXLAN network, the server's in another, as routers between two networks send them.",
+            "One connection: the SYN-ACK acknowledges exactly the SYN.",
+            |s| {
+                let layers = |vni| [Layer::Ethernet, Layer::Vxlan(vni), Layer::Ethernet];
+                let back = Some(layers(6).to_vec());
+                s.encapsulation(Encapsulation { back, ..Encapsulation::new(LINK_ETHERNET, &layers(5)) });
+                for i in 1..=2 {
+                    let mut c = s.connection();
+                    c.open();
+                    let pair = c.exchange(&Message::get("/asymmetric"), &Message::ok(&filler(2000)));
+                    let (q, a) = after();
+                    let next = c.exchange(&q, &a);
+                    c.close();
+                    s.capture(&mut c);
+                    s.whole(i, 1, &pair);
+                    s.whole(i, 2, &next);
+                }
+            },
+        ),
         case("vxlan-gpe", "The generic extension of VXLAN, around IP and around Ethernet.", SAME, |s| {
             stacks(s, &[&[Layer::VxlanGpe(5)], &[Layer::VxlanGpe(6), Layer::Ethernet]]);
         }),

@@ -129,6 +129,8 @@ pub struct Stage {
     pub isn: [u32; 2],
     pub ports: [u16; 2],
     pub window: [u16; 2],
+    /// Virtual network in which each sends.
+    pub realms: [u32; 2],
 }
 
 impl Stage {
@@ -144,6 +146,7 @@ impl Stage {
             isn: [1000, 5000],
             ports: [4000, 80],
             window: [65535, 65535],
+            realms: [0, 0],
         }
     }
 
@@ -172,7 +175,7 @@ impl Stage {
         let segment = Segment {
             time: self.time,
             interface: 0,
-            realm: 0,
+            realm: self.realms[own],
             source: ends[own],
             destination: ends[peer],
             seq: number(self.isn[own], at),

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::wire::{Ip, UDP, ip_packet, transport_checksum};
+use super::wire::{Ip, Side, UDP, ip_packet, transport_checksum};
 
 pub const LINK_NULL: i32 = 0;
 pub const LINK_ETHERNET: i32 = 1;
@@ -73,6 +73,8 @@ pub enum Layer {
 pub struct Encapsulation {
     pub link: i32,
     pub layers: Vec<Layer>,
+    /// Those around what the server sends, if they are others.
+    pub back: Option<Vec<Layer>>,
 }
 
 impl Default for Encapsulation {
@@ -83,14 +85,15 @@ impl Default for Encapsulation {
 
 impl Encapsulation {
     pub fn new(link: i32, layers: &[Layer]) -> Self {
-        Self { link, layers: layers.to_vec() }
+        Self { link, layers: layers.to_vec(), back: None }
     }
 
-    /// The frame around an IP packet.
-    pub fn frame(&self, packet: &[u8]) -> Vec<u8> {
+    /// The frame around an IP packet that a side sends.
+    pub fn frame(&self, side: Side, packet: &[u8]) -> Vec<u8> {
+        let layers = self.back.as_ref().filter(|_| side == Side::Server).unwrap_or(&self.layers);
         let mut kind = if packet[0] >> 4 == 6 { 0x86dd } else { 0x0800 };
         let mut bytes = packet.to_vec();
-        for layer in self.layers.iter().rev() {
+        for layer in layers.iter().rev() {
             (kind, bytes) = layer.around(kind, &bytes);
         }
         bytes

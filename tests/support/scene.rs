@@ -148,8 +148,8 @@ impl Scene {
             let encapsulation = self.encapsulations.get(packet.conversation).unwrap_or(&self.encapsulations[0]);
             let parts = match (&packet.raw, packet.cut) {
                 (Some(raw), _) => vec![raw.clone()],
-                (None, Some(cut)) => cut(&packet.bytes()).iter().map(|p| encapsulation.frame(p)).collect(),
-                (None, None) => vec![encapsulation.frame(&packet.bytes())],
+                (None, Some(cut)) => cut(&packet.bytes()).iter().map(|p| encapsulation.frame(packet.side, p)).collect(),
+                (None, None) => vec![encapsulation.frame(packet.side, &packet.bytes())],
             };
             let last = parts.len() as i64 - 1;
             for (i, mut bytes) in parts.into_iter().enumerate() {
