@@ -8,7 +8,7 @@
 /* Number of the layout of `block`. Raise it with every change to the structures or the meanings below. A test builds the
  * same source with another number. */
 #ifndef STATE_FORMAT
-#define STATE_FORMAT 4u
+#define STATE_FORMAT 5u
 #endif
 
 /* The longest head, chunk-size line or trailer section: one byte less than may wait at the host. */
@@ -60,7 +60,8 @@ enum shared_flag {
     SHARED_SETTLED = 8, /* unsure, and since then a response acknowledged every request before it */
     SHARED_TUNNEL = 16, /* the server has switched; the client follows when its message is complete */
     SHARED_CONNECT = 32,/* the last request is CONNECT: while sure, nothing is asked behind it before its answer */
-    SHARED_HOLE = 64    /* behind the last request, bytes of the client's were lost that may have been a request */
+    SHARED_HOLE = 64,   /* behind the last request, bytes of the client's were lost, or a head was not read: maybe a request */
+    SHARED_AHEAD = 128  /* a response acknowledged bytes of the client's that had not come: it may answer the next request */
 };
 
 enum request_kind { KIND_PLAIN = 0, KIND_HEAD = 1, KIND_CONNECT = 2 };

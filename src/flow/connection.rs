@@ -15,6 +15,7 @@ use super::assembler::{Carrier, Stamp};
 use super::half::{Half, HalfFlags, NEAR, REACH};
 use super::release::Pressure;
 use super::seq::Seq;
+use super::timeline::Timeline;
 use super::timers::{Link, Listed};
 use super::{Config, FlowCounters};
 use crate::packet::{Segment, TcpFlags};
@@ -24,8 +25,9 @@ use crate::stream::{EndReason, MAX_PIECE, OpenConnection, Position, Side, Sink, 
 pub(super) struct Shared {
     pub(super) config: Config,
     pub(super) counters: FlowCounters,
-    /// The latest time of any frame: never goes back.
+    /// The clock of all timers: never goes back.
     pub(super) clock: i64,
+    pub(super) timeline: Timeline,
     /// Bytes of memory that connections take outside of the table.
     pub(super) memory: u64,
     /// The memory limit is reached: no more bytes are held.
@@ -62,6 +64,8 @@ pub(super) struct Connection {
     pub(super) embryonic: bool,
     /// It was ended by an RST.
     pub(super) reset: bool,
+    /// Picked up in mid-stream, and where its streams start may still change: everything is held.
+    pub(super) starting: bool,
     /// Both sides seen, based and open, no FIN: [`Step::quick`] may take its segments.
     pub(super) established: bool,
 }
@@ -78,6 +82,7 @@ impl Connection {
             listed: Listed::NOWHERE,
             embryonic: true,
             reset: false,
+            starting: false,
             established: false,
         }
     }
@@ -144,6 +149,15 @@ impl Connection {
         }
         let fits = offset + wire.cast_signed() >= bottom - REACH && offset <= top + REACH;
         fits.then_some(offset)
+    }
+
+    /// A side's acknowledgements say nothing any more: where the other stream starts was guessed wrongly, or never known.
+    pub(super) fn forget_acks(&mut self, side: Side) {
+        let own = self.half_mut(side);
+        own.acked = 0;
+        if let Some(store) = own.store_mut() {
+            store.forget_acks();
+        }
     }
 
     /// Moves the start of a side's stream `by` bytes back.
@@ -231,6 +245,7 @@ impl<S: Sink> Step<'_, S> {
         }
         self.settle(before);
         self.conn.established = !self.conn.embryonic
+            && !self.conn.starting
             && self.conn.sides.iter().all(|half| {
                 half.flags.contains(HalfFlags::SEEN | HalfFlags::BASED)
                     && !half.movable()
@@ -261,6 +276,9 @@ impl<S: Sink> Step<'_, S> {
         if flags.syn() && (flags.fin() || flags.rst()) {
             self.shared.counters.odd_flags += len;
             return None;
+        }
+        if flags.syn() && self.conn.reset_pending() {
+            self.finish(EndReason::Reset);
         }
         if self.conn.closed() {
             return self.after_close(side, segment);
@@ -294,7 +312,7 @@ impl<S: Sink> Step<'_, S> {
         let seq = Seq(segment.seq);
         let single = segment.payload.len() == 1 && !segment.flags.fin();
         let fresh = self.conn.embryonic;
-        let (own, peer) = self.conn.pair(side);
+        let own = self.conn.half_mut(side);
         if own.flags.contains(HalfFlags::SEEN) {
             return;
         }
@@ -308,21 +326,18 @@ impl<S: Sink> Step<'_, S> {
         match guess {
             Some(0..=NEAR) => {}
             Some(-1) if segment.payload.len() <= 1 => {}
-            Some(ahead) if (-NEAR..0).contains(&ahead) => {
-                own.base = seq;
-                peer.acked = ahead.unsigned_abs();
-            }
+            Some(ahead) if (-NEAR..0).contains(&ahead) => self.conn.move_start(side, ahead.unsigned_abs()),
             Some(_) | None => {
                 own.base = start;
-                peer.acked = 0;
+                self.conn.forget_acks(side.other());
             }
         }
+        let (own, peer) = self.conn.pair(side);
         own.flags.insert(HalfFlags::BASED);
         // If the other side has shown only a SYN, the start of this side was lost, and everything up to here with it.
         let only_syn = peer.flags.contains(HalfFlags::SEEN) && !segment.payload.is_empty();
         if only_syn || (fresh && !peer.flags.contains(HalfFlags::SEEN)) {
-            self.conn.open.info.midstream = true;
-            self.shared.counters.midstream += 1;
+            self.conn.starting = true;
         }
     }
 
@@ -345,6 +360,9 @@ impl<S: Sink> Step<'_, S> {
 
     /// Hands on what is held, declaring holes gaps, and ends both sides.
     pub(super) fn finish(&mut self, reason: EndReason) {
+        let reset = self.conn.take_reset();
+        let reason = if reset { EndReason::Reset } else { reason };
+        self.conn.reset |= reason == EndReason::Reset;
         self.drain();
         while self.resolve(Pressure::All) {
             self.drain();

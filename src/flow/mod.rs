@@ -22,6 +22,7 @@ mod release;
 mod seq;
 mod slab;
 mod table;
+mod timeline;
 mod timers;
 
 pub use counters::FlowCounters;
@@ -53,6 +54,9 @@ pub struct Config {
     pub syn_timeout: i64,
     /// Any other open connection is forgotten after this time without a packet.
     pub idle_timeout: i64,
+    /// A frame whose time is further from the clock than this, in either direction, does not move it: a false time stamp,
+    /// a clock that was set, or silence. Arbitrary.
+    pub time_jump: i64,
     /// After both sides have ended, a connection lingers for this time, so that late packets are recognised.
     pub close_timeout: i64,
     /// Index of this table among those that feed the same workers. Of `producers` tables, each gives its connections
@@ -75,7 +79,8 @@ impl Default for Config {
             grace_time: 200 * MILLISECOND,
             hole_timeout: 3 * SECOND,
             syn_timeout: 5 * SECOND,
-            idle_timeout: 300 * SECOND,
+            idle_timeout: 3600 * SECOND,
+            time_jump: 60 * SECOND,
             close_timeout: 5 * SECOND,
             producer: 0,
             producers: 1,

@@ -6,6 +6,7 @@ use super::hash::PairHasher;
 use super::index::Index;
 use super::seq::Seq;
 use super::slab::Slab;
+use super::timeline::Timeline;
 use super::timers::{List, Lists};
 use super::{Config, FlowCounters};
 use crate::packet::Segment;
@@ -63,7 +64,14 @@ impl Table {
     pub fn new(config: Config) -> Self {
         Self {
             hasher: PairHasher::new(config.hash_seed),
-            shared: Shared { config, counters: FlowCounters::default(), clock: i64::MIN, memory: 0, full: false },
+            shared: Shared {
+                config,
+                counters: FlowCounters::default(),
+                clock: i64::MIN,
+                timeline: Timeline::default(),
+                memory: 0,
+                full: false,
+            },
             index: Index::new(),
             slab: Slab::new(),
             lists: Lists::new(),
@@ -171,7 +179,7 @@ impl Table {
 
     /// Ends the capture: hands on what is held and ends all sides.
     pub fn finish<S: Sink>(&mut self, sink: &mut S) {
-        let time = self.shared.clock;
+        let time = self.shared.timeline.frame_time(self.shared.clock);
         for handle in 0..self.slab.capacity() {
             self.expire(handle, EndReason::Capture, time, sink);
         }
@@ -357,7 +365,7 @@ impl Table {
 
     /// Advances the clock, and checks at most `timers` of those that are due.
     fn advance<S: Sink>(&mut self, time: i64, timers: u32, sink: &mut S) {
-        self.shared.clock = self.shared.clock.max(time);
+        self.shared.advance(time);
         let now = self.shared.clock >> RESOLUTION;
         if self.to_evict > 0 {
             self.to_evict -= 1;

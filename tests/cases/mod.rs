@@ -15,6 +15,7 @@ mod lifecycle;
 mod loss;
 mod malformed;
 mod network;
+mod order;
 mod pairing;
 mod recognition;
 mod relays;
@@ -47,6 +48,7 @@ pub(crate) fn all() -> Vec<Case> {
         files::cases(),
         tunnels::cases(),
         relays::cases(),
+        order::cases(),
     ]
     .into_iter()
     .flatten()

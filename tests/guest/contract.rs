@@ -77,7 +77,7 @@ fn the_module_imports_nothing_and_exports_what_is_promised() {
     };
     assert_eq!(number("pico_abi_version"), abi::VERSION);
     assert_eq!(number("get_output_item_size") as usize, size_of::<abi::Record>());
-    assert_eq!(number("pico_state_format"), 4);
+    assert_eq!(number("pico_state_format"), 5);
     assert_eq!((number("get_input_buf") % 64, number("get_output_buf") % 64), (0, 0));
 }
 

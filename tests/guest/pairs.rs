@@ -148,6 +148,8 @@ fn a_response_that_acknowledges_an_unseen_request_is_flagged() {
     assert_eq!(after_a_lost_answer(&[c(post), c("some"), gap(0, 96 + 16)]), lost);
     // The head of the request was lost, its body was not.
     assert_eq!(after_a_lost_answer(&[c(HEAD), gap(0, 60), c("body")]), lost);
+    // Only a part of its head was seen: a client that has begun with it has had the answer before.
+    assert_eq!(after_a_lost_answer(&[c(HEAD), c("GET / HTTP/1.1\r\nHost: a.long.name")]), lost);
     // The answer came before what was lost.
     let before = [Happens::Acks(1, Some(27)), c(GET), gap(0, 60), c("body"), gap(1, 40), s(OK)];
     assert_eq!(parsed(&before)[4], "1 res#0 200 \"OK\" 1.1 length=2 +unpaired +resync");
@@ -157,16 +159,13 @@ fn a_response_that_acknowledges_an_unseen_request_is_flagged() {
 fn bytes_that_were_never_seen_need_not_be_a_request() {
     let seen = "1 res#0 200 \"OK\" 1.1 length=2 +unpaired +resync";
     let post = |body: &str| format!("POST / HTTP/1.1\r\nHost: a\r\n{body}\r\n\r\n");
-    let cases: [&[Happens]; 6] = [
+    let cases: [&[Happens]; 4] = [
         // nothing is missing, or too little for a head: FIN, and an empty line
         &[c(GET)],
         &[c(GET), gap(0, 15)],
         // the rest of a body, or bytes that cannot be identified
         &[c(post("Content-Length: 100")), gap(0, 100 + 15)],
         &[c(post("Transfer-Encoding: chunked")), c("5\r\nab"), gap(0, 100)],
-        // the head of the next request is under way
-        &[c(GET), c("GET / HTTP/1.1\r\nHost: a.long.name")],
-        &[c(GET), c("GET / HTTP/1.1\r\n"), c("X: a line of which only so much is here")],
     ];
     for front in cases {
         assert_eq!(after_a_lost_answer(front), seen, "{front:?}");
