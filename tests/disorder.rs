@@ -220,11 +220,11 @@ fn disorder_and_loss_make_few_pairs_wrong() {
 #[test]
 #[ignore = "takes minutes: part of the soak"]
 fn disorder_in_100_000_lines() {
-    disorder(3, 100_000);
+    disorder(3, 110_000);
 }
 
 #[test]
 #[ignore = "takes minutes: part of the soak"]
 fn disorder_and_loss_in_100_000_lines() {
-    loss(4, 100_000);
+    loss(4, 120_000);
 }

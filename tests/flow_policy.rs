@@ -704,6 +704,29 @@ fn an_answer_captured_before_the_syn_waits_for_its_request() {
 }
 
 #[test]
+fn one_side_captured_seconds_early_is_waited_for_once_that_is_known() {
+    let mut stage = Stage::open();
+    let mut order = String::new();
+    for i in 0..4 {
+        stage.server(i * 3, i * 3 + 3, "200");
+        stage.wait(2 * S);
+        stage.client(i * 3, i * 3, "GET");
+        order += if i == 0 { "1>200 1<GET" } else { " 1<GET 1>200" };
+        assert_eq!(stage.order(), order);
+        stage.wait(5 * S);
+    }
+    // What never comes makes the wait shorter again.
+    for (at, wait) in [(12, 4 * S), (15, 2 * S), (18, S)] {
+        stage.server(at, 1000 + at, "200");
+        stage.wait(wait - 100 * MS);
+        assert_eq!(stage.sink.seen[&1].sides[1].next, at.unsigned_abs());
+        stage.wait(200 * MS);
+        assert_eq!(stage.sink.seen[&1].sides[1].next, at.unsigned_abs() + 3);
+    }
+    stage.finish();
+}
+
+#[test]
 fn a_handshake_captured_late_is_one_all_the_same() {
     let mut stage = Stage::new();
     stage.client(0, 0, "GET");

@@ -28,10 +28,32 @@ pub(super) struct Shared {
     /// The clock of all timers: never goes back.
     pub(super) clock: i64,
     pub(super) timeline: Timeline,
+    /// How long a side waits for bytes of the other side that it has acknowledged.
+    pub(super) wait_time: i64,
     /// Bytes of memory that connections take outside of the table.
     pub(super) memory: u64,
     /// The memory limit is reached: no more bytes are held.
     pub(super) full: bool,
+}
+
+impl Shared {
+    /// Whether the wait that began at `since` is over.
+    pub(super) fn wait_over(&self, since: Stamp, now: Stamp) -> bool {
+        match self.wait_time > self.config.grace_time {
+            true => now.time.saturating_sub(since.time) >= self.wait_time,
+            false => self.config.grace_over(since, now),
+        }
+    }
+
+    /// Bytes came, for which the other side had waited from `since` on, in vain.
+    #[cold]
+    pub(super) fn wait_longer(&mut self, since: i64) {
+        let late = self.clock.saturating_sub(since);
+        let config = &self.config;
+        if late < config.most_wait {
+            self.wait_time = self.wait_time.max(late.saturating_mul(2)).min(config.most_wait);
+        }
+    }
 }
 
 /// A segment shows that another connection has taken the ports.

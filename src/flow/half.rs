@@ -40,6 +40,8 @@ pub(super) struct OutOfOrder {
     pub(super) lost_upto: u64,
     /// Below this, the other side's bytes no longer wait for this side's.
     pub(super) excused: u64,
+    /// Since when they had waited.
+    pub(super) excused_since: i64,
     pub(super) out_of_window: Option<OutOfWindow>,
     /// An RST of this side that waits.
     pub(super) reset: Option<Reset>,

@@ -147,7 +147,7 @@ impl<S: Sink> Step<'_, S> {
         for side in [Side::First, Side::Second] {
             let (own, peer) = (self.conn.half(side), self.conn.half(side.other()));
             let Some(Reset { sent, acked, came }) = own.reset() else { continue };
-            if own.passed() >= sent && peer.passed() >= acked || self.shared.config.grace_over(came, now) {
+            if own.passed() >= sent && peer.passed() >= acked || self.shared.wait_over(came, now) {
                 self.finish(EndReason::Reset);
                 return;
             }

@@ -48,6 +48,9 @@ pub struct Config {
     pub grace_packets: u32,
     /// The same in time. The hole is declared when either is over.
     pub grace_time: i64,
+    /// A side waits for bytes of the other side that it has acknowledged as long as for a hole; longer, up to this time,
+    /// once such bytes came too late: the directions may be captured seconds apart.
+    pub most_wait: i64,
     /// A hole that is not acknowledged is declared a gap after this time.
     pub hole_timeout: i64,
     /// A connection that has shown only SYNs is forgotten after this time without a packet.
@@ -77,6 +80,7 @@ impl Default for Config {
             ooo_segments_per_side: 64,
             grace_packets: 64,
             grace_time: 200 * MILLISECOND,
+            most_wait: 5 * SECOND,
             hole_timeout: 3 * SECOND,
             syn_timeout: 5 * SECOND,
             idle_timeout: 3600 * SECOND,

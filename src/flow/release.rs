@@ -100,12 +100,10 @@ impl Connection {
                 came.time.saturating_add(shared.config.hole_timeout)
             }
             Obstacle::Hole { proved, .. } => proved.time.saturating_add(shared.config.grace_time),
-            Obstacle::Wait { came, .. } | Obstacle::Start { came } => {
-                came.time.saturating_add(shared.config.grace_time)
-            }
+            Obstacle::Wait { came, .. } | Obstacle::Start { came } => came.time.saturating_add(shared.wait_time),
         });
         let resets = self.sides.iter().filter_map(Half::reset);
-        due.chain(resets.map(|reset| reset.came.time.saturating_add(shared.config.grace_time))).min()
+        due.chain(resets.map(|reset| reset.came.time.saturating_add(shared.wait_time))).min()
     }
 }
 
@@ -114,6 +112,11 @@ impl<S: Sink> Step<'_, S> {
     pub(super) fn take(&mut self, side: Side, mut new: Arrival<'_>) {
         let starting = self.conn.starting;
         let (own, peer) = self.conn.pair(side);
+        if let Some(out_of_order) = &own.out_of_order
+            && out_of_order.excused > new.offset
+        {
+            self.shared.wait_longer(out_of_order.excused_since);
+        }
         let counters = &mut self.shared.counters;
         debug_assert!(new.offset >= own.next, "an arrival is trimmed to what has not been handed on");
         if !new.tentative
@@ -278,7 +281,7 @@ impl<S: Sink> Step<'_, S> {
     fn resolve_start(&mut self, obstacles: &Obstacles, pressure: Pressure) -> bool {
         let now = self.now();
         let due = obstacles.iter().any(|(_, obstacle)| match obstacle {
-            Some(Obstacle::Start { came }) => pressure != Pressure::Due || self.shared.config.grace_over(*came, now),
+            Some(Obstacle::Start { came }) => pressure != Pressure::Due || self.shared.wait_over(*came, now),
             _ => false,
         });
         if due {
@@ -352,7 +355,7 @@ impl<S: Sink> Step<'_, S> {
         let mut due = false;
         for (side, obstacle) in *obstacles {
             let Some(Obstacle::Wait { ack, came }) = obstacle else { continue };
-            due |= self.shared.config.grace_over(came, now) || pressure.applies_to(side);
+            due |= self.shared.wait_over(came, now) || pressure.applies_to(side);
             // Two that wait for each other: one is a retransmission, which acknowledges more than when it was first
             // sent. That is the one that came last, since the other acknowledges it.
             chosen = match chosen {
@@ -360,15 +363,17 @@ impl<S: Sink> Step<'_, S> {
                 _ => Some((side, ack, came)),
             };
         }
-        let Some((side, ack, _)) = chosen.filter(|_| due) else { return false };
+        let Some((side, ack, came)) = chosen.filter(|_| due) else { return false };
         self.shared.counters.waits_given_up += 1;
         let peer = self.conn.half_mut(side.other());
         if !peer.flags.contains(HalfFlags::SEEN) {
             peer.flags.insert(HalfFlags::ABSENT);
-            return true;
         }
         let peer = peer.out_of_order();
         peer.excused = peer.excused.max(ack);
+        peer.excused_since = came.time;
+        // It was in vain, as far as is known.
+        self.shared.wait_time = (self.shared.wait_time / 2).max(self.shared.config.grace_time);
         true
     }
 }

@@ -65,6 +65,7 @@ impl Table {
         Self {
             hasher: PairHasher::new(config.hash_seed),
             shared: Shared {
+                wait_time: config.grace_time,
                 config,
                 counters: FlowCounters::default(),
                 clock: i64::MIN,
