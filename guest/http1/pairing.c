@@ -109,7 +109,9 @@ pairing pair_response(work *w, unsigned status)
     bool lost = request_lost(w);
     if (first && ((b->requests > 1 && acked_all) || (b->requests != 0 && lost)))
         become_unsure(b);
-    if (lost && (b->shared & SHARED_UNSURE || b->answered == b->requests))
+    /* It may have been captured before its request. */
+    bool ahead = lost || acked == PICO_UNKNOWN;
+    if (ahead && (b->shared & SHARED_UNSURE || b->answered == b->requests))
         b->shared |= SHARED_AHEAD;
     if (b->shared & SHARED_UNSURE) {
         p.flags = PICO_F_UNPAIRED | (lost ? PICO_F_REQUEST_LOST : 0);

@@ -61,7 +61,7 @@ enum shared_flag {
     SHARED_TUNNEL = 16, /* the server has switched; the client follows when its message is complete */
     SHARED_CONNECT = 32,/* the last request is CONNECT: while sure, nothing is asked behind it before its answer */
     SHARED_HOLE = 64,   /* behind the last request, bytes of the client's were lost, or a head was not read: maybe a request */
-    SHARED_AHEAD = 128  /* a response acknowledged bytes of the client's that had not come: it may answer the next request */
+    SHARED_AHEAD = 128  /* a response may have come before its request: what it acknowledged had not come, or is not known */
 };
 
 enum request_kind { KIND_PLAIN = 0, KIND_HEAD = 1, KIND_CONNECT = 2 };

@@ -156,6 +156,19 @@ fn a_response_that_acknowledges_an_unseen_request_is_flagged() {
 }
 
 #[test]
+fn behind_a_response_that_came_before_its_request_nothing_is_taken_for_granted() {
+    let answer = || s(OK.to_owned() + "hi");
+    // The second response acknowledges a request that comes behind it, or it is not known what it acknowledges.
+    for acked in [Happens::Acks(1, Some(60)), Happens::Acks(1, Some(u64::MAX))] {
+        let front = [Happens::Acks(1, None), c(GET), answer(), acked, answer(), Happens::Acks(1, None)];
+        let happens = [&front[..], &[c(GET), c(GET), answer(), c(GET), answer()]].concat();
+        let lines = parsed(&happens);
+        let responses: Vec<_> = lines.iter().filter(|line| line.contains(" res#")).map(|line| &line[2..7]).collect();
+        assert_eq!(responses, ["res#1", "res#0", "res#0", "res#4"]);
+    }
+}
+
+#[test]
 fn bytes_that_were_never_seen_need_not_be_a_request() {
     let seen = "1 res#0 200 \"OK\" 1.1 length=2 +unpaired +resync";
     let post = |body: &str| format!("POST / HTTP/1.1\r\nHost: a\r\n{body}\r\n\r\n");
