@@ -9,7 +9,7 @@
 
 mod flow_support;
 
-use flow_support::{ACK, FIN, S, SYN, Stage, Who, endpoint};
+use flow_support::{ACK, FIN, MS, S, SYN, Stage, Who, endpoint};
 use picotap::flow::{Config, Table};
 use picotap::packet::{Segment, TcpFlags};
 use picotap::stream::{EndReason, OpenConnection, Position, Side, Sink};
@@ -154,6 +154,7 @@ fn the_closed_go_first_then_lone_syns_then_holes() {
     stage.client(0, 0, "open");
     stage.ports[0] = 2;
     stage.client(0, 0, "ab");
+    stage.wait(300 * MS);
     stage.client(3, 0, "hole");
     stage.ports[0] = 3;
     stage.send(Who::Client, SYN, -1, 0, b"", 0);
@@ -163,6 +164,7 @@ fn the_closed_go_first_then_lone_syns_then_holes() {
     for port in 5..9 {
         stage.ports[0] = port;
         stage.client(0, 0, "new");
+        stage.wait(300 * MS);
     }
     let counters = stage.table.counters();
     let evicted = (counters.evicted_closed, counters.evicted_syn, counters.evicted_hole, counters.evicted_idle);
@@ -181,6 +183,7 @@ fn memory_held_elsewhere_counts() {
         stage.ports[0] = port;
         stage.client(0, 0, "GET");
     }
+    stage.wait(300 * MS);
     stage.table.set_external(1 << 40);
     for _ in 0..100 {
         stage.client(3, 0, "");
@@ -197,15 +200,15 @@ fn memory_held_elsewhere_counts() {
 
 #[test]
 fn a_jump_ahead_in_time_expires_everything_in_small_steps() {
-    let mut table = Table::new(Config::default());
+    let mut table = Table::new(Config { time_jump: i64::MAX, ..Config::default() });
     let mut sink = Count::default();
     for client in 0..10_000 {
-        table.segment(&segment(100 + client, 1000, ACK, 1000, b"GET", 0), &mut sink);
+        table.segment(&segment(100 + client, 1000, SYN, 1000, b"", 0), &mut sink);
     }
-    table.segment(&segment(1, 1000, ACK, 1000, b"GET", 400 * S), &mut sink);
+    table.segment(&segment(1, 1000, ACK, 1000, b"GET", 4000 * S), &mut sink);
     assert!(sink.ends > 0 && sink.ends < 100, "{}", sink.ends);
     for _ in 0..10 {
-        table.tick(400 * S, &mut sink);
+        table.tick(4000 * S, &mut sink);
     }
     assert_eq!((sink.ends, table.len()), (20_000, 1));
     table.finish(&mut sink);

@@ -307,6 +307,8 @@ fn a_connection_is_picked_up_in_mid_stream() {
     stage.client(700, 900, "GET");
     stage.server(900, 703, "200");
     stage.client(703, 903, "");
+    assert_eq!(stage.order(), "", "something before may have been captured late");
+    stage.wait(300 * MS);
     assert_eq!(stage.order(), "1<GET 1>200");
     assert!(stage.sink.seen[&1].conn.info.midstream);
     assert_eq!(stage.opener(1), Opener::Unknown);
@@ -319,6 +321,7 @@ fn a_segment_before_the_first_one_seen_moves_the_start_while_it_can() {
     stage.client(700, 900, "GET");
     stage.server(903, 703, "OK");
     stage.server(900, 703, "200");
+    stage.wait(300 * MS);
     assert_eq!(stage.both().1, "200OK");
     stage.client(690, 900, "0123456789");
     assert_eq!(stage.table.counters().before_start, 10);
@@ -332,21 +335,26 @@ fn a_handshake_captured_late_that_does_not_fit_what_is_held_is_not_believed() {
     stage.server(4, 3, "held");
     stage.send(Who::Server, SYN, 100, 0, b"", 0);
     stage.server(0, 3, "200 ");
+    stage.wait(300 * MS);
     assert_eq!(stage.both().1, "200 held");
     assert_eq!(stage.table.counters().syn_mismatched, 1);
     stage.finish();
 }
 
 #[test]
-fn one_side_alone_is_reported_without_delay() {
+fn one_side_alone_is_reported_with_one_delay() {
     let mut stage = Stage::new();
     stage.send(Who::Client, SYN, -1, 0, b"", 0);
     stage.client(0, 0, "GET");
     stage.client(3, 500, "GET");
-    stage.client(12, 1000, "late");
-    assert_eq!(stage.both().0, "GETGET");
+    assert_eq!(stage.both().0, "GET", "the other side is waited for once");
+    stage.wait(300 * MS);
+    stage.client(6, 700, "GET");
+    assert_eq!(stage.both().0, "GETGETGET");
+    stage.client(15, 1000, "late");
+    assert_eq!(stage.both().0, "GETGETGET");
     stage.wait(4 * S);
-    assert_eq!(stage.both().0, "GETGET[6]late");
+    assert_eq!(stage.both().0, "GETGETGET[6]late");
     stage.finish();
 }
 
@@ -435,14 +443,61 @@ fn times_that_jump_back_expire_nothing() {
 }
 
 #[test]
+fn one_false_time_ends_nothing() {
+    let mut stage = Stage::open();
+    stage.client(0, 0, "GET");
+    for false_time in [86_400 * S, -86_400 * S] {
+        stage.table.tick(stage.time + false_time, &mut stage.sink);
+        stage.table.tick(stage.time, &mut stage.sink);
+    }
+    stage.server(0, 3, "200");
+    assert_eq!(stage.both(), ("GET", "200"));
+    assert_eq!(stage.table.counters().time_jumps, 2);
+    // Time goes on after that.
+    stage.wait(4060 * S);
+    assert_eq!(stage.both(), ("GET.timeout", "200.timeout"));
+    stage.finish();
+}
+
+#[test]
+fn a_clock_that_is_set_ends_nothing() {
+    let mut stage = Stage::open();
+    stage.client(0, 0, "GET");
+    stage.server(3, 3, "200");
+    stage.time += 7200 * S;
+    stage.client(3, 0, "GET");
+    stage.server(0, 3, "HTT");
+    assert_eq!(stage.both(), ("GETGET", "HTT200"));
+    assert_eq!(stage.table.counters().time_jumps, 1);
+    stage.wait(4060 * S);
+    assert_eq!(stage.both(), ("GETGET.timeout", "HTT200.timeout"));
+    stage.finish();
+}
+
+#[test]
+fn two_clocks_are_one_jump() {
+    let mut stage = Stage::open();
+    for i in 0..100 {
+        stage.client(i * 3, i * 3, "GET");
+        stage.time += 600 * S + MS;
+        stage.server(i * 3, i * 3 + 3, "200");
+        stage.time -= 600 * S;
+    }
+    assert_eq!(stage.table.counters().time_jumps, 1);
+    assert_eq!(stage.both().1.len(), 300);
+    stage.finish();
+}
+
+#[test]
 fn an_idle_connection_times_out_and_its_next_packet_begins_another() {
     let mut stage = Stage::open();
     stage.client(0, 0, "GET");
-    stage.time += 299 * S;
+    stage.wait(3599 * S);
     stage.server(0, 3, "200");
     assert_eq!(stage.both().1, "200");
-    stage.time += 301 * S;
+    stage.wait(3600 * S);
     stage.client(3, 3, "GET");
+    stage.wait(300 * MS);
     assert_eq!(stage.both(), ("GET.timeout", "200.timeout"));
     assert_eq!(stage.output(2, Side::First), "GET");
     stage.finish();
@@ -452,7 +507,7 @@ fn an_idle_connection_times_out_and_its_next_packet_begins_another() {
 fn idle_connections_time_out_by_ticks_alone() {
     let mut stage = Stage::open();
     stage.client(0, 0, "GET");
-    stage.wait(340 * S);
+    stage.wait(4060 * S);
     assert_eq!(stage.both(), ("GET.timeout", ".timeout"));
     assert!(stage.table.is_empty());
     stage.finish();
@@ -579,6 +634,109 @@ fn a_reset_in_the_window_ends_both_sides() {
     assert_eq!(stage.both(), ("GET.reset", ".reset"));
     stage.client(3, 0, "late");
     assert_eq!(stage.table.counters().after_reset, 4);
+    stage.finish();
+}
+
+#[test]
+fn what_a_reset_acknowledges_and_is_captured_after_it_is_taken() {
+    let mut stage = Stage::open();
+    stage.client(0, 0, "GET");
+    stage.send(Who::Client, RST | ACK, 3, 6, b"", 0);
+    assert_eq!(stage.both(), ("GET", ""));
+    stage.server(0, 3, "200 ");
+    stage.server(4, 3, "OK");
+    assert_eq!(stage.both(), ("GET.reset", "200 OK.reset"));
+    stage.finish();
+}
+
+#[test]
+fn a_reset_waits_200_ms_for_what_it_acknowledges() {
+    let mut stage = Stage::open();
+    stage.client(0, 0, "GET");
+    stage.send(Who::Client, RST | ACK, 3, 6, b"", 0);
+    stage.send(Who::Client, RST, 3, 0, b"", 0);
+    stage.wait(100 * MS);
+    assert_eq!(stage.both(), ("GET", ""));
+    stage.wait(150 * MS);
+    assert_eq!(stage.both(), ("GET.reset", ".reset"));
+    stage.server(0, 3, "200 OK");
+    assert_eq!(stage.table.counters().after_reset, 6);
+    stage.finish();
+}
+
+#[test]
+fn a_new_connection_and_the_end_of_the_capture_end_the_wait_of_a_reset() {
+    let mut stage = Stage::open();
+    stage.client(0, 0, "GET");
+    stage.send(Who::Client, RST | ACK, 3, 6, b"", 0);
+    stage.isn = [900_000_000, 800_000_000];
+    stage.handshake();
+    assert_eq!(stage.both(), ("GET.reset", ".reset"));
+    stage.client(0, 0, "GET");
+    stage.send(Who::Client, RST | ACK, 3, 6, b"", 0);
+    stage.finish();
+    assert_eq!((stage.output(2, Side::First), stage.output(2, Side::Second)), ("GET.reset", ".reset"));
+}
+
+#[test]
+fn an_answer_captured_before_its_request_at_the_start_waits_for_it() {
+    let mut stage = Stage::new();
+    stage.server(900, 703, "200");
+    stage.client(703, 903, "");
+    stage.client(700, 900, "GET");
+    stage.wait(300 * MS);
+    assert_eq!(stage.order(), "1>GET 1<200");
+    assert_eq!(stage.sink.seen[&1].sides[0].pieces, [(0, 3, Some(3), true)]);
+    assert_eq!(stage.sink.early, 0);
+    stage.finish();
+}
+
+#[test]
+fn an_answer_captured_before_the_syn_waits_for_its_request() {
+    let mut stage = Stage::new();
+    stage.send(Who::Server, SYN | ACK, -1, 0, b"", 0);
+    stage.server(0, 3, "200");
+    stage.send(Who::Client, SYN, -1, 0, b"", 0);
+    stage.client(0, 0, "");
+    stage.client(0, 0, "GET");
+    assert_eq!(stage.order(), "1>GET 1<200");
+    assert_eq!(stage.opener(1), Opener::Second);
+    stage.finish();
+}
+
+#[test]
+fn one_side_captured_seconds_early_is_waited_for_once_that_is_known() {
+    let mut stage = Stage::open();
+    let mut order = String::new();
+    for i in 0..4 {
+        stage.server(i * 3, i * 3 + 3, "200");
+        stage.wait(2 * S);
+        stage.client(i * 3, i * 3, "GET");
+        order += if i == 0 { "1>200 1<GET" } else { " 1<GET 1>200" };
+        assert_eq!(stage.order(), order);
+        stage.wait(5 * S);
+    }
+    // What never comes makes the wait shorter again.
+    for (at, wait) in [(12, 4 * S), (15, 2 * S), (18, S)] {
+        stage.server(at, 1000 + at, "200");
+        stage.wait(wait - 100 * MS);
+        assert_eq!(stage.sink.seen[&1].sides[1].next, at.unsigned_abs());
+        stage.wait(200 * MS);
+        assert_eq!(stage.sink.seen[&1].sides[1].next, at.unsigned_abs() + 3);
+    }
+    stage.finish();
+}
+
+#[test]
+fn a_handshake_captured_late_is_one_all_the_same() {
+    let mut stage = Stage::new();
+    stage.client(0, 0, "GET");
+    stage.send(Who::Server, SYN | ACK, -1, 0, b"", 0);
+    stage.send(Who::Client, SYN, -1, 0, b"", 0);
+    stage.server(0, 3, "200");
+    assert_eq!(stage.order(), "1<GET 1>200");
+    assert_eq!(stage.opener(1), Opener::First);
+    assert_eq!(stage.table.counters().midstream, 0);
     stage.finish();
 }
 

@@ -64,11 +64,11 @@ static void pass_unseen(work *w, uint64_t count, uint64_t lost, unsigned event_f
             }
             if (!w->midstream || (*flags_of(w) & SIDE_SPOKE))
                 add_error(w, PICO_ERROR_LOST_HEAD, 0, 0);
-            if (is_client(w->block, w->me) && part_lost >= SHORTEST_HEAD)
-                w->block->shared |= SHARED_HOLE;
             enter_resync(w);
             break;
         case PHASE_RESYNC:
+            if (is_client(w->block, w->me) && part_lost != 0)
+                w->block->shared |= SHARED_HOLE;
             side->candidate = PICO_FOREVER;
             side->searched = 0;
             *flags_of(w) &= (uint8_t)~SIDE_LINE_OK;

@@ -62,6 +62,8 @@ void enter_resync(work *w)
     w->side->candidate = PICO_FOREVER;
     *phase_of(w) = PHASE_RESYNC;
     become_unsure(w->block);
+    if (is_client(w->block, w->me))
+        w->block->shared |= SHARED_HOLE;
 }
 
 void give_up(work *w, unsigned code, uint32_t at)

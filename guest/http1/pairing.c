@@ -3,7 +3,8 @@
  * Requests are numbered from 1. Responses answer them in order, so two counters suffice, and, for framing, the kind of
  * each unanswered request. While loss hides message boundaries the connection is unsure: responses carry no number, and the
  * host pairs them by TCP acknowledgement. The connection is sure again with the first request after a response that
- * acknowledged every request before it: whatever was lost, nothing before that request is still to be answered. */
+ * acknowledged every request before it: whatever was lost, nothing before that request is still to be answered. If that
+ * response acknowledged even more, the request may have come late and be the one that it answers. */
 #include <string.h>
 
 #include "state.h"
@@ -59,7 +60,9 @@ void request_seen(block *b, unsigned kind, uint64_t end)
         memset(b->heads, 0, sizeof(b->heads));
     }
     ++b->requests;
-    b->shared &= (uint8_t) ~(SHARED_CONNECT | SHARED_HOLE);
+    if (b->shared & SHARED_AHEAD)
+        become_unsure(b);
+    b->shared &= (uint8_t) ~(SHARED_CONNECT | SHARED_HOLE | SHARED_AHEAD);
     /* Plain requests may exceed the window: their bits are zero. A HEAD that shares a bit with an unanswered request cannot be
      * kept. */
     if (b->requests - b->answered > WINDOW && (kind != KIND_PLAIN || kind_of(b, b->requests) != KIND_PLAIN))
@@ -74,9 +77,9 @@ bool pairs_by_ack(work *w)
     return b->shared & SHARED_UNSURE || b->answered == b->requests || (w->midstream && !(*flags_of(w) & SIDE_SPOKE));
 }
 
-/* Whether this event acknowledges bytes of the client's that were never seen and may hold a request newer than all seen: a
- * hole behind the last request, or bytes beyond the client's stream as far as it is known, including what waits at the host
- * and the rest of an open body of known length. */
+/* Whether this event acknowledges bytes of the client's that may hold a request newer than all seen: behind the last one a
+ * hole, a head that was not read or of which only a part was seen, or bytes beyond the client's stream as far as it is known,
+ * including the rest of an open body of known length. */
 static bool request_lost(const work *w)
 {
     const block *b = w->block;
@@ -87,8 +90,6 @@ static bool request_lost(const work *w)
         return false;
     if (b->shared & SHARED_HOLE && acked >= b->last_request_end + SHORTEST_HEAD)
         return true;
-    if (b->side_flags[client] & SIDE_WAITS)
-        return false;
     if (phase == PHASE_LENGTH ? __builtin_add_overflow(seen, b->sides[client].remaining, &seen)
                               : phase != PHASE_START && phase != PHASE_RESYNC)
         return false;
@@ -108,6 +109,10 @@ pairing pair_response(work *w, unsigned status)
     bool lost = request_lost(w);
     if (first && ((b->requests > 1 && acked_all) || (b->requests != 0 && lost)))
         become_unsure(b);
+    /* It may have been captured before its request. */
+    bool ahead = lost || acked == PICO_UNKNOWN;
+    if (ahead && (b->shared & SHARED_UNSURE || b->answered == b->requests))
+        b->shared |= SHARED_AHEAD;
     if (b->shared & SHARED_UNSURE) {
         p.flags = PICO_F_UNPAIRED | (lost ? PICO_F_REQUEST_LOST : 0);
         if (acked_all && !lost)

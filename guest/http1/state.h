@@ -63,7 +63,8 @@ enum shared_flag {
     SHARED_SETTLED = 8, /* unsure, and since then a response acknowledged every request before it */
     SHARED_TUNNEL = 16, /* the server has switched; the client follows when its message is complete */
     SHARED_CONNECT = 32,/* the last request is CONNECT: while sure, nothing is asked behind it before its answer */
-    SHARED_HOLE = 64    /* behind the last request, bytes of the client's were lost that may have been a request */
+    SHARED_HOLE = 64,   /* behind the last request, bytes of the client's were lost, or a head was not read: maybe a request */
+    SHARED_AHEAD = 128  /* a response may have come before its request: what it acknowledged had not come, or is not known */
 };
 
 enum request_kind { KIND_PLAIN = 0, KIND_HEAD = 1, KIND_CONNECT = 2 };

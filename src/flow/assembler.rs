@@ -334,6 +334,20 @@ impl Assembler {
         }
     }
 
+    /// When the first of what it holds came, pieces or FIN.
+    pub(super) fn oldest(&self) -> Option<Stamp> {
+        let stamps = self.pieces.iter().map(|piece| piece.came).chain(self.fin.map(|fin| fin.came));
+        stamps.min_by_key(|came| came.time)
+    }
+
+    /// What was acknowledged with the pieces is not known.
+    pub(super) fn forget_acks(&mut self) {
+        self.pieces.iter_mut().for_each(|piece| piece.carrier.ack = UNKNOWN);
+        if let Some(fin) = &mut self.fin {
+            fin.carrier.ack = UNKNOWN;
+        }
+    }
+
     /// The other stream starts `by` bytes earlier than was thought.
     pub(super) fn shift_acks(&mut self, by: u64) {
         for ack in self

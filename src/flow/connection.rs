@@ -11,11 +11,14 @@
 //! | `release` | `take`, `hold`, `drain`, `resolve`: what is handed on next, and which hole becomes a gap |
 //! | `emit` | `hand_on`, `skip_captured`, `declare_gap`, `end`: what the sink receives |
 
+use bitflags::bitflags;
+
 use super::assembler::{Carrier, Stamp};
 use super::half::{Half, HalfFlags, NEAR, REACH};
 use super::release::Pressure;
 use super::seq::Seq;
 use super::sightings::Sighting;
+use super::timeline::Timeline;
 use super::timers::{Link, Listed};
 use super::{Config, FlowCounters};
 use crate::packet::{Segment, TcpFlags};
@@ -25,12 +28,35 @@ use crate::stream::{EndReason, MAX_PIECE, OpenConnection, Position, Side, Sink, 
 pub(super) struct Shared {
     pub(super) config: Config,
     pub(super) counters: FlowCounters,
-    /// The latest time of any frame: never goes back.
+    /// The clock of all timers: never goes back.
     pub(super) clock: i64,
+    pub(super) timeline: Timeline,
+    /// How long a side waits for bytes of the other side that it has acknowledged.
+    pub(super) wait_time: i64,
     /// Bytes of memory that connections take outside of the table.
     pub(super) memory: u64,
     /// The memory limit is reached: no more bytes are held.
     pub(super) full: bool,
+}
+
+impl Shared {
+    /// Whether the wait that began at `since` is over.
+    pub(super) fn wait_over(&self, since: Stamp, now: Stamp) -> bool {
+        match self.wait_time > self.config.grace_time {
+            true => now.time.saturating_sub(since.time) >= self.wait_time,
+            false => self.config.grace_over(since, now),
+        }
+    }
+
+    /// Bytes came, for which the other side had waited from `since` on, in vain.
+    #[cold]
+    pub(super) fn wait_longer(&mut self, since: i64) {
+        let late = self.clock.saturating_sub(since);
+        let config = &self.config;
+        if late < config.most_wait {
+            self.wait_time = self.wait_time.max(late.saturating_mul(2)).min(config.most_wait);
+        }
+    }
 }
 
 /// A segment shows that another connection has taken the ports.
@@ -60,11 +86,21 @@ pub(super) struct Connection {
     /// Its neighbours in its list.
     pub(super) link: Link,
     pub(super) listed: Listed,
-    /// Only SYNs were seen.
-    pub(super) embryonic: bool,
+    pub(super) flags: ConnectionFlags,
     pub(super) sighting: Sighting,
-    /// Both sides seen, based and open, no FIN: [`Step::quick`] may take its segments.
-    pub(super) established: bool,
+}
+
+bitflags! {
+    /// What is known of a connection, one bit each, so that it fits its cache lines.
+    #[derive(Debug, Clone, Copy)]
+    pub(super) struct ConnectionFlags: u8 {
+        /// Only SYNs were seen.
+        const EMBRYONIC = 1;
+        /// Picked up in mid-stream, and where its streams start may still change: everything is held.
+        const STARTING = 2;
+        /// Both sides seen, based and open, no FIN: [`Step::quick`] may take its segments.
+        const ESTABLISHED = 4;
+    }
 }
 
 impl Connection {
@@ -77,9 +113,8 @@ impl Connection {
             last: 0,
             link: Link::default(),
             listed: Listed::NOWHERE,
-            embryonic: true,
+            flags: ConnectionFlags::EMBRYONIC,
             sighting: Sighting::Open(0),
-            established: false,
         }
     }
 
@@ -147,6 +182,15 @@ impl Connection {
         fits.then_some(offset)
     }
 
+    /// A side's acknowledgements say nothing any more: where the other stream starts was guessed wrongly, or never known.
+    pub(super) fn forget_acks(&mut self, side: Side) {
+        let own = self.half_mut(side);
+        own.acked = 0;
+        if let Some(store) = own.store_mut() {
+            store.forget_acks();
+        }
+    }
+
     /// Moves the start of a side's stream `by` bytes back.
     pub(super) fn move_start(&mut self, side: Side, by: u64) {
         let (own, peer) = self.pair(side);
@@ -182,7 +226,10 @@ impl<S: Sink> Step<'_, S> {
     pub(super) fn quick(&mut self, side: Side, segment: &Segment<'_>) -> bool {
         const KINDS: u8 = TcpFlags::SYN | TcpFlags::FIN | TcpFlags::RST | TcpFlags::ACK;
         let Self { conn, shared, sink, .. } = self;
-        if !conn.established || segment.flags.0 & KINDS != TcpFlags::ACK || segment.missing != 0 {
+        if !conn.flags.contains(ConnectionFlags::ESTABLISHED)
+            || segment.flags.0 & KINDS != TcpFlags::ACK
+            || segment.missing != 0
+        {
             return false;
         }
         let [first, second] = &mut conn.sides;
@@ -231,13 +278,15 @@ impl<S: Sink> Step<'_, S> {
             self.declare_cut();
         }
         self.settle(before);
-        self.conn.established = !self.conn.embryonic
+        let established = !self.conn.flags.contains(ConnectionFlags::EMBRYONIC)
+            && !self.conn.flags.contains(ConnectionFlags::STARTING)
             && self.conn.sides.iter().all(|half| {
                 half.flags.contains(HalfFlags::SEEN | HalfFlags::BASED)
                     && !half.movable()
                     && !half.ended()
                     && half.fin == UNKNOWN
             });
+        self.conn.flags.set(ConnectionFlags::ESTABLISHED, established);
         reuse
     }
 
@@ -263,6 +312,9 @@ impl<S: Sink> Step<'_, S> {
             self.shared.counters.odd_flags += len;
             return None;
         }
+        if flags.syn() && self.conn.reset_pending() {
+            self.finish(EndReason::Reset);
+        }
         if self.conn.closed() {
             return self.after_close(side, segment);
         }
@@ -283,7 +335,7 @@ impl<S: Sink> Step<'_, S> {
         let Some(offset) = self.conn.locate(side, segment, wire) else {
             return self.on_out_of_window(side, segment, wire);
         };
-        self.conn.embryonic = false;
+        self.conn.flags.remove(ConnectionFlags::EMBRYONIC);
         let ack = self.on_ack(side, segment);
         self.on_data(side, segment, offset, ack);
         self.drain();
@@ -294,8 +346,8 @@ impl<S: Sink> Step<'_, S> {
     fn adopt(&mut self, side: Side, segment: &Segment<'_>) {
         let seq = Seq(segment.seq);
         let single = segment.payload.len() == 1 && !segment.flags.fin();
-        let fresh = self.conn.embryonic;
-        let (own, peer) = self.conn.pair(side);
+        let fresh = self.conn.flags.contains(ConnectionFlags::EMBRYONIC);
+        let own = self.conn.half_mut(side);
         if own.flags.contains(HalfFlags::SEEN) {
             return;
         }
@@ -309,21 +361,18 @@ impl<S: Sink> Step<'_, S> {
         match guess {
             Some(0..=NEAR) => {}
             Some(-1) if segment.payload.len() <= 1 => {}
-            Some(ahead) if (-NEAR..0).contains(&ahead) => {
-                own.base = seq;
-                peer.acked = ahead.unsigned_abs();
-            }
+            Some(ahead) if (-NEAR..0).contains(&ahead) => self.conn.move_start(side, ahead.unsigned_abs()),
             Some(_) | None => {
                 own.base = start;
-                peer.acked = 0;
+                self.conn.forget_acks(side.other());
             }
         }
+        let (own, peer) = self.conn.pair(side);
         own.flags.insert(HalfFlags::BASED);
         // If the other side has shown only a SYN, the start of this side was lost, and everything up to here with it.
         let only_syn = peer.flags.contains(HalfFlags::SEEN) && !segment.payload.is_empty();
         if only_syn || (fresh && !peer.flags.contains(HalfFlags::SEEN)) {
-            self.conn.open.info.midstream = true;
-            self.shared.counters.midstream += 1;
+            self.conn.flags.insert(ConnectionFlags::STARTING);
         }
     }
 
@@ -346,6 +395,11 @@ impl<S: Sink> Step<'_, S> {
 
     /// Hands on what is held, declaring holes gaps, and ends both sides.
     pub(super) fn finish(&mut self, reason: EndReason) {
+        let reset = self.conn.take_reset();
+        let reason = if reset { EndReason::Reset } else { reason };
+        if reason == EndReason::Reset {
+            self.conn.sides.iter_mut().for_each(|half| half.flags.insert(HalfFlags::RESET));
+        }
         self.drain();
         while self.resolve(Pressure::All) {
             self.drain();
@@ -360,7 +414,7 @@ impl<S: Sink> Step<'_, S> {
             let ack = if reported { own.acked } else { UNKNOWN };
             self.end(side, Carrier { ack, time: self.time }, reason);
         }
-        self.conn.established = false;
+        self.conn.flags.remove(ConnectionFlags::ESTABLISHED);
     }
 }
 

@@ -92,6 +92,8 @@ counters! {
         gaps_jumped => GAPS["jumped"],
         /// Payload that was handed on before bytes of the other side that it acknowledged, because those did not come.
         waits_given_up => TCP_EVENTS["waits_given_up"],
+        /// Jumps of the frames' time stamps, in either direction.
+        time_jumps => TCP_EVENTS["time_jumps"],
         /// Segments out of order.
         out_of_order => TCP_EVENTS["out_of_order"],
 

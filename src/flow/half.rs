@@ -2,7 +2,7 @@
 
 use bitflags::bitflags;
 
-use super::assembler::Assembler;
+use super::assembler::{Assembler, Stamp};
 use super::seq::Seq;
 use crate::stream::UNKNOWN;
 
@@ -23,6 +23,15 @@ pub(super) struct OutOfWindow {
     pub(super) run: u32,
 }
 
+/// An RST that was captured before bytes that came before it: those of its own side below `sent`, or those of the other
+/// side below `acked`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reset {
+    pub(super) sent: u64,
+    pub(super) acked: u64,
+    pub(super) came: Stamp,
+}
+
 /// What a stream needs only while bytes are out of order, cut off or out of reach.
 #[derive(Debug, Default)]
 pub(super) struct OutOfOrder {
@@ -31,7 +40,11 @@ pub(super) struct OutOfOrder {
     pub(super) lost_upto: u64,
     /// Below this, the other side's bytes no longer wait for this side's.
     pub(super) excused: u64,
+    /// Since when they had waited.
+    pub(super) excused_since: i64,
     pub(super) out_of_window: Option<OutOfWindow>,
+    /// An RST of this side that waits.
+    pub(super) reset: Option<Reset>,
 }
 
 impl OutOfOrder {
@@ -62,6 +75,8 @@ bitflags! {
         const ENDED = 16;
         /// It was ended by an RST.
         const RESET = 32;
+        /// It was waited for once, and nothing of it came: it is not captured.
+        const ABSENT = 64;
     }
 }
 
@@ -116,12 +131,21 @@ impl Half {
         !self.flags.intersects(HalfFlags::EXACT.union(HalfFlags::REPORTED))
     }
 
+    /// Nothing of it was seen, but the other side's acknowledgements.
+    pub(super) fn is_guessed(&self) -> bool {
+        self.flags.contains(HalfFlags::BASED) && !self.flags.intersects(HalfFlags::SEEN.union(HalfFlags::EXACT))
+    }
+
     pub(super) fn out_of_order(&mut self) -> &mut OutOfOrder {
         self.out_of_order.get_or_insert_default()
     }
 
     pub(super) fn out_of_window(&self) -> Option<OutOfWindow> {
         self.out_of_order.as_ref().and_then(|out_of_order| out_of_order.out_of_window)
+    }
+
+    pub(super) fn reset(&self) -> Option<Reset> {
+        self.out_of_order.as_ref().and_then(|out_of_order| out_of_order.reset)
     }
 
     pub(super) fn store(&self) -> Option<&Assembler> {
@@ -173,6 +197,7 @@ impl Half {
                 && out_of_order.lost_upto <= next
                 && out_of_order.excused <= next
                 && out_of_order.out_of_window.is_none()
+                && out_of_order.reset.is_none()
         }) {
             self.out_of_order = None;
         }

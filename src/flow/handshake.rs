@@ -1,8 +1,8 @@
 //! The handshake and the reset: the segments that begin a connection and tear it down, and who may send them.
 
-use super::assembler::{Arrival, Assembler, Carrier, NEVER};
-use super::connection::{Connection, PortReuse, Step};
-use super::half::{Half, HalfFlags, NEAR, OutOfWindow};
+use super::assembler::{Arrival, Assembler, Carrier, NEVER, Stamp};
+use super::connection::{Connection, ConnectionFlags, PortReuse, Step};
+use super::half::{Half, HalfFlags, NEAR, OutOfWindow, REACH, Reset};
 use super::seq::Seq;
 use crate::packet::Segment;
 use crate::stream::{EndReason, Opener, Side, Sink, UNKNOWN};
@@ -24,6 +24,9 @@ impl<S: Sink> Step<'_, S> {
         if acks && peer.movable() && !peer.flags.contains(HalfFlags::SEEN) {
             peer.base = Seq(segment.ack);
             peer.flags.insert(HalfFlags::BASED | HalfFlags::EXACT);
+        }
+        if own.flags.contains(HalfFlags::EXACT) && peer.flags.contains(HalfFlags::EXACT) {
+            self.conn.flags.remove(ConnectionFlags::STARTING);
         }
         let info = &mut self.conn.open.info;
         if info.opener == Opener::Unknown && !info.midstream {
@@ -122,13 +125,32 @@ impl<S: Sink> Step<'_, S> {
     }
 
     pub(super) fn on_reset(&mut self, side: Side, segment: &Segment<'_>) {
-        if self.conn.accepts_reset(side, segment) {
-            self.finish(EndReason::Reset);
-            for half in &mut self.conn.sides {
-                half.flags.insert(HalfFlags::RESET);
-            }
-        } else {
+        if !self.conn.accepts_reset(side, segment) {
             self.shared.counters.rst_invalid += 1;
+            return;
+        }
+        if self.conn.reset_pending() {
+            return;
+        }
+        match self.conn.reset_waits(side, segment, self.now()) {
+            Some(reset) if !self.shared.full => {
+                self.conn.half_mut(side).out_of_order().reset = Some(reset);
+                self.shared.counters.out_of_order += 1;
+            }
+            _ => self.finish(EndReason::Reset),
+        }
+    }
+
+    /// Ends the connection if an RST waits and its time has come.
+    pub(super) fn resolve_reset(&mut self) {
+        let now = self.now();
+        for side in [Side::First, Side::Second] {
+            let (own, peer) = (self.conn.half(side), self.conn.half(side.other()));
+            let Some(Reset { sent, acked, came }) = own.reset() else { continue };
+            if own.passed() >= sent && peer.passed() >= acked || self.shared.wait_over(came, now) {
+                self.finish(EndReason::Reset);
+                return;
+            }
         }
     }
 
@@ -153,6 +175,34 @@ fn can_start(own: &Half, peer: &Half, base: Seq) -> bool {
 }
 
 impl Connection {
+    /// An RST waits for bytes.
+    pub(super) fn reset_pending(&self) -> bool {
+        self.sides.iter().any(|half| half.reset().is_some())
+    }
+
+    /// Forgets the RST that waits. False if there is none.
+    pub(super) fn take_reset(&mut self) -> bool {
+        let mut resets = self.sides.iter_mut().filter_map(|half| half.out_of_order.as_mut()?.reset.take());
+        resets.next().is_some()
+    }
+
+    /// What an RST has to wait for, if bytes that came before it were not captured yet: as with a FIN, their order may
+    /// have changed.
+    fn reset_waits(&self, side: Side, segment: &Segment<'_>, came: Stamp) -> Option<Reset> {
+        let (own, peer) = (self.half(side), self.half(side.other()));
+        let upto = |half: &Half, seq: u32| {
+            let offset = Seq(seq).offset(half.base, half.next);
+            let ahead = half.flags.contains(HalfFlags::BASED)
+                && !half.ended()
+                && (half.passed().cast_signed() + 1..=half.top().cast_signed() + REACH).contains(&offset);
+            // A FIN takes up a number.
+            if ahead && offset.unsigned_abs() != half.fin.wrapping_add(1) { offset.unsigned_abs() } else { 0 }
+        };
+        let sent = upto(own, segment.seq);
+        let acked = if segment.flags.ack() { upto(peer, segment.ack) } else { 0 };
+        (sent > 0 || acked > 0).then_some(Reset { sent, acked, came })
+    }
+
     /// Whether an RST is taken, by the rules of Linux and RFC 9293, section 3.5.3.
     fn accepts_reset(&self, side: Side, segment: &Segment<'_>) -> bool {
         let (own, peer) = (self.half(side), self.half(side.other()));

@@ -24,6 +24,7 @@ mod seq;
 mod sightings;
 mod slab;
 mod table;
+mod timeline;
 mod timers;
 
 pub use counters::FlowCounters;
@@ -50,12 +51,18 @@ pub struct Config {
     pub grace_packets: u32,
     /// The same in time. The hole is declared when either is over.
     pub grace_time: i64,
+    /// A side waits for bytes of the other side that it has acknowledged as long as for a hole; longer, up to this time,
+    /// once such bytes came too late: the directions may be captured seconds apart.
+    pub most_wait: i64,
     /// A hole that is not acknowledged is declared a gap after this time.
     pub hole_timeout: i64,
     /// A connection that has shown only SYNs is forgotten after this time without a packet.
     pub syn_timeout: i64,
     /// Any other open connection is forgotten after this time without a packet.
     pub idle_timeout: i64,
+    /// A frame whose time is further from the clock than this, in either direction, does not move it: a false time stamp,
+    /// a clock that was set, or silence. Arbitrary.
+    pub time_jump: i64,
     /// After both sides have ended, a connection lingers for this time, so that late packets are recognised.
     pub close_timeout: i64,
     /// Index of this table among those that feed the same workers. Of `producers` tables, each gives its connections
@@ -76,9 +83,11 @@ impl Default for Config {
             ooo_segments_per_side: 64,
             grace_packets: 64,
             grace_time: 200 * MILLISECOND,
+            most_wait: 5 * SECOND,
             hole_timeout: 3 * SECOND,
             syn_timeout: 5 * SECOND,
-            idle_timeout: 300 * SECOND,
+            idle_timeout: 3600 * SECOND,
+            time_jump: 60 * SECOND,
             close_timeout: 5 * SECOND,
             producer: 0,
             producers: 1,

@@ -1,7 +1,7 @@
 //! What a segment within reach carries: an acknowledgement, bytes, a FIN.
 
 use super::assembler::{Arrival, Assembler, Carrier, Fin, NEVER};
-use super::connection::Step;
+use super::connection::{ConnectionFlags, Step};
 use super::half::{Half, HalfFlags, REACH};
 use super::seq::Seq;
 use crate::packet::Segment;
@@ -12,10 +12,14 @@ impl<S: Sink> Step<'_, S> {
     pub(super) fn on_ack(&mut self, side: Side, segment: &Segment<'_>) -> u64 {
         let ack = Seq(segment.ack);
         let now = self.now();
+        let starting = self.conn.flags.contains(ConnectionFlags::STARTING);
+        if starting && self.conn.half(side.other()).is_guessed() {
+            self.conn.start_at_most(side.other(), ack);
+        }
         let (own, peer) = self.conn.pair(side);
         own.window = segment.window;
         if !peer.flags.contains(HalfFlags::SEEN) {
-            if !peer.flags.contains(HalfFlags::BASED) || !peer.flags.contains(HalfFlags::EXACT) {
+            if !peer.flags.contains(HalfFlags::BASED) || !(starting || peer.flags.contains(HalfFlags::EXACT)) {
                 // All that is known of the other side. If this side's SYN was seen, and this segment is the next byte
                 // behind it, it is the other side's start.
                 peer.base = ack;
@@ -24,7 +28,7 @@ impl<S: Sink> Step<'_, S> {
                     peer.flags.insert(HalfFlags::EXACT);
                 }
             }
-            if !peer.flags.contains(HalfFlags::EXACT) {
+            if !starting && !peer.flags.contains(HalfFlags::EXACT) {
                 return UNKNOWN;
             }
         }

@@ -2,8 +2,9 @@
 //! acknowledged of the other stream.
 
 use super::assembler::{Arrival, Assembler, Carrier, NEVER, Stamp, slice};
-use super::connection::{Connection, Shared, Step};
-use super::half::{Half, HalfFlags};
+use super::connection::{Connection, ConnectionFlags, Shared, Step};
+use super::half::{Half, HalfFlags, NEAR};
+use super::seq::Seq;
 use crate::stream::{EndReason, Side, Sink, UNKNOWN};
 
 /// Why an obstacle is given up.
@@ -39,11 +40,18 @@ enum Obstacle {
     Wait { ack: u64, came: Stamp },
     /// It is not known whether its receiver took the next bytes.
     Doubt { came: Stamp },
+    /// It is not known where the streams start.
+    Start { came: Stamp },
 }
 
 /// Whether all that an acknowledgement covers has been handed on, or is not waited for.
 fn satisfied(ack: u64, peer: &Half) -> bool {
-    ack == UNKNOWN || ack <= peer.passed() || peer.ended() || !peer.flags.contains(HalfFlags::SEEN)
+    ack == UNKNOWN || ack <= peer.passed() || peer.ended() || is_absent(peer)
+}
+
+/// Nothing of a side is captured, as far as is known.
+const fn is_absent(half: &Half) -> bool {
+    !half.flags.contains(HalfFlags::SEEN) && half.flags.contains(HalfFlags::ABSENT)
 }
 
 fn obstacle(own: &Half, peer: &Half) -> Option<Obstacle> {
@@ -69,7 +77,20 @@ impl Connection {
     #[inline]
     fn obstacles(&self) -> Obstacles {
         let [first, second] = &self.sides;
+        if self.flags.contains(ConnectionFlags::STARTING) {
+            let start = |half: &Half| half.store()?.oldest().map(|came| Obstacle::Start { came });
+            return [(Side::First, start(first)), (Side::Second, start(second))];
+        }
         [(Side::First, obstacle(first, second)), (Side::Second, obstacle(second, first))]
+    }
+
+    /// The stream of a side that was not seen yet starts at `seq`, or before. What the other side acknowledged first is
+    /// where it starts as far as is known.
+    pub(super) fn start_at_most(&mut self, side: Side, seq: Seq) {
+        let behind = self.half(side).base.since(seq);
+        if (1..=NEAR).contains(&behind) {
+            self.move_start(side, behind.unsigned_abs());
+        }
     }
 
     /// When [`Step::drain`] is due though no packet comes.
@@ -79,16 +100,23 @@ impl Connection {
                 came.time.saturating_add(shared.config.hole_timeout)
             }
             Obstacle::Hole { proved, .. } => proved.time.saturating_add(shared.config.grace_time),
-            Obstacle::Wait { came, .. } => came.time.saturating_add(shared.config.grace_time),
+            Obstacle::Wait { came, .. } | Obstacle::Start { came } => came.time.saturating_add(shared.wait_time),
         });
-        due.min()
+        let resets = self.sides.iter().filter_map(Half::reset);
+        due.chain(resets.map(|reset| reset.came.time.saturating_add(shared.wait_time))).min()
     }
 }
 
 impl<S: Sink> Step<'_, S> {
     /// Takes new bytes of a side, at or behind its current offset: hands them on if they are next, else holds them.
     pub(super) fn take(&mut self, side: Side, mut new: Arrival<'_>) {
+        let starting = self.conn.flags.contains(ConnectionFlags::STARTING);
         let (own, peer) = self.conn.pair(side);
+        if let Some(out_of_order) = &own.out_of_order
+            && out_of_order.excused > new.offset
+        {
+            self.shared.wait_longer(out_of_order.excused_since);
+        }
         let counters = &mut self.shared.counters;
         debug_assert!(new.offset >= own.next, "an arrival is trimmed to what has not been handed on");
         if !new.tentative
@@ -100,7 +128,7 @@ impl<S: Sink> Step<'_, S> {
             counters.conflicting += replaced.conflicting;
             counters.overlap_conflicts += u64::from(replaced.conflicting > 0);
         }
-        if !new.tentative && new.offset <= own.front() && satisfied(new.carrier.ack, peer) {
+        if !new.tentative && !starting && new.offset <= own.front() && satisfied(new.carrier.ack, peer) {
             let first = own.store().and_then(|store| store.first()).map_or(UNKNOWN, |piece| piece.offset);
             let end = new.offset + new.data.len() as u64;
             let upto = first.clamp(new.offset, end);
@@ -114,7 +142,7 @@ impl<S: Sink> Step<'_, S> {
             if new.data.is_empty() && new.missing == 0 {
                 return;
             }
-        } else if !new.tentative {
+        } else if !new.tentative && !starting {
             counters.out_of_order += 1;
         }
         self.hold(side, new);
@@ -187,13 +215,19 @@ impl<S: Sink> Step<'_, S> {
             let first = self.release_one(Side::First);
             let second = self.release_one(Side::Second);
             if !first && !second && !self.resolve(Pressure::Due) {
-                return;
+                break;
             }
+        }
+        if self.conn.reset_pending() {
+            self.resolve_reset();
         }
     }
 
     /// Hands on one held piece of a side, or its end. False if nothing can be.
     fn release_one(&mut self, side: Side) -> bool {
+        if self.conn.flags.contains(ConnectionFlags::STARTING) {
+            return false;
+        }
         let (own, peer) = self.conn.pair(side);
         let (front, fin) = (own.front(), own.fin);
         let Some(store) = own.store_mut() else { return false };
@@ -236,9 +270,36 @@ impl<S: Sink> Step<'_, S> {
         if obstacles.iter().all(|(_, obstacle)| obstacle.is_none()) {
             return false;
         }
-        self.resolve_hole(&obstacles, pressure)
+        self.resolve_start(&obstacles, pressure)
+            || self.resolve_hole(&obstacles, pressure)
             || self.resolve_doubt(&obstacles, pressure)
             || self.resolve_wait(&obstacles, pressure)
+    }
+
+    /// Decides where the streams of a connection that was picked up in mid-stream start: at the first byte held.
+    #[inline]
+    fn resolve_start(&mut self, obstacles: &Obstacles, pressure: Pressure) -> bool {
+        let now = self.now();
+        let due = obstacles.iter().any(|(_, obstacle)| match obstacle {
+            Some(Obstacle::Start { came }) => pressure != Pressure::Due || self.shared.wait_over(*came, now),
+            _ => false,
+        });
+        if due {
+            self.conn.flags.remove(ConnectionFlags::STARTING);
+            self.conn.open.info.midstream = true;
+            self.shared.counters.midstream += 1;
+            for side in [Side::First, Side::Second] {
+                let half = self.conn.half_mut(side);
+                if half.flags.contains(HalfFlags::SEEN) {
+                    continue;
+                }
+                half.flags.insert(HalfFlags::ABSENT);
+                if !half.flags.contains(HalfFlags::EXACT) {
+                    self.conn.forget_acks(side.other());
+                }
+            }
+        }
+        due
     }
 
     /// Declares a hole a gap.
@@ -246,10 +307,16 @@ impl<S: Sink> Step<'_, S> {
     fn resolve_hole(&mut self, obstacles: &Obstacles, pressure: Pressure) -> bool {
         let now = self.now();
         let Shared { config, counters, .. } = &mut *self.shared;
-        for (side, obstacle) in *obstacles {
+        let [(_, first), (_, second)] = *obstacles;
+        for (side, obstacle, other) in [(Side::First, first, second), (Side::Second, second, first)] {
             let Some(Obstacle::Hole { upto, came, proved }) = obstacle else { continue };
+            // What the other side waits for may be behind the hole, which it has acknowledged for as long as it waits.
+            let waited = |other| match other {
+                Some(Obstacle::Wait { ack, came }) => ack >= upto && config.grace_over(came, now),
+                _ => false,
+            };
             let counter = match pressure {
-                _ if config.grace_over(proved, now) => &mut counters.gaps_proved,
+                _ if config.grace_over(proved, now) || waited(other) => &mut counters.gaps_proved,
                 _ if now.time.saturating_sub(came.time) >= config.hole_timeout => &mut counters.gaps_timed,
                 Pressure::All => &mut counters.gaps_flushed,
                 Pressure::Memory => &mut counters.gaps_memory,
@@ -288,7 +355,7 @@ impl<S: Sink> Step<'_, S> {
         let mut due = false;
         for (side, obstacle) in *obstacles {
             let Some(Obstacle::Wait { ack, came }) = obstacle else { continue };
-            due |= self.shared.config.grace_over(came, now) || pressure.applies_to(side);
+            due |= self.shared.wait_over(came, now) || pressure.applies_to(side);
             // Two that wait for each other: one is a retransmission, which acknowledges more than when it was first
             // sent. That is the one that came last, since the other acknowledges it.
             chosen = match chosen {
@@ -296,10 +363,17 @@ impl<S: Sink> Step<'_, S> {
                 _ => Some((side, ack, came)),
             };
         }
-        let Some((side, ack, _)) = chosen.filter(|_| due) else { return false };
+        let Some((side, ack, came)) = chosen.filter(|_| due) else { return false };
         self.shared.counters.waits_given_up += 1;
-        let peer = self.conn.half_mut(side.other()).out_of_order();
+        let peer = self.conn.half_mut(side.other());
+        if !peer.flags.contains(HalfFlags::SEEN) {
+            peer.flags.insert(HalfFlags::ABSENT);
+        }
+        let peer = peer.out_of_order();
         peer.excused = peer.excused.max(ack);
+        peer.excused_since = came.time;
+        // It was in vain, as far as is known.
+        self.shared.wait_time = (self.shared.wait_time / 2).max(self.shared.config.grace_time);
         true
     }
 }

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
-use super::connection::Step;
+use super::connection::{ConnectionFlags, Step};
 use super::half::HalfFlags;
 use super::seq::Seq;
 use super::table::Table;
@@ -147,8 +147,8 @@ impl Table {
                 }
                 conn.sighting = Sighting::Again(0);
                 // Its timeout is that of any connection.
-                conn.embryonic = false;
-                (conn.established, conn.last) = (false, self.shared.clock);
+                conn.flags.remove(ConnectionFlags::EMBRYONIC | ConnectionFlags::ESTABLISHED);
+                conn.last = self.shared.clock;
                 self.shared.counters.seen_again += 1;
                 self.relist(handle);
                 self.left_out((hash, handle), side, 0, segment, sink);

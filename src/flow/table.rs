@@ -1,6 +1,6 @@
 //! The table finds the connection of a segment, and forgets connections when their time is over or memory runs out.
 
-use super::connection::{Connection, PortReuse, Shared, Step};
+use super::connection::{Connection, ConnectionFlags, PortReuse, Shared, Step};
 use super::half::HalfFlags;
 use super::hash::PairHasher;
 use super::index::Index;
@@ -8,6 +8,7 @@ use super::overlay::Overlay;
 use super::seq::Seq;
 use super::sightings::Sightings;
 use super::slab::Slab;
+use super::timeline::Timeline;
 use super::timers::{List, Lists};
 use super::{Config, FlowCounters};
 use crate::packet::Segment;
@@ -68,7 +69,15 @@ impl Table {
     pub fn new(config: Config) -> Self {
         Self {
             hasher: PairHasher::new(config.hash_seed),
-            shared: Shared { config, counters: FlowCounters::default(), clock: i64::MIN, memory: 0, full: false },
+            shared: Shared {
+                wait_time: config.grace_time,
+                config,
+                counters: FlowCounters::default(),
+                clock: i64::MIN,
+                timeline: Timeline::default(),
+                memory: 0,
+                full: false,
+            },
             index: Index::new(),
             overlay: Overlay::default(),
             slab: Slab::new(),
@@ -183,7 +192,7 @@ impl Table {
 
     /// Ends the capture: hands on what is held and ends all sides.
     pub fn finish<S: Sink>(&mut self, sink: &mut S) {
-        let time = self.shared.clock;
+        let time = self.shared.timeline.frame_time(self.shared.clock);
         for handle in 0..self.slab.capacity() {
             self.expire(handle, EndReason::Capture, time, sink);
         }
@@ -369,7 +378,7 @@ impl Table {
             List::Closed
         } else if let Some(deadline) = conn.deadline(&self.shared) {
             self.lists.slot(deadline, self.shared.clock)
-        } else if conn.embryonic {
+        } else if conn.flags.contains(ConnectionFlags::EMBRYONIC) {
             List::Syn
         } else {
             List::Open
@@ -397,7 +406,7 @@ impl Table {
 
     /// Advances the clock, and checks at most `timers` of those that are due.
     fn advance<S: Sink>(&mut self, time: i64, timers: u32, sink: &mut S) {
-        self.shared.clock = self.shared.clock.max(time);
+        self.shared.advance(time);
         let now = self.shared.clock >> RESOLUTION;
         if self.to_evict > 0 {
             self.to_evict -= 1;
@@ -460,11 +469,11 @@ impl Connection {
     pub(super) fn is_stale(&self, shared: &Shared) -> bool {
         let config = &shared.config;
         let idle = shared.clock.saturating_sub(self.last);
-        if self.established {
+        if self.flags.contains(ConnectionFlags::ESTABLISHED) {
             idle >= config.idle_timeout
         } else if self.closed() {
             shared.clock.saturating_sub(self.link.queued) >= config.close_timeout
-        } else if self.embryonic {
+        } else if self.flags.contains(ConnectionFlags::EMBRYONIC) {
             idle >= config.syn_timeout
         } else {
             idle >= config.idle_timeout

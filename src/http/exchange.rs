@@ -41,6 +41,8 @@ pub struct Exchange {
     error: Option<ParseError>,
     /// The side of `error`.
     error_side: u8,
+    /// The client has sent a request without having received anything since its last one.
+    pipelines: bool,
     /// The tunnel that the connection is inside of.
     outer: Option<Arc<Outer>>,
 }
@@ -139,6 +141,15 @@ impl Exchange {
         self.queue.find(|open| may_be(open) && open.client_acked == burst)
     }
 
+    /// Whether an unpaired response answers the request at `index` for certain: the client had received everything before
+    /// the response when it sent the request, and the server had received no more than the request when it answered. Of a
+    /// client that pipelines an older request may still be unanswered.
+    fn proves(&self, index: usize, record: &Record) -> bool {
+        let Some(open) = self.queue.get(index) else { return false };
+        let end = open.request.and_then(|request| request.end).map(|(end, _)| end.offset);
+        !self.pipelines && end.is_some() && record.peer_acked == end && open.client_acked == Some(record.start.offset)
+    }
+
     fn take_error(&mut self, side: u8) -> Flags {
         match self.error_side == side {
             true => self.error.take().map_or(Flags::empty(), Flags::from_error),
@@ -201,6 +212,10 @@ impl<F: FnMut(&Transaction)> Pairing<'_, F> {
         let mut transaction = self.begin(record.side);
         self.context.write_request(&mut transaction, record, request);
         self.context.hold(&transaction);
+        if self.exchange.open() > 0 {
+            let pipelined = |open: &Transaction| open.response.is_none() && open.client_acked == record.peer_acked;
+            self.exchange.pipelines |= self.exchange.queue.iter().next_back().is_some_and(pipelined);
+        }
         self.exchange.queue.push_back(transaction);
         self.give_up_if_full();
     }
@@ -242,6 +257,7 @@ impl<F: FnMut(&Transaction)> Pairing<'_, F> {
             self.exchange.queue.push_front(transaction);
             return self.give_up_if_full();
         };
+        let proven = inferred && self.exchange.proves(index, record);
         // Responses come in order: requests before this one will not be answered any more.
         for _ in 0..index {
             self.hand_out(0);
@@ -251,7 +267,7 @@ impl<F: FnMut(&Transaction)> Pairing<'_, F> {
             return;
         };
         self.context.release(transaction);
-        if inferred {
+        if inferred && !proven {
             transaction.flags |= Flags::PAIRING_INFERRED;
         }
         self.context.write_response(transaction, record, response);

@@ -58,7 +58,7 @@ flags! {
     BODY_FORBIDDEN = 12, "body_forbidden", "a 1xx, 204 or 304 response that announces a body";
     HOST_MISSING = 13, "host_missing", "an HTTP/1.1 request without Host";
     HOST_REPEATED = 14, "host_repeated", "more than one Host";
-    PAIRING_INFERRED = 16, "pairing_inferred", "paired by TCP acknowledgements, because loss hid the order";
+    PAIRING_INFERRED = 16, "pairing_inferred", "paired by TCP acknowledgements that do not prove it, because loss hid the order";
     RESYNC = 17, "resync", "a head found by searching after loss or an error";
     GAP = 18, "gap", "bytes of a body were never seen";
     TRUNCATED = 19, "truncated", "a message was cut before its end";

@@ -1,5 +1,6 @@
 //! How connections begin and end, and segments that only seem to begin or end them.
 
+use super::order::keep_alive;
 use super::{Case, after, case};
 use crate::support::conversation::Conversation;
 use crate::support::message::{Message, filler};
@@ -317,7 +318,7 @@ pub(super) fn cases() -> Vec<Case> {
                 exchange(s, &mut c, 1, 1);
                 c.close();
                 s.capture(&mut c);
-                s.lines[0].flag("resync").flag("midstream").flag("pairing_inferred");
+                s.lines[0].flag("resync").flag("midstream");
             },
         ),
         case(
@@ -354,16 +355,16 @@ pub(super) fn cases() -> Vec<Case> {
         ),
         case(
             "idle-for-hours",
-            "Seven hours of silence on a keep-alive connection, then another exchange.",
+            "Seventy minutes of silence on a keep-alive connection, while another is in use; then another exchange.",
             "State expires: the second exchange is picked up as another connection.",
             |s| {
                 let mut c = s.connection();
                 c.open();
                 exchange(s, &mut c, 1, 1);
-                let from = c.packets.len();
-                exchange(s, &mut c, 2, 1);
+                s.capture(&mut c);
+                keep_alive(s, 140);
+                exchange(s, &mut c, 3, 1);
                 s.lines[1].flag("midstream");
-                c.packets[from].pause = 7 * 3600 * 1_000_000_000;
                 c.close();
                 s.capture(&mut c);
             },

@@ -32,7 +32,7 @@ const GOES_ON: &str = "A hole in a body ends nothing: the length says where the 
 
 /// The exchange after bytes that had to be searched for a start.
 fn found_again(s: &mut Scene, line: usize) {
-    s.lines[line].flag("resync").flag("pairing_inferred");
+    s.lines[line].flag("resync");
 }
 
 const TSHARK: &str = "tshark gives up the connection at the hole";

@@ -18,6 +18,7 @@ mod lifecycle;
 mod loss;
 mod malformed;
 mod network;
+mod order;
 mod pairing;
 mod recognition;
 mod relays;
@@ -53,6 +54,7 @@ pub(crate) fn all() -> Vec<Case> {
         duplicates::cases(),
         tunnels::cases(),
         relays::cases(),
+        order::cases(),
     ]
     .into_iter()
     .flatten()

@@ -77,7 +77,22 @@ fn an_early_response_is_known_by_its_times_too() {
 fn an_unpaired_response_goes_to_the_newest_acknowledged_request() {
     let mut wire = wire();
     wire.get(1, "/a").pass(1, 100).get(2, "/b").reply_unpaired(200);
-    assert_eq!(wire.seen(), ["1 /a 0 no_response", "2 /b 200 pairing_inferred"]);
+    assert_eq!(wire.seen(), ["1 /a 0 no_response", "2 /b 200"]);
+}
+
+#[test]
+fn what_acknowledgements_prove_is_not_flagged() {
+    // The server had received more than the request, the client less than what lies before the response, or it pipelines.
+    for (sent, received, pipelined) in [(0, 0, false), (5, 0, false), (0, 5, false), (0, 0, true)] {
+        let mut wire = wire();
+        wire.get(1, "/a");
+        if pipelined {
+            wire.get(2, "/b");
+        }
+        wire.pass(1, 100).get(3, "/c").pass(0, sent).pass(1, received).reply_unpaired(200);
+        let flagged = if sent + received > 0 || pipelined { " pairing_inferred" } else { "" };
+        assert_eq!(wire.seen().last(), Some(&format!("{} /c 200{flagged}", 2 + u8::from(pipelined))));
+    }
 }
 
 #[test]
