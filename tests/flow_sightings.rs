@@ -74,6 +74,8 @@ fn one_without_a_start_is_known_by_its_first_segments() {
     let mut both = stages(&[80, 8080]);
     exchange(&mut both, 0);
     exchange(&mut both, 3);
+    // In mid-stream all is held at first.
+    both.iter_mut().for_each(|stage| stage.wait(S));
     assert_eq!(both.iter().map(texts).collect::<Vec<_>>(), ["GETGET200200", ""]);
     both.iter_mut().for_each(Stage::finish);
 }
@@ -86,6 +88,8 @@ fn one_that_had_shown_more_when_it_was_joined_is_the_first() {
     both[1].server(-3, 0, "end");
     exchange(&mut both, 0);
     exchange(&mut both, 3);
+    // In mid-stream all is held at first.
+    both.iter_mut().for_each(|stage| stage.wait(S));
     assert_eq!(both.iter().map(texts).collect::<Vec<_>>(), ["GET", "end200200GETGET"]);
     both.iter_mut().for_each(Stage::finish);
 }
@@ -102,6 +106,7 @@ fn where_the_directions_take_different_interfaces_both_stay() {
     {
         steps.iter().for_each(|step| each(&mut both, &[index], *step));
     }
+    both.iter_mut().for_each(|stage| stage.wait(S));
     assert_eq!(both.iter().map(texts).collect::<Vec<_>>(), ["GET", "200"]);
     both.iter_mut().for_each(Stage::finish);
 }

@@ -114,7 +114,7 @@ impl Connection {
             link: Link::default(),
             listed: Listed::NOWHERE,
             flags: ConnectionFlags::EMBRYONIC,
-            sighting: Sighting::Open(0),
+            sighting: Sighting::OPEN,
         }
     }
 

@@ -28,15 +28,33 @@ const SAME: u64 = 1_000_000_000;
 /// Segments by which a connection that was joined midway is compared.
 const SEGMENTS: u8 = 4;
 
-/// What is known of whether a connection was seen elsewhere.
+/// What is known of whether a connection was seen elsewhere. In one byte, so that a connection fits its cache lines: the number
+/// of its segments that were compared, or [`Self::FIRST`], or for one that is left out [`Self::AGAIN`] and the sides that have
+/// sent a FIN, a bit for each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sighting {
-    /// So many of its segments were compared.
-    Open(u8),
+pub(super) struct Sighting(u8);
+
+impl Sighting {
+    /// None of its segments was compared yet.
+    pub(super) const OPEN: Self = Self(0);
     /// It is the first, or it is not known to be another.
-    First,
-    /// It is left out. Which sides have sent a FIN, a bit for each.
-    Again(u8),
+    const FIRST: Self = Self(0x40);
+    const AGAIN: u8 = 0x80;
+
+    /// It is left out, and these sides have sent a FIN.
+    const fn again(fins: u8) -> Self {
+        Self(Self::AGAIN | fins)
+    }
+
+    /// The sides that have sent a FIN, if it is left out.
+    const fn left_out(self) -> Option<u8> {
+        if self.0 & Self::AGAIN == 0 { None } else { Some(self.0 & !Self::AGAIN) }
+    }
+
+    /// One more of its segments was compared; `settled`: no more are.
+    const fn compared(self, settled: bool) -> Self {
+        if settled || self.0 + 1 >= SEGMENTS { Self::FIRST } else { Self(self.0 + 1) }
+    }
 }
 
 /// The first sightings of connections. The tables of all capture threads share them.
@@ -129,31 +147,27 @@ impl Table {
     ) -> bool {
         let Some(sightings) = &self.sightings else { return false };
         let Some(conn) = self.slab.get_mut(handle) else { return false };
-        match conn.sighting {
-            Sighting::First => return false,
-            Sighting::Again(fins) => self.left_out((hash, handle), side, fins, segment, sink),
-            Sighting::Open(compared) => {
-                let Some(numbers) = conn.numbers(side, segment) else { return false };
-                let both = conn.half(side.other()).flags.contains(HalfFlags::SEEN);
-                let seen = Seen {
-                    connection: conn.open.info.number,
-                    directions: numbers.directions(both),
-                    time: segment.time,
-                };
-                if !sightings.are_known(numbers, seen) {
-                    let settled = segment.flags.syn() || compared + 1 >= SEGMENTS;
-                    conn.sighting = if settled { Sighting::First } else { Sighting::Open(compared + 1) };
-                    return false;
-                }
-                conn.sighting = Sighting::Again(0);
-                // Its timeout is that of any connection.
-                conn.flags.remove(ConnectionFlags::EMBRYONIC | ConnectionFlags::ESTABLISHED);
-                conn.last = self.shared.clock;
-                self.shared.counters.seen_again += 1;
-                self.relist(handle);
-                self.left_out((hash, handle), side, 0, segment, sink);
-            }
+        if conn.sighting == Sighting::FIRST {
+            return false;
         }
+        if let Some(fins) = conn.sighting.left_out() {
+            self.left_out((hash, handle), side, fins, segment, sink);
+            return true;
+        }
+        let Some(numbers) = conn.numbers(side, segment) else { return false };
+        let both = conn.half(side.other()).flags.contains(HalfFlags::SEEN);
+        let seen = Seen { connection: conn.open.info.number, directions: numbers.directions(both), time: segment.time };
+        if !sightings.are_known(numbers, seen) {
+            conn.sighting = conn.sighting.compared(segment.flags.syn());
+            return false;
+        }
+        conn.sighting = Sighting::again(0);
+        // Its timeout is that of any connection.
+        conn.flags.remove(ConnectionFlags::EMBRYONIC | ConnectionFlags::ESTABLISHED);
+        conn.last = self.shared.clock;
+        self.shared.counters.seen_again += 1;
+        self.relist(handle);
+        self.left_out((hash, handle), side, 0, segment, sink);
         true
     }
 
@@ -179,7 +193,7 @@ impl Table {
         shared.counters.seen_again_segments += 1;
         shared.counters.seen_again_bytes += segment.payload.len() as u64;
         let fins = if flags.fin() { fins | 1 << side.index() } else { fins };
-        conn.sighting = Sighting::Again(fins);
+        conn.sighting = Sighting::again(fins);
         if (fins == 3 || flags.rst()) && !conn.closed() {
             let reason = if flags.rst() { EndReason::Reset } else { EndReason::Fin };
             let before = conn.memory();

@@ -81,15 +81,25 @@ fn head_lost_in_part(s: &mut Scene, lost: usize) {
     let third = c.exchange(&post, &Message::response("405 Method Not Allowed").body(b"no"));
     c.packets.remove(lost);
     s.capture(&mut c);
-    let line = s.line(1, 3, None, Some(&third.1)).flag("no_request").flag("resync");
-    if lost == 1 {
-        line.flag("lost_head"); // else it comes to light behind the answer
+    // The loss of the last segment comes to light behind the answer.
+    let answered = lost == 1;
+    let mut seq = 3;
+    if !answered {
+        s.line(1, seq, None, Some(&third.1)).flag("no_request").flag("resync");
+        seq += 1;
+    }
+    let line = s.line(1, seq, Some(&third.0), Some(&third.1).filter(|_| answered)).flag("head_cut");
+    line.set("request_head_bytes", lost * 1460).unset("request_body_bytes");
+    if answered {
+        line.flag("pairing_inferred").flag("resync").set("ttfb_us", 200);
+    } else {
+        line.flag("no_response");
     }
     let (q, a) = after();
     let last = c.exchange(&q, &a);
     c.close();
     s.capture(&mut c);
-    s.whole(1, 4, &last).flag("resync");
+    s.whole(1, seq + 1, &last).flag("resync");
 }
 
 pub(super) fn cases() -> Vec<Case> {
@@ -146,14 +156,16 @@ pub(super) fn cases() -> Vec<Case> {
         case(
             "request-head-lost-in-part",
             "The head of an answer is lost, and then the middle of the next request's head, which is answered with 405.",
-            "The 405 acknowledges more than the request before: it does not answer that one, and stands by itself.",
+            "The 405 acknowledges more than the request before, so it does not answer that one: it answers the request of which a part \
+             was seen.",
             |s| head_lost_in_part(s, 1),
         )
         .differs("tshark gives up the connection at the hole"),
         case(
             "request-head-tail-lost",
             "As before, but the last segment of the request's head and its body are lost.",
-            "The 405 acknowledges more than the request before: it does not answer that one, and stands by itself.",
+            "The 405 acknowledges more than the request before: it does not answer that one, and stands by itself; so does the request \
+             of which a part was seen, because its loss comes to light behind the answer.",
             |s| head_lost_in_part(s, 2),
         )
         .differs("tshark gives up the connection at the hole"),
