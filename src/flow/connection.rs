@@ -201,8 +201,10 @@ impl Connection {
         }
         if let Some(out_of_order) = &mut own.out_of_order {
             out_of_order.store.shift(by);
-            out_of_order.lost_upto += by;
-            out_of_order.excused += by;
+            // 0: nothing.
+            for offset in [&mut out_of_order.lost_upto, &mut out_of_order.excused] {
+                *offset += if *offset > 0 { by } else { 0 };
+            }
         }
         if let Some(store) = peer.store_mut() {
             store.shift_acks(by);
