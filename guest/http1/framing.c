@@ -173,6 +173,7 @@ static void write_request(work *w, const head *h, const announced *a, uint32_t f
     if ((f.kind == PICO_FRAMING_CHUNKED || f.length != 0) && body_is_odd(h))
         flags |= PICO_F_BODY_ODD;
     request_seen(b, kind, offset_at(w, w->pos));
+    b->cut = f.cut;
     pico_record *r = head_record(w, h, &f, flags, first_pair);
     r->number = b->requests;
     r->target = (uint32_t)(h->target - w->bytes);

@@ -214,6 +214,16 @@ static uint64_t skip_of(work *w)
 
 const module_properties properties = {.protocol = {"http1"}, .state_format = STATE_FORMAT, .first_window = 1};
 
+/* A range behind a request's head that was cut, of which the host knows that it was in the same segments (the snap length cut it
+ * off): it is the rest of that request, and not another. */
+static COLD void pass_rest_of_cut(work *w)
+{
+    block *b = w->block;
+    if (w->event->offset == b->last_request_end)
+        b->last_request_end += w->event->length;
+    b->cut = 0;
+}
+
 /* Takes the event. */
 static enum step take(work *w)
 {
@@ -225,12 +235,15 @@ static enum step take(work *w)
         return STEP_FULL;
     if (e->offset > expected)
         pass_unseen(w, e->offset - expected, e->offset - expected, e->flags);
-    if (e->kind == PICO_EVENT_BYTES)
+    if (e->kind == PICO_EVENT_BYTES) {
         done = read_bytes(w);
-    else if (e->kind == PICO_EVENT_VOID)
+    } else if (e->kind == PICO_EVENT_VOID) {
+        if (w->block->cut && is_client(w->block, w->me))
+            pass_rest_of_cut(w);
         pass_unseen(w, e->length, e->lost, e->lost != 0 ? e->flags & PICO_EVENT_INEXACT : 0);
-    else
+    } else {
         end_side(w);
+    }
     if (e->kind != PICO_EVENT_VOID && done != STEP_HAND_OVER) /* then the block is a note */
         w->side->expected = e->offset + w->pos;
     return done;

@@ -60,6 +60,7 @@ void request_seen(block *b, unsigned kind, uint64_t end)
         memset(b->heads, 0, sizeof(b->heads));
     }
     ++b->requests;
+    b->cut = 0;
     if (b->shared & SHARED_AHEAD)
         become_unsure(b);
     b->shared &= (uint8_t) ~(SHARED_CONNECT | SHARED_HOLE | SHARED_AHEAD);

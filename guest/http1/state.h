@@ -107,7 +107,8 @@ typedef struct block {
     uint8_t shared;
     uint8_t failed;            /* assumed body: plausible status lines in it without a good head */
     uint8_t splits;            /* events given back for the acknowledgement of a later segment: see exact_ack */
-    uint8_t reserved[4];
+    uint8_t cut;               /* the last request's head was cut, and nothing behind it was seen yet */
+    uint8_t reserved[3];
 } block;
 
 _Static_assert(sizeof(block) == PICO_BLOCK_SIZE, "the block is all the memory of a connection");
