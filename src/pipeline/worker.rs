@@ -1,6 +1,6 @@
 //! A worker owns a sandbox, and takes slots through it in a thread of its own.
 //!
-//! A slot goes through these stages, one after the other, all in [`Worker::slot`]:
+//! A slot goes through these stages, one after the other, all in `Worker::slot`:
 //!
 //! 1. What rewrites its events in place comes first, so that everything behind it sees the same. Nothing does so yet. It would
 //!    see slots that are dropped as well, since what it knows of a connection must not have holes.
