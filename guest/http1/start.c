@@ -61,16 +61,14 @@ static enum step bad_line(work *w, const uint8_t *line)
     return bad_head(w, PICO_ERROR_BAD_START_LINE);
 }
 
-/* A line that the strict reader refuses. In mid-stream it may be anything. */
-COLD static enum step odd_line(work *w, const uint8_t *unit, const uint8_t *line)
+/* A line that the strict reader refuses, having filled `head` as far as it came. In mid-stream it may be anything. */
+COLD static enum step odd_line(work *w, const uint8_t *unit, const uint8_t *line, head *head)
 {
-    head head;
     if (w->midstream && !(*flags_of(w) & SIDE_SPOKE))
         return bad_line(w, line);
-    head.response = client_known(w->block) ? is_server(w->block, w->me) : starts_like(line, 5, "HTTP/", 5);
-    switch (read_odd_head(w, w->pos, (uint32_t)(line - w->bytes), &head)) {
+    switch (read_odd_head(w, w->pos, (uint32_t)(line - w->bytes), head)) {
     case HEAD_OK:
-        return write_head(w, &head, line != unit ? PICO_F_LEADING_EMPTY : 0) ? STEP_ON : STEP_FULL;
+        return write_head(w, head, line != unit ? PICO_F_LEADING_EMPTY : 0) ? STEP_ON : STEP_FULL;
     case HEAD_PARTIAL:
         return STEP_MORE_LF;
     default:
@@ -150,7 +148,7 @@ enum step step_start(work *w)
     case HEAD_LINE_PARTIAL:
         return partial_line(w, line, last);
     case HEAD_LINE_BAD:
-        return odd_line(w, unit, line);
+        return odd_line(w, unit, line, &head);
     }
     __builtin_unreachable();
 }
