@@ -37,20 +37,9 @@ fn exchange(random: &mut Random, number: usize) -> (Message, Message) {
     let size = if random.one_in(4) { 8000 + random.below(30_000) as usize } else { random.below(800) as usize };
     let body = filler(size);
     let target = format!("/{number}");
-    let get = || Message::get(&target);
-    let (request, response) = match random.below(8) {
-        0 => (
-            Message::start(&format!("HEAD {target} HTTP/1.1")).header("Host", "x"),
-            Message::response("200 OK").header("Content-Length", "77777"),
-        ),
-        1 => (get(), Message::response("304 Not Modified")),
-        2 | 3 => (get(), Message::response("200 OK").chunked(&body.chunks(4000).collect::<Vec<_>>())),
-        4 => (
-            Message::post(&target, &filler(random.below(6000) as usize)),
-            Message::response("201 Created").body(b"made"),
-        ),
-        _ => (get().header("Cookie", &"c".repeat(random.below(3000) as usize)), Message::ok(&body)),
-    };
+    let (request, response) = support::message::varied(random, &target, &body, |random, get| {
+        get.header("Cookie", &"c".repeat(random.below(3000) as usize))
+    });
     (request, response.header("X-Id", &number.to_string()))
 }
 
@@ -106,19 +95,6 @@ fn play(scene: &mut Scene, random: &mut Random, said: &mut Vec<(Sent, Sent)>) ->
     p.pass(0);
     p.packets.sort_by_key(|packet| packet.time);
     p.packets
-}
-
-/// Whether every byte of a head is among the packets of its connection.
-fn survives(packets: &[Packet], sent: &Sent) -> bool {
-    let mut at = sent.start;
-    while at < sent.head_end {
-        let holds = |p: &&Packet| p.side == sent.side && p.offset <= at && at < p.offset + p.payload.len() as u64;
-        match packets.iter().find(holds) {
-            Some(packet) => at = packet.offset + packet.payload.len() as u64,
-            None => return false,
-        }
-    }
-    true
 }
 
 #[derive(Debug, Default)]
@@ -180,7 +156,7 @@ fn judge(seed: u64, exchanges: u64, loss: u64) -> Tally {
     }
     for (asked, answered) in &said {
         let packets = &by_connection[asked.conversation];
-        if survives(packets, asked) && survives(packets, answered) {
+        if asked.head_survives(packets) && answered.head_survives(packets) {
             tally.whole += 1;
             let target = &asked.message.start_line()[1];
             tally.missing += usize::from(paired.get(target) != Some(&true));

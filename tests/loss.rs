@@ -34,20 +34,7 @@ fn exchange(random: &mut Random, connection: u64, n: u64) -> (Message, Message) 
     let body = filler(size);
     let target = format!("/{connection}/{n}");
     let id = format!("{connection}-{n}");
-    let get = || Message::get(&target);
-    let (request, response) = match random.below(8) {
-        0 => (
-            Message::start(&format!("HEAD {target} HTTP/1.1")).header("Host", "x"),
-            Message::response("200 OK").header("Content-Length", "77777"),
-        ),
-        1 => (get(), Message::response("304 Not Modified")),
-        2 | 3 => (get(), Message::response("200 OK").chunked(&body.chunks(4000).collect::<Vec<_>>())),
-        4 => (
-            Message::post(&target, &filler(random.below(6000) as usize)),
-            Message::response("201 Created").body(b"made"),
-        ),
-        _ => (get(), Message::ok(&body)),
-    };
+    let (request, response) = support::message::varied(random, &target, &body, |_, get| get);
     (request, response.header("X-Id", &id))
 }
 
@@ -83,24 +70,6 @@ fn traffic(seed: u64) -> (Scene, Vec<(Sent, Sent)>) {
     (scene, said)
 }
 
-/// Whether every byte of the head was captured.
-fn survives(scene: &Scene, sent: &Sent) -> bool {
-    let mut at = sent.start;
-    while at < sent.head_end {
-        let holds = |p: &&Packet| {
-            p.conversation == sent.conversation
-                && p.side == sent.side
-                && p.offset <= at
-                && at < p.offset + p.payload.len() as u64
-        };
-        match scene.packets.iter().find(holds) {
-            Some(packet) => at = packet.offset + packet.payload.len() as u64,
-            None => return false,
-        }
-    }
-    true
-}
-
 /// Removes about one packet in `one_in`, and checks what is printed.
 fn lose(seed: u64, one_in: u64) {
     let (mut scene, said) = traffic(seed);
@@ -130,7 +99,7 @@ fn lose(seed: u64, one_in: u64) {
     let (mut whole, mut guessed, mut missing, mut invented) = (0, 0, vec![], vec![]);
     for (asked, answered) in &said {
         scene.packets = std::mem::take(&mut by_connection[asked.conversation]);
-        let (request, response) = (survives(&scene, asked), survives(&scene, answered));
+        let (request, response) = (asked.head_survives(&scene.packets), answered.head_survives(&scene.packets));
         let target = asked.message.start_line()[1].clone();
         let id = answered.message.value("x-id").unwrap();
         let line = lines.get(&target);

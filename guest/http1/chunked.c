@@ -1,6 +1,7 @@
 /* Chunked bodies (RFC 9112, section 7.1): a scanner of our own, which counts bytes and moves none. What parsers read
  * differently is used to smuggle requests, so it is flagged. Refused is what picohttpparser of 2024 refuses, but for lines
  * that end with LF alone: curl and Python read those. */
+#include "fields.h"
 #include "head.h"
 #include "scan.h"
 
@@ -81,11 +82,11 @@ static bool read_size(work *w, const uint8_t *p, const uint8_t *lf, uint64_t *si
         *flags |= SIDE_CHUNK_ODD;
     if (p == lf)
         return true;
-    if (*p != ';' && *p != ' ' && *p != '\t')
+    if (*p != ';' && !is_blank(*p))
         return false;
     if (*p != ';')
         *flags |= SIDE_CHUNK_ODD;
-    while (p != lf && (*p == ' ' || *p == '\t'))
+    while (p != lf && is_blank(*p))
         ++p;
     if (p != lf) {
         *flags |= SIDE_CHUNK_EXTENSION;

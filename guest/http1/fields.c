@@ -24,9 +24,9 @@ static bool next_element(const uint8_t **at, const uint8_t *end, const uint8_t *
     for (q = p; q != end && *q != ','; ++q)
         ;
     *at = q == end ? NULL : q + 1;
-    while (p != q && (*p == ' ' || *p == '\t'))
+    while (p != q && is_blank(*p))
         ++p;
-    while (p != q && (q[-1] == ' ' || q[-1] == '\t'))
+    while (p != q && is_blank(q[-1]))
         --q;
     *element = p;
     *len = (uint32_t)(q - p);

@@ -94,7 +94,7 @@ static unsigned switched_to(const announced *a)
     uint32_t len = 0;
     if (a->upgrade == NULL)
         return PICO_TUNNEL_OTHER;
-    while (len < a->upgrade_len && a->upgrade[len] != ',' && a->upgrade[len] != ' ' && a->upgrade[len] != '\t')
+    while (len < a->upgrade_len && a->upgrade[len] != ',' && !is_blank(a->upgrade[len]))
         ++len;
     if (same_word(a->upgrade, len, "websocket", 9))
         return PICO_TUNNEL_WEBSOCKET;

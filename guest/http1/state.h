@@ -107,7 +107,7 @@ typedef struct block {
     uint8_t shared;
     uint8_t failed;            /* assumed body: plausible status lines in it without a good head */
     uint8_t splits;            /* events given back for the acknowledgement of a later segment: see exact_ack */
-    uint8_t cut;               /* the last request's head was cut, and nothing behind it was seen yet */
+    uint8_t cut;               /* the last request's head was cut, and no range behind it was passed over yet */
     uint8_t reserved[3];
 } block;
 

@@ -77,7 +77,7 @@ pub(super) fn number(value: impl itoa::Integer, out: &mut Vec<u8>) {
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
-/// Appends a byte's value in decimal. Of each line's bytes, many are in addresses: this takes a third of what [`number`] takes.
+/// Appends a byte's value in decimal, for addresses: a third fewer instructions than [`number`], whose digits are copied.
 fn small(value: u8, out: &mut Vec<u8>) {
     if value >= 100 {
         out.push(b'0' + value / 100);

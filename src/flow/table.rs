@@ -140,7 +140,7 @@ impl Table {
             return;
         };
         let clock = self.shared.clock;
-        let Some(conn) = self.slab.get_mut(handle) else {
+        let Some(mut conn) = self.slab.get_mut(handle) else {
             debug_assert!(false, "the index finds only connections of the slab");
             return;
         };
@@ -150,10 +150,16 @@ impl Table {
             return;
         }
         let side = if conn.open.info.endpoints[0] == segment.source { Side::First } else { Side::Second };
-        if self.sightings.is_some() && self.is_left_out((hash, handle), side, segment, sink) {
-            return;
+        if self.sightings.is_some() {
+            if self.is_left_out((hash, handle), side, segment, sink) {
+                return;
+            }
+            let Some(again) = self.slab.get_mut(handle) else {
+                debug_assert!(false, "a connection that is not left out stays");
+                return;
+            };
+            conn = again;
         }
-        let Some(conn) = self.slab.get_mut(handle) else { return };
         conn.last = clock;
         if (Step { conn, shared: &mut self.shared, sink: &mut *sink, time: segment.time }).quick(side, segment) {
             return;

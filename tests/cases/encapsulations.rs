@@ -1,6 +1,6 @@
 //! What stands around the packet: serial lines, shims, mirrors and tunnels.
 
-use super::{Case, after, case};
+use super::{Case, after, case, healthy};
 use crate::support::encapsulation::{
     Encapsulation, LINK_ETHERNET, LINK_HDLC, LINK_NETFILTER, LINK_PPP, LINK_PPPOE, LINK_SERIAL, Layer,
 };
@@ -65,13 +65,7 @@ fn unopened(s: &mut Scene, layers: &[Layer]) {
     hidden.exchange(&Message::get("/hidden"), &Message::ok(b""));
     hidden.close();
     s.capture(&mut hidden);
-    let mut c = s.connection();
-    c.open();
-    let (q, a) = after();
-    let pair = c.exchange(&q, &a);
-    c.close();
-    s.capture(&mut c);
-    s.whole(1, 1, &pair);
+    healthy(s, 1);
 }
 
 pub(super) fn cases() -> Vec<Case> {

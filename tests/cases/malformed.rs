@@ -1,6 +1,6 @@
 //! Messages that break the rules: nothing is invented from them, and nothing behind them or beside them is lost.
 
-use super::{Case, after, case};
+use super::{Case, case, healthy};
 use crate::support::conversation::Conversation;
 use crate::support::message::Message;
 use crate::support::scene::Scene;
@@ -15,7 +15,7 @@ fn response(s: &mut Scene, error: &'static str, broken: &[u8]) {
     hang_up(&mut c);
     s.capture(&mut c);
     s.line(1, 1, Some(&q), None).flag("no_response").flag(error);
-    healthy(s);
+    healthy(s, 2);
 }
 
 /// A good response head whose framing breaks behind `wire` bytes of body, of which `decoded` are inside chunks; a healthy
@@ -35,23 +35,13 @@ fn body(s: &mut Scene, flags: &[&'static str], broken: &Message, wire: u64, deco
     for flag in flags {
         line.flag(flag);
     }
-    healthy(s);
+    healthy(s, 2);
 }
 
 fn hang_up(c: &mut Conversation) {
     c.fin(Side::Server);
     c.fin(Side::Client);
     c.ack(Side::Server);
-}
-
-fn healthy(s: &mut Scene) {
-    let mut c = s.connection();
-    c.open();
-    let (q, a) = after();
-    let pair = c.exchange(&q, &a);
-    c.close();
-    s.capture(&mut c);
-    s.whole(2, 1, &pair);
 }
 
 const NO_RESPONSE: &str =
@@ -82,7 +72,7 @@ pub(super) fn cases() -> Vec<Case> {
                 let line =
                     s.line(1, 1, Some(&q), Some(&a)).flag("truncated").flag("te_odd").flag("bad_transfer_coding");
                 line.flag("pairing_inferred").set("request_body_bytes", 0).unset("request_body_decoded_bytes");
-                healthy(s);
+                healthy(s, 2);
             },
         ),
         case("bad-status", "A status of two digits: curl, Node and Python refuse it.", NO_RESPONSE, |s| {

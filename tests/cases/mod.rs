@@ -94,6 +94,17 @@ fn one(s: &mut Scene, request: Message, response: Message) -> &mut Line {
     s.lines.last_mut().unwrap()
 }
 
+/// A connection with one exchange beside what a case is about; its line, as connection `number`.
+fn healthy(s: &mut Scene, number: u64) {
+    let mut c = s.connection();
+    c.open();
+    let (q, a) = after();
+    let pair = c.exchange(&q, &a);
+    c.close();
+    s.capture(&mut c);
+    s.whole(number, 1, &pair);
+}
+
 /// A request and its answer that stand behind what a case is about, to show that the connection is still in step.
 fn after() -> (Message, Message) {
     (Message::get("/after"), Message::ok(b"in step"))

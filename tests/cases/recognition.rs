@@ -1,6 +1,6 @@
 //! What is HTTP, on any port and in any direction, and what is not.
 
-use super::{Case, after, case};
+use super::{Case, case, healthy};
 use crate::support::message::Message;
 use crate::support::scene::Scene;
 use crate::support::wire::Side;
@@ -17,13 +17,7 @@ fn beside(s: &mut Scene, port: u16, client: &[u8], server: &[u8], server_first: 
     other.ack(Side::Client);
     other.close();
     s.capture(&mut other);
-    let mut c = s.connection();
-    c.open();
-    let (q, a) = after();
-    let pair = c.exchange(&q, &a);
-    c.close();
-    s.capture(&mut c);
-    s.whole(2, 1, &pair);
+    healthy(s, 2);
 }
 
 const SILENT: &str = "No line for it; the connection beside it is read.";

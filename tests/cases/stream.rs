@@ -1,6 +1,6 @@
 //! Segments that arrive in another order, twice, or over one another.
 
-use super::{Case, after, case};
+use super::{Case, after, case, healthy};
 use crate::support::conversation::{Conversation, Sent};
 use crate::support::message::{Message, filler};
 use crate::support::scene::Scene;
@@ -261,13 +261,7 @@ pub(super) fn cases() -> Vec<Case> {
             }
             c.close();
             s.capture(&mut c);
-            let mut c = s.connection();
-            c.open();
-            let (q, a) = after();
-            let pair = c.exchange(&q, &a);
-            c.close();
-            s.capture(&mut c);
-            s.whole(2, 1, &pair);
+            healthy(s, 2);
         }),
     ]
 }

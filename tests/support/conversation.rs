@@ -17,6 +17,26 @@ pub struct Sent {
     pub message: Message,
 }
 
+impl Sent {
+    /// Whether every byte of its head is in one of these packets.
+    pub fn head_survives(&self, packets: &[Packet]) -> bool {
+        let mut at = self.start;
+        while at < self.head_end {
+            let holds = |p: &&Packet| {
+                p.conversation == self.conversation
+                    && p.side == self.side
+                    && p.offset <= at
+                    && at < p.offset + p.payload.len() as u64
+            };
+            match packets.iter().find(holds) {
+                Some(packet) => at = packet.offset + packet.payload.len() as u64,
+                None => return false,
+            }
+        }
+        true
+    }
+}
+
 #[derive(Debug, Clone)]
 pub struct Conversation {
     pub number: usize,

@@ -1,5 +1,7 @@
 //! A message is an HTTP request or response as a test writes it, with what is known of it without parsing.
 
+use super::random::Random;
+
 #[derive(Debug, Clone)]
 pub struct Message {
     /// Up to and with the empty line.
@@ -108,4 +110,27 @@ pub fn redis(words: &[&str]) -> Vec<u8> {
 /// `len` bytes of body that no reader could take for HTTP.
 pub fn filler(len: usize) -> Vec<u8> {
     (0..len).map(|i| b"abcdefghijklmnopqrstuvwxyz0123456789\n"[i % 37]).collect()
+}
+
+/// A request and an answer of one kind of several: with a length, with chunks, without a body. `usual`: what most requests are.
+pub fn varied(
+    random: &mut Random,
+    target: &str,
+    body: &[u8],
+    usual: impl FnOnce(&mut Random, Message) -> Message,
+) -> (Message, Message) {
+    let get = Message::get(target);
+    match random.below(8) {
+        0 => (
+            Message::start(&format!("HEAD {target} HTTP/1.1")).header("Host", "x"),
+            Message::response("200 OK").header("Content-Length", "77777"),
+        ),
+        1 => (get, Message::response("304 Not Modified")),
+        2 | 3 => (get, Message::response("200 OK").chunked(&body.chunks(4000).collect::<Vec<_>>())),
+        4 => (
+            Message::post(target, &filler(random.below(6000) as usize)),
+            Message::response("201 Created").body(b"made"),
+        ),
+        _ => (usual(random, get), Message::ok(body)),
+    }
 }
