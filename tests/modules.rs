@@ -29,13 +29,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("http", &["abi", "counters", "stream"]),
     ("sandbox", &["abi", "counters", "stream", "batch", "http"]),
     ("export", &["abi", "counters", "escape", "http", "stream"]),
+    ("view", &["counters", "escape", "export", "http", "stream"]),
     ("clock", &[]),
     ("daemon", &[]),
     (
         "pipeline",
         &[
             "abi", "clock", "counters", "stream", "source", "packet", "flow", "batch", "sandbox", "http", "export",
-            "daemon",
+            "view", "daemon",
         ],
     ),
     ("inline", &["stream", "source", "packet", "flow", "batch", "sandbox", "http"]),
