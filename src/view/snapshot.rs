@@ -6,6 +6,9 @@
 use serde::Serialize;
 
 /// Everything that is shown.
+///
+/// A page that follows a live capture gets this whole once, and then each second an update: the same, with only the parts of
+/// time that have changed (to be merged by their `time`) and only the rows of `recent` that are new.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Snapshot {
     /// Version of picotap.
@@ -50,6 +53,8 @@ pub struct Snapshot {
 /// A part of time.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub struct Second {
+    /// Its beginning.
+    pub time: i64,
     /// Transactions that were completed in it.
     pub transactions: u64,
     /// Of them, those with a 4xx status.
