@@ -152,6 +152,9 @@ pub struct Watch {
     /// Also log this request and response header (json and ecs formats); may be repeated
     #[arg(long, value_name = "NAME", help_heading = "Output")]
     pub header: Vec<String>,
+    /// Name of this sensor: logged with each transaction (json and ecs formats), and part of the identifiers of connections
+    #[arg(long, value_name = "NAME", help_heading = "Output", value_parser = sensor_name)]
+    pub sensor: Option<String>,
     /// Omit the Community ID
     #[arg(long, help_heading = "Output")]
     pub no_community_id: bool,
@@ -258,6 +261,15 @@ fn listen(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| format!("expected PORT or ADDRESS:PORT (such as 9464 or 127.0.0.1:9464), got {text:?}"))
 }
 
+/// Accepts a name that can stand in a log.
+fn sensor_name(text: &str) -> Result<String, String> {
+    const MOST: usize = 255;
+    match text.len() {
+        1..=MOST if !text.chars().any(char::is_control) => Ok(text.to_owned()),
+        _ => Err(format!("expected 1 to {MOST} bytes without control characters (such as node-1), got {text:?}")),
+    }
+}
+
 /// Accepts only the name of a header: any other text would never match, and the secret would be logged.
 fn header_name(text: &str) -> Result<String, String> {
     let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
@@ -308,6 +320,16 @@ mod tests {
         assert!(on.no_metrics && on.metrics_addr.is_none());
         parsed(&["--no-metrics=false", "--metrics-addr", "2"]).expect("no conflict");
         assert!(parsed(&["--no-metrics", "--metrics-addr", "2"]).is_err());
+    }
+
+    #[test]
+    fn a_sensor_has_a_name_that_can_stand_in_a_log() {
+        for text in ["node-1", "Büro 2", &"x".repeat(255)] {
+            assert!(sensor_name(text).is_ok(), "{text}");
+        }
+        for text in ["", "a\nb", "\u{85}", &"x".repeat(256)] {
+            assert!(sensor_name(text).is_err(), "{text}");
+        }
     }
 
     #[test]

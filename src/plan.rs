@@ -218,7 +218,12 @@ fn settings(args: &Watch) -> Settings {
         true => Redaction::off(),
         false => Redaction::with(&args.redact_query, &args.redact_header),
     };
-    Settings { headers: args.header.clone(), redaction, community_id: !args.no_community_id }
+    Settings {
+        headers: args.header.clone(),
+        redaction,
+        community_id: !args.no_community_id,
+        sensor: args.sensor.clone().unwrap_or_default(),
+    }
 }
 
 fn selection(args: &Watch) -> Selection {

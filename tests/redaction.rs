@@ -210,10 +210,10 @@ fn found(line: &Value, location: Location) -> &Value {
     }
 }
 
-/// Lines of JSON, by connection.
+/// Lines of JSON, by connection: each has a port of its own.
 fn lines(outcome: &Outcome) -> Vec<Value> {
     let mut lines: Vec<Value> = outcome.lines().iter().map(|line| serde_json::from_str(line).unwrap()).collect();
-    lines.sort_by_key(|line| line["conn"].as_u64());
+    lines.sort_by_key(|line| line["client_port"].as_u64());
     lines
 }
 

@@ -49,6 +49,22 @@ pub trait Format: Send {
     }
 }
 
+/// Where the transactions were captured.
+#[derive(Debug, Clone, Default)]
+pub struct Origin {
+    /// Names of the capture interfaces by index; empty when there is nothing to name.
+    pub interfaces: InterfaceNames,
+    /// Name of the sensor; empty if it has none.
+    pub sensor: String,
+}
+
+impl Origin {
+    /// Name of the sensor, if it has one.
+    fn sensor(&self) -> Option<&[u8]> {
+        Some(self.sensor.as_bytes()).filter(|name| !name.is_empty())
+    }
+}
+
 /// The name of a format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FormatName {
@@ -69,14 +85,13 @@ impl FormatName {
     pub const ALL: &[(&str, Self)] =
         &[("json", Self::Json), ("text", Self::Text), ("ecs", Self::Ecs), ("zeek", Self::Zeek), ("clf", Self::Clf)];
 
-    /// A writer of this format. `interfaces`: names of the capture interfaces by index; empty when there is nothing to
-    /// name.
+    /// A writer of this format.
     #[must_use]
-    pub fn writer(self, interfaces: InterfaceNames) -> Box<dyn Format> {
+    pub fn writer(self, origin: Origin) -> Box<dyn Format> {
         match self {
-            Self::Json => Box::new(json::Json::new(interfaces)),
+            Self::Json => Box::new(json::Json::new(origin)),
             Self::Text => Box::new(text::Text),
-            Self::Ecs => Box::new(ecs::Ecs::new(interfaces)),
+            Self::Ecs => Box::new(ecs::Ecs::new(origin)),
             Self::Zeek => Box::new(zeek::Zeek),
             Self::Clf => Box::new(clf::Clf),
         }

@@ -292,6 +292,7 @@ impl Table {
         let info = stream::Connection {
             number: (self.numbers - 1) * u64::from(config.producers.max(1)) + u64::from(config.producer) + 1,
             handle,
+            started: segment.time,
             producer: config.producer,
             midstream: false,
             opener: Opener::Unknown,

@@ -6,6 +6,7 @@ use crate::http::flags::Flags;
 use crate::http::record::{Headers, Operation, Outcome, Record, Request, Response};
 use crate::http::redact::{Redaction, Shape};
 use crate::http::transaction::{Body, Kept, MAX_HEADERS, MAX_TARGET, MAX_TEXT, Message, TextRange, Transaction};
+use crate::http::uid::Uid;
 use crate::stream::Connection;
 
 /// The most open transactions of one connection: twice what Suricata allows, an arbitrary number.
@@ -26,6 +27,8 @@ pub struct Settings {
     pub redaction: Redaction,
     /// Whether transactions carry the community identifier.
     pub community_id: bool,
+    /// Name of the sensor, for the identifiers of connections; empty if it has none.
+    pub sensor: String,
 }
 
 /// Names of [`abi::not_http`] by code.
@@ -87,6 +90,7 @@ pub struct HttpContext {
     redaction: Redaction,
     shapes: Shapes,
     community_id: bool,
+    sensor: String,
     #[expect(clippy::vec_box, reason = "they move between this list and the connections' queues")]
     pool: Vec<Box<Transaction>>,
     /// Bytes of memory of the open transactions that are held.
@@ -120,6 +124,7 @@ impl HttpContext {
             redaction,
             shapes,
             community_id: settings.community_id,
+            sensor: settings.sensor,
             pool: Vec::new(),
             held: 0,
             folded: Vec::new(),
@@ -144,6 +149,11 @@ impl HttpContext {
     /// Whether transactions carry the community identifier.
     pub(crate) const fn wants_community_id(&self) -> bool {
         self.community_id
+    }
+
+    /// Identifier of a connection.
+    pub(crate) fn uid(&self, connection: &Connection) -> Uid {
+        Uid::of(&self.sensor, connection)
     }
 
     /// A new transaction. The client is side `client_side`.

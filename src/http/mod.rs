@@ -14,9 +14,11 @@ pub mod redact;
 #[cfg(test)]
 pub(crate) mod test_wire;
 pub mod transaction;
+pub mod uid;
 
 pub use crate::abi::Tunnel;
 pub use context::{HttpContext, HttpCounters, Settings};
 pub use exchange::Exchange;
 pub use flags::Flags;
 pub use transaction::{Message, Transaction};
+pub use uid::Uid;

@@ -9,6 +9,7 @@ use crate::abi::{Framing, Tunnel};
 use crate::http::community_id;
 use crate::http::flags::Flags;
 use crate::http::record::Moment;
+use crate::http::uid::Uid;
 use crate::stream::Endpoint;
 
 /// The most bytes of a request target that are kept.
@@ -94,6 +95,8 @@ pub(crate) struct Kept {
 pub struct Outer {
     /// Number of the connection that carries it.
     pub conn: u64,
+    /// Identifier of that connection.
+    pub uid: Uid,
     /// What opened the tunnel.
     pub tunnel: Tunnel,
     /// Where the client asked to be connected to, any bytes; empty if it did not say.
@@ -105,8 +108,10 @@ pub struct Outer {
 /// A transaction.
 #[derive(Debug, Clone)]
 pub struct Transaction {
-    /// Number of the connection.
+    /// Number of the connection in this run.
     pub conn: u64,
+    /// Identifier of the connection.
+    pub uid: Uid,
     /// Which transaction of the connection it is, from 1, in order of the requests (a response without a request counts
     /// when it comes).
     pub seq: u32,
@@ -168,6 +173,7 @@ impl Transaction {
         let none = TextRange { start: 0, len: 0 };
         Self {
             conn: 0,
+            uid: Uid::NONE,
             seq: 0,
             client: nobody,
             server: nobody,

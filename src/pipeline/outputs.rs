@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::run::Config;
 use super::shared::Shared;
+use crate::export::Origin;
 use crate::export::chunk::ChunkSender;
 use crate::export::consumer::Output;
 use crate::export::log::LogOutput;
@@ -26,7 +27,8 @@ pub(super) fn outputs(
     if config.summary {
         outputs.push(Box::new(shared.summary.clone()));
     }
-    let (format, interfaces, selection) = (config.format, interfaces.clone(), config.selection.clone());
-    outputs.push(Box::new(LogOutput { format, interfaces, selection, chunks }));
+    let origin = Origin { interfaces: interfaces.clone(), sensor: config.settings.sensor.clone() };
+    let (format, selection) = (config.format, config.selection.clone());
+    outputs.push(Box::new(LogOutput { format, origin, selection, chunks }));
     outputs
 }

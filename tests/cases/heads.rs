@@ -29,6 +29,15 @@ pub(super) fn cases() -> Vec<Case> {
             },
         ),
         case(
+            "sensor",
+            "An exchange seen by a sensor that has a name.",
+            "The name is logged, and is part of the identifier of the connection.",
+            |s| {
+                s.args = vec!["--sensor".into(), "rack-2".into()];
+                one(s, Message::get("/"), Message::ok(b"seen"));
+            },
+        ),
+        case(
             "empty-lines-before-a-request",
             "Three empty lines before the second request, as old clients send after a POST.",
             "They are skipped, and flagged (RFC 9112, section 2.2).",

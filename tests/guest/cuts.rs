@@ -88,6 +88,7 @@ fn cuts() -> impl Strategy<Value = Cuts> {
             skips,
             wakes: false,
             midstream: false,
+            started: 0,
         },
     })
 }

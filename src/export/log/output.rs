@@ -3,17 +3,16 @@
 
 use crate::export::chunk::{ChunkSender, Encoder, EncodingConsumer};
 use crate::export::consumer::{Consumer, Output};
-use crate::export::{Format, FormatName};
+use crate::export::{Format, FormatName, Origin};
 use crate::http::Transaction;
 use crate::http::filter::Selection;
-use crate::stream::InterfaceNames;
 
 /// What a worker's lines are made with.
 pub struct LogOutput {
     /// Format of lines.
     pub format: FormatName,
-    /// Names of the capture interfaces, by index.
-    pub interfaces: InterfaceNames,
+    /// Where the transactions were captured.
+    pub origin: Origin,
     /// Which transactions are logged.
     pub selection: Selection,
     /// Where lines go.
@@ -22,7 +21,7 @@ pub struct LogOutput {
 
 impl Output for LogOutput {
     fn consumer(&self) -> Box<dyn Consumer> {
-        let format = self.format.writer(self.interfaces.clone());
+        let format = self.format.writer(self.origin.clone());
         Box::new(EncodingConsumer::new(LogLines { selection: self.selection.clone(), format }, self.chunks.clone()))
     }
 }
@@ -56,7 +55,7 @@ mod tests {
     fn only_what_is_logged_is_a_record() {
         let (chunks, lines) = chunk::channel(1, 1, true, Arc::default());
         let selection = Selection { errors: true, ..Selection::default() };
-        let output = LogOutput { format: FormatName::Clf, interfaces: InterfaceNames::default(), selection, chunks };
+        let output = LogOutput { format: FormatName::Clf, origin: Origin::default(), selection, chunks };
         let mut wire = Wire::new(Settings::default());
         for (number, status) in (1..).zip([200, 500, 404, 204]) {
             wire.get(number, "/").reply(number, status, 0);
