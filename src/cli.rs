@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 
 use crate::export::FormatName;
 use crate::http::filter::Filter;
-use crate::pipeline::{DEFAULT_FAULT_LIMIT, DEFAULT_FAULT_MS, DEFAULT_MEMORY_MIB, GuestFile};
+use crate::pipeline::{DEFAULT_FAULT_LIMIT, DEFAULT_FAULT_MS, DEFAULT_MEMORY_MIB, GuestFile, Shard};
 use crate::source::live::{DEFAULT_BUFFER_KIB, Direction, MAX_SNAPLEN};
 
 /// The end of the help.
@@ -115,6 +115,10 @@ pub struct Watch {
     /// several interfaces, otherwise keep]
     #[arg(long, value_name = "WHAT", help_heading = "Input")]
     pub duplicates: Option<Duplicates>,
+    /// Take only shard K of N: of all connections, those whose addresses and ports fall to it by a hash that is the same in
+    /// every run and on every machine. The lines of the shards 1/N to N/N together are those of a run without this option
+    #[arg(long, value_name = "K/N", help_heading = "Input")]
+    pub shard: Option<Shard>,
     /// List the available interfaces and exit
     #[arg(short = 'D', long, help_heading = "Input")]
     pub list_interfaces: bool,

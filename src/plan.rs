@@ -111,6 +111,7 @@ impl Plan {
             count: args.count,
             verify_checksums: args.verify_checksums,
             drop_duplicates: drop_duplicates(args),
+            shard: args.shard,
             workers: workers(args, machine),
             queue: args.queue.map(usize::from),
             format: format(args, machine),

@@ -35,10 +35,13 @@ impl Endpoint {
         };
         let (low, high) = (key(one).min(key(other)), key(one).max(key(other)));
         let mut pair = [0; 36];
-        let parts: [&[u8]; 4] = [&low.0, &high.0, &low.1.to_be_bytes(), &high.1.to_be_bytes()];
-        for (place, byte) in pair.iter_mut().zip(parts.into_iter().flatten()) {
-            *place = *byte;
-        }
+        let (low_ip, rest) = pair.split_at_mut(16);
+        let (high_ip, ports) = rest.split_at_mut(16);
+        let (low_port, high_port) = ports.split_at_mut(2);
+        low_ip.copy_from_slice(&low.0);
+        high_ip.copy_from_slice(&high.0);
+        low_port.copy_from_slice(&low.1.to_be_bytes());
+        high_port.copy_from_slice(&high.1.to_be_bytes());
         pair
     }
 }

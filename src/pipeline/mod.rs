@@ -18,6 +18,7 @@ pub mod shared;
 pub mod worker;
 pub mod writer;
 
+pub use crate::flow::Shard;
 pub use run::{
     Config, DEFAULT_FAULT_LIMIT, DEFAULT_FAULT_MS, DEFAULT_MEMORY_MIB, Failure, GuestFile, Guests, GuestsError, Input,
     Module, Report, ShadowModule, run,

@@ -15,6 +15,7 @@ use crate::export::log::{LogError, Rotation, Target};
 use crate::export::merge::MAX_HELD;
 use crate::export::server::ServerError;
 use crate::export::summary::Summary;
+use crate::flow::Shard;
 use crate::http::Settings;
 use crate::http::filter::Selection;
 use crate::pipeline::ledger::Ledger;
@@ -68,6 +69,8 @@ pub struct Config {
     /// Whether a connection that is seen elsewhere is left out: on another interface, in a tunnel, or with other addresses. By
     /// default not.
     pub drop_duplicates: bool,
+    /// The part of the connections that is taken. By default all.
+    pub shard: Option<Shard>,
     /// Sandboxes, each with a thread. By default 1.
     pub workers: usize,
     /// Slots that may wait for each of them. By default see [`Config::queue_length`].
@@ -128,6 +131,7 @@ impl Config {
             count: None,
             verify_checksums: false,
             drop_duplicates: false,
+            shard: None,
             workers: 1,
             queue: None,
             format: FormatName::Json,

@@ -168,7 +168,7 @@ impl Captures {
                 shutdown: shutdown.clone(),
                 counters: CaptureCounters { interface, ..CaptureCounters::default() },
             };
-            let mut table = Table::new(flow_config(config, index, captures));
+            let mut table = Table::new(flow_config(config, index, captures)).sharded(config.shard);
             if let Some(sightings) = &sightings {
                 table = table.leaving_out(sightings.clone());
             }
