@@ -15,6 +15,7 @@ use crate::source::live::{DEFAULT_BUFFER_KIB, Direction, MAX_SNAPLEN};
 const AFTER: &str = "\
 Examples:
   picotap --pcap capture.pcap                 print one line per transaction in a file
+  picotap -r /captures -r '/more/*.pcap*'     all captures there, in the order of capture
   zcat big.pcap.gz | picotap -r - --format zeek -o http.log
   picotap -i eth0 -o /var/log/picotap/http.json --metrics-addr 127.0.0.1:9464 'tcp port 80'
   picotap -r day1.pcap -r day2.pcapng --errors --header content-type 'host 10.0.0.7'
@@ -105,7 +106,9 @@ pub enum Duplicates {
 /// Options for watching traffic.
 #[derive(Debug, Clone, Args)]
 pub struct Watch {
-    /// Read packets from FILE (pcap or pcapng; plain, gzip or zstd; - for standard input); may be repeated
+    /// Read packets from FILE (pcap or pcapng; plain, gzip or zstd; - for standard input), from all captures in a directory, or
+    /// from those that match a pattern in quotes ('*.pcap*'); may be repeated. Files are read in the order given, with a
+    /// directory or a pattern in the order of capture
     #[arg(short = 'r', long = "pcap", value_name = "FILE", help_heading = "Input", conflicts_with = "interface")]
     pub pcap: Vec<PathBuf>,
     /// Capture from an interface, given by name or number, or "any" for all; may be repeated

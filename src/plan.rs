@@ -20,7 +20,7 @@ use crate::http::filter::Selection;
 use crate::http::redact::Redaction;
 use crate::pipeline::{Config, GuestFile, Guests, GuestsError, ShadowModule};
 use crate::source::live::LiveConfig;
-use crate::source::total_bytes;
+use crate::source::{directory_of, total_bytes};
 
 /// Capture files below this size go through one sandbox: two save no time that matters.
 const ONE_SANDBOX: u64 = 32 << 20;
@@ -241,7 +241,8 @@ fn drop_privileges(args: &Watch) -> Option<DropPrivileges> {
     let made = args.output.iter().chain(&args.metrics_file).map(|path| directory(path));
     let writable = made.chain(args.quarantine_dir.clone()).collect();
     let guests = args.guest.iter().map(|guest| &guest.file);
-    let readable = guests.chain(&args.pcap).map(|path| directory(path)).collect();
+    let captures = args.pcap.iter().map(|path| directory_of(path));
+    let readable = guests.map(|path| directory(path)).chain(captures).collect();
     Some(DropPrivileges { user: args.user.clone(), readable, writable, make: args.quarantine_dir.clone() })
 }
 
