@@ -150,7 +150,7 @@ pub struct Watch {
     #[arg(value_name = "FILTER", trailing_var_arg = true, help_heading = "Input")]
     pub filter_expression: Vec<String>,
 
-    /// Output format: json, text, ecs, zeek or clf [default: text on a terminal, json otherwise]
+    /// Output format: json, text, ecs, zeek, clf or otlp [default: text on a terminal, json otherwise]
     #[arg(long, value_name = "FORMAT", help_heading = "Output")]
     pub format: Option<FormatName>,
     /// Append lines to FILE [default: standard output]

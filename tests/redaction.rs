@@ -224,7 +224,7 @@ fn no_secret_reaches_any_output() {
     let path = capture("redaction.pcap", CASES.iter().map(|(location, text, _)| (*location, *text)));
     let metrics = scratch("redaction.prom");
     let more = [&OWN[..], &["--metrics-host-label", "100", "--metrics-file", metrics.to_str().unwrap()]].concat();
-    for format in ["json", "text", "ecs", "zeek", "clf"] {
+    for format in ["json", "text", "ecs", "zeek", "clf", "otlp"] {
         let outcome = read(&path, format, &more);
         let text = String::from_utf8(outcome.stdout).unwrap();
         assert!(text.lines().count() >= CASES.len(), "{format}: {text}");

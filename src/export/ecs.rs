@@ -1,7 +1,7 @@
 //! An ECS line is a transaction as one JSON object in the Elastic Common Schema.
 //!
 //! Fields that the schema has no name for stand under `picotap`: `conn`, `seq`, `ttfb_us`, `interim`, `tunnel`,
-//! `lost_bytes`, `request_headers`, `response_headers`, `flags`. `http.*.bytes` is head and body as on the wire. Texts are
+//! `parent_id` (of `traceparent`), `lost_bytes`, `request_headers`, `response_headers`, `flags`. `http.*.bytes` is head and body as on the wire. Texts are
 //! escaped as [`crate::escape`] says.
 
 use crate::escape;
@@ -46,6 +46,10 @@ impl Format for Ecs {
         }
         if let Some(user_agent) = transaction.user_agent() {
             optional(b",\"user_agent\":{\"original\":", Some(user_agent), out);
+            out.push(b'}');
+        }
+        if let Some(trace) = transaction.trace_id() {
+            optional(b",\"trace\":{\"id\":", Some(trace), out);
             out.push(b'}');
         }
         observer(self.origin.sensor(), self.origin.interfaces.get(transaction.interface), out);
@@ -180,6 +184,7 @@ fn own(transaction: &Transaction, out: &mut Vec<u8>) {
         optional(b",\"target\":", transaction.target(), out);
         optional(b",\"status\":", transaction.reason(), out);
     }
+    optional(b",\"parent_id\":", transaction.parent_id(), out);
     numeric(b",\"lost_bytes\":", Some(transaction.lost()).filter(|lost| *lost != 0), out);
     headers(b",\"request_headers\":{", transaction, true, out);
     headers(b",\"response_headers\":{", transaction, false, out);

@@ -25,6 +25,7 @@
 //! | `request_headers`, `response_headers` | objects of arrays: headers that were asked for |
 //! | `interface` | name of the capture interface, live |
 //! | `community_id` | Community ID version 1 |
+//! | `trace_id`, `parent_id` | of the request's `traceparent`: the trace, and the span that sent the request |
 //! | `flags` | list of names; absent when empty |
 //!
 //! Texts are escaped as [`crate::escape`] says.
@@ -95,6 +96,8 @@ impl Format for Json {
             out.extend_from_slice(community_id);
             out.push(b'"');
         }
+        optional(b",\"trace_id\":", transaction.trace_id(), out);
+        optional(b",\"parent_id\":", transaction.parent_id(), out);
         for (index, name) in transaction.flags.names().enumerate() {
             out.extend_from_slice(if index == 0 { b",\"flags\":[\"" } else { b"\",\"" });
             out.extend_from_slice(name.as_bytes());

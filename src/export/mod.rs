@@ -15,6 +15,7 @@ pub mod merge;
 pub mod metrics;
 mod numbers;
 pub mod open;
+mod otlp;
 pub mod process;
 mod ranking;
 mod rotate;
@@ -78,12 +79,20 @@ pub enum FormatName {
     Zeek,
     /// NCSA combined log format.
     Clf,
+    /// OpenTelemetry spans.
+    Otlp,
 }
 
 impl FormatName {
     /// Every format with its name.
-    pub const ALL: &[(&str, Self)] =
-        &[("json", Self::Json), ("text", Self::Text), ("ecs", Self::Ecs), ("zeek", Self::Zeek), ("clf", Self::Clf)];
+    pub const ALL: &[(&str, Self)] = &[
+        ("json", Self::Json),
+        ("text", Self::Text),
+        ("ecs", Self::Ecs),
+        ("zeek", Self::Zeek),
+        ("clf", Self::Clf),
+        ("otlp", Self::Otlp),
+    ];
 
     /// A writer of this format.
     #[must_use]
@@ -94,6 +103,7 @@ impl FormatName {
             Self::Ecs => Box::new(ecs::Ecs::new(origin)),
             Self::Zeek => Box::new(zeek::Zeek),
             Self::Clf => Box::new(clf::Clf),
+            Self::Otlp => Box::new(otlp::Otlp::new(origin)),
         }
     }
 }
@@ -107,7 +117,7 @@ impl fmt::Display for FormatName {
 
 /// A format that does not exist.
 #[derive(Debug, thiserror::Error)]
-#[error("unknown format \"{0}\": needed json, text, ecs, zeek or clf")]
+#[error("unknown format \"{0}\": needed json, text, ecs, zeek, clf or otlp")]
 pub struct UnknownFormat(String);
 
 impl FromStr for FormatName {

@@ -5,6 +5,7 @@ use crate::counters::{counters, families};
 use crate::http::flags::Flags;
 use crate::http::record::{Headers, Operation, Outcome, Record, Request, Response};
 use crate::http::redact::{Redaction, Shape};
+use crate::http::trace;
 use crate::http::transaction::{Body, Kept, MAX_HEADERS, MAX_TARGET, MAX_TEXT, Message, TextRange, Transaction};
 use crate::http::uid::Uid;
 use crate::stream::Connection;
@@ -247,11 +248,12 @@ impl HttpContext {
     fn headers(&mut self, transaction: &mut Transaction, headers: Headers<'_>, of_request: bool) {
         let mut pairs = headers.iter().peekable();
         let mut folded = std::mem::take(&mut self.folded);
+        let mut traces = 0;
         while let Some((name, mut value)) = pairs.next() {
             if name.is_empty() {
                 continue; // belongs to a header that is not kept, or to none
             }
-            let standard = of_request && matches!(name.len(), 4 | 6 | 7 | 10);
+            let standard = of_request && matches!(name.len(), 4 | 6 | 7 | 10 | 11);
             let asked = self.wanted.iter().position(|(wanted, _)| wanted.eq_ignore_ascii_case(name));
             if !standard && asked.is_none() {
                 continue;
@@ -267,7 +269,12 @@ impl HttpContext {
                 }
                 value = &folded;
             }
-            if standard {
+            if standard && name.eq_ignore_ascii_case(b"traceparent") {
+                traces += 1;
+                // Of several, none says which trace it is.
+                let context = trace::parse(value).filter(|_| traces == 1);
+                transaction.trace = transaction.store(trace::LEN, |out| out.extend(context.unwrap_or_default()));
+            } else if standard {
                 self.standard_header(transaction, name, value);
             }
             if let Some(index) = asked {

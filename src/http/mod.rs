@@ -13,6 +13,7 @@ pub mod record;
 pub mod redact;
 #[cfg(test)]
 pub(crate) mod test_wire;
+mod trace;
 pub mod transaction;
 pub mod uid;
 

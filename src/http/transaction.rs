@@ -9,6 +9,7 @@ use crate::abi::{Framing, Tunnel};
 use crate::http::community_id;
 use crate::http::flags::Flags;
 use crate::http::record::Moment;
+use crate::http::trace;
 use crate::http::uid::Uid;
 use crate::stream::Endpoint;
 
@@ -163,6 +164,8 @@ pub struct Transaction {
     pub(crate) origin: TextRange,
     pub(crate) reason: TextRange,
     pub(crate) interim_reason: TextRange,
+    /// Of a valid `traceparent`.
+    pub(crate) trace: TextRange,
     pub(crate) kept: Vec<Kept>,
     pub(crate) text: Vec<u8>,
 }
@@ -203,6 +206,7 @@ impl Transaction {
             origin: none,
             reason: none,
             interim_reason: none,
+            trace: none,
             kept: Vec::new(),
             text: Vec::new(),
         }
@@ -295,6 +299,25 @@ impl Transaction {
     #[must_use]
     pub fn interim_reason(&self) -> Option<&[u8]> {
         self.text_of(self.interim_reason)
+    }
+
+    /// The trace that the request belongs to, by its header `traceparent`: 32 hexadecimal digits.
+    #[must_use]
+    pub fn trace_id(&self) -> Option<&[u8]> {
+        self.text_of(self.trace)?.get(trace::TRACE)
+    }
+
+    /// The span that sent the request, in that trace: 16 hexadecimal digits.
+    #[must_use]
+    pub fn parent_id(&self) -> Option<&[u8]> {
+        self.text_of(self.trace)?.get(trace::PARENT)
+    }
+
+    /// Flags of that trace; bit 0: it is sampled.
+    #[must_use]
+    pub fn trace_flags(&self) -> Option<u8> {
+        let flags = self.text_of(self.trace)?.get(trace::FLAGS)?;
+        u8::from_str_radix(std::str::from_utf8(flags).ok()?, 16).ok()
     }
 
     /// Headers that were asked for, of the request or the response, by name: values of one name follow each other, in

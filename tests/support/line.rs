@@ -12,7 +12,7 @@ use super::scene::Scene;
 use super::wire::octets;
 
 /// The keys in the order in which they are printed.
-const KEYS: [&str; 41] = [
+const KEYS: [&str; 43] = [
     "ts",
     "sensor",
     "conn",
@@ -53,6 +53,8 @@ const KEYS: [&str; 41] = [
     "response_headers",
     "interface",
     "community_id",
+    "trace_id",
+    "parent_id",
     "flags",
 ];
 
