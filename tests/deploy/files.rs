@@ -340,8 +340,9 @@ fn spans_are_read_by_opentelemetry_and_are_the_transactions() {
         let capture = root().join("fixtures").join(name);
         for (format, all) in [("json", &mut lines), ("otlp", &mut spans)] {
             let mut command = Command::new(env!("CARGO_BIN_EXE_picotap"));
-            let output =
-                command.args(["--header", "server", "--format", format, "-r"]).arg(&capture).output().expect("runs");
+            // The captures of the cases all begin at the same time: a sensor for each.
+            command.args(["--header", "server", "--sensor", name, "--format", format, "-r"]).arg(&capture);
+            let output = command.output().expect("runs");
             assert!(output.status.success(), "{name}");
             *all += &String::from_utf8(output.stdout).expect("text");
         }
