@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Checks deployment files that no command line checks, with what their own projects or those close to them publish.
 
+    fields.py helm CHART DIRECTORY < VALUES      lints a chart with these values (JSON) as Helm does, and writes what it renders to
+                                                 files of the directory; a PodMonitor is checked against its model
     fields.py otlp LINES.jsonl < SPANS           parses OTLP lines into the messages of opentelemetry-proto, and compares them with
                                                  the JSON lines of the same run
     fields.py schema SCHEMA README < LINES       JSON lines against the published schema, and the schema against the README's table
@@ -29,16 +31,39 @@ def unknown(given, known, place):
             yield from unknown(value, known[number], f"{place}[{number}]")
 
 
-def service_monitor(path):
-    from cloudcoil.models.prometheus_operator.v1 import ServiceMonitor
+def monitor(path, given):
+    from cloudcoil.models.prometheus_operator import v1
 
-    with open(path) as file:
-        given = yaml.safe_load(file)
-    known = ServiceMonitor.model_validate(given).model_dump(by_alias=True, exclude_none=True)
+    model = {"ServiceMonitor": v1.ServiceMonitor, "PodMonitor": v1.PodMonitor}[given["kind"]]
+    known = model.model_validate(given).model_dump(by_alias=True, exclude_none=True)
     found = list(unknown(given, known, given["kind"]))
     if found:
         sys.exit(f"{path}: no such fields: {', '.join(found)}")
     print(f"{path}: good")
+
+
+def helm(chart, directory):
+    import os
+
+    from helm_python import chart as charts
+
+    values = json.load(sys.stdin)
+    # The linter takes the version of the oldest Kubernetes that the chart is for.
+    report = charts.lint(chart, values, strict=True, namespace="capture", kube_version="v1.25.0")
+    # An icon is for catalogues.
+    faults = [m for m in report["messages"] if m["severity"] > 1]
+    if report["errors"] or faults:
+        sys.exit(f"{chart}: {report['errors']} {faults}")
+    rendered = charts.Chart.load(chart).render(values, name="tap", namespace="capture")
+    for path, text in rendered.items():
+        if path.endswith(".txt") or yaml.safe_load(text) is None:
+            continue
+        given = yaml.safe_load(text)
+        if given["kind"] == "PodMonitor":
+            monitor(path, given)
+        with open(os.path.join(directory, given["kind"] + ".yaml"), "w") as file:
+            yaml.safe_dump(given, file)
+    print(f"{chart}: good")
 
 
 def columns(path):
@@ -200,8 +225,11 @@ if __name__ == "__main__":
             otlp(path)
         case ["schema", path, readme]:
             schema(path, readme)
+        case ["helm", chart, directory]:
+            helm(chart, directory)
         case ["servicemonitor", path]:
-            service_monitor(path)
+            with open(path) as file:
+                monitor(path, yaml.safe_load(file))
         case ["vector", path, table]:
             vector(path, table)
         case _:

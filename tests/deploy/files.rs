@@ -13,21 +13,21 @@ use picotap::{config, manual};
 
 use crate::tool;
 
-fn root() -> &'static Path {
+pub(super) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn read(path: &str) -> String {
+pub(super) fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
 }
 
-fn run(program: &str, arguments: &[&str]) -> Output {
+pub(super) fn run(program: &str, arguments: &[&str]) -> Output {
     let path = if program.contains('/') { root().join(program) } else { program.into() };
     let output = Command::new(path).args(arguments).current_dir(root()).output();
     output.unwrap_or_else(|e| panic!("{program}: {e}"))
 }
 
-fn succeeds(program: &str, arguments: &[&str]) -> String {
+pub(super) fn succeeds(program: &str, arguments: &[&str]) -> String {
     let output = run(program, arguments);
     let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{program} {arguments:?}: {said}");
@@ -218,7 +218,7 @@ fn kubernetes_accepts_the_manifests() {
     }
 }
 
-const PYTHON: &str = "target/tools/bin/python3";
+pub(super) const PYTHON: &str = "target/tools/bin/python3";
 const FIELDS: &str = "deploy/check/fields.py";
 
 #[test]
@@ -287,7 +287,7 @@ fn fixture_lines() -> String {
 }
 
 /// Runs the checker with something on its standard input.
-fn checked(arguments: &[&str], input: &str) -> Output {
+pub(super) fn checked(arguments: &[&str], input: &str) -> Output {
     let mut command = Command::new(root().join(PYTHON));
     command.arg(FIELDS).args(arguments).current_dir(root());
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("runs");

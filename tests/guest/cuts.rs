@@ -88,7 +88,6 @@ fn cuts() -> impl Strategy<Value = Cuts> {
             skips,
             wakes: false,
             midstream: false,
-            started: 0,
         },
     })
 }
