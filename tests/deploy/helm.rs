@@ -17,7 +17,7 @@ const CHART: &str = "deploy/helm/picotap";
 const CHECK: &str = "target/tools/bin/kubernetes-validate";
 
 /// What the chart renders to for these values, by kind, checked.
-fn rendered(values: &Value) -> serde_json::Map<String, Value> {
+fn rendered(values: &Value) -> Value {
     let directory = tempfile::tempdir().expect("a directory");
     let output = checked(&["helm", CHART, directory.path().to_str().expect("a name")], &values.to_string());
     assert!(output.status.success(), "{values}: {}", String::from_utf8_lossy(&output.stderr));
@@ -32,32 +32,33 @@ fn rendered(values: &Value) -> serde_json::Map<String, Value> {
         let text = run(PYTHON, &["-c", to_json, path.to_str().expect("a name")]).stdout;
         all.insert(name, serde_json::from_slice(&text).expect("JSON"));
     }
+    let all = Value::Object(all);
     config_of(&all);
     all
 }
 
 /// The configuration, which picotap itself has checked.
-fn config_of(all: &serde_json::Map<String, Value>) -> &str {
-    let text = all["ConfigMap"]["data"]["picotap.toml"].as_str().expect("text");
+fn config_of(all: &Value) -> &str {
+    let text = all.pointer("/ConfigMap/data/picotap.toml").and_then(Value::as_str).expect("text");
     let file = tempfile::NamedTempFile::new().expect("a file");
     fs::write(file.path(), text).expect("written");
     config::check(&Cli::command(), file.path()).unwrap_or_else(|error| panic!("{error}"));
     text
 }
 
-fn container(all: &serde_json::Map<String, Value>) -> &Value {
-    &all["DaemonSet"]["spec"]["template"]["spec"]["containers"][0]
+fn container(all: &Value) -> &Value {
+    all.pointer("/DaemonSet/spec/template/spec/containers/0").expect("a container")
 }
 
-fn kinds(all: &serde_json::Map<String, Value>) -> Vec<&str> {
-    let mut kinds: Vec<&str> = all.keys().map(String::as_str).collect();
+fn kinds(all: &Value) -> Vec<&str> {
+    let mut kinds: Vec<&str> = all.as_object().into_iter().flatten().map(|(kind, _)| kind.as_str()).collect();
     kinds.sort_unstable();
     kinds
 }
 
 /// Whether the memory limit that the chart computes is enough for picotap's own bound and the kernel's rings.
-fn assert_memory(all: &serde_json::Map<String, Value>, interfaces: &[&str], workers: usize, limit: u64) {
-    let text = container(all)["resources"]["limits"]["memory"].as_str().expect("a limit");
+fn assert_memory(all: &Value, interfaces: &[&str], workers: usize, limit: u64) {
+    let text = container(all).pointer("/resources/limits/memory").and_then(Value::as_str).expect("a limit");
     let given = text.strip_suffix("Mi").and_then(|text| text.parse::<u64>().ok()).expect("mebibytes") << 20;
     let live = Config::live(interfaces.iter().map(|name| LiveConfig::new(*name)));
     let config = Config { workers, memory_limit: limit << 20, ..live };
