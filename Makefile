@@ -6,6 +6,7 @@
 #   make bench    benchmarks
 #   make fuzz     each fuzz target for SECONDS_EACH seconds (default 60)
 #   make soak     the long tests: soaks, peers, other systems
+#   make static   one static binary without shared libraries, in target/static
 #   make deb      the Debian package, in target/debian
 #   make clean    remove everything that was built
 
@@ -17,7 +18,7 @@ SECONDS_EACH = 60
 # Further options for the fuzzer: -s none is faster, without AddressSanitizer.
 FUZZ_OPTIONS =
 
-.PHONY: all run test guest bench fuzz soak deb clean setup setup-test
+.PHONY: all run test guest bench fuzz soak static deb clean setup setup-test
 
 all: run
 
@@ -55,6 +56,10 @@ fuzz:
 	    RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run $(FUZZ_OPTIONS) $$name fuzz/corpus/$$name tests/regressions/$$name \
 	        -- -max_total_time=$(SECONDS_EACH) || exit 1; \
 	done
+
+static:
+	@deploy/setup.sh --static
+	deploy/static/build.sh
 
 # Man pages and completions are generated from the program's own list of options.
 deb: setup
