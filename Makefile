@@ -68,7 +68,7 @@ deb: setup
 	$(CARGO) run $(LOCKED) -q --release --example manual -- target/manual
 	$(CARGO) deb --no-build
 
-soak:
+soak: static
 	@deploy/setup.sh --test --soak
 	PICOTAP_RELEASE=$(CURDIR)/target/release/picotap deploy/check/run.sh $(CARGO) test $(LOCKED) --release --no-fail-fast -- --ignored --nocapture --test-threads=1
 

@@ -1,8 +1,8 @@
 #!/bin/sh
 # Builds picotap as one static binary: glibc and libpcap inside, no shared libraries, no names looked up but in files.
 #   deploy/static/build.sh        writes target/static/picotap, and picotap.sha256 beside it
-# The same commit gives the same bits, wherever the repository and cargo's home lie, with the same rustc, clang, gcc and glibc
-# (Debian's and Rust's packages of the same versions): paths are mapped away, and the only time is that of the commit.
+# Made so that the same commit gives the same bits with the same versions of rustc, clang, gcc and glibc: paths of the repository and
+# of cargo's home are mapped away, and the only time is that of the commit. Two builds in different places have not been compared yet.
 # Needs what `deploy/setup.sh --static` installs, and Debian's or Ubuntu's package source. For the machine's own architecture:
 # x86-64, and aarch64 (untried).
 set -eu
