@@ -29,7 +29,7 @@ const fn end_flag(reason: EndReason) -> Flags {
     }
 }
 
-/// The open transactions of one connection. Takes 64 bytes while nothing is open.
+/// The open transactions of one connection. Takes 80 bytes while nothing is open.
 #[derive(Debug, Default)]
 pub struct Exchange {
     queue: Queue,
@@ -41,6 +41,8 @@ pub struct Exchange {
     error: Option<ParseError>,
     /// The side of `error`.
     error_side: u8,
+    /// By side: offset in its stream behind the last message that belongs to a request.
+    read: [u64; 2],
     /// The client has sent a request without having received anything since its last one.
     pipelines: bool,
     /// The tunnel that the connection is inside of.
@@ -81,15 +83,17 @@ impl Exchange {
         }
     }
 
-    /// Hands out what is open. To be called once for every connection, also when it was given up.
+    /// Hands out what is open. To be called once for every connection, also when it was given up. `lengths`: of the streams
+    /// of both sides, as far as they were seen.
     pub fn close(
         &mut self,
         context: &mut HttpContext,
         connection: &Connection,
+        lengths: [u64; 2],
         reason: EndReason,
         out: &mut impl FnMut(&Transaction),
     ) {
-        Pairing { exchange: self, context, connection, out }.close(reason);
+        Pairing { exchange: self, context, connection, out }.close(lengths, reason);
         *self = Self::default();
     }
 
@@ -150,6 +154,14 @@ impl Exchange {
         !self.pipelines && end.is_some() && record.peer_acked == end && open.client_acked == Some(record.start.offset)
     }
 
+    /// A side's stream has come to an offset. What lies between that and the last response that was paired may have been the
+    /// response to what is open.
+    fn note_unread(&mut self, side: u8, until: u64) {
+        if self.read.get(usize::from(side)).is_some_and(|read| *read < until) {
+            self.queue.mark_unread(side, until);
+        }
+    }
+
     fn take_error(&mut self, side: u8) -> Flags {
         match self.error_side == side {
             true => self.error.take().map_or(Flags::empty(), Flags::from_error),
@@ -175,7 +187,7 @@ impl<F: FnMut(&Transaction)> Pairing<'_, F> {
     fn record(&mut self, record: &Record) {
         match &record.kind {
             Kind::Request(request) => self.request(record, request),
-            Kind::Response(response) if record.flags & abi::flag::INTERIM != 0 => self.interim(response),
+            Kind::Response(response) if record.flags & abi::flag::INTERIM != 0 => self.interim(record, response),
             Kind::Response(response) => self.response(record, response),
             Kind::End { number, wire, decoded, lost } => {
                 let body = Body { wire: *wire, decoded: *decoded, lost: *lost };
@@ -196,7 +208,8 @@ impl<F: FnMut(&Transaction)> Pairing<'_, F> {
         }
     }
 
-    fn close(&mut self, reason: EndReason) {
+    fn close(&mut self, lengths: [u64; 2], reason: EndReason) {
+        (0..).zip(lengths).for_each(|(side, length)| self.exchange.note_unread(side, length));
         while let Some(mut transaction) = self.exchange.queue.remove(0) {
             self.context.release(&transaction);
             transaction.flags |= end_flag(reason);
@@ -220,7 +233,8 @@ impl<F: FnMut(&Transaction)> Pairing<'_, F> {
         self.give_up_if_full();
     }
 
-    fn interim(&mut self, response: &Response) {
+    fn interim(&mut self, record: &Record, response: &Response) {
+        note_read(&mut self.exchange.read, record);
         let awaits = |open: &Transaction| open.number == response.number && open.number != 0 && open.response.is_none();
         let Self { exchange, context, .. } = self;
         let Some((_, transaction)) = exchange.queue.at(exchange.queue.find(awaits)) else {
@@ -238,6 +252,7 @@ impl<F: FnMut(&Transaction)> Pairing<'_, F> {
         self.hand_out_held();
         // Another response begins: the one before it, if it has not ended, never will.
         self.hand_out_where(response_in_progress);
+        self.exchange.note_unread(record.side, record.start.offset);
         let inferred = record.flags & abi::flag::UNPAIRED != 0 && response.number == 0;
         let index = match response.number {
             0 if inferred => self.exchange.infer(record),
@@ -257,6 +272,7 @@ impl<F: FnMut(&Transaction)> Pairing<'_, F> {
             self.exchange.queue.push_front(transaction);
             return self.give_up_if_full();
         };
+        note_read(&mut self.exchange.read, record);
         let proven = inferred && self.exchange.proves(index, record);
         // Responses come in order: requests before this one will not be answered any more.
         for _ in 0..index {
@@ -280,10 +296,14 @@ impl<F: FnMut(&Transaction)> Pairing<'_, F> {
             0 => self.exchange.queue.in_progress(of_response).next(),
             number => self.exchange.queue.index_of(number),
         };
-        let Some((index, transaction)) = self.exchange.queue.at(index) else {
+        let Exchange { queue, read, .. } = &mut *self.exchange;
+        let Some((index, transaction)) = queue.at(index) else {
             self.context.counters.stray += 1;
             return;
         };
+        if transaction.request.is_some() {
+            note_read(read, record);
+        }
         let half = match record.side == transaction.client_side {
             true => &mut transaction.request,
             false => &mut transaction.response,
@@ -318,6 +338,7 @@ impl<F: FnMut(&Transaction)> Pairing<'_, F> {
     }
 
     fn outcome(&mut self, record: &Record, outcome: &Outcome) {
+        note_read(&mut self.exchange.read, record);
         let Self { exchange, context, .. } = self;
         let Some((index, transaction)) = exchange.queue.at(exchange.queue.index_of(outcome.number)) else {
             context.counters.stray += 1;
@@ -441,11 +462,12 @@ impl<F: FnMut(&Transaction)> Pairing<'_, F> {
         if !opened_by_client {
             transaction.flags |= Flags::REVERSED;
         }
-        if !unseen && !transaction.flags.intersects(Flags::TUNNEL | Flags::OVERFLOW) {
+        if !transaction.flags.intersects(Flags::TUNNEL | Flags::OVERFLOW) {
             match transaction.response {
-                None => transaction.flags |= Flags::NO_RESPONSE,
-                Some(_) if !transaction.complete() => transaction.flags |= Flags::TRUNCATED,
-                Some(_) => {}
+                None if transaction.unread => transaction.flags |= Flags::RESPONSE_UNREAD,
+                None if !unseen => transaction.flags |= Flags::NO_RESPONSE,
+                Some(_) if !unseen && !transaction.complete() => transaction.flags |= Flags::TRUNCATED,
+                _ => {}
             }
         }
         if context.wants_community_id() {
@@ -454,6 +476,13 @@ impl<F: FnMut(&Transaction)> Pairing<'_, F> {
                 Some(*exchange.community.get_or_insert_with(|| community_id::identifier(one, other)));
         }
         context.hand_out(transaction, *out);
+    }
+}
+
+/// A message that belongs to a request has come so far.
+fn note_read(read: &mut [u64; 2], record: &Record) {
+    if let Some(read) = read.get_mut(usize::from(record.side)) {
+        *read = record.end.offset;
     }
 }
 

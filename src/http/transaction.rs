@@ -142,6 +142,8 @@ pub struct Transaction {
     pub(crate) client_side: u8,
     /// Offset in the server's stream that the client had acknowledged when it sent the request.
     pub(crate) client_acked: Option<u64>,
+    /// The server sent something after it that was read as no response.
+    pub(crate) unread: bool,
     /// It is not complete before a tunnel record comes.
     pub(crate) awaits_tunnel: bool,
     /// Complete, but its last message was cut: the next record says why.
@@ -185,6 +187,7 @@ impl Transaction {
             number: 0,
             client_side: 0,
             client_acked: None,
+            unread: false,
             awaits_tunnel: false,
             held: false,
             cut_side: None,

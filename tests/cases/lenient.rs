@@ -232,7 +232,7 @@ pub(super) fn cases() -> Vec<Case> {
                 s.line(1, 1, Some(&asked), None)
                     .flag("bad_start_line")
                     .flag("not_http")
-                    .flag("no_response")
+                    .flag("response_unread")
                     .set("version", "1.0");
                 let mut c = s.connection();
                 c.open();

@@ -76,7 +76,7 @@ fn head_lost_in_part(s: &mut Scene, lost: usize) {
     let second = c.exchange(&Message::get("/second"), &Message::ok(&filler(5000)));
     c.packets.remove(1);
     s.capture(&mut c);
-    s.line(1, 2, Some(&second.0), None).flag("no_response").flag("lost_head");
+    s.line(1, 2, Some(&second.0), None).flag("response_unread").flag("lost_head");
     let post = Message::post("/third", b"abc").header("Cookie", &"c".repeat(3000));
     let third = c.exchange(&post, &Message::response("405 Method Not Allowed").body(b"no"));
     c.packets.remove(lost);
@@ -93,7 +93,7 @@ fn head_lost_in_part(s: &mut Scene, lost: usize) {
     if answered {
         line.flag("pairing_inferred").flag("resync").set("ttfb_us", 200);
     } else {
-        line.flag("no_response");
+        line.flag("response_unread");
     }
     let (q, a) = after();
     let last = c.exchange(&q, &a);
