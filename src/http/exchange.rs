@@ -16,6 +16,8 @@ use crate::http::record::{Kind, Operation, Outcome, Record, Request, Response};
 use crate::http::transaction::{Body, Outer, Transaction};
 use crate::stream::{Connection, EndReason, Endpoint, Opener};
 
+mod unpaired;
+
 /// The flag of a transaction that was open when its connection ended for this reason.
 const fn end_flag(reason: EndReason) -> Flags {
     match reason {
@@ -41,6 +43,8 @@ pub struct Exchange {
     error: Option<ParseError>,
     /// The side of `error`.
     error_side: u8,
+    /// The side that turned out last to speak something else.
+    not_http: Option<u8>,
     /// By side: offset in its stream behind the last message that belongs to a request.
     read: [u64; 2],
     /// The client has sent a request without having received anything since its last one.
@@ -115,53 +119,6 @@ impl Exchange {
         self.open() <= MAX_OPEN && in_progress <= 1
     }
 
-    /// Index of the request that an unpaired response most likely answers.
-    ///
-    /// A request can only have been answered if the server had acknowledged it. Of these the newest is chosen, since
-    /// what came before it was most likely answered in what was lost. But requests that the client sent without having
-    /// seen anything more of the server in between were pipelined, and of those the oldest is answered first. (What the
-    /// client had seen is not known if nothing of the server's was captured before: then it is the newest.)
-    ///
-    /// If a request was lost that the server had acknowledged, and bytes of the server's come between that newest
-    /// request and this response, then most likely both its answer and the request behind it were lost: the response
-    /// answers none of the requests that were seen.
-    fn infer(&self, record: &Record) -> Option<usize> {
-        let acked = record.peer_acked.unwrap_or(u64::MAX);
-        let may_be = |open: &Transaction| {
-            let end = open.request.map(|request| request.end.map_or(request.head_end, |(end, _)| end).offset);
-            // A client cannot acknowledge an answer before it has begun.
-            let seen = open.client_acked.is_none_or(|acked| acked <= record.start.offset);
-            open.client_side != record.side && open.response.is_none() && end.is_some_and(|end| end <= acked) && seen
-        };
-        let newest = self.queue.rfind(may_be)?;
-        let burst = self.queue.get(newest)?.client_acked;
-        let follows = burst == Some(record.start.offset);
-        if record.flags & abi::flag::REQUEST_LOST != 0 && !follows {
-            return None;
-        }
-        if burst.is_none() {
-            return Some(newest);
-        }
-        self.queue.find(|open| may_be(open) && open.client_acked == burst)
-    }
-
-    /// Whether an unpaired response answers the request at `index` for certain: the client had received everything before
-    /// the response when it sent the request, and the server had received no more than the request when it answered. Of a
-    /// client that pipelines an older request may still be unanswered.
-    fn proves(&self, index: usize, record: &Record) -> bool {
-        let Some(open) = self.queue.get(index) else { return false };
-        let end = open.request.and_then(|request| request.end).map(|(end, _)| end.offset);
-        !self.pipelines && end.is_some() && record.peer_acked == end && open.client_acked == Some(record.start.offset)
-    }
-
-    /// A side's stream has come to an offset. What lies between that and the last response that was paired may have been the
-    /// response to what is open.
-    fn note_unread(&mut self, side: u8, until: u64) {
-        if self.read.get(usize::from(side)).is_some_and(|read| *read < until) {
-            self.queue.mark_unread(side, until);
-        }
-    }
-
     fn take_error(&mut self, side: u8) -> Flags {
         match self.error_side == side {
             true => self.error.take().map_or(Flags::empty(), Flags::from_error),
@@ -196,6 +153,7 @@ impl<F: FnMut(&Transaction)> Pairing<'_, F> {
             Kind::Tunnel { number, kind, target, .. } => self.tunnel(*number, *kind, target),
             Kind::NotHttp(protocol) => {
                 count(&mut self.context.counters.not_http, protocol.code());
+                self.exchange.not_http = Some(record.side);
                 if let Some(transaction) = self.exchange.queue.get_mut(0) {
                     transaction.flags |= Flags::NOT_HTTP;
                 }
@@ -210,6 +168,7 @@ impl<F: FnMut(&Transaction)> Pairing<'_, F> {
 
     fn close(&mut self, lengths: [u64; 2], reason: EndReason) {
         (0..).zip(lengths).for_each(|(side, length)| self.exchange.note_unread(side, length));
+        self.hand_out_where(|open| open.held && open.cut_side.is_none());
         while let Some(mut transaction) = self.exchange.queue.remove(0) {
             self.context.release(&transaction);
             transaction.flags |= end_flag(reason);
@@ -220,6 +179,9 @@ impl<F: FnMut(&Transaction)> Pairing<'_, F> {
     }
 
     fn request(&mut self, record: &Record, request: &Request) {
+        if let Some(certain) = self.exchange.answered_already(record) {
+            return self.request_of_response(record, request, certain);
+        }
         self.hand_out_held();
         self.make_room();
         let mut transaction = self.begin(record.side);
@@ -231,6 +193,19 @@ impl<F: FnMut(&Transaction)> Pairing<'_, F> {
         }
         self.exchange.queue.push_back(transaction);
         self.give_up_if_full();
+    }
+
+    /// Adds a request to the response in front. Its end comes with the next record.
+    #[cold]
+    fn request_of_response(&mut self, record: &Record, request: &Request, certain: bool) {
+        let Self { exchange, context, .. } = self;
+        let Some(transaction) = exchange.queue.get_mut(0) else { return };
+        context.release(transaction);
+        transaction.flags.remove(Flags::NO_REQUEST);
+        transaction.flags.set(Flags::PAIRING_INFERRED, !certain);
+        transaction.held = false;
+        context.write_request(transaction, record, request);
+        context.hold(transaction);
     }
 
     fn interim(&mut self, record: &Record, response: &Response) {
@@ -266,8 +241,12 @@ impl<F: FnMut(&Transaction)> Pairing<'_, F> {
         let Some(index) = index else {
             self.make_room();
             let mut transaction = self.begin(record.side ^ 1);
-            transaction.flags |= Flags::NO_REQUEST | self.exchange.take_error(record.side ^ 1);
+            let error = self.exchange.take_error(record.side ^ 1);
+            transaction.flags |= Flags::NO_REQUEST | error;
             self.context.write_response(&mut transaction, record, response);
+            if !error.is_empty() || self.exchange.not_http == Some(record.side ^ 1) {
+                transaction.server_acked = None; // no head will come that it answers
+            }
             self.context.hold(&transaction);
             self.exchange.queue.push_front(transaction);
             return self.give_up_if_full();
@@ -319,9 +298,9 @@ impl<F: FnMut(&Transaction)> Pairing<'_, F> {
         let cut = record.flags & abi::flag::TRUNCATED != 0;
         transaction.cut_side = cut.then_some(record.side);
         if transaction.complete() {
-            // Cut by an error, or by the end of the connection? The next record shows.
+            // Cut by an error, or by the end of the connection? The answer to a head that ends later? The next record shows.
             transaction.held = cut;
-            if !transaction.held {
+            if !cut && !self.holds(index) {
                 self.hand_out(index);
             }
         }
@@ -428,6 +407,15 @@ impl<F: FnMut(&Transaction)> Pairing<'_, F> {
             transaction.flags |= Flags::OVERFLOW;
         }
         self.hand_out(0);
+    }
+
+    /// Whether a response that is complete is held for what it may answer.
+    fn holds(&mut self, index: usize) -> bool {
+        let held = self.exchange.queue.get(index).is_some_and(|complete| self.exchange.may_answer_unread(complete));
+        if let Some(complete) = self.exchange.queue.get_mut(index).filter(|_| held) {
+            complete.held = true;
+        }
+        held
     }
 
     fn hand_out_held(&mut self) {

@@ -296,6 +296,22 @@ pub(super) fn cases() -> Vec<Case> {
         )
         .differs("tshark waits for the rest of a head"),
         case(
+            "head-never-finished-answered",
+            "A request whose head is sent slowly and never finished, and answered with 408.",
+            "The answer is that of the head, as far as this was seen. nginx, Apache and HAProxy answer so.",
+            |s| {
+                let mut c = s.connection();
+                c.open();
+                let asked = c.request(&Message::raw("GET /slow HTTP/1.1\r\nHost: example.test\r\nX-A: "));
+                let timeout = Message::response("408 Request Timeout").header("Connection", "close").body(b"late");
+                let answer = c.response(&timeout);
+                hang_up(&mut c);
+                s.capture(&mut c);
+                s.line(1, 1, Some(&asked), Some(&answer)).flag("head_cut").unset("request_body_bytes");
+            },
+        )
+        .differs("tshark waits for the rest of a head"),
+        case(
             "snap-length-in-heads",
             "Every frame cut to 96 bytes, of which 42 are payload.",
             "Every request line and status line is printed as far as it was captured, and the answers are paired by \
