@@ -212,10 +212,15 @@ impl<F: FnMut(&Transaction)> Pairing<'_, F> {
         note_read(&mut self.exchange.read, record);
         let awaits = |open: &Transaction| open.number == response.number && open.number != 0 && open.response.is_none();
         let Self { exchange, context, .. } = self;
-        let Some((_, transaction)) = exchange.queue.at(exchange.queue.find(awaits)) else {
+        let inferred = || exchange.infer(record).filter(|_| response.number == 0);
+        let index = exchange.queue.find(awaits).or_else(inferred);
+        let Some((_, transaction)) = exchange.queue.at(index) else {
             context.counters.stray += 1;
             return;
         };
+        if transaction.client_acked == Some(record.start.offset) {
+            transaction.client_acked = Some(record.end.offset); // the final response is what follows
+        }
         context.release(transaction);
         transaction.interim = transaction.interim.saturating_add(1);
         transaction.interim_status = response.status;
