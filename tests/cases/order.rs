@@ -2,6 +2,7 @@
 
 use super::{Case, after, case};
 use crate::support::conversation::{Conversation, Sent};
+use crate::support::line::Line;
 use crate::support::message::{Message, filler};
 use crate::support::scene::Scene;
 use crate::support::wire::{ACK, Packet, RST, Side};
@@ -134,6 +135,27 @@ pub(super) fn cases() -> Vec<Case> {
         )
         .differs("tshark takes the order of capture for the order of events"),
         case(
+            "server-captured-seconds-early",
+            "The same with three seconds, in which three more requests are sent.",
+            "How far the directions of a capture are apart shows when the first requests come: from then on what comes early waits, for \
+             five seconds at most. What had not waited long enough stands by itself, and no pair is wrong.",
+            |s| {
+                shifted(s, 3 * SECOND, true);
+                let pairs: Vec<Line> = s.lines.drain(..).collect();
+                let (early, paired) = pairs.split_at(3);
+                for (seq, line) in (1..).zip(early) {
+                    s.line(1, seq, None, line.response.as_ref()).flag("no_request");
+                }
+                for (seq, line) in (4..).zip(early) {
+                    s.line(1, seq, line.request.as_ref(), None).flag("response_unread");
+                }
+                for (seq, line) in (7..).zip(paired) {
+                    s.line(1, seq, line.request.as_ref(), line.response.as_ref()).flag("early_response");
+                }
+            },
+        )
+        .differs("tshark takes the order of capture for the order of events"),
+        case(
             "midstream-server-captured-early",
             "The same with 5 ms, and the start of the connection was not captured.",
             "As with the start: the first answer waits for its request.",
@@ -154,8 +176,8 @@ pub(super) fn cases() -> Vec<Case> {
         case(
             "request-head-tail-lost",
             "As before, but the last segment of the request's head and its body are lost.",
-            "The 405 acknowledges more than the request before: it does not answer that one, and stands by itself; so does the request \
-             of which a part was seen, because its loss comes to light behind the answer.",
+            "The loss comes to light behind the answer. The 405 acknowledges more than the request before: it answers the request of \
+             which a part was seen, since the client had received all that lies before the answer.",
             |s| head_lost_in_part(s, 2),
         )
         .differs("tshark gives up the connection at the hole"),
