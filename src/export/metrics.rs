@@ -10,13 +10,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus::core::Collector;
-use prometheus::local::LocalHistogram;
 use prometheus::proto::MetricFamily;
-use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry, TextEncoder};
+use prometheus::{IntCounter, IntCounterVec, Opts, Registry, TextEncoder};
 
 pub use self::labels::OTHER;
 use self::labels::{OUTCOMES, SCHEME, answer, answer_labels, method, method_label, outcome};
 use crate::export::consumer::{Consumer, Output};
+use crate::export::histogram::{Histograms, LocalHistogram};
 use crate::http::filter::{without_port, without_user};
 use crate::http::flags::{ALL, Flags};
 use crate::http::{Message, Transaction};
@@ -55,17 +55,17 @@ pub const BYTES: [f64; 14] = [
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    duration: HistogramVec,
-    first_byte: HistogramVec,
-    request_size: HistogramVec,
-    response_size: HistogramVec,
+    duration: Histograms,
+    first_byte: Histograms,
+    request_size: Histograms,
+    response_size: Histograms,
     outcomes: Vec<IntCounter>,
     /// By the flag's bit; none where there is no flag.
     flags: Vec<Option<IntCounter>>,
     hosts: Option<Mutex<Hosts>>,
     /// Operations of other protocols than HTTP.
     operations: IntCounterVec,
-    operation_seconds: HistogramVec,
+    operation_seconds: Histograms,
 }
 
 /// Hosts that became label values.
@@ -86,11 +86,10 @@ impl Metrics {
         if host_cap.is_some() {
             labels.push("server_address");
         }
-        let histogram = |name: &str, help: &str, bounds: &[f64]| {
-            let options = HistogramOpts::new(name, help).buckets(bounds.to_vec());
-            let histogram = HistogramVec::new(options, &labels)?;
-            registry.register(Box::new(histogram.clone()))?;
-            Ok::<_, prometheus::Error>(histogram)
+        let histogram = |name: &str, help: &str, bounds: &'static [f64]| {
+            let histograms = Histograms::new(name, help, &labels, bounds)?;
+            registry.register(Box::new(histograms.clone()))?;
+            Ok::<_, prometheus::Error>(histograms)
         };
         let duration = histogram(
             "http_server_request_duration_seconds",
@@ -121,13 +120,11 @@ impl Metrics {
             &["protocol", "result"],
         )?;
         registry.register(Box::new(operations.clone()))?;
-        let operation_seconds = HistogramVec::new(
-            HistogramOpts::new(
-                "picotap_operation_duration_seconds",
-                "Time from the first byte of an operation of another protocol than HTTP to its outcome.",
-            )
-            .buckets(SECONDS.to_vec()),
+        let operation_seconds = Histograms::new(
+            "picotap_operation_duration_seconds",
+            "Time from the first byte of an operation of another protocol than HTTP to its outcome.",
             &["protocol"],
+            &SECONDS,
         )?;
         registry.register(Box::new(operation_seconds.clone()))?;
         let anomaly = counter("picotap_http_anomalies_total", "Transactions by each flag that they bear.", "flag")?;
@@ -264,7 +261,7 @@ impl Observer {
             self.operations.push(Operations {
                 protocol: protocol.into(),
                 results: [0; RESULTS.len()],
-                seconds: self.shared.operation_seconds.with_label_values(&[protocol]).local(),
+                seconds: self.shared.operation_seconds.local(&[protocol]),
             });
             self.operations.len() - 1
         });
@@ -308,8 +305,8 @@ impl Observer {
         let Some(Series { labels, duration, first_byte, request_size, response_size, touched }) = series else {
             return;
         };
-        let observe = |local: &mut Option<LocalHistogram>, family: &HistogramVec, value: f64| {
-            local.get_or_insert_with(|| family.with_label_values(labels).local()).observe(value);
+        let observe = |local: &mut Option<LocalHistogram>, family: &Histograms, value: f64| {
+            local.get_or_insert_with(|| family.local(labels)).observe(value);
         };
         let seconds = |nanoseconds: i64| nanoseconds as f64 / 1e9;
         if let Some(time) = time {

@@ -8,6 +8,7 @@ mod clf;
 pub mod consumer;
 mod ecs;
 pub mod families;
+mod histogram;
 mod json;
 mod line_writer;
 pub mod log;
