@@ -31,7 +31,8 @@ const PLACES: [&str; 5] = ["{{policy}}", "{{style}}", "{{flags}}", "{{data}}", "
 #[must_use]
 pub fn html(data: Option<&Snapshot>) -> String {
     // A report has no header, so its policy is in it.
-    let policy = data.map(|_| format!("<meta http-equiv=\"Content-Security-Policy\" content=\"{}\">", sources("'none'")));
+    let policy =
+        data.map(|_| format!("<meta http-equiv=\"Content-Security-Policy\" content=\"{}\">", sources("'none'")));
     let meanings: serde_json::Map<_, _> =
         flags::ALL.iter().map(|&(_, name, meaning)| (name.to_owned(), meaning.into())).collect();
     let data = data.map(|data| {
@@ -152,7 +153,9 @@ mod tests {
             let allowed = if word == " on" { DOCUMENT.matches(" on").count() } else { 0 };
             assert_eq!(found, allowed, "{word}");
         }
-        for word in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "Function(", ".style", "fetch("] {
+        for word in
+            ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "Function(", ".style", "fetch("]
+        {
             assert!(!SCRIPT.contains(word), "{word}");
         }
     }
