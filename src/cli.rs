@@ -23,7 +23,8 @@ Examples:
 --SWITCH=false turns off a switch that the configuration file turns on.
 
 Exit codes: 0 success; 1 an input was damaged or something failed (everything that could be read was written);
-2 wrong usage.";
+2 wrong usage; 130 or 143 SIGINT or SIGTERM came before the end of a capture file (what was read was written). With -i
+these signals are the way to stop, and the code is 0.";
 
 /// Logs and measures HTTP/1.x traffic, and parses every byte of it inside a WebAssembly sandbox.
 ///
@@ -103,6 +104,17 @@ pub enum Duplicates {
     Keep,
 }
 
+/// When texts for people are in colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum When {
+    /// On a terminal
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
 /// Options for watching traffic.
 #[derive(Debug, Clone, Args)]
 pub struct Watch {
@@ -147,6 +159,9 @@ pub struct Watch {
     /// Output format: json, text, ecs, zeek or clf [default: text on a terminal, json otherwise]
     #[arg(long, value_name = "FORMAT", help_heading = "Output")]
     pub format: Option<FormatName>,
+    /// Colour the text format and the summary: auto, always or never; auto means on a terminal, unless NO_COLOR is set
+    #[arg(long, value_name = "WHEN", default_value = "auto", hide_possible_values = true, help_heading = "Output")]
+    pub color: When,
     /// Append lines to FILE [default: standard output]
     #[arg(short = 'o', long, value_name = "FILE", help_heading = "Output")]
     pub output: Option<PathBuf>,
@@ -220,6 +235,9 @@ pub struct Watch {
     /// Label metrics with the server's host, for at most N hosts; the rest are _OTHER
     #[arg(long, value_name = "N", help_heading = "Metrics", value_parser = clap::value_parser!(u16).range(1..))]
     pub metrics_host_label: Option<u16>,
+    /// Label metrics with the route, for at most N routes; the rest are _OTHER
+    #[arg(long, value_name = "N", help_heading = "Metrics", value_parser = clap::value_parser!(u16).range(1..))]
+    pub metrics_routes: Option<u16>,
 
     /// Sandboxes, each with a thread of its own [default: with -i the number of cores less one; for files the number of
     /// cores, at most 4, and 1 below 32 MiB, which keeps the lines in order]

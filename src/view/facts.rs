@@ -45,7 +45,8 @@ impl Facts {
 
 /// Whether a transaction failed, whatever its status. Where picotap stopped looking before the response, nothing is known.
 fn failed(transaction: &Transaction) -> bool {
-    const LEFT: Flags = Flags::OPEN.union(Flags::EVICTED).union(Flags::OVERFLOW).union(Flags::FAULT);
+    const LEFT: Flags =
+        Flags::OPEN.union(Flags::EVICTED).union(Flags::OVERFLOW).union(Flags::FAULT).union(Flags::RESPONSE_UNREAD);
     let flags = transaction.flags;
     flags.intersects(Flags::FAILED) || transaction.response.is_none() && !flags.intersects(LEFT)
 }

@@ -1,12 +1,12 @@
 //! The view: what people look at. One bounded model of the transactions of a run, of which a [`Snapshot`] is what the page,
 //! the report and `picotap top` show.
 //!
-//! Each worker counts for itself (a part) and hands over what it has when somebody asks, and after each second of the capture:
+//! Each worker counts for itself (a part) and hands over what it has when somebody asks, and after each 16 seconds of the capture:
 //! into the model, of which there is one.
 //!
 //! Memory: the model takes at most 32 MiB: 900 parts of time of 2 KB, three generations of tables of 1,792 rows of at most
-//! 3.5 KB, 4 MiB for the last 1,000 transactions, and as much for those that wait to become rows. Each worker has at most 10 MiB
-//! beside it: one set of tables, and 562 copies of transactions of at most 6 KB.
+//! 3.5 KB, 4 MiB for the last 1,000 transactions, and as much for those that wait to become rows. Each worker has at most 12 MiB
+//! beside it: one set of tables, and 818 copies of transactions of at most 6 KB.
 
 mod facts;
 mod histogram;
@@ -38,13 +38,14 @@ use crate::stream::InterfaceNames;
 const PATIENCE: Duration = Duration::from_millis(200);
 
 /// The most bytes that the model takes, and what each worker takes beside it.
-pub const MEMORY: [u64; 2] = [32 << 20, 10 << 20];
+pub const MEMORY: [u64; 2] = [32 << 20, 12 << 20];
 
 /// The model of a run, shared by its workers and by all that show it.
 #[derive(Debug)]
 pub struct View {
     source: String,
     interfaces: InterfaceNames,
+    live: bool,
     hasher: RandomState,
     model: Mutex<Model>,
     seats: Mutex<Vec<Arc<Seat>>>,
@@ -78,6 +79,7 @@ impl View {
         Arc::new(Self {
             source,
             interfaces,
+            live: began.is_some(),
             hasher: RandomState::default(),
             model: Mutex::new(Model::new(began.map(|time| time / 1000))),
             seats: Mutex::default(),
@@ -111,7 +113,7 @@ impl View {
 
     /// Takes a worker's part from its seat, which has one.
     fn take(&self, seat: &Seat) -> Box<Part> {
-        lock(&seat.part).take().unwrap_or_else(|| Box::new(Part::new(self.hasher.clone())))
+        lock(&seat.part).take().unwrap_or_else(|| Box::new(Part::new(self.hasher.clone(), self.live)))
     }
 
     fn absorb(&self, part: &mut Part) {
@@ -127,7 +129,7 @@ impl View {
 
 impl Output for Arc<View> {
     fn consumer(&self) -> Box<dyn Consumer> {
-        let part = Mutex::new(Some(Box::new(Part::new(self.hasher.clone()))));
+        let part = Mutex::new(Some(Box::new(Part::new(self.hasher.clone(), self.live))));
         let seat = Arc::new(Seat { part, back: Condvar::new() });
         lock(&self.seats).push(Arc::clone(&seat));
         Box::new(Watcher { view: Self::clone(self), seat, own: None })

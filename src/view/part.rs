@@ -16,9 +16,11 @@ use crate::http::Transaction;
 /// The slowest that are kept.
 pub(super) const SLOWEST: usize = 50;
 /// Rows that are kept until they are handed over.
-const ROWS: usize = 256;
-/// Rows of each second and worker, after [the first thousand](super::sampler): of errors and slow ones, and of the others.
+const ROWS: usize = 512;
+/// Rows of each second and worker, after [the first thousand](super::sampler): of errors and slow ones, and of the others. Live,
+/// and of a file, of which only the last are shown.
 const RATES: [i64; 2] = [50, 100];
+const FILE_RATES: [i64; 2] = [10, 20];
 
 /// What one worker has at hand.
 #[derive(Debug)]
@@ -43,7 +45,7 @@ pub(super) struct Part {
 }
 
 impl Part {
-    pub(super) fn new(hasher: RandomState) -> Self {
+    pub(super) fn new(hasher: RandomState, live: bool) -> Self {
         Self {
             transactions: 0,
             left_out: 0,
@@ -56,7 +58,7 @@ impl Part {
             threshold: None,
             rows: Vec::new(),
             spare: Vec::new(),
-            samplers: RATES.map(Sampler::new),
+            samplers: if live { RATES } else { FILE_RATES }.map(Sampler::new),
             hasher,
         }
     }

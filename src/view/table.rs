@@ -148,6 +148,8 @@ struct Row<K> {
     sum: Sum,
     /// A worker's row: its index in the table that takes it over, if that has one.
     there: Option<usize>,
+    /// A worker's row: the row of another table of the worker that counts the same transactions and more.
+    with: Option<usize>,
 }
 
 /// What the transactions of each key add up to.
@@ -168,17 +170,23 @@ impl<K: Key + Clone + PartialEq> Table<K> {
         Self { capacity, indices: HashTable::new(), rows: Vec::new(), touched: Vec::new(), beyond: 0 }
     }
 
-    /// Adds a transaction.
-    pub(super) fn add(&mut self, transaction: &Transaction, facts: &Facts, hasher: &RandomState) {
+    /// Adds a transaction. The row that it belongs to; none if there is no room for it.
+    pub(super) fn add(&mut self, transaction: &Transaction, facts: &Facts, hasher: &RandomState) -> Option<usize> {
         let found = K::find(transaction);
         let hash = K::hash(&found, hasher);
         let rows = &self.rows;
         let is = |index: &usize| rows.get(*index).is_some_and(|row| row.hash == hash && row.key.is(&found));
         let known = self.indices.find(hash, is).copied();
-        let Some(index) = known.or_else(|| self.insert(hash, || K::new(&found))) else {
-            self.beyond += 1;
-            return;
-        };
+        let index = known.or_else(|| self.insert(hash, || K::new(&found)));
+        match index {
+            Some(index) => self.add_to(index, facts),
+            None => self.beyond += 1,
+        }
+        index
+    }
+
+    /// Adds a transaction of a row.
+    pub(super) fn add_to(&mut self, index: usize, facts: &Facts) {
         if let Some(row) = self.rows.get_mut(index) {
             if row.sum.transactions() == 0 {
                 self.touched.push(index);
@@ -187,12 +195,17 @@ impl<K: Key + Clone + PartialEq> Table<K> {
         }
     }
 
+    /// The row of another table that counts what this row counts, where it is known.
+    pub(super) fn with(&mut self, index: usize) -> Option<&mut Option<usize>> {
+        self.rows.get_mut(index).map(|row| &mut row.with)
+    }
+
     fn insert(&mut self, hash: u64, key: impl FnOnce() -> K) -> Option<usize> {
         if self.rows.len() >= self.capacity {
             return None;
         }
         let index = self.rows.len();
-        self.rows.push(Row { hash, key: key(), sum: Sum::default(), there: None });
+        self.rows.push(Row { hash, key: key(), sum: Sum::default(), there: None, with: None });
         self.indices.insert_unique(hash, index, |index| self.rows.get(*index).map_or(0, |row| row.hash));
         Some(index)
     }

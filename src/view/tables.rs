@@ -31,8 +31,13 @@ impl Default for Tables {
 impl Tables {
     /// Adds a transaction, but not to the total: the parts of time have that.
     pub(super) fn add(&mut self, transaction: &Transaction, facts: &Facts, hasher: &RandomState) {
-        self.hosts.add(transaction, facts, hasher);
-        self.routes.add(transaction, facts, hasher);
+        // A route is of one host, which need not be looked up again.
+        let route = self.routes.add(transaction, facts, hasher);
+        match route.and_then(|route| self.routes.with(route)) {
+            Some(Some(host)) => self.hosts.add_to(*host, facts),
+            Some(host) => *host = self.hosts.add(transaction, facts, hasher),
+            None => drop(self.hosts.add(transaction, facts, hasher)),
+        }
         self.pairs.add(transaction, facts, hasher);
     }
 

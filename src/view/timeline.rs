@@ -10,7 +10,7 @@ pub(super) const PARTS: usize = 900;
 /// Microseconds in a second.
 pub(super) const SECOND: i64 = 1_000_000;
 /// Parts that a worker has at hand.
-const AT_HAND: usize = 4;
+const AT_HAND: usize = 16;
 
 #[derive(Debug, Clone, Default)]
 struct Part {

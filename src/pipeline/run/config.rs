@@ -15,6 +15,7 @@ use crate::export::log::{LogError, Rotation, Target};
 use crate::export::merge::MAX_HELD;
 use crate::export::server::ServerError;
 use crate::export::summary::Summary;
+use crate::export::terminal::Terminal;
 use crate::http::Settings;
 use crate::http::filter::Selection;
 use crate::http::route::Routes;
@@ -85,6 +86,8 @@ pub struct Config {
     pub format: FormatName,
     /// Where lines go. By default to standard output.
     pub target: Target,
+    /// How texts for people are written there. By default without colours, and of any width.
+    pub terminal: Terminal,
     /// When the log is rotated. By default never.
     pub rotation: Option<Rotation>,
     /// What transactions keep. By default no further headers, the community identifier, routes, and no secrets.
@@ -103,6 +106,8 @@ pub struct Config {
     pub metrics_file: Option<PathBuf>,
     /// How many hosts may become values of a label. By default there is no such label.
     pub host_labels: Option<usize>,
+    /// How many routes may become values of a label. By default there is no such label.
+    pub route_labels: Option<usize>,
     /// The parsers. By default the built-in one.
     pub guests: Guests,
     /// A second parser. By default none.
@@ -147,6 +152,7 @@ impl Config {
             queue: None,
             format: FormatName::Json,
             target: Target::Stdout,
+            terminal: Terminal::default(),
             rotation: None,
             settings: Settings { community_id: true, routes: Some(Routes::default()), ..Settings::default() },
             selection: Selection::default(),
@@ -156,6 +162,7 @@ impl Config {
             report: None,
             metrics_file: None,
             host_labels: None,
+            route_labels: None,
             guests: Guests::default(),
             shadow: None,
             memory_limit: u64::from(DEFAULT_MEMORY_MIB) << 20,
@@ -274,6 +281,8 @@ pub struct Report {
     pub ledger: Ledger,
     /// A summary of the transactions, if one was asked for.
     pub summary: Summary,
+    /// How long it took.
+    pub elapsed: Duration,
     /// Why it was stopped before the end of its input, if it was.
     pub stopped: Option<Why>,
     /// Whether it ended without waiting for the log, which took nothing.
