@@ -20,7 +20,7 @@ use prometheus::proto::MetricFamily;
 
 /// Metrics that have counted transactions of every kind, with the host label.
 fn metrics() -> Arc<Metrics> {
-    let metrics = Arc::new(Metrics::new(Some(2)).unwrap());
+    let metrics = Arc::new(Metrics::new(Some(2), Some(2)).unwrap());
     let mut observer = Observer::new(Arc::clone(&metrics));
     let mut context = HttpContext::new(Settings::default());
     let endpoint = |port| Endpoint { ip: [10, 0, 0, 1].into(), port };

@@ -4,17 +4,20 @@
 //! slot: no transaction costs a lock. Label values come from closed sets; a host becomes one only when that was asked for,
 //! and then up to a cap, beyond which it is [`OTHER`]. What is not known is no label, and what was not observed no series.
 
+mod admitted;
 mod labels;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
 use prometheus::{IntCounter, IntCounterVec, Opts, Registry, TextEncoder};
 
+use self::admitted::{Admission, Admitted};
 pub use self::labels::OTHER;
 use self::labels::{OUTCOMES, SCHEME, answer, answer_labels, method, method_label, outcome};
+use crate::escape;
 use crate::export::consumer::{Consumer, Output};
 use crate::export::histogram::{Histograms, LocalHistogram};
 use crate::http::filter::{without_port, without_user};
@@ -62,29 +65,27 @@ pub struct Metrics {
     outcomes: Vec<IntCounter>,
     /// By the flag's bit; none where there is no flag.
     flags: Vec<Option<IntCounter>>,
-    hosts: Option<Mutex<Hosts>>,
+    hosts: Option<Admission>,
+    routes: Option<Admission>,
     /// Operations of other protocols than HTTP.
     operations: IntCounterVec,
     operation_seconds: Histograms,
 }
 
-/// Hosts that became label values.
-#[derive(Debug)]
-struct Hosts {
-    cap: usize,
-    names: Vec<Arc<str>>,
-}
-
 impl Metrics {
-    /// `host_cap`: how many hosts may become values of the label `server_address`; without it there is no such label.
+    /// `hosts`, `routes`: how many may become values of the labels `server_address` and `http_route`; without a number there is
+    /// no such label.
     ///
     /// # Errors
     /// None in practice: names and bounds are constants, which a test registers.
-    pub fn new(host_cap: Option<usize>) -> Result<Self, prometheus::Error> {
+    pub fn new(hosts: Option<usize>, routes: Option<usize>) -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let mut labels = vec!["http_request_method", "http_response_status_code", "error_type", "url_scheme"];
-        if host_cap.is_some() {
+        if hosts.is_some() {
             labels.push("server_address");
+        }
+        if routes.is_some() {
+            labels.push("http_route");
         }
         let histogram = |name: &str, help: &str, bounds: &'static [f64]| {
             let histograms = Histograms::new(name, help, &labels, bounds)?;
@@ -143,7 +144,8 @@ impl Metrics {
             flags,
             operations,
             operation_seconds,
-            hosts: host_cap.map(|cap| Mutex::new(Hosts { cap, names: Vec::new() })),
+            hosts: hosts.map(Admission::new),
+            routes: routes.map(Admission::new),
             registry,
         })
     }
@@ -169,22 +171,6 @@ impl Metrics {
             metric.set_label(labels);
         }
         TextEncoder::new().encode_to_string(&families)
-    }
-
-    /// The label value for a host, admitted if there is room; and every one there is, once there is no more room.
-    fn admit(&self, host: &str) -> (Option<Arc<str>>, Option<Vec<Arc<str>>>) {
-        let Some(hosts) = &self.hosts else { return (None, None) };
-        // A poisoned list is still a list: nothing below leaves it half changed.
-        let mut hosts = hosts.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = hosts.names.iter().find(|known| &***known == host) {
-            return (Some(Arc::clone(known)), None);
-        }
-        if hosts.names.len() >= hosts.cap {
-            return (None, Some(hosts.names.clone()));
-        }
-        let name: Arc<str> = Arc::from(host);
-        hosts.names.push(Arc::clone(&name));
-        (Some(name), None)
     }
 }
 
@@ -213,7 +199,7 @@ struct Operations {
 }
 
 /// Numbers: of the method and of what it was answered with in the closed sets, of the host in the observer's list.
-type Key = (u8, u8, u16);
+type Key = (u8, u8, u16, u16);
 
 /// What one worker counts by itself until it is flushed.
 #[derive(Debug)]
@@ -225,18 +211,12 @@ pub struct Observer {
     outcomes: [u64; OUTCOMES.len()],
     flags: [u64; 64],
     operations: Vec<Operations>,
-    /// Label values by host as sent; bounded by [`Observer::MAX_SPELLINGS`].
-    hosts: HashMap<Vec<u8>, u16, foldhash::fast::RandomState>,
-    /// Label values of hosts: `""`, [`OTHER`], then those admitted.
-    names: Vec<Arc<str>>,
-    /// There is no room for another host: what is not known is [`OTHER`].
-    full: bool,
+    /// Label values of hosts and of routes.
+    hosts: Admitted,
+    routes: Admitted,
 }
 
 impl Observer {
-    /// Spellings of hosts that one worker remembers, so that a known one needs no clean-up. Forgotten when full.
-    const MAX_SPELLINGS: usize = 4096;
-
     /// An observer for one worker.
     #[must_use]
     pub fn new(shared: Arc<Metrics>) -> Self {
@@ -248,9 +228,8 @@ impl Observer {
             outcomes: [0; OUTCOMES.len()],
             flags: [0; 64],
             operations: Vec::new(),
-            hosts: HashMap::default(),
-            names: vec![Arc::from(""), Arc::from(OTHER)],
-            full: false,
+            hosts: Admitted::default(),
+            routes: Admitted::default(),
         }
     }
 
@@ -353,46 +332,11 @@ impl Observer {
     }
 
     fn key(&mut self, transaction: &Transaction) -> Key {
-        let host = if self.shared.hosts.is_some() { self.host(transaction.host()) } else { 0 };
-        (method(transaction.method()), answer(transaction.status, transaction.flags), host)
-    }
-
-    fn host(&mut self, host: Option<&[u8]>) -> u16 {
-        const UNKNOWN: u16 = 1;
-        let Some(host) = host else { return 0 };
-        if let Some(index) = self.hosts.get(host) {
-            return *index;
-        }
-        let name = without_port(without_user(host)).to_ascii_lowercase();
-        let index = match std::str::from_utf8(&name) {
-            Ok(name) if is_host(name) => self.index_of_host(name),
-            _ => UNKNOWN,
-        };
-        if self.hosts.len() >= Self::MAX_SPELLINGS {
-            self.hosts.clear();
-        }
-        self.hosts.insert(host.to_vec(), index);
-        index
-    }
-
-    fn index_of_host(&mut self, name: &str) -> u16 {
-        let known = |names: &[Arc<str>]| names.iter().position(|known| &**known == name);
-        let mut index = known(&self.names);
-        if index.is_none() && !self.full {
-            match self.shared.admit(name) {
-                (Some(admitted), _) => self.names.push(admitted),
-                (None, all) => {
-                    self.full = true;
-                    for admitted in all.unwrap_or_default() {
-                        if !self.names.contains(&admitted) {
-                            self.names.push(admitted);
-                        }
-                    }
-                }
-            }
-            index = known(&self.names);
-        }
-        index.and_then(|index| u16::try_from(index).ok()).unwrap_or(1)
+        let Self { shared, hosts, routes, .. } = self;
+        let host = shared.hosts.as_ref().map_or(0, |admission| hosts.number(transaction.host(), admission, host_label));
+        let route =
+            shared.routes.as_ref().map_or(0, |admission| routes.number(transaction.route(), admission, route_label));
+        (method(transaction.method()), answer(transaction.status, transaction.flags), host, route)
     }
 
     /// Index of a key's series.
@@ -406,11 +350,14 @@ impl Observer {
         index
     }
 
-    fn new_series(&self, (method, answer, host): Key) -> Series {
+    fn new_series(&self, (method, answer, host, route): Key) -> Series {
         let (status, error) = answer_labels(answer);
         let mut labels = vec![method_label(method).to_owned(), status, error, SCHEME.to_owned()];
         if self.shared.hosts.is_some() {
-            labels.push(self.names.get(usize::from(host)).map_or(OTHER, |name| name).to_owned());
+            labels.push(self.hosts.value(host).to_owned());
+        }
+        if self.shared.routes.is_some() {
+            labels.push(self.routes.value(route).to_owned());
         }
         let (duration, first_byte, request_size, response_size) = (None, None, None, None);
         Series { labels, duration, first_byte, request_size, response_size, touched: false }
@@ -433,6 +380,19 @@ impl Consumer for Observer {
     }
 }
 
+/// The label value of a host as sent.
+fn host_label(host: &[u8]) -> Option<String> {
+    let name = String::from_utf8(without_port(without_user(host)).to_ascii_lowercase()).ok()?;
+    is_host(&name).then_some(name)
+}
+
+/// The label value of a route.
+fn route_label(route: &[u8]) -> Option<String> {
+    let mut out = Vec::with_capacity(route.len());
+    escape::shown(route, false, &mut out);
+    String::from_utf8(out).ok()
+}
+
 /// Whether a text has the form of a host name or an address, so that it is worth a label value.
 fn is_host(text: &str) -> bool {
     const LONGEST: usize = 253;
@@ -445,6 +405,7 @@ mod tests {
     use super::*;
     use crate::abi::flag;
     use crate::http::Settings;
+    use crate::http::route::Routes;
     use crate::http::test_wire::Wire;
     use crate::stream::EndReason;
 
@@ -456,7 +417,7 @@ mod tests {
     }
 
     fn metrics(cap: Option<usize>) -> Arc<Metrics> {
-        Arc::new(Metrics::new(cap).unwrap())
+        Arc::new(Metrics::new(cap, None).unwrap())
     }
 
     #[track_caller]
@@ -552,6 +513,23 @@ mod tests {
         holds(&text, &(count("b.example") + " 2"));
         holds(&text, &(count(OTHER) + " 4"));
         assert!(!text.contains("c.example") && !text.contains("bad host"));
+    }
+
+    #[test]
+    fn routes_become_labels_up_to_their_cap() {
+        let metrics = Arc::new(Metrics::new(None, Some(2)).unwrap());
+        let mut wire = Wire::new(Settings { routes: Some(Routes::default()), ..Settings::default() });
+        for (number, target) in (1..).zip(["/a/1", "/a/2?x", "/b", "/c", "/d/\u{1}"]) {
+            wire.get(number, target).reply(number, 200, 0);
+        }
+        let text = text(&metrics, &wire);
+        let count = |route: &str| {
+            let of_all = text.lines().filter(|line| line.starts_with("http_server_request_duration_seconds_count"));
+            let of_route = of_all.filter(|line| line.contains(&format!("http_route=\"{route}\"")));
+            of_route.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum::<u64>()
+        };
+        assert_eq!(["/a/{n}", "/b", OTHER].map(count), [2, 1, 2]);
+        assert!(!text.contains("/c") && !text.contains("/d"));
     }
 
     #[test]

@@ -33,6 +33,8 @@ use self::terminal::Terminal;
 use crate::http::Transaction;
 use crate::stream::InterfaceNames;
 
+pub(crate) use json::{tunnel as tunnel_name, via_name};
+
 /// Writes transactions as lines. Each worker has its own.
 pub trait Format: Send {
     /// Appends what stands at the top of a file opened at `time` (nanoseconds since the Unix epoch).

@@ -84,10 +84,48 @@ fn the_defaults_of_the_command_line_are_those_of_the_library() {
     let expected = Config {
         workers: 3,
         metrics_address: Some(([127, 0, 0, 1], 9464).into()),
+        metrics_address_may_fail: true,
+        page: Some(PageOptions::default()),
         drop_privileges: Some(DropPrivileges::default()),
         ..Config::live([LiveConfig::new("lo")])
     };
     assert_eq!(shown(config("-i lo")), shown(expected));
+}
+
+#[test]
+fn the_page_is_served_on_loopback_and_elsewhere_only_where_it_is_asked_for() {
+    for (line, served) in [
+        ("-i lo", true),
+        ("-i lo --no-page", false),
+        ("-i lo --no-metrics", false),
+        ("-i lo --metrics-addr 9000", true),
+        ("-i lo --metrics-addr [::1]:9000", true),
+        ("-i lo --metrics-addr 0.0.0.0:9000", false),
+        ("-i lo --metrics-addr 0.0.0.0:9000 --page", true),
+        ("-r x.pcap", false),
+        ("-r x.pcap --metrics-addr 9000", true),
+        ("-r x.pcap --metrics-addr 10.0.0.1:9000", false),
+    ] {
+        let config = config(line);
+        assert_eq!((config.page.is_some(), config.shows()), (served, served), "{line}");
+        assert_eq!(config.metrics_address_may_fail, line.contains("-i") && !line.contains("-addr"), "{line}");
+    }
+    assert!(matches!(Plan::new(&arguments("-r x.pcap --page"), &MACHINE), Err(PlanError::NoEndpoint)));
+    assert_eq!(config("-i lo --page-host tap.example.").page.unwrap_or_default().hosts, ["tap.example"]);
+}
+
+#[test]
+fn routes_are_made_where_something_shows_them() {
+    for (line, made) in [
+        ("-r x.pcap", true),
+        ("-r x.pcap --format zeek", false),
+        ("-r x.pcap --format zeek --report x.html", true),
+        ("-r x.pcap --format text --metrics-routes 5", true),
+        ("-i lo --format clf", true),
+        ("-i lo --format clf --no-page", false),
+    ] {
+        assert_eq!(config(line).settings.routes.is_some(), made, "{line}");
+    }
 }
 
 #[test]
