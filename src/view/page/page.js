@@ -102,25 +102,25 @@ const TRANSACTION = [
   wire('Host', 'host', (row) => row.host),
   wire('Target', 'target', (row) => row.target),
   { ...wire('Status', 'status', (row) => row.status, 'Status of the final response'), down: true, text: (row) => (row.status === undefined ? shown(row.reason || '') || (row.failed ? 'none' : '') : String(row.status)), level },
-  number('Duration ms', 'ms', (row) => row.duration, 'First byte of the request to last of the response, milliseconds', milliseconds),
-  number('Wait ms', 'ms', (row) => row.wait_time, 'Last byte of the request to first of the response, milliseconds', milliseconds),
+  number('Duration ms', 'duration', (row) => row.duration, 'First byte of the request to last of the response, milliseconds', milliseconds),
   number('Received B', 'size', (row) => row.response_bytes, 'Bytes of the response’s body'),
   wire('Client', 'address', (row) => row.client),
   wire('Server', 'address', (row) => row.server),
   wire('Flags', 'flags', (row) => (row.flags.length ? row.flags.join(' ') : undefined), 'What is odd about it, or missing'),
 ];
+const failures = (row) => (row.transactions ? row.server_errors / row.transactions : 0);
 const COUNTS = [
-  number('Transactions', 'count', (row) => row.transactions),
+  number('Count', 'count', (row) => row.transactions, 'Transactions'),
   number('4xx', 'few', (row) => row.client_errors, 'Transactions with a 4xx status'),
-  { ...number('Failed', 'few', (row) => row.server_errors, '5xx, no response, or a failed operation'), level: (row) => (row.server_errors ? 'error' : '') },
-  number('Failed %', 'few', (row) => (row.transactions ? row.server_errors / row.transactions : 0), 'Share of the transactions', (share) => percent(share, 1)),
+  number('Failed', 'few', (row) => row.server_errors, '5xx, no response, or a failed operation'),
+  { ...number('Failed %', 'share', failures, 'Share of the transactions; red from 5 %', (share) => percent(share, 1)), level: (row) => (failures(row) >= 0.05 ? 'error' : '') },
   number('p50 ms', 'ms', (row) => row.times.p50, 'Half took no longer, milliseconds; at most 10 % too high', milliseconds),
   number('p95 ms', 'ms', (row) => row.times.p95, '95 % took no longer, milliseconds; at most 10 % too high', milliseconds),
   number('p99 ms', 'ms', (row) => row.times.p99, '99 % took no longer, milliseconds; at most 10 % too high', milliseconds),
-  number('Longest ms', 'ms', (row) => row.times.max, 'Milliseconds', milliseconds),
+  number('Max ms', 'ms', (row) => row.times.max, 'The longest, milliseconds', milliseconds),
   number('Sent', 'size', (row) => row.request_bytes, 'Bytes of request bodies', bytes),
   number('Received', 'size', (row) => row.response_bytes, 'Bytes of response bodies', bytes),
-  { name: 'Last', kind: 'time', down: true, title: 'Local time at which the last was completed', value: (row) => row.last, text: (row, data) => moment(row.last, data.now).replace(/\.\d+$/, '') },
+  { name: 'Last', kind: 'time last', down: true, title: 'Local time at which the last was completed', value: (row) => row.last, text: (row, data) => moment(row.last, data.now).replace(/\.\d+$/, '') },
 ];
 const GROUPS = ['capture', 'lost', 'queues', 'parser', 'ledger'];
 const HEALTH = [
@@ -156,7 +156,7 @@ const ofTransactions = (caption, column) => ({
 const ofCounts = (caption, first, keys, label, show) => ({
   caption,
   columns: [...first, ...COUNTS],
-  sort: { column: 'Transactions', down: true },
+  sort: { column: 'Count', down: true },
   id: (row) => JSON.stringify(keys.map((key) => row[key])),
   keys,
   label: (row) => `${shown(keys.map((key) => row[key]).join(' ')) || 'without a host'}: ${label}`,

@@ -78,16 +78,24 @@ class Timeline {
     const y = (n) => plot.bottom - (n / top) * plot.height;
     plot.times();
     for (const share of [0, 0.5, 1]) plot.level(y(top * share), rate(top * share));
-    // Below the others, and at least a line high: a single failure among thousands is seen.
-    const layers = [['failed', (part) => part.server_errors], ['client', (part) => part.client_errors], ['rest', (part) => Math.max(0, part.transactions - part.client_errors - part.server_errors)]];
+    // Each column of pixels has the most of its parts; at least a pixel high, so that a single failure among thousands is seen.
+    const columns = new Map();
     for (const part of seconds) {
-      let base = plot.bottom;
-      for (const [name, of] of layers) {
-        if (of(part) <= 0) continue;
-        const high = Math.max(name === 'rest' ? 1 : 2, (of(part) / step / top) * plot.height);
-        base -= high;
-        plot.bar(part.time, part.time + step * 1e6, Math.max(plot.top, base), high, this.colors[name]);
+      const from = Math.floor(plot.x(part.time));
+      const to = Math.max(from + 1, Math.floor(plot.x(part.time + step * 1e6)));
+      for (let x = from; x < to; x += 1) {
+        const column = columns.get(x) || { failed: 0, client: 0, all: 0 };
+        column.failed = Math.max(column.failed, part.server_errors);
+        column.client = Math.max(column.client, part.client_errors);
+        column.all = Math.max(column.all, part.transactions);
+        columns.set(x, column);
       }
+    }
+    const high = (n) => (n > 0 ? Math.max(1, (n / step / top) * plot.height) : 0);
+    for (const [x, { failed, client, all }] of columns) {
+      plot.bar(x, high(all), this.colors.rest);
+      plot.bar(x, high(failed) + high(client), this.colors.client);
+      plot.bar(x, high(failed), this.colors.failed);
     }
     this.mark(plot);
   }
@@ -179,10 +187,10 @@ class Plot {
     }
   }
 
-  bar(from, to, y, height, color) {
-    const left = this.x(from);
+  /** A column of pixels from the bottom. */
+  bar(x, height, color) {
     this.pen.fillStyle = color;
-    this.pen.fillRect(left, y, Math.max(1, this.x(to) - left), Math.min(height, this.bottom - y));
+    this.pen.fillRect(x, this.bottom - Math.min(height, this.height), 1, Math.min(height, this.height));
   }
 
   /** A line, broken where a part has no value; a point that stands alone is a dot. */
