@@ -138,6 +138,14 @@ mod tests {
     }
 
     #[test]
+    fn every_character_is_read_back() {
+        let all: String = ('\0'..='\u{ffff}').collect();
+        let page = html(Some(&Snapshot { source: all.clone(), ..Default::default() }));
+        let value: serde_json::Value = serde_json::from_str(between(&page, "id=\"data\">", "</script>")).unwrap();
+        assert_eq!(value["source"], all);
+    }
+
+    #[test]
     fn only_the_report_has_data_and_a_policy_of_its_own_that_allows_no_connection() {
         let (live, report) = (html(None), html(Some(&Snapshot::default())));
         assert!(!live.contains("id=\"data\"") && !live.contains("http-equiv"));

@@ -468,6 +468,29 @@ fn colours_follow_the_system_and_the_button() {
     assert_quiet(&mut browser);
 }
 
+#[test]
+fn the_tab_and_the_filter_outlive_a_reload() {
+    let Some(mut browser) = opened("reload", &data::snapshot()) else { return };
+    browser.eval("document.querySelector('#filter').focus()");
+    browser.write("host:api \"a b\" %");
+    browser.click("#tab-hosts");
+    let address = browser.eval("location.href");
+    assert!(address.as_str().unwrap().ends_with("#hosts:host%3Aapi%20%22a%20b%22%20%25"), "{address}");
+    browser.open("about:blank");
+    browser.open(address.as_str().unwrap());
+    assert_eq!(
+        browser.eval("[active, document.querySelector('#filter').value]"),
+        json!(["hosts", "host:api \"a b\" %"])
+    );
+    // Addresses that are none of the page's.
+    for wrong in ["#%", "#nothing:x", "#recent:%e0%80", "#__proto__:a", "#<img src=x onerror=alert(1)>"] {
+        browser.eval(&format!("location.hash = {}", json!(wrong)));
+        browser.frames();
+        assert_eq!(browser.eval("active"), json!("recent"), "{wrong}");
+    }
+    assert!(browser.complaints.is_empty(), "{:?}", browser.complaints);
+}
+
 /// axe-core, which we did not write, judges the page by WCAG 2.2 AA: contrast, names, roles.
 #[test]
 fn axe_finds_nothing_wrong_in_light_and_dark_and_in_a_narrow_window() {

@@ -52,7 +52,12 @@ impl Browser {
         command.args(["--disable-sync", "--disable-extensions", "--disable-dev-shm-usage", "--hide-scrollbars"]);
         command.args(["--window-size=1280,800", "--password-store=basic", "--no-proxy-server"]);
         command.arg(format!("--user-data-dir={}", directory.path().join("profile").display())).arg("about:blank");
-        command.env("TO", &to).env("FROM", &from).env("TZ", "UTC").env("HOME", directory.path());
+        command
+            .env("TO", &to)
+            .env("FROM", &from)
+            .env("TZ", "UTC")
+            .env("HOME", directory.path())
+            .env("TMPDIR", directory.path());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
         let child = command.spawn().unwrap();
         // The shell opens both before it becomes the browser.
@@ -277,7 +282,7 @@ impl Browser {
 impl Drop for Browser {
     fn drop(&mut self) {
         // It and its own processes are one group.
-        drop(killpg(Pid::from_raw(self.child.id() as i32), Signal::SIGKILL));
+        killpg(Pid::from_raw(self.child.id() as i32), Signal::SIGKILL).ok();
         drop(self.child.wait());
         if std::thread::panicking() {
             println!("the browser complained: {:?}", self.complaints);

@@ -8,7 +8,7 @@ const REPORT = embedded !== null;
 /** What was shown when the page was paused, while it is. */
 let paused = null;
 let query = { number: 0, terms: [] };
-let active = 'recent';
+let active = '';
 /** Whether the server is heard: `report`, `connecting`, `live` or `lost`, and since when. */
 let link = { state: REPORT ? 'report' : 'connecting', since: 0 };
 
@@ -41,8 +41,7 @@ function drawState(data) {
   const parts = [];
   if (link.state === 'connecting') parts.push('Connecting');
   if (link.state === 'lost') parts.push(`Not connected since ${clock(link.since)}; trying again`);
-  if (link.state === 'live' && !paused) parts.push('Live');
-  if (link.state === 'live' && data && !data.live) parts.push('file');
+  if (link.state === 'live' && data && !paused) parts.push(data.live ? 'Live' : 'Connected');
   if (paused && data) parts.push(`Paused at ${clock(data.now)}`);
   if (REPORT) parts.push('Report');
   put(at('state'), parts.join(', '));
@@ -229,9 +228,29 @@ function open(row) {
   details.show(row, (paused || model).data);
 }
 
+/** The tab and the filter stand in the address, behind #: they outlive a reload, and can be handed on. */
+function remember() {
+  const filter = at('filter').value;
+  const wanted = `#${active}${filter ? `:${encodeURIComponent(filter)}` : ''}`;
+  if (location.hash !== wanted) history.replaceState(null, '', wanted);
+}
+function recall() {
+  const [, name, filter] = /^#([a-z]+):?(.*)$/.exec(location.hash) || [];
+  let text = '';
+  try {
+    text = decodeURIComponent(filter || '');
+  } catch {
+    // An address that somebody has cut.
+  }
+  choose(Object.hasOwn(tables, name) ? name : 'recent');
+  setFilter(text);
+}
+addEventListener('hashchange', recall);
+
 const tabs = [...at('tabs').children];
 function choose(name) {
   active = name;
+  remember();
   for (const tab of tabs) {
     const chosen = tab.id === `tab-${name}`;
     tab.setAttribute('aria-selected', chosen);
@@ -270,6 +289,7 @@ function readFilter() {
   put(at('filter-error'), '');
   at('filter').removeAttribute('aria-invalid');
   query = { number: query.number + 1, terms };
+  remember();
   changed();
 }
 function setFilter(text) {
@@ -374,7 +394,7 @@ function follow() {
   connect();
 }
 
-choose('recent');
+recall();
 setTheme(kept());
 if (REPORT) {
   model.whole(JSON.parse(embedded.textContent));

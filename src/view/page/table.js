@@ -160,7 +160,8 @@ class Table {
 
   clicked(event) {
     const line = event.target.closest('tr');
-    if (!line || !this.open || String(getSelection())) return;
+    // Who selects text with the mouse wants to copy it.
+    if (!line || !this.open || (event.detail > 0 && String(getSelection()))) return;
     this.focus(line.sectionRowIndex);
     this.open(this.rows.get(line));
   }

@@ -49,11 +49,11 @@ class Timeline {
     this.changed();
   }
 
-  /** The part under the cursor. */
+  /** The part under the cursor, or -1. */
   index() {
     const { seconds, step } = this.data;
-    const first = seconds.length ? seconds[0].time : 0;
-    return Math.floor((this.at - first) / (step * 1e6));
+    const found = seconds.findLastIndex((part) => part.time <= this.at);
+    return found >= 0 && this.at < seconds[found].time + step * 1e6 ? found : -1;
   }
 
   render(data, stamp) {
