@@ -18,7 +18,8 @@ use crate::export::open;
 use crate::http::Settings;
 use crate::http::filter::Selection;
 use crate::http::redact::Redaction;
-use crate::pipeline::{Config, GuestFile, Guests, GuestsError, ShadowModule};
+use crate::http::route::Routes;
+use crate::pipeline::{Config, GuestFile, Guests, GuestsError, PageOptions, ShadowModule};
 use crate::source::live::LiveConfig;
 use crate::source::total_bytes;
 
@@ -35,6 +36,9 @@ pub enum PlanError {
     /// No input.
     #[error("nothing to watch: needed --pcap FILE, or -i IFACE (-D lists them)")]
     NoInput,
+    /// A page without an endpoint.
+    #[error("nothing is served: --page needs --metrics-addr or -i")]
+    NoEndpoint,
     /// Rotation without a file.
     #[error("standard output cannot be rotated: --rotate-size and --rotate-interval need --output FILE")]
     NoLogFile,
@@ -103,6 +107,9 @@ impl Plan {
         if args.output.is_none() && rotation.is_some() {
             return Err(PlanError::NoLogFile);
         }
+        if args.page && args.metrics_addr.is_none() && !live {
+            return Err(PlanError::NoEndpoint);
+        }
         let expression = args.filter_expression.join(" ");
         let input =
             if live { Config::live(sources(args, &expression, machine.process_id)) } else { Config::files(&args.pcap) };
@@ -116,11 +123,14 @@ impl Plan {
             format: format(args, machine),
             target: args.output.clone().map_or(Target::Stdout, Target::File),
             rotation,
-            settings: settings(args),
+            settings: Settings { routes: routes(args, machine), ..settings(args) },
             selection: selection(args),
             metrics_address: args
                 .metrics_addr
                 .or_else(|| (live && !args.no_metrics).then(|| ([127, 0, 0, 1], METRICS_PORT).into())),
+            metrics_address_may_fail: live && args.metrics_addr.is_none(),
+            page: page(args, live),
+            report: args.report.clone(),
             metrics_file: args.metrics_file.clone(),
             host_labels: args.metrics_host_label.map(usize::from),
             memory_limit: u64::from(args.memory_limit) << 20,
@@ -218,12 +228,27 @@ fn settings(args: &Watch) -> Settings {
         true => Redaction::off(),
         false => Redaction::with(&args.redact_query, &args.redact_header),
     };
-    Settings { headers: args.header.clone(), redaction, community_id: !args.no_community_id }
+    let community_id = !args.no_community_id;
+    Settings { headers: args.header.clone(), redaction, community_id, ..Settings::default() }
+}
+
+/// The routes, if anything shows them.
+fn routes(args: &Watch, machine: &Machine) -> Option<Routes> {
+    let shown = args.report.is_some() || page(args, is_live(args)).is_some();
+    let wanted = shown || matches!(format(args, machine), FormatName::Json | FormatName::Ecs);
+    wanted.then(|| Routes::new(args.route.clone()))
 }
 
 fn selection(args: &Watch) -> Selection {
     let slow = args.slow.map(|ms| i64::from(ms) * 1_000_000);
     Selection { filters: args.filter.clone(), slow, errors: args.errors }
+}
+
+/// The page of the endpoint, if there is one: on loopback, or where it was asked for.
+fn page(args: &Watch, live: bool) -> Option<PageOptions> {
+    let is_loopback = args.metrics_addr.map_or(live && !args.no_metrics, |address| address.ip().is_loopback());
+    let served = !args.no_page && (args.page || is_loopback);
+    served.then(|| PageOptions { hosts: args.page_host.clone() })
 }
 
 /// The privileges that a live run keeps after its start, whoever started it. A run over files drops none, unless --user asks
@@ -232,7 +257,7 @@ fn drop_privileges(args: &Watch) -> Option<DropPrivileges> {
     if args.user.is_none() && !is_live(args) {
         return None;
     }
-    let made = args.output.iter().chain(&args.metrics_file).map(|path| directory(path));
+    let made = args.output.iter().chain(&args.metrics_file).chain(&args.report).map(|path| directory(path));
     let writable = made.chain(args.quarantine_dir.clone()).collect();
     let guests = args.guest.iter().map(|guest| &guest.file);
     let readable = guests.chain(&args.pcap).map(|path| directory(path)).collect();
@@ -249,7 +274,8 @@ fn directory(path: &Path) -> PathBuf {
 
 /// A live run closes inherited descriptors that no option names: it lasts for months, and parses what strangers send.
 fn keep_open(args: &Watch) -> Option<Vec<RawFd>> {
-    let one = [&args.output, &args.metrics_file, &args.shadow, &args.quarantine_dir].into_iter().flatten();
+    let one =
+        [&args.output, &args.metrics_file, &args.report, &args.shadow, &args.quarantine_dir].into_iter().flatten();
     let paths = one.chain(args.guest.iter().map(|guest| &guest.file));
     is_live(args).then(|| paths.filter_map(|path| named_descriptor(path)).collect())
 }

@@ -9,6 +9,7 @@ use crate::export::consumer::Output;
 use crate::export::log::LogOutput;
 use crate::export::metrics::Metrics;
 use crate::stream::InterfaceNames;
+use crate::view::View;
 
 /// Every output that is asked for, in the order in which each takes a transaction. The log comes last, since it alone may
 /// wait: whoever sees a line finds its transaction in the metrics.
@@ -17,11 +18,15 @@ pub(super) fn outputs(
     interfaces: &InterfaceNames,
     shared: &Shared,
     metrics: Option<&Arc<Metrics>>,
+    view: Option<&Arc<View>>,
     chunks: ChunkSender,
 ) -> Vec<Box<dyn Output>> {
     let mut outputs: Vec<Box<dyn Output>> = Vec::new();
     if let Some(metrics) = metrics {
         outputs.push(Box::new(Arc::clone(metrics)));
+    }
+    if let Some(view) = view {
+        outputs.push(Box::new(Arc::clone(view)));
     }
     if config.summary {
         outputs.push(Box::new(shared.summary.clone()));

@@ -17,12 +17,14 @@ use crate::export::server::ServerError;
 use crate::export::summary::Summary;
 use crate::http::Settings;
 use crate::http::filter::Selection;
+use crate::http::route::Routes;
 use crate::pipeline::ledger::Ledger;
 use crate::pipeline::load::Refusal;
 use crate::sandbox::engine::{LoadError, MAX_GUEST_MEMORY};
 use crate::sandbox::fault::Fault;
 use crate::source;
 use crate::source::live::{LiveConfig, LiveError};
+use crate::view;
 
 /// Slots that may wait for one worker: files, where the reader waits for room. A longer queue gains nothing.
 const FILE_QUEUE: usize = 8;
@@ -46,6 +48,13 @@ pub enum Input {
     Files(Vec<PathBuf>),
     /// Interfaces, each with its own capture thread.
     Live(Vec<LiveConfig>),
+}
+
+/// How the page for people is served.
+#[derive(Debug, Clone, Default)]
+pub struct PageOptions {
+    /// Names under which it may be asked for, beside `localhost` and addresses.
+    pub hosts: Vec<String>,
 }
 
 /// What a run is to do. [`Config::files`] and [`Config::live`] set every field but the input to its default, so that a caller
@@ -78,12 +87,18 @@ pub struct Config {
     pub target: Target,
     /// When the log is rotated. By default never.
     pub rotation: Option<Rotation>,
-    /// What transactions keep. By default no further headers, the community identifier, and no secrets.
+    /// What transactions keep. By default no further headers, the community identifier, routes, and no secrets.
     pub settings: Settings,
     /// Which transactions are logged. By default all.
     pub selection: Selection,
     /// Where metrics are served. By default nowhere.
     pub metrics_address: Option<SocketAddr>,
+    /// Whether that is a choice that nobody made: if the address cannot be had, the run goes on without. By default not.
+    pub metrics_address_may_fail: bool,
+    /// The page for people there, with its data. By default it is not served.
+    pub page: Option<PageOptions>,
+    /// Where a report is written at the end: the page with its data inside. By default nowhere.
+    pub report: Option<PathBuf>,
     /// Where metrics are written at the end. By default nowhere.
     pub metrics_file: Option<PathBuf>,
     /// How many hosts may become values of a label. By default there is no such label.
@@ -133,9 +148,12 @@ impl Config {
             format: FormatName::Json,
             target: Target::Stdout,
             rotation: None,
-            settings: Settings { community_id: true, ..Settings::default() },
+            settings: Settings { community_id: true, routes: Some(Routes::default()), ..Settings::default() },
             selection: Selection::default(),
             metrics_address: None,
+            metrics_address_may_fail: false,
+            page: None,
+            report: None,
             metrics_file: None,
             host_labels: None,
             guests: Guests::default(),
@@ -177,7 +195,8 @@ impl Config {
         let shadow = if self.shadow.is_some() { self.memory_limit / 4 } else { 0 };
         // Lines of several workers wait for each other.
         let held = if workers > 1 { MAX_HELD as u64 } else { 0 };
-        self.memory_limit + held + shadow + slots + sandboxes + captures * (5 << 20) + (64 << 20) + compiler
+        let view = if self.shows() { view::MEMORY[0] + workers * view::MEMORY[1] } else { 0 };
+        self.memory_limit + view + held + shadow + slots + sandboxes + captures * (5 << 20) + (64 << 20) + compiler
     }
 
     /// The most bytes of extra state that the parsers may keep for the connections of one worker: a quarter of the memory
@@ -194,6 +213,12 @@ impl Config {
             Input::Files(_) => 1,
             Input::Live(sources) => sources.len(),
         }
+    }
+
+    /// Whether anything shows the transactions to people, beside the log.
+    #[must_use]
+    pub const fn shows(&self) -> bool {
+        self.page.is_some() && self.metrics_address.is_some() || self.report.is_some()
     }
 
     /// Whether frames come from interfaces.
