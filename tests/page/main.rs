@@ -18,6 +18,7 @@ mod data;
 mod events;
 mod live;
 mod pictures;
+mod program;
 mod report;
 
 use std::path::PathBuf;
