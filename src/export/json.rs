@@ -9,6 +9,7 @@
 //! | `operation`, `target` | of an operation: its name, and what it is about |
 //! | `outcome`, `error` | of an operation: its status in the protocol's words; `error` if it failed |
 //! | `method`, `target`, `version`, `host`, `user_agent`, `referer` | of the request; version as in `1.1` |
+//! | `route` | the path with its variable segments named: see [`crate::http::route`] |
 //! | `status`, `reason` | of the final response |
 //! | `request_body_bytes`, `response_body_bytes` | body bytes on the wire, chunk framing included; absent with `head_cut` |
 //! | `request_body_decoded_bytes`, `response_body_decoded_bytes` | without chunk framing; absent when the same |
@@ -104,6 +105,7 @@ impl Format for Json {
 fn http(transaction: &Transaction, out: &mut Vec<u8>) {
     optional(b",\"method\":", transaction.method(), out);
     optional(b",\"target\":", transaction.target(), out);
+    optional(b",\"route\":", transaction.route(), out);
     if let Some(minor) = transaction.minor() {
         out.extend_from_slice(b",\"version\":\"1.");
         number(minor, out);
