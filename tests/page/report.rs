@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::data::{self, BEGAN, HOSTILE, SECOND};
 use super::support::browser::Browser;
 use super::{browser, opened, report};
-use picotap::view::{Level, Snapshot};
+use picotap::view::{Counts, HostRow, Level, PairRow, RouteRow, Snapshot, TransactionRow};
 
 /// Rows of a table, a list of cells each.
 fn rows(browser: &mut Browser, panel: &str) -> Vec<Vec<String>> {
@@ -85,20 +85,7 @@ fn each_tab_has_its_table() {
     let hosts = rows(&mut browser, "hosts");
     assert_eq!(
         hosts[0],
-        [
-            "www.example.org",
-            "9,000",
-            "100",
-            "0",
-            "0 %",
-            "0.117",
-            "2.500",
-            "70.000",
-            "1,234.567",
-            "13.5 MB",
-            "18 GB",
-            "21:09:59"
-        ]
+        ["www.example.org", "9,000", "100", "0", "0 %", "0.117", "2.500", "70.000", "1,234.567", "18 GB", "21:09:59"]
     );
     assert_eq!(hosts[2][0], "(none)");
     assert_eq!(browser.eval("document.querySelectorAll('#hosts [data-level=error]').length"), json!(1));
@@ -440,6 +427,52 @@ fn the_lamp_is_of_the_worst_level() {
         assert_eq!(browser.text("#light"), text);
         assert_eq!(browser.eval("document.querySelector('#light').dataset.level"), json!(name));
     }
+}
+
+/// A number is whole, or has its unit: none is cut.
+#[test]
+fn great_numbers_fit_their_columns() {
+    let hour = 3_600_000_000;
+    let great = TransactionRow {
+        id: 98_765_432_109,
+        duration: Some(hour),
+        response_bytes: Some(123_456_789_012),
+        ..data::row(8)
+    };
+    let row = TransactionRow { id: 7, duration: Some(99_999_999), response_bytes: Some(987_654_321), ..data::row(8) };
+    let counts = Counts {
+        transactions: 90_000_000,
+        client_errors: 8_000_000,
+        server_errors: 7_000_000,
+        request_bytes: u64::MAX,
+        times: data::times(99_999_999, hour, 24 * hour, 90 * hour),
+        ..data::counts(1, 0, 0)
+    };
+    let mut snapshot = data::snapshot();
+    snapshot.hosts = vec![HostRow { host: "x".repeat(200), counts }];
+    snapshot.routes = vec![RouteRow { host: "x".repeat(200), method: "GET".into(), route: "/x".repeat(200), counts }];
+    snapshot.pairs = vec![PairRow {
+        client: "2001:db8:1234:5678:1234:5678:1234:5678".into(),
+        server: "[2001:db8::1]:80".into(),
+        counts,
+    }];
+    snapshot.health[0].value = 9_007_199_254_740_991;
+    snapshot.recent = vec![row.clone(), great.clone()];
+    snapshot.slowest = vec![great, row];
+    let Some(mut browser) = opened("great", &snapshot) else { return };
+    for (panel, rows) in [("recent", 2), ("slowest", 2), ("hosts", 1), ("routes", 1), ("pairs", 1), ("health", 5)] {
+        browser.click(&format!("#tab-{panel}"));
+        // The text of a button is measured by its cell.
+        let cut = browser.eval(&format!(
+            "[...document.querySelectorAll('#{panel} td.number, #{panel} td.time')].map((cell) => cell.querySelector('button') || cell)\
+               .filter((cell) => cell.scrollWidth > cell.clientWidth).map((cell) => cell.textContent)"
+        ));
+        assert_eq!(cut, json!([]), "{panel}");
+        assert_eq!(self::rows(&mut browser, panel).len(), rows);
+    }
+    browser.click("#tab-recent");
+    assert_eq!(column(&mut browser, "recent", "Duration ms"), ["3,600 s", "99,999.999"]);
+    assert_eq!(column(&mut browser, "recent", "Received B"), ["123 GB", "987,654,321"]);
 }
 
 /// Days and zones: what is not of the same day says its day, and the zone is said.

@@ -100,7 +100,7 @@ class Details {
     add('request body', row.request_bytes === undefined ? undefined : `${count(row.request_bytes)} B`);
     add('response body', row.response_bytes === undefined ? undefined : `${count(row.response_bytes)} B`);
     for (const [name, value] of row.fields) add(shown(name), value);
-    add('number', `${count(row.id)} since ${moment(data.began, data.now)}`);
+    add('number', `${row.id} since ${moment(data.began, data.now)}`);
     return list;
   }
 

@@ -11,8 +11,8 @@ const count = (n) => (n === undefined ? '' : WHOLE.format(n));
 /** A number per second. */
 const rate = (n) => (n >= 100 ? WHOLE.format(n) : THREE_DIGITS.format(n));
 
-/** Milliseconds to the microsecond, so that the points of a column are below each other. */
-const milliseconds = (us) => (us === undefined ? '' : MILLISECONDS.format(us / 1000));
+/** Milliseconds to the microsecond, so that the points of a column are below each other; from 100 s on with the unit. */
+const milliseconds = (us) => (us === undefined ? '' : us < 1e8 ? MILLISECONDS.format(us / 1000) : `${WHOLE.format(us / 1e6)} s`);
 
 /** A duration with its unit. */
 function duration(us) {
@@ -42,6 +42,9 @@ function bytes(n) {
   }
   return `${unit === 0 ? WHOLE.format(n) : THREE_DIGITS.format(n)} ${units[unit]}`;
 }
+
+/** Exactly, as far as a column is wide; then with the unit. */
+const size = (n) => (n < 1e9 || n === undefined ? count(n) : bytes(n));
 
 /** A share of a whole; a share that is not zero does not read as zero. */
 function percent(part, whole) {

@@ -95,14 +95,14 @@ const wire = (name, kind, of, title) => ({ name, kind: `wire ${kind}`, title, va
 const number = (name, kind, of, title, text = count) => ({ name, kind: `number ${kind}`, down: true, title, value: of, text: (row) => text(of(row)) });
 
 const TRANSACTION = [
-  number('No.', 'no', (row) => row.id, 'Number in this run, in the order of completion'),
+  number('No.', 'no', (row) => row.id, 'Number in this run, in the order of completion', String),
   { name: 'Time', kind: 'time', down: true, title: 'Local time of the first byte', value: (row) => row.time, text: (row, data) => moment(row.time, data.now) },
   wire('Method', 'method', (row) => row.method, 'Method, or the operation of another protocol'),
   wire('Host', 'host', (row) => row.host),
   wire('Target', 'target', (row) => row.target),
   { ...wire('Status', 'status', (row) => row.status, 'Status of the final response'), down: true, text: (row) => (row.status === undefined ? shown(row.reason || '') || (row.failed ? 'none' : '') : String(row.status)), level },
   number('Duration ms', 'duration', (row) => row.duration, 'First byte of the request to last of the response, milliseconds', milliseconds),
-  number('Received B', 'size', (row) => row.response_bytes, 'Bytes of the response’s body'),
+  number('Received B', 'size', (row) => row.response_bytes, 'Bytes of the response’s body', size),
   wire('Client', 'address', (row) => row.client),
   wire('Server', 'address', (row) => row.server),
   wire('Flags', 'flags', (row) => (row.flags.length ? row.flags.join(' ') : undefined), 'What is odd about it, or missing'),
@@ -117,8 +117,7 @@ const COUNTS = [
   number('p95 ms', 'ms', (row) => row.times.p95, '95 % took no longer, milliseconds; at most 10 % too high', milliseconds),
   number('p99 ms', 'ms', (row) => row.times.p99, '99 % took no longer, milliseconds; at most 10 % too high', milliseconds),
   number('Max ms', 'ms', (row) => row.times.max, 'The longest, milliseconds', milliseconds),
-  number('Sent', 'size', (row) => row.request_bytes, 'Bytes of request bodies', bytes),
-  number('Received', 'size', (row) => row.response_bytes, 'Bytes of response bodies', bytes),
+  number('Bodies', 'size', (row) => row.request_bytes + row.response_bytes, 'Bytes of request and response bodies', bytes),
   { name: 'Last', kind: 'time last', down: true, title: 'Local time at which the last was completed', value: (row) => row.last, text: (row, data) => moment(row.last, data.now).replace(/\.\d+$/, '') },
 ];
 const GROUPS = ['capture', 'lost', 'queues', 'parser', 'ledger'];
@@ -126,10 +125,10 @@ const HEALTH = [
   { ...wire('Group', 'group', (row) => row.group), value: (row) => GROUPS.indexOf(row.group) },
   { name: 'Level', kind: 'level', down: true, value: (row) => LEVELS.indexOf(row.level), text: (row) => row.level, level: (row) => row.level },
   wire('What', 'what', (row) => row.name),
-  wire('Of', 'label', (row) => row.label, 'Reason, interface or queue'),
+  wire('Which', 'label', (row) => row.label, 'Reason, interface or queue'),
   { ...number('Number', 'count', (row) => row.value), level: (row) => (row.value ? '' : 'zero') },
   wire('Unit', 'unit', (row) => row.unit),
-  number('At most', 'count', (row) => row.of),
+  number('At most', 'most', (row) => row.of),
   wire('Metric', 'metric', (row) => row.metric, 'The metric that says the same'),
 ];
 const ROWS = {
