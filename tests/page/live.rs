@@ -84,6 +84,7 @@ fn an_update_is_merged_into_what_is_there() {
         "a part that has changed replaces itself"
     );
     assert_eq!(browser.eval("model.data.seconds.map((part) => part.transactions)"), json!([10, 10, 12, 1010]));
+    assert_eq!(browser.eval("model.data.recent.map((row) => row.id)"), json!([1, 2, 3, 4, 5]));
     browser.click("#tab-hosts");
     assert_eq!(browser.texts("#hosts tbody td:first-child"), ["new.example.org"]);
     assert_eq!(server.asked("/events"), 1);
@@ -155,7 +156,9 @@ fn a_lost_connection_is_said_and_made_again() {
     let Some(mut browser) = opened(&server) else { return };
     server.refuse(true);
     server.cut();
+    let start = Instant::now();
     browser.until("/^Not connected since ..:..:..; trying again$/.test(document.querySelector('#state').textContent)");
+    assert!(start.elapsed() < Duration::from_secs(8), "it took the silence for it, not the end of the stream");
     assert_eq!(browser.eval("document.title"), json!("eth0 · picotap (not connected)"));
     assert_eq!(numbers(&mut browser), ["3", "2", "1"], "what is known stays");
     let start = Instant::now();
@@ -276,16 +279,23 @@ fn ten_thousand_transactions_a_second_are_all_drawn_in_bounded_work() {
     assert!(work[0].1 <= 3.0 * draws as f64 + 20.0, "{work:?} for {draws} draws");
     let elements = browser.eval("document.querySelectorAll('*').length").as_u64().unwrap();
     assert!(elements < 4_000, "{elements} elements");
-    // Only what has changed is touched: of the hosts the first fifty.
+    // Only what has changed is touched: of the hosts the first fifty, and no row moves.
     browser.click("#tab-hosts");
     browser.eval(
-        "window.touched = new Set(); new MutationObserver((all) => all.forEach((one) => touched.add(one.target.nodeName === '#text' ? one.target.parentElement : one.target)))\
-           .observe(document.querySelector('#hosts tbody'), {childList: true, characterData: true, subtree: true}); 0",
+        "window.touched = new Set(); window.moved = 0; \
+         new MutationObserver((all) => all.forEach(({target}) => { \
+           if (target.nodeName === 'TBODY') moved += 1; else touched.add(target.nodeName === '#text' ? target.parentElement : target); \
+         })).observe(document.querySelector('#hosts tbody'), {childList: true, characterData: true, subtree: true}); 0",
     );
     server.update(&busy(11));
     browser.until("document.querySelector('#totals dd').textContent === '110,000'");
     let touched = browser.eval("touched.size").as_u64().unwrap();
     assert!((50..=60).contains(&touched), "{touched} cells touched");
+    assert_eq!(browser.eval("moved"), json!(0));
+    // A burst of changes is drawn once, in the next frame.
+    assert_eq!(browser.eval("draws = 0; for (let i = 0; i < 1000; i += 1) changed(); draws"), json!(0));
+    browser.frames();
+    assert_eq!(browser.eval("draws"), json!(1));
     // A burst of a hundred updates is drawn as often as there are frames.
     browser.eval("draws = 0");
     for second in 12..=111 {
