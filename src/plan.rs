@@ -235,7 +235,7 @@ fn settings(args: &Watch) -> Settings {
 /// The routes, if anything shows them.
 fn routes(args: &Watch, machine: &Machine) -> Option<Routes> {
     let shown = args.report.is_some() || page(args, is_live(args)).is_some();
-    let wanted = shown || matches!(format(args, machine), FormatName::Json | FormatName::Ecs);
+    let wanted = shown || format(args, machine) == FormatName::Json;
     wanted.then(|| Routes::new(args.route.clone()))
 }
 

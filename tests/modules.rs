@@ -29,7 +29,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("http", &["abi", "counters", "stream"]),
     ("sandbox", &["abi", "counters", "stream", "batch", "http"]),
     ("export", &["abi", "counters", "escape", "http", "stream"]),
-    ("view", &["counters", "escape", "export", "http", "stream"]),
+    ("view", &["abi", "counters", "escape", "export", "http", "stream"]),
     ("clock", &[]),
     ("daemon", &[]),
     (

@@ -1,6 +1,6 @@
 //! Facts are what of a transaction is counted: computed once, added in many places.
 
-use super::histogram::Histogram;
+use super::histogram::{Histogram, bucket};
 use super::snapshot::{Counts, Second};
 use crate::http::{Flags, Message, Transaction};
 
@@ -11,6 +11,8 @@ pub(super) struct Facts {
     pub(super) completed: i64,
     /// Duration, if it is known.
     pub(super) duration: Option<u64>,
+    /// Its bucket in a histogram.
+    pub(super) bucket: usize,
     /// Whether its status is 4xx.
     pub(super) client_error: bool,
     /// Whether it has a 5xx status, is without a response, or is an operation that failed.
@@ -28,9 +30,11 @@ impl Facts {
         let [asked, answered] = [request, response].map(|message| message.as_ref().map(last));
         let bytes = |message: &Option<Message>| message.as_ref().and_then(Message::body).map_or(0, |body| body.wire);
         let status = transaction.status;
+        let duration = transaction.duration().and_then(|time| u64::try_from(time / 1000).ok());
         Self {
             completed: asked.max(answered).unwrap_or(0) / 1000,
-            duration: transaction.duration().and_then(|time| u64::try_from(time / 1000).ok()),
+            duration,
+            bucket: duration.map_or(0, bucket),
             client_error: (400..500).contains(&status),
             failed: status >= 500 || failed(transaction),
             request_bytes: bytes(request),
@@ -67,7 +71,7 @@ impl Sum {
         self.response_bytes = self.response_bytes.saturating_add(facts.response_bytes);
         self.last = if self.transactions == 1 { facts.completed } else { self.last.max(facts.completed) };
         if let Some(duration) = facts.duration {
-            self.durations.add(duration);
+            self.durations.add(duration, facts.bucket);
         }
     }
 
@@ -82,6 +86,13 @@ impl Sum {
         self.request_bytes = self.request_bytes.saturating_add(other.request_bytes);
         self.response_bytes = self.response_bytes.saturating_add(other.response_bytes);
         self.durations.merge(&other.durations);
+    }
+
+    /// Forgets all, but not the memory.
+    pub(super) fn clear(&mut self) {
+        let mut durations = std::mem::take(&mut self.durations);
+        durations.clear();
+        *self = Self { durations, ..Self::default() };
     }
 
     pub(super) const fn transactions(&self) -> u64 {

@@ -27,9 +27,10 @@ impl Histogram {
     #[cfg(test)]
     pub(super) const MOST: usize = size_of::<Self>() + BUCKETS * size_of::<u32>();
 
-    pub(super) fn add(&mut self, micros: u64) {
+    /// Counts a duration, whose [`bucket`] is this.
+    #[inline]
+    pub(super) fn add(&mut self, micros: u64, bucket: usize) {
         self.max = self.max.max(micros);
-        let bucket = bucket(micros);
         if bucket.wrapping_sub(self.first) >= self.counts.len() {
             self.cover(bucket, bucket);
         }
@@ -48,6 +49,12 @@ impl Histogram {
         for (own, count) in self.counts.iter_mut().skip(from).zip(&other.counts) {
             *own = own.saturating_add(*count);
         }
+    }
+
+    /// Forgets all, but not the memory.
+    pub(super) fn clear(&mut self) {
+        self.counts.fill(0);
+        self.max = 0;
     }
 
     /// Makes room for these buckets and those between them.
@@ -95,7 +102,8 @@ impl Histogram {
     }
 }
 
-fn bucket(micros: u64) -> usize {
+/// The bucket of a duration.
+pub(super) fn bucket(micros: u64) -> usize {
     let Some(power) = micros.checked_ilog2().filter(|power| *power >= 4) else {
         return usize::try_from(micros).unwrap_or(0);
     };
@@ -123,7 +131,7 @@ mod tests {
 
     fn of(values: &[u64]) -> Histogram {
         let mut histogram = Histogram::default();
-        values.iter().for_each(|value| histogram.add(*value));
+        values.iter().for_each(|value| histogram.add(*value, bucket(*value)));
         histogram
     }
 

@@ -1,8 +1,8 @@
 //! The view: what people look at. One bounded model of the transactions of a run, of which a [`Snapshot`] is what the page,
 //! the report and `picotap top` show.
 //!
-//! Each worker counts for itself (a part) and hands over what it has when somebody asks, when a second is over, or when a
-//! table is full: into the model, of which there is one.
+//! Each worker counts for itself (a part) and hands over what it has when somebody asks, and after each second of the capture:
+//! into the model, of which there is one.
 //!
 //! Memory: the model takes at most 32 MiB: 900 parts of time of 2 KB, three generations of tables of 1,792 rows of at most
 //! 3.5 KB, 4 MiB for the last 1,000 transactions, and as much for those that wait to become rows. Each worker has at most 10 MiB

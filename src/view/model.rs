@@ -49,6 +49,8 @@ pub(super) struct Model {
     times: Timeline,
     /// Oldest first, at least one.
     generations: VecDeque<Generation>,
+    /// How often a generation began.
+    generation: u64,
     /// Rows without a number yet.
     incoming: Vec<Kept>,
     recent: VecDeque<Kept>,
@@ -71,6 +73,7 @@ impl Model {
             left_out: 0,
             times: Timeline::new(began.is_some()),
             generations: VecDeque::from([Generation { since: began.unwrap_or(0), ..Generation::default() }]),
+            generation: 0,
             incoming: Vec::new(),
             recent: VecDeque::new(),
             recent_bytes: 0,
@@ -92,11 +95,18 @@ impl Model {
         }
         self.transactions += std::mem::take(&mut part.transactions);
         self.left_out += std::mem::take(&mut part.left_out);
-        self.times.absorb(&mut part.times, self.changes);
         self.age(part.last);
         (part.first, part.last) = (i64::MAX, i64::MIN);
         if let Some(generation) = self.generations.back_mut() {
+            self.times.absorb(&mut part.times, self.changes, &mut generation.tables.total);
+            if part.generation != self.generation {
+                part.tables.leave();
+            }
             generation.tables.absorb(&mut part.tables);
+            if part.generation != self.generation {
+                part.generation = self.generation;
+                part.tables.clear();
+            }
             for kept in part.slowest.drain(..) {
                 generation.slowest.push(kept);
                 if generation.slowest.len() > SLOWEST {
@@ -128,6 +138,7 @@ impl Model {
             return;
         }
         let since = if passed > 0 { now - passed % GENERATION } else { now };
+        self.generation += 1;
         self.generations.push_back(Generation { since, ..Generation::default() });
         // The end of each is the beginning of the next.
         let too_old = |next: &Generation| now.saturating_sub(next.since) >= GENERATION * (GENERATIONS as i64 - 1);
@@ -197,7 +208,7 @@ impl Model {
         // Copied only where there are several: a file's tables are shown as they are.
         let mut sum: Option<Tables> = None;
         for older in older {
-            sum.get_or_insert_with(|| newest.tables.clone()).absorb(&mut older.tables.clone());
+            sum.get_or_insert_with(|| newest.tables.clone()).merge(&older.tables);
         }
         let tables = sum.as_ref().unwrap_or(&newest.tables);
         let Tables { total, hosts, routes, pairs } = tables;

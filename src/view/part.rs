@@ -18,7 +18,7 @@ pub(super) const SLOWEST: usize = 50;
 /// Rows that are kept until they are handed over.
 const ROWS: usize = 256;
 /// Rows of each second and worker, after [the first thousand](super::sampler): of errors and slow ones, and of the others.
-const RATES: [i64; 2] = [100, 200];
+const RATES: [i64; 2] = [50, 100];
 
 /// What one worker has at hand.
 #[derive(Debug)]
@@ -30,6 +30,8 @@ pub(super) struct Part {
     pub(super) last: i64,
     pub(super) times: Recent,
     pub(super) tables: Tables,
+    /// The generation that took the tables over last.
+    pub(super) generation: u64,
     pub(super) slowest: Vec<Kept>,
     /// Only what took longer is slow; none while there is room for any.
     pub(super) threshold: Option<u64>,
@@ -49,6 +51,7 @@ impl Part {
             last: i64::MIN,
             times: Recent::default(),
             tables: Tables::default(),
+            generation: 0,
             slowest: Vec::new(),
             threshold: None,
             rows: Vec::new(),
@@ -60,7 +63,7 @@ impl Part {
 
     /// Whether there is room for a transaction with these facts.
     fn takes(&self, facts: &Facts) -> bool {
-        self.times.takes(facts.completed) && !self.tables.is_full() && self.rows.len() < ROWS
+        self.times.takes(facts.completed) && self.rows.len() < ROWS
     }
 
     /// Adds a transaction.

@@ -1,4 +1,5 @@
-//! A table adds up transactions by a key, for at most so many keys: those that came first.
+//! A table adds up transactions by a key, for at most so many keys: those that came first. Each worker has one, and the model
+//! has one that takes over what these have counted.
 
 use std::hash::{BuildHasher, Hasher};
 use std::net::IpAddr;
@@ -6,7 +7,7 @@ use std::net::IpAddr;
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
-use super::facts::Sum;
+use super::facts::{Facts, Sum};
 use crate::http::Transaction;
 use crate::stream::Endpoint;
 
@@ -145,6 +146,8 @@ struct Row<K> {
     hash: u64,
     key: K,
     sum: Sum,
+    /// A worker's row: its index in the table that takes it over, if that has one.
+    there: Option<usize>,
 }
 
 /// What the transactions of each key add up to.
@@ -154,60 +157,91 @@ pub(super) struct Table<K> {
     /// Indices into `rows`.
     indices: HashTable<usize>,
     rows: Vec<Row<K>>,
+    /// A worker's rows that have counted something since they were taken over.
+    touched: Vec<usize>,
     /// Transactions of keys for which there was no room.
     beyond: u64,
 }
 
-impl<K: Key + PartialEq> Table<K> {
+impl<K: Key + Clone + PartialEq> Table<K> {
     pub(super) const fn new(capacity: usize) -> Self {
-        Self { capacity, indices: HashTable::new(), rows: Vec::new(), beyond: 0 }
+        Self { capacity, indices: HashTable::new(), rows: Vec::new(), touched: Vec::new(), beyond: 0 }
     }
 
-    /// The sum of a transaction's key; `None` if there is no room for another.
-    pub(super) fn sum(&mut self, transaction: &Transaction, hasher: &RandomState) -> Option<&mut Sum> {
+    /// Adds a transaction.
+    pub(super) fn add(&mut self, transaction: &Transaction, facts: &Facts, hasher: &RandomState) {
         let found = K::find(transaction);
         let hash = K::hash(&found, hasher);
         let rows = &self.rows;
         let is = |index: &usize| rows.get(*index).is_some_and(|row| row.hash == hash && row.key.is(&found));
-        let index = match self.indices.find(hash, is) {
-            Some(index) => *index,
-            None => self.insert(Row { hash, key: K::new(&found), sum: Sum::default() })?,
+        let known = self.indices.find(hash, is).copied();
+        let Some(index) = known.or_else(|| self.insert(hash, || K::new(&found))) else {
+            self.beyond += 1;
+            return;
         };
-        self.rows.get_mut(index).map(|row| &mut row.sum)
+        if let Some(row) = self.rows.get_mut(index) {
+            if row.sum.transactions() == 0 {
+                self.touched.push(index);
+            }
+            row.sum.add(facts);
+        }
     }
 
-    fn insert(&mut self, row: Row<K>) -> Option<usize> {
-        if self.is_full() {
+    fn insert(&mut self, hash: u64, key: impl FnOnce() -> K) -> Option<usize> {
+        if self.rows.len() >= self.capacity {
             return None;
         }
         let index = self.rows.len();
-        self.indices.insert_unique(row.hash, index, |index| self.rows.get(*index).map_or(0, |row| row.hash));
-        self.rows.push(row);
+        self.rows.push(Row { hash, key: key(), sum: Sum::default(), there: None });
+        self.indices.insert_unique(hash, index, |index| self.rows.get(*index).map_or(0, |row| row.hash));
         Some(index)
     }
 
-    /// Whether no further key would find room.
-    pub(super) const fn is_full(&self) -> bool {
-        self.rows.len() >= self.capacity
-    }
-
-    /// Takes over what another table has, which is empty afterwards.
+    /// Takes over what a worker's table has counted. Its keys stay, so that they need not be copied again.
     pub(super) fn absorb(&mut self, other: &mut Self) {
         self.beyond += std::mem::take(&mut other.beyond);
-        other.indices.clear();
-        for row in other.rows.drain(..) {
-            let rows = &self.rows;
-            let is =
-                |index: &usize| rows.get(*index).is_some_and(|known| known.hash == row.hash && known.key == row.key);
-            if let Some(known) = self.indices.find(row.hash, is).and_then(|index| self.rows.get_mut(*index)) {
-                known.sum.merge(&row.sum);
-                continue;
-            }
-            let transactions = row.sum.transactions();
-            if self.insert(row).is_none() {
-                self.beyond += transactions;
-            }
+        for index in other.touched.drain(..) {
+            let Some(row) = other.rows.get_mut(index) else { continue };
+            row.there = row.there.or_else(|| self.place(row));
+            self.merge_row(row.there, &row.sum);
+            row.sum.clear();
         }
+    }
+
+    /// Adds what another table has.
+    pub(super) fn merge(&mut self, other: &Self) {
+        self.beyond += other.beyond;
+        for row in &other.rows {
+            let place = self.place(row);
+            self.merge_row(place, &row.sum);
+        }
+    }
+
+    fn merge_row(&mut self, place: Option<usize>, sum: &Sum) {
+        match place.and_then(|place| self.rows.get_mut(place)) {
+            Some(own) => own.sum.merge(sum),
+            None => self.beyond += sum.transactions(),
+        }
+    }
+
+    /// Where another table's row is in this one; none if there is no room for it.
+    fn place(&mut self, row: &Row<K>) -> Option<usize> {
+        let rows = &self.rows;
+        let is = |index: &usize| rows.get(*index).is_some_and(|own| own.hash == row.hash && own.key == row.key);
+        let known = self.indices.find(row.hash, is).copied();
+        known.or_else(|| self.insert(row.hash, || row.key.clone()))
+    }
+
+    /// A worker's table is to be taken over by another one than before.
+    pub(super) fn leave(&mut self) {
+        self.rows.iter_mut().for_each(|row| row.there = None);
+    }
+
+    /// Forgets the keys of a worker's table of which all was taken over, so that others find room.
+    pub(super) fn clear(&mut self) {
+        debug_assert!(self.touched.is_empty(), "all was taken over");
+        self.indices.clear();
+        self.rows.clear();
     }
 
     /// The rows, most transactions first.
@@ -227,6 +261,10 @@ impl<K: Key + PartialEq> Table<K> {
     pub(super) fn size(&self) -> usize {
         let sums: usize = self.rows.iter().map(|row| row.sum.size() - size_of::<Sum>()).sum();
         let keys = self.rows.len() * (MAX_HOST + 2 * MAX_METHOD + 1024);
-        self.rows.capacity() * size_of::<Row<K>>() + self.indices.allocation_size() + sums + keys
+        self.rows.capacity() * size_of::<Row<K>>()
+            + self.touched.capacity() * size_of::<usize>()
+            + self.indices.allocation_size()
+            + sums
+            + keys
     }
 }

@@ -29,25 +29,40 @@ impl Default for Tables {
 }
 
 impl Tables {
-    /// Whether a table may have no room for a further transaction.
-    pub(super) const fn is_full(&self) -> bool {
-        self.hosts.is_full() || self.routes.is_full() || self.pairs.is_full()
-    }
-
-    /// Adds a transaction; there is room for it.
+    /// Adds a transaction, but not to the total: the parts of time have that.
     pub(super) fn add(&mut self, transaction: &Transaction, facts: &Facts, hasher: &RandomState) {
-        self.total.add(facts);
-        let hosts = self.hosts.sum(transaction, hasher);
-        let sums = [hosts, self.routes.sum(transaction, hasher), self.pairs.sum(transaction, hasher)];
-        sums.into_iter().flatten().for_each(|sum| sum.add(facts));
+        self.hosts.add(transaction, facts, hasher);
+        self.routes.add(transaction, facts, hasher);
+        self.pairs.add(transaction, facts, hasher);
     }
 
-    /// Takes over what others have, which are empty afterwards.
+    /// Takes over what a worker's tables have counted.
     pub(super) fn absorb(&mut self, other: &mut Self) {
-        self.total.merge(&std::mem::take(&mut other.total));
         self.hosts.absorb(&mut other.hosts);
         self.routes.absorb(&mut other.routes);
         self.pairs.absorb(&mut other.pairs);
+    }
+
+    /// Adds what others have.
+    pub(super) fn merge(&mut self, other: &Self) {
+        self.total.merge(&other.total);
+        self.hosts.merge(&other.hosts);
+        self.routes.merge(&other.routes);
+        self.pairs.merge(&other.pairs);
+    }
+
+    /// A worker's tables are to be taken over by others than before.
+    pub(super) fn leave(&mut self) {
+        self.hosts.leave();
+        self.routes.leave();
+        self.pairs.leave();
+    }
+
+    /// Forgets the keys of a worker's tables, of which all was taken over.
+    pub(super) fn clear(&mut self) {
+        self.hosts.clear();
+        self.routes.clear();
+        self.pairs.clear();
     }
 
     #[cfg(test)]

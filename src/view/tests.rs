@@ -199,6 +199,7 @@ fn memory_is_bounded_for_all_rows_with_all_durations() {
         for power in 0..40 {
             let mut facts = facts::Facts::of(transaction);
             facts.duration = Some(1 << power);
+            facts.bucket = histogram::bucket(1 << power);
             part.tables.add(transaction, &facts, &hasher);
         }
     }

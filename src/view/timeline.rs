@@ -40,13 +40,14 @@ impl Timeline {
         self.step
     }
 
-    /// Takes over what a worker has, which is empty afterwards.
-    pub(super) fn absorb(&mut self, recent: &mut Recent, changed: u64) {
+    /// Takes over what a worker has, which is empty afterwards, and adds it to `total`.
+    pub(super) fn absorb(&mut self, recent: &mut Recent, changed: u64, total: &mut Sum) {
         for (second, sum) in recent.parts.iter_mut().filter(|(_, sum)| sum.transactions() > 0) {
             let part = self.parts.entry(second.div_euclid(self.step)).or_default();
             part.sum.merge(sum);
+            total.merge(sum);
             part.changed = changed;
-            *sum = Sum::default();
+            sum.clear();
             while self.is_too_long() {
                 if self.live { drop(self.parts.pop_first()) } else { self.double() }
             }
@@ -143,22 +144,24 @@ mod tests {
     use super::*;
 
     fn timeline(live: bool, times: &[i64]) -> Timeline {
-        let (mut timeline, mut recent) = (Timeline::new(live), Recent::default());
+        let (mut timeline, mut recent, mut total) = (Timeline::new(live), Recent::default(), Sum::default());
         for time in times {
             let facts = Facts {
                 completed: *time * SECOND,
                 duration: Some(5),
+                bucket: 5,
                 client_error: false,
                 failed: false,
                 request_bytes: 0,
                 response_bytes: 1,
             };
             if !recent.takes(facts.completed) {
-                timeline.absorb(&mut recent, 1);
+                timeline.absorb(&mut recent, 1, &mut total);
             }
             recent.add(&facts);
         }
-        timeline.absorb(&mut recent, 2);
+        timeline.absorb(&mut recent, 2, &mut total);
+        assert_eq!(total.transactions(), times.len() as u64);
         timeline
     }
 
