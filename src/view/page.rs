@@ -21,6 +21,7 @@ const SCRIPT: &str = concat!(
     include_str!("page/table.js"),
     include_str!("page/timeline.js"),
     include_str!("page/details.js"),
+    include_str!("page/columns.js"),
     include_str!("page/page.js"),
 );
 /// In the order in which they stand in the document.

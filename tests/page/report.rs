@@ -166,10 +166,13 @@ fn every_column_sorts_both_ways_by_keyboard() {
     assert!(hosts.is_sorted() && hosts[0] == "api.example.org:8080", "{hosts:?}");
 }
 
+/// Whether a filter holds for the row of this number.
+type Holds = fn(u64) -> bool;
+
 #[test]
 fn a_filter_leaves_the_rows_for_which_it_holds() {
     let Some(mut browser) = opened("filters", &data::snapshot()) else { return };
-    let cases: [(&str, fn(u64) -> bool); 30] = [
+    let cases: [(&str, Holds); 30] = [
         ("", |_| true),
         ("/users/17/", |id| id == 17),
         ("POST WWW", |id| id % 10 == 0),

@@ -12,7 +12,8 @@ const count = (n) => (n === undefined ? '' : WHOLE.format(n));
 const rate = (n) => (n >= 100 ? WHOLE.format(n) : THREE_DIGITS.format(n));
 
 /** Milliseconds to the microsecond, so that the points of a column are below each other; from 100 s on with the unit. */
-const milliseconds = (us) => (us === undefined ? '' : us < 1e8 ? MILLISECONDS.format(us / 1000) : `${WHOLE.format(us / 1e6)} s`);
+const milliseconds = (us) =>
+  us === undefined ? '' : us < 1e8 ? MILLISECONDS.format(us / 1000) : `${WHOLE.format(us / 1e6)} s`;
 
 /** A duration with its unit. */
 function duration(us) {
@@ -26,9 +27,19 @@ function duration(us) {
 /** A long duration, to the second. */
 function span(us) {
   const s = Math.round(us / 1e6);
-  const parts = [[Math.floor(s / 86400), 'd'], [Math.floor(s / 3600) % 24, 'h'], [Math.floor(s / 60) % 60, 'min'], [s % 60, 's']];
+  const parts = [
+    [Math.floor(s / 86400), 'd'],
+    [Math.floor(s / 3600) % 24, 'h'],
+    [Math.floor(s / 60) % 60, 'min'],
+    [s % 60, 's'],
+  ];
   const first = parts.findIndex(([n]) => n > 0);
-  return first < 0 ? '0 s' : parts.slice(first).map(([n, unit]) => `${n} ${unit}`).join(' ');
+  return first < 0
+    ? '0 s'
+    : parts
+        .slice(first)
+        .map(([n, unit]) => `${n} ${unit}`)
+        .join(' ');
 }
 
 /** Bytes with a decimal unit, three digits. */

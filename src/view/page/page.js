@@ -46,7 +46,10 @@ function drawState(data) {
   if (REPORT) parts.push('Report');
   put(at('state'), parts.join(', '));
   at('state').dataset.state = paused && link.state !== 'lost' ? 'paused' : link.state;
-  put(at('behind'), paused ? `${count(Math.max(0, model.data.transactions - paused.data.transactions))} more since` : '');
+  put(
+    at('behind'),
+    paused ? `${count(Math.max(0, model.data.transactions - paused.data.transactions))} more since` : '',
+  );
 }
 
 function drawHeader(data) {
@@ -54,7 +57,12 @@ function drawHeader(data) {
   const from = data.began;
   put(at('source'), shown(data.source));
   const last = day(end) === day(from) ? clock(end) : `${day(end)} ${clock(end)}`;
-  put(at('covered'), data.transactions || data.live ? `${day(from)} ${clock(from)} – ${last} ${zone(end)} (${span(Math.max(0, end - from))})` : '');
+  put(
+    at('covered'),
+    data.transactions || data.live
+      ? `${day(from)} ${clock(from)} – ${last} ${zone(end)} (${span(Math.max(0, end - from))})`
+      : '',
+  );
   const title = `${shown(data.source)} · picotap${link.state === 'lost' ? ' (not connected)' : ''}`;
   if (document.title !== title) document.title = title;
   const { level, text } = healthOf(data.health);
@@ -63,17 +71,6 @@ function drawHeader(data) {
   at('light').title = `picotap ${data.version}: show how the capture goes`;
 }
 
-const TOTALS = [
-  ['Transactions', (data) => count(data.transactions), (data) => `since ${moment(data.began, data.now).replace(/\.\d+$/, '')}`],
-  ['Rate', (data) => `${rate(data.live ? lately(data) || 0 : data.transactions / Math.max(1, (data.now - data.began) / 1e6))}/s`, (data) => (data.live ? 'last 10 s' : 'mean')],
-  ['4xx', ({ total }) => percent(total.client_errors, total.transactions), ({ total }) => count(total.client_errors)],
-  ['Failed', ({ total }) => percent(total.server_errors, total.transactions), ({ total }) => count(total.server_errors)],
-  ['Duration p50', ({ total }) => duration(total.times.p50) || '–', ({ total }) => (total.times.max === undefined ? '' : `longest ${duration(total.times.max)}`)],
-  ['p95', ({ total }) => duration(total.times.p95) || '–', () => ''],
-  ['p99', ({ total }) => duration(total.times.p99) || '–', () => ''],
-  ['Bodies sent', ({ total }) => bytes(total.request_bytes), () => 'by clients'],
-  ['received', ({ total }) => bytes(total.response_bytes), () => 'by clients'],
-];
 const totals = TOTALS.map(([name, value, note]) => {
   const box = element('div');
   const made = { value: element('dd'), note: element('dd', 'sub'), of: value, say: note };
@@ -86,51 +83,16 @@ function drawTotals(data) {
     put(total.value, total.of(data));
     put(total.note, total.say(data));
   }
-  put(at('since'), data.tables_since > data.began + 1e6 ? `Shares, durations, bodies and tables count since ${moment(data.tables_since, data.now).replace(/\.\d+$/, '')}.` : '');
+  put(
+    at('since'),
+    data.tables_since > data.began + 1e6
+      ? `Shares, durations, bodies and tables count since ${moment(data.tables_since, data.now).replace(/\.\d+$/, '')}.`
+      : '',
+  );
 }
 
 // ---- tables -----------------------------------------------------------------------------------------------------
 
-const wire = (name, kind, of, title) => ({ name, kind: `wire ${kind}`, title, value: of, text: (row) => shown(of(row) || '') });
-const number = (name, kind, of, title, text = count) => ({ name, kind: `number ${kind}`, down: true, title, value: of, text: (row) => text(of(row)) });
-
-const TRANSACTION = [
-  number('No.', 'no', (row) => row.id, 'Number in this run, in the order of completion', String),
-  { name: 'Time', kind: 'time', down: true, title: 'Local time of the first byte', value: (row) => row.time, text: (row, data) => moment(row.time, data.now) },
-  wire('Method', 'method', (row) => row.method, 'Method, or the operation of another protocol'),
-  wire('Host', 'host', (row) => row.host),
-  wire('Target', 'target', (row) => row.target),
-  { ...wire('Status', 'status', (row) => row.status, 'Status of the final response'), down: true, text: (row) => (row.status === undefined ? shown(row.reason || '') || (row.failed ? 'none' : '') : String(row.status)), level },
-  number('Duration ms', 'duration', (row) => row.duration, 'First byte of the request to last of the response, milliseconds', milliseconds),
-  number('Received B', 'size', (row) => row.response_bytes, 'Bytes of the response’s body', size),
-  wire('Client', 'address', (row) => row.client),
-  wire('Server', 'address', (row) => row.server),
-  wire('Flags', 'flags', (row) => (row.flags.length ? row.flags.join(' ') : undefined), 'What is odd about it, or missing'),
-];
-const failures = (row) => (row.transactions ? row.server_errors / row.transactions : 0);
-const COUNTS = [
-  number('Count', 'count', (row) => row.transactions, 'Transactions'),
-  number('4xx', 'few', (row) => row.client_errors, 'Transactions with a 4xx status'),
-  number('Failed', 'few', (row) => row.server_errors, '5xx, no response, or a failed operation'),
-  { ...number('Failed %', 'share', failures, 'Share of the transactions; red from 5 %', (share) => percent(share, 1)), level: (row) => (failures(row) >= 0.05 ? 'error' : '') },
-  number('p50 ms', 'ms', (row) => row.times.p50, 'Half took no longer, milliseconds; at most 10 % too high', milliseconds),
-  number('p95 ms', 'ms', (row) => row.times.p95, '95 % took no longer, milliseconds; at most 10 % too high', milliseconds),
-  number('p99 ms', 'ms', (row) => row.times.p99, '99 % took no longer, milliseconds; at most 10 % too high', milliseconds),
-  number('Max ms', 'ms', (row) => row.times.max, 'The longest, milliseconds', milliseconds),
-  number('Bodies', 'size', (row) => row.request_bytes + row.response_bytes, 'Bytes of request and response bodies', bytes),
-  { name: 'Last', kind: 'time last', down: true, title: 'Local time at which the last was completed', value: (row) => row.last, text: (row, data) => moment(row.last, data.now).replace(/\.\d+$/, '') },
-];
-const GROUPS = ['capture', 'lost', 'queues', 'parser', 'ledger'];
-const HEALTH = [
-  { ...wire('Group', 'group', (row) => row.group), value: (row) => GROUPS.indexOf(row.group) },
-  { name: 'Level', kind: 'level', down: true, value: (row) => LEVELS.indexOf(row.level), text: (row) => row.level, level: (row) => row.level },
-  wire('What', 'what', (row) => row.name),
-  wire('Which', 'label', (row) => row.label, 'Reason, interface or queue'),
-  { ...number('Number', 'count', (row) => row.value), level: (row) => (row.value ? '' : 'zero') },
-  wire('Unit', 'unit', (row) => row.unit),
-  number('At most', 'most', (row) => row.of),
-  wire('Metric', 'metric', (row) => row.metric, 'The metric that says the same'),
-];
 const ROWS = {
   recent: (data) => data.recent,
   slowest: (data) => data.slowest,
@@ -140,13 +102,27 @@ const ROWS = {
   health: (data) => data.health,
 };
 
-const said = (row) => `${shown([row.method, row.host, row.target].filter((text) => text !== undefined).join(' '))}, ${row.status === undefined ? 'no status' : row.status}${row.failed ? ', failed' : ''}`;
+const said = (row) =>
+  `${shown([row.method, row.host, row.target].filter((text) => text !== undefined).join(' '))}, ${row.status === undefined ? 'no status' : row.status}${row.failed ? ', failed' : ''}`;
 const ofTransactions = (caption, column) => ({
   caption,
   columns: TRANSACTION,
   sort: { column, down: true },
   id: (row) => row.id,
-  keys: ['host', 'method', 'target', 'route', 'client', 'server', 'protocol', 'interface', 'reason', 'flag', ...Object.keys(NUMBERS), 'is'],
+  keys: [
+    'host',
+    'method',
+    'target',
+    'route',
+    'client',
+    'server',
+    'protocol',
+    'interface',
+    'reason',
+    'flag',
+    ...Object.keys(NUMBERS),
+    'is',
+  ],
   label: (row, data) => `${moment(row.time, data.now)} ${said(row)}: open details`,
   open: (row) => open(row),
   empty,
@@ -164,18 +140,43 @@ const ofCounts = (caption, first, keys, label, show) => ({
 const tables = {
   recent: new Table(at('recent'), ofTransactions('Last transactions', 'No.')),
   slowest: new Table(at('slowest'), ofTransactions('Slowest transactions', 'Duration ms')),
-  hosts: new Table(at('hosts'), ofCounts('Hosts', [wire('Host', 'host', (row) => row.host || '(none)')], ['host'], 'show its routes', (row) => {
-    choose('routes');
-    setFilter(`host=${quote(row.host)}`);
-  })),
-  routes: new Table(at('routes'), ofCounts('Routes', [wire('Host', 'host', (row) => row.host || '(none)'), wire('Method', 'method', (row) => row.method), wire('Route', 'target', (row) => row.route)], ['host', 'method', 'route'], 'show its transactions', (row) => {
-    choose('recent');
-    setFilter(`host=${quote(row.host)} method=${quote(row.method)} route=${quote(row.route)}`);
-  })),
-  pairs: new Table(at('pairs'), ofCounts('Who talks to whom', [wire('Client', 'address', (row) => row.client), wire('Server', 'address', (row) => row.server)], ['client', 'server'], 'show their transactions', (row) => {
-    choose('recent');
-    setFilter(`client=${quote(row.client)} server=${quote(row.server)}`);
-  })),
+  hosts: new Table(
+    at('hosts'),
+    ofCounts('Hosts', [wire('Host', 'host', (row) => row.host || '(none)')], ['host'], 'show its routes', (row) => {
+      choose('routes');
+      setFilter(`host=${quote(row.host)}`);
+    }),
+  ),
+  routes: new Table(
+    at('routes'),
+    ofCounts(
+      'Routes',
+      [
+        wire('Host', 'host', (row) => row.host || '(none)'),
+        wire('Method', 'method', (row) => row.method),
+        wire('Route', 'target', (row) => row.route),
+      ],
+      ['host', 'method', 'route'],
+      'show its transactions',
+      (row) => {
+        choose('recent');
+        setFilter(`host=${quote(row.host)} method=${quote(row.method)} route=${quote(row.route)}`);
+      },
+    ),
+  ),
+  pairs: new Table(
+    at('pairs'),
+    ofCounts(
+      'Who talks to whom',
+      [wire('Client', 'address', (row) => row.client), wire('Server', 'address', (row) => row.server)],
+      ['client', 'server'],
+      'show their transactions',
+      (row) => {
+        choose('recent');
+        setFilter(`client=${quote(row.client)} server=${quote(row.server)}`);
+      },
+    ),
+  ),
   health: new Table(at('health'), {
     caption: 'How the capture goes',
     columns: HEALTH,
@@ -186,9 +187,11 @@ const tables = {
   }),
 };
 for (const table of Object.values(tables)) table.changed = changed;
-tables.recent.beyond = (data) => (data.left_out ? `under load not every transaction is kept: ${count(data.left_out)} were counted only` : '');
+tables.recent.beyond = (data) =>
+  data.left_out ? `under load not every transaction is kept: ${count(data.left_out)} were counted only` : '';
 ['hosts', 'routes', 'pairs'].forEach((name, place) => {
-  tables[name].beyond = (data) => (data.beyond[place] ? `${count(data.beyond[place])} transactions are in no row, since the table was full` : '');
+  tables[name].beyond = (data) =>
+    data.beyond[place] ? `${count(data.beyond[place])} transactions are in no row, since the table was full` : '';
 });
 
 /** What to do when nothing has been seen. */
@@ -197,10 +200,23 @@ function empty(data) {
   const source = shown(data.source);
   const list = element('ul');
   const hints = data.live
-    ? ['Send a request that passes this interface: curl http://…', 'Is it the right interface? picotap -D lists them; -i any takes all.', 'A capture filter may leave the traffic out.', 'What is encrypted (https://) is not read.', 'The tab Capture says whether frames arrive, and why they are not used.']
-    : ['Is there HTTP in it, and not only TLS?', 'A capture filter may leave the traffic out.', 'The tab Capture says what the frames were, and why they are not used.'];
+    ? [
+        'Send a request that passes this interface: curl http://…',
+        'Is it the right interface? picotap -D lists them; -i any takes all.',
+        'A capture filter may leave the traffic out.',
+        'What is encrypted (https://) is not read.',
+        'The tab Capture says whether frames arrive, and why they are not used.',
+      ]
+    : [
+        'Is there HTTP in it, and not only TLS?',
+        'A capture filter may leave the traffic out.',
+        'The tab Capture says what the frames were, and why they are not used.',
+      ];
   list.append(...hints.map((hint) => element('li', '', hint)));
-  return [element('p', 'lead', data.live ? `No transaction seen on ${source} yet.` : `No transaction in ${source}.`), list];
+  return [
+    element('p', 'lead', data.live ? `No transaction seen on ${source} yet.` : `No transaction in ${source}.`),
+    list,
+  ];
 }
 
 // ---- what people do ---------------------------------------------------------------------------------------------
