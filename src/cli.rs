@@ -156,8 +156,8 @@ pub struct Watch {
     /// Omit the Community ID
     #[arg(long, help_heading = "Output")]
     pub no_community_id: bool,
-    /// Log only matching transactions: KEY=PATTERN or KEY!=PATTERN, where KEY is method, status, host or path; may be
-    /// repeated, all must match
+    /// Log only matching transactions: KEY=PATTERN or KEY!=PATTERN, where KEY is method, status, host, path or interface;
+    /// may be repeated, all must match
     #[arg(long, value_name = "KEY=PATTERN", help_heading = "Output")]
     pub filter: Vec<Filter>,
     /// Log only transactions that took at least MS milliseconds

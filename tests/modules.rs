@@ -41,7 +41,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     ("inline", &["stream", "source", "packet", "flow", "batch", "sandbox", "http"]),
     ("reader", &["inline", "source", "sandbox", "http"]),
-    ("tap", &["inline", "clock", "source", "sandbox", "http"]),
+    ("tap", &["inline", "clock", "source", "sandbox", "http", "stream"]),
     ("parse", &["abi", "escape", "http", "sandbox"]),
     ("config", &[]),
     ("cli", &["config", "source", "http", "export", "pipeline", "parse"]),

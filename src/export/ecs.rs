@@ -230,7 +230,7 @@ mod tests {
         assert_eq!(outcome(wire.get(1, "/").reply(1, 500, 0)), "failure");
         assert_eq!(outcome(wire.get(2, "/").close(EndReason::Capture)), "unknown");
         assert_eq!(outcome(wire.get(3, "/").close(EndReason::Reset)), "failure");
-        assert_eq!(outcome(wire.answer(0, "HTTP/1.1 200 OK", 0).end(1, 0, 0, 0)), "success");
+        assert_eq!(outcome(wire.answer(0, "HTTP/1.1 200 OK", 0).end(1, 0, 0, 0).close(EndReason::Fin)), "success");
         assert_eq!(value(&wire)["url"], Value::Null);
     }
 

@@ -454,7 +454,8 @@ impl Consumer for Observer {
 
 /// Index in [`OUTCOMES`].
 fn outcome(transaction: &Transaction) -> usize {
-    const CUT: [Flags; 5] = [Flags::OPEN, Flags::FAULT, Flags::OVERFLOW, Flags::TRUNCATED, Flags::EVICTED];
+    const CUT: [Flags; 6] =
+        [Flags::OPEN, Flags::FAULT, Flags::OVERFLOW, Flags::TRUNCATED, Flags::EVICTED, Flags::RESPONSE_UNREAD];
     match transaction.flags {
         flags if flags.intersects(Flags::TUNNEL) => 3,
         flags if CUT.iter().any(|cut| flags.intersects(*cut)) => 4,

@@ -7,7 +7,7 @@ use super::{Case, after, case};
 use crate::support::capture::{Compression, Format, Order};
 use crate::support::conversation::Conversation;
 use crate::support::line::Line;
-use crate::support::message::Message;
+use crate::support::message::{Message, filler};
 use crate::support::scene::Scene;
 use crate::support::wire::Side;
 
@@ -232,7 +232,7 @@ pub(super) fn cases() -> Vec<Case> {
                 s.line(1, 1, Some(&asked), None)
                     .flag("bad_start_line")
                     .flag("not_http")
-                    .flag("no_response")
+                    .flag("response_unread")
                     .set("version", "1.0");
                 let mut c = s.connection();
                 c.open();
@@ -296,6 +296,22 @@ pub(super) fn cases() -> Vec<Case> {
         )
         .differs("tshark waits for the rest of a head"),
         case(
+            "head-never-finished-answered",
+            "A request whose head is sent slowly and never finished, and answered with 408.",
+            "The answer is that of the head, as far as this was seen. nginx, Apache and HAProxy answer so.",
+            |s| {
+                let mut c = s.connection();
+                c.open();
+                let asked = c.request(&Message::raw("GET /slow HTTP/1.1\r\nHost: example.test\r\nX-A: "));
+                let timeout = Message::response("408 Request Timeout").header("Connection", "close").body(b"late");
+                let answer = c.response(&timeout);
+                hang_up(&mut c);
+                s.capture(&mut c);
+                s.line(1, 1, Some(&asked), Some(&answer)).flag("head_cut").unset("request_body_bytes");
+            },
+        )
+        .differs("tshark waits for the rest of a head"),
+        case(
             "snap-length-in-heads",
             "Every frame cut to 96 bytes, of which 42 are payload.",
             "Every request line and status line is printed as far as it was captured, and the answers are paired by \
@@ -311,6 +327,36 @@ pub(super) fn cases() -> Vec<Case> {
                     c.ack(Side::Client);
                     let line = s.line(1, seq, Some(&asked), Some(&answered));
                     line.flag("head_cut").flag("pairing_inferred").set("version", "1.1").set("target", &target[..38]);
+                    line.unset("request_body_bytes").unset("response_body_bytes");
+                    if seq > 1 {
+                        line.flag("resync");
+                    }
+                }
+                c.close();
+                for packet in &mut c.packets {
+                    packet.snapped = Some(96);
+                }
+                s.capture(&mut c);
+            },
+        ),
+        case(
+            "snap-length-and-body-segments",
+            "Every frame cut to 96 bytes; requests whose bodies come in segments of their own.",
+            "Where a body ends is not known, but the answers acknowledge it: each is that of its request.",
+            |s| {
+                let mut c = s.connection();
+                c.open();
+                for (seq, status) in (1..).zip(["200 OK", "404 Not Found", "500 Internal Server Error"]) {
+                    let target = format!("/a/target/of/some/more/length/{seq}/and/more");
+                    let asked = part(&mut c, Side::Client, &Message::post(&target, b""), 42);
+                    for _ in 0..3 {
+                        c.send(Side::Client, &filler(1000));
+                    }
+                    let answer = Message::response(status).header("Server", "example").body(b"hello");
+                    let answered = part(&mut c, Side::Server, &answer, 42);
+                    c.ack(Side::Client);
+                    let line = s.line(1, seq, Some(&asked), Some(&answered));
+                    line.flag("head_cut").flag("pairing_inferred").set("version", "1.1").set("target", &target[..37]);
                     line.unset("request_body_bytes").unset("response_body_bytes");
                     if seq > 1 {
                         line.flag("resync");

@@ -23,18 +23,20 @@ pub struct LogOutput {
 impl Output for LogOutput {
     fn consumer(&self) -> Box<dyn Consumer> {
         let format = self.format.writer(self.interfaces.clone());
-        Box::new(EncodingConsumer::new(LogLines { selection: self.selection.clone(), format }, self.chunks.clone()))
+        let (selection, interfaces) = (self.selection.clone(), self.interfaces.clone());
+        Box::new(EncodingConsumer::new(LogLines { selection, interfaces, format }, self.chunks.clone()))
     }
 }
 
 struct LogLines {
     selection: Selection,
+    interfaces: InterfaceNames,
     format: Box<dyn Format>,
 }
 
 impl Encoder for LogLines {
     fn encode(&mut self, transaction: &Transaction, out: &mut Vec<u8>) -> bool {
-        let logged = self.format.takes(transaction) && self.selection.takes(transaction);
+        let logged = self.format.takes(transaction) && self.selection.takes(transaction, &self.interfaces);
         if logged {
             self.format.line(transaction, out);
         }
