@@ -5,7 +5,11 @@ const SVG = 'http://www.w3.org/2000/svg';
 
 /** Request, wait and response, to scale. Parts that are not known are not drawn, but named. */
 function timing(row) {
-  const parts = [['request', row.request_time], ['wait', row.wait_time], ['response', row.response_time]];
+  const parts = [
+    ['request', row.request_time],
+    ['wait', row.wait_time],
+    ['response', row.response_time],
+  ];
   const known = parts.filter(([, us]) => us !== undefined);
   const whole = known.reduce((sum, [, us]) => sum + us, 0);
   const box = element('div', 'timing');
@@ -28,9 +32,15 @@ function timing(row) {
   }
   const list = element('dl', 'parts');
   for (const [name, us] of parts) {
-    list.append(element('dt', `key ${name}`, name), element('dd', 'number', us === undefined ? 'not known' : duration(us)));
+    list.append(
+      element('dt', `key ${name}`, name),
+      element('dd', 'number', us === undefined ? 'not known' : duration(us)),
+    );
   }
-  list.append(element('dt', '', 'whole'), element('dd', 'number', row.duration === undefined ? 'not known' : duration(row.duration)));
+  list.append(
+    element('dt', '', 'whole'),
+    element('dd', 'number', row.duration === undefined ? 'not known' : duration(row.duration)),
+  );
   box.append(bar, list);
   return box;
 }
@@ -46,7 +56,11 @@ class Details {
 
   show(row, data) {
     this.row = row;
-    const title = element('h2', 'wire', shown([row.method, row.target].filter((text) => text !== undefined).join(' ') || row.protocol, 2000));
+    const title = element(
+      'h2',
+      'wire',
+      shown([row.method, row.target].filter((text) => text !== undefined).join(' ') || row.protocol, 2000),
+    );
     title.id = 'details-title';
     title.tabIndex = -1;
     const close = element('button', 'close', 'Close');
@@ -63,14 +77,20 @@ class Details {
   }
 
   outcome(row) {
-    const answer = row.status === undefined ? shown(row.reason || '') || 'no response' : `${row.status} ${shown(row.reason || '')}`.trim();
+    const answer =
+      row.status === undefined
+        ? shown(row.reason || '') || 'no response'
+        : `${row.status} ${shown(row.reason || '')}`.trim();
     return row.failed ? `${answer} (failed)` : answer;
   }
 
   flags(row) {
     const list = element('dl', 'flags');
     for (const flag of row.flags) {
-      list.append(element('dt', '', shown(flag)), element('dd', '', Object.hasOwn(MEANINGS, flag) ? MEANINGS[flag] : ''));
+      list.append(
+        element('dt', '', shown(flag)),
+        element('dd', '', Object.hasOwn(MEANINGS, flag) ? MEANINGS[flag] : ''),
+      );
     }
     return list;
   }
@@ -100,7 +120,7 @@ class Details {
     add('request body', row.request_bytes === undefined ? undefined : `${count(row.request_bytes)} B`);
     add('response body', row.response_bytes === undefined ? undefined : `${count(row.response_bytes)} B`);
     for (const [name, value] of row.fields) add(shown(name), value);
-    add('number', `${count(row.id)} since ${moment(data.began, data.now)}`);
+    add('number', `${row.id} since ${moment(data.began, data.now)}`);
     return list;
   }
 

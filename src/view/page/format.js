@@ -11,8 +11,9 @@ const count = (n) => (n === undefined ? '' : WHOLE.format(n));
 /** A number per second. */
 const rate = (n) => (n >= 100 ? WHOLE.format(n) : THREE_DIGITS.format(n));
 
-/** Milliseconds to the microsecond, so that the points of a column are below each other. */
-const milliseconds = (us) => (us === undefined ? '' : MILLISECONDS.format(us / 1000));
+/** Milliseconds to the microsecond, so that the points of a column are below each other; from 100 s on with the unit. */
+const milliseconds = (us) =>
+  us === undefined ? '' : us < 1e8 ? MILLISECONDS.format(us / 1000) : `${WHOLE.format(us / 1e6)} s`;
 
 /** A duration with its unit. */
 function duration(us) {
@@ -26,9 +27,19 @@ function duration(us) {
 /** A long duration, to the second. */
 function span(us) {
   const s = Math.round(us / 1e6);
-  const parts = [[Math.floor(s / 86400), 'd'], [Math.floor(s / 3600) % 24, 'h'], [Math.floor(s / 60) % 60, 'min'], [s % 60, 's']];
+  const parts = [
+    [Math.floor(s / 86400), 'd'],
+    [Math.floor(s / 3600) % 24, 'h'],
+    [Math.floor(s / 60) % 60, 'min'],
+    [s % 60, 's'],
+  ];
   const first = parts.findIndex(([n]) => n > 0);
-  return first < 0 ? '0 s' : parts.slice(first).map(([n, unit]) => `${n} ${unit}`).join(' ');
+  return first < 0
+    ? '0 s'
+    : parts
+        .slice(first)
+        .map(([n, unit]) => `${n} ${unit}`)
+        .join(' ');
 }
 
 /** Bytes with a decimal unit, three digits. */
@@ -42,6 +53,9 @@ function bytes(n) {
   }
   return `${unit === 0 ? WHOLE.format(n) : THREE_DIGITS.format(n)} ${units[unit]}`;
 }
+
+/** Exactly, as far as a column is wide; then with the unit. */
+const size = (n) => (n < 1e9 || n === undefined ? count(n) : bytes(n));
 
 /** A share of a whole; a share that is not zero does not read as zero. */
 function percent(part, whole) {

@@ -48,6 +48,10 @@ const LEVELS = ['ok', 'warning', 'error'];
 function healthOf(items) {
   const worst = items.reduce((most, item) => Math.max(most, LEVELS.indexOf(item.level)), 0);
   const number = items.filter((item) => item.level === LEVELS[worst]).length;
-  const said = [() => 'ok', () => `${number} warning${number > 1 ? 's' : ''}`, () => `${number} error${number > 1 ? 's' : ''}`];
+  const said = [
+    () => 'ok',
+    () => `${number} warning${number > 1 ? 's' : ''}`,
+    () => `${number} error${number > 1 ? 's' : ''}`,
+  ];
   return { level: LEVELS[worst], text: items.length ? `Capture: ${said[worst]()}` : 'Capture: not known' };
 }

@@ -8,7 +8,7 @@ const REPORT = embedded !== null;
 /** What was shown when the page was paused, while it is. */
 let paused = null;
 let query = { number: 0, terms: [] };
-let active = 'recent';
+let active = '';
 /** Whether the server is heard: `report`, `connecting`, `live` or `lost`, and since when. */
 let link = { state: REPORT ? 'report' : 'connecting', since: 0 };
 
@@ -41,13 +41,15 @@ function drawState(data) {
   const parts = [];
   if (link.state === 'connecting') parts.push('Connecting');
   if (link.state === 'lost') parts.push(`Not connected since ${clock(link.since)}; trying again`);
-  if (link.state === 'live' && !paused) parts.push('Live');
-  if (link.state === 'live' && data && !data.live) parts.push('file');
+  if (link.state === 'live' && data && !paused) parts.push(data.live ? 'Live' : 'Connected');
   if (paused && data) parts.push(`Paused at ${clock(data.now)}`);
   if (REPORT) parts.push('Report');
   put(at('state'), parts.join(', '));
   at('state').dataset.state = paused && link.state !== 'lost' ? 'paused' : link.state;
-  put(at('behind'), paused ? `${count(Math.max(0, model.data.transactions - paused.data.transactions))} more since` : '');
+  put(
+    at('behind'),
+    paused ? `${count(Math.max(0, model.data.transactions - paused.data.transactions))} more since` : '',
+  );
 }
 
 function drawHeader(data) {
@@ -55,7 +57,12 @@ function drawHeader(data) {
   const from = data.began;
   put(at('source'), shown(data.source));
   const last = day(end) === day(from) ? clock(end) : `${day(end)} ${clock(end)}`;
-  put(at('covered'), data.transactions || data.live ? `${day(from)} ${clock(from)} – ${last} ${zone(end)} (${span(Math.max(0, end - from))})` : '');
+  put(
+    at('covered'),
+    data.transactions || data.live
+      ? `${day(from)} ${clock(from)} – ${last} ${zone(end)} (${span(Math.max(0, end - from))})`
+      : '',
+  );
   const title = `${shown(data.source)} · picotap${link.state === 'lost' ? ' (not connected)' : ''}`;
   if (document.title !== title) document.title = title;
   const { level, text } = healthOf(data.health);
@@ -64,17 +71,6 @@ function drawHeader(data) {
   at('light').title = `picotap ${data.version}: show how the capture goes`;
 }
 
-const TOTALS = [
-  ['Transactions', (data) => count(data.transactions), (data) => `since ${moment(data.began, data.now).replace(/\.\d+$/, '')}`],
-  ['Rate', (data) => `${rate(data.live ? lately(data) || 0 : data.transactions / Math.max(1, (data.now - data.began) / 1e6))}/s`, (data) => (data.live ? 'last 10 s' : 'mean')],
-  ['4xx', ({ total }) => percent(total.client_errors, total.transactions), ({ total }) => count(total.client_errors)],
-  ['Failed', ({ total }) => percent(total.server_errors, total.transactions), ({ total }) => count(total.server_errors)],
-  ['Duration p50', ({ total }) => duration(total.times.p50) || '–', ({ total }) => (total.times.max === undefined ? '' : `longest ${duration(total.times.max)}`)],
-  ['p95', ({ total }) => duration(total.times.p95) || '–', () => ''],
-  ['p99', ({ total }) => duration(total.times.p99) || '–', () => ''],
-  ['Bodies sent', ({ total }) => bytes(total.request_bytes), () => 'by clients'],
-  ['received', ({ total }) => bytes(total.response_bytes), () => 'by clients'],
-];
 const totals = TOTALS.map(([name, value, note]) => {
   const box = element('div');
   const made = { value: element('dd'), note: element('dd', 'sub'), of: value, say: note };
@@ -87,52 +83,16 @@ function drawTotals(data) {
     put(total.value, total.of(data));
     put(total.note, total.say(data));
   }
-  put(at('since'), data.tables_since > data.began + 1e6 ? `Shares, durations, bodies and tables count since ${moment(data.tables_since, data.now).replace(/\.\d+$/, '')}.` : '');
+  put(
+    at('since'),
+    data.tables_since > data.began + 1e6
+      ? `Shares, durations, bodies and tables count since ${moment(data.tables_since, data.now).replace(/\.\d+$/, '')}.`
+      : '',
+  );
 }
 
 // ---- tables -----------------------------------------------------------------------------------------------------
 
-const wire = (name, kind, of, title) => ({ name, kind: `wire ${kind}`, title, value: of, text: (row) => shown(of(row) || '') });
-const number = (name, kind, of, title, text = count) => ({ name, kind: `number ${kind}`, down: true, title, value: of, text: (row) => text(of(row)) });
-
-const TRANSACTION = [
-  number('No.', 'no', (row) => row.id, 'Number in this run, in the order of completion'),
-  { name: 'Time', kind: 'time', down: true, title: 'Local time of the first byte', value: (row) => row.time, text: (row, data) => moment(row.time, data.now) },
-  wire('Method', 'method', (row) => row.method, 'Method, or the operation of another protocol'),
-  wire('Host', 'host', (row) => row.host),
-  wire('Target', 'target', (row) => row.target),
-  { ...wire('Status', 'status', (row) => row.status, 'Status of the final response'), down: true, text: (row) => (row.status === undefined ? shown(row.reason || '') || (row.failed ? 'none' : '') : String(row.status)), level },
-  number('Duration ms', 'ms', (row) => row.duration, 'First byte of the request to last of the response, milliseconds', milliseconds),
-  number('Wait ms', 'ms', (row) => row.wait_time, 'Last byte of the request to first of the response, milliseconds', milliseconds),
-  number('Received B', 'size', (row) => row.response_bytes, 'Bytes of the response’s body'),
-  wire('Client', 'address', (row) => row.client),
-  wire('Server', 'address', (row) => row.server),
-  wire('Flags', 'flags', (row) => (row.flags.length ? row.flags.join(' ') : undefined), 'What is odd about it, or missing'),
-];
-const COUNTS = [
-  number('Transactions', 'count', (row) => row.transactions),
-  number('4xx', 'few', (row) => row.client_errors, 'Transactions with a 4xx status'),
-  { ...number('Failed', 'few', (row) => row.server_errors, '5xx, no response, or a failed operation'), level: (row) => (row.server_errors ? 'error' : '') },
-  number('Failed %', 'few', (row) => (row.transactions ? row.server_errors / row.transactions : 0), 'Share of the transactions', (share) => percent(share, 1)),
-  number('p50 ms', 'ms', (row) => row.times.p50, 'Half took no longer, milliseconds; at most 10 % too high', milliseconds),
-  number('p95 ms', 'ms', (row) => row.times.p95, '95 % took no longer, milliseconds; at most 10 % too high', milliseconds),
-  number('p99 ms', 'ms', (row) => row.times.p99, '99 % took no longer, milliseconds; at most 10 % too high', milliseconds),
-  number('Longest ms', 'ms', (row) => row.times.max, 'Milliseconds', milliseconds),
-  number('Sent', 'size', (row) => row.request_bytes, 'Bytes of request bodies', bytes),
-  number('Received', 'size', (row) => row.response_bytes, 'Bytes of response bodies', bytes),
-  { name: 'Last', kind: 'time', down: true, title: 'Local time at which the last was completed', value: (row) => row.last, text: (row, data) => moment(row.last, data.now).replace(/\.\d+$/, '') },
-];
-const GROUPS = ['capture', 'lost', 'queues', 'parser', 'ledger'];
-const HEALTH = [
-  { ...wire('Group', 'group', (row) => row.group), value: (row) => GROUPS.indexOf(row.group) },
-  { name: 'Level', kind: 'level', down: true, value: (row) => LEVELS.indexOf(row.level), text: (row) => row.level, level: (row) => row.level },
-  wire('What', 'what', (row) => row.name),
-  wire('Of', 'label', (row) => row.label, 'Reason, interface or queue'),
-  { ...number('Number', 'count', (row) => row.value), level: (row) => (row.value ? '' : 'zero') },
-  wire('Unit', 'unit', (row) => row.unit),
-  number('At most', 'count', (row) => row.of),
-  wire('Metric', 'metric', (row) => row.metric, 'The metric that says the same'),
-];
 const ROWS = {
   recent: (data) => data.recent,
   slowest: (data) => data.slowest,
@@ -142,13 +102,27 @@ const ROWS = {
   health: (data) => data.health,
 };
 
-const said = (row) => `${shown([row.method, row.host, row.target].filter((text) => text !== undefined).join(' '))}, ${row.status === undefined ? 'no status' : row.status}${row.failed ? ', failed' : ''}`;
+const said = (row) =>
+  `${shown([row.method, row.host, row.target].filter((text) => text !== undefined).join(' '))}, ${row.status === undefined ? 'no status' : row.status}${row.failed ? ', failed' : ''}`;
 const ofTransactions = (caption, column) => ({
   caption,
   columns: TRANSACTION,
   sort: { column, down: true },
   id: (row) => row.id,
-  keys: ['host', 'method', 'target', 'route', 'client', 'server', 'protocol', 'interface', 'reason', 'flag', ...Object.keys(NUMBERS), 'is'],
+  keys: [
+    'host',
+    'method',
+    'target',
+    'route',
+    'client',
+    'server',
+    'protocol',
+    'interface',
+    'reason',
+    'flag',
+    ...Object.keys(NUMBERS),
+    'is',
+  ],
   label: (row, data) => `${moment(row.time, data.now)} ${said(row)}: open details`,
   open: (row) => open(row),
   empty,
@@ -156,7 +130,7 @@ const ofTransactions = (caption, column) => ({
 const ofCounts = (caption, first, keys, label, show) => ({
   caption,
   columns: [...first, ...COUNTS],
-  sort: { column: 'Transactions', down: true },
+  sort: { column: 'Count', down: true },
   id: (row) => JSON.stringify(keys.map((key) => row[key])),
   keys,
   label: (row) => `${shown(keys.map((key) => row[key]).join(' ')) || 'without a host'}: ${label}`,
@@ -166,18 +140,43 @@ const ofCounts = (caption, first, keys, label, show) => ({
 const tables = {
   recent: new Table(at('recent'), ofTransactions('Last transactions', 'No.')),
   slowest: new Table(at('slowest'), ofTransactions('Slowest transactions', 'Duration ms')),
-  hosts: new Table(at('hosts'), ofCounts('Hosts', [wire('Host', 'host', (row) => row.host || '(none)')], ['host'], 'show its routes', (row) => {
-    choose('routes');
-    setFilter(`host=${quote(row.host)}`);
-  })),
-  routes: new Table(at('routes'), ofCounts('Routes', [wire('Host', 'host', (row) => row.host || '(none)'), wire('Method', 'method', (row) => row.method), wire('Route', 'target', (row) => row.route)], ['host', 'method', 'route'], 'show its transactions', (row) => {
-    choose('recent');
-    setFilter(`host=${quote(row.host)} method=${quote(row.method)} route=${quote(row.route)}`);
-  })),
-  pairs: new Table(at('pairs'), ofCounts('Who talks to whom', [wire('Client', 'address', (row) => row.client), wire('Server', 'address', (row) => row.server)], ['client', 'server'], 'show their transactions', (row) => {
-    choose('recent');
-    setFilter(`client=${quote(row.client)} server=${quote(row.server)}`);
-  })),
+  hosts: new Table(
+    at('hosts'),
+    ofCounts('Hosts', [wire('Host', 'host', (row) => row.host || '(none)')], ['host'], 'show its routes', (row) => {
+      choose('routes');
+      setFilter(`host=${quote(row.host)}`);
+    }),
+  ),
+  routes: new Table(
+    at('routes'),
+    ofCounts(
+      'Routes',
+      [
+        wire('Host', 'host', (row) => row.host || '(none)'),
+        wire('Method', 'method', (row) => row.method),
+        wire('Route', 'target', (row) => row.route),
+      ],
+      ['host', 'method', 'route'],
+      'show its transactions',
+      (row) => {
+        choose('recent');
+        setFilter(`host=${quote(row.host)} method=${quote(row.method)} route=${quote(row.route)}`);
+      },
+    ),
+  ),
+  pairs: new Table(
+    at('pairs'),
+    ofCounts(
+      'Who talks to whom',
+      [wire('Client', 'address', (row) => row.client), wire('Server', 'address', (row) => row.server)],
+      ['client', 'server'],
+      'show their transactions',
+      (row) => {
+        choose('recent');
+        setFilter(`client=${quote(row.client)} server=${quote(row.server)}`);
+      },
+    ),
+  ),
   health: new Table(at('health'), {
     caption: 'How the capture goes',
     columns: HEALTH,
@@ -188,9 +187,11 @@ const tables = {
   }),
 };
 for (const table of Object.values(tables)) table.changed = changed;
-tables.recent.beyond = (data) => (data.left_out ? `under load not every transaction is kept: ${count(data.left_out)} were counted only` : '');
+tables.recent.beyond = (data) =>
+  data.left_out ? `under load not every transaction is kept: ${count(data.left_out)} were counted only` : '';
 ['hosts', 'routes', 'pairs'].forEach((name, place) => {
-  tables[name].beyond = (data) => (data.beyond[place] ? `${count(data.beyond[place])} transactions are in no row, since the table was full` : '');
+  tables[name].beyond = (data) =>
+    data.beyond[place] ? `${count(data.beyond[place])} transactions are in no row, since the table was full` : '';
 });
 
 /** What to do when nothing has been seen. */
@@ -199,10 +200,23 @@ function empty(data) {
   const source = shown(data.source);
   const list = element('ul');
   const hints = data.live
-    ? ['Send a request that passes this interface: curl http://…', 'Is it the right interface? picotap -D lists them; -i any takes all.', 'A capture filter may leave the traffic out.', 'What is encrypted (https://) is not read.', 'The tab Capture says whether frames arrive, and why they are not used.']
-    : ['Is there HTTP in it, and not only TLS?', 'A capture filter may leave the traffic out.', 'The tab Capture says what the frames were, and why they are not used.'];
+    ? [
+        'Send a request that passes this interface: curl http://…',
+        'Is it the right interface? picotap -D lists them; -i any takes all.',
+        'A capture filter may leave the traffic out.',
+        'What is encrypted (https://) is not read.',
+        'The tab Capture says whether frames arrive, and why they are not used.',
+      ]
+    : [
+        'Is there HTTP in it, and not only TLS?',
+        'A capture filter may leave the traffic out.',
+        'The tab Capture says what the frames were, and why they are not used.',
+      ];
   list.append(...hints.map((hint) => element('li', '', hint)));
-  return [element('p', 'lead', data.live ? `No transaction seen on ${source} yet.` : `No transaction in ${source}.`), list];
+  return [
+    element('p', 'lead', data.live ? `No transaction seen on ${source} yet.` : `No transaction in ${source}.`),
+    list,
+  ];
 }
 
 // ---- what people do ---------------------------------------------------------------------------------------------
@@ -229,9 +243,29 @@ function open(row) {
   details.show(row, (paused || model).data);
 }
 
+/** The tab and the filter stand in the address, behind #: they outlive a reload, and can be handed on. */
+function remember() {
+  const filter = at('filter').value;
+  const wanted = `#${active}${filter ? `:${encodeURIComponent(filter)}` : ''}`;
+  if (location.hash !== wanted) history.replaceState(null, '', wanted);
+}
+function recall() {
+  const [, name, filter] = /^#([a-z]+):?(.*)$/.exec(location.hash) || [];
+  let text = '';
+  try {
+    text = decodeURIComponent(filter || '');
+  } catch {
+    // An address that somebody has cut.
+  }
+  choose(Object.hasOwn(tables, name) ? name : 'recent');
+  setFilter(text);
+}
+addEventListener('hashchange', recall);
+
 const tabs = [...at('tabs').children];
 function choose(name) {
   active = name;
+  remember();
   for (const tab of tabs) {
     const chosen = tab.id === `tab-${name}`;
     tab.setAttribute('aria-selected', chosen);
@@ -270,6 +304,7 @@ function readFilter() {
   put(at('filter-error'), '');
   at('filter').removeAttribute('aria-invalid');
   query = { number: query.number + 1, terms };
+  remember();
   changed();
 }
 function setFilter(text) {
@@ -374,7 +409,7 @@ function follow() {
   connect();
 }
 
-choose('recent');
+recall();
 setTheme(kept());
 if (REPORT) {
   model.whole(JSON.parse(embedded.textContent));

@@ -19,8 +19,8 @@ const OTHERS = ['status', 'group', 'name', 'label', 'level', 'metric'];
 const NUMBERS = {
   status: [(row) => row.status, { '': 1 }],
   connection: [(row) => row.connection, { '': 1 }],
-  duration: [(row) => row.duration, { us: 1, 'µs': 1, ms: 1e3, s: 1e6 }],
-  wait: [(row) => row.wait_time, { us: 1, 'µs': 1, ms: 1e3, s: 1e6 }],
+  duration: [(row) => row.duration, { us: 1, µs: 1, ms: 1e3, s: 1e6 }],
+  wait: [(row) => row.wait_time, { us: 1, µs: 1, ms: 1e3, s: 1e6 }],
   sent: [(row) => row.request_bytes, { '': 1, b: 1, kb: 1e3, mb: 1e6, gb: 1e9 }],
   received: [(row) => row.response_bytes, { '': 1, b: 1, kb: 1e3, mb: 1e6, gb: 1e9 }],
 };
@@ -40,7 +40,10 @@ function text(row) {
   let all = words.get(row);
   if (all === undefined) {
     const fields = (row.fields || []).map(([, value]) => value);
-    all = [...Object.values(TEXTS).map((of) => of(row)), ...OTHERS.map((name) => row[name]), ...fields].filter((t) => t !== undefined).join('\n').toLowerCase();
+    all = [...Object.values(TEXTS).map((of) => of(row)), ...OTHERS.map((name) => row[name]), ...fields]
+      .filter((t) => t !== undefined)
+      .join('\n')
+      .toLowerCase();
     words.set(row, all);
   }
   return all;
@@ -63,7 +66,9 @@ function term(written, negated, key, sign, value) {
     const [of, units] = number;
     const parts = /^(\d+(?:\.\d+)?)([a-zµ]*)$/.exec(wanted);
     if (!parts || units[parts[2]] === undefined) {
-      const names = Object.keys(units).filter((unit) => unit).join(', ');
+      const names = Object.keys(units)
+        .filter((unit) => unit)
+        .join(', ');
       return `“${written}”: ${name} needs a number${units[''] ? '' : ' with a unit'}${names ? ` (${names})` : ''}`;
     }
     const size = Number(parts[1]) * units[parts[2]];
@@ -76,15 +81,25 @@ function term(written, negated, key, sign, value) {
     const port = name === 'client' || name === 'server';
     const same = (row) => {
       const has = (of(row) || '').toLowerCase();
-      return has === wanted || (port && has.replace(/:\d+$/, '').replace(/[[\]]/g, '') === wanted) || (name === 'flag' && has.split('\n').includes(wanted));
+      return (
+        has === wanted ||
+        (port && has.replace(/:\d+$/, '').replace(/[[\]]/g, '') === wanted) ||
+        (name === 'flag' && has.split('\n').includes(wanted))
+      );
     };
     return made(name, sign === '=' ? same : (row) => !same(row));
   }
   if (of) return `“${written}”: ${name} is a text, and has no order`;
-  const field = (row) => (row.fields || []).filter(([key]) => key.toLowerCase() === name).map(([, value]) => value.toLowerCase());
+  const field = (row) =>
+    (row.fields || []).filter(([key]) => key.toLowerCase() === name).map(([, value]) => value.toLowerCase());
   // `localhost:8080` is a word, too.
-  if (sign === ':') return made(undefined, (row) => text(row).includes(`${name}:${wanted}`) || field(row).some((t) => t.includes(wanted)));
-  if (sign === '=') return made(undefined, (row) => text(row).includes(`${name}=${wanted}`) || field(row).some((t) => t === wanted));
+  if (sign === ':')
+    return made(
+      undefined,
+      (row) => text(row).includes(`${name}:${wanted}`) || field(row).some((t) => t.includes(wanted)),
+    );
+  if (sign === '=')
+    return made(undefined, (row) => text(row).includes(`${name}=${wanted}`) || field(row).some((t) => t === wanted));
   return `“${written}”: ${name} is not a number that is known`;
 }
 

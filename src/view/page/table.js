@@ -75,7 +75,12 @@ class Table {
       }
     });
     this.place(found.slice(0, VISIBLE), data);
-    this.say(rows, found, data, query.terms.filter((term) => !terms.includes(term)));
+    this.say(
+      rows,
+      found,
+      data,
+      query.terms.filter((term) => !terms.includes(term)),
+    );
   }
 
   place(rows, data) {
@@ -147,7 +152,11 @@ class Table {
     const said = [];
     if (rows.length) {
       const visible = Math.min(found.length, VISIBLE);
-      said.push(found.length === rows.length ? `${count(visible)} of ${count(rows.length)} rows` : `${count(visible)} of ${count(found.length)} rows that match, of ${count(rows.length)}`);
+      said.push(
+        found.length === rows.length
+          ? `${count(visible)} of ${count(rows.length)} rows`
+          : `${count(visible)} of ${count(found.length)} rows that match, of ${count(rows.length)}`,
+      );
     }
     if (left.length) said.push(`does not apply here: ${left.map((term) => shown(term.written)).join(' ')}`);
     const beyond = this.beyond ? this.beyond(data) : '';
@@ -155,12 +164,16 @@ class Table {
     this.note.textContent = said.join(' · ');
     this.note.classList.toggle('odd', left.length > 0);
     this.message.hidden = found.length > 0;
-    if (!found.length) this.message.replaceChildren(...(rows.length ? [element('p', '', 'No row matches the filter.')] : this.empty(data)));
+    if (!found.length)
+      this.message.replaceChildren(
+        ...(rows.length ? [element('p', '', 'No row matches the filter.')] : this.empty(data)),
+      );
   }
 
   clicked(event) {
     const line = event.target.closest('tr');
-    if (!line || !this.open || String(getSelection())) return;
+    // Who selects text with the mouse wants to copy it.
+    if (!line || !this.open || (event.detail > 0 && String(getSelection()))) return;
     this.focus(line.sectionRowIndex);
     this.open(this.rows.get(line));
   }
@@ -169,7 +182,14 @@ class Table {
   move(event) {
     const line = event.target.closest('tr');
     const last = this.body.rows.length - 1;
-    const to = { ArrowDown: line.sectionRowIndex + 1, ArrowUp: line.sectionRowIndex - 1, Home: 0, End: last, PageDown: line.sectionRowIndex + 20, PageUp: line.sectionRowIndex - 20 }[event.key];
+    const to = {
+      ArrowDown: line.sectionRowIndex + 1,
+      ArrowUp: line.sectionRowIndex - 1,
+      Home: 0,
+      End: last,
+      PageDown: line.sectionRowIndex + 20,
+      PageUp: line.sectionRowIndex - 20,
+    }[event.key];
     if (to === undefined || !this.open) return;
     event.preventDefault();
     this.focus(Math.max(0, Math.min(to, last)));

@@ -5,7 +5,9 @@ class Timeline {
     this.cursor = root.querySelector('#cursor');
     this.reading = root.querySelector('#reading');
     this.canvases = [root.querySelector('#rates'), root.querySelector('#durations')];
-    this.keys = Object.fromEntries(['rest', 'client', 'failed', 'p50', 'p95', 'p99'].map((name) => [name, root.querySelector(`.key.${name}`)]));
+    this.keys = Object.fromEntries(
+      ['rest', 'client', 'failed', 'p50', 'p95', 'p99'].map((name) => [name, root.querySelector(`.key.${name}`)]),
+    );
     /** The time under the cursor, or undefined: then the last whole part is read. */
     this.at = undefined;
     this.data = null;
@@ -35,7 +37,16 @@ class Timeline {
 
   key(event) {
     const parts = this.data ? this.data.seconds : [];
-    const steps = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1, PageUp: 60, PageDown: -60, Home: -PARTS, End: PARTS };
+    const steps = {
+      ArrowRight: 1,
+      ArrowUp: 1,
+      ArrowLeft: -1,
+      ArrowDown: -1,
+      PageUp: 60,
+      PageDown: -60,
+      Home: -PARTS,
+      End: PARTS,
+    };
     if (event.key === 'Escape') this.to(undefined);
     if (!(event.key in steps) || !parts.length) return;
     event.preventDefault();
@@ -49,11 +60,11 @@ class Timeline {
     this.changed();
   }
 
-  /** The part under the cursor. */
+  /** The part under the cursor, or -1. */
   index() {
     const { seconds, step } = this.data;
-    const first = seconds.length ? seconds[0].time : 0;
-    return Math.floor((this.at - first) / (step * 1e6));
+    const found = seconds.findLastIndex((part) => part.time <= this.at);
+    return found >= 0 && this.at < seconds[found].time + step * 1e6 ? found : -1;
   }
 
   render(data, stamp) {
@@ -62,7 +73,9 @@ class Timeline {
     if (this.drawn === drawn) return;
     this.drawn = drawn;
     this.data = data;
-    this.colors = Object.fromEntries(Object.entries(this.keys).map(([name, key]) => [name, getComputedStyle(key, '::before').backgroundColor]));
+    this.colors = Object.fromEntries(
+      Object.entries(this.keys).map(([name, key]) => [name, getComputedStyle(key, '::before').backgroundColor]),
+    );
     const style = getComputedStyle(this.reading);
     Object.assign(this.colors, { text: style.color, line: style.outlineColor });
     this.font = `11px ${style.fontFamily}`;
@@ -78,16 +91,24 @@ class Timeline {
     const y = (n) => plot.bottom - (n / top) * plot.height;
     plot.times();
     for (const share of [0, 0.5, 1]) plot.level(y(top * share), rate(top * share));
-    // Below the others, and at least a line high: a single failure among thousands is seen.
-    const layers = [['failed', (part) => part.server_errors], ['client', (part) => part.client_errors], ['rest', (part) => Math.max(0, part.transactions - part.client_errors - part.server_errors)]];
+    // Each column of pixels has the most of its parts; at least a pixel high, so that a single failure among thousands is seen.
+    const columns = new Map();
     for (const part of seconds) {
-      let base = plot.bottom;
-      for (const [name, of] of layers) {
-        if (of(part) <= 0) continue;
-        const high = Math.max(name === 'rest' ? 1 : 2, (of(part) / step / top) * plot.height);
-        base -= high;
-        plot.bar(part.time, part.time + step * 1e6, Math.max(plot.top, base), high, this.colors[name]);
+      const from = Math.floor(plot.x(part.time));
+      const to = Math.max(from + 1, Math.floor(plot.x(part.time + step * 1e6)));
+      for (let x = from; x < to; x += 1) {
+        const column = columns.get(x) || { failed: 0, client: 0, all: 0 };
+        column.failed = Math.max(column.failed, part.server_errors);
+        column.client = Math.max(column.client, part.client_errors);
+        column.all = Math.max(column.all, part.transactions);
+        columns.set(x, column);
       }
+    }
+    const high = (n) => (n > 0 ? Math.max(1, (n / step / top) * plot.height) : 0);
+    for (const [x, { failed, client, all }] of columns) {
+      plot.bar(x, high(all), this.colors.rest);
+      plot.bar(x, high(failed) + high(client), this.colors.client);
+      plot.bar(x, high(failed), this.colors.failed);
     }
     this.mark(plot);
   }
@@ -103,7 +124,13 @@ class Timeline {
     plot.times();
     const every = Math.ceil((high - low) / 5);
     for (let power = low; power <= high; power += every) plot.level(y(10 ** power), unit(10 ** power));
-    for (const name of ['p99', 'p95', 'p50']) plot.line(this.data.seconds, this.data.step, (part) => (part.times[name] === undefined ? undefined : y(part.times[name])), this.colors[name]);
+    for (const name of ['p99', 'p95', 'p50'])
+      plot.line(
+        this.data.seconds,
+        this.data.step,
+        (part) => (part.times[name] === undefined ? undefined : y(part.times[name])),
+        this.colors[name],
+      );
     this.mark(plot);
   }
 
@@ -121,7 +148,10 @@ class Timeline {
     if (!seconds.length) said = 'No transactions yet.';
     if (part) {
       const when = `${day(part.time) === day(now) ? '' : `${day(part.time)} `}${clock(part.time)}${step > 1 ? ` + ${span(step * 1e6)}` : ''}`;
-      const times = part.times.p50 === undefined ? 'no durations' : `p50 ${duration(part.times.p50)} · p95 ${duration(part.times.p95)} · p99 ${duration(part.times.p99)} · longest ${duration(part.times.max)}`;
+      const times =
+        part.times.p50 === undefined
+          ? 'no durations'
+          : `p50 ${duration(part.times.p50)} · p95 ${duration(part.times.p95)} · p99 ${duration(part.times.p99)} · longest ${duration(part.times.max)}`;
       said = `${when} · ${rate(part.transactions / step)} per second · ${count(part.client_errors)} with 4xx · ${count(part.server_errors)} failed · ${bytes(part.bytes)} of bodies · ${times}`;
     }
     if (this.reading.textContent !== said) this.reading.textContent = said;
@@ -144,7 +174,15 @@ class Plot {
     const [width, height] = [canvas.clientWidth, canvas.clientHeight];
     canvas.width = Math.round(width * scale);
     canvas.height = Math.round(height * scale);
-    Object.assign(this, { begin, end, colors, width, top: TOP, bottom: height - BOTTOM, height: height - BOTTOM - TOP });
+    Object.assign(this, {
+      begin,
+      end,
+      colors,
+      width,
+      top: TOP,
+      bottom: height - BOTTOM,
+      height: height - BOTTOM - TOP,
+    });
     this.pen = canvas.getContext('2d');
     this.pen.scale(scale, scale);
     this.pen.font = font;
@@ -158,7 +196,10 @@ class Plot {
   /** A value's line and label. */
   level(y, text) {
     const at = Math.round(y) + 0.5;
-    this.stroke(this.colors.line, [[LEFT, at], [this.width - RIGHT, at]]);
+    this.stroke(this.colors.line, [
+      [LEFT, at],
+      [this.width - RIGHT, at],
+    ]);
     this.pen.fillStyle = this.colors.text;
     this.pen.textAlign = 'right';
     this.pen.fillText(text, LEFT - 6, at);
@@ -167,22 +208,28 @@ class Plot {
   times() {
     const seconds = (this.end - this.begin) / 1e6;
     const most = Math.max(2, Math.floor((this.width - LEFT) / 90));
-    const step = [1, 2, 5, 10, 15, 30, 60, 120, 180, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400].find((s) => seconds / s <= most) || Math.ceil(seconds / most / 86400) * 86400;
+    const step =
+      [1, 2, 5, 10, 15, 30, 60, 120, 180, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400].find(
+        (s) => seconds / s <= most,
+      ) || Math.ceil(seconds / most / 86400) * 86400;
     const local = date(this.begin).getTimezoneOffset() * -60;
     this.pen.fillStyle = this.colors.text;
     this.pen.textAlign = 'center';
     for (let s = Math.ceil((this.begin / 1e6 + local) / step) * step - local; s <= this.end / 1e6; s += step) {
       const x = this.x(s * 1e6);
-      this.stroke(this.colors.line, [[Math.round(x) + 0.5, this.bottom], [Math.round(x) + 0.5, this.bottom + 3]]);
+      this.stroke(this.colors.line, [
+        [Math.round(x) + 0.5, this.bottom],
+        [Math.round(x) + 0.5, this.bottom + 3],
+      ]);
       const text = step >= 86400 ? day(s * 1e6) : step >= 60 ? clock(s * 1e6).slice(0, 5) : clock(s * 1e6);
       if (x > LEFT + 14 && x < this.width - RIGHT - 20) this.pen.fillText(text, x, this.bottom + 11);
     }
   }
 
-  bar(from, to, y, height, color) {
-    const left = this.x(from);
+  /** A column of pixels from the bottom. */
+  bar(x, height, color) {
     this.pen.fillStyle = color;
-    this.pen.fillRect(left, y, Math.max(1, this.x(to) - left), Math.min(height, this.bottom - y));
+    this.pen.fillRect(x, this.bottom - Math.min(height, this.height), 1, Math.min(height, this.height));
   }
 
   /** A line, broken where a part has no value; a point that stands alone is a dot. */
@@ -205,7 +252,10 @@ class Plot {
 
   cursor(time) {
     const x = Math.round(this.x(time)) + 0.5;
-    this.stroke(this.colors.text, [[x, this.top], [x, this.bottom]]);
+    this.stroke(this.colors.text, [
+      [x, this.top],
+      [x, this.bottom],
+    ]);
   }
 
   stroke(color, points, width = 1) {
