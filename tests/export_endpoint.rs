@@ -85,6 +85,7 @@ fn serve() -> Server {
         metrics: Box::new(move || Some(metrics.text().map_err(|error| error.to_string()))),
         healthy: Box::new(|| Ok("alive\n".to_owned())),
         ready: Box::new(|| Err("not yet".to_owned())),
+        feed: None,
     };
     server::bind("127.0.0.1:0".parse().unwrap()).unwrap().serve(pages).unwrap()
 }
