@@ -51,6 +51,7 @@ pub mod sandbox;
 pub mod source;
 pub mod stream;
 mod tap;
+pub mod top;
 pub mod view;
 
 pub use http::Transaction;
