@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 
 use crate::export::FormatName;
 use crate::http::filter::Filter;
+use crate::http::route::Route;
 use crate::pipeline::{DEFAULT_FAULT_LIMIT, DEFAULT_FAULT_MS, DEFAULT_MEMORY_MIB, GuestFile};
 use crate::source::live::{DEFAULT_BUFFER_KIB, Direction, MAX_SNAPLEN};
 
@@ -165,6 +166,10 @@ pub struct Watch {
     /// Log only errors: status 400 or above, no response, or an incomplete message
     #[arg(long, help_heading = "Output")]
     pub errors: bool,
+    /// Route of the paths that it fits, such as '/users/{id}': each {name} is one segment; may be repeated, the first that fits
+    /// counts. Other paths get a route by the rule that README states
+    #[arg(long, value_name = "PATH", help_heading = "Output")]
+    pub route: Vec<Route>,
     /// Also redact the value of this key in queries, paths and fragments; may be repeated. README lists the keys that are
     /// always redacted
     #[arg(long, value_name = "KEY", help_heading = "Output")]

@@ -18,6 +18,7 @@ use crate::export::open;
 use crate::http::Settings;
 use crate::http::filter::Selection;
 use crate::http::redact::Redaction;
+use crate::http::route::Routes;
 use crate::pipeline::{Config, GuestFile, Guests, GuestsError, ShadowModule};
 use crate::source::live::LiveConfig;
 use crate::source::total_bytes;
@@ -116,7 +117,7 @@ impl Plan {
             format: format(args, machine),
             target: args.output.clone().map_or(Target::Stdout, Target::File),
             rotation,
-            settings: settings(args),
+            settings: Settings { routes: routes(args, machine), ..settings(args) },
             selection: selection(args),
             metrics_address: args
                 .metrics_addr
@@ -218,7 +219,14 @@ fn settings(args: &Watch) -> Settings {
         true => Redaction::off(),
         false => Redaction::with(&args.redact_query, &args.redact_header),
     };
-    Settings { headers: args.header.clone(), redaction, community_id: !args.no_community_id }
+    let community_id = !args.no_community_id;
+    Settings { headers: args.header.clone(), redaction, community_id, ..Settings::default() }
+}
+
+/// The routes, if anything shows them.
+fn routes(args: &Watch, machine: &Machine) -> Option<Routes> {
+    let wanted = matches!(format(args, machine), FormatName::Json | FormatName::Ecs);
+    wanted.then(|| Routes::new(args.route.clone()))
 }
 
 fn selection(args: &Watch) -> Selection {

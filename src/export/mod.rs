@@ -30,6 +30,8 @@ use std::str::FromStr;
 use crate::http::Transaction;
 use crate::stream::InterfaceNames;
 
+pub(crate) use json::{tunnel as tunnel_name, via_name};
+
 /// Writes transactions as lines. Each worker has its own.
 pub trait Format: Send {
     /// Appends what stands at the top of a file opened at `time` (nanoseconds since the Unix epoch).

@@ -5,6 +5,7 @@ use crate::counters::{counters, families};
 use crate::http::flags::Flags;
 use crate::http::record::{Headers, Operation, Outcome, Record, Request, Response};
 use crate::http::redact::{Redaction, Shape};
+use crate::http::route::Routes;
 use crate::http::transaction::{Body, Kept, MAX_HEADERS, MAX_TARGET, MAX_TEXT, Message, TextRange, Transaction};
 use crate::stream::Connection;
 
@@ -26,6 +27,8 @@ pub struct Settings {
     pub redaction: Redaction,
     /// Whether transactions carry the community identifier.
     pub community_id: bool,
+    /// The routes of paths, if transactions carry them.
+    pub routes: Option<Routes>,
 }
 
 /// Names of [`abi::not_http`] by code.
@@ -87,6 +90,9 @@ pub struct HttpContext {
     redaction: Redaction,
     shapes: Shapes,
     community_id: bool,
+    routes: Option<Routes>,
+    /// The route at hand.
+    route: Vec<u8>,
     #[expect(clippy::vec_box, reason = "they move between this list and the connections' queues")]
     pool: Vec<Box<Transaction>>,
     /// Bytes of memory of the open transactions that are held.
@@ -120,6 +126,8 @@ impl HttpContext {
             redaction,
             shapes,
             community_id: settings.community_id,
+            routes: settings.routes,
+            route: Vec::new(),
             pool: Vec::new(),
             held: 0,
             folded: Vec::new(),
@@ -176,6 +184,7 @@ impl HttpContext {
     /// Hands out a transaction that has been released, and keeps it for reuse.
     pub(crate) fn hand_out(&mut self, mut transaction: Box<Transaction>, out: &mut impl FnMut(&Transaction)) {
         transaction.settle();
+        self.write_route(&mut transaction);
         transaction.completed = self.completed;
         self.counters.transactions += 1;
         out(&transaction);
@@ -183,6 +192,18 @@ impl HttpContext {
             transaction.clear();
             self.pool.push(transaction);
         }
+    }
+
+    /// Adds the route, last: it takes no memory while the transaction is open.
+    fn write_route(&mut self, transaction: &mut Transaction) {
+        let Some(routes) = &self.routes else { return };
+        if transaction.protocol().is_some() {
+            return;
+        }
+        let Some(path) = transaction.path() else { return };
+        self.route.clear();
+        routes.write(path, &mut self.route);
+        transaction.route = transaction.store(MAX_TEXT, |out| out.extend_from_slice(&self.route));
     }
 
     pub(crate) fn write_request(&mut self, transaction: &mut Transaction, record: &Record, request: &Request) {

@@ -3,6 +3,8 @@
 //! Either may be missing; flags say why. Texts are the bytes of the wire, limited in length and without secrets. They
 //! are held in one buffer, which is reused for another transaction.
 
+mod copy;
+
 use std::sync::Arc;
 
 use crate::abi::{Framing, Tunnel};
@@ -152,6 +154,7 @@ pub struct Transaction {
     pub(crate) protocol: TextRange,
     pub(crate) method: TextRange,
     pub(crate) target: TextRange,
+    pub(crate) route: TextRange,
     pub(crate) host: TextRange,
     pub(crate) user_agent: TextRange,
     pub(crate) referer: TextRange,
@@ -191,6 +194,7 @@ impl Transaction {
             protocol: none,
             method: none,
             target: none,
+            route: none,
             host: none,
             user_agent: none,
             referer: none,
@@ -315,6 +319,12 @@ impl Transaction {
     pub fn path(&self) -> Option<&[u8]> {
         let (_, path) = self.parts()?;
         path.split(|byte| matches!(byte, b'?' | b'#')).next().filter(|path| !path.is_empty())
+    }
+
+    /// Route of the path, if routes are wanted: see [`crate::http::route`].
+    #[must_use]
+    pub fn route(&self) -> Option<&[u8]> {
+        self.text_of(self.route)
     }
 
     /// Query of the target, without its question mark.
