@@ -91,7 +91,7 @@ fn check(running: &Running, ended: Vec<String>, in_trouble: bool) -> bool {
 
 /// Waits for the threads, in the order in which data goes through them, and adds up their counters.
 fn finish(config: &Config, running: Running, shutdown: &Shutdown) -> Report {
-    let Running { captures, workers, exporter, quarantine, signals, shared, server, scrape, engine, .. } = running;
+    let Running { captures, workers, exporter, quarantine, signals, shared, server, scrape, engine, top, .. } = running;
     let mut errors = Vec::new();
     for thread in captures.threads {
         errors.extend(thread.join().unwrap_or_else(|_| vec![defect("capture")]));
@@ -107,8 +107,12 @@ fn finish(config: &Config, running: Running, shutdown: &Shutdown) -> Report {
     errors.extend(quarantine.join().unwrap_or_else(|_| vec![defect("quarantine")]));
     signals.close();
     errors.extend(scrape.get().and_then(|scrape| write_metrics(config, scrape)));
-    drop((server, engine));
     let stopped = shutdown.why();
+    if let Some(top) = top {
+        // The result stays, unless the person has left or a capture has failed.
+        top.end(!config.is_live() || errors.is_empty());
+    }
+    drop((server, engine));
     // Closed or failed: threads were abandoned with what they held.
     let ended = !matches!(stopped, Some(Why::Closed | Why::Failed));
     let ledger = Ledger { ended, ..shared.ledger() };

@@ -177,7 +177,11 @@ impl Row<'_> {
             Self::Route(row) => format!("{}\n{}\n{}", row.host, row.method, row.route),
             Self::Host(row) => row.host.clone(),
             Self::Pair(row) => format!("{}\n{}", row.client, row.server),
-            Self::Transaction(row) => row.id.to_string(),
+            // The slowest have no number of their own; those of one packet begin at the same time.
+            Self::Transaction(row) => {
+                let target = row.target.as_deref().unwrap_or_default();
+                format!("{}\n{}\n{}\n{target}", row.connection, row.time, row.client)
+            }
             Self::Health(item) => format!("{}\n{}\n{}", item.group, item.name, item.label),
         }
     }

@@ -1,5 +1,6 @@
 //! The state of the screen: which pane is shown, how its rows are sorted and filtered, and what is selected.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::column::{self, Column, Width, laid_out};
@@ -114,11 +115,10 @@ impl View {
 
 /// The transactions of which the snapshot has all fields: the last ones, and of the slowest those that are not among them.
 fn known(snapshot: &Snapshot, takes: impl Fn(&TransactionRow) -> bool) -> Vec<Row<'_>> {
-    let oldest = snapshot.recent.iter().map(|row| row.id).min().unwrap_or(u64::MAX);
-    let recent = snapshot.recent.iter().rev();
-    let is_recent = |id| id >= oldest && snapshot.recent.iter().any(|row| row.id == id);
-    let slowest = snapshot.slowest.iter().filter(|row| !is_recent(row.id));
-    recent.chain(slowest).filter(|row| takes(row)).map(Row::Transaction).collect()
+    let all = snapshot.recent.iter().rev().chain(&snapshot.slowest);
+    let rows = all.filter(|row| takes(row)).map(Row::Transaction);
+    let mut seen = HashSet::new();
+    rows.filter(|row| seen.insert(row.key())).collect()
 }
 
 fn is_of_route(row: &TransactionRow, [host, method, route]: &[String; 3]) -> bool {

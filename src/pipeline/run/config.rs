@@ -1,7 +1,7 @@
 //! What a run is asked to do, why it may not begin, and what it reports at its end.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use thiserror::Error;
@@ -23,6 +23,7 @@ use crate::sandbox::engine::{LoadError, MAX_GUEST_MEMORY};
 use crate::sandbox::fault::Fault;
 use crate::source;
 use crate::source::live::{LiveConfig, LiveError};
+use crate::top::Display;
 
 /// Slots that may wait for one worker: files, where the reader waits for room. A longer queue gains nothing.
 const FILE_QUEUE: usize = 8;
@@ -103,6 +104,10 @@ pub struct Config {
     /// The privileges to keep: all others are dropped once the inputs and the endpoint are open. By default the process keeps
     /// what it has.
     pub drop_privileges: Option<DropPrivileges>,
+    /// Whether lines are logged. By default they are.
+    pub lines: bool,
+    /// The terminal in which the run is shown. By default it is not.
+    pub top: Option<Display>,
     /// Whether a summary is made. By default not.
     pub summary: bool,
     /// Whether only errors are printed on standard error. By default notices and progress are too.
@@ -145,6 +150,8 @@ impl Config {
             fault_time: Duration::from_millis(u64::from(DEFAULT_FAULT_MS)),
             quarantine: None,
             drop_privileges: None,
+            lines: true,
+            top: None,
             summary: false,
             quiet: false,
         }
@@ -187,6 +194,21 @@ impl Config {
         self.memory_limit / 4 / self.workers.max(1) as u64
     }
 
+    /// What is observed, as people know it: the names of the interfaces, or of the files without their directories.
+    #[must_use]
+    pub fn source(&self) -> String {
+        let names: Vec<String> = match &self.input {
+            Input::Files(paths) => paths.iter().map(|path| name(path)).collect(),
+            Input::Live(sources) => {
+                let mut names: Vec<String> = sources.iter().map(|source| source.interface.clone()).collect();
+                // Each member of a fan-out group has the name.
+                names.dedup();
+                names
+            }
+        };
+        names.join(", ")
+    }
+
     /// Capture threads: all files share one, and each live source has its own.
     #[must_use]
     pub fn captures(&self) -> usize {
@@ -200,6 +222,15 @@ impl Config {
     #[must_use]
     pub const fn is_live(&self) -> bool {
         matches!(self.input, Input::Live(_))
+    }
+}
+
+/// The name of a capture file.
+fn name(path: &Path) -> String {
+    match path.file_name() {
+        _ if path.as_os_str() == "-" => "standard input".to_owned(),
+        Some(name) => name.to_string_lossy().into_owned(),
+        None => path.display().to_string(),
     }
 }
 

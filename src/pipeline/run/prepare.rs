@@ -21,6 +21,7 @@ use crate::pipeline::writer;
 use crate::sandbox::driver::MAX_LOADED;
 use crate::sandbox::engine::Engine;
 use crate::stream::InterfaceNames;
+use crate::view::View;
 
 /// Instances for which address space is reserved, unless there are more parsers: 64 TiB.
 const MAX_INSTANCES: usize = 16_384;
@@ -47,6 +48,8 @@ pub(super) struct Prepared {
     pub(super) shared: Arc<Shared>,
     /// Metrics over transactions, if they are served or written.
     pub(super) metrics: Option<Arc<Metrics>>,
+    /// The model, if something shows it.
+    pub(super) view: Option<Arc<View>>,
 }
 
 /// Opens and checks everything. Nothing if a stop is requested meanwhile.
@@ -77,7 +80,8 @@ pub(super) fn prepare(config: &Config, shutdown: &Shutdown) -> Result<Option<Pre
         let set = scrape.set(Scrape { shared: Arc::clone(&shared), metrics: Arc::clone(metrics) });
         debug_assert!(set.is_ok(), "nothing else sets it");
     }
-    Ok(Some(Prepared { input, names, supervisor, server, scrape, engine, parsers, log, shared, metrics }))
+    let view = config.top.is_some().then(|| View::new(config.source(), live.then_some(started), names.clone()));
+    Ok(Some(Prepared { input, names, supervisor, server, scrape, engine, parsers, log, shared, metrics, view }))
 }
 
 /// Instances that may exist at once: in each worker, and in its shadow, one for each state format of each protocol and one

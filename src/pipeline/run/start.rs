@@ -9,7 +9,7 @@ use signal_hook::iterator::Handle;
 use super::config::{Config, Failure};
 use super::prepare::Prepared;
 use crate::batch::Batcher;
-use crate::clock::now;
+use crate::clock::{now, wall_clock};
 use crate::daemon::sd_notify::Supervisor;
 use crate::daemon::shutdown::Shutdown;
 use crate::export::chunk::{self, ChunkReceiver};
@@ -36,6 +36,8 @@ use crate::sandbox::quarantine::QuarantinedEvent;
 use crate::sandbox::shadow::Shadow;
 use crate::source;
 use crate::source::live::{Live, Stopper};
+use crate::top::{Display, Top};
+use crate::view::View;
 
 /// Chunks of lines in the queue of the export thread.
 const LINES_IN_QUEUE: usize = 64;
@@ -72,6 +74,8 @@ pub(super) struct Running {
     pub(super) scrape: Arc<OnceLock<Scrape>>,
     /// Keeps the clock of the sandboxes.
     pub(super) engine: Arc<Engine>,
+    /// The thread that shows the run in a terminal.
+    pub(super) top: Option<Top>,
 }
 
 /// Starts all threads, consumers before producers.
@@ -80,7 +84,7 @@ pub(super) struct Running {
 /// What the system or the sandbox refuses.
 pub(super) fn start(config: &Config, prepared: Prepared, shutdown: &Shutdown) -> Result<Running, Failure> {
     let Workers { delivery, skips, lines, quarantined, workers } = Workers::start(config, &prepared, shutdown)?;
-    let Prepared { input, supervisor, server, scrape, engine, log, shared, .. } = prepared;
+    let Prepared { input, supervisor, server, scrape, engine, log, shared, view, .. } = prepared;
     let merge = Merge::new(config.captures(), config.workers, config.is_live(), now());
     let exporter = Exporter::start(log, lines, merge, Arc::clone(&shared), shutdown.clone(), !config.is_live());
     let exporter = exporter.map_err(|e| Failure::System("a thread cannot be started", e))?;
@@ -95,6 +99,7 @@ pub(super) fn start(config: &Config, prepared: Prepared, shutdown: &Shutdown) ->
     };
     let signals = reloader.start().map_err(|e| Failure::System("signals cannot be taken", e))?;
     let input_bytes = if let Opened::Files(files) = &input { files.progress().total } else { None };
+    let top = view.and_then(|view| Some(show(config.top.as_ref()?, view, shutdown))).transpose()?;
     let captures = Captures::start(config, input, delivery, skips, &shared, shutdown)?;
     Ok(Running {
         captures,
@@ -108,7 +113,14 @@ pub(super) fn start(config: &Config, prepared: Prepared, shutdown: &Shutdown) ->
         server,
         scrape,
         engine,
+        top,
     })
+}
+
+/// Shows the model in a terminal.
+fn show(display: &Display, view: Arc<View>, shutdown: &Shutdown) -> Result<Top, Failure> {
+    let top = Top::start(display, move || view.snapshot(wall_clock()), shutdown);
+    top.map_err(|e| Failure::System("the terminal cannot be taken", e))
 }
 
 /// Starts a thread with room for a sandbox on its stack.
@@ -222,10 +234,10 @@ struct Workers {
 
 impl Workers {
     fn start(config: &Config, prepared: &Prepared, shutdown: &Shutdown) -> Result<Self, Failure> {
-        let Prepared { names, parsers: Parsers { parsers, second }, shared, metrics, .. } = prepared;
+        let Prepared { names, parsers: Parsers { parsers, second }, shared, metrics, view, .. } = prepared;
         let (captures, live) = (config.captures(), config.is_live());
         let (chunks, lines) = chunk::channel(LINES_IN_QUEUE, config.workers, !live, Arc::clone(&shared.lines_unsent));
-        let outputs = outputs(config, names, shared, metrics.as_ref(), chunks);
+        let outputs = outputs(config, names, shared, metrics.as_ref(), view.as_ref(), chunks);
         let (quarantine_in, quarantined) = bounded(QUARANTINE_QUEUE);
         let (skips_in, skips): (Vec<_>, Vec<_>) = (0..captures).map(|_| bounded(SKIPS_IN_QUEUE)).unzip();
         let mut workers_and_channels = Self { delivery: Vec::new(), skips, lines, quarantined, workers: Vec::new() };
