@@ -22,7 +22,8 @@ Examples:
 --SWITCH=false turns off a switch that the configuration file turns on.
 
 Exit codes: 0 success; 1 an input was damaged or something failed (everything that could be read was written);
-2 wrong usage.";
+2 wrong usage; 130 or 143 SIGINT or SIGTERM came before the end of a capture file (what was read was written). With -i
+these signals are the way to stop, and the code is 0.";
 
 /// Logs and measures HTTP/1.x traffic, and parses every byte of it inside a WebAssembly sandbox.
 ///
@@ -102,6 +103,17 @@ pub enum Duplicates {
     Keep,
 }
 
+/// When texts for people are in colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum When {
+    /// On a terminal
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
 /// Options for watching traffic.
 #[derive(Debug, Clone, Args)]
 pub struct Watch {
@@ -146,6 +158,9 @@ pub struct Watch {
     /// Output format: json, text, ecs, zeek or clf [default: text on a terminal, json otherwise]
     #[arg(long, value_name = "FORMAT", help_heading = "Output")]
     pub format: Option<FormatName>,
+    /// Colour the text format and the summary: auto, always or never; auto means on a terminal, unless NO_COLOR is set
+    #[arg(long, value_name = "WHEN", default_value = "auto", hide_possible_values = true, help_heading = "Output")]
+    pub color: When,
     /// Append lines to FILE [default: standard output]
     #[arg(short = 'o', long, value_name = "FILE", help_heading = "Output")]
     pub output: Option<PathBuf>,

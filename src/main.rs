@@ -17,6 +17,8 @@ use picotap::daemon::privileges;
 use picotap::daemon::shutdown::{Shutdown, Why};
 use picotap::daemon::signals;
 use picotap::export::log::LogError;
+use picotap::export::summary::Run;
+use picotap::export::terminal::Terminal;
 use picotap::pipeline::{self, Config, Failure, Report};
 use picotap::plan::{Machine, Plan};
 use picotap::sandbox::BUILTIN_GUEST;
@@ -81,6 +83,7 @@ fn watch(args: &Watch) -> Result<ExitCode> {
     if let Some(keep) = plan.keep_open() {
         close_inherited(keep, args.quiet)?;
     }
+    let terminal = plan.summary_terminal();
     let config = plan.load(pipeline::load::read)?;
     let shutdown = Shutdown::default();
     signals::take_stop(&shutdown).context("signals cannot be taken")?;
@@ -88,8 +91,17 @@ fn watch(args: &Watch) -> Result<ExitCode> {
     if report.stalled && !standard_error_takes() {
         return Ok(ExitCode::from(1));
     }
-    print_report(&report, config.summary, args.stats);
-    Ok(if report.errors.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    let interrupted = report.stopped == Some(Why::Signal) && !config.is_live();
+    if interrupted && !config.quiet {
+        eprintln!("picotap: interrupted before the end of the input");
+    }
+    print_report(&report, &config, args.stats, &terminal);
+    Ok(match report.errors.is_empty() {
+        false => ExitCode::from(1),
+        // As a shell reports a program that a signal ended: what follows must not take the lines for all.
+        true if interrupted => ExitCode::from(128 + shutdown.signal_number().unwrap_or(0)),
+        true => ExitCode::SUCCESS,
+    })
 }
 
 /// Closes what the program was started with, but for these descriptors.
@@ -115,15 +127,17 @@ fn explain(failure: Failure, config: &Config) -> anyhow::Error {
 }
 
 /// Prints what went wrong and, unless nobody reads any more, what was asked for.
-fn print_report(report: &Report, summary: bool, stats: bool) {
+fn print_report(report: &Report, config: &Config, stats: bool, terminal: &Terminal) {
     for error in &report.errors {
         eprintln!("picotap: {error}");
     }
     if report.stopped == Some(Why::Closed) {
         return;
     }
-    if summary {
-        eprint!("{}", report.summary.text(&report.ledger.losses()));
+    if config.summary {
+        terminal.measure(std::io::stderr());
+        let run = Run { live: config.is_live(), elapsed: report.elapsed };
+        eprint!("{}", report.summary.text(run, &report.ledger.losses(), terminal));
     }
     if stats {
         eprint!("{}", report.ledger);

@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::cli::{Duplicates, Watch};
+use crate::cli::{Duplicates, Watch, When};
 use crate::daemon::privileges::{DropPrivileges, named_descriptor};
 use crate::export::FormatName;
 use crate::export::log::{Rotation, Target};
 use crate::export::open;
+use crate::export::terminal::Terminal;
 use crate::http::Settings;
 use crate::http::filter::Selection;
 use crate::http::redact::Redaction;
@@ -62,6 +63,8 @@ pub struct Machine {
     pub stdout_is_terminal: bool,
     /// Whether standard error is a terminal.
     pub stderr_is_terminal: bool,
+    /// What the environment says about colours, if it does.
+    pub color: Option<bool>,
     /// Number of this process.
     pub process_id: u32,
 }
@@ -75,8 +78,18 @@ impl Machine {
             input_bytes: total_bytes(&args.pcap),
             stdout_is_terminal: io::stdout().is_terminal(),
             stderr_is_terminal: io::stderr().is_terminal(),
+            color: color_wish(),
             process_id: std::process::id(),
         }
+    }
+}
+
+/// NO_COLOR (no-color.org), then CLICOLOR_FORCE (bixense.com/clicolors), then whether the terminal is one that has colours.
+fn color_wish() -> Option<bool> {
+    match () {
+        () if anstyle_query::no_color() => Some(false),
+        () if anstyle_query::clicolor_force() => Some(true),
+        () => (!anstyle_query::term_supports_color()).then_some(false),
     }
 }
 
@@ -86,6 +99,7 @@ pub struct Plan {
     /// The modules in it that have a file are still to be read.
     config: Config,
     shadow: Option<(PathBuf, u64)>,
+    summary_terminal: Terminal,
     keep_open: Option<Vec<RawFd>>,
 }
 
@@ -115,6 +129,7 @@ impl Plan {
             queue: args.queue.map(usize::from),
             format: format(args, machine),
             target: args.output.clone().map_or(Target::Stdout, Target::File),
+            terminal: terminal(args, machine, args.output.is_none() && machine.stdout_is_terminal),
             rotation,
             settings: settings(args),
             selection: selection(args),
@@ -134,7 +149,14 @@ impl Plan {
             ..input
         };
         let shadow = args.shadow.clone().map(|path| (path, args.shadow_sample));
-        Ok(Self { config, shadow, keep_open: keep_open(args) })
+        let summary_terminal = terminal(args, machine, machine.stderr_is_terminal);
+        Ok(Self { config, shadow, summary_terminal, keep_open: keep_open(args) })
+    }
+
+    /// How the summary is written on standard error.
+    #[must_use]
+    pub fn summary_terminal(&self) -> Terminal {
+        self.summary_terminal.clone()
     }
 
     /// The descriptors that the process was started with and that options name, if all others are to be closed.
@@ -203,6 +225,16 @@ fn workers(args: &Watch, machine: &Machine) -> usize {
 fn format(args: &Watch, machine: &Machine) -> FormatName {
     let on_terminal = args.output.is_none() && machine.stdout_is_terminal;
     args.format.unwrap_or(if on_terminal { FormatName::Text } else { FormatName::Json })
+}
+
+/// How texts for people are written. The option comes before the environment. Only a terminal limits lines.
+fn terminal(args: &Watch, machine: &Machine, is_terminal: bool) -> Terminal {
+    let color = match args.color {
+        When::Always => true,
+        When::Never => false,
+        When::Auto => machine.color.unwrap_or(is_terminal),
+    };
+    Terminal::new(color, is_terminal)
 }
 
 fn rotation(args: &Watch) -> Option<Rotation> {

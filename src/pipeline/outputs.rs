@@ -27,6 +27,7 @@ pub(super) fn outputs(
         outputs.push(Box::new(shared.summary.clone()));
     }
     let (format, interfaces, selection) = (config.format, interfaces.clone(), config.selection.clone());
-    outputs.push(Box::new(LogOutput { format, interfaces, selection, chunks }));
+    let terminal = config.terminal.clone();
+    outputs.push(Box::new(LogOutput { format, terminal, interfaces, selection, chunks }));
     outputs
 }
