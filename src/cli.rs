@@ -18,12 +18,14 @@ Examples:
   picotap --pcap capture.pcap                 print one line per transaction in a file
   zcat big.pcap.gz | picotap -r - --format zeek -o http.log
   picotap -i eth0 -o /var/log/picotap/http.json --metrics-addr 127.0.0.1:9464 'tcp port 80'
+  picotap top -i eth0                         show the traffic on an interface in the terminal
   picotap -r day1.pcap -r day2.pcapng --errors --header content-type 'host 10.0.0.7'
 
 --SWITCH=false turns off a switch that the configuration file turns on.
 
 Exit codes: 0 success; 1 an input was damaged or something failed (everything that could be read was written);
-2 wrong usage.";
+2 wrong usage; 130 or 143 SIGINT or SIGTERM came before the end of a capture file (what was read was written). With -i
+these signals are the way to stop, and the code is 0.";
 
 /// Logs and measures HTTP/1.x traffic, and parses every byte of it inside a WebAssembly sandbox.
 ///
@@ -48,6 +50,14 @@ pub enum Command {
     /// Exit codes: 0 all requests parsed; 1 some did not; 2 wrong usage.
     #[cfg(feature = "parse")]
     Parse(crate::parse::Args),
+    /// Show traffic in the terminal: routes, hosts, who talks to whom, the slowest and the last transactions, capture health
+    ///
+    /// Reads or captures as picotap does without a command, and takes the same options. Lines are logged only with --output.
+    /// The result of a file stays on the screen. Keys: ? lists them, q leaves.
+    ///
+    /// Exit codes: 0 left; 1 an input was damaged or something failed; 2 wrong usage, or no terminal; 130 or 143 SIGINT or
+    /// SIGTERM came before the end of a capture file.
+    Top(Top),
     /// Run a quarantined event through the parser again and print the outcome
     Replay(Replay),
     /// Check a configuration file
@@ -84,6 +94,14 @@ pub enum GuestCommand {
     },
 }
 
+/// Arguments of `picotap top`.
+#[derive(Debug, Args)]
+pub struct Top {
+    /// Options for watching traffic.
+    #[command(flatten)]
+    pub watch: Watch,
+}
+
 /// Arguments of `picotap replay`.
 #[derive(Debug, Args)]
 pub struct Replay {
@@ -101,6 +119,17 @@ pub enum Duplicates {
     Drop,
     /// It is logged as a connection of its own
     Keep,
+}
+
+/// When texts for people are in colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum When {
+    /// On a terminal
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
 }
 
 /// Options for watching traffic.
@@ -147,6 +176,9 @@ pub struct Watch {
     /// Output format: json, text, ecs, zeek or clf [default: text on a terminal, json otherwise]
     #[arg(long, value_name = "FORMAT", help_heading = "Output")]
     pub format: Option<FormatName>,
+    /// Colour the text format and the summary: auto, always or never; auto means on a terminal, unless NO_COLOR is set
+    #[arg(long, value_name = "WHEN", default_value = "auto", hide_possible_values = true, help_heading = "Output")]
+    pub color: When,
     /// Append lines to FILE [default: standard output]
     #[arg(short = 'o', long, value_name = "FILE", help_heading = "Output")]
     pub output: Option<PathBuf>,

@@ -124,8 +124,8 @@ impl Receiver for Pairing<'_> {
         exchange.record(self.context, connection, record, &mut self.out);
     }
 
-    fn closed(&mut self, connection: &Connection, exchange: &mut Exchange, reason: EndReason) {
-        exchange.close(self.context, connection, reason, &mut self.out);
+    fn closed(&mut self, connection: &Connection, exchange: &mut Exchange, lengths: [u64; 2], reason: EndReason) {
+        exchange.close(self.context, connection, lengths, reason, &mut self.out);
     }
 
     fn inner(

@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::cli::{Duplicates, Watch};
+use crate::cli::{Duplicates, Watch, When};
 use crate::daemon::privileges::{DropPrivileges, named_descriptor};
 use crate::export::FormatName;
 use crate::export::log::{Rotation, Target};
 use crate::export::open;
+use crate::export::terminal::Terminal;
 use crate::http::Settings;
 use crate::http::filter::Selection;
 use crate::http::redact::Redaction;
@@ -36,6 +37,15 @@ pub enum PlanError {
     /// No input.
     #[error("nothing to watch: needed --pcap FILE, or -i IFACE (-D lists them)")]
     NoInput,
+    /// No input to show.
+    #[error("top: nothing to show: needed -i IFACE or -r FILE, such as: picotap top -i {0}")]
+    NothingToShow(String),
+    /// Options of a log that there is not.
+    #[error("top: {0} is about logged lines, and none are logged without --output FILE (the key / filters what is shown)")]
+    NoLines(&'static str),
+    /// Lines would be printed into what is shown.
+    #[error("top: --output {0} is a terminal, and lines would tear the screen: needed a file")]
+    LinesOnTerminal(PathBuf),
     /// Rotation without a file.
     #[error("standard output cannot be rotated: --rotate-size and --rotate-interval need --output FILE")]
     NoLogFile,
@@ -63,6 +73,10 @@ pub struct Machine {
     pub stdout_is_terminal: bool,
     /// Whether standard error is a terminal.
     pub stderr_is_terminal: bool,
+    /// Whether the file to which lines are appended is a terminal.
+    pub output_is_terminal: bool,
+    /// What the environment says about colours, if it does.
+    pub color: Option<bool>,
     /// Number of this process.
     pub process_id: u32,
 }
@@ -76,8 +90,19 @@ impl Machine {
             input_bytes: total_bytes(&args.pcap),
             stdout_is_terminal: io::stdout().is_terminal(),
             stderr_is_terminal: io::stderr().is_terminal(),
+            output_is_terminal: args.output.as_deref().is_some_and(open::is_terminal),
+            color: color_wish(),
             process_id: std::process::id(),
         }
+    }
+}
+
+/// NO_COLOR (no-color.org), then CLICOLOR_FORCE (bixense.com/clicolors), then whether the terminal is one that has colours.
+fn color_wish() -> Option<bool> {
+    match () {
+        () if anstyle_query::no_color() => Some(false),
+        () if anstyle_query::clicolor_force() => Some(true),
+        () => (!anstyle_query::term_supports_color()).then_some(false),
     }
 }
 
@@ -87,6 +112,7 @@ pub struct Plan {
     /// The modules in it that have a file are still to be read.
     config: Config,
     shadow: Option<(PathBuf, u64)>,
+    summary_terminal: Terminal,
     keep_open: Option<Vec<RawFd>>,
 }
 
@@ -116,6 +142,7 @@ impl Plan {
             queue: args.queue.map(usize::from),
             format: format(args, machine),
             target: args.output.clone().map_or(Target::Stdout, Target::File),
+            terminal: terminal(args, machine, args.output.is_none() && machine.stdout_is_terminal),
             rotation,
             settings: Settings { routes: routes(args, machine), ..settings(args) },
             selection: selection(args),
@@ -135,7 +162,45 @@ impl Plan {
             ..input
         };
         let shadow = args.shadow.clone().map(|path| (path, args.shadow_sample));
-        Ok(Self { config, shadow, keep_open: keep_open(args) })
+        let summary_terminal = terminal(args, machine, machine.stderr_is_terminal);
+        Ok(Self { config, shadow, summary_terminal, keep_open: keep_open(args) })
+    }
+
+    /// The same for `picotap top`: lines are logged only into a file, and nothing is served or summed up unasked. `interface`:
+    /// one to capture from, for an example.
+    ///
+    /// # Errors
+    /// As [`Plan::new`].
+    pub fn top(args: &Watch, machine: &Machine, interface: impl FnOnce() -> String) -> Result<Self, PlanError> {
+        if args.pcap.is_empty() && !is_live(args) {
+            return Err(PlanError::NothingToShow(interface()));
+        }
+        match &args.output {
+            None => lines_option(args).map_or(Ok(()), |option| Err(PlanError::NoLines(option)))?,
+            Some(path) if machine.output_is_terminal => return Err(PlanError::LinesOnTerminal(path.clone())),
+            Some(_) => {}
+        }
+        let plan = Self::new(args, machine)?;
+        let config = Config {
+            lines: args.output.is_some(),
+            metrics_address: args.metrics_addr,
+            summary: args.stats && !args.quiet,
+            settings: Settings { routes: Some(Routes::new(args.route.clone())), ..plan.config.settings },
+            ..plan.config
+        };
+        Ok(Self { config, ..plan })
+    }
+
+    /// Whether the screen of `picotap top` has colours.
+    #[must_use]
+    pub fn has_colors(args: &Watch, machine: &Machine) -> bool {
+        terminal(args, machine, machine.stdout_is_terminal).is_colored()
+    }
+
+    /// How the summary is written on standard error.
+    #[must_use]
+    pub fn summary_terminal(&self) -> Terminal {
+        self.summary_terminal.clone()
     }
 
     /// The descriptors that the process was started with and that options name, if all others are to be closed.
@@ -204,6 +269,29 @@ fn workers(args: &Watch, machine: &Machine) -> usize {
 fn format(args: &Watch, machine: &Machine) -> FormatName {
     let on_terminal = args.output.is_none() && machine.stdout_is_terminal;
     args.format.unwrap_or(if on_terminal { FormatName::Text } else { FormatName::Json })
+}
+
+/// How texts for people are written. The option comes before the environment. Only a terminal limits lines.
+fn terminal(args: &Watch, machine: &Machine, is_terminal: bool) -> Terminal {
+    let color = match args.color {
+        When::Always => true,
+        When::Never => false,
+        When::Auto => machine.color.unwrap_or(is_terminal),
+    };
+    Terminal::new(color, is_terminal)
+}
+
+/// The first option that is given and is about lines of the log.
+fn lines_option(args: &Watch) -> Option<&'static str> {
+    let given = [
+        (args.format.is_some(), "--format"),
+        (!args.filter.is_empty(), "--filter"),
+        (args.slow.is_some(), "--slow"),
+        (args.errors, "--errors"),
+        (args.rotate_size.is_some(), "--rotate-size"),
+        (args.rotate_interval.is_some(), "--rotate-interval"),
+    ];
+    given.into_iter().find_map(|(given, option)| given.then_some(option))
 }
 
 fn rotation(args: &Watch) -> Option<Rotation> {

@@ -61,7 +61,7 @@ fn metrics() -> Arc<Metrics> {
             exchange.record(&mut context, &connection, &record, &mut |transaction| observer.observe(transaction));
         }
     }
-    exchange.close(&mut context, &connection, EndReason::Fin, &mut |transaction| observer.observe(transaction));
+    exchange.close(&mut context, &connection, [0; 2], EndReason::Fin, &mut |transaction| observer.observe(transaction));
     observer.flush();
     metrics
 }

@@ -22,6 +22,7 @@ const ENDED_AT_ONCE: i32 = 130;
 pub fn take_stop(shutdown: &Shutdown) -> io::Result<()> {
     for signal in [SIGINT, SIGTERM] {
         flag::register_conditional_shutdown(signal, ENDED_AT_ONCE, shutdown.signal())?;
+        flag::register_usize(signal, shutdown.number(), usize::try_from(signal).unwrap_or(0))?;
         flag::register(signal, shutdown.signal())?;
     }
     Ok(())
@@ -37,6 +38,7 @@ pub fn take_stop_in_terminal(shutdown: &Shutdown, allowed: &Arc<AtomicBool>) -> 
         flag::register_conditional_shutdown(signal, ENDED_AT_ONCE, Arc::clone(allowed))?;
     }
     for signal in [SIGINT, SIGTERM, SIGHUP] {
+        flag::register_usize(signal, shutdown.number(), usize::try_from(signal).unwrap_or(0))?;
         flag::register(signal, shutdown.signal())?;
     }
     Ok(())

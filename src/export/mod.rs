@@ -20,6 +20,7 @@ mod ranking;
 mod rotate;
 pub mod server;
 pub mod summary;
+pub mod terminal;
 mod text;
 pub mod total;
 mod zeek;
@@ -27,6 +28,7 @@ mod zeek;
 use std::fmt;
 use std::str::FromStr;
 
+use self::terminal::Terminal;
 use crate::http::Transaction;
 use crate::stream::InterfaceNames;
 
@@ -75,9 +77,15 @@ impl FormatName {
     /// name.
     #[must_use]
     pub fn writer(self, interfaces: InterfaceNames) -> Box<dyn Format> {
+        self.writer_for(&Terminal::default(), interfaces)
+    }
+
+    /// The same, for lines that go to a terminal.
+    #[must_use]
+    pub fn writer_for(self, terminal: &Terminal, interfaces: InterfaceNames) -> Box<dyn Format> {
         match self {
             Self::Json => Box::new(json::Json::new(interfaces)),
-            Self::Text => Box::new(text::Text),
+            Self::Text => Box::new(text::Text::new(terminal.clone())),
             Self::Ecs => Box::new(ecs::Ecs::new(interfaces)),
             Self::Zeek => Box::new(zeek::Zeek),
             Self::Clf => Box::new(clf::Clf),

@@ -220,6 +220,7 @@ impl HttpContext {
     pub(crate) fn write_response(&mut self, transaction: &mut Transaction, record: &Record, response: &Response) {
         transaction.response = Some(message(record, response.minor, response.framing));
         transaction.flags |= Flags::from_record(record.flags);
+        transaction.server_acked = record.peer_acked;
         transaction.status = response.status;
         transaction.awaits_tunnel = response.framing == Framing::Tunnel;
         transaction.reason = self.store_text(transaction, response.reason);

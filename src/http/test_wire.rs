@@ -151,7 +151,7 @@ impl Wire {
 
     pub(crate) fn close(&mut self, reason: EndReason) -> &mut Self {
         let Self { context, exchange, connection, done, .. } = self;
-        exchange.close(context, connection, reason, &mut |transaction| done.push(transaction.clone()));
+        exchange.close(context, connection, self.at, reason, &mut |transaction| done.push(transaction.clone()));
         self
     }
 

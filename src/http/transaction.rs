@@ -144,9 +144,13 @@ pub struct Transaction {
     pub(crate) client_side: u8,
     /// Offset in the server's stream that the client had acknowledged when it sent the request.
     pub(crate) client_acked: Option<u64>,
+    /// Offset in the client's stream that the server had acknowledged when it sent the response.
+    pub(crate) server_acked: Option<u64>,
+    /// The server sent something after it that was read as no response.
+    pub(crate) unread: bool,
     /// It is not complete before a tunnel record comes.
     pub(crate) awaits_tunnel: bool,
-    /// Complete, but its last message was cut: the next record says why.
+    /// Complete, but the next record may say more: why its last message was cut, or which head it answers.
     pub(crate) held: bool,
     /// Side whose message ended last, if it was cut.
     pub(crate) cut_side: Option<u8>,
@@ -188,6 +192,8 @@ impl Transaction {
             number: 0,
             client_side: 0,
             client_acked: None,
+            server_acked: None,
+            unread: false,
             awaits_tunnel: false,
             held: false,
             cut_side: None,

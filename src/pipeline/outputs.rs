@@ -33,8 +33,9 @@ pub(super) fn outputs(
         outputs.push(Box::new(shared.summary.clone()));
     }
     let (format, interfaces, selection) = (config.format, interfaces.clone(), config.selection.clone());
+    let terminal = config.terminal.clone();
     match config.lines {
-        true => outputs.push(Box::new(LogOutput { format, interfaces, selection, chunks })),
+        true => outputs.push(Box::new(LogOutput { format, terminal, interfaces, selection, chunks })),
         false => outputs.push(Box::new(NoLog(chunks))),
     }
     outputs

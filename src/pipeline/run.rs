@@ -5,6 +5,7 @@ mod guests;
 mod prepare;
 mod start;
 
+use std::io::stdout;
 use std::slice::from_ref;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -32,20 +33,22 @@ const CHECK_EVERY: Duration = Duration::from_millis(50);
 /// # Errors
 /// Whatever keeps it from beginning.
 pub fn run(config: &Config, shutdown: &Shutdown) -> Result<Report, Failure> {
+    let started = now();
     let Some(prepared) = prepare(config, shutdown)? else {
         let ledger = Ledger { ended: true, ..Ledger::default() };
         return Ok(Report { ledger, stopped: shutdown.why(), ..Report::default() });
     };
+    config.terminal.measure(stdout());
     let mut running = start(config, prepared, shutdown)?;
     supervise(config, &mut running, shutdown);
-    Ok(finish(config, running, shutdown))
+    Ok(Report { elapsed: started.elapsed(), ..finish(config, running, shutdown) })
 }
 
 /// Checks the threads until the last capture thread has ended.
 fn supervise(config: &Config, running: &mut Running, shutdown: &Shutdown) {
     running.shared.health.enter(Phase::Running, now());
     running.supervisor.ready();
-    let mut progress = ProgressReporter::new(config.is_live(), running.input_bytes, config.quiet);
+    let mut progress = ProgressReporter::new(config, running.input_bytes);
     let mut in_trouble = false;
     loop {
         // Before the request to stop is read: a thread that ends in good order asks for it first.
@@ -58,6 +61,7 @@ fn supervise(config: &Config, running: &mut Running, shutdown: &Shutdown) {
         }
         running.exporter.look(shutdown);
         progress.update(&running.shared);
+        config.terminal.measure(stdout());
         if let Err(RecvTimeoutError::Disconnected) = running.captures.ended.recv_timeout(CHECK_EVERY) {
             break;
         }
@@ -123,7 +127,7 @@ fn finish(config: &Config, running: Running, shutdown: &Shutdown) -> Report {
         debug_assert!(false, "the ledger does not balance: {wrong}");
         errors.push(format!("the ledger does not balance: this is a defect of picotap, please report it: {wrong}"));
     }
-    Report { errors, ledger, summary: shared.summary.get(), stopped, stalled }
+    Report { errors, ledger, summary: shared.summary.get(), stopped, stalled, ..Report::default() }
 }
 
 /// Writes the metrics file, if there is to be one. Returns what went wrong.

@@ -228,9 +228,9 @@ impl Receiver for Results {
         state.record(context, connection, record, &mut finish);
     }
 
-    fn closed(&mut self, connection: &Connection, state: &mut Exchange, reason: EndReason) {
+    fn closed(&mut self, connection: &Connection, state: &mut Exchange, lengths: [u64; 2], reason: EndReason) {
         let (context, mut finish) = self.parts();
-        state.close(context, connection, reason, &mut finish);
+        state.close(context, connection, lengths, reason, &mut finish);
     }
 
     fn inner(

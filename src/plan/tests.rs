@@ -16,6 +16,7 @@ const MACHINE: Machine = Machine {
     input_bytes: Some(1 << 30),
     stdout_is_terminal: false,
     stderr_is_terminal: false,
+    color: None,
     process_id: 0x0001_2345,
 };
 
@@ -158,6 +159,23 @@ fn a_live_run_serves_metrics_unless_it_may_not() {
     assert_eq!(address("-i lo --no-metrics"), None);
     assert_eq!(address("-r x.pcap"), None);
     assert_eq!(address("-r x.pcap --metrics-addr 1").as_deref(), Some("127.0.0.1:1"));
+}
+
+#[test]
+fn colours_are_for_a_terminal_or_for_who_asks() {
+    let color = |stdout, wish, line| {
+        let machine = Machine { stdout_is_terminal: stdout, color: wish, ..MACHINE };
+        let terminal = on(&machine, line).config.terminal;
+        (terminal.is_colored(), terminal.columns().is_some())
+    };
+    assert_eq!(color(true, None, "-r x.pcap"), (true, true));
+    assert_eq!(color(false, None, "-r x.pcap"), (false, false));
+    assert_eq!(color(true, None, "-r x.pcap -o log"), (false, false));
+    assert_eq!(color(true, Some(false), "-r x.pcap"), (false, true), "NO_COLOR");
+    assert_eq!(color(false, Some(true), "-r x.pcap"), (true, false), "CLICOLOR_FORCE");
+    assert_eq!(color(true, Some(false), "-r x.pcap --color always"), (true, true));
+    assert_eq!(color(true, Some(true), "-r x.pcap --color never"), (false, true));
+    assert_eq!(color(false, None, "-r x.pcap -o log --color always"), (true, false));
 }
 
 #[test]

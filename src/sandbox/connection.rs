@@ -179,6 +179,11 @@ impl<S> ConnectionState<S> {
         self.info.number ^ first.skip ^ second.skip ^ second.last_time.cast_unsigned() ^ block as u64 ^ line
     }
 
+    /// How far the streams of its sides have come, with what of them was never seen.
+    pub(super) const fn lengths(&self) -> [u64; 2] {
+        [self.halves[0].next, self.halves[1].next]
+    }
+
     /// One side.
     #[must_use]
     pub const fn half(&self, side: Side) -> &Half {

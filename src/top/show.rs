@@ -43,6 +43,7 @@ pub struct Display {
 pub struct Top {
     thread: JoinHandle<()>,
     ended: Arc<AtomicBool>,
+    leave: Arc<AtomicBool>,
     shutdown: Shutdown,
 }
 
@@ -56,12 +57,13 @@ impl Top {
         snapshot: impl Fn() -> Snapshot + Send + 'static,
         shutdown: &Shutdown,
     ) -> io::Result<Self> {
-        let ended = Arc::new(AtomicBool::new(false));
+        let (ended, leave) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let show = Show {
             display: display.clone(),
             snapshot: Box::new(snapshot),
             job_control: signals::take_job_control()?,
             ended: Arc::clone(&ended),
+            leave: Arc::clone(&leave),
             shutdown: shutdown.clone(),
         };
         display.screen.enter()?;
@@ -71,18 +73,16 @@ impl Top {
             // A terminal that is gone is left, as one that is not wanted any more.
             let _gone = show.run();
         })?;
-        Ok(Self { thread, ended, shutdown: shutdown.clone() })
+        Ok(Self { thread, ended, leave, shutdown: shutdown.clone() })
     }
 
     /// Everything is counted. If the result is to stay, waits until the person leaves or a signal asks for it.
     pub fn end(self, stays: bool) {
         self.ended.store(true, Ordering::Release);
-        if !stays {
-            self.shutdown.ask(Why::Signal);
-        }
+        self.leave.store(!stays, Ordering::Release);
         let mut since = None;
         while !self.thread.is_finished() {
-            if wants_end(&self.shutdown) && since.get_or_insert_with(now).elapsed() > PATIENCE {
+            if (!stays || wants_end(&self.shutdown)) && since.get_or_insert_with(now).elapsed() > PATIENCE {
                 return;
             }
             thread::sleep(LOOK_EVERY / 10);
@@ -94,7 +94,7 @@ impl Top {
 
 /// Whether the screen is to be left: not when as much was captured as was asked for.
 fn wants_end(shutdown: &Shutdown) -> bool {
-    !matches!(shutdown.why(), None | Some(Why::Enough))
+    shutdown.is_urgent() || shutdown.why() == Some(Why::Closed)
 }
 
 struct Leave {
@@ -114,6 +114,7 @@ struct Show {
     snapshot: Box<dyn Fn() -> Snapshot + Send>,
     job_control: JobControl,
     ended: Arc<AtomicBool>,
+    leave: Arc<AtomicBool>,
     shutdown: Shutdown,
 }
 
@@ -122,7 +123,7 @@ impl Show {
         let screen = &self.display.screen;
         let mut state = State::new(self.display.colour);
         let (mut due, mut draws, mut anew) = (now(), true, true);
-        while !wants_end(&self.shutdown) {
+        while !self.leave.load(Ordering::Acquire) && !wants_end(&self.shutdown) {
             if self.job_control.is_to_wait() {
                 anew |= self.suspend()?;
             }

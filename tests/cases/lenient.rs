@@ -232,7 +232,7 @@ pub(super) fn cases() -> Vec<Case> {
                 s.line(1, 1, Some(&asked), None)
                     .flag("bad_start_line")
                     .flag("not_http")
-                    .flag("no_response")
+                    .flag("response_unread")
                     .set("version", "1.0");
                 let mut c = s.connection();
                 c.open();
@@ -292,6 +292,22 @@ pub(super) fn cases() -> Vec<Case> {
                 hang_up(&mut c);
                 s.capture(&mut c);
                 s.line(3, 1, Some(&asked), Some(&answer)).flag("head_cut").unset("response_body_bytes");
+            },
+        )
+        .differs("tshark waits for the rest of a head"),
+        case(
+            "head-never-finished-answered",
+            "A request whose head is sent slowly and never finished, and answered with 408.",
+            "The answer is that of the head, as far as this was seen. nginx, Apache and HAProxy answer so.",
+            |s| {
+                let mut c = s.connection();
+                c.open();
+                let asked = c.request(&Message::raw("GET /slow HTTP/1.1\r\nHost: example.test\r\nX-A: "));
+                let timeout = Message::response("408 Request Timeout").header("Connection", "close").body(b"late");
+                let answer = c.response(&timeout);
+                hang_up(&mut c);
+                s.capture(&mut c);
+                s.line(1, 1, Some(&asked), Some(&answer)).flag("head_cut").unset("request_body_bytes");
             },
         )
         .differs("tshark waits for the rest of a head"),

@@ -76,30 +76,20 @@ fn head_lost_in_part(s: &mut Scene, lost: usize) {
     let second = c.exchange(&Message::get("/second"), &Message::ok(&filler(5000)));
     c.packets.remove(1);
     s.capture(&mut c);
-    s.line(1, 2, Some(&second.0), None).flag("no_response").flag("lost_head");
+    s.line(1, 2, Some(&second.0), None).flag("response_unread").flag("lost_head");
     let post = Message::post("/third", b"abc").header("Cookie", &"c".repeat(3000));
     let third = c.exchange(&post, &Message::response("405 Method Not Allowed").body(b"no"));
     c.packets.remove(lost);
     s.capture(&mut c);
-    // The loss of the last segment comes to light behind the answer.
-    let answered = lost == 1;
-    let mut seq = 3;
-    if !answered {
-        s.line(1, seq, None, Some(&third.1)).flag("no_request").flag("resync");
-        seq += 1;
-    }
-    let line = s.line(1, seq, Some(&third.0), Some(&third.1).filter(|_| answered)).flag("head_cut");
+    let line = s.line(1, 3, Some(&third.0), Some(&third.1)).flag("head_cut").flag("pairing_inferred").flag("resync");
     line.set("request_head_bytes", lost * 1460).unset("request_body_bytes");
-    if answered {
-        line.flag("pairing_inferred").flag("resync").set("ttfb_us", 200);
-    } else {
-        line.flag("no_response");
-    }
+    // The last byte that was seen of it is older the more was lost.
+    line.set("ttfb_us", 300 - 100 * lost);
     let (q, a) = after();
     let last = c.exchange(&q, &a);
     c.close();
     s.capture(&mut c);
-    s.whole(1, seq + 1, &last).flag("resync");
+    s.whole(1, 4, &last).flag("resync");
 }
 
 pub(super) fn cases() -> Vec<Case> {

@@ -3,6 +3,7 @@
 
 use crate::export::chunk::{ChunkSender, Encoder, EncodingConsumer};
 use crate::export::consumer::{Consumer, Output};
+use crate::export::terminal::Terminal;
 use crate::export::{Format, FormatName};
 use crate::http::Transaction;
 use crate::http::filter::Selection;
@@ -12,6 +13,8 @@ use crate::stream::InterfaceNames;
 pub struct LogOutput {
     /// Format of lines.
     pub format: FormatName,
+    /// Where people read them.
+    pub terminal: Terminal,
     /// Names of the capture interfaces, by index.
     pub interfaces: InterfaceNames,
     /// Which transactions are logged.
@@ -22,7 +25,7 @@ pub struct LogOutput {
 
 impl Output for LogOutput {
     fn consumer(&self) -> Box<dyn Consumer> {
-        let format = self.format.writer(self.interfaces.clone());
+        let format = self.format.writer_for(&self.terminal, self.interfaces.clone());
         Box::new(EncodingConsumer::new(LogLines { selection: self.selection.clone(), format }, self.chunks.clone()))
     }
 }
@@ -56,7 +59,8 @@ mod tests {
     fn only_what_is_logged_is_a_record() {
         let (chunks, lines) = chunk::channel(1, 1, true, Arc::default());
         let selection = Selection { errors: true, ..Selection::default() };
-        let output = LogOutput { format: FormatName::Clf, interfaces: InterfaceNames::default(), selection, chunks };
+        let (interfaces, terminal) = (InterfaceNames::default(), Terminal::default());
+        let output = LogOutput { format: FormatName::Clf, terminal, interfaces, selection, chunks };
         let mut wire = Wire::new(Settings::default());
         for (number, status) in (1..).zip([200, 500, 404, 204]) {
             wire.get(number, "/").reply(number, status, 0);

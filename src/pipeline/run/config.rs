@@ -15,6 +15,7 @@ use crate::export::log::{LogError, Rotation, Target};
 use crate::export::merge::MAX_HELD;
 use crate::export::server::ServerError;
 use crate::export::summary::Summary;
+use crate::export::terminal::Terminal;
 use crate::http::Settings;
 use crate::http::filter::Selection;
 use crate::pipeline::ledger::Ledger;
@@ -77,6 +78,8 @@ pub struct Config {
     pub format: FormatName,
     /// Where lines go. By default to standard output.
     pub target: Target,
+    /// How texts for people are written there. By default without colours, and of any width.
+    pub terminal: Terminal,
     /// When the log is rotated. By default never.
     pub rotation: Option<Rotation>,
     /// What transactions keep. By default no further headers, the community identifier, and no secrets.
@@ -137,6 +140,7 @@ impl Config {
             queue: None,
             format: FormatName::Json,
             target: Target::Stdout,
+            terminal: Terminal::default(),
             rotation: None,
             settings: Settings { community_id: true, ..Settings::default() },
             selection: Selection::default(),
@@ -280,6 +284,8 @@ pub struct Report {
     pub ledger: Ledger,
     /// A summary of the transactions, if one was asked for.
     pub summary: Summary,
+    /// How long it took.
+    pub elapsed: Duration,
     /// Why it was stopped before the end of its input, if it was.
     pub stopped: Option<Why>,
     /// Whether it ended without waiting for the log, which took nothing.
