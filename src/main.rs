@@ -124,7 +124,9 @@ fn exit_code(report: &Report, config: &Config, shutdown: &Shutdown) -> ExitCode 
     match report.errors.is_empty() {
         false => ExitCode::from(1),
         // As a shell reports a program that a signal ended: what follows must not take the lines for all.
-        true if interrupted => shutdown.signal_number().map_or(ExitCode::SUCCESS, |signal| ExitCode::from(128 + signal)),
+        true if interrupted => {
+            shutdown.signal_number().map_or(ExitCode::SUCCESS, |signal| ExitCode::from(128 + signal))
+        }
         true => ExitCode::SUCCESS,
     }
 }
@@ -151,7 +153,11 @@ fn show(args: &Watch) -> Result<ExitCode> {
     let shutdown = Shutdown::default();
     signals::take_stop_in_terminal(&shutdown, &screen.left()).context("signals cannot be taken")?;
     let notices = Notices::hold().context("messages cannot be held back")?;
-    let top = Some(top::Display { screen: screen.clone(), notices: notices.clone(), colour: Plan::has_colors(args, &machine) });
+    let top = Some(top::Display {
+        screen: screen.clone(),
+        notices: notices.clone(),
+        colour: Plan::has_colors(args, &machine),
+    });
     let config = Config { top, ..config };
     let outcome = pipeline::run(&config, &shutdown);
     screen.leave_for_good();

@@ -41,7 +41,9 @@ pub enum PlanError {
     #[error("top: nothing to show: needed -i IFACE or -r FILE, such as: picotap top -i {0}")]
     NothingToShow(String),
     /// Options of a log that there is not.
-    #[error("top: {0} is about logged lines, and none are logged without --output FILE (the key / filters what is shown)")]
+    #[error(
+        "top: {0} is about logged lines, and none are logged without --output FILE (the key / filters what is shown)"
+    )]
     NoLines(&'static str),
     /// Lines would be printed into what is shown.
     #[error("top: --output {0} is a terminal, and lines would tear the screen: needed a file")]
@@ -185,6 +187,7 @@ impl Plan {
             lines: args.output.is_some(),
             metrics_address: args.metrics_addr,
             summary: args.stats && !args.quiet,
+            drop_privileges: plan.config.drop_privileges.map(|keep| DropPrivileges { terminal: true, ..keep }),
             settings: Settings { routes: Some(Routes::new(args.route.clone())), ..plan.config.settings },
             ..plan.config
         };
@@ -332,7 +335,13 @@ fn drop_privileges(args: &Watch) -> Option<DropPrivileges> {
     let writable = made.chain(args.quarantine_dir.clone()).collect();
     let guests = args.guest.iter().map(|guest| &guest.file);
     let readable = guests.chain(&args.pcap).map(|path| directory(path)).collect();
-    Some(DropPrivileges { user: args.user.clone(), readable, writable, make: args.quarantine_dir.clone() })
+    Some(DropPrivileges {
+        user: args.user.clone(),
+        readable,
+        writable,
+        make: args.quarantine_dir.clone(),
+        terminal: false,
+    })
 }
 
 /// The directory in which a file is made, renamed and replaced; of a path that names a descriptor, the file behind it.

@@ -44,7 +44,6 @@ pub(super) fn lines(row: &TransactionRow, columns: usize, colours: bool) -> Vec<
     for (name, value) in &row.fields {
         out.text(name, value);
     }
-    out.text("number", &row.id.to_string());
     out.out
 }
 

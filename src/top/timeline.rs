@@ -23,13 +23,18 @@ struct Bar {
     p95: Option<u64>,
 }
 
-/// The last parts of time (live), or all of them (file), in at most `columns` bars of the same length. Returns the bars and
-/// how many parts each has.
+/// The last parts of time (live), or all of them (file), in at most `columns` bars of the same length; those of a short file
+/// are repeated, so that they take more columns. Returns the bars and how many parts each has.
 fn bars(snapshot: &Snapshot, columns: usize) -> (Vec<Bar>, usize) {
     // The last second of a live capture is not over.
     let whole = snapshot.seconds.len().saturating_sub(usize::from(snapshot.live));
     let parts = snapshot.seconds.get(..whole).unwrap_or_default();
     let columns = columns.max(1);
+    if !snapshot.live && parts.len() < columns {
+        let wide = columns / parts.len().max(1);
+        let bars = parts.chunks(1).map(bar).flat_map(|bar| std::iter::repeat_n(bar, wide));
+        return (bars.collect(), 1);
+    }
     let each = if snapshot.live { 1 } else { parts.len().div_ceil(columns).max(1) };
     let shown = parts.get(parts.len().saturating_sub(columns * each)..).unwrap_or_default();
     (shown.chunks(each).map(bar).collect(), each)
@@ -53,7 +58,10 @@ pub(super) fn draw(frame: &mut Frame<'_>, state: &State, area: Rect) {
     let right = Rect { x: area.x + half + 2, width: half, ..area };
     let (bars, each) = bars(&state.snapshot, usize::from(half));
     let step = i64::from(state.snapshot.step.max(1)) * i64::try_from(each).unwrap_or(1) * 1_000_000;
-    let time = span(step.saturating_mul(i64::try_from(bars.len()).unwrap_or(0)));
+    let whole = usize::from(!state.snapshot.live) * state.snapshot.seconds.len();
+    let parts = if whole > 0 { whole } else { bars.len() };
+    let part = i64::from(state.snapshot.step.max(1)) * 1_000_000;
+    let time = span(part.saturating_mul(i64::try_from(parts).unwrap_or(0)));
     let peak = bars.iter().map(|bar| per_second(bar.transactions, step)).max().unwrap_or(0);
     let slowest = bars.iter().filter_map(|bar| bar.p95).max();
     let every = if step > 1_000_000 { format!(", a bar is {}", span(step)) } else { String::new() };
@@ -100,5 +108,10 @@ mod tests {
         let (bars, each) = bars(&snapshot, 3);
         assert_eq!((bars.iter().map(|bar| bar.transactions).collect::<Vec<_>>(), each), (vec![3, 12, 6], 3));
         assert_eq!(bars.iter().map(|bar| bar.p95).collect::<Vec<_>>(), [None, Some(9), None]);
+        let (bars, each) = super::bars(&snapshot, 15);
+        assert_eq!(
+            (bars.iter().map(|bar| bar.transactions).collect::<Vec<_>>(), each),
+            (vec![0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6], 1)
+        );
     }
 }
