@@ -7,6 +7,7 @@ use std::thread::{self, Builder, JoinHandle};
 use std::time::Duration;
 
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyModifiers};
+use ratatui::crossterm::style::force_color_output;
 
 use super::draw::draw;
 use super::keys::Request;
@@ -66,6 +67,8 @@ impl Top {
             leave: Arc::clone(&leave),
             shutdown: shutdown.clone(),
         };
+        // The library heeds NO_COLOR by itself, which --color always overrides.
+        force_color_output(display.colour);
         display.screen.enter()?;
         let thread = Builder::new().name("top".into()).spawn(move || {
             // Whatever happens to the thread, the terminal is given back and the run ends.
