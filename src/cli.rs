@@ -221,6 +221,9 @@ pub struct Watch {
     /// Number of rotated log files to keep; they are compressed
     #[arg(long, value_name = "N", default_value_t = 7, help_heading = "Output")]
     pub rotate_keep: u16,
+    /// Write a report to FILE at the end: a page with rates, latencies, hosts, routes and transactions, to open in a browser
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub report: Option<PathBuf>,
     /// Print the ledger at the end: what became of every packet and every payload byte
     #[arg(long, help_heading = "Output")]
     pub stats: bool,
@@ -231,9 +234,18 @@ pub struct Watch {
     /// Serve metrics for Prometheus on PORT (loopback only) or ADDRESS:PORT [default with -i: 9464]
     #[arg(long, value_name = "ADDR", value_parser = listen, help_heading = "Metrics")]
     pub metrics_addr: Option<SocketAddr>,
-    /// Do not serve metrics with -i
+    /// Do not serve metrics and the page with -i
     #[arg(long, help_heading = "Metrics", conflicts_with = "metrics_addr")]
     pub no_metrics: bool,
+    /// Serve the page with the traffic also where the address is not one of loopback: whoever can connect sees it
+    #[arg(long, help_heading = "Metrics", conflicts_with_all = ["no_page", "no_metrics"])]
+    pub page: bool,
+    /// Serve no page: metrics and health only
+    #[arg(long, help_heading = "Metrics")]
+    pub no_page: bool,
+    /// Also serve the page under this host name, beside localhost and addresses; may be repeated
+    #[arg(long, value_name = "NAME", help_heading = "Metrics", value_parser = host_name)]
+    pub page_host: Vec<String>,
     /// Write the metrics to FILE at the end, in Prometheus text format
     #[arg(long, value_name = "FILE", help_heading = "Metrics")]
     pub metrics_file: Option<PathBuf>,
@@ -293,6 +305,15 @@ fn listen(text: &str) -> Result<SocketAddr, String> {
         return Ok(SocketAddr::from(([127, 0, 0, 1], port)));
     }
     text.parse().map_err(|_| format!("expected PORT or ADDRESS:PORT (such as 9464 or 127.0.0.1:9464), got {text:?}"))
+}
+
+/// Accepts only a host's name, without port: any other text would never match.
+fn host_name(text: &str) -> Result<String, String> {
+    let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    match !text.is_empty() && text.bytes().all(is_letter) {
+        true => Ok(text.trim_end_matches('.').to_owned()),
+        false => Err(format!("expected the name of a host without port (such as tap.example.com), got {text:?}")),
+    }
 }
 
 /// Accepts only the name of a header: any other text would never match, and the secret would be logged.

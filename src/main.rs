@@ -20,7 +20,7 @@ use picotap::daemon::signals;
 use picotap::export::log::LogError;
 use picotap::export::summary::Run;
 use picotap::export::terminal::Terminal;
-use picotap::pipeline::{self, Config, Failure, Report};
+use picotap::pipeline::{self, Config, Failure, Report, Show};
 use picotap::plan::{Machine, Plan};
 use picotap::sandbox::BUILTIN_GUEST;
 use picotap::sandbox::engine::{Engine, Parser};
@@ -153,18 +153,32 @@ fn show(args: &Watch) -> Result<ExitCode> {
     let shutdown = Shutdown::default();
     signals::take_stop_in_terminal(&shutdown, &screen.left()).context("signals cannot be taken")?;
     let notices = Notices::hold().context("messages cannot be held back")?;
-    let top = Some(top::Display {
-        screen: screen.clone(),
-        notices: notices.clone(),
-        colour: Plan::has_colors(args, &machine),
-    });
-    let config = Config { top, ..config };
-    let outcome = pipeline::run(&config, &shutdown);
+    let display =
+        top::Display { screen: screen.clone(), notices: notices.clone(), colour: Plan::has_colors(args, &machine) };
+    let mut top = None;
+    let start = |show: Arc<Show>| {
+        top = Some(top::Top::start(&display, move || show.snapshot(), &shutdown));
+        if let Some(Err(_)) = &top {
+            shutdown.ask(Why::Failed);
+        }
+    };
+    let outcome = pipeline::run_shown(&config, &shutdown, Some(Box::new(start)));
+    let top = top.transpose().context("the terminal cannot be taken");
+    if let (Ok(Some(top)), Ok(report)) = (&top, &outcome) {
+        // The result stays, unless a capture has failed.
+        top.end(!config.is_live() || report.errors.is_empty());
+    }
     screen.leave_for_good();
     let code = match outcome {
         Ok(report) => {
             print_report(&report, &config, args.stats, &terminal);
-            exit_code(&report, &config, &shutdown)
+            match top {
+                Ok(_) => exit_code(&report, &config, &shutdown),
+                Err(error) => {
+                    eprintln!("picotap: {error:#}");
+                    ExitCode::from(1)
+                }
+            }
         }
         Err(failure) => {
             eprintln!("picotap: {}", explain(failure, &config));

@@ -20,7 +20,7 @@ use crate::http::Settings;
 use crate::http::filter::Selection;
 use crate::http::redact::Redaction;
 use crate::http::route::Routes;
-use crate::pipeline::{Config, GuestFile, Guests, GuestsError, ShadowModule};
+use crate::pipeline::{Config, GuestFile, Guests, GuestsError, PageOptions, ShadowModule};
 use crate::source::live::LiveConfig;
 use crate::source::total_bytes;
 
@@ -48,6 +48,9 @@ pub enum PlanError {
     /// Lines would be printed into what is shown.
     #[error("top: --output {0} is a terminal, and lines would tear the screen: needed a file")]
     LinesOnTerminal(PathBuf),
+    /// A page without an endpoint.
+    #[error("nothing is served: --page needs --metrics-addr or -i")]
+    NoEndpoint,
     /// Rotation without a file.
     #[error("standard output cannot be rotated: --rotate-size and --rotate-interval need --output FILE")]
     NoLogFile,
@@ -132,6 +135,9 @@ impl Plan {
         if args.output.is_none() && rotation.is_some() {
             return Err(PlanError::NoLogFile);
         }
+        if args.page && args.metrics_addr.is_none() && !live {
+            return Err(PlanError::NoEndpoint);
+        }
         let expression = args.filter_expression.join(" ");
         let input =
             if live { Config::live(sources(args, &expression, machine.process_id)) } else { Config::files(&args.pcap) };
@@ -151,6 +157,9 @@ impl Plan {
             metrics_address: args
                 .metrics_addr
                 .or_else(|| (live && !args.no_metrics).then(|| ([127, 0, 0, 1], METRICS_PORT).into())),
+            metrics_address_may_fail: live && args.metrics_addr.is_none(),
+            page: page(args, live),
+            report: args.report.clone(),
             metrics_file: args.metrics_file.clone(),
             host_labels: args.metrics_host_label.map(usize::from),
             memory_limit: u64::from(args.memory_limit) << 20,
@@ -182,9 +191,13 @@ impl Plan {
             Some(path) if machine.output_is_terminal => return Err(PlanError::LinesOnTerminal(path.clone())),
             Some(_) => {}
         }
+        if args.page && args.metrics_addr.is_none() {
+            return Err(PlanError::NoEndpoint);
+        }
         let plan = Self::new(args, machine)?;
         let config = Config {
             lines: args.output.is_some(),
+            shown: true,
             metrics_address: args.metrics_addr,
             summary: args.stats && !args.quiet,
             drop_privileges: plan.config.drop_privileges.map(|keep| DropPrivileges { terminal: true, ..keep }),
@@ -316,7 +329,8 @@ fn settings(args: &Watch) -> Settings {
 
 /// The routes, if anything shows them.
 fn routes(args: &Watch, machine: &Machine) -> Option<Routes> {
-    let wanted = matches!(format(args, machine), FormatName::Json | FormatName::Ecs);
+    let shown = args.report.is_some() || page(args, is_live(args)).is_some();
+    let wanted = shown || matches!(format(args, machine), FormatName::Json | FormatName::Ecs);
     wanted.then(|| Routes::new(args.route.clone()))
 }
 
@@ -325,13 +339,20 @@ fn selection(args: &Watch) -> Selection {
     Selection { filters: args.filter.clone(), slow, errors: args.errors }
 }
 
+/// The page of the endpoint, if there is one: on loopback, or where it was asked for.
+fn page(args: &Watch, live: bool) -> Option<PageOptions> {
+    let is_loopback = args.metrics_addr.map_or(live && !args.no_metrics, |address| address.ip().is_loopback());
+    let served = !args.no_page && (args.page || is_loopback);
+    served.then(|| PageOptions { hosts: args.page_host.clone() })
+}
+
 /// The privileges that a live run keeps after its start, whoever started it. A run over files drops none, unless --user asks
 /// for it.
 fn drop_privileges(args: &Watch) -> Option<DropPrivileges> {
     if args.user.is_none() && !is_live(args) {
         return None;
     }
-    let made = args.output.iter().chain(&args.metrics_file).map(|path| directory(path));
+    let made = args.output.iter().chain(&args.metrics_file).chain(&args.report).map(|path| directory(path));
     let writable = made.chain(args.quarantine_dir.clone()).collect();
     let guests = args.guest.iter().map(|guest| &guest.file);
     let readable = guests.chain(&args.pcap).map(|path| directory(path)).collect();
@@ -354,7 +375,8 @@ fn directory(path: &Path) -> PathBuf {
 
 /// A live run closes inherited descriptors that no option names: it lasts for months, and parses what strangers send.
 fn keep_open(args: &Watch) -> Option<Vec<RawFd>> {
-    let one = [&args.output, &args.metrics_file, &args.shadow, &args.quarantine_dir].into_iter().flatten();
+    let one =
+        [&args.output, &args.metrics_file, &args.report, &args.shadow, &args.quarantine_dir].into_iter().flatten();
     let paths = one.chain(args.guest.iter().map(|guest| &guest.file));
     is_live(args).then(|| paths.filter_map(|path| named_descriptor(path)).collect())
 }

@@ -37,7 +37,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "pipeline",
         &[
             "abi", "clock", "counters", "stream", "source", "packet", "flow", "batch", "sandbox", "http", "export",
-            "view", "daemon", "top",
+            "view", "daemon",
         ],
     ),
     ("inline", &["stream", "source", "packet", "flow", "batch", "sandbox", "http"]),

@@ -79,8 +79,9 @@ impl Top {
         Ok(Self { thread, ended, leave, shutdown: shutdown.clone() })
     }
 
-    /// Everything is counted. If the result is to stay, waits until the person leaves or a signal asks for it.
-    pub fn end(self, stays: bool) {
+    /// Everything is counted. If the result is to stay, waits until the person leaves or a signal asks for it. A panic of the
+    /// thread has been printed by its hook.
+    pub fn end(&self, stays: bool) {
         self.ended.store(true, Ordering::Release);
         self.leave.store(!stays, Ordering::Release);
         let mut since = None;
@@ -90,8 +91,6 @@ impl Top {
             }
             thread::sleep(LOOK_EVERY / 10);
         }
-        // The hook has printed what went wrong, if anything did.
-        let _printed = self.thread.join();
     }
 }
 

@@ -12,6 +12,7 @@ mod facts;
 mod histogram;
 mod kept;
 mod model;
+pub mod page;
 mod part;
 mod sampler;
 mod snapshot;

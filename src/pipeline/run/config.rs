@@ -1,7 +1,7 @@
 //! What a run is asked to do, why it may not begin, and what it reports at its end.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -18,13 +18,14 @@ use crate::export::summary::Summary;
 use crate::export::terminal::Terminal;
 use crate::http::Settings;
 use crate::http::filter::Selection;
+use crate::http::route::Routes;
 use crate::pipeline::ledger::Ledger;
 use crate::pipeline::load::Refusal;
 use crate::sandbox::engine::{LoadError, MAX_GUEST_MEMORY};
 use crate::sandbox::fault::Fault;
 use crate::source;
 use crate::source::live::{LiveConfig, LiveError};
-use crate::top::Display;
+use crate::view;
 
 /// Slots that may wait for one worker: files, where the reader waits for room. A longer queue gains nothing.
 const FILE_QUEUE: usize = 8;
@@ -48,6 +49,13 @@ pub enum Input {
     Files(Vec<PathBuf>),
     /// Interfaces, each with its own capture thread.
     Live(Vec<LiveConfig>),
+}
+
+/// How the page for people is served.
+#[derive(Debug, Clone, Default)]
+pub struct PageOptions {
+    /// Names under which it may be asked for, beside `localhost` and addresses.
+    pub hosts: Vec<String>,
 }
 
 /// What a run is to do. [`Config::files`] and [`Config::live`] set every field but the input to its default, so that a caller
@@ -82,12 +90,18 @@ pub struct Config {
     pub terminal: Terminal,
     /// When the log is rotated. By default never.
     pub rotation: Option<Rotation>,
-    /// What transactions keep. By default no further headers, the community identifier, and no secrets.
+    /// What transactions keep. By default no further headers, the community identifier, routes, and no secrets.
     pub settings: Settings,
     /// Which transactions are logged. By default all.
     pub selection: Selection,
     /// Where metrics are served. By default nowhere.
     pub metrics_address: Option<SocketAddr>,
+    /// Whether that is a choice that nobody made: if the address cannot be had, the run goes on without. By default not.
+    pub metrics_address_may_fail: bool,
+    /// The page for people there, with its data. By default it is not served.
+    pub page: Option<PageOptions>,
+    /// Where a report is written at the end: the page with its data inside. By default nowhere.
+    pub report: Option<PathBuf>,
     /// Where metrics are written at the end. By default nowhere.
     pub metrics_file: Option<PathBuf>,
     /// How many hosts may become values of a label. By default there is no such label.
@@ -109,8 +123,8 @@ pub struct Config {
     pub drop_privileges: Option<DropPrivileges>,
     /// Whether lines are logged. By default they are.
     pub lines: bool,
-    /// The terminal in which the run is shown. By default it is not.
-    pub top: Option<Display>,
+    /// Whether the caller shows what is seen (`run_shown`). By default it does not.
+    pub shown: bool,
     /// Whether a summary is made. By default not.
     pub summary: bool,
     /// Whether only errors are printed on standard error. By default notices and progress are too.
@@ -142,9 +156,12 @@ impl Config {
             target: Target::Stdout,
             terminal: Terminal::default(),
             rotation: None,
-            settings: Settings { community_id: true, ..Settings::default() },
+            settings: Settings { community_id: true, routes: Some(Routes::default()), ..Settings::default() },
             selection: Selection::default(),
             metrics_address: None,
+            metrics_address_may_fail: false,
+            page: None,
+            report: None,
             metrics_file: None,
             host_labels: None,
             guests: Guests::default(),
@@ -155,7 +172,7 @@ impl Config {
             quarantine: None,
             drop_privileges: None,
             lines: true,
-            top: None,
+            shown: false,
             summary: false,
             quiet: false,
         }
@@ -188,7 +205,8 @@ impl Config {
         let shadow = if self.shadow.is_some() { self.memory_limit / 4 } else { 0 };
         // Lines of several workers wait for each other.
         let held = if workers > 1 { MAX_HELD as u64 } else { 0 };
-        self.memory_limit + held + shadow + slots + sandboxes + captures * (5 << 20) + (64 << 20) + compiler
+        let view = if self.shows() { view::MEMORY[0] + workers * view::MEMORY[1] } else { 0 };
+        self.memory_limit + view + held + shadow + slots + sandboxes + captures * (5 << 20) + (64 << 20) + compiler
     }
 
     /// The most bytes of extra state that the parsers may keep for the connections of one worker: a quarter of the memory
@@ -196,21 +214,6 @@ impl Config {
     #[must_use]
     pub fn extra_limit(&self) -> u64 {
         self.memory_limit / 4 / self.workers.max(1) as u64
-    }
-
-    /// What is observed, as people know it: the names of the interfaces, or of the files without their directories.
-    #[must_use]
-    pub fn source(&self) -> String {
-        let names: Vec<String> = match &self.input {
-            Input::Files(paths) => paths.iter().map(|path| name(path)).collect(),
-            Input::Live(sources) => {
-                let mut names: Vec<String> = sources.iter().map(|source| source.interface.clone()).collect();
-                // Each member of a fan-out group has the name.
-                names.dedup();
-                names
-            }
-        };
-        names.join(", ")
     }
 
     /// Capture threads: all files share one, and each live source has its own.
@@ -222,19 +225,16 @@ impl Config {
         }
     }
 
+    /// Whether anything shows the transactions to people, beside the log.
+    #[must_use]
+    pub const fn shows(&self) -> bool {
+        self.shown || self.page.is_some() && self.metrics_address.is_some() || self.report.is_some()
+    }
+
     /// Whether frames come from interfaces.
     #[must_use]
     pub const fn is_live(&self) -> bool {
         matches!(self.input, Input::Live(_))
-    }
-}
-
-/// The name of a capture file.
-fn name(path: &Path) -> String {
-    match path.file_name() {
-        _ if path.as_os_str() == "-" => "standard input".to_owned(),
-        Some(name) => name.to_string_lossy().into_owned(),
-        None => path.display().to_string(),
     }
 }
 

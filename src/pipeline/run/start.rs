@@ -9,7 +9,7 @@ use signal_hook::iterator::Handle;
 use super::config::{Config, Failure};
 use super::prepare::Prepared;
 use crate::batch::Batcher;
-use crate::clock::{now, wall_clock};
+use crate::clock::now;
 use crate::daemon::sd_notify::Supervisor;
 use crate::daemon::shutdown::Shutdown;
 use crate::export::chunk::{self, ChunkReceiver};
@@ -26,6 +26,7 @@ use crate::pipeline::quarantine;
 use crate::pipeline::reload::Reloader;
 use crate::pipeline::scrape::Scrape;
 use crate::pipeline::shared::{CaptureCounters, Shared};
+use crate::pipeline::show::Show;
 use crate::pipeline::worker::{self, SkipHint, WorkerOptions, WorkerOutputs, WorkerQueues};
 use crate::pipeline::writer::Exporter;
 use crate::sandbox::call::Bounds;
@@ -36,8 +37,6 @@ use crate::sandbox::quarantine::QuarantinedEvent;
 use crate::sandbox::shadow::Shadow;
 use crate::source;
 use crate::source::live::{Live, Stopper};
-use crate::top::{Display, Top};
-use crate::view::View;
 
 /// Chunks of lines in the queue of the export thread.
 const LINES_IN_QUEUE: usize = 64;
@@ -72,10 +71,10 @@ pub(super) struct Running {
     pub(super) server: Option<Server>,
     /// Answers scrapes; unset if there are no metrics.
     pub(super) scrape: Arc<OnceLock<Scrape>>,
+    /// What is shown to people; unset if nothing is.
+    pub(super) show: Arc<OnceLock<Arc<Show>>>,
     /// Keeps the clock of the sandboxes.
     pub(super) engine: Arc<Engine>,
-    /// The thread that shows the run in a terminal.
-    pub(super) top: Option<Top>,
 }
 
 /// Starts all threads, consumers before producers.
@@ -84,7 +83,7 @@ pub(super) struct Running {
 /// What the system or the sandbox refuses.
 pub(super) fn start(config: &Config, prepared: Prepared, shutdown: &Shutdown) -> Result<Running, Failure> {
     let Workers { delivery, skips, lines, quarantined, workers } = Workers::start(config, &prepared, shutdown)?;
-    let Prepared { input, supervisor, server, scrape, engine, log, shared, view, .. } = prepared;
+    let Prepared { input, supervisor, server, scrape, show, engine, log, shared, .. } = prepared;
     let merge = Merge::new(config.captures(), config.workers, config.is_live(), now());
     let exporter = Exporter::start(log, lines, merge, Arc::clone(&shared), shutdown.clone(), !config.is_live());
     let exporter = exporter.map_err(|e| Failure::System("a thread cannot be started", e))?;
@@ -99,7 +98,6 @@ pub(super) fn start(config: &Config, prepared: Prepared, shutdown: &Shutdown) ->
     };
     let signals = reloader.start().map_err(|e| Failure::System("signals cannot be taken", e))?;
     let input_bytes = if let Opened::Files(files) = &input { files.progress().total } else { None };
-    let top = view.and_then(|view| Some(show(config.top.as_ref()?, view, shutdown))).transpose()?;
     let captures = Captures::start(config, input, delivery, skips, &shared, shutdown)?;
     Ok(Running {
         captures,
@@ -112,15 +110,9 @@ pub(super) fn start(config: &Config, prepared: Prepared, shutdown: &Shutdown) ->
         supervisor,
         server,
         scrape,
+        show,
         engine,
-        top,
     })
-}
-
-/// Shows the model in a terminal.
-fn show(display: &Display, view: Arc<View>, shutdown: &Shutdown) -> Result<Top, Failure> {
-    let top = Top::start(display, move || view.snapshot(wall_clock()), shutdown);
-    top.map_err(|e| Failure::System("the terminal cannot be taken", e))
 }
 
 /// Starts a thread with room for a sandbox on its stack.
