@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
+use nix::unistd::{Pid, getpgrp, tcgetpgrp};
 use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::cursor::{Hide, Show};
 use ratatui::crossterm::style::ResetColor;
@@ -44,6 +45,8 @@ pub struct Screen(Arc<Shared>);
 struct Shared {
     /// Where keys come from.
     keys: OwnedFd,
+    /// The process group, which a shell puts into the foreground and into the background.
+    group: Pid,
     drawing: Mutex<Drawing>,
     /// Whether it is given back for good.
     left: Arc<AtomicBool>,
@@ -76,7 +79,13 @@ impl Screen {
         let keys = keys.map_err(ScreenError::NoKeys)?;
         let terminal = terminal((0, 0)).map_err(ScreenError::NoKeys)?;
         let drawing = Mutex::new(Drawing { before: None, terminal });
-        Ok(Self(Arc::new(Shared { keys, drawing, left: Arc::default() })))
+        Ok(Self(Arc::new(Shared { keys, group: getpgrp(), drawing, left: Arc::default() })))
+    }
+
+    /// Whether the terminal is for this process: not while the shell has it, which has put the process into the background.
+    pub(super) fn is_in_foreground(&self) -> bool {
+        // One that no shell controls has no foreground.
+        tcgetpgrp(&self.0.keys).map_or(true, |group| group == self.0.group)
     }
 
     /// Whether the terminal was given back for good: from then on a signal may end the process at once.

@@ -124,12 +124,20 @@ impl Show {
     fn run(&self) -> io::Result<()> {
         let screen = &self.display.screen;
         let mut state = State::new(self.display.colour);
-        let (mut due, mut draws, mut anew) = (now(), true, true);
+        let (mut due, mut draws, mut anew, mut returns) = (now(), true, true, false);
         while !self.leave.load(Ordering::Acquire) && !wants_end(&self.shutdown) {
             if self.job_control.is_to_wait() {
-                anew |= self.suspend()?;
+                self.suspend();
+                returns = true;
             }
-            if self.job_control.goes_on() {
+            returns |= self.job_control.goes_on();
+            if !screen.is_in_foreground() {
+                // To read there, or to set modes, would stop the process.
+                returns = true;
+                thread::sleep(LOOK_EVERY);
+                continue;
+            }
+            if std::mem::take(&mut returns) {
                 // The shell has changed the terminal meanwhile.
                 screen.enter()?;
                 anew = true;
@@ -153,7 +161,10 @@ impl Show {
                 draws = true;
                 match self.keys(&mut state, &mut anew)? {
                     Request::Quit => return Ok(()),
-                    Request::Suspend => anew |= self.suspend()?,
+                    Request::Suspend => {
+                        self.suspend();
+                        returns = true;
+                    }
                     Request::Draw => {}
                 }
             }
@@ -174,14 +185,10 @@ impl Show {
         Ok(Request::Draw)
     }
 
-    /// Waits in the background, with the terminal as it was. Whether the screen is to be drawn anew.
-    fn suspend(&self) -> io::Result<bool> {
+    /// Waits in the background, with the terminal as it was.
+    fn suspend(&self) {
         self.display.screen.leave();
         signals::wait_in_background();
         self.job_control.goes_on();
-        if !wants_end(&self.shutdown) {
-            self.display.screen.enter()?;
-        }
-        Ok(true)
     }
 }

@@ -202,9 +202,9 @@ const ABSENT: &[i64] = &[libc::SYS_clone3, libc::SYS_pwritev2];
 /// its flags, index, name and unit.
 const IOCTLS: &[u64] = &[0x5401, 0x5413, 0x5421, 0x5450, 0x5451, 0x541b, 0x8910, 0x8913, 0x8921, 0x8933];
 
-/// Requests of ioctl that read and set the modes of a terminal, at once (TCSETS, and with speeds TCGETS2 and TCSETS2, which
-/// newer C libraries use). None that puts characters into what is typed there (TIOCSTI) or takes another one over.
-const TERMINAL_IOCTLS: &[u64] = &[0x5402, 0x802c_542a, 0x402c_542b];
+/// Requests of ioctl that set the modes of a terminal (TCSETS, and with speeds TCGETS2 and TCSETS2, which newer C libraries
+/// use), and that tell who is in its foreground (TIOCGPGRP). None that puts characters into what is typed there (TIOCSTI) or takes another one over.
+const TERMINAL_IOCTLS: &[u64] = &[0x5402, 0x540f, 0x802c_542a, 0x402c_542b];
 
 /// Installs the filters for this thread and those it starts. `packet`: the packet sockets. `terminal`: whether the modes of a
 /// terminal can be set. Returns the number of allowed
@@ -360,7 +360,7 @@ mod tests {
     #[test]
     fn only_top_sets_the_modes_of_a_terminal() {
         let requests = |terminal| allowed(&[], terminal).expect("the rules are rules")[&libc::SYS_ioctl].len();
-        assert_eq!((requests(false), requests(true)), (IOCTLS.len(), IOCTLS.len() + 3));
+        assert_eq!((requests(false), requests(true)), (IOCTLS.len(), IOCTLS.len() + 4));
         let typing = libc::TIOCSTI;
         assert!(IOCTLS.iter().chain(TERMINAL_IOCTLS).all(|request| *request != typing));
     }
