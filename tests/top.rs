@@ -288,6 +288,23 @@ fn every_way_out_leaves_the_terminal_as_it_was() {
 }
 
 #[test]
+fn a_terminal_that_goes_ends_it() {
+    if !tool::has(&["tmux"]) {
+        return;
+    }
+    let terminal = Terminal::new((80, 24));
+    terminal.enter(&top());
+    terminal.shows("  read  ");
+    let process = format!("/proc/{}", terminal.foreground());
+    drop(terminal);
+    let start = Instant::now();
+    while Path::new(&process).exists() {
+        assert!(start.elapsed() < Duration::from_secs(20), "{process} goes on");
+        std::thread::sleep(Duration::from_millis(30));
+    }
+}
+
+#[test]
 fn it_waits_in_the_background_and_comes_back() {
     if !tool::has(&["tmux"]) {
         return;
@@ -433,7 +450,7 @@ fn a_configuration_file_and_a_log_go_with_it() {
 }
 
 #[test]
-fn live_traffic_is_shown_without_privileges_and_an_interface_that_goes_ends_it() {
+fn live_traffic_is_shown_without_privileges() {
     if !tool::has(&["tmux", "root"]) {
         return;
     }
@@ -468,6 +485,9 @@ fn live_traffic_is_shown_without_privileges_and_an_interface_that_goes_ends_it()
     terminal.shows("30 transactions");
     terminal.keys(&["6"]);
     terminal.shows("GROUP");
+    assert!(Command::new("ip").args(["-n", &network.server, "link", "del", "wire1"]).status().unwrap().success());
+    let screen = terminal.shows("messages (");
+    assert!(screen.iter().any(|line| line.contains("picotap: wire1")), "what is printed is shown: {screen:#?}");
     terminal.keys(&["q"]);
     terminal.hides("30 transactions");
     assert_eq!(terminal.ask("echo $?"), "0\n");

@@ -157,7 +157,8 @@ impl Show {
                 screen.draw(size, std::mem::take(&mut anew), |frame| draw(frame, &state))?;
                 draws = false;
             }
-            if screen.wait(LOOK_EVERY)? {
+            // What is typed may be for the shell, which has taken the terminal meanwhile.
+            if screen.wait(LOOK_EVERY)? && screen.is_in_foreground() {
                 draws = true;
                 match self.keys(&mut state, &mut anew)? {
                     Request::Quit => return Ok(()),
