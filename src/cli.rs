@@ -57,7 +57,7 @@ pub enum Command {
     ///
     /// Exit codes: 0 left; 1 an input was damaged or something failed; 2 wrong usage, or no terminal; 130 or 143 SIGINT or
     /// SIGTERM came before the end of a capture file.
-    Top(Top),
+    Top(Box<Top>),
     /// Run a quarantined event through the parser again and print the outcome
     Replay(Replay),
     /// Check a configuration file

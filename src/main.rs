@@ -56,7 +56,7 @@ fn arguments() -> Result<Cli, ExitCode> {
     {
         let matches = matches(&top.clone().bin_name("picotap top"), given)?;
         let top = Top::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-        return Ok(Cli { watch: top.watch.clone(), command: Some(Command::Top(top)) });
+        return Ok(Cli { watch: top.watch.clone(), command: Some(Command::Top(Box::new(top))) });
     }
     let matches = matches(&command, program.into_iter().chain(given))?;
     Cli::from_arg_matches(&matches).map_err(|error| error.exit())

@@ -190,12 +190,12 @@ fn path(state: &State, columns: usize) -> String {
     };
     let names: Vec<String> = state.path().iter().map(name).filter(|name| !name.is_empty()).collect();
     // The end says what is shown.
-    let tails = (0..names.len()).map(|left_out| {
+    let mut tails = (0..names.len()).map(|left_out| {
         let tail: String = names.iter().skip(left_out).map(String::as_str).collect();
         if left_out == 0 { shown(&tail) } else { format!(" …{}", shown(&tail)) }
     });
-    let fitting = tails.clone().find(|tail| width(tail) <= columns);
-    fitting.or_else(|| tails.last().map(|tail| fit(&tail, columns, false))).unwrap_or_default()
+    let (fitting, shortest) = (tails.clone().find(|tail| width(tail) <= columns), tails.next_back());
+    fitting.or_else(|| shortest.map(|tail| fit(&tail, columns, false))).unwrap_or_default()
 }
 
 fn table(frame: &mut Frame<'_>, state: &State, titles: Rect, area: Rect) {

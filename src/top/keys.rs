@@ -76,11 +76,8 @@ impl State {
                 filter.clear();
                 self.mode = Mode::Keys;
             }
-            KeyCode::Backspace => {
-                if filter.pop().is_none() {
-                    self.mode = Mode::Keys;
-                }
-            }
+            KeyCode::Backspace if filter.is_empty() => self.mode = Mode::Keys,
+            KeyCode::Backspace => drop(filter.pop()),
             KeyCode::Char(character) if filter.chars().count() < MAX_FILTER => filter.push(character),
             KeyCode::Up | KeyCode::Down | KeyCode::PageUp | KeyCode::PageDown | KeyCode::Home | KeyCode::End => {
                 self.move_cursor(code);
