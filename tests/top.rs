@@ -486,8 +486,8 @@ fn live_traffic_is_shown_without_privileges() {
     terminal.keys(&["6"]);
     terminal.shows("GROUP");
     assert!(Command::new("ip").args(["-n", &network.server, "link", "del", "wire1"]).status().unwrap().success());
-    let screen = terminal.shows("messages (");
-    assert!(screen.iter().any(|line| line.contains("picotap: wire1")), "what is printed is shown: {screen:#?}");
+    // What is printed is shown.
+    terminal.shows("picotap: wire1");
     terminal.keys(&["q"]);
     terminal.hides("30 transactions");
     assert_eq!(terminal.ask("echo $?"), "0\n");
