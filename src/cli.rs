@@ -18,6 +18,7 @@ Examples:
   picotap --pcap capture.pcap                 print one line per transaction in a file
   zcat big.pcap.gz | picotap -r - --format zeek -o http.log
   picotap -i eth0 -o /var/log/picotap/http.json --metrics-addr 127.0.0.1:9464 'tcp port 80'
+  picotap top -i eth0                         show the traffic on an interface in the terminal
   picotap -r day1.pcap -r day2.pcapng --errors --header content-type 'host 10.0.0.7'
 
 --SWITCH=false turns off a switch that the configuration file turns on.
@@ -49,6 +50,14 @@ pub enum Command {
     /// Exit codes: 0 all requests parsed; 1 some did not; 2 wrong usage.
     #[cfg(feature = "parse")]
     Parse(crate::parse::Args),
+    /// Show traffic in the terminal: routes, hosts, who talks to whom, the slowest and the last transactions, capture health
+    ///
+    /// Reads or captures as picotap does without a command, and takes the same options. Lines are logged only with --output.
+    /// The result of a file stays on the screen. Keys: ? lists them, q leaves.
+    ///
+    /// Exit codes: 0 left; 1 an input was damaged or something failed; 2 wrong usage, or no terminal; 130 or 143 SIGINT or
+    /// SIGTERM came before the end of a capture file.
+    Top(Box<Top>),
     /// Run a quarantined event through the parser again and print the outcome
     Replay(Replay),
     /// Check a configuration file
@@ -83,6 +92,14 @@ pub enum GuestCommand {
         /// Parser module (.wasm) [default: the built-in one]
         file: Option<PathBuf>,
     },
+}
+
+/// Arguments of `picotap top`.
+#[derive(Debug, Args)]
+pub struct Top {
+    /// Options for watching traffic.
+    #[command(flatten)]
+    pub watch: Watch,
 }
 
 /// Arguments of `picotap replay`.

@@ -37,6 +37,17 @@ pub enum PlanError {
     /// No input.
     #[error("nothing to watch: needed --pcap FILE, or -i IFACE (-D lists them)")]
     NoInput,
+    /// No input to show.
+    #[error("top: nothing to show: needed -i IFACE or -r FILE, such as: picotap top -i {0}")]
+    NothingToShow(String),
+    /// Options of a log that there is not.
+    #[error(
+        "top: {0} is about logged lines, and none are logged without --output FILE (the key / filters what is shown)"
+    )]
+    NoLines(&'static str),
+    /// Lines would be printed into what is shown.
+    #[error("top: --output {0} is a terminal, and lines would tear the screen: needed a file")]
+    LinesOnTerminal(PathBuf),
     /// A page without an endpoint.
     #[error("nothing is served: --page needs --metrics-addr or -i")]
     NoEndpoint,
@@ -67,6 +78,8 @@ pub struct Machine {
     pub stdout_is_terminal: bool,
     /// Whether standard error is a terminal.
     pub stderr_is_terminal: bool,
+    /// Whether the file to which lines are appended is a terminal.
+    pub output_is_terminal: bool,
     /// What the environment says about colours, if it does.
     pub color: Option<bool>,
     /// Number of this process.
@@ -82,6 +95,7 @@ impl Machine {
             input_bytes: total_bytes(&args.pcap),
             stdout_is_terminal: io::stdout().is_terminal(),
             stderr_is_terminal: io::stderr().is_terminal(),
+            output_is_terminal: args.output.as_deref().is_some_and(open::is_terminal),
             color: color_wish(),
             process_id: std::process::id(),
         }
@@ -162,6 +176,42 @@ impl Plan {
         let shadow = args.shadow.clone().map(|path| (path, args.shadow_sample));
         let summary_terminal = terminal(args, machine, machine.stderr_is_terminal);
         Ok(Self { config, shadow, summary_terminal, keep_open: keep_open(args) })
+    }
+
+    /// The same for `picotap top`: lines are logged only into a file, and nothing is served or summed up unasked. `interface`:
+    /// one to capture from, for an example.
+    ///
+    /// # Errors
+    /// As [`Plan::new`].
+    pub fn top(args: &Watch, machine: &Machine, interface: impl FnOnce() -> String) -> Result<Self, PlanError> {
+        if args.pcap.is_empty() && !is_live(args) {
+            return Err(PlanError::NothingToShow(interface()));
+        }
+        match &args.output {
+            None => lines_option(args).map_or(Ok(()), |option| Err(PlanError::NoLines(option)))?,
+            Some(path) if machine.output_is_terminal => return Err(PlanError::LinesOnTerminal(path.clone())),
+            Some(_) => {}
+        }
+        if args.page && args.metrics_addr.is_none() {
+            return Err(PlanError::NoEndpoint);
+        }
+        let plan = Self::new(args, machine)?;
+        let config = Config {
+            lines: args.output.is_some(),
+            shown: true,
+            metrics_address: args.metrics_addr,
+            summary: args.stats && !args.quiet,
+            drop_privileges: plan.config.drop_privileges.map(|keep| DropPrivileges { terminal: true, ..keep }),
+            settings: Settings { routes: Some(Routes::new(args.route.clone())), ..plan.config.settings },
+            ..plan.config
+        };
+        Ok(Self { config, ..plan })
+    }
+
+    /// Whether the screen of `picotap top` has colours.
+    #[must_use]
+    pub fn has_colors(args: &Watch, machine: &Machine) -> bool {
+        terminal(args, machine, machine.stdout_is_terminal).is_colored()
     }
 
     /// How the summary is written on standard error.
@@ -248,6 +298,19 @@ fn terminal(args: &Watch, machine: &Machine, is_terminal: bool) -> Terminal {
     Terminal::new(color, is_terminal)
 }
 
+/// The first option that is given and is about lines of the log.
+fn lines_option(args: &Watch) -> Option<&'static str> {
+    let given = [
+        (args.format.is_some(), "--format"),
+        (!args.filter.is_empty(), "--filter"),
+        (args.slow.is_some(), "--slow"),
+        (args.errors, "--errors"),
+        (args.rotate_size.is_some(), "--rotate-size"),
+        (args.rotate_interval.is_some(), "--rotate-interval"),
+    ];
+    given.into_iter().find_map(|(given, option)| given.then_some(option))
+}
+
 fn rotation(args: &Watch) -> Option<Rotation> {
     (args.rotate_size.is_some() || args.rotate_interval.is_some()).then(|| Rotation {
         size: args.rotate_size.map(|mebibytes| u64::from(mebibytes) << 20),
@@ -294,7 +357,13 @@ fn drop_privileges(args: &Watch) -> Option<DropPrivileges> {
     let writable = made.chain(args.quarantine_dir.clone()).collect();
     let guests = args.guest.iter().map(|guest| &guest.file);
     let readable = guests.chain(&args.pcap).map(|path| directory(path)).collect();
-    Some(DropPrivileges { user: args.user.clone(), readable, writable, make: args.quarantine_dir.clone() })
+    Some(DropPrivileges {
+        user: args.user.clone(),
+        readable,
+        writable,
+        make: args.quarantine_dir.clone(),
+        terminal: false,
+    })
 }
 
 /// The directory in which a file is made, renamed and replaced; of a path that names a descriptor, the file behind it.

@@ -32,6 +32,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("view", &["abi", "counters", "escape", "export", "http", "stream"]),
     ("clock", &[]),
     ("daemon", &[]),
+    ("top", &["export", "view", "clock", "daemon"]),
     (
         "pipeline",
         &[
@@ -48,7 +49,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("plan", &["source", "http", "export", "daemon", "pipeline", "cli"]),
     ("manual", &[]),
     ("lib", &[]),
-    ("main", &["config", "source", "sandbox", "export", "daemon", "pipeline", "parse", "cli", "plan"]),
+    ("main", &["config", "source", "sandbox", "export", "daemon", "top", "pipeline", "parse", "cli", "plan"]),
 ];
 
 /// Modules that must not know threads, clocks, files or the network: bytes and time are their arguments.

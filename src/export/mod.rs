@@ -14,7 +14,7 @@ mod line_writer;
 pub mod log;
 pub mod merge;
 pub mod metrics;
-mod numbers;
+pub(crate) mod numbers;
 pub mod open;
 pub mod process;
 mod ranking;

@@ -89,7 +89,7 @@ fn small(value: u8, out: &mut Vec<u8>) {
 }
 
 /// Appends RFC 3339 in UTC with microseconds: `2026-01-02T03:04:05.123456Z`.
-pub(super) fn rfc3339(time: i64, out: &mut Vec<u8>) {
+pub(crate) fn rfc3339(time: i64, out: &mut Vec<u8>) {
     let Calendar { year, month, day, hour, minute, second, nanosecond } = Calendar::new(time);
     let mut text = *b"0000-00-00T00:00:00.000000Z";
     let mut put = |from: usize, to: usize, mut value: u32| {

@@ -5,7 +5,7 @@
 //! What is made has its mode whatever the umask; what is there keeps its own.
 
 use std::fs::{self, File, Metadata, OpenOptions, Permissions};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -24,6 +24,14 @@ const ATTEMPTS: u32 = 8;
 #[must_use]
 pub fn is_special(path: &Path) -> bool {
     path.starts_with("/dev") || path.starts_with("/proc")
+}
+
+/// Whether a path is that of a terminal.
+#[must_use]
+pub fn is_terminal(path: &Path) -> bool {
+    // A pipe is not opened: that would wait for its reader.
+    let is_device = fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_char_device());
+    is_device && OpenOptions::new().write(true).open(path).is_ok_and(|file| file.is_terminal())
 }
 
 /// Opens a file to append to, and makes it if it is not there. A regular file can be read as well.

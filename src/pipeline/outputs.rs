@@ -5,9 +5,10 @@ use std::sync::Arc;
 use super::run::Config;
 use super::shared::Shared;
 use crate::export::chunk::ChunkSender;
-use crate::export::consumer::Output;
+use crate::export::consumer::{Consumer, Output};
 use crate::export::log::LogOutput;
 use crate::export::metrics::Metrics;
+use crate::http::Transaction;
 use crate::stream::InterfaceNames;
 use crate::view::View;
 
@@ -33,6 +34,22 @@ pub(super) fn outputs(
     }
     let (format, interfaces, selection) = (config.format, interfaces.clone(), config.selection.clone());
     let terminal = config.terminal.clone();
-    outputs.push(Box::new(LogOutput { format, terminal, interfaces, selection, chunks }));
+    match config.lines {
+        true => outputs.push(Box::new(LogOutput { format, terminal, interfaces, selection, chunks })),
+        false => outputs.push(Box::new(NoLog(chunks))),
+    }
     outputs
+}
+
+/// Takes the place of the log where there is none: the export thread waits for lines as long as somebody may send them.
+struct NoLog(ChunkSender);
+
+impl Output for NoLog {
+    fn consumer(&self) -> Box<dyn Consumer> {
+        Box::new(Self(self.0.clone()))
+    }
+}
+
+impl Consumer for NoLog {
+    fn transaction(&mut self, _: &Transaction) {}
 }

@@ -16,6 +16,7 @@ const MACHINE: Machine = Machine {
     input_bytes: Some(1 << 30),
     stdout_is_terminal: false,
     stderr_is_terminal: false,
+    output_is_terminal: false,
     color: None,
     process_id: 0x0001_2345,
 };
@@ -311,4 +312,25 @@ fn a_protocol_has_one_module() {
     assert_eq!(config(&format!("-r x.pcap{}", many(15))).guests.len(), 16);
     let plan = Plan::new(&arguments(&format!("-r x.pcap{}", many(16))), &MACHINE);
     assert!(matches!(plan, Err(PlanError::Guests(GuestsError::TooMany(17)))));
+}
+
+#[test]
+fn top_logs_serves_and_sums_up_only_what_it_is_asked_for() {
+    let top = |line: &str| Plan::top(&arguments(line), &MACHINE, || "eth7".into()).map(|plan| plan.config);
+    let refused = |line: &str| top(line).expect_err("no plan").to_string();
+    let plain = top("-i lo").expect("a plan");
+    assert!(!plain.lines && plain.shown && !plain.summary && plain.metrics_address.is_none());
+    assert!(plain.settings.routes.is_some(), "it shows them");
+    assert!(plain.drop_privileges.expect("live").terminal);
+    assert!(!config("-i lo").drop_privileges.expect("live").terminal, "without top no terminal is touched");
+    let all = top("-i lo -o x.log --format zeek --errors --metrics-addr 9 --stats").expect("a plan");
+    assert!(all.lines && all.summary && all.metrics_address.is_some() && all.selection.errors);
+    assert!(refused("").ends_with("such as: picotap top -i eth7"));
+    for option in ["--format json", "--filter method=GET", "--slow 5", "--errors", "--rotate-size 5"] {
+        let said = refused(&format!("-r x.pcap {option}"));
+        assert!(said.contains(option.split(' ').next().expect("a name")), "{said}");
+    }
+    assert!(refused("-i lo --page").contains("--metrics-addr"));
+    let machine = Machine { output_is_terminal: true, ..MACHINE };
+    assert!(Plan::top(&arguments("-i lo -o /dev/tty"), &machine, String::new).is_err());
 }

@@ -147,9 +147,9 @@ pub(super) async fn answer_of_feed<T>(
         Asked::Data(feed) => match made(&feed.follow) {
             None => defect(),
             Some(None) => unavailable(STARTING),
-            Some(Some(follower)) => spawn_blocking(follower)
-                .await
-                .map_or_else(|_| defect(), |text| response(StatusCode::OK, JSON, text)),
+            Some(Some(follower)) => {
+                spawn_blocking(follower).await.map_or_else(|_| defect(), |text| response(StatusCode::OK, JSON, text))
+            }
         },
         Asked::Events(_) if request.method() == Method::HEAD => response(StatusCode::OK, EVENTS, String::new()),
         Asked::Events(feed) => match made(&feed.follow) {

@@ -123,6 +123,10 @@ pub struct Config {
     /// The privileges to keep: all others are dropped once the inputs and the endpoint are open. By default the process keeps
     /// what it has.
     pub drop_privileges: Option<DropPrivileges>,
+    /// Whether lines are logged. By default they are.
+    pub lines: bool,
+    /// Whether the caller shows what is seen (`run_shown`). By default it does not.
+    pub shown: bool,
     /// Whether a summary is made. By default not.
     pub summary: bool,
     /// Whether only errors are printed on standard error. By default notices and progress are too.
@@ -170,6 +174,8 @@ impl Config {
             fault_time: Duration::from_millis(u64::from(DEFAULT_FAULT_MS)),
             quarantine: None,
             drop_privileges: None,
+            lines: true,
+            shown: false,
             summary: false,
             quiet: false,
         }
@@ -225,7 +231,7 @@ impl Config {
     /// Whether anything shows the transactions to people, beside the log.
     #[must_use]
     pub const fn shows(&self) -> bool {
-        self.page.is_some() && self.metrics_address.is_some() || self.report.is_some()
+        self.shown || self.page.is_some() && self.metrics_address.is_some() || self.report.is_some()
     }
 
     /// Whether frames come from interfaces.
