@@ -147,14 +147,14 @@ impl Slot {
 
     /// Adds an event, its producer's with this number. A connection without a row in this slot gets one.
     fn push(&mut self, conn: &mut OpenConnection, number: u64, side: Side, at: Position, what: What) {
-        if conn.tag.serial != self.serial {
+        if conn.tag.serial() != self.serial {
             let row = u32::try_from(self.rows.len()).expect("a slot has no more rows than events");
-            conn.tag = SinkTag { serial: self.serial, row };
+            conn.tag = SinkTag::new(self.serial, row);
             self.rows.push(SlotRow { connection: conn.info.clone(), first: NONE, last: NONE });
         }
         // Far below 2^32: a slot is handed on at the latest with a few slots of other workers.
         let order = u32::try_from(number.saturating_sub(self.span.start)).unwrap_or(u32::MAX);
-        self.append(SlotEvent { side, what, at, next: NONE, order, row: conn.tag.row });
+        self.append(SlotEvent { side, what, at, next: NONE, order, row: conn.tag.row() });
     }
 
     /// Adds an event to the end of its row's list, which is empty after [`Slot::keep_ends`].

@@ -9,13 +9,14 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 use crate::export::FormatName;
 use crate::http::filter::Filter;
 use crate::http::route::Route;
-use crate::pipeline::{DEFAULT_FAULT_LIMIT, DEFAULT_FAULT_MS, DEFAULT_MEMORY_MIB, GuestFile};
+use crate::pipeline::{DEFAULT_FAULT_LIMIT, DEFAULT_FAULT_MS, DEFAULT_MEMORY_MIB, GuestFile, Shard};
 use crate::source::live::{DEFAULT_BUFFER_KIB, Direction, MAX_SNAPLEN};
 
 /// The end of the help.
 const AFTER: &str = "\
 Examples:
   picotap --pcap capture.pcap                 print one line per transaction in a file
+  picotap -r /captures -r '/more/*.pcap*'     all captures there, in the order of capture
   zcat big.pcap.gz | picotap -r - --format zeek -o http.log
   picotap -i eth0 -o /var/log/picotap/http.json --metrics-addr 127.0.0.1:9464 'tcp port 80'
   picotap top -i eth0                         show the traffic on an interface in the terminal
@@ -135,7 +136,9 @@ pub enum When {
 /// Options for watching traffic.
 #[derive(Debug, Clone, Args)]
 pub struct Watch {
-    /// Read packets from FILE (pcap or pcapng; plain, gzip or zstd; - for standard input); may be repeated
+    /// Read packets from FILE (pcap or pcapng; plain, gzip or zstd; - for standard input), from all captures in a directory, or
+    /// from those that match a pattern in quotes ('*.pcap*'); may be repeated. Files are read in the order given, with a
+    /// directory or a pattern in the order of capture
     #[arg(short = 'r', long = "pcap", value_name = "FILE", help_heading = "Input", conflicts_with = "interface")]
     pub pcap: Vec<PathBuf>,
     /// Capture from an interface, given by name or number, or "any" for all; may be repeated
@@ -145,6 +148,10 @@ pub struct Watch {
     /// several interfaces, otherwise keep]
     #[arg(long, value_name = "WHAT", help_heading = "Input")]
     pub duplicates: Option<Duplicates>,
+    /// Take only shard K of N: of all connections, those whose addresses and ports fall to it by a hash that is the same in
+    /// every run and on every machine. The lines of the shards 1/N to N/N together are those of a run without this option
+    #[arg(long, value_name = "K/N", help_heading = "Input")]
+    pub shard: Option<Shard>,
     /// List the available interfaces and exit
     #[arg(short = 'D', long, help_heading = "Input")]
     pub list_interfaces: bool,
@@ -173,7 +180,7 @@ pub struct Watch {
     #[arg(value_name = "FILTER", trailing_var_arg = true, help_heading = "Input")]
     pub filter_expression: Vec<String>,
 
-    /// Output format: json, text, ecs, zeek or clf [default: text on a terminal, json otherwise]
+    /// Output format: json, text, ecs, zeek, clf or otlp [default: text on a terminal, json otherwise]
     #[arg(long, value_name = "FORMAT", help_heading = "Output")]
     pub format: Option<FormatName>,
     /// Colour the text format and the summary: auto, always or never; auto means on a terminal, unless NO_COLOR is set
@@ -185,6 +192,9 @@ pub struct Watch {
     /// Also log this request and response header (json and ecs formats); may be repeated
     #[arg(long, value_name = "NAME", help_heading = "Output")]
     pub header: Vec<String>,
+    /// Name of this sensor: logged with each transaction (json and ecs formats), and part of the identifiers of connections
+    #[arg(long, value_name = "NAME", help_heading = "Output", value_parser = sensor_name)]
+    pub sensor: Option<String>,
     /// Omit the Community ID
     #[arg(long, help_heading = "Output")]
     pub no_community_id: bool,
@@ -319,6 +329,15 @@ fn host_name(text: &str) -> Result<String, String> {
     }
 }
 
+/// Accepts a name that can stand in a log.
+fn sensor_name(text: &str) -> Result<String, String> {
+    const MOST: usize = 255;
+    match text.len() {
+        1..=MOST if !text.chars().any(char::is_control) => Ok(text.to_owned()),
+        _ => Err(format!("expected 1 to {MOST} bytes without control characters (such as node-1), got {text:?}")),
+    }
+}
+
 /// Accepts only the name of a header: any other text would never match, and the secret would be logged.
 fn header_name(text: &str) -> Result<String, String> {
     let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
@@ -369,6 +388,16 @@ mod tests {
         assert!(on.no_metrics && on.metrics_addr.is_none());
         parsed(&["--no-metrics=false", "--metrics-addr", "2"]).expect("no conflict");
         assert!(parsed(&["--no-metrics", "--metrics-addr", "2"]).is_err());
+    }
+
+    #[test]
+    fn a_sensor_has_a_name_that_can_stand_in_a_log() {
+        for text in ["node-1", "Büro 2", &"x".repeat(255)] {
+            assert!(sensor_name(text).is_ok(), "{text}");
+        }
+        for text in ["", "a\nb", "\u{85}", &"x".repeat(256)] {
+            assert!(sensor_name(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::http::redact::Redaction;
 use crate::http::route::Routes;
 use crate::pipeline::{Config, GuestFile, Guests, GuestsError, PageOptions, ShadowModule};
 use crate::source::live::LiveConfig;
-use crate::source::total_bytes;
+use crate::source::{directory_of, total_bytes};
 
 /// Capture files below this size go through one sandbox: two save no time that matters.
 const ONE_SANDBOX: u64 = 32 << 20;
@@ -146,6 +146,7 @@ impl Plan {
             count: args.count,
             verify_checksums: args.verify_checksums,
             drop_duplicates: drop_duplicates(args),
+            shard: args.shard,
             workers: workers(args, machine),
             queue: args.queue.map(usize::from),
             format: format(args, machine),
@@ -324,14 +325,19 @@ fn settings(args: &Watch) -> Settings {
         true => Redaction::off(),
         false => Redaction::with(&args.redact_query, &args.redact_header),
     };
-    let community_id = !args.no_community_id;
-    Settings { headers: args.header.clone(), redaction, community_id, ..Settings::default() }
+    Settings {
+        headers: args.header.clone(),
+        redaction,
+        community_id: !args.no_community_id,
+        sensor: args.sensor.clone().unwrap_or_default(),
+        ..Settings::default()
+    }
 }
 
 /// The routes, if anything shows them.
 fn routes(args: &Watch, machine: &Machine) -> Option<Routes> {
     let shown = args.report.is_some() || args.metrics_routes.is_some() || page(args, is_live(args)).is_some();
-    let wanted = shown || format(args, machine) == FormatName::Json;
+    let wanted = shown || matches!(format(args, machine), FormatName::Json | FormatName::Otlp);
     wanted.then(|| Routes::new(args.route.clone()))
 }
 
@@ -356,7 +362,8 @@ fn drop_privileges(args: &Watch) -> Option<DropPrivileges> {
     let made = args.output.iter().chain(&args.metrics_file).chain(&args.report).map(|path| directory(path));
     let writable = made.chain(args.quarantine_dir.clone()).collect();
     let guests = args.guest.iter().map(|guest| &guest.file);
-    let readable = guests.chain(&args.pcap).map(|path| directory(path)).collect();
+    let captures = args.pcap.iter().map(|path| directory_of(path));
+    let readable = guests.map(|path| directory(path)).chain(captures).collect();
     Some(DropPrivileges {
         user: args.user.clone(),
         readable,

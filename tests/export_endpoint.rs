@@ -31,6 +31,7 @@ fn metrics() -> Arc<Metrics> {
         endpoints: [endpoint(4321), endpoint(80)],
         opener: Opener::First,
         midstream: false,
+        started: 0,
         interface: 0,
     };
     let mut exchange = Exchange::default();

@@ -6,7 +6,9 @@ use crate::http::flags::Flags;
 use crate::http::record::{Headers, Operation, Outcome, Record, Request, Response};
 use crate::http::redact::{Redaction, Shape};
 use crate::http::route::Routes;
+use crate::http::trace;
 use crate::http::transaction::{Body, Kept, MAX_HEADERS, MAX_TARGET, MAX_TEXT, Message, TextRange, Transaction};
+use crate::http::uid::Uid;
 use crate::stream::Connection;
 
 /// The most open transactions of one connection: twice what Suricata allows, an arbitrary number.
@@ -29,6 +31,8 @@ pub struct Settings {
     pub community_id: bool,
     /// The routes of paths, if transactions carry them.
     pub routes: Option<Routes>,
+    /// Name of the sensor, for the identifiers of connections; empty if it has none.
+    pub sensor: String,
 }
 
 /// Names of [`abi::not_http`] by code.
@@ -93,6 +97,7 @@ pub struct HttpContext {
     routes: Option<Routes>,
     /// The route at hand.
     route: Vec<u8>,
+    sensor: String,
     #[expect(clippy::vec_box, reason = "they move between this list and the connections' queues")]
     pool: Vec<Box<Transaction>>,
     /// Bytes of memory of the open transactions that are held.
@@ -128,6 +133,7 @@ impl HttpContext {
             community_id: settings.community_id,
             routes: settings.routes,
             route: Vec::new(),
+            sensor: settings.sensor,
             pool: Vec::new(),
             held: 0,
             folded: Vec::new(),
@@ -152,6 +158,11 @@ impl HttpContext {
     /// Whether transactions carry the community identifier.
     pub(crate) const fn wants_community_id(&self) -> bool {
         self.community_id
+    }
+
+    /// Identifier of a connection.
+    pub(crate) fn uid(&self, connection: &Connection) -> Uid {
+        Uid::of(&self.sensor, connection)
     }
 
     /// A new transaction. The client is side `client_side`.
@@ -259,11 +270,12 @@ impl HttpContext {
     fn headers(&mut self, transaction: &mut Transaction, headers: Headers<'_>, of_request: bool) {
         let mut pairs = headers.iter().peekable();
         let mut folded = std::mem::take(&mut self.folded);
+        let mut traces = 0;
         while let Some((name, mut value)) = pairs.next() {
             if name.is_empty() {
                 continue; // belongs to a header that is not kept, or to none
             }
-            let standard = of_request && matches!(name.len(), 4 | 6 | 7 | 10);
+            let standard = of_request && matches!(name.len(), 4 | 6 | 7 | 10 | 11);
             let asked = self.wanted.iter().position(|(wanted, _)| wanted.eq_ignore_ascii_case(name));
             if !standard && asked.is_none() {
                 continue;
@@ -279,7 +291,12 @@ impl HttpContext {
                 }
                 value = &folded;
             }
-            if standard {
+            if standard && name.eq_ignore_ascii_case(b"traceparent") {
+                traces += 1;
+                // Of several, none says which trace it is.
+                let context = trace::parse(value).filter(|_| traces == 1);
+                transaction.trace = transaction.store(trace::LEN, |out| out.extend(context.unwrap_or_default()));
+            } else if standard {
                 self.standard_header(transaction, name, value);
             }
             if let Some(index) = asked {

@@ -14,10 +14,13 @@ pub mod redact;
 pub mod route;
 #[cfg(test)]
 pub(crate) mod test_wire;
+mod trace;
 pub mod transaction;
+pub mod uid;
 
 pub use crate::abi::Tunnel;
 pub use context::{HttpContext, HttpCounters, Settings};
 pub use exchange::Exchange;
 pub use flags::Flags;
 pub use transaction::{Message, Transaction};
+pub use uid::Uid;

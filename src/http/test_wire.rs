@@ -30,6 +30,7 @@ impl Wire {
             exchange: Exchange::default(),
             connection: Connection {
                 handle: 0,
+                started: 0,
                 producer: 0,
                 number: 1,
                 endpoints: [endpoint(1, 4321), endpoint(2, 80)],

@@ -11,6 +11,8 @@ use crate::abi::{Framing, Tunnel};
 use crate::http::community_id;
 use crate::http::flags::Flags;
 use crate::http::record::Moment;
+use crate::http::trace;
+use crate::http::uid::Uid;
 use crate::stream::Endpoint;
 
 /// The most bytes of a request target that are kept.
@@ -96,6 +98,8 @@ pub(crate) struct Kept {
 pub struct Outer {
     /// Number of the connection that carries it.
     pub conn: u64,
+    /// Identifier of that connection.
+    pub uid: Uid,
     /// What opened the tunnel.
     pub tunnel: Tunnel,
     /// Where the client asked to be connected to, any bytes; empty if it did not say.
@@ -107,8 +111,10 @@ pub struct Outer {
 /// A transaction.
 #[derive(Debug, Clone)]
 pub struct Transaction {
-    /// Number of the connection.
+    /// Number of the connection in this run.
     pub conn: u64,
+    /// Identifier of the connection.
+    pub uid: Uid,
     /// Which transaction of the connection it is, from 1, in order of the requests (a response without a request counts
     /// when it comes).
     pub seq: u32,
@@ -165,6 +171,8 @@ pub struct Transaction {
     pub(crate) origin: TextRange,
     pub(crate) reason: TextRange,
     pub(crate) interim_reason: TextRange,
+    /// Of a valid `traceparent`.
+    pub(crate) trace: TextRange,
     pub(crate) kept: Vec<Kept>,
     pub(crate) text: Vec<u8>,
 }
@@ -175,6 +183,7 @@ impl Transaction {
         let none = TextRange { start: 0, len: 0 };
         Self {
             conn: 0,
+            uid: Uid::NONE,
             seq: 0,
             client: nobody,
             server: nobody,
@@ -207,6 +216,7 @@ impl Transaction {
             origin: none,
             reason: none,
             interim_reason: none,
+            trace: none,
             kept: Vec::new(),
             text: Vec::new(),
         }
@@ -299,6 +309,25 @@ impl Transaction {
     #[must_use]
     pub fn interim_reason(&self) -> Option<&[u8]> {
         self.text_of(self.interim_reason)
+    }
+
+    /// The trace that the request belongs to, by its header `traceparent`: 32 hexadecimal digits.
+    #[must_use]
+    pub fn trace_id(&self) -> Option<&[u8]> {
+        self.text_of(self.trace)?.get(trace::TRACE)
+    }
+
+    /// The span that sent the request, in that trace: 16 hexadecimal digits.
+    #[must_use]
+    pub fn parent_id(&self) -> Option<&[u8]> {
+        self.text_of(self.trace)?.get(trace::PARENT)
+    }
+
+    /// Flags of that trace; bit 0: it is sampled.
+    #[must_use]
+    pub fn trace_flags(&self) -> Option<u8> {
+        let flags = self.text_of(self.trace)?.get(trace::FLAGS)?;
+        u8::from_str_radix(std::str::from_utf8(flags).ok()?, 16).ok()
     }
 
     /// Headers that were asked for, of the request or the response, by name: values of one name follow each other, in

@@ -99,6 +99,7 @@ impl Capture {
         if P::LIVE && self.left == 0 {
             self.shutdown.ask(Why::Enough);
         }
+        warn(&mut producer);
         producer.finish(&mut self.batcher);
         self.batcher.flush();
         self.publish(&mut producer);
@@ -126,9 +127,7 @@ impl Capture {
         if let Some(bytes) = producer.bytes_read() {
             self.shared.progress.store(bytes, Ordering::Relaxed);
         }
-        if let Some(warning) = producer.warning() {
-            eprintln!("picotap: {warning}");
-        }
+        warn(producer);
     }
 
     fn publish(&mut self, producer: &mut impl Producer) {
@@ -136,6 +135,13 @@ impl Capture {
         self.counters.batch = self.batcher.counters();
         (self.counters.figures.waits, self.counters.figures.waited) = self.batcher.deliverer().waits;
         self.shared.publish_capture(self.index, &self.counters);
+    }
+}
+
+/// Says what people are to know.
+fn warn(producer: &mut impl Producer) {
+    while let Some(warning) = producer.warning() {
+        eprintln!("picotap: {warning}");
     }
 }
 

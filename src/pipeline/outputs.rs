@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::run::Config;
 use super::shared::Shared;
+use crate::export::Origin;
 use crate::export::chunk::ChunkSender;
 use crate::export::consumer::{Consumer, Output};
 use crate::export::log::LogOutput;
@@ -32,10 +33,11 @@ pub(super) fn outputs(
     if config.summary {
         outputs.push(Box::new(shared.summary.clone()));
     }
-    let (format, interfaces, selection) = (config.format, interfaces.clone(), config.selection.clone());
+    let origin = Origin { interfaces: interfaces.clone(), sensor: config.settings.sensor.clone() };
+    let (format, selection) = (config.format, config.selection.clone());
     let terminal = config.terminal.clone();
     match config.lines {
-        true => outputs.push(Box::new(LogOutput { format, terminal, interfaces, selection, chunks })),
+        true => outputs.push(Box::new(LogOutput { format, terminal, origin, selection, chunks })),
         false => outputs.push(Box::new(NoLog(chunks))),
     }
     outputs

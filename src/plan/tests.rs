@@ -130,6 +130,15 @@ fn routes_are_made_where_something_shows_them() {
 }
 
 #[test]
+fn a_shard_and_a_sensor_go_to_the_run() {
+    let config = config("-r x.pcap --shard 2/3 --sensor node-1");
+    assert_eq!(config.shard, "2/3".parse().ok());
+    assert_eq!(config.settings.sensor, "node-1");
+    let refused = |line: &str| Cli::try_parse_from(std::iter::once("picotap").chain(line.split(' '))).is_err();
+    assert!(refused("-r x.pcap --shard 4/3") && refused("-r x.pcap --shard 0/3"));
+}
+
+#[test]
 fn a_filter_expression_goes_to_the_source() {
     assert_eq!(config("-r x.pcap tcp port 80").filter.as_deref(), Some("tcp port 80"));
     assert_eq!(config("-r x.pcap").filter, None);

@@ -1,6 +1,5 @@
 //! A capture file gives the frames that a file or pipe holds; several are read one after another.
 
-use std::collections::VecDeque;
 use std::io::Read;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -10,6 +9,7 @@ use super::file_bytes::FileBytes;
 use super::interfaces::Interfaces;
 use super::pcap_file::PcapFile;
 use super::pcapng::Pcapng;
+use super::series::Series;
 use super::{Error, FileFault, Filter, Frame, Interface};
 
 /// A frame as a range of the reader's buffer.
@@ -27,7 +27,7 @@ enum FileFormat {
 }
 
 /// One capture file: pcap or pcapng, plain or compressed with gzip or zstd.
-struct CaptureFile {
+pub(super) struct CaptureFile {
     name: String,
     blocks: Blocks,
     format: FileFormat,
@@ -36,7 +36,7 @@ struct CaptureFile {
 }
 
 impl CaptureFile {
-    fn open(path: &Path, interfaces: &mut Interfaces) -> Result<Self, Error> {
+    pub(super) fn open(path: &Path, interfaces: &mut Interfaces) -> Result<Self, Error> {
         let name = name_of(path);
         let bytes = FileBytes::open(path).map_err(|fault| fault.of(&name))?;
         Self::start(name, bytes, interfaces)
@@ -64,7 +64,7 @@ impl CaptureFile {
     }
 
     #[inline]
-    fn advance(&mut self, interfaces: &mut Interfaces) -> Result<Option<FrameRange>, Error> {
+    pub(super) fn advance(&mut self, interfaces: &mut Interfaces) -> Result<Option<FrameRange>, Error> {
         if self.ended {
             return Ok(None);
         }
@@ -97,12 +97,12 @@ pub struct ReadProgress {
     pub total: Option<u64>,
 }
 
-/// Capture files, read in the order given.
+/// Capture files, read in the order given; those of directories and patterns in the order of capture.
 ///
 /// Files are opened when their turn comes. An error ends its file and nothing else: call
 /// [`Captures::next_frame`] again for the frames of the files behind it.
 pub struct Captures {
-    waiting: VecDeque<PathBuf>,
+    waiting: Series,
     current: Option<CaptureFile>,
     interfaces: Interfaces,
     filter: Option<Filter>,
@@ -117,11 +117,12 @@ pub struct Captures {
 }
 
 impl Captures {
-    /// Takes paths, "-" being standard input, and a filter for the frames.
+    /// Takes paths of files, directories and patterns (`*`, `?`, `[...]`, `**` for directories at any depth), "-" being standard
+    /// input, and a filter for the frames.
     #[must_use]
     pub fn open(paths: &[PathBuf], filter: Option<Filter>) -> Self {
         Self {
-            waiting: paths.iter().cloned().collect(),
+            waiting: Series::find(paths),
             current: None,
             interfaces: Interfaces::default(),
             filter,
@@ -205,7 +206,7 @@ impl Captures {
     }
 
     fn open_next(&mut self) -> Result<bool, Error> {
-        let Some(path) = self.waiting.pop_front() else {
+        let Some(path) = self.waiting.next().transpose()? else {
             return Ok(false);
         };
         self.current = Some(CaptureFile::open(&path, &mut self.interfaces)?);
@@ -216,6 +217,11 @@ impl Captures {
         if let Some(file) = self.current.take() {
             self.done += file.blocks.bytes_read();
         }
+    }
+
+    /// What people are to know of the files so far: which were skipped. Each is given once.
+    pub fn notice(&mut self) -> Option<String> {
+        self.waiting.notice()
     }
 
     /// Frames that were read and not given because the filter did not choose them.
@@ -238,16 +244,16 @@ impl Captures {
     }
 }
 
-/// Bytes of these files, "-" being standard input; unknown if one is not a regular file. One that is missing counts
+/// Bytes of the files that these paths stand for, "-" being standard input; unknown if one is not a regular file. One that is missing counts
 /// nothing: that it is missing is reported when its turn comes.
 #[must_use]
 pub fn total_bytes(paths: &[PathBuf]) -> Option<u64> {
-    let size = |path: &PathBuf| match std::fs::metadata(path) {
+    let size = |path: &Path| match std::fs::metadata(path) {
         _ if path.as_os_str() == "-" => None,
         Ok(metadata) => metadata.is_file().then_some(metadata.len()),
         Err(_) => Some(0),
     };
-    paths.iter().map(size).try_fold(0_u64, |sum, size| Some(sum.saturating_add(size?)))
+    Series::find(paths).paths().map(size).try_fold(0_u64, |sum, size| Some(sum.saturating_add(size?)))
 }
 
 /// The record, if the filter chooses it; otherwise it counts as filtered.

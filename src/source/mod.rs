@@ -10,6 +10,7 @@ pub mod live;
 mod pcap_file;
 mod pcapng;
 mod polled;
+mod series;
 
 pub use blocks::MAX_FRAME;
 pub use error::{Error, FileFault};
@@ -17,6 +18,7 @@ pub use file::{Captures, ReadProgress, total_bytes};
 pub use filter::Filter;
 pub use interfaces::Interface;
 pub use polled::Polled;
+pub use series::directory_of;
 
 /// One captured frame.
 #[derive(Debug, Clone, Copy)]

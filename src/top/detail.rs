@@ -35,7 +35,7 @@ pub(super) fn lines(row: &TransactionRow, columns: usize, colours: bool) -> Vec<
     out.text("client", &row.client);
     out.text("server", &row.server);
     out.known("interface", row.interface.as_deref());
-    out.text("connection", &row.connection.to_string());
+    out.text("connection", &row.connection);
     out.known("request body", row.request_bytes.map(|bytes| format!("{} bytes", number(bytes))).as_deref());
     out.known("response body", row.response_bytes.map(|bytes| format!("{} bytes", number(bytes))).as_deref());
     if !row.flags.is_empty() {

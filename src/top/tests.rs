@@ -47,7 +47,7 @@ fn transaction(id: u64) -> TransactionRow {
         protocol: "HTTP/1.1".into(),
         client: format!("10.0.0.{}:50{id:03}", id % 4),
         server: "10.0.1.1:80".into(),
-        connection: id / 3,
+        connection: (id / 3).to_string(),
         method: Some(if id.is_multiple_of(5) { "POST" } else { "GET" }.into()),
         host: Some("shop.example".into()),
         target: Some(format!("/cart/{id}?user={}", id * 31)),

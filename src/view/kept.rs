@@ -58,7 +58,7 @@ impl Kept {
             client: endpoint(transaction.client),
             server: endpoint(transaction.server),
             interface: interfaces.get(transaction.interface).map(|name| shown(name.as_bytes())),
-            connection: transaction.conn,
+            connection: transaction.uid.to_string(),
             method: transaction.method().map(shown),
             host: transaction.host().map(shown),
             target: target.map(shown),
@@ -111,6 +111,7 @@ fn fields(transaction: &Transaction) -> Vec<(String, String)> {
     text("tunnel", tunnel_name(transaction).map(str::as_bytes));
     if let Some(outer) = &transaction.outer {
         text("via", Some(via_name(outer.tunnel).as_bytes()));
+        text("via_conn", Some(outer.uid.as_bytes()));
         text("via_target", Some(&outer.target[..]).filter(|target| !target.is_empty()));
     }
     text("community_id", transaction.community_id.as_ref().map(|id| &id[..]));
@@ -126,7 +127,6 @@ fn fields(transaction: &Transaction) -> Vec<(String, String)> {
     number("seq", u64::from(transaction.seq));
     number("interim", u64::from(transaction.interim));
     number("lost_bytes", transaction.lost());
-    number("via_conn", transaction.outer.as_ref().map_or(0, |outer| outer.conn));
     if let Some(relay) = transaction.outer.as_ref().and_then(|outer| outer.relay) {
         out.push(("proxy".to_owned(), relay.ip.to_string()));
         out.push(("proxy_port".to_owned(), relay.port.to_string()));

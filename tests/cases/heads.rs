@@ -29,6 +29,46 @@ pub(super) fn cases() -> Vec<Case> {
             },
         ),
         case(
+            "sensor",
+            "An exchange seen by a sensor that has a name.",
+            "The name is logged, and is part of the identifier of the connection.",
+            |s| {
+                s.args = vec!["--sensor".into(), "rack-2".into()];
+                one(s, Message::get("/"), Message::ok(b"seen"));
+            },
+        ),
+        case(
+            "traceparent",
+            "Four requests: of a trace, of one in a later version of the header, of one that is spelt wrongly, and of two at once.",
+            "A valid header gives trace and parent; all others are ignored (W3C Trace Context, level 1, section 3.2).",
+            |s| {
+                const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+                const PARENT: &str = "b7ad6b7169203331";
+                let mut c = s.connection();
+                c.open();
+                let good = format!("00-{TRACE}-{PARENT}-01");
+                for (number, values) in [
+                    vec![good.clone()],
+                    vec![format!("42-{TRACE}-{PARENT}-00-later")],
+                    vec![good.to_uppercase()],
+                    vec![good.clone(), good],
+                ]
+                .iter()
+                .enumerate()
+                {
+                    let start = Message::start(&format!("GET /{number} HTTP/1.1")).header("Host", "example.test");
+                    let request = values.iter().fold(start, |request, value| request.header("TraceParent", value));
+                    let pair = c.exchange(&request, &Message::ok(b"ok"));
+                    let line = s.whole(1, number as u64 + 1, &pair);
+                    if number < 2 {
+                        line.set("trace_id", TRACE).set("parent_id", PARENT);
+                    }
+                }
+                c.close();
+                s.capture(&mut c);
+            },
+        ),
+        case(
             "empty-lines-before-a-request",
             "Three empty lines before the second request, as old clients send after a POST.",
             "They are skipped, and flagged (RFC 9112, section 2.2).",

@@ -39,7 +39,7 @@ pub(crate) fn row(id: u64) -> TransactionRow {
         client: format!("10.0.0.{}:{}", 1 + id % 3, 40_000 + id),
         server: "10.0.9.1:80".into(),
         interface: None,
-        connection: 1 + id / 4,
+        connection: (1 + id / 4).to_string(),
         method: Some(if id.is_multiple_of(5) { "POST" } else { "GET" }.into()),
         host: Some(if id.is_multiple_of(2) { "www.example.org" } else { "api.example.org:8080" }.into()),
         target: Some(format!("/users/{id}/orders?page={}", id % 4)),

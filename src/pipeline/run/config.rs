@@ -16,6 +16,7 @@ use crate::export::merge::MAX_HELD;
 use crate::export::server::ServerError;
 use crate::export::summary::Summary;
 use crate::export::terminal::Terminal;
+use crate::flow::Shard;
 use crate::http::Settings;
 use crate::http::filter::Selection;
 use crate::http::route::Routes;
@@ -78,6 +79,8 @@ pub struct Config {
     /// Whether a connection that is seen elsewhere is left out: on another interface, in a tunnel, or with other addresses. By
     /// default not.
     pub drop_duplicates: bool,
+    /// The part of the connections that is taken. By default all.
+    pub shard: Option<Shard>,
     /// Sandboxes, each with a thread. By default 1.
     pub workers: usize,
     /// Slots that may wait for each of them. By default see [`Config::queue_length`].
@@ -152,6 +155,7 @@ impl Config {
             count: None,
             verify_checksums: false,
             drop_duplicates: false,
+            shard: None,
             workers: 1,
             queue: None,
             format: FormatName::Json,

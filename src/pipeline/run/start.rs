@@ -172,15 +172,15 @@ impl Captures {
                 shutdown: shutdown.clone(),
                 counters: CaptureCounters { interface, ..CaptureCounters::default() },
             };
-            let mut table = Table::new(flow_config(config, index, captures));
+            let mut table = Table::new(flow_config(config, index, captures)).sharded(config.shard);
             if let Some(sightings) = &sightings {
                 table = table.leaving_out(sightings.clone());
             }
             let packets = Packets::new(Decoder::new(config.verify_checksums), table);
-            let (running, shutdown) = (running.clone(), shutdown.clone());
+            let (running, shutdown, quiet) = (running.clone(), shutdown.clone(), config.quiet);
             started.threads.push(spawn("capture", move || {
                 let errors = match input {
-                    CaptureInput::Files(files) => capture.run(FileProducer::new(*files, packets, shutdown)),
+                    CaptureInput::Files(files) => capture.run(FileProducer::new(*files, packets, shutdown, quiet)),
                     CaptureInput::Live(source) => capture.run(LiveProducer::new(*source, packets)),
                 };
                 drop(running);

@@ -11,6 +11,7 @@ const TEXTS = {
   protocol: (row) => row.protocol,
   interface: (row) => row.interface,
   reason: (row) => row.reason,
+  connection: (row) => row.connection,
   flag: (row) => row.flags && row.flags.join('\n'),
 };
 /** What words are looked for in, beside. */
@@ -18,7 +19,6 @@ const OTHERS = ['status', 'group', 'name', 'label', 'level', 'metric'];
 /** Numbers by their key, and what they may be written as. */
 const NUMBERS = {
   status: [(row) => row.status, { '': 1 }],
-  connection: [(row) => row.connection, { '': 1 }],
   duration: [(row) => row.duration, { us: 1, µs: 1, ms: 1e3, s: 1e6 }],
   wait: [(row) => row.wait_time, { us: 1, µs: 1, ms: 1e3, s: 1e6 }],
   sent: [(row) => row.request_bytes, { '': 1, b: 1, kb: 1e3, mb: 1e6, gb: 1e9 }],
