@@ -51,6 +51,7 @@ pub mod sandbox;
 pub mod source;
 pub mod stream;
 mod tap;
+pub mod tls;
 pub mod view;
 
 pub use http::Transaction;

@@ -26,6 +26,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("packet", &["counters", "source", "stream"]),
     ("flow", &["counters", "packet", "stream"]),
     ("batch", &["counters", "stream"]),
+    ("tls", &["counters", "stream"]),
     ("http", &["abi", "counters", "stream"]),
     ("sandbox", &["abi", "counters", "stream", "batch", "http"]),
     ("export", &["abi", "counters", "escape", "http", "stream"]),
@@ -52,7 +53,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 ];
 
 /// Modules that must not know threads, clocks, files or the network: bytes and time are their arguments.
-const PURE: &[&str] = &["abi", "counters", "stream", "escape", "packet", "flow", "batch", "http"];
+const PURE: &[&str] = &["abi", "counters", "stream", "escape", "packet", "flow", "batch", "tls", "http"];
 const IMPURE: &[&str] = &[
     "std::thread",
     "std::fs",

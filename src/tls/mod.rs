@@ -1,0 +1,10 @@
+//! TLS: what the two sides of a connection encrypt, opened with the secrets that a key log gives.
+//!
+//! Bytes, times and secrets are arguments; nothing here reads a file or a clock.
+
+pub mod client_hello;
+pub mod handshake;
+pub mod ja4;
+pub mod record;
+pub mod server_hello;
+mod wire;
