@@ -169,7 +169,9 @@ impl Line {
         let lengths: &[usize] = if label == Label::Master { &[48] } else { &[32, 48] };
         let mut client = [0; 32];
         match (unhex(random, &mut client), Secret::new(secret)) {
-            (Some(32), Some(stored)) if lengths.contains(&secret.len()) => Self::Secret(Box::new(client), label, stored),
+            (Some(32), Some(stored)) if lengths.contains(&secret.len()) => {
+                Self::Secret(Box::new(client), label, stored)
+            }
             _ => Self::Malformed,
         }
     }

@@ -1,0 +1,305 @@
+//! Conversations that rustls makes in memory, with their key log: what picotap reads of them is what was said, whatever is lost.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout, reason = "a test that fails may panic")]
+
+#[path = "support/random.rs"]
+mod random;
+mod tls_support;
+
+use std::io::{Read, Write};
+use std::sync::{Arc, LazyLock, Mutex};
+
+use picotap::stream::Side;
+use picotap::tls::{Dark, Early};
+use random::Random;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{CipherSuite, ClientConfig, ClientConnection, Connection, KeyLog, ServerConfig, ServerConnection};
+use rustls::{DigitallySignedStruct, SignatureScheme, SupportedProtocolVersion};
+use tls_support::{Identity, Script, Sent, Told, judge, read};
+
+static IDENTITY: LazyLock<(Vec<u8>, Vec<u8>)> = LazyLock::new(|| {
+    let identity = Identity::new("ec");
+    (identity.certificate(), identity.key())
+});
+
+/// Writes lines as NSS does.
+#[derive(Debug, Default)]
+struct Log(Mutex<String>);
+
+impl KeyLog for Log {
+    fn log(&self, label: &str, client_random: &[u8], secret: &[u8]) {
+        let hex = |bytes: &[u8]| data_encoding::HEXLOWER.encode(bytes);
+        *self.0.lock().unwrap() += &format!("{label} {} {}\n", hex(client_random), hex(secret));
+    }
+}
+
+/// Takes any certificate.
+#[derive(Debug)]
+struct Anybody;
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![SignatureScheme::ECDSA_NISTP256_SHA256]
+    }
+}
+
+/// The two ends, and what was sent between them.
+struct Talk {
+    client: Connection,
+    server: Connection,
+    log: Arc<Log>,
+    script: Script,
+}
+
+/// What the ends do beside talking.
+#[derive(Debug, Clone, Copy, Default)]
+struct Setting {
+    tickets: usize,
+    /// The server allows so much early data.
+    early_data: u32,
+}
+
+struct Ends {
+    client: Arc<ClientConfig>,
+    server: Arc<ServerConfig>,
+    log: Arc<Log>,
+}
+
+impl Ends {
+    fn new(version: &'static SupportedProtocolVersion, suite: CipherSuite, setting: Setting) -> Self {
+        let mut provider = rustls::crypto::ring::default_provider();
+        provider.cipher_suites.retain(|known| known.suite() == suite);
+        let provider = Arc::new(provider);
+        let log = Arc::new(Log::default());
+        let (certificate, key) = &*IDENTITY;
+        let key = PrivateKeyDer::try_from(key.clone()).unwrap();
+        let server = ServerConfig::builder_with_provider(Arc::clone(&provider));
+        let server = server.with_protocol_versions(&[version]).unwrap().with_no_client_auth();
+        let mut server = server.with_single_cert(vec![certificate.clone().into()], key).unwrap();
+        server.send_tls13_tickets = setting.tickets;
+        server.max_early_data_size = setting.early_data;
+        server.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let client = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[version]).unwrap();
+        let client = client.dangerous().with_custom_certificate_verifier(Arc::new(Anybody));
+        let mut client = client.with_no_client_auth();
+        client.key_log = Arc::clone(&log) as Arc<dyn KeyLog>;
+        client.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        client.enable_early_data = setting.early_data > 0;
+        Self { client: Arc::new(client), server: Arc::new(server), log }
+    }
+
+    fn talk(&self) -> Talk {
+        let name = ServerName::try_from("picotap.test").unwrap();
+        let client = ClientConnection::new(Arc::clone(&self.client), name).unwrap();
+        let server = ServerConnection::new(Arc::clone(&self.server)).unwrap();
+        let log = Arc::clone(&self.log);
+        Talk { client: client.into(), server: server.into(), log, script: Script::default() }
+    }
+}
+
+impl Talk {
+    fn new(version: &'static SupportedProtocolVersion, suite: CipherSuite, setting: Setting) -> Self {
+        let mut talk = Ends::new(version, suite, setting).talk();
+        talk.handshake();
+        talk
+    }
+
+    fn handshake(&mut self) {
+        while self.client.is_handshaking() || self.server.is_handshaking() || self.wants_write() {
+            for side in [Side::First, Side::Second] {
+                self.pass(side, None);
+            }
+        }
+    }
+
+    fn wants_write(&self) -> bool {
+        self.client.wants_write() || self.server.wants_write()
+    }
+
+    /// Carries what a side wants to send to the other.
+    fn pass(&mut self, side: Side, plaintext: Option<&[u8]>) {
+        let (from, to) = match side {
+            Side::First => (&mut self.client, &mut self.server),
+            Side::Second => (&mut self.server, &mut self.client),
+        };
+        let mut bytes = vec![];
+        while from.wants_write() {
+            from.write_tls(&mut bytes).unwrap();
+        }
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            to.read_tls(&mut rest).unwrap();
+            to.process_new_packets().unwrap();
+            let mut heard = vec![];
+            let _closed = to.reader().read_to_end(&mut heard);
+        }
+        if !bytes.is_empty() {
+            self.script.sent.push(Sent { side, bytes, plaintext: plaintext.map(<[u8]>::to_vec) });
+        }
+    }
+
+    /// A side says something, in one record.
+    fn say(&mut self, side: Side, plaintext: &[u8]) {
+        let from = if side == Side::First { &mut self.client } else { &mut self.server };
+        from.writer().write_all(plaintext).unwrap();
+        self.pass(side, Some(plaintext));
+    }
+
+    fn update_keys(&mut self, side: Side) {
+        let from = if side == Side::First { &mut self.client } else { &mut self.server };
+        from.refresh_traffic_keys().unwrap();
+        self.pass(side, None);
+    }
+
+    fn close(&mut self) {
+        self.client.send_close_notify();
+        self.pass(Side::First, None);
+        self.server.send_close_notify();
+        self.pass(Side::Second, None);
+    }
+
+    fn script(&self) -> Script {
+        Script { key_log: self.log.0.lock().unwrap().clone(), ..self.script.clone() }
+    }
+}
+
+const SUITES: &[(&SupportedProtocolVersion, CipherSuite, &str)] = &[
+    (&rustls::version::TLS13, CipherSuite::TLS13_AES_128_GCM_SHA256, "TLS_AES_128_GCM_SHA256"),
+    (&rustls::version::TLS13, CipherSuite::TLS13_AES_256_GCM_SHA384, "TLS_AES_256_GCM_SHA384"),
+    (&rustls::version::TLS13, CipherSuite::TLS13_CHACHA20_POLY1305_SHA256, "TLS_CHACHA20_POLY1305_SHA256"),
+    (
+        &rustls::version::TLS12,
+        CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+        "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
+    ),
+    (
+        &rustls::version::TLS12,
+        CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+        "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
+    ),
+];
+
+/// A conversation with records of about this size, `volume` bytes of them.
+fn conversation(suite: usize, size: usize, volume: usize, setting: Setting, seed: u64) -> Script {
+    let (version, cipher, _) = SUITES[suite];
+    let mut random = Random::new(seed);
+    let mut talk = Talk::new(version, cipher, setting);
+    let mut said = 0;
+    while said < volume {
+        talk.say(Side::First, &random.bytes(size.min(300)));
+        for _ in 0..1 + random.below(12) {
+            let length = if random.one_in(4) { 1 + random.below(size as u64) as usize } else { size };
+            talk.say(Side::Second, &random.bytes(length));
+            said += length + 40;
+        }
+    }
+    talk.close();
+    talk.script()
+}
+
+#[test]
+fn every_suite_is_read_whole() {
+    for (suite, (version, _, name)) in SUITES.iter().enumerate() {
+        for (size, mss) in [(16_384, 1460), (700, 9000), (1, 1460), (3000, 1), (16_384, 60_000)] {
+            let volume = if mss == 1 { 5000 } else { 60_000 };
+            let script = conversation(suite, size, volume, Setting { tickets: 2, ..Setting::default() }, 7);
+            let (reading, records, missed) = judge(&script, &script.segments(mss));
+            assert!(records > 1 && missed == 0, "{name}: {missed} of {records}");
+            for side in [Side::First, Side::Second] {
+                assert_eq!(reading.plaintext(side), script.plaintext(side));
+            }
+            let closed = reading.told.iter().filter(|told| matches!(told, Told::Closed(..))).count();
+            assert_eq!(closed, 2, "{name}");
+            let info = reading.connection.info();
+            let number = if version.version == rustls::ProtocolVersion::TLSv1_3 { "TLSv1.3" } else { "TLSv1.2" };
+            assert_eq!((info.suite_name(), info.version_name()), (Some(*name), Some(number)));
+            assert_eq!((info.server_name.as_deref(), info.alpn.as_deref()), (Some("picotap.test"), Some("http/1.1")));
+            assert_eq!(*info.alpn_offered, ["h2".into(), "http/1.1".into()]);
+            assert_eq!((info.resumed, info.early_data), (Some(false), Early::None));
+            assert_eq!(reading.counters.dark.iter().sum::<u64>(), 0);
+        }
+    }
+}
+
+#[test]
+fn without_keys_a_connection_is_dark_and_named() {
+    for suite in [0, 3] {
+        let script = Script { key_log: String::new(), ..conversation(suite, 1000, 5000, Setting::default(), 7) };
+        let lengths = [script.length(Side::First), script.length(Side::Second)];
+        let reading = read(&script.segments(1460), &script.store(), lengths);
+        assert!(reading.told.is_empty());
+        let connection = &reading.connection;
+        assert_eq!(
+            (connection.dark(Side::First), connection.dark(Side::Second)),
+            (Some(Dark::NoKey), Some(Dark::NoKey))
+        );
+        assert_eq!(connection.info().server_name.as_deref(), Some("picotap.test"));
+        assert!(reading.memory < 4096, "{} bytes", reading.memory);
+    }
+}
+
+/// Leaves out segments by chance, of those from `first` on.
+fn lose(script: &Script, mss: usize, one_in: u64, first: usize, seed: u64) -> Vec<tls_support::Segment> {
+    let mut random = Random::new(seed);
+    let mut segments = script.segments(mss);
+    let mut index = 0;
+    segments.retain(|_| {
+        index += 1;
+        index <= first || !random.one_in(one_in)
+    });
+    segments
+}
+
+#[test]
+fn whatever_is_lost_nothing_is_wrong() {
+    for (suite, (_, _, name)) in SUITES.iter().enumerate() {
+        for (size, volume) in
+            [(1, 100_000), (30, 200_000), (700, 500_000), (1400, 500_000), (4000, 1 << 20), (16_384, 3 << 20)]
+        {
+            let script = conversation(suite, size, volume, Setting::default(), 3);
+            for one_in in [100, 10] {
+                let (mut all, mut missing) = (0, 0);
+                for seed in 0..3 {
+                    // The handshake stays: about six segments.
+                    let segments = lose(&script, 1460, one_in, 8, seed);
+                    let (reading, records, missed) = judge(&script, &segments);
+                    assert!(reading.memory < 80_000, "{} bytes", reading.memory);
+                    all += records;
+                    missing += missed;
+                }
+                println!("{name}, records of {size}, 1 of {one_in} lost: {missing} of {all} not given");
+                assert!(missing == 0, "{name}, records of {size}, 1 of {one_in} lost: {missing} of {all} not given");
+            }
+        }
+    }
+}
