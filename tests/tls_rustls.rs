@@ -303,3 +303,167 @@ fn whatever_is_lost_nothing_is_wrong() {
         }
     }
 }
+
+#[test]
+fn loss_in_the_handshake_leaves_what_can_be_placed() {
+    let (mut all, mut missing, mut dark) = (0, 0, 0);
+    for (suite, (_, _, name)) in SUITES.iter().enumerate() {
+        for (size, mss) in [(200, 100), (700, 1460), (5000, 536)] {
+            let setting = Setting { tickets: 2, ..Setting::default() };
+            let script = conversation(suite, size, 100_000, setting, 5);
+            for seed in 0..40 {
+                let segments = lose(&script, mss, 10, 0, seed);
+                let (reading, records, missed) = judge(&script, &segments);
+                assert!(reading.memory < 120_000, "{} bytes", reading.memory);
+                let connection = &reading.connection;
+                if connection.dark(Side::First).is_some() || connection.dark(Side::Second).is_some() {
+                    // A hello is lost.
+                    assert_eq!(connection.dark(Side::Second), Some(Dark::Gap), "{name}");
+                    dark += 1;
+                    continue;
+                }
+                all += records;
+                missing += missed;
+                if missed > 0 {
+                    println!(
+                        "{name}, records of {size} in segments of {mss}, seed {seed}: {missed} of {records} not given"
+                    );
+                }
+            }
+        }
+    }
+    println!("{missing} of {all} records not given, {dark} connections dark");
+    assert!(dark < 300 && missing * 1000 < all);
+}
+
+#[test]
+fn key_updates_are_followed_and_found_after_loss() {
+    let mut random = Random::new(1);
+    let (version, cipher, _) = SUITES[0];
+    let mut talk = Talk::new(version, cipher, Setting::default());
+    for round in 0..250 {
+        let side = Side::of(round % 2);
+        talk.say(side, &random.bytes(900));
+        if round % 7 == 0 {
+            talk.update_keys(side);
+        }
+        talk.say(side, &random.bytes(2500));
+    }
+    talk.close();
+    let script = talk.script();
+    let (reading, _, missed) = judge(&script, &script.segments(1000));
+    assert_eq!(missed, 0);
+    assert_eq!(reading.plaintext(Side::First), script.plaintext(Side::First));
+    let (mut all, mut missing) = (0, 0);
+    for seed in 0..20 {
+        let (_, records, missed) = judge(&script, &lose(&script, 1000, 20, 8, seed));
+        all += records;
+        missing += missed;
+    }
+    // Two updates in one gap are not followed, nor is what has older keys than the record by which the place was found.
+    println!("{missing} of {all} records not given");
+    assert!(missing * 100 < all);
+}
+
+/// A first conversation, whose ticket a second one uses, with early data of this length in records of 1000 bytes.
+fn early(allowed: u32, length: usize, server_accepts: bool) -> Script {
+    let (version, cipher, _) = SUITES[0];
+    let ends = Ends::new(version, cipher, Setting { tickets: 2, early_data: allowed });
+    let mut first = ends.talk();
+    first.handshake();
+    first.say(Side::Second, b"hello");
+    ends.log.0.lock().unwrap().clear();
+    let mut talk = ends.talk();
+    if !server_accepts {
+        // Another server, which does not know the ticket.
+        let other = Ends::new(version, cipher, Setting { tickets: 2, early_data: 1 << 20 });
+        talk.server = ServerConnection::new(other.server).unwrap().into();
+    }
+    let mut random = Random::new(9);
+    let Connection::Client(client) = &mut talk.client else { unreachable!() };
+    let mut hello = vec![];
+    client.write_tls(&mut hello).unwrap();
+    let mut sent = vec![(hello, None)];
+    let mut left = length;
+    while left > 0 {
+        let piece = random.bytes(left.min(1000));
+        let taken = client.early_data().unwrap().write(&piece).unwrap();
+        assert_eq!(taken, piece.len());
+        let mut bytes = vec![];
+        client.write_tls(&mut bytes).unwrap();
+        // Whether the server takes it is known later.
+        sent.push((bytes, Some(piece)));
+        left -= taken;
+    }
+    for (bytes, plaintext) in sent {
+        talk.server.read_tls(&mut &bytes[..]).unwrap();
+        talk.server.process_new_packets().unwrap();
+        if let Connection::Server(server) = &mut talk.server
+            && let Some(mut early) = server.early_data()
+        {
+            early.read_to_end(&mut vec![]).unwrap();
+        }
+        talk.script.sent.push(Sent { side: Side::First, bytes, plaintext: plaintext.filter(|_| server_accepts) });
+    }
+    talk.handshake();
+    let Connection::Client(client) = &talk.client else { unreachable!() };
+    assert_eq!(client.is_early_data_accepted(), server_accepts && length > 0);
+    talk.say(Side::Second, b"so you say");
+    talk.say(Side::First, b"now in earnest");
+    talk.close();
+    talk.script()
+}
+
+#[test]
+fn early_data_waits_for_the_server() {
+    let script = early(16_384, 5000, true);
+    let (reading, records, missed) = judge(&script, &script.segments(1460));
+    assert_eq!((records, missed), (7, 0));
+    let info = reading.connection.info();
+    assert_eq!((info.early_data, info.resumed), (Early::Accepted, Some(true)));
+    let Told::Data(_, at, _) = &reading.told[0] else { panic!("{:?}", reading.told[0]) };
+    assert!(at.time < 4, "early data has the time of its packet, not of the answer: {}", at.time);
+
+    let script = early(16_384, 5000, false);
+    let (reading, records, missed) = judge(&script, &script.segments(1460));
+    assert_eq!((records, missed), (2, 0));
+    assert_eq!(reading.connection.info().early_data, Early::Rejected);
+    assert_eq!(reading.counters.early_data, 5 * 1022);
+    assert_eq!(reading.plaintext(Side::First), b"now in earnest");
+}
+
+#[test]
+fn early_data_without_its_secret_is_a_gap() {
+    let whole = early(16_384, 5000, true);
+    let lines = whole.key_log.lines().filter(|line| !line.starts_with("CLIENT_EARLY"));
+    let script = Script { key_log: lines.map(|line| line.to_owned() + "\n").collect(), ..whole.clone() };
+    let (reading, records, missed) = judge(&script, &script.segments(1460));
+    assert_eq!((records, missed), (7, 5));
+    assert!(reading.told.contains(&Told::Gap(Side::First, 0, 5004, false)), "{:?}", reading.told);
+    // Four bytes may be those of a message that ends it.
+    // With nothing but the secrets of applications it is not known what the server said to it.
+    let lines = whole.key_log.lines().filter(|line| line.contains("TRAFFIC_SECRET_0"));
+    let script = Script { key_log: lines.map(|line| line.to_owned() + "\n").collect(), ..whole };
+    let (reading, _, missed) = judge(&script, &script.segments(1460));
+    assert_eq!((missed, reading.connection.info().early_data), (5, Early::Offered));
+}
+
+#[test]
+fn more_early_data_than_may_wait_is_lost() {
+    let script = early(1 << 20, 300_000, true);
+    let (reading, records, missed) = judge(&script, &script.segments(1460));
+    println!("{missed} of {records} not given, {} bytes of memory", reading.memory);
+    assert!(reading.memory < 200_000, "{} bytes", reading.memory);
+    assert!(missed < records, "what comes behind it is read");
+    assert_eq!(reading.connection.dark(Side::First), None);
+}
+
+#[test]
+fn early_data_with_loss_is_never_wrong() {
+    for seed in 0..30 {
+        let script = early(16_384, 10_000, seed % 3 > 0);
+        let segments = lose(&script, 700, 8, 1, seed);
+        let (reading, records, missed) = judge(&script, &segments);
+        println!("{missed} of {records} not given, dark {:?}", reading.connection.dark(Side::First));
+    }
+}

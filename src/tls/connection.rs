@@ -254,15 +254,15 @@ impl Connection {
     fn hold(&mut self, context: &mut Context<'_>, side: Side, at: Position, bytes: &[u8]) {
         let half = self.half_mut(side);
         let mut held = half.held.take().unwrap_or_default();
-        half.next = at.offset + bytes.len() as u64;
+        let next = at.offset + bytes.len() as u64;
         if held.bytes.len() + bytes.len() <= MAX_HELD {
             held.push(at.offset, at, bytes);
             half.held = Some(held);
+            half.next = next;
             return;
         }
         context.counters.darken(Dark::Gap, bytes.len());
         half.held = Some(held);
-        let next = half.next;
         self.gap(context, side, next);
     }
 
@@ -360,7 +360,7 @@ impl Connection {
                     let early = self.is_client(side) && self.info().early_data == Early::Accepted;
                     self.look_up(context, side, if early { Epoch::Early } else { Epoch::Handshake })
                 }
-                _ => Ready::Dark(if half.lossy { Dark::Gap } else { Dark::Malformed }),
+                (_, hellos) => Ready::Dark(if half.lossy || !hellos { Dark::Gap } else { Dark::Malformed }),
             },
             // For middleboxes, TLS 1.3 changes a cipher that it does not have; and whoever has no keys yet sends alerts in the clear.
             (Phase::Needs(_) | Phase::Choosing(_) | Phase::Open(_), false) if tls13 => Ready::Ignore,
@@ -425,7 +425,7 @@ impl Connection {
                 };
                 keys.number += 1;
                 let epoch = keys.epoch;
-                half.opened = (half.opened.0 + 1, half.opened.1 + header.record() as u64);
+                half.count(header.record());
                 let Record { body, .. } = &record;
                 let plaintext = body.get(opened.plaintext).unwrap_or_default();
                 self.content(context, &record, (epoch, opened.kind, plaintext), output);
@@ -479,7 +479,7 @@ impl Connection {
         keys.number = 1;
         let epoch = keys.epoch;
         half.phase = Phase::Open(Box::new(keys));
-        half.opened = (half.opened.0 + 1, half.opened.1 + length as u64);
+        half.count(length);
         // Processing needs the rest of the context.
         let copy = std::mem::take(&mut context.buffers.copy);
         let plaintext = copy.get(opened.plaintext).unwrap_or_default();

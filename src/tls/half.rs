@@ -14,6 +14,9 @@ pub(super) const MAX_HELD: usize = 64 * 1024;
 /// The most places of which held bytes remember when they came. Beyond it, earlier ones are given the time of later ones.
 const MAX_MARKS: usize = 256;
 
+/// So many records say what is usual.
+const USUAL_RECORDS: u64 = 16;
+
 /// Which keys protect records. TLS 1.2 has one kind; in TLS 1.3 they follow each other in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Epoch {
@@ -172,7 +175,7 @@ pub(super) struct Half {
     pub(super) plain: u64,
     pub(super) missing: Missing,
     pub(super) borders: Borders,
-    /// Records that were opened, and their bytes: the mean is a guess at how many were lost.
+    /// How many records were opened lately, and their bytes: the mean is a guess at how many were lost.
     pub(super) opened: (u64, u64),
     /// Something of it is missing.
     pub(super) lossy: bool,
@@ -224,6 +227,17 @@ impl Half {
         };
         let held = self.held.as_ref().map_or(0, |held| size_of::<Held>() + held.memory());
         keys + held + self.records.memory() + self.messages.memory() + self.borders.memory()
+    }
+
+    /// A record of this length was opened.
+    pub(super) const fn count(&mut self, length: usize) {
+        let (records, bytes) = &mut self.opened;
+        if *records == 2 * USUAL_RECORDS {
+            *records /= 2;
+            *bytes /= 2;
+        }
+        *records += 1;
+        *bytes += length as u64;
     }
 
     /// Tells what is missing before the next plaintext.

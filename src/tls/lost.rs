@@ -168,9 +168,15 @@ impl Lost {
         }
     }
 
-    /// Searches. `mean`: size of the side's records; `budget`: bytes that may be opened, which is reduced. Returns also how many
+    /// Searches. `usual`: how many of the side's records were opened lately, and their bytes; `budget`: bytes that may be opened, which is reduced. Returns also how many
     /// of the waiting bytes were dropped, since they are no records or have no place.
-    pub(super) fn search(&mut self, tls13: bool, mean: u64, budget: &mut u64, copy: &mut Vec<u8>) -> (Step, usize) {
+    pub(super) fn search(
+        &mut self,
+        tls13: bool,
+        usual: (u64, u64),
+        budget: &mut u64,
+        copy: &mut Vec<u8>,
+    ) -> (Step, usize) {
         let mut dropped = 0;
         loop {
             let Some((records, confirmed)) = self.chain(tls13) else {
@@ -189,6 +195,9 @@ impl Lost {
             let Some(test) = testable.min_by_key(|record| record.header.length) else {
                 return (Step::More, dropped);
             };
+            // The records behind the gap tell as much of those in it as the ones before.
+            let sum: usize = records.iter().map(|record| record.header.record()).sum();
+            let mean = (usual.1 + sum as u64) / (usual.0 + records.len() as u64).max(1);
             if test.index != self.tested {
                 self.tested = test.index;
                 self.hypotheses.iter_mut().filter(|hypothesis| !hypothesis.continued).for_each(|one| one.tried = 0);

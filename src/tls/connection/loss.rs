@@ -9,9 +9,6 @@ use crate::tls::negotiation::{Absence, Early};
 use crate::tls::outcome::{Context, Dark};
 use crate::tls::record::{ContentType, HEADER, Header};
 
-/// A guess at the size of records before any was seen.
-const USUAL_RECORD: u64 = 4096;
-
 impl Half {
     /// A record with this header is not read: adds the plaintext that it may have.
     fn miss(&mut self, header: &Header) {
@@ -152,11 +149,9 @@ impl Connection {
         }
         let half = self.half_mut(side);
         let Phase::Lost(lost) = &mut half.phase else { return Stop::Done };
-        let (records, sum) = half.opened;
-        let mean = sum.checked_div(records).unwrap_or(USUAL_RECORD);
         let before = (half.received * BYTES_OPENED).saturating_sub(half.searched);
         let mut budget = before;
-        let (step, dropped) = lost.search(tls13, mean, &mut budget, &mut context.buffers.copy);
+        let (step, dropped) = lost.search(tls13, half.opened, &mut budget, &mut context.buffers.copy);
         half.searched += before - budget;
         context.counters.searched += before - budget;
         context.counters.darken(Dark::Gap, dropped);
