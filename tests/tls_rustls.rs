@@ -6,17 +6,20 @@
 mod random;
 mod tls_support;
 
+use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::sync::{Arc, LazyLock, Mutex};
 
 use picotap::stream::Side;
-use picotap::tls::{Dark, Early};
+use picotap::tls::keylog::KeyLog;
+use picotap::tls::keys::KeyStore;
+use picotap::tls::{Buffers, Connection, Context, Dark, Early, Progress, TlsCounters};
 use random::Random;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{CipherSuite, ClientConfig, ClientConnection, Connection, KeyLog, ServerConfig, ServerConnection};
+use rustls::{CipherSuite, ClientConfig, ClientConnection, ServerConfig, ServerConnection};
 use rustls::{DigitallySignedStruct, SignatureScheme, SupportedProtocolVersion};
-use tls_support::{Identity, Script, Sent, Told, judge, read};
+use tls_support::{Identity, Recorder, Script, Segment, Sent, Told, judge, judge_spoilt, read};
 
 static IDENTITY: LazyLock<(Vec<u8>, Vec<u8>)> = LazyLock::new(|| {
     let identity = Identity::new("ec");
@@ -27,7 +30,7 @@ static IDENTITY: LazyLock<(Vec<u8>, Vec<u8>)> = LazyLock::new(|| {
 #[derive(Debug, Default)]
 struct Log(Mutex<String>);
 
-impl KeyLog for Log {
+impl rustls::KeyLog for Log {
     fn log(&self, label: &str, client_random: &[u8], secret: &[u8]) {
         let hex = |bytes: &[u8]| data_encoding::HEXLOWER.encode(bytes);
         *self.0.lock().unwrap() += &format!("{label} {} {}\n", hex(client_random), hex(secret));
@@ -75,8 +78,8 @@ impl ServerCertVerifier for Anybody {
 
 /// The two ends, and what was sent between them.
 struct Talk {
-    client: Connection,
-    server: Connection,
+    client: rustls::Connection,
+    server: rustls::Connection,
     log: Arc<Log>,
     script: Script,
 }
@@ -112,7 +115,7 @@ impl Ends {
         let client = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[version]).unwrap();
         let client = client.dangerous().with_custom_certificate_verifier(Arc::new(Anybody));
         let mut client = client.with_no_client_auth();
-        client.key_log = Arc::clone(&log) as Arc<dyn KeyLog>;
+        client.key_log = Arc::clone(&log) as Arc<dyn rustls::KeyLog>;
         client.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         client.enable_early_data = setting.early_data > 0;
         Self { client: Arc::new(client), server: Arc::new(server), log }
@@ -269,7 +272,7 @@ fn without_keys_a_connection_is_dark_and_named() {
 }
 
 /// Leaves out segments by chance, of those from `first` on.
-fn lose(script: &Script, mss: usize, one_in: u64, first: usize, seed: u64) -> Vec<tls_support::Segment> {
+fn lose(script: &Script, mss: usize, one_in: u64, first: usize, seed: u64) -> Vec<Segment> {
     let mut random = Random::new(seed);
     let mut segments = script.segments(mss);
     let mut index = 0;
@@ -380,7 +383,7 @@ fn early(allowed: u32, length: usize, server_accepts: bool) -> Script {
         talk.server = ServerConnection::new(other.server).unwrap().into();
     }
     let mut random = Random::new(9);
-    let Connection::Client(client) = &mut talk.client else { unreachable!() };
+    let rustls::Connection::Client(client) = &mut talk.client else { unreachable!() };
     let mut hello = vec![];
     client.write_tls(&mut hello).unwrap();
     let mut sent = vec![(hello, None)];
@@ -398,7 +401,7 @@ fn early(allowed: u32, length: usize, server_accepts: bool) -> Script {
     for (bytes, plaintext) in sent {
         talk.server.read_tls(&mut &bytes[..]).unwrap();
         talk.server.process_new_packets().unwrap();
-        if let Connection::Server(server) = &mut talk.server
+        if let rustls::Connection::Server(server) = &mut talk.server
             && let Some(mut early) = server.early_data()
         {
             early.read_to_end(&mut vec![]).unwrap();
@@ -406,7 +409,7 @@ fn early(allowed: u32, length: usize, server_accepts: bool) -> Script {
         talk.script.sent.push(Sent { side: Side::First, bytes, plaintext: plaintext.filter(|_| server_accepts) });
     }
     talk.handshake();
-    let Connection::Client(client) = &talk.client else { unreachable!() };
+    let rustls::Connection::Client(client) = &talk.client else { unreachable!() };
     assert_eq!(client.is_early_data_accepted(), server_accepts && length > 0);
     talk.say(Side::Second, b"so you say");
     talk.say(Side::First, b"now in earnest");
@@ -465,5 +468,147 @@ fn early_data_with_loss_is_never_wrong() {
         let segments = lose(&script, 700, 8, 1, seed);
         let (reading, records, missed) = judge(&script, &segments);
         println!("{missed} of {records} not given, dark {:?}", reading.connection.dark(Side::First));
+    }
+}
+
+/// Reads segments while the key log comes late: its lines when so many segments have come, in the order of `late`. What waits
+/// is held here, as a worker would.
+fn read_late(script: &Script, mss: usize, late: &[(usize, &str)], patience: usize) -> (Vec<Told>, Connection, usize) {
+    let (mut log, mut store) = (KeyLog::new(), KeyStore::default());
+    let (mut connection, mut output) = (Connection::new(), Recorder::default());
+    let (mut counters, mut buffers) = (TlsCounters::default(), Buffers::default());
+    let mut held: VecDeque<Segment> = VecDeque::new();
+    let (mut most, mut wanted_since) = (0, None);
+    for (number, segment) in script.segments(mss).into_iter().enumerate() {
+        for (_, label) in late.iter().filter(|(when, _)| *when == number) {
+            let lines = script.key_log.lines().filter(|line| line.starts_with(label));
+            lines.for_each(|line| log.read((line.to_owned() + "\n").as_bytes(), &mut store));
+        }
+        held.push_back(segment);
+        let impatient = wanted_since.is_some_and(|since| number - since >= patience);
+        let without_keys = impatient.then_some(Dark::TooLate);
+        let mut context = Context { keys: &store, without_keys, counters: &mut counters, buffers: &mut buffers };
+        while let Some(mut segment) = held.pop_front() {
+            let mut bytes = segment.bytes.clone();
+            match connection.bytes(&mut context, segment.side, segment.at, &mut bytes, &mut output) {
+                Progress::Done => wanted_since = None,
+                Progress::WantsKeys { taken } => {
+                    wanted_since.get_or_insert(number);
+                    segment.bytes.drain(..taken);
+                    segment.at.offset += taken as u64;
+                    held.push_front(segment);
+                    break;
+                }
+            }
+        }
+        most = most.max(held.len());
+    }
+    assert!(held.is_empty());
+    (output.0, connection, most)
+}
+
+#[test]
+fn keys_may_come_late() {
+    for (suite, labels) in [(0, ["CLIENT_H", "SERVER_H", "CLIENT_T", "SERVER_T"]), (3, ["CLIENT_R", "", "", ""])] {
+        let script = conversation(suite, 700, 40_000, Setting::default(), 7);
+        for mss in [100, 1460] {
+            let last = script.segments(mss).len() - 1;
+            for first in [last.min(20), last / 2, last] {
+                // One after the other, and all at once.
+                for step in [0, 1, 2] {
+                    let when = |index: usize| (first + step * index).min(last);
+                    let late: Vec<(usize, &str)> = labels
+                        .iter()
+                        .enumerate()
+                        .filter(|(_, label)| !label.is_empty())
+                        .map(|(index, label)| (when(index), *label))
+                        .collect();
+                    let (told, connection, most) = read_late(&script, mss, &late, usize::MAX);
+                    assert!(most > 1 || step > 0, "it waited");
+                    for side in [Side::First, Side::Second] {
+                        assert_eq!(connection.dark(side), None);
+                        let data = told.iter().filter_map(|told| match told {
+                            Told::Data(from, _, data) if *from == side => Some(data.clone()),
+                            _ => None,
+                        });
+                        assert_eq!(data.flatten().collect::<Vec<u8>>(), script.plaintext(side));
+                    }
+                }
+            }
+        }
+        // Too late is a reason of its own.
+        let (told, connection, most) = read_late(&script, 1460, &[], 10);
+        assert!(told.is_empty() && most <= 11);
+        assert_eq!(connection.dark(Side::First), Some(Dark::TooLate));
+        assert_eq!(connection.dark(Side::Second), Some(Dark::TooLate));
+    }
+}
+
+#[test]
+fn several_secrets_of_a_random_are_tried_and_the_tag_decides() {
+    for suite in [0, 3] {
+        let script = conversation(suite, 700, 20_000, Setting::default(), 7);
+        // Somebody sends a random that is not his, and his secrets come first.
+        let poison = |line: &str, digit: char| {
+            let (start, secret) = line.rsplit_once(' ').unwrap();
+            format!("{start} {}\n", secret.replace(['0', '7', 'a'], &digit.to_string()))
+        };
+        let lines = || script.key_log.lines();
+        let poisoned: String =
+            ['1', '2', '3'].iter().flat_map(|digit| lines().map(|line| poison(line, *digit))).collect();
+        let both = Script { key_log: poisoned.clone() + &script.key_log, ..script.clone() };
+        let (reading, _, missed) = judge(&both, &both.segments(1460));
+        assert_eq!(missed, 0);
+        assert_eq!(reading.counters.dark.iter().sum::<u64>(), 0);
+        let (_, _, missed) = judge(&both, &lose(&both, 1460, 5, 8, 3));
+        assert_eq!(missed, 0);
+        // Without the right one nothing is told.
+        let wrong = Script { key_log: poisoned, ..script.clone() };
+        let (reading, _, _) = judge(&wrong, &wrong.segments(1460));
+        assert!(reading.told.is_empty());
+        assert_eq!(reading.connection.dark(Side::Second), Some(Dark::BadTag));
+        // A fifth is not taken.
+        let full = Script {
+            key_log: wrong.key_log + &lines().map(|line| poison(line, '4')).collect::<String>() + &script.key_log,
+            ..script
+        };
+        assert_eq!(read(&full.segments(1460), &full.store(), [0; 2]).connection.dark(Side::Second), Some(Dark::BadTag));
+    }
+}
+
+#[test]
+fn changed_bytes_cost_their_record_and_hardly_another() {
+    for suite in 0..SUITES.len() {
+        for size in [100, 3000] {
+            let script = conversation(suite, size, 100_000, Setting::default(), 11);
+            let mut headers = [vec![], vec![]];
+            let mut at = [0; 2];
+            for sent in &script.sent {
+                let index = sent.side.index();
+                headers[index].extend(at[index]..at[index] + 5);
+                at[index] += sent.bytes.len() as u64;
+            }
+            for seed in 0..10 {
+                let mut random = Random::new(seed);
+                let mut segments = script.segments(1460);
+                let mut spoilt = vec![];
+                for segment in segments.iter_mut().skip(8).filter(|_| random.one_in(12)) {
+                    let mut other = Random::new(segment.at.offset);
+                    let at = other.below(segment.bytes.len() as u64);
+                    let is_header = headers[segment.side.index()].contains(&(segment.at.offset + at));
+                    // Headers only in every second round.
+                    if seed % 2 == 0 && is_header {
+                        continue;
+                    }
+                    segment.bytes[at as usize] ^= 1 << other.below(8);
+                    spoilt.push((segment.side, segment.at.offset + at));
+                }
+                let (reading, records, missed) = judge_spoilt(&script, &segments, &spoilt);
+                let what = format!("suite {suite}, records of {size}, seed {seed}: {missed} of {records} not given");
+                // A wrong length spoils what lies in it.
+                assert!(if seed % 2 == 0 { missed == 0 } else { missed * 3 < records }, "{what}");
+                assert!(reading.connection.dark(Side::Second).is_none(), "{what}");
+            }
+        }
     }
 }

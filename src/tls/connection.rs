@@ -9,6 +9,7 @@
 
 mod loss;
 mod messages;
+mod records;
 
 use super::cipher::Role;
 use super::half::{Choosing, Epoch, Half, Held, MAX_HELD, Phase, Times};
@@ -16,9 +17,6 @@ use super::negotiation::{Absence, Early, Info, Negotiation};
 use super::outcome::{Context, Dark, Output, Progress};
 use super::record::{ContentType, Front, HEADER, Header, Taken};
 use crate::stream::{Position, Side};
-
-/// Bytes of records that no known key opens, where these are to be expected; beyond it the side is given up.
-const MAX_PASSED: usize = 1 << 20;
 
 /// The state of a connection.
 #[derive(Default)]
@@ -303,6 +301,12 @@ impl Connection {
                     half.records.keep(rest, &mut context.buffers.spare);
                     return Stop::Done;
                 }
+                Front::Invalid if matches!(half.phase, Phase::Open(_)) => {
+                    let kept = half.records.forget().0;
+                    context.counters.darken(Dark::Malformed, kept);
+                    self.bad_record(side, offset - kept as u64, offset, Dark::Malformed);
+                    continue;
+                }
                 Front::Invalid => {
                     self.darken(context, side, Dark::Malformed);
                     continue;
@@ -363,7 +367,8 @@ impl Connection {
                 (_, hellos) => Ready::Dark(if half.lossy || !hellos { Dark::Gap } else { Dark::Malformed }),
             },
             // For middleboxes, TLS 1.3 changes a cipher that it does not have; and whoever has no keys yet sends alerts in the clear.
-            (Phase::Needs(_) | Phase::Choosing(_) | Phase::Open(_), false) if tls13 => Ready::Ignore,
+            (Phase::Needs(_) | Phase::Choosing(_), false) if tls13 => Ready::Ignore,
+            (Phase::Open(keys), false) if tls13 && keys.epoch == Epoch::Handshake => Ready::Ignore,
             (Phase::Needs(epoch), _) => self.look_up(context, side, *epoch),
             _ => Ready::Go,
         }
@@ -406,87 +411,6 @@ impl Connection {
         context.without_keys.map_or(Ready::Wants, Ready::Dark)
     }
 
-    /// Reads one record.
-    fn record(&mut self, context: &mut Context<'_>, record: Record<'_>, output: &mut impl Output) {
-        let Record { side, header, .. } = record;
-        let tls13 = self.negotiation.is_tls13();
-        let half = self.half_mut(side);
-        match &mut half.phase {
-            Phase::Clear => {
-                context.counters.handshake += header.record() as u64;
-                let kind = header.kind;
-                let Record { body, .. } = record;
-                self.clear_record(context, side, kind, body);
-            }
-            Phase::Open(keys) => {
-                let Some(opened) = keys.opener.open(keys.number, &header, record.body) else {
-                    self.bad_tag(context, &record);
-                    return;
-                };
-                keys.number += 1;
-                let epoch = keys.epoch;
-                half.count(header.record());
-                let Record { body, .. } = &record;
-                let plaintext = body.get(opened.plaintext).unwrap_or_default();
-                self.content(context, &record, (epoch, opened.kind, plaintext), output);
-            }
-            Phase::Choosing(_) => self.choose(context, record, output),
-            Phase::Needs(_) | Phase::Lost(_) | Phase::Dark(_) => {
-                debug_assert!(tls13, "a record is read when its keys are known");
-            }
-        }
-    }
-
-    /// Finds the keys that open the first record.
-    fn choose(&mut self, context: &mut Context<'_>, record: Record<'_>, output: &mut impl Output) {
-        let (side, header, length) = (record.side, record.header, record.header.record());
-        let sends_early = self.is_client(side) && self.info().early_data != Early::None;
-        let refused = self.info().early_data == Early::Rejected;
-        let half = self.half_mut(side);
-        let Phase::Choosing(choosing) = &mut half.phase else { return };
-        let copy = &mut context.buffers.copy;
-        let mut found = None;
-        for at in 0..choosing.candidates.len() {
-            let Some(keys) = choosing.candidates.get(at) else { break };
-            copy.clear();
-            copy.extend_from_slice(record.body);
-            if at > 0 || choosing.tolerant {
-                half.searched += header.length as u64;
-                context.counters.searched += header.length as u64;
-            }
-            if let Some(opened) = keys.opener.open(0, &header, copy) {
-                found = Some((choosing.candidates.swap_remove(at), opened));
-                break;
-            }
-        }
-        let Some((mut keys, opened)) = found else {
-            choosing.passed += length;
-            if !choosing.tolerant || choosing.passed > MAX_PASSED {
-                context.counters.darken(Dark::BadTag, length);
-                self.darken(context, side, Dark::BadTag);
-            } else if sends_early {
-                let greatest = choosing.candidates.first().map_or(0, |keys| keys.opener.greatest(header.length));
-                if !refused {
-                    half.missing.add(greatest as u64, false);
-                }
-                context.counters.early_data += length as u64;
-            } else {
-                // The keys of the handshake are not known, those that follow are.
-                context.counters.handshake += length as u64;
-            }
-            return;
-        };
-        keys.number = 1;
-        let epoch = keys.epoch;
-        half.phase = Phase::Open(Box::new(keys));
-        half.count(length);
-        // Processing needs the rest of the context.
-        let copy = std::mem::take(&mut context.buffers.copy);
-        let plaintext = copy.get(opened.plaintext).unwrap_or_default();
-        self.content(context, &record, (epoch, opened.kind, plaintext), output);
-        context.buffers.copy = copy;
-    }
-
     /// Reads no more of a side.
     fn darken(&mut self, context: &mut Context<'_>, side: Side, reason: Dark) {
         let half = self.half_mut(side);
@@ -501,6 +425,3 @@ impl Connection {
         self.darken(context, Side::Second, reason);
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -21,6 +21,9 @@ const MAX_CHAIN: usize = 32;
 const UNCONFIRMED_TRIES: u32 = 16;
 /// After so many records that have no place, the side is given up.
 const MAX_FAILURES: u32 = 16;
+/// Where bytes are wrong: so many numbers are tried with a record, and with so many records the same.
+const ROUND: u32 = 8;
+const SAME_NUMBERS: u32 = 4;
 /// Of so many tries one is with keys that would have begun in the gap.
 const NEXT_KEYS: u32 = 4;
 
@@ -44,7 +47,7 @@ pub(super) struct Lost {
     begun: u64,
     /// Offset at which a record begins: the last one that is known.
     border: u64,
-    /// The record before the border may have been none of the sender's.
+    /// The header of the record before the border may be wrong, so that the border may be anywhere.
     doubtful: bool,
     /// Plaintext may have been lost since the border. Not before the keys of applications were in use.
     began: bool,
@@ -86,7 +89,7 @@ impl Lost {
             in_clear: false,
             epochs,
             border,
-            doubtful: reason == Dark::BadTag,
+            doubtful: reason != Dark::Gap,
             began: false,
             waiting: Held::default(),
             tested: 0,
@@ -143,7 +146,7 @@ impl Lost {
     pub(super) fn interrupt(&mut self, tls13: bool) -> (usize, u64) {
         let mut greatest = 0;
         // If they begin at the border they are records as their headers say, and the border moves behind them.
-        if self.waiting.start == self.border {
+        if self.is_at_border() && !self.doubtful {
             let mut at = 0;
             while let Some(header) = header_at(&self.waiting.bytes, at).filter(|header| plausible(header, tls13)) {
                 at += header.record();
@@ -178,7 +181,7 @@ impl Lost {
         copy: &mut Vec<u8>,
     ) -> (Step, usize) {
         let mut dropped = 0;
-        loop {
+        'search: loop {
             let Some((records, confirmed)) = self.chain(tls13) else {
                 match self.next_candidate(tls13) {
                     Some(skipped) => {
@@ -191,18 +194,18 @@ impl Lost {
             if !tls13 && !self.began && records.iter().any(|record| self.is_clear(record)) {
                 return (Step::Clear, dropped);
             }
-            let testable = records.iter().filter(|record| is_counted(&record.header, tls13));
-            let Some(test) = testable.min_by_key(|record| record.header.length) else {
-                return (Step::More, dropped);
+            let Some(test) = self.choose(&records, tls13) else {
+                let hopeless = self.doubtful && self.waiting.bytes.len() >= MAX_WAITING;
+                return (if hopeless { Step::Dark(self.reason) } else { Step::More }, dropped);
             };
             // The records behind the gap tell as much of those in it as the ones before.
             let sum: usize = records.iter().map(|record| record.header.record()).sum();
             let mean = (usual.1 + sum as u64) / (usual.0 + records.len() as u64).max(1);
-            if test.index != self.tested {
-                self.tested = test.index;
-                self.hypotheses.iter_mut().filter(|hypothesis| !hypothesis.continued).for_each(|one| one.tried = 0);
-            }
+            let round = self.turn / ROUND;
             loop {
+                if self.doubtful && self.turn / ROUND != round {
+                    continue 'search;
+                }
                 if !confirmed && self.turn >= UNCONFIRMED_TRIES {
                     return (Step::More, dropped);
                 }
@@ -222,6 +225,10 @@ impl Lost {
                 }
                 self.turn += 1;
             }
+            if self.doubtful {
+                self.turn = (round + 1) * ROUND;
+                continue;
+            }
             // No number fits: it is no record, or one with other keys.
             self.failures += 1;
             if self.failures >= MAX_FAILURES {
@@ -232,6 +239,25 @@ impl Lost {
             dropped += first;
             self.restart();
         }
+    }
+
+    /// The record to try: the shortest. Where records have wrong bytes, each in its turn, or one of these would be tried in vain.
+    fn choose<'a>(&mut self, records: &'a [Waiting], tls13: bool) -> Option<&'a Waiting> {
+        let mut testable = records.iter().filter(|record| is_counted(&record.header, tls13));
+        if self.doubtful {
+            let round = self.turn / ROUND;
+            let tried = u64::from(round / SAME_NUMBERS * ROUND);
+            if self.turn % ROUND == 0 {
+                self.hypotheses.iter_mut().for_each(|hypothesis| hypothesis.tried = tried);
+            }
+            return testable.nth(usize::try_from(round).unwrap_or(usize::MAX));
+        }
+        let test = testable.min_by_key(|record| record.header.length)?;
+        if test.index != self.tested {
+            self.tested = test.index;
+            self.hypotheses.iter_mut().filter(|hypothesis| !hypothesis.continued).for_each(|one| one.tried = 0);
+        }
+        Some(test)
     }
 
     const fn is_at_border(&self) -> bool {
@@ -273,7 +299,8 @@ impl Lost {
 
     /// The most plaintext that was lost from the border up to this offset.
     pub(super) fn greatest_until(&self, end: u64) -> u64 {
-        let lost = end.saturating_sub(self.border);
+        let continued = self.hypotheses.first().is_some_and(|first| first.continued);
+        let lost = end.saturating_sub(self.origin(continued));
         let each = self.hypotheses.first().map_or(0, |first| HEADER + first.keys.opener.overhead()) as u64;
         lost.saturating_sub(lost.div_ceil((HEADER + MAX_BODY_13) as u64) * each)
     }
@@ -316,9 +343,14 @@ impl Lost {
         excess
     }
 
+    /// From where on records are counted.
+    const fn origin(&self, continued: bool) -> u64 {
+        if continued && !self.doubtful { self.border } else { self.begun }
+    }
+
     /// Bytes that were lost, and may have been records of the same keys.
     fn lost(&self, continued: bool) -> u64 {
-        self.waiting.start.saturating_sub(if continued { self.border } else { self.begun })
+        self.waiting.start.saturating_sub(self.origin(continued))
     }
 
     /// The next try: which hypothesis, and the number of the tested record, before which `index` others wait.
@@ -332,9 +364,14 @@ impl Lost {
                 return Some(hypothesis.tried).filter(|number| *number <= most + index);
             }
             let base = hypothesis.keys.number;
-            let least = lost.div_ceil((HEADER + MAX_BODY_13) as u64).min(most);
-            let low = (base + least).saturating_sub(u64::from(self.doubtful));
-            let guess = (base + (lost + mean / 2) / mean.max(shortest)).clamp(low, base + most);
+            let (least, likely) = if self.doubtful {
+                // Perhaps it was no record of the sender's; mostly it was one.
+                (0, if self.is_at_border() { 1 } else { (lost + mean / 2) / mean.max(shortest) })
+            } else {
+                (lost.div_ceil((HEADER + MAX_BODY_13) as u64).min(most), (lost + mean / 2) / mean.max(shortest))
+            };
+            let low = base + least;
+            let guess = (base + likely).clamp(low, base + most);
             nearest(low, base + most, guess, hypothesis.tried).map(|first| first + index)
         };
         let tries = || self.hypotheses.iter().enumerate().filter_map(|(at, one)| Some((at, one, number(one)?)));

@@ -202,6 +202,11 @@ pub fn read(segments: &[Segment], keys: &KeyStore, lengths: [u64; 2]) -> Reading
 /// Reads what is left of a script, and checks that no byte and no offset is wrong. Returns the reading, how many records of
 /// applications were captured whole, and how many of these were not given.
 pub fn judge(script: &Script, segments: &[Segment]) -> (Reading, usize, usize) {
+    judge_spoilt(script, segments, &[])
+}
+
+/// The same, where these bytes of a side were changed.
+pub fn judge_spoilt(script: &Script, segments: &[Segment], spoilt: &[(Side, u64)]) -> (Reading, usize, usize) {
     let lengths = [script.length(Side::First), script.length(Side::Second)];
     let reading = read(segments, &script.store(), lengths);
     let mut truths = vec![];
@@ -228,8 +233,10 @@ pub fn judge(script: &Script, segments: &[Segment]) -> (Reading, usize, usize) {
         }
         None
     };
+    let whole =
+        |truth: &&Truth| !spoilt.iter().any(|(side, at)| *side == truth.side && (truth.start..truth.end).contains(at));
     let survivors: Vec<(Truth, Position)> =
-        truths.iter().filter_map(|truth| Some((truth.clone(), covered(truth)?))).collect();
+        truths.iter().filter(whole).filter_map(|truth| Some((truth.clone(), covered(truth)?))).collect();
     let mut missed = survivors.len();
     for side in [Side::First, Side::Second] {
         let mut expected = survivors.iter().filter(|(truth, _)| truth.side == side);

@@ -1,6 +1,6 @@
 //! What happens when bytes of a side are missing, or a record does not open.
 
-use super::{Connection, Record, Stop};
+use super::{Connection, Stop};
 use crate::stream::Side;
 use crate::tls::cipher::Role;
 use crate::tls::half::{Epoch, Half, Phase, Times};
@@ -72,17 +72,10 @@ impl Connection {
         self.lose(side, begun, border, Dark::Gap);
     }
 
-    /// A whole record does not open. Perhaps it was none of the sender's.
-    pub(super) fn bad_tag(&mut self, context: &mut Context<'_>, record: &Record<'_>) {
-        context.counters.darken(Dark::BadTag, record.header.record());
-        let half = self.half_mut(record.side);
-        half.lossy = true;
-        half.miss(&record.header);
-        half.missing.inexact |= half.missing.greatest > 0;
-        if let Phase::Open(keys) = &mut half.phase {
-            keys.number += 1;
-        }
-        self.lose(record.side, record.end, record.end, Dark::BadTag);
+    /// What begins here, and ends there as far as its header can be believed, is no record that opens.
+    pub(super) fn bad_record(&mut self, side: Side, begun: u64, end: u64, reason: Dark) {
+        self.half_mut(side).lossy = true;
+        self.lose(side, begun, end, reason);
     }
 
     /// Records are lost from `begun` on, and the next one has to be found; one begins at the border.
@@ -91,7 +84,7 @@ impl Connection {
         let after =
             |epoch: Epoch| [Epoch::Handshake, Epoch::Application].into_iter().filter(move |later| *later > epoch);
         // A record of keys in use is counted, and none of those that follow.
-        let begun = if matches!(phase, Phase::Open(_)) { border } else { begun };
+        let begun = if matches!(phase, Phase::Open(_)) && reason == Dark::Gap { border } else { begun };
         let mut lost = Box::new(Lost::new(begun, border, Vec::new(), reason));
         match phase {
             Phase::Clear => lost.in_clear = true,
