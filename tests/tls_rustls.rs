@@ -1,6 +1,12 @@
 //! Conversations that rustls makes in memory, with their key log: what picotap reads of them is what was said, whatever is lost.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout, reason = "a test that fails may panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::print_stdout,
+    reason = "a test that fails may panic, and a measurement needs whole numbers"
+)]
 
 #[path = "support/random.rs"]
 mod random;
@@ -9,11 +15,12 @@ mod tls_support;
 use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::sync::{Arc, LazyLock, Mutex};
+use std::time::Duration;
 
-use picotap::stream::Side;
+use picotap::stream::{Position, Side};
 use picotap::tls::keylog::KeyLog;
 use picotap::tls::keys::KeyStore;
-use picotap::tls::{Buffers, Connection, Context, Dark, Early, Progress, TlsCounters};
+use picotap::tls::{Buffers, Connection, Context, Dark, Early, Output, Progress, TlsCounters};
 use random::Random;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
@@ -609,6 +616,55 @@ fn changed_bytes_cost_their_record_and_hardly_another() {
                 assert!(if seed % 2 == 0 { missed == 0 } else { missed * 3 < records }, "{what}");
                 assert!(reading.connection.dark(Side::Second).is_none(), "{what}");
             }
+        }
+    }
+}
+
+fn processor_time() -> Duration {
+    nix::time::clock_gettime(nix::time::ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap().into()
+}
+
+/// `cargo test --release --test tls_rustls -- --ignored --nocapture`
+#[test]
+#[ignore = "a measurement"]
+fn what_opening_costs() {
+    struct Nobody(u64);
+    impl Output for Nobody {
+        fn data(&mut self, _: Side, _: Position, plaintext: &[u8]) {
+            self.0 += plaintext.len() as u64;
+        }
+
+        fn gap(&mut self, _: Side, _: Position, _: u64, _: bool) {}
+
+        fn closed(&mut self, _: Side, _: Position) {}
+    }
+    for (suite, (_, _, name)) in SUITES.iter().enumerate() {
+        for (size, lost) in [(16_384, 0), (1400, 0), (1400, 100), (16_384, 100), (16_384, 10), (100, 0)] {
+            let script = conversation(suite, size, 50 << 20, Setting::default(), 1);
+            let segments = if lost > 0 { lose(&script, 1460, lost, 8, 1) } else { script.segments(1460) };
+            let store = script.store();
+            let (mut counters, mut buffers) = (TlsCounters::default(), Buffers::default());
+            let mut context = Context {
+                keys: &store,
+                without_keys: Some(Dark::NoKey),
+                counters: &mut counters,
+                buffers: &mut buffers,
+            };
+            let (mut connection, mut output) = (Connection::new(), Nobody(0));
+            let mut segments = segments;
+            let bytes: u64 = segments.iter().map(|segment| segment.bytes.len() as u64).sum();
+            let start = processor_time();
+            for segment in &mut segments {
+                let progress =
+                    connection.bytes(&mut context, segment.side, segment.at, &mut segment.bytes, &mut output);
+                assert_eq!(progress, Progress::Done);
+            }
+            let seconds = (processor_time() - start).as_secs_f64();
+            let per_gigabyte = seconds / (bytes as f64 / 1e9);
+            println!(
+                "{name}, records of {size}, 1 of {lost} lost: {per_gigabyte:.3} s per GB, {} of {bytes}",
+                output.0
+            );
         }
     }
 }
