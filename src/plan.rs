@@ -110,6 +110,7 @@ impl Plan {
             filter: (!live && !expression.is_empty()).then_some(expression),
             count: args.count,
             verify_checksums: args.verify_checksums,
+            key_logs: args.keylog.clone(),
             drop_duplicates: drop_duplicates(args),
             workers: workers(args, machine),
             queue: args.queue.map(usize::from),

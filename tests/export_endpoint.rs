@@ -32,6 +32,7 @@ fn metrics() -> Arc<Metrics> {
         opener: Opener::First,
         midstream: false,
         interface: 0,
+        secured: None,
     };
     let mut exchange = Exchange::default();
     for number in 1..20 {

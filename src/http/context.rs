@@ -156,6 +156,7 @@ impl HttpContext {
         (transaction.client, transaction.server) = (client, server);
         transaction.client_side = client_side;
         transaction.interface = connection.interface;
+        transaction.secured.clone_from(&connection.secured);
         if connection.midstream && seq == 1 {
             transaction.flags |= Flags::MIDSTREAM;
         }

@@ -36,6 +36,7 @@ impl Wire {
                 opener: Opener::First,
                 midstream: false,
                 interface: 0,
+                secured: None,
             },
             done: Vec::new(),
             at: [0, 0],

@@ -9,7 +9,7 @@ use crate::abi::{Framing, Tunnel};
 use crate::http::community_id;
 use crate::http::flags::Flags;
 use crate::http::record::Moment;
-use crate::stream::Endpoint;
+use crate::stream::{Endpoint, Secured};
 
 /// The most bytes of a request target that are kept.
 pub const MAX_TARGET: usize = 8192;
@@ -116,6 +116,8 @@ pub struct Transaction {
     pub server: Endpoint,
     /// Index of the capture interface.
     pub interface: u32,
+    /// How its connection is encrypted, if it is.
+    pub secured: Option<Arc<Secured>>,
     /// What is odd about it, or missing.
     pub flags: Flags,
     /// The request, unless it was not seen.
@@ -180,6 +182,7 @@ impl Transaction {
             interim_status: 0,
             tunnel: Tunnel::Connect,
             outer: None,
+            secured: None,
             completed: 0,
             community_id: None,
             number: 0,

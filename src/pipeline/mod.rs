@@ -4,6 +4,7 @@
 //! writes them. All channels are bounded. From a file a full one blocks; live, it drops and counts.
 
 pub mod capture;
+mod key_logs;
 pub mod ledger;
 pub mod load;
 mod opened;

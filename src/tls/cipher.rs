@@ -259,12 +259,11 @@ pub(super) fn authenticated(number: u64, header: &Header, length: usize) -> Opti
 
 #[cfg(test)]
 mod tests {
-    use data_encoding::HEXLOWER;
-
     use super::*;
 
     fn hex(text: &str) -> Vec<u8> {
-        HEXLOWER.decode(text.split_whitespace().collect::<String>().as_bytes()).unwrap()
+        let digits: Vec<u8> = text.chars().filter_map(|c| c.to_digit(16)).map(|d| u8::try_from(d).unwrap()).collect();
+        digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
     }
 
     /// RFC 8448 section 3: the record in which the client sends the bytes 0 to 49.

@@ -247,7 +247,7 @@ impl Lost {
         if self.doubtful {
             let round = self.turn / ROUND;
             let tried = u64::from(round / SAME_NUMBERS * ROUND);
-            if self.turn % ROUND == 0 {
+            if self.turn.is_multiple_of(ROUND) {
                 self.hypotheses.iter_mut().for_each(|hypothesis| hypothesis.tried = tried);
             }
             return testable.nth(usize::try_from(round).unwrap_or(usize::MAX));
@@ -323,7 +323,7 @@ impl Lost {
             return None;
         }
         let from = self.waiting.bytes.get(1..).unwrap_or_default();
-        let next = from.windows(3).position(|three| may_begin(three));
+        let next = from.windows(3).position(may_begin);
         // The last two may be a beginning too.
         let tail = || {
             (1..=2).rev().find(|tail| {

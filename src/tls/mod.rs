@@ -18,6 +18,7 @@ pub mod outcome;
 pub mod record;
 pub mod secrets;
 pub mod server_hello;
+pub mod stage;
 pub mod suites;
 mod wire;
 

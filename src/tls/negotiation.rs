@@ -10,7 +10,7 @@ use super::outcome::Dark;
 use super::secrets::updated;
 use super::server_hello::ServerHello;
 use super::suites::{self, Suite};
-use crate::stream::Side;
+use crate::stream::{Secured, Side};
 
 const TLS12: u16 = 0x0303;
 const TLS13: u16 = 0x0304;
@@ -58,6 +58,19 @@ impl Info {
     #[must_use]
     pub fn suite_name(&self) -> Option<&'static str> {
         self.suite.and_then(suites::name)
+    }
+
+    /// What is told with the plaintext.
+    #[must_use]
+    pub fn secured(&self) -> Secured {
+        Secured {
+            version: self.version_name(),
+            cipher: self.suite_name(),
+            server_name: self.server_name.clone(),
+            alpn: self.alpn.clone(),
+            resumed: self.resumed,
+            ja4: self.ja4.map(|print| print.as_str().into()),
+        }
     }
 
     fn memory(&self) -> usize {

@@ -1,7 +1,7 @@
 //! What comes out of a TLS connection: plaintext, gaps in it, its end; and for what cannot be read, the reason.
 
 use super::keys::KeyStore;
-use crate::counters::{counters, families};
+use crate::counters::{HELD, PAYLOAD, counters, families};
 use crate::stream::{Position, Side};
 
 /// Why bytes are not read.
@@ -49,9 +49,21 @@ impl Dark {
     }
 }
 
+/// The accounts of bytes that were not read, in the order of the reasons.
+const ACCOUNTS: &[&str] = &[
+    "tls_no_key",
+    "tls_midstream",
+    "tls_unsupported_suite",
+    "tls_unsupported_version",
+    "tls_gap",
+    "tls_bad_tag",
+    "tls_too_late",
+    "tls_keys_evicted",
+    "tls_malformed",
+];
+
 families! {
-    BYTES = Counter "picotap_tls_bytes_total" ["account"] "bytes of TLS connections", "Bytes of TLS connections, by what became of them.";
-    DARK = Counter "picotap_tls_dark_bytes_total" ["reason"] "bytes of TLS connections not read", "Bytes of TLS connections that were not read, by the reason.";
+    PLAINTEXT = Counter "picotap_tls_plaintext_bytes_total" [] "bytes of plaintext from TLS", "Bytes of plaintext that TLS connections gave.";
     SEARCHED = Counter "picotap_tls_search_bytes_total" [] "bytes opened to find a place after loss", "Bytes of records that were opened to find out where in a TLS connection they belong.";
 }
 
@@ -59,15 +71,17 @@ counters! {
     /// Every byte of a TLS connection ends in one of these, or is held.
     pub struct TlsCounters {
         /// Plaintext of applications that was handed on.
-        plaintext => BYTES["plaintext"],
+        plaintext => PLAINTEXT,
         /// What protects it: headers, nonces, padding, tags.
-        overhead => BYTES["overhead"],
+        overhead => PAYLOAD["tls_overhead"],
         /// Records with handshake messages, alerts and changes of the cipher.
-        handshake => BYTES["handshake"],
+        handshake => PAYLOAD["tls_handshake"],
         /// Early data that the server did not take, or of which it is not known whether it did.
-        early_data => BYTES["early_data"],
+        early_data => PAYLOAD["tls_early_data"],
         /// What was not read.
-        dark: [REASONS.len(); REASONS] => DARK,
+        dark: [ACCOUNTS.len(); ACCOUNTS] => PAYLOAD,
+        /// Bytes that wait.
+        held => HELD["tls"],
         /// Bytes that were opened in search of a place; they are in another account too.
         searched => SEARCHED,
     }

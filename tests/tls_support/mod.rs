@@ -2,7 +2,9 @@
 
 #![allow(dead_code, reason = "each test uses what it needs")]
 
-use std::path::{Path, PathBuf};
+pub mod talk;
+
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use picotap::stream::{Position, Side};
@@ -274,9 +276,4 @@ pub fn judge_spoilt(script: &Script, segments: &[Segment], spoilt: &[(Side, u64)
         }
     }
     (reading, survivors.len(), missed)
-}
-
-/// A path of the repository.
-pub fn root(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }

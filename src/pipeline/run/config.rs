@@ -65,6 +65,8 @@ pub struct Config {
     pub count: Option<u64>,
     /// Whether packets with a wrong checksum are skipped. By default not.
     pub verify_checksums: bool,
+    /// Key logs with secrets of TLS connections, read before the first frame: for files. By default none.
+    pub key_logs: Vec<PathBuf>,
     /// Whether a connection that is seen elsewhere is left out: on another interface, in a tunnel, or with other addresses. By
     /// default not.
     pub drop_duplicates: bool,
@@ -127,6 +129,7 @@ impl Config {
             filter: None,
             count: None,
             verify_checksums: false,
+            key_logs: Vec::new(),
             drop_duplicates: false,
             workers: 1,
             queue: None,
@@ -235,6 +238,14 @@ pub enum Failure {
     /// Privileges cannot be dropped.
     #[error("{0}")]
     Privileges(#[from] PrivilegeError),
+    /// A key log cannot be read.
+    #[error("{}: cannot be read: {cause}", path.display())]
+    KeyLog {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        cause: std::io::Error,
+    },
     /// The system refuses something: what, and its reason.
     #[error("{0}: {1}")]
     System(&'static str, std::io::Error),

@@ -13,6 +13,7 @@ use crate::daemon::shutdown::Shutdown;
 use crate::export::log::Log;
 use crate::export::metrics::Metrics;
 use crate::export::server::{self, Bound, Server};
+use crate::pipeline::key_logs;
 use crate::pipeline::load::{self, Parsers};
 use crate::pipeline::opened::Opened;
 use crate::pipeline::scrape::{Samples, Scrape, pages};
@@ -21,6 +22,7 @@ use crate::pipeline::writer;
 use crate::sandbox::driver::MAX_LOADED;
 use crate::sandbox::engine::Engine;
 use crate::stream::InterfaceNames;
+use crate::tls::keys::KeyStore;
 
 /// Instances for which address space is reserved, unless there are more parsers: 64 TiB.
 const MAX_INSTANCES: usize = 16_384;
@@ -60,6 +62,12 @@ pub(super) fn prepare(config: &Config, shutdown: &Shutdown) -> Result<Option<Pre
     let bound = config.metrics_address.map(server::bind).transpose()?;
     let (live, captures) = (config.is_live(), config.captures());
     let supervisor = Arc::new(connect_supervisor(live)?);
+    let mut keys = KeyStore::default();
+    for notice in key_logs::read(&config.key_logs, &mut keys)? {
+        if !config.quiet {
+            eprintln!("picotap: {notice}");
+        }
+    }
     drop_privileges(config, &input)?;
     if !config.quiet && live {
         print_memory(config);
@@ -72,6 +80,12 @@ pub(super) fn prepare(config: &Config, shutdown: &Shutdown) -> Result<Option<Pre
     let Some(parsers) = load::parsers(&engine, config, live, shutdown)? else { return Ok(None) };
     let log = writer::open(config, &names, started, shutdown)?;
     let shared = Arc::new(Shared::new(captures, config.workers, &parsers.parsers, health));
+    if !config.key_logs.is_empty() {
+        shared.with_keys(|store| *store = keys);
+    }
+    if let Opened::Files(files) = &mut input {
+        key_logs::follow(files, &shared);
+    }
     let metrics = metrics(config, &shared, started, refused);
     if let Some(metrics) = &metrics {
         let set = scrape.set(Scrape { shared: Arc::clone(&shared), metrics: Arc::clone(metrics) });

@@ -115,10 +115,11 @@ impl Connection {
         let role = self.negotiation.role(side);
         match (message, epoch) {
             (hello @ (Message::ClientHello(_) | Message::ServerHello(_)), None | Some(Epoch::Tls12)) => {
-                if !self.negotiation.hello(side, hello) {
+                let allowed = self.negotiation.hello(side, hello);
+                if !allowed {
                     self.darken_both(context, Dark::Malformed);
-                    return true;
                 }
+                return !allowed;
             }
             (Message::Unreadable(1 | 2), None) if !self.negotiation.has_hellos() => {
                 self.darken_both(context, Dark::Malformed);
