@@ -47,6 +47,7 @@ const KEYS: [&str; 40] = [
     "via_target",
     "proxy",
     "proxy_port",
+    "tls",
     "request_headers",
     "response_headers",
     "interface",
