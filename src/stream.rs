@@ -126,8 +126,8 @@ pub struct Connection {
     pub interface: u32,
     /// Address of the first side and of the second.
     pub endpoints: [Endpoint; 2],
-    /// Its bytes were encrypted, and are decrypted here.
-    pub secured: Option<Arc<Secured>>,
+    /// Its bytes were encrypted, and are decrypted here: offsets are of its plaintext.
+    pub secured: bool,
 }
 
 /// How a connection was encrypted. What was not seen is absent.
@@ -227,7 +227,7 @@ impl OpenConnection {
                 opener: Opener::First,
                 interface: 0,
                 endpoints: [Endpoint { ip: LOCAL, port: 40_000 }, Endpoint { ip: LOCAL, port: 80 }],
-                secured: None,
+                secured: false,
             },
             hash: number << 32,
             tag: SinkTag { serial: 0, row: 0 },

@@ -32,7 +32,7 @@ fn metrics() -> Arc<Metrics> {
         opener: Opener::First,
         midstream: false,
         interface: 0,
-        secured: None,
+        secured: false,
     };
     let mut exchange = Exchange::default();
     for number in 1..20 {

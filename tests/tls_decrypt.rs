@@ -262,3 +262,50 @@ fn whatever_is_lost_nothing_is_wrong() {
         }
     }
 }
+
+#[test]
+fn a_gap_that_may_be_shorter_than_told_ends_no_message() {
+    let (version, cipher, _) = SUITES[0];
+    let (first, second) = (picotap::stream::Side::First, picotap::stream::Side::Second);
+    let mut talk = Talk::new(version, cipher, Setting::default());
+    let ask = |talk: &mut Talk, path: &str| {
+        talk.say(first, format!("GET {path} HTTP/1.1\r\nHost: picotap.test\r\n\r\n").as_bytes());
+    };
+    ask(&mut talk, "/1");
+    talk.say(second, &[b"HTTP/1.1 200 OK\r\nContent-Length: 2000\r\n\r\n", &[b'x'; 1000][..]].concat());
+    // This is lost, and might have been plaintext.
+    let lost = talk.script.sent.len();
+    talk.update_keys(second);
+    talk.say(second, &[b'y'; 1000]);
+    for path in ["/2", "/3"] {
+        ask(&mut talk, path);
+        talk.say(second, b"HTTP/1.1 201 Created\r\nContent-Length: 3\r\n\r\nabc");
+    }
+    talk.close();
+    let script = talk.script();
+    let mut scene = Scene::default();
+    let mut c = scene.connection();
+    c.open();
+    let mut missing = 0;
+    for (at, sent) in script.sent.iter().enumerate() {
+        if at == lost {
+            missing = c.packets.len();
+        }
+        c.send(side(sent.side), &sent.bytes);
+    }
+    c.close();
+    let mut packets = std::mem::take(&mut c.packets);
+    packets.remove(missing);
+    let traffic = Traffic { scene, packets, key_log: script.key_log };
+    let (capture, keys) = traffic.write("tls-inexact");
+    let outcome = read(&capture, &["--keylog", keys.to_str().unwrap(), "--stats"]);
+    balanced(&outcome.stderr);
+    let lines = outcome.lines();
+    let told = told(&lines);
+    for path in ["/2", "/3"] {
+        let line = &told[path][0];
+        assert_eq!((&line[1], &line[3]), (&201.into(), &3.into()), "{lines:?}");
+    }
+    // The first is not told to be whole.
+    assert!(told["/1"][0][6].to_string().contains("gap"), "{lines:?}");
+}

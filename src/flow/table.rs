@@ -297,7 +297,7 @@ impl Table {
             opener: Opener::Unknown,
             interface: segment.interface,
             endpoints,
-            secured: None,
+            secured: false,
         };
         let mut conn = Connection::new(OpenConnection { info, hash, tag: SinkTag::default() }, realm);
         conn.last = self.shared.clock;

@@ -36,7 +36,7 @@ impl Wire {
                 opener: Opener::First,
                 midstream: false,
                 interface: 0,
-                secured: None,
+                secured: false,
             },
             done: Vec::new(),
             at: [0, 0],

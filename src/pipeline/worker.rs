@@ -97,6 +97,7 @@ pub fn work(
     let WorkerQueues { slots, empty, skips, quarantined } = queues;
     let index = options.index;
     let results = Results {
+        opening: Opening::default(),
         outputs,
         skips,
         quarantined,
@@ -108,7 +109,7 @@ pub fn work(
         before: (0, 0),
     };
     let trials = Trials::new(driver.protocols());
-    let mut worker = Worker { trials, driver, opening: Opening::default(), results };
+    let mut worker = Worker { trials, driver, results };
     for mut slot in &slots {
         let started = now();
         shared.health.slot(index);
@@ -117,7 +118,7 @@ pub fn work(
         shared.health.slot(index);
         // The other end is gone only when the capture has ended.
         drop(empty.try_send(slot));
-        worker.results.before = (worker.driver.memory() + worker.opening.memory(), slots.len());
+        worker.results.before = (worker.driver.memory() + worker.results.opening.memory(), slots.len());
         worker.results.publish(&worker.driver.counters());
         // Last, since a consumer may wait: by then the slot is back and what was counted is published.
         worker.results.flush(!slots.is_empty());
@@ -134,21 +135,20 @@ pub fn work(
 struct Worker {
     driver: Driver<Exchange>,
     trials: Trials,
-    opening: Opening,
     results: Results,
 }
 
 impl Worker {
     /// Takes a slot through its stages.
     fn slot(&mut self, slot: &mut Slot, now: Instant) {
-        let Self { driver, trials, opening, results } = self;
+        let Self { driver, trials, results } = self;
         let Results { shared, options, .. } = results;
         let (shared, index) = (Arc::clone(shared), options.index);
         results.start = slot.span.start;
         results.outputs.consumers.iter_mut().for_each(|consumer| consumer.slot(slot.span));
         if shared.decrypts() {
-            opening.open(slot, &shared.keys.read().unwrap_or_else(PoisonError::into_inner));
-            results.counters.tls = *opening.counters();
+            results.opening.open(slot, &shared.keys.read().unwrap_or_else(PoisonError::into_inner));
+            results.counters.tls = *results.opening.counters();
         }
         // After a stop was asked for, what is left of the present second is all that faults may take.
         let now = (!options.shutdown.asked()).then_some(now);
@@ -170,14 +170,16 @@ impl Worker {
 
     /// Publishes what was counted, and ends the consumers.
     fn close(self) {
-        let Results { outputs, counters, options, shared, .. } = self.results;
-        shared.publish_worker(options.index, &counters, self.driver.memory() + self.opening.memory(), 0);
+        let Results { outputs, counters, options, shared, opening, .. } = self.results;
+        shared.publish_worker(options.index, &counters, self.driver.memory() + opening.memory(), 0);
         outputs.consumers.into_iter().for_each(|consumer| consumer.close());
     }
 }
 
 /// Takes what the driver gives.
 struct Results {
+    /// Stage 1.
+    opening: Opening,
     outputs: WorkerOutputs,
     skips: Vec<Sender<SkipHint>>,
     quarantined: Sender<QuarantinedEvent>,
@@ -232,6 +234,9 @@ impl Receiver for Results {
         if let Some(shadow) = &mut self.outputs.shadow {
             shadow.first(connection, record);
         }
+        if connection.secured || self.outputs.context.secured.is_some() {
+            self.outputs.context.secured = self.opening.secured(connection.id()).cloned();
+        }
         let (context, mut finish) = self.parts();
         state.record(context, connection, record, &mut finish);
     }
@@ -252,7 +257,7 @@ impl Receiver for Results {
 
     fn skip(&mut self, connection: &Connection, side: Side, upto: u64) {
         // The offsets are those of plaintext, and all of the ciphertext is needed.
-        if connection.secured.is_some() {
+        if connection.secured {
             return;
         }
         let hint = SkipHint { id: connection.id(), side, upto };

@@ -1,7 +1,7 @@
 //! The stage that opens what is encrypted in a worker's slots: TLS connections come out of it with plaintext, offsets and
 //! acknowledgements of their own, all others as they are.
 //!
-//! A connection is looked at when its first bytes come. If these are a hello it is a TLS connection to its end, and what cannot
+//! A connection is looked at when its first bytes come. If these are a client's hello it is a TLS connection to its end, and what cannot
 //! be read of it is dropped and counted: nothing of its ciphertext goes on.
 
 use std::collections::HashMap;
@@ -12,7 +12,7 @@ use super::keys::KeyStore;
 use super::outcome::{Buffers, Context, Dark, Output, Progress, TlsCounters};
 use super::record::begins_tls;
 use crate::batch::{Rewritten, Slot, SlotEvent, What};
-use crate::stream::{Position, Secured, Side};
+use crate::stream::{ConnectionId, Position, Secured, Side};
 
 /// Opens the TLS connections of one worker.
 #[derive(Default)]
@@ -22,6 +22,8 @@ pub struct Opening {
     counters: TlsCounters,
     buffers: Buffers,
     spare: Slot,
+    /// Connections that ended in the last slot: what is behind this stage has still to do with them.
+    over: Vec<u64>,
     /// Of all connections, in bytes.
     memory: u64,
 }
@@ -49,6 +51,7 @@ impl Opening {
     /// Rewrites a slot. Where secrets are missing the connection is dark from there on: they have to be in the store before its
     /// packets come.
     pub fn open(&mut self, slot: &mut Slot, keys: &KeyStore) {
+        self.forget();
         if !self.has_work(slot) {
             return;
         }
@@ -66,8 +69,9 @@ impl Opening {
     fn event(&mut self, keys: &KeyStore, to: &mut Rewritten<'_>, event: &SlotEvent, payload: &mut [u8]) {
         let Some(number) = to.connection().map(|connection| connection.number) else { return };
         if !self.open.contains_key(&number) {
-            let starts = event.at.offset == 0 && to.connection().is_some_and(|connection| !connection.midstream);
-            if !starts || payload.is_empty() || begins_tls(payload) == Some(false) {
+            // A server's hello comes after a client's, or after something else that it cannot be read without.
+            let client = payload.get(5).is_none_or(|kind| *kind == 1);
+            if event.at.offset > 0 || payload.is_empty() || !client || begins_tls(payload) == Some(false) {
                 return to.keep(payload);
             }
             self.open.insert(number, Box::default());
@@ -95,17 +99,29 @@ impl Opening {
         if output.told && open.secured.is_none() {
             open.secured = Some(Arc::new(open.connection.info().secured()));
         }
-        if let Some(connection) = to.connection()
-            && connection.secured.is_none()
-        {
-            connection.secured.clone_from(&open.secured);
+        if let Some(connection) = to.connection() {
+            connection.secured = true;
         }
         let (memory, kept) = open.held();
         self.memory = (self.memory + memory).saturating_sub(before.0);
         self.counters.held = (self.counters.held + kept).saturating_sub(before.1);
         if open.ended == [true; 2] {
-            self.open.remove(&number);
-            self.memory = self.memory.saturating_sub(memory + size_of::<Open>() as u64);
+            self.over.push(number);
+        }
+    }
+
+    /// How a connection of the last slot, or an open one, is encrypted; `None` before its first plaintext.
+    #[must_use]
+    pub fn secured(&self, id: ConnectionId) -> Option<&Arc<Secured>> {
+        self.open.get(&id.number)?.secured.as_ref()
+    }
+
+    /// Forgets connections that ended in the slot before.
+    fn forget(&mut self) {
+        for number in self.over.drain(..) {
+            if let Some(open) = self.open.remove(&number) {
+                self.memory = self.memory.saturating_sub(open.held().0 + size_of::<Open>() as u64);
+            }
         }
     }
 
@@ -184,6 +200,7 @@ mod tests {
         let mut slot = batcher.deliverer().0.remove(0);
         let mut opening = Opening::default();
         opening.open(&mut slot, &KeyStore::default());
+        assert_eq!(slot.rows[0].connection.secured, opening.counters().accounted() > 0);
         let ends = slot.events.iter().filter(|event| matches!(event.what, What::End(_))).count();
         (slot.arena.clone(), ends, opening)
     }
@@ -206,6 +223,8 @@ mod tests {
             let (bytes, ends, opening) = left(&[first, second, &[23, 3, 3, 0, 3, 1, 2, 3]]);
             assert_eq!((bytes.len(), ends), (0, 2));
             assert_eq!(opening.counters().accounted(), hello.len() as u64 + 8);
+            let mut opening = opening;
+            opening.open(&mut Slot::new(), &KeyStore::default());
             assert!(opening.open.is_empty(), "an ended connection is forgotten");
             assert_eq!((opening.memory(), opening.counters().held), (0, 0));
         }

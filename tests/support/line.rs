@@ -11,7 +11,7 @@ use super::scene::Scene;
 use super::wire::octets;
 
 /// The keys in the order in which they are printed.
-const KEYS: [&str; 40] = [
+const KEYS: [&str; 41] = [
     "ts",
     "conn",
     "seq",
