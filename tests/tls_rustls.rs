@@ -8,8 +8,7 @@
     reason = "a test that fails may panic, and a measurement needs whole numbers"
 )]
 
-#[path = "support/random.rs"]
-mod random;
+mod support;
 mod tls_support;
 
 use std::collections::VecDeque;
@@ -20,8 +19,8 @@ use picotap::stream::{Position, Side};
 use picotap::tls::keylog::KeyLog;
 use picotap::tls::keys::KeyStore;
 use picotap::tls::{Buffers, Connection, Context, Dark, Early, Output, Progress, TlsCounters};
-use random::Random;
 use rustls::ServerConnection;
+use support::random::Random;
 use tls_support::talk::{Ends, SUITES, Setting, Talk};
 use tls_support::{Recorder, Script, Segment, Sent, Told, judge, judge_spoilt, read};
 

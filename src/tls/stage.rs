@@ -5,6 +5,7 @@
 //! be read of it is dropped and counted: nothing of its ciphertext goes on.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use super::connection::Connection;
@@ -68,16 +69,18 @@ impl Opening {
 
     fn event(&mut self, keys: &KeyStore, to: &mut Rewritten<'_>, event: &SlotEvent, payload: &mut [u8]) {
         let Some(number) = to.connection().map(|connection| connection.number) else { return };
-        if !self.open.contains_key(&number) {
-            // A server's hello comes after a client's, or after something else that it cannot be read without.
-            let client = payload.get(5).is_none_or(|kind| *kind == 1);
-            if event.at.offset > 0 || payload.is_empty() || !client || begins_tls(payload) == Some(false) {
-                return to.keep(payload);
+        let open = match self.open.entry(number) {
+            Entry::Occupied(open) => open.into_mut(),
+            Entry::Vacant(place) => {
+                // A server's hello comes after a client's, or after something else that it cannot be read without.
+                let client = payload.get(5).is_none_or(|kind| *kind == 1);
+                if event.at.offset > 0 || payload.is_empty() || !client || begins_tls(payload) == Some(false) {
+                    return to.keep(payload);
+                }
+                self.memory += size_of::<Open>() as u64;
+                place.insert(Box::default())
             }
-            self.open.insert(number, Box::default());
-            self.memory += size_of::<Open>() as u64;
-        }
-        let Some(open) = self.open.get_mut(&number) else { return };
+        };
         let before = open.held();
         let (counters, buffers) = (&mut self.counters, &mut self.buffers);
         let mut context = Context { keys, without_keys: Some(Dark::NoKey), counters, buffers };

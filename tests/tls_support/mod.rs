@@ -1,6 +1,6 @@
 //! TLS conversations whose plaintext is known, cut into segments of which some are lost, and a judge of what is read of them.
 
-#![allow(dead_code, reason = "each test uses what it needs")]
+#![allow(dead_code, unreachable_pub, reason = "each test uses what it needs")]
 
 pub mod talk;
 
@@ -265,7 +265,7 @@ pub fn judge_spoilt(script: &Script, segments: &[Segment], spoilt: &[(Side, u64)
                     next += data.len() as u64;
                     missed -= 1;
                     // What was acknowledged is at most what the whole records below have.
-                    let peer = truths.iter().filter(|peer| peer.side != side && peer.end <= place.peer_acked).last();
+                    let peer = truths.iter().rfind(|peer| peer.side != side && peer.end <= place.peer_acked);
                     let acked = peer.map_or(0, |peer| peer.offset + peer.plaintext.len() as u64);
                     if reading.told.iter().all(|told| !matches!(told, Told::Gap(..))) {
                         assert_eq!(at.peer_acked, acked);
