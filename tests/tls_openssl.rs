@@ -283,7 +283,7 @@ fn every_suite_of_tls_1_3_with_padding_and_key_updates() {
         let reading = recorded.read();
         assert_eq!(reading.connection.info().suite_name(), Some(suite));
         check(&reading, &lines, suite);
-        assert!(reading.counters.overhead > 5 * 256, "padding is not plaintext: {:?}", reading.counters);
+        assert!(reading.counters.overhead > 1000, "padding is not plaintext: {:?}", reading.counters);
     }
 }
 
