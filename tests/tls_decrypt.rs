@@ -20,7 +20,7 @@ use std::process::Command;
 
 use serde_json::Value;
 use support::capture::{Compression, Format, Order, file};
-use support::program::{read, scratch};
+use support::program::{picotap, read, run, scratch};
 use support::random::Random;
 use support::scene::Scene;
 use support::wire::{Packet, Side};
@@ -116,6 +116,12 @@ fn told(lines: &[String]) -> HashMap<String, Vec<Value>> {
     out
 }
 
+fn read_as(format: &str, capture: &Path, keys: &Path) -> Vec<String> {
+    let mut command = picotap();
+    command.arg("--pcap").arg(capture).arg("--keylog").arg(keys).args(["--format", format]);
+    run(&mut command).lines()
+}
+
 fn balanced(stderr: &str) {
     assert!(stderr.contains("balanced") && !stderr.contains("NOT BALANCED"), "{stderr}");
 }
@@ -134,6 +140,10 @@ fn tls_gives_the_lines_of_the_plain_conversation() {
             assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
             assert_eq!(told(&outcome.lines()), wanted, "records of {size}");
             balanced(&outcome.stderr);
+            let text = read_as("text", &capture, &keys);
+            assert_eq!(text.iter().filter(|line| line.contains(" https://picotap.test/")).count(), wanted.len());
+            let ecs = read_as("ecs", &capture, &keys);
+            assert!(ecs.iter().all(|line| line.contains("\"scheme\":\"https\"")), "{ecs:?}");
             for line in outcome.lines() {
                 let tls = serde_json::from_str::<Value>(&line).unwrap()["tls"].clone();
                 assert_eq!((&tls["sni"], &tls["alpn"]), (&"picotap.test".into(), &"http/1.1".into()), "{line}");

@@ -165,6 +165,12 @@ pub struct Transaction {
 }
 
 impl Transaction {
+    /// `https` if its connection was decrypted; otherwise, and inside of a tunnel, `http`.
+    #[must_use]
+    pub fn scheme(&self) -> &'static str {
+        if self.secured.is_some() && self.outer.is_none() { "https" } else { "http" }
+    }
+
     pub(crate) const fn empty() -> Self {
         let nobody = Endpoint { ip: std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), port: 0 };
         let none = TextRange { start: 0, len: 0 };
