@@ -173,6 +173,10 @@ pub struct Watch {
     /// Capture threads per interface; the kernel distributes connections among them
     #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Input", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub fanout: u16,
+    /// Decrypt TLS with the secrets in FILE, a key log as browsers and curl write it (SSLKEYLOGFILE); may be repeated. Secrets in
+    /// a pcapng file are used without it
+    #[arg(long, value_name = "FILE", help_heading = "Input", conflicts_with = "interface")]
+    pub keylog: Vec<PathBuf>,
     /// Skip packets with a wrong IPv4 or TCP checksum
     #[arg(long, help_heading = "Input")]
     pub verify_checksums: bool,

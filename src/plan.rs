@@ -145,6 +145,7 @@ impl Plan {
             filter: (!live && !expression.is_empty()).then_some(expression),
             count: args.count,
             verify_checksums: args.verify_checksums,
+            key_logs: args.keylog.clone(),
             drop_duplicates: drop_duplicates(args),
             shard: args.shard,
             workers: workers(args, machine),

@@ -33,6 +33,7 @@ fn metrics() -> Arc<Metrics> {
         midstream: false,
         started: 0,
         interface: 0,
+        secured: false,
     };
     let mut exchange = Exchange::default();
     for number in 1..20 {

@@ -26,6 +26,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("packet", &["counters", "source", "stream"]),
     ("flow", &["counters", "packet", "stream"]),
     ("batch", &["counters", "stream"]),
+    ("tls", &["counters", "stream", "batch"]),
     ("http", &["abi", "counters", "stream"]),
     ("sandbox", &["abi", "counters", "stream", "batch", "http"]),
     ("export", &["abi", "counters", "escape", "http", "stream"]),
@@ -36,8 +37,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "pipeline",
         &[
-            "abi", "clock", "counters", "stream", "source", "packet", "flow", "batch", "sandbox", "http", "export",
-            "view", "daemon",
+            "abi", "clock", "counters", "stream", "source", "packet", "flow", "batch", "tls", "sandbox", "http",
+            "export", "view", "daemon",
         ],
     ),
     ("inline", &["stream", "source", "packet", "flow", "batch", "sandbox", "http"]),
@@ -53,7 +54,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 ];
 
 /// Modules that must not know threads, clocks, files or the network: bytes and time are their arguments.
-const PURE: &[&str] = &["abi", "counters", "stream", "escape", "packet", "flow", "batch", "http"];
+const PURE: &[&str] = &["abi", "counters", "stream", "escape", "packet", "flow", "batch", "tls", "http"];
 const IMPURE: &[&str] = &[
     "std::thread",
     "std::fs",

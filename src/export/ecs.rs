@@ -156,7 +156,7 @@ fn url(transaction: &Transaction, out: &mut Vec<u8>) {
         return;
     }
     optional(b",\"url\":{\"original\":", Some(transaction.target().unwrap_or_default()), out);
-    out.extend_from_slice(b",\"scheme\":\"http\"");
+    optional(b",\"scheme\":", Some(transaction.scheme().as_bytes()), out);
     if let Some(authority) = transaction.authority().or_else(|| transaction.host()).map(without_user) {
         let domain = without_port(authority);
         optional(b",\"domain\":", Some(domain), out);

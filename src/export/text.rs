@@ -116,7 +116,8 @@ fn via(transaction: &Transaction, out: &mut Vec<u8>) {
 fn url(transaction: &Transaction, out: &mut Vec<u8>) {
     match (transaction.target(), transaction.host()) {
         (Some(target), Some(host)) if target.starts_with(b"/") => {
-            out.extend_from_slice(b"http://");
+            out.extend_from_slice(transaction.scheme().as_bytes());
+            out.extend_from_slice(b"://");
             escape::shown(host, false, out);
             escape::shown(target, false, out);
         }

@@ -1,5 +1,7 @@
 //! A context is shared by all connections of one worker: which headers to keep, buffers to reuse, and counters.
 
+use std::sync::Arc;
+
 use crate::abi::{self, Framing, Tunnel};
 use crate::counters::{counters, families};
 use crate::http::flags::Flags;
@@ -9,7 +11,7 @@ use crate::http::route::Routes;
 use crate::http::trace;
 use crate::http::transaction::{Body, Kept, MAX_HEADERS, MAX_TARGET, MAX_TEXT, Message, TextRange, Transaction};
 use crate::http::uid::Uid;
-use crate::stream::Connection;
+use crate::stream::{Connection, Secured};
 
 /// The most open transactions of one connection: twice what Suricata allows, an arbitrary number.
 pub const MAX_OPEN: usize = 1024;
@@ -110,6 +112,8 @@ pub struct HttpContext {
     pub(crate) tunnel_target: Vec<u8>,
     /// What [`Transaction::completed`] is of those that are handed out now.
     pub completed: u64,
+    /// How the connection is encrypted whose transactions are opened now.
+    pub secured: Option<Arc<Secured>>,
 }
 
 impl HttpContext {
@@ -140,6 +144,7 @@ impl HttpContext {
             counters: HttpCounters::default(),
             tunnel_target: Vec::new(),
             completed: 0,
+            secured: None,
         }
     }
 
@@ -175,6 +180,7 @@ impl HttpContext {
         (transaction.client, transaction.server) = (client, server);
         transaction.client_side = client_side;
         transaction.interface = connection.interface;
+        transaction.secured.clone_from(&self.secured);
         if connection.midstream && seq == 1 {
             transaction.flags |= Flags::MIDSTREAM;
         }

@@ -37,6 +37,7 @@ impl Wire {
                 opener: Opener::First,
                 midstream: false,
                 interface: 0,
+                secured: false,
             },
             done: Vec::new(),
             at: [0, 0],

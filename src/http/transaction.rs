@@ -13,7 +13,7 @@ use crate::http::flags::Flags;
 use crate::http::record::Moment;
 use crate::http::trace;
 use crate::http::uid::Uid;
-use crate::stream::Endpoint;
+use crate::stream::{Endpoint, Secured};
 
 /// The most bytes of a request target that are kept.
 pub const MAX_TARGET: usize = 8192;
@@ -124,6 +124,8 @@ pub struct Transaction {
     pub server: Endpoint,
     /// Index of the capture interface.
     pub interface: u32,
+    /// How its connection is encrypted, if it is.
+    pub secured: Option<Arc<Secured>>,
     /// What is odd about it, or missing.
     pub flags: Flags,
     /// The request, unless it was not seen.
@@ -178,6 +180,12 @@ pub struct Transaction {
 }
 
 impl Transaction {
+    /// `https` if its connection was decrypted; otherwise, and inside of a tunnel, `http`.
+    #[must_use]
+    pub fn scheme(&self) -> &'static str {
+        if self.secured.is_some() && self.outer.is_none() { "https" } else { "http" }
+    }
+
     pub(crate) const fn empty() -> Self {
         let nobody = Endpoint { ip: std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), port: 0 };
         let none = TextRange { start: 0, len: 0 };
@@ -196,6 +204,7 @@ impl Transaction {
             interim_status: 0,
             tunnel: Tunnel::Connect,
             outer: None,
+            secured: None,
             completed: 0,
             community_id: None,
             number: 0,

@@ -12,7 +12,7 @@ use super::scene::Scene;
 use super::wire::octets;
 
 /// The keys in the order in which they are printed.
-const KEYS: [&str; 44] = [
+const KEYS: [&str; 45] = [
     "ts",
     "sensor",
     "conn",
@@ -50,6 +50,7 @@ const KEYS: [&str; 44] = [
     "via_target",
     "proxy",
     "proxy_port",
+    "tls",
     "request_headers",
     "response_headers",
     "interface",

@@ -24,7 +24,7 @@ impl Transaction {
             text.extend_from_slice(&other.text);
             kept.extend_from_slice(&other.kept);
         }
-        *self = Self { text, kept, outer: other.outer.clone(), ..*other };
+        *self = Self { text, kept, outer: other.outer.clone(), secured: other.secured.clone(), ..*other };
         if !whole {
             self.abridge(other);
         }

@@ -76,6 +76,8 @@ pub struct Config {
     pub count: Option<u64>,
     /// Whether packets with a wrong checksum are skipped. By default not.
     pub verify_checksums: bool,
+    /// Key logs with secrets of TLS connections, read before the first frame: for files. By default none.
+    pub key_logs: Vec<PathBuf>,
     /// Whether a connection that is seen elsewhere is left out: on another interface, in a tunnel, or with other addresses. By
     /// default not.
     pub drop_duplicates: bool,
@@ -154,6 +156,7 @@ impl Config {
             filter: None,
             count: None,
             verify_checksums: false,
+            key_logs: Vec::new(),
             drop_duplicates: false,
             shard: None,
             workers: 1,
@@ -277,6 +280,14 @@ pub enum Failure {
     /// Privileges cannot be dropped.
     #[error("{0}")]
     Privileges(#[from] PrivilegeError),
+    /// A key log cannot be read.
+    #[error("{}: cannot be read: {cause}", path.display())]
+    KeyLog {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        cause: std::io::Error,
+    },
     /// The system refuses something: what, and its reason.
     #[error("{0}: {1}")]
     System(&'static str, std::io::Error),

@@ -12,6 +12,7 @@ use crate::daemon::shutdown::Shutdown;
 use crate::export::log::Log;
 use crate::export::metrics::Metrics;
 use crate::export::server::{self, Bound, EndpointCounters, Server};
+use crate::pipeline::key_logs;
 use crate::pipeline::load::{self, Parsers};
 use crate::pipeline::opened::Opened;
 use crate::pipeline::scrape::{Samples, Scrape, pages};
@@ -21,6 +22,7 @@ use crate::pipeline::writer;
 use crate::sandbox::driver::MAX_LOADED;
 use crate::sandbox::engine::Engine;
 use crate::stream::InterfaceNames;
+use crate::tls::keys::KeyStore;
 use crate::view::View;
 
 /// Instances for which address space is reserved, unless there are more parsers: 64 TiB.
@@ -65,6 +67,12 @@ pub(super) fn prepare(config: &Config, shutdown: &Shutdown, shown: bool) -> Resu
     let bound = bind(config)?;
     let (live, captures) = (config.is_live(), config.captures());
     let supervisor = Arc::new(connect_supervisor(live)?);
+    let mut keys = KeyStore::default();
+    for notice in key_logs::read(&config.key_logs, &mut keys)? {
+        if !config.quiet {
+            eprintln!("picotap: {notice}");
+        }
+    }
     drop_privileges(config, &input)?;
     if !config.quiet && live {
         print_memory(config);
@@ -85,6 +93,12 @@ pub(super) fn prepare(config: &Config, shutdown: &Shutdown, shown: bool) -> Resu
     if let Some(view) = &view {
         let set = show.set(Arc::new(Show::new(Arc::clone(view), samples())));
         debug_assert!(set.is_ok(), "nothing else sets it");
+    }
+    if !config.key_logs.is_empty() {
+        shared.with_keys(|store| *store = keys);
+    }
+    if let Opened::Files(files) = &mut input {
+        key_logs::follow(files, &shared);
     }
     if let Some(metrics) = &metrics {
         let set = scrape.set(Scrape { shared: Arc::clone(&shared), metrics: Arc::clone(metrics) });

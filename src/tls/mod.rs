@@ -1,0 +1,27 @@
+//! TLS: what the two sides of a connection encrypt, opened with the secrets that a key log gives.
+//!
+//! Bytes, times and secrets are arguments; nothing here reads a file or a clock.
+
+mod borders;
+mod cbc;
+pub mod cipher;
+pub mod client_hello;
+pub mod connection;
+mod half;
+pub mod handshake;
+pub mod ja4;
+pub mod keylog;
+pub mod keys;
+mod lost;
+mod negotiation;
+pub mod outcome;
+pub mod record;
+pub mod secrets;
+pub mod server_hello;
+pub mod stage;
+pub mod suites;
+mod wire;
+
+pub use connection::Connection;
+pub use negotiation::{Early, Info};
+pub use outcome::{Buffers, Context, Dark, Output, Progress, TlsCounters};
