@@ -73,7 +73,10 @@ pub struct Summary {
     lost: u64,
     latencies: Latencies,
     hosts: Ranking,
+    /// Of paths, or of their routes if transactions carry them.
     paths: Ranking,
+    /// Whether they do.
+    routed: bool,
     flags: [u64; 64],
     /// Operations of other protocols than HTTP, by protocol: how many, and how many failed. Of few protocols: one for each
     /// parser module, and SOCKS.
@@ -92,6 +95,7 @@ impl Default for Summary {
             latencies: Latencies::new(),
             hosts: Ranking::new(RANKED, LONGEST + 1),
             paths: Ranking::new(RANKED, LONGEST + 1),
+            routed: false,
             flags: [0; 64],
             operations: BTreeMap::new(),
         }
@@ -126,7 +130,8 @@ impl Sum for Summary {
         if let Some(host) = transaction.host() {
             self.hosts.add(host);
         }
-        if let Some(path) = transaction.path() {
+        self.routed |= transaction.route().is_some();
+        if let Some(path) = transaction.route().or_else(|| transaction.path()) {
             self.paths.add(path);
         }
         for bit in transaction.flags.positions() {
@@ -155,6 +160,7 @@ impl Sum for Summary {
         self.lost = self.lost.saturating_add(other.lost);
         self.hosts.merge(&other.hosts);
         self.paths.merge(&other.paths);
+        self.routed |= other.routed;
     }
 }
 
@@ -209,7 +215,8 @@ impl Printer<'_> {
             out.push('\n');
         }
         self.write_top("hosts", &self.summary.hosts, out)?;
-        self.write_top("paths", &self.summary.paths, out)?;
+        let paths = if self.summary.routed { "routes" } else { "paths" };
+        self.write_top(paths, &self.summary.paths, out)?;
         let mut flags = ALL.iter().filter_map(|(flag, name, _)| {
             let count = flag.positions().next().and_then(|bit| self.summary.flags.get(bit)).copied()?;
             (count != 0).then_some((name, grouped(count)))
@@ -318,6 +325,7 @@ mod tests {
     use super::*;
     use crate::abi::flag;
     use crate::http::Settings;
+    use crate::http::route::Routes;
     use crate::http::test_wire::Wire;
     use crate::stream::EndReason;
 
@@ -380,6 +388,18 @@ mod tests {
         let text = summary.text(Run { live: true, ..RUN }, &[], &Terminal::default());
         assert!(text.contains(unknown) && text.contains("of traffic, captured for 345.6 ms\n"), "{text}");
         assert!(text.starts_with("2,000 transactions in ") && text.contains("\n      2,000  example.com\n"), "{text}");
+    }
+
+    #[test]
+    fn routes_come_before_paths_where_transactions_carry_them() {
+        let mut summary = Summary::default();
+        let mut wire = Wire::new(Settings { routes: Some(Routes::default()), ..Settings::default() });
+        (0..2000).for_each(|number| {
+            wire.get(1, &format!("/users/{number}")).reply(1, 200, 0);
+            summary.add(wire.last());
+        });
+        let text = summary.text(RUN, &[], &Terminal::default());
+        assert!(text.contains("  top routes:\n      2,000  /users/{n}\n") && !text.contains("paths"), "{text}");
     }
 
     #[test]

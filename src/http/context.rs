@@ -97,8 +97,6 @@ pub struct HttpContext {
     shapes: Shapes,
     community_id: bool,
     routes: Option<Routes>,
-    /// The route at hand.
-    route: Vec<u8>,
     sensor: String,
     #[expect(clippy::vec_box, reason = "they move between this list and the connections' queues")]
     pool: Vec<Box<Transaction>>,
@@ -136,7 +134,6 @@ impl HttpContext {
             shapes,
             community_id: settings.community_id,
             routes: settings.routes,
-            route: Vec::new(),
             sensor: settings.sensor,
             pool: Vec::new(),
             held: 0,
@@ -201,7 +198,10 @@ impl HttpContext {
     /// Hands out a transaction that has been released, and keeps it for reuse.
     pub(crate) fn hand_out(&mut self, mut transaction: Box<Transaction>, out: &mut impl FnMut(&Transaction)) {
         transaction.settle();
-        self.write_route(&mut transaction);
+        if let Some(routes) = &self.routes {
+            // Last: it takes no memory while the transaction is open.
+            transaction.add_route(routes);
+        }
         transaction.completed = self.completed;
         self.counters.transactions += 1;
         out(&transaction);
@@ -209,18 +209,6 @@ impl HttpContext {
             transaction.clear();
             self.pool.push(transaction);
         }
-    }
-
-    /// Adds the route, last: it takes no memory while the transaction is open.
-    fn write_route(&mut self, transaction: &mut Transaction) {
-        let Some(routes) = &self.routes else { return };
-        if transaction.protocol().is_some() {
-            return;
-        }
-        let Some(path) = transaction.path() else { return };
-        self.route.clear();
-        routes.write(path, &mut self.route);
-        transaction.route = transaction.store(MAX_TEXT, |out| out.extend_from_slice(&self.route));
     }
 
     pub(crate) fn write_request(&mut self, transaction: &mut Transaction, record: &Record, request: &Request) {

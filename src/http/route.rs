@@ -16,6 +16,7 @@
 //!
 //! After 12 segments the rest of the path is `{rest}`. So a route has at most 850 bytes. Case and percent-encoding are as sent.
 
+use std::ops::Range;
 use std::str::FromStr;
 
 /// Segments that a route has at the most, beside `{rest}`; those of `--route` may have more.
@@ -118,22 +119,51 @@ impl Routes {
         Self { given }
     }
 
-    /// Appends the route of a path, which has no query.
-    pub fn write(&self, path: &[u8], out: &mut Vec<u8>) {
-        if let Some(given) = self.given.iter().find(|given| given.fits(path)) {
-            return out.extend_from_slice(given.text.as_bytes());
+    /// Appends the route of a path to the text that the path stands in, and says where the route is: where the path is, if that
+    /// is its own route. `target`: where the path stands; its query may follow it.
+    pub(crate) fn append(&self, text: &mut Vec<u8>, target: Range<usize>) -> Range<usize> {
+        let route = text.len();
+        if let Some(given) = self.given(text.get(target.clone()).unwrap_or_default()) {
+            text.extend_from_slice(given.text.as_bytes());
+            return route..text.len();
         }
-        let Some(rest) = path.strip_prefix(b"/") else {
-            // `*` of OPTIONS, or what no client should send.
-            return write_segment(path, out);
-        };
-        for (index, segment) in segments(rest).enumerate() {
-            out.push(b'/');
-            if index == MAX_SEGMENTS {
-                return out.extend_from_slice(b"{rest}");
+        // Where the bytes begin that are not copied yet, and the segment.
+        let (mut rest, mut start) = (target.start, target.start);
+        // `*` of OPTIONS, and what no client should send, begins without a slash.
+        let mut segments = usize::from(text.get(start).is_some_and(|first| *first != b'/'));
+        while let Some(left) = text.get(start..target.end) {
+            if segments > MAX_SEGMENTS {
+                text.extend_from_within(rest..start);
+                text.extend_from_slice(b"{rest}");
+                return route..text.len();
             }
-            write_segment(segment, out);
+            let (segment, digits) = first_segment(left);
+            let end = start + segment.len();
+            let more = left.get(segment.len()) == Some(&b'/');
+            if let Some((name, extension)) = stands_for(segment, digits) {
+                text.extend_from_within(rest..start);
+                text.extend_from_slice(name);
+                rest = end - extension;
+            }
+            start = end;
+            if !more {
+                break;
+            }
+            (start, segments) = (end + 1, segments + 1);
         }
+        if text.len() == route {
+            return target.start..start;
+        }
+        text.extend_from_within(rest..start);
+        route..text.len()
+    }
+
+    fn given(&self, target: &[u8]) -> Option<&Route> {
+        if self.given.is_empty() {
+            return None;
+        }
+        let path = target.split(|byte| matches!(byte, b'?' | b'#')).next().unwrap_or_default();
+        self.given.iter().find(|given| given.fits(path))
     }
 }
 
@@ -141,30 +171,43 @@ fn segments(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     path.split(|byte| *byte == b'/')
 }
 
-fn write_segment(segment: &[u8], out: &mut Vec<u8>) {
+/// What stands before the next slash, query or fragment, and how many digits it has.
+fn first_segment(path: &[u8]) -> (&[u8], usize) {
+    let mut digits = 0;
+    let is_end = |byte: &u8| {
+        digits += usize::from(byte.is_ascii_digit());
+        matches!(byte, b'/' | b'?' | b'#')
+    };
+    let end = path.iter().position(is_end).unwrap_or(path.len());
+    (path.get(..end).unwrap_or(path), digits)
+}
+
+/// What a segment with so many digits stands for, and length of the extension that it keeps; `None` for itself.
+fn stands_for(segment: &[u8], digits: usize) -> Option<(&'static [u8], usize)> {
     // Most segments are words, which this tells from all that the rule names but for long ones.
-    if segment.len() <= MAX_LITERAL && !segment.iter().any(u8::is_ascii_digit) {
-        return out.extend_from_slice(segment);
+    if digits == 0 && segment.len() <= MAX_LITERAL {
+        return None;
     }
-    if let Some(name) = name(segment) {
-        return out.extend_from_slice(name);
+    if let Some(name) = name(segment, digits) {
+        return Some((name, 0));
     }
     let dot = segment.iter().rposition(|byte| *byte == b'.').unwrap_or(segment.len());
     let (stem, extension) = segment.split_at(dot);
-    match name(stem) {
-        Some(name) if is_extension(extension) => {
-            out.extend_from_slice(name);
-            out.extend_from_slice(extension);
-        }
-        _ if segment.len() > MAX_LITERAL => out.extend_from_slice(b"{token}"),
-        _ => out.extend_from_slice(segment),
+    if is_extension(extension)
+        && let Some(name) = name(stem, count_digits(stem))
+    {
+        return Some((name, extension.len()));
     }
+    (segment.len() > MAX_LITERAL).then_some((b"{token}", 0))
 }
 
-/// What a segment stands for; `None` for itself.
-fn name(segment: &[u8]) -> Option<&'static [u8]> {
+fn count_digits(text: &[u8]) -> usize {
+    text.iter().filter(|byte| byte.is_ascii_digit()).count()
+}
+
+/// What a segment with so many digits stands for by itself.
+fn name(segment: &[u8], digits: usize) -> Option<&'static [u8]> {
     const DATE: &[u8] = b"0000-00-00";
-    let digits = segment.iter().filter(|byte| byte.is_ascii_digit()).count();
     if digits == 0 {
         return None;
     }
@@ -210,9 +253,9 @@ mod tests {
 
     fn route(given: &[&str], path: &str) -> String {
         let routes = Routes::new(given.iter().map(|text| text.parse().unwrap()).collect());
-        let mut out = Vec::new();
-        routes.write(path.as_bytes(), &mut out);
-        String::from_utf8(out).unwrap()
+        let mut text = format!("GET{path}?a=/1/#/2 HTTP").into_bytes();
+        let range = routes.append(&mut text, 3..3 + path.len() + 8);
+        String::from_utf8(text[range].to_vec()).unwrap()
     }
 
     #[test]
@@ -222,6 +265,8 @@ mod tests {
         for (path, wanted) in [
             ("/", "/"),
             ("*", "*"),
+            ("", ""),
+            ("users/1", "users/{n}"),
             ("/users", "/users"),
             ("/users/", "/users/"),
             ("/users/123/orders/0", "/users/{n}/orders/{n}"),

@@ -5,12 +5,14 @@
 
 mod copy;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::abi::{Framing, Tunnel};
 use crate::http::community_id;
 use crate::http::flags::Flags;
 use crate::http::record::Moment;
+use crate::http::route::Routes;
 use crate::http::trace;
 use crate::http::uid::Uid;
 use crate::stream::{Endpoint, Secured};
@@ -80,6 +82,14 @@ impl Message {
 pub(crate) struct TextRange {
     start: u32,
     len: u32,
+}
+
+impl TextRange {
+    fn new(range: Range<usize>) -> Self {
+        debug_assert!(u32::try_from(range.end).is_ok(), "the texts of a transaction are bounded far below 4 GiB");
+        let len = range.end.saturating_sub(range.start);
+        Self { start: u32::try_from(range.start).unwrap_or(0), len: u32::try_from(len).unwrap_or(0) }
+    }
 }
 
 /// A header that was asked for.
@@ -250,9 +260,7 @@ impl Transaction {
             self.text.truncate(start.saturating_add(limit));
             self.flags |= Flags::TEXT_CUT;
         }
-        let len = self.text.len().saturating_sub(start);
-        debug_assert!(u32::try_from(self.text.len()).is_ok(), "the texts of a transaction are bounded far below 4 GiB");
-        TextRange { start: u32::try_from(start).unwrap_or(0), len: u32::try_from(len).unwrap_or(0) }
+        TextRange::new(start..self.text.len())
     }
 
     fn read(&self, range: TextRange) -> &[u8] {
@@ -451,6 +459,21 @@ impl Transaction {
         if self.kept.len() > 1 {
             self.kept.sort_by_key(|kept| kept.index);
         }
+    }
+
+    /// Adds the route of its path, if it has one and is of HTTP.
+    pub(crate) fn add_route(&mut self, routes: &Routes) {
+        if self.protocol.len != 0 {
+            return;
+        }
+        let Some((_, path)) = self.parts() else { return };
+        let end = (self.target.start as usize).saturating_add(self.target.len as usize);
+        let range = end.saturating_sub(path.len())..end;
+        self.route = match self.text.get(range.clone()) == Some(path) {
+            true => TextRange::new(routes.append(&mut self.text, range)),
+            // The path of a URL that has none.
+            false => self.store(MAX_TEXT, |out| out.push(b'/')),
+        };
     }
 
     /// Whether both messages have ended.
