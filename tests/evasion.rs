@@ -32,7 +32,7 @@ use support::wire::{ACK, PSH, Packet, SYN, Side};
 fn timeless(line: &str) -> String {
     let mut value: Value = serde_json::from_str(line).unwrap();
     let map = value.as_object_mut().unwrap();
-    for key in ["ts", "ttfb_us", "duration_us"] {
+    for key in ["ts", "conn", "ttfb_us", "duration_us"] {
         map.shift_remove(key);
     }
     if let Some(flags) = map.get_mut("flags").and_then(Value::as_array_mut) {

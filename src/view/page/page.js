@@ -120,6 +120,7 @@ const ofTransactions = (caption, column) => ({
     'interface',
     'reason',
     'flag',
+    'connection',
     ...Object.keys(NUMBERS),
     'is',
   ],
