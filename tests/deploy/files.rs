@@ -368,7 +368,7 @@ fn vector_s_transform_takes_every_line_and_the_table_every_field() {
     }
 }
 
-/// The lines of all fixtures: together they have every field that there is but `interface`.
+/// The lines of all fixtures: together they have every field that there is but `interface` and `tls`.
 fn fixture_lines() -> String {
     let cases = fs::read_dir(root().join("fixtures")).expect("fixtures");
     let expected = cases.map(|case| case.expect("an entry").path().join("expected.jsonl"));
