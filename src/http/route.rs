@@ -194,7 +194,9 @@ fn stands_for(segment: &[u8], digits: usize) -> Option<(&'static [u8], usize)> {
     }
     let dot = segment.iter().rposition(|byte| *byte == b'.').unwrap_or(segment.len());
     let (stem, extension) = segment.split_at(dot);
-    if is_extension(extension) && let Some(name) = name(stem, count_digits(stem)) {
+    if is_extension(extension)
+        && let Some(name) = name(stem, count_digits(stem))
+    {
         return Some((name, extension.len()));
     }
     (segment.len() > MAX_LITERAL).then_some((b"{token}", 0))
