@@ -205,10 +205,15 @@ fn close_inherited(keep: &[RawFd], quiet: bool) -> Result<()> {
 
 /// A failure, with the likely reason where it is not plain.
 fn explain(failure: Failure, config: &Config) -> anyhow::Error {
-    let denied = |error: &LogError| matches!(error, LogError::Open { source, .. } if source.kind() == ErrorKind::PermissionDenied);
+    let denied = match &failure {
+        Failure::Log(LogError::Open { source: error, .. }) | Failure::Report { error, .. } => {
+            error.kind() == ErrorKind::PermissionDenied
+        }
+        _ => false,
+    };
     match failure {
-        Failure::Log(error) if config.drop_privileges.is_some() && denied(&error) => anyhow!(
-            "{error} (privileges are given up before files are opened: make the directory writable for that user, or name \
+        failure if config.drop_privileges.is_some() && denied => anyhow!(
+            "{failure} (privileges are given up before files are opened: make the directory writable for that user, or name \
              another with --user)"
         ),
         // Each of these says all there is to say, its cause included.

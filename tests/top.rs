@@ -450,6 +450,44 @@ fn a_configuration_file_and_a_log_go_with_it() {
 }
 
 #[test]
+fn hostile_texts_move_nothing() {
+    if !tool::has(&["tmux"]) {
+        return;
+    }
+    for size in SIZES {
+        let terminal = Terminal::new(size);
+        let before = terminal.state();
+        let capture = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/markup-in-heads/capture.pcap");
+        terminal.enter(&format!("{PROGRAM} top -r {capture}"));
+        let read = terminal.shows("  read  ");
+        assert!(read.iter().any(|line| line.contains("script")), "{read:#?}");
+        for pane in ["1", "2", "3", "4", "5", "6"] {
+            terminal.keys(&[pane]);
+            // The frame stands where it stood: what is in a row stays in its row.
+            let screen = terminal.shows("1-6 panes");
+            assert_eq!((screen[0].as_str(), screen[2].as_str()), (read[0].as_str(), read[2].as_str()), "{screen:#?}");
+            assert!(screen[usize::from(size.1) - 1].starts_with("1-6 panes"), "{screen:#?}");
+            let wide = screen.iter().find(|line| line.chars().count() > usize::from(size.0));
+            assert!(wide.is_none(), "{wide:?}");
+            assert!(!screen.concat().contains('\u{202e}'), "a character that turns text round");
+        }
+        // Each transaction, opened.
+        terminal.keys(&["5", "Home"]);
+        for _ in 0..4 {
+            terminal.keys(&["Enter"]);
+            let screen = terminal.shows("> transaction");
+            assert_eq!(screen[0], read[0], "{screen:#?}");
+            terminal.keys(&["Escape"]);
+            terminal.hides("> transaction");
+            terminal.keys(&["Down"]);
+        }
+        terminal.keys(&["q"]);
+        terminal.hides("1-6 panes");
+        assert_eq!(terminal.state(), before);
+    }
+}
+
+#[test]
 fn live_traffic_is_shown_without_privileges() {
     if !tool::has(&["tmux", "root"]) {
         return;

@@ -76,15 +76,16 @@ fn a_report_has_what_the_log_has() {
 }
 
 #[test]
-fn a_report_that_cannot_be_written_is_an_error() {
+fn a_report_that_cannot_be_written_is_an_error_before_anything_is_read() {
     let directory = tempfile::tempdir().unwrap();
-    let link = directory.path().join("link");
+    let (link, log) = (directory.path().join("link"), directory.path().join("log"));
     std::os::unix::fs::symlink(directory.path().join("target"), &link).unwrap();
-    for path in [link, directory.path().join("none/report.html")] {
-        let output = report(&["get/capture.pcap"], &path, &[]);
+    for path in [link, directory.path().join("none/report.html"), directory.path().to_owned()] {
+        let output = report(&["get/capture.pcap"], &path, &["-o", log.to_str().unwrap()]);
         assert_eq!(output.status.code(), Some(1));
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(said.contains("the report cannot be written") && said.contains(path.to_str().unwrap()), "{said}");
+        assert!(!log.exists(), "it began all the same");
     }
 }
 

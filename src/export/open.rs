@@ -107,6 +107,24 @@ pub fn replace(path: &Path, mode: u32, bytes: &[u8]) -> io::Result<()> {
     written
 }
 
+/// Whether [`replace`] would succeed now. Nothing is left behind.
+///
+/// # Errors
+/// As with [`replace`].
+pub fn try_replace(path: &Path, mode: u32) -> io::Result<()> {
+    match metadata(path) {
+        Ok(metadata) if metadata.is_symlink() => Err(is_a_link()),
+        Ok(metadata) if metadata.is_dir() => Err(ErrorKind::IsADirectory.into()),
+        // Opened only to be written to: who reads a pipe may come later.
+        Ok(metadata) if !metadata.is_file() || is_special(path) => Ok(()),
+        _ => {
+            let new = beside(path);
+            drop(fresh(&new, mode)?);
+            fs::remove_file(new)
+        }
+    }
+}
+
 /// The name of a file that is to replace another: in the same directory, so that it can be renamed.
 #[must_use]
 pub fn beside(path: &Path) -> PathBuf {
@@ -229,7 +247,10 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("file");
         fs::write(&path, "old").unwrap();
+        try_replace(&path, 0o644).unwrap();
+        assert_eq!(fs::read_dir(&directory).unwrap().count(), 1, "trying leaves nothing");
         fs::create_dir(beside(&path)).unwrap();
+        assert!(try_replace(&path, 0o644).is_err() && try_replace(directory.path(), 0o644).is_err());
         assert!(replace(&path, 0o644, b"new").is_err());
         assert_eq!(fs::read_to_string(&path).unwrap(), "old");
     }

@@ -137,10 +137,10 @@ impl Routes {
                 text.extend_from_slice(b"{rest}");
                 return route..text.len();
             }
-            let (segment, digits) = first_segment(left);
+            let (segment, kinds) = first_segment(left);
             let end = start + segment.len();
             let more = left.get(segment.len()) == Some(&b'/');
-            if let Some((name, extension)) = stands_for(segment, digits) {
+            if let Some((name, extension)) = stands_for(segment, kinds) {
                 text.extend_from_within(rest..start);
                 text.extend_from_slice(name);
                 rest = end - extension;
@@ -171,43 +171,67 @@ fn segments(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     path.split(|byte| *byte == b'/')
 }
 
-/// What stands before the next slash, query or fragment, and how many digits it has.
-fn first_segment(path: &[u8]) -> (&[u8], usize) {
-    let mut digits = 0;
-    let is_end = |byte: &u8| {
-        digits += usize::from(byte.is_ascii_digit());
-        matches!(byte, b'/' | b'?' | b'#')
-    };
-    let end = path.iter().position(is_end).unwrap_or(path.len());
-    (path.get(..end).unwrap_or(path), digits)
+/// Kinds of bytes: those that end a segment, digits, and all others.
+const END: u8 = 1;
+const DIGIT: u8 = 2;
+const OTHER: u8 = 4;
+
+/// The kind of each byte.
+#[expect(clippy::indexing_slicing, reason = "evaluated at compile time, where an index beyond the end is an error")]
+static KINDS: [u8; 256] = {
+    let mut kinds = [OTHER; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        let kind = match byte {
+            b'/' | b'?' | b'#' => END,
+            b'0'..=b'9' => DIGIT,
+            _ => OTHER,
+        };
+        kinds[byte as usize] = kind;
+        byte += 1;
+    }
+    kinds
+};
+
+/// What stands before the next slash, query or fragment, and which kinds of bytes it has.
+fn first_segment(path: &[u8]) -> (&[u8], u8) {
+    let (mut len, mut kinds) = (0, 0);
+    for byte in path {
+        let kind = KINDS.get(usize::from(*byte)).copied().unwrap_or(OTHER);
+        if kind == END {
+            break;
+        }
+        (len, kinds) = (len + 1, kinds | kind);
+    }
+    (path.get(..len).unwrap_or(path), kinds)
 }
 
-/// What a segment with so many digits stands for, and length of the extension that it keeps; `None` for itself.
-fn stands_for(segment: &[u8], digits: usize) -> Option<(&'static [u8], usize)> {
-    // Most segments are words, which this tells from all that the rule names but for long ones.
-    if digits == 0 && segment.len() <= MAX_LITERAL {
+/// What a segment with these kinds of bytes stands for, and length of the extension that it keeps; `None` for itself.
+fn stands_for(segment: &[u8], kinds: u8) -> Option<(&'static [u8], usize)> {
+    // Most segments are words or numbers, which this tells from all that the rule names but for long ones.
+    if kinds & DIGIT == 0 && segment.len() <= MAX_LITERAL {
         return None;
     }
-    if let Some(name) = name(segment, digits) {
+    if kinds == DIGIT {
+        return Some((b"{n}", 0));
+    }
+    if let Some(name) = name(segment) {
         return Some((name, 0));
     }
     let dot = segment.iter().rposition(|byte| *byte == b'.').unwrap_or(segment.len());
     let (stem, extension) = segment.split_at(dot);
     if is_extension(extension)
-        && let Some(name) = name(stem, count_digits(stem))
+        && let Some(name) = name(stem)
     {
         return Some((name, extension.len()));
     }
     (segment.len() > MAX_LITERAL).then_some((b"{token}", 0))
 }
 
-fn count_digits(text: &[u8]) -> usize {
-    text.iter().filter(|byte| byte.is_ascii_digit()).count()
-}
-
-/// What a segment with so many digits stands for by itself.
-fn name(segment: &[u8], digits: usize) -> Option<&'static [u8]> {
+/// What a segment stands for by itself.
+fn name(segment: &[u8]) -> Option<&'static [u8]> {
     const DATE: &[u8] = b"0000-00-00";
+    let digits = segment.iter().filter(|byte| byte.is_ascii_digit()).count();
     if digits == 0 {
         return None;
     }

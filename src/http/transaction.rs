@@ -469,7 +469,8 @@ impl Transaction {
         let Some((_, path)) = self.parts() else { return };
         let end = (self.target.start as usize).saturating_add(self.target.len as usize);
         let range = end.saturating_sub(path.len())..end;
-        self.route = match self.text.get(range.clone()) == Some(path) {
+        let is_there = path.len() == self.target.len as usize || self.text.get(range.clone()) == Some(path);
+        self.route = match is_there {
             true => TextRange::new(routes.append(&mut self.text, range)),
             // The path of a URL that has none.
             false => self.store(MAX_TEXT, |out| out.push(b'/')),

@@ -118,8 +118,15 @@ fn finish(config: &Config, running: Running, shutdown: &Shutdown) -> Report {
     let Running { captures, workers, exporter, quarantine, signals, shared, server, scrape, show, engine, .. } =
         running;
     let mut errors = Vec::new();
+    let mut sources = Vec::new();
     for thread in captures.threads {
-        errors.extend(thread.join().unwrap_or_else(|_| vec![defect("capture")]));
+        match thread.join() {
+            Ok(captured) => {
+                errors.extend(captured.errors);
+                sources.push(captured.source);
+            }
+            Err(_) => errors.push(defect("capture")),
+        }
     }
     // Before the workers: over files they wait for it.
     let (failed, stalled) = exporter.end(&shared, shutdown);
@@ -133,7 +140,7 @@ fn finish(config: &Config, running: Running, shutdown: &Shutdown) -> Report {
     signals.close();
     errors.extend(scrape.get().and_then(|scrape| write_metrics(config, scrape)));
     errors.extend(show.get().and_then(|show| write_report(config, show)));
-    drop((server, engine));
+    drop((server, engine, sources));
     let stopped = shutdown.why();
     // Closed or failed: threads were abandoned with what they held.
     let ended = !matches!(stopped, Some(Why::Closed | Why::Failed));

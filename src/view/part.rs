@@ -63,30 +63,28 @@ impl Part {
         }
     }
 
-    /// Whether there is room for a transaction with these facts.
-    fn takes(&self, facts: &Facts) -> bool {
-        self.times.takes(facts.completed) && self.rows.len() < ROWS
-    }
-
-    /// Adds a transaction.
-    fn add(&mut self, transaction: &Transaction, facts: Facts) {
+    /// Adds a transaction if there is room for it; whether it did.
+    fn add(&mut self, transaction: &Transaction, facts: &Facts) -> bool {
+        if self.rows.len() >= ROWS || !self.times.add(facts) {
+            return false;
+        }
         self.transactions += 1;
         self.first = self.first.min(transaction.time() / 1000);
         self.last = self.last.max(facts.completed);
-        self.times.add(&facts);
-        self.tables.add(transaction, &facts, &self.hasher);
+        self.tables.add(transaction, facts, &self.hasher);
         let slow = facts.duration.is_some_and(|duration| self.threshold.is_none_or(|threshold| duration > threshold));
         if slow {
-            self.slow(transaction, facts);
+            self.slow(transaction, *facts);
         }
         let [notable, others] = &mut self.samplers;
         let sampler = if slow || facts.failed || facts.client_error { notable } else { others };
         if sampler.takes(facts.completed) {
-            let kept = Kept::new(transaction, facts, self.spare.pop());
+            let kept = Kept::new(transaction, *facts, self.spare.pop());
             self.rows.push(kept);
         } else {
             self.left_out += 1;
         }
+        true
     }
 
     /// Keeps one that may be among the slowest.
@@ -123,10 +121,11 @@ impl Consumer for Watcher {
         let Self { view, seat, own } = self;
         let part = own.get_or_insert_with(|| view.take(seat));
         let facts = Facts::of(transaction);
-        if !part.takes(&facts) {
+        if !part.add(transaction, &facts) {
             view.absorb(part);
+            let added = part.add(transaction, &facts);
+            debug_assert!(added, "an empty part has room");
         }
-        part.add(transaction, facts);
     }
 
     fn flush(&mut self, _: bool) {

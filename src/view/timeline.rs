@@ -110,20 +110,16 @@ pub(super) struct Recent {
 }
 
 impl Recent {
-    /// Whether a transaction of this time (microseconds) has its part, or there is room for it.
-    pub(super) fn takes(&self, time: i64) -> bool {
-        let (second, place) = self.place(time);
-        self.parts.get(place).is_some_and(|(known, sum)| *known == second || sum.transactions() == 0)
-    }
-
-    /// Adds a transaction, which it [takes](Self::takes).
-    pub(super) fn add(&mut self, facts: &Facts) {
+    /// Adds a transaction if its part of time is at hand, or there is room for that; whether it did.
+    pub(super) fn add(&mut self, facts: &Facts) -> bool {
         let (second, place) = self.place(facts.completed);
-        if let Some((known, sum)) = self.parts.get_mut(place) {
-            debug_assert!(*known == second || sum.transactions() == 0, "the place is free");
-            *known = second;
-            sum.add(facts);
+        let Some((known, sum)) = self.parts.get_mut(place) else { return false };
+        if *known != second && sum.transactions() != 0 {
+            return false;
         }
+        *known = second;
+        sum.add(facts);
+        true
     }
 
     /// Beginning of its part, and where that is.
@@ -155,10 +151,10 @@ mod tests {
                 request_bytes: 0,
                 response_bytes: 1,
             };
-            if !recent.takes(facts.completed) {
+            if !recent.add(&facts) {
                 timeline.absorb(&mut recent, 1, &mut total);
+                assert!(recent.add(&facts), "there is room for all by then");
             }
-            recent.add(&facts);
         }
         timeline.absorb(&mut recent, 2, &mut total);
         assert_eq!(total.transactions(), times.len() as u64);

@@ -35,7 +35,7 @@ fn ask(server: &Server, request: &[u8]) -> String {
     stream.write_all(request).unwrap();
     // The server may have answered and closed already.
     if let Err(error) = stream.shutdown(std::net::Shutdown::Write) {
-        assert_eq!(error.kind(), std::io::ErrorKind::NotConnected);
+        assert_eq!(error.kind(), io::ErrorKind::NotConnected);
     }
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();

@@ -268,6 +268,14 @@ pub enum Failure {
     /// The log cannot be written.
     #[error("{0}")]
     Log(#[from] LogError),
+    /// The report could not be written at the end.
+    #[error("{}: the report cannot be written: {error}", path.display())]
+    Report {
+        /// Its file.
+        path: PathBuf,
+        /// Why it could not.
+        error: std::io::Error,
+    },
     /// Metrics cannot be served.
     #[error("{0}")]
     Server(#[from] ServerError),

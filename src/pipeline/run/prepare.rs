@@ -11,6 +11,7 @@ use crate::daemon::sd_notify::Supervisor;
 use crate::daemon::shutdown::Shutdown;
 use crate::export::log::Log;
 use crate::export::metrics::Metrics;
+use crate::export::open::{self, LOG_MODE};
 use crate::export::server::{self, Bound, EndpointCounters, Server};
 use crate::pipeline::key_logs;
 use crate::pipeline::load::{self, Parsers};
@@ -84,6 +85,10 @@ pub(super) fn prepare(config: &Config, shutdown: &Shutdown, shown: bool) -> Resu
     let server = bound.map(|bound| serve(bound, config, &health, &scrape, &show)).transpose()?;
     let engine = Arc::new(Engine::new(instances(config))?);
     let Some(parsers) = load::parsers(&engine, config, live, shutdown)? else { return Ok(None) };
+    if let Some(path) = &config.report {
+        // It is written at the end, by the same user: who waits for it learns now that it cannot be.
+        open::try_replace(path, LOG_MODE).map_err(|error| Failure::Report { path: path.clone(), error })?;
+    }
     let log = writer::open(config, &names, started, shutdown)?;
     let shared = Arc::new(Shared::new(captures, config.workers, &parsers.parsers, health));
     let samples = || samples(config, &shared, started, endpoint.clone());

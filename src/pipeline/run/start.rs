@@ -121,14 +121,23 @@ fn spawn<T: Send + 'static>(name: &str, body: impl FnOnce() -> T + Send + 'stati
     thread.map_err(|e| Failure::System("a thread cannot be started", e))
 }
 
-/// The capture threads. Each returns what went wrong.
+/// The capture threads.
 pub(super) struct Captures {
     /// The threads.
-    pub(super) threads: Vec<JoinHandle<Vec<String>>>,
+    pub(super) threads: Vec<JoinHandle<Captured>>,
     /// What stops those that capture from interfaces.
     pub(super) stoppers: Vec<Stopper>,
     /// Nothing is ever sent: disconnected once the last thread has ended.
     pub(super) ended: Receiver<()>,
+}
+
+/// What a capture thread leaves.
+pub(super) struct Captured {
+    /// What went wrong.
+    pub(super) errors: Vec<String>,
+    /// What it has captured from, still open: the filter of system calls forbids to write to the number of a packet socket, and
+    /// a file that is opened after that was closed, such as the report, would get this number.
+    pub(super) source: Option<LiveProducer>,
 }
 
 /// What one capture thread reads from.
@@ -179,12 +188,18 @@ impl Captures {
             let packets = Packets::new(Decoder::new(config.verify_checksums), table);
             let (running, shutdown, quiet) = (running.clone(), shutdown.clone(), config.quiet);
             started.threads.push(spawn("capture", move || {
-                let errors = match input {
-                    CaptureInput::Files(files) => capture.run(FileProducer::new(*files, packets, shutdown, quiet)),
-                    CaptureInput::Live(source) => capture.run(LiveProducer::new(*source, packets)),
+                let captured = match input {
+                    CaptureInput::Files(files) => {
+                        let errors = capture.run(&mut FileProducer::new(*files, packets, shutdown, quiet));
+                        Captured { errors, source: None }
+                    }
+                    CaptureInput::Live(source) => {
+                        let mut source = LiveProducer::new(*source, packets);
+                        Captured { errors: capture.run(&mut source), source: Some(source) }
+                    }
                 };
                 drop(running);
-                errors
+                captured
             })?);
         }
         Ok(started)
