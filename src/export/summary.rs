@@ -10,6 +10,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 
 use crate::escape;
+use crate::export::numbers::grouped;
 use crate::export::ranking::Ranking;
 use crate::export::terminal::{Color, ELLIPSIS, Terminal, shorten};
 use crate::export::text;
@@ -281,19 +282,6 @@ impl Printer<'_> {
     fn painted(&self, color: Color, text: &str) -> String {
         shown(|out| self.terminal.paint(color, out, |out| out.extend_from_slice(text.as_bytes())))
     }
-}
-
-/// A number in groups of three digits.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
 }
 
 /// A time as people write it: `7.7 s`, `67 us`, `1m01s`.

@@ -25,3 +25,10 @@ mod wire;
 pub use connection::Connection;
 pub use negotiation::{Early, Info};
 pub use outcome::{Buffers, Context, Dark, Output, Progress, TlsCounters};
+
+/// Bytes by their hexadecimal digits, between which anything may stand.
+#[cfg(test)]
+fn hex(text: &str) -> Vec<u8> {
+    let digits: Vec<u8> = text.chars().filter_map(|c| c.to_digit(16)).map(|d| u8::try_from(d).unwrap()).collect();
+    digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
+}

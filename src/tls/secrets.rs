@@ -124,12 +124,8 @@ fn copy(to: &mut [u8], from: &[u8]) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::hex;
     use super::*;
-
-    fn hex(text: &str) -> Vec<u8> {
-        let digits: Vec<u8> = text.chars().filter_map(|c| c.to_digit(16)).map(|d| u8::try_from(d).unwrap()).collect();
-        digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
-    }
 
     /// RFC 8448 section 3: the server's handshake traffic secret, and the keys made of it.
     #[test]

@@ -43,73 +43,30 @@ const SENT: Column = column("REQ", Field::RequestBytes, Width::Number(8), 130);
 const ANSWERED: Column = column("RESP", Field::ResponseBytes, Width::Number(8), 130);
 const LAST: Column = column("LAST", Field::Last, Width::Number(8), 140);
 
+/// Columns of a table of counts: those that all have, and its own.
+macro_rules! counted {
+    ($($own:expr),+ $(,)?) => {
+        &[COUNT, RATE, ERRORS, CLIENT_ERRORS, P50, P95, P99, MAX, SENT, ANSWERED, LAST, $($own),+]
+    };
+}
+
 /// Columns of routes.
-pub(super) const ROUTES: &[Column] = &[
-    COUNT,
-    RATE,
-    ERRORS,
-    CLIENT_ERRORS,
-    P50,
-    P95,
-    P99,
-    MAX,
-    SENT,
-    ANSWERED,
-    LAST,
+pub(super) const ROUTES: &[Column] = counted![
     column("METHOD", Field::Method, Width::Text(7), 0),
     column("HOST", Field::Host, Width::Rest(2), 0),
     column("ROUTE", Field::Route, Width::Rest(3), 0),
 ];
 
 /// Columns of the routes of one host.
-pub(super) const ROUTES_OF_HOST: &[Column] = &[
-    COUNT,
-    RATE,
-    ERRORS,
-    CLIENT_ERRORS,
-    P50,
-    P95,
-    P99,
-    MAX,
-    SENT,
-    ANSWERED,
-    LAST,
-    column("METHOD", Field::Method, Width::Text(7), 0),
-    column("ROUTE", Field::Route, Width::Rest(1), 0),
-];
+pub(super) const ROUTES_OF_HOST: &[Column] =
+    counted![column("METHOD", Field::Method, Width::Text(7), 0), column("ROUTE", Field::Route, Width::Rest(1), 0),];
 
 /// Columns of hosts.
-pub(super) const HOSTS: &[Column] = &[
-    COUNT,
-    RATE,
-    ERRORS,
-    CLIENT_ERRORS,
-    P50,
-    P95,
-    P99,
-    MAX,
-    SENT,
-    ANSWERED,
-    LAST,
-    column("HOST", Field::Host, Width::Rest(1), 0),
-];
+pub(super) const HOSTS: &[Column] = counted![column("HOST", Field::Host, Width::Rest(1), 0),];
 
 /// Columns of clients and servers.
-pub(super) const PAIRS: &[Column] = &[
-    COUNT,
-    RATE,
-    ERRORS,
-    CLIENT_ERRORS,
-    P50,
-    P95,
-    P99,
-    MAX,
-    SENT,
-    ANSWERED,
-    LAST,
-    column("CLIENT", Field::Client, Width::Rest(1), 0),
-    column("SERVER", Field::Server, Width::Rest(1), 0),
-];
+pub(super) const PAIRS: &[Column] =
+    counted![column("CLIENT", Field::Client, Width::Rest(1), 0), column("SERVER", Field::Server, Width::Rest(1), 0),];
 
 /// Columns of transactions.
 pub(super) const TRANSACTIONS: &[Column] = &[

@@ -5,7 +5,8 @@ use ratatui::text::{Line, Span};
 
 use super::colour::{DIM, TITLE, colour, status};
 use super::row::Value;
-use super::text::{duration, fit, moment, number, shown, width};
+use super::text::{duration, fit, moment, shown, width};
+use crate::export::numbers::grouped;
 use crate::view::TransactionRow;
 
 /// Columns of the names.
@@ -36,8 +37,8 @@ pub(super) fn lines(row: &TransactionRow, columns: usize, colours: bool) -> Vec<
     out.text("server", &row.server);
     out.known("interface", row.interface.as_deref());
     out.text("connection", &row.connection);
-    out.known("request body", row.request_bytes.map(|bytes| format!("{} bytes", number(bytes))).as_deref());
-    out.known("response body", row.response_bytes.map(|bytes| format!("{} bytes", number(bytes))).as_deref());
+    out.known("request body", row.request_bytes.map(|bytes| format!("{} bytes", grouped(bytes))).as_deref());
+    out.known("response body", row.response_bytes.map(|bytes| format!("{} bytes", grouped(bytes))).as_deref());
     if !row.flags.is_empty() {
         out.text("flags", &row.flags.join(" "));
     }

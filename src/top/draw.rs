@@ -12,8 +12,9 @@ use super::keys::KEYS;
 use super::layout::Layout;
 use super::row::{Row, per_second, share};
 use super::state::{List, Mode, PANES, State, View};
-use super::text::{clock, duration, fit, moment, number, shown, size, span, tenths, width};
+use super::text::{clock, duration, fit, moment, shown, size, span, tenths, width};
 use super::{detail, timeline};
+use crate::export::numbers::grouped;
 use crate::view::{Second, Snapshot};
 
 /// Whole seconds that the present rate is taken of.
@@ -79,7 +80,7 @@ fn heading(frame: &mut Frame<'_>, state: &State, area: Rect) {
         (source, TITLE),
         (what.to_owned(), emphasis),
         (now, plain),
-        (format!("{} transactions", number(snapshot.transactions)), plain),
+        (format!("{} transactions", grouped(snapshot.transactions)), plain),
         (format!("since {}", moment(snapshot.began).get(..19).unwrap_or_default()), DIM),
     ];
     let empty = |(part, _): &(String, Style)| !part.is_empty();
@@ -128,7 +129,7 @@ fn overall(state: &State, columns: u16) -> Line<'static> {
     let plain = Style::new();
     let time = now.saturating_sub(*tables_since);
     let label = if *live { format!("last {}", span(time)) } else { "all".to_owned() };
-    let mut out = vec![(label, DIM), (number(total.transactions), TITLE)];
+    let mut out = vec![(label, DIM), (grouped(total.transactions), TITLE)];
     if time >= 1_000_000 {
         out.push((format!("{}/s", tenths(per_second(total.transactions, time))), plain));
     }
@@ -168,7 +169,7 @@ fn tabs(frame: &mut Frame<'_>, state: &State, area: Rect) {
         _ if rows == 0 => "no rows".to_owned(),
         _ => {
             let last = (view.offset + state.page()).min(rows);
-            format!("{}-{} of {}", view.offset + 1, last, number(rows as u64))
+            format!("{}-{} of {}", view.offset + 1, last, grouped(rows as u64))
         }
     };
     let room = usize::from(area.width).saturating_sub(left.width());
@@ -265,7 +266,7 @@ fn notices(frame: &mut Frame<'_>, state: &State, area: Rect) {
     }
     let (last, all) = &state.notices;
     let room = usize::from(area.height - 1);
-    let title = format!("messages ({} in all; printed after leaving)", number(*all as u64));
+    let title = format!("messages ({} in all; printed after leaving)", grouped(*all as u64));
     let mut lines = vec![Line::styled(title, TITLE)];
     let columns = usize::from(area.width);
     lines.extend(last.iter().skip(last.len().saturating_sub(room)).map(|text| Line::raw(fit(text, columns, false))));
@@ -310,11 +311,11 @@ fn keys(frame: &mut Frame<'_>, state: &State, area: Rect) {
         };
         parts.extend(hints.iter().map(|hint| ((*hint).to_owned(), DIM)));
         if state.pane == 4 && state.snapshot.left_out > 0 {
-            parts.push((format!("{} more are counted only", number(state.snapshot.left_out)), DIM));
+            parts.push((format!("{} more are counted only", grouped(state.snapshot.left_out)), DIM));
         }
         let beyond = state.snapshot.beyond.get(state.pane).copied().unwrap_or(0);
         if beyond > 0 && state.pane < 3 {
-            parts.insert(0, (format!("{} beyond the table", number(beyond)), bad(state.colour)));
+            parts.insert(0, (format!("{} beyond the table", grouped(beyond)), bad(state.colour)));
         }
         fitting(parts, area.width)
     };

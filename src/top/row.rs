@@ -4,7 +4,8 @@
 use std::cmp::Ordering;
 use std::fmt::Write;
 
-use super::text::{clock, duration, number, short, size, tenths};
+use super::text::{clock, duration, short, size, tenths};
+use crate::export::numbers::grouped;
 use crate::view::{Counts, HealthItem, HostRow, Level, PairRow, RouteRow, Snapshot, TransactionRow};
 
 /// A row of a snapshot.
@@ -103,10 +104,10 @@ impl Value {
             Self::Text(text) => text.clone(),
             Self::Number(value) => short(*value),
             Self::Measure(value, of, unit) => {
-                let mut out = number(*value);
+                let mut out = grouped(*value);
                 // A String takes everything.
                 if let Some(of) = of {
-                    write!(out, " of {}", number(*of)).unwrap_or_default();
+                    write!(out, " of {}", grouped(*of)).unwrap_or_default();
                 }
                 if !unit.is_empty() {
                     write!(out, " {unit}").unwrap_or_default();

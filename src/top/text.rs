@@ -2,7 +2,7 @@
 
 use unicode_width::UnicodeWidthChar;
 
-use crate::export::numbers::rfc3339;
+use crate::export::numbers::{grouped, rfc3339};
 
 /// Stands for what a column has no room for.
 const ELLIPSIS: char = '…';
@@ -89,23 +89,10 @@ pub(super) fn size(bytes: u64) -> String {
     }
 }
 
-/// A number with a comma before every three digits.
-pub(super) fn number(value: u64) -> String {
-    let digits = value.to_string();
-    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
 /// A number in at most seven columns: whole below a million, then with a unit.
 pub(super) fn short(value: u64) -> String {
     match value {
-        0..1_000_000 => number(value),
+        0..1_000_000 => grouped(value),
         1_000_000..1_000_000_000 => format!("{}.{}M", value / 1_000_000, value / 100_000 % 10),
         _ => format!("{}.{}G", value / 1_000_000_000, value / 100_000_000 % 10),
     }
@@ -113,7 +100,7 @@ pub(super) fn short(value: u64) -> String {
 
 /// Tenths as a decimal fraction; from 100 on without it.
 pub(super) fn tenths(value: u64) -> String {
-    if value < 1_000 { format!("{}.{}", value / 10, value % 10) } else { number(value / 10) }
+    if value < 1_000 { format!("{}.{}", value / 10, value % 10) } else { grouped(value / 10) }
 }
 
 /// Date and time of day (UTC) of microseconds since the epoch, as in the log.
@@ -173,7 +160,7 @@ mod tests {
     fn numbers_have_fitting_units() {
         assert_eq!([0, 999, 12_345, 61_250_000].map(duration), ["0us", "999us", "12.3ms", "61.2s"]);
         assert_eq!([999, 1_250, 7_900_000_000].map(size), ["999B", "1.2kB", "7.9GB"]);
-        assert_eq!([0, 999, 1_000, 1_234_567].map(number), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!([0, 999, 1_000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!([999_999, 1_250_000, u64::MAX].map(short), ["999,999", "1.2M", "18446744073.7G"]);
         assert_eq!([5, 999, 12_340].map(tenths), ["0.5", "99.9", "1,234"]);
         assert_eq!([-1, 119_000_000, 120_000_000, 86_400_000_000].map(span), ["0 s", "119 s", "2 min", "24 h"]);

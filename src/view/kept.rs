@@ -1,6 +1,6 @@
 //! A transaction that is kept to be shown as a row: copied when it is completed, made text only when somebody asks.
 
-use std::net::IpAddr;
+use std::net::SocketAddr;
 
 use super::facts::Facts;
 use super::snapshot::TransactionRow;
@@ -96,10 +96,7 @@ pub(super) fn shown(text: &[u8]) -> String {
 
 /// Address and port, with brackets around an IPv6 address.
 pub(super) fn endpoint(endpoint: Endpoint) -> String {
-    match endpoint.ip {
-        IpAddr::V4(ip) => format!("{ip}:{}", endpoint.port),
-        IpAddr::V6(ip) => format!("[{ip}]:{}", endpoint.port),
-    }
+    SocketAddr::new(endpoint.ip, endpoint.port).to_string()
 }
 
 /// What the row has no place of its own for, by the names of the JSON log.
