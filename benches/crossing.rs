@@ -49,7 +49,7 @@ impl Receiver for Count {
         self.0 += 1;
         black_box(record);
     }
-    fn closed(&mut self, _: &Connection, (): &mut (), _: EndReason) {}
+    fn closed(&mut self, _: &Connection, (): &mut (), _: [u64; 2], _: EndReason) {}
     fn skip(&mut self, _: &Connection, _: Side, _: u64) {}
     fn quarantine(&mut self, _: &QuarantinedEvent) {}
     fn fault(&mut self, fault: &Fault) {

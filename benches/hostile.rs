@@ -27,9 +27,9 @@ impl Receiver for WorkerOutputs {
         let Self { context, transactions } = self;
         exchange.record(context, connection, record, &mut |_| *transactions += 1);
     }
-    fn closed(&mut self, connection: &Connection, exchange: &mut Exchange, _: EndReason) {
+    fn closed(&mut self, connection: &Connection, exchange: &mut Exchange, lengths: [u64; 2], _: EndReason) {
         let Self { context, transactions } = self;
-        exchange.close(context, connection, EndReason::Fin, &mut |_| *transactions += 1);
+        exchange.close(context, connection, lengths, EndReason::Fin, &mut |_| *transactions += 1);
     }
     fn skip(&mut self, _: &Connection, _: Side, _: u64) {}
     fn quarantine(&mut self, _: &QuarantinedEvent) {}

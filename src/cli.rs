@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 
 use crate::export::FormatName;
 use crate::http::filter::Filter;
+use crate::http::route::Route;
 use crate::pipeline::{DEFAULT_FAULT_LIMIT, DEFAULT_FAULT_MS, DEFAULT_MEMORY_MIB, GuestFile, Shard};
 use crate::source::live::{DEFAULT_BUFFER_KIB, Direction, MAX_SNAPLEN};
 
@@ -18,12 +19,14 @@ Examples:
   picotap -r /captures -r '/more/*.pcap*'     all captures there, in the order of capture
   zcat big.pcap.gz | picotap -r - --format zeek -o http.log
   picotap -i eth0 -o /var/log/picotap/http.json --metrics-addr 127.0.0.1:9464 'tcp port 80'
+  picotap top -i eth0                         show the traffic on an interface in the terminal
   picotap -r day1.pcap -r day2.pcapng --errors --header content-type 'host 10.0.0.7'
 
 --SWITCH=false turns off a switch that the configuration file turns on.
 
 Exit codes: 0 success; 1 an input was damaged or something failed (everything that could be read was written);
-2 wrong usage.";
+2 wrong usage; 130 or 143 SIGINT or SIGTERM came before the end of a capture file (what was read was written). With -i
+these signals are the way to stop, and the code is 0.";
 
 /// Logs and measures HTTP/1.x traffic, and parses every byte of it inside a WebAssembly sandbox.
 ///
@@ -48,6 +51,14 @@ pub enum Command {
     /// Exit codes: 0 all requests parsed; 1 some did not; 2 wrong usage.
     #[cfg(feature = "parse")]
     Parse(crate::parse::Args),
+    /// Show traffic in the terminal: routes, hosts, who talks to whom, the slowest and the last transactions, capture health
+    ///
+    /// Reads or captures as picotap does without a command, and takes the same options. Lines are logged only with --output.
+    /// The result of a file stays on the screen. Keys: ? lists them, q leaves.
+    ///
+    /// Exit codes: 0 left; 1 an input was damaged or something failed; 2 wrong usage, or no terminal; 130 or 143 SIGINT or
+    /// SIGTERM came before the end of a capture file.
+    Top(Box<Top>),
     /// Run a quarantined event through the parser again and print the outcome
     Replay(Replay),
     /// Check a configuration file
@@ -84,6 +95,14 @@ pub enum GuestCommand {
     },
 }
 
+/// Arguments of `picotap top`.
+#[derive(Debug, Args)]
+pub struct Top {
+    /// Options for watching traffic.
+    #[command(flatten)]
+    pub watch: Watch,
+}
+
 /// Arguments of `picotap replay`.
 #[derive(Debug, Args)]
 pub struct Replay {
@@ -101,6 +120,17 @@ pub enum Duplicates {
     Drop,
     /// It is logged as a connection of its own
     Keep,
+}
+
+/// When texts for people are in colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum When {
+    /// On a terminal
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
 }
 
 /// Options for watching traffic.
@@ -143,6 +173,10 @@ pub struct Watch {
     /// Capture threads per interface; the kernel distributes connections among them
     #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Input", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub fanout: u16,
+    /// Decrypt TLS with the secrets in FILE, a key log as browsers and curl write it (SSLKEYLOGFILE); may be repeated. Secrets in
+    /// a pcapng file are used without it
+    #[arg(long, value_name = "FILE", help_heading = "Input", conflicts_with = "interface")]
+    pub keylog: Vec<PathBuf>,
     /// Skip packets with a wrong IPv4 or TCP checksum
     #[arg(long, help_heading = "Input")]
     pub verify_checksums: bool,
@@ -153,6 +187,9 @@ pub struct Watch {
     /// Output format: json, text, ecs, zeek, clf or otlp [default: text on a terminal, json otherwise]
     #[arg(long, value_name = "FORMAT", help_heading = "Output")]
     pub format: Option<FormatName>,
+    /// Colour the text format and the summary: auto, always or never; auto means on a terminal, unless NO_COLOR is set
+    #[arg(long, value_name = "WHEN", default_value = "auto", hide_possible_values = true, help_heading = "Output")]
+    pub color: When,
     /// Append lines to FILE [default: standard output]
     #[arg(short = 'o', long, value_name = "FILE", help_heading = "Output")]
     pub output: Option<PathBuf>,
@@ -165,8 +202,8 @@ pub struct Watch {
     /// Omit the Community ID
     #[arg(long, help_heading = "Output")]
     pub no_community_id: bool,
-    /// Log only matching transactions: KEY=PATTERN or KEY!=PATTERN, where KEY is method, status, host or path; may be
-    /// repeated, all must match
+    /// Log only matching transactions: KEY=PATTERN or KEY!=PATTERN, where KEY is method, status, host, path or interface;
+    /// may be repeated, all must match
     #[arg(long, value_name = "KEY=PATTERN", help_heading = "Output")]
     pub filter: Vec<Filter>,
     /// Log only transactions that took at least MS milliseconds
@@ -175,6 +212,10 @@ pub struct Watch {
     /// Log only errors: status 400 or above, no response, or an incomplete message
     #[arg(long, help_heading = "Output")]
     pub errors: bool,
+    /// Route of the paths that it fits, such as '/users/{id}': each {name} is one segment; may be repeated, the first that fits
+    /// counts. Other paths get a route by the rule that README states
+    #[arg(long, value_name = "PATH", help_heading = "Output")]
+    pub route: Vec<Route>,
     /// Also redact the value of this key in queries, paths and fragments; may be repeated. README lists the keys that are
     /// always redacted
     #[arg(long, value_name = "KEY", help_heading = "Output")]
@@ -194,6 +235,9 @@ pub struct Watch {
     /// Number of rotated log files to keep; they are compressed
     #[arg(long, value_name = "N", default_value_t = 7, help_heading = "Output")]
     pub rotate_keep: u16,
+    /// Write a report to FILE at the end: a page with rates, latencies, hosts, routes and transactions, to open in a browser
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub report: Option<PathBuf>,
     /// Print the ledger at the end: what became of every packet and every payload byte
     #[arg(long, help_heading = "Output")]
     pub stats: bool,
@@ -204,15 +248,27 @@ pub struct Watch {
     /// Serve metrics for Prometheus on PORT (loopback only) or ADDRESS:PORT [default with -i: 9464]
     #[arg(long, value_name = "ADDR", value_parser = listen, help_heading = "Metrics")]
     pub metrics_addr: Option<SocketAddr>,
-    /// Do not serve metrics with -i
+    /// Do not serve metrics and the page with -i
     #[arg(long, help_heading = "Metrics", conflicts_with = "metrics_addr")]
     pub no_metrics: bool,
+    /// Serve the page with the traffic also where the address is not one of loopback: whoever can connect sees it
+    #[arg(long, help_heading = "Metrics", conflicts_with_all = ["no_page", "no_metrics"])]
+    pub page: bool,
+    /// Serve no page: metrics and health only
+    #[arg(long, help_heading = "Metrics")]
+    pub no_page: bool,
+    /// Also serve the page under this host name, beside localhost and addresses; may be repeated
+    #[arg(long, value_name = "NAME", help_heading = "Metrics", value_parser = host_name)]
+    pub page_host: Vec<String>,
     /// Write the metrics to FILE at the end, in Prometheus text format
     #[arg(long, value_name = "FILE", help_heading = "Metrics")]
     pub metrics_file: Option<PathBuf>,
     /// Label metrics with the server's host, for at most N hosts; the rest are _OTHER
     #[arg(long, value_name = "N", help_heading = "Metrics", value_parser = clap::value_parser!(u16).range(1..))]
     pub metrics_host_label: Option<u16>,
+    /// Label metrics with the route, for at most N routes; the rest are _OTHER
+    #[arg(long, value_name = "N", help_heading = "Metrics", value_parser = clap::value_parser!(u16).range(1..))]
+    pub metrics_routes: Option<u16>,
 
     /// Sandboxes, each with a thread of its own [default: with -i the number of cores less one; for files the number of
     /// cores, at most 4, and 1 below 32 MiB, which keeps the lines in order]
@@ -266,6 +322,15 @@ fn listen(text: &str) -> Result<SocketAddr, String> {
         return Ok(SocketAddr::from(([127, 0, 0, 1], port)));
     }
     text.parse().map_err(|_| format!("expected PORT or ADDRESS:PORT (such as 9464 or 127.0.0.1:9464), got {text:?}"))
+}
+
+/// Accepts only a host's name, without port: any other text would never match.
+fn host_name(text: &str) -> Result<String, String> {
+    let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    match !text.is_empty() && text.bytes().all(is_letter) {
+        true => Ok(text.trim_end_matches('.').to_owned()),
+        false => Err(format!("expected the name of a host without port (such as tap.example.com), got {text:?}")),
+    }
 }
 
 /// Accepts a name that can stand in a log.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::batch::{Batcher, CollectSlots};
-use crate::flow::{self, Table};
+use crate::flow::{self, Sightings, Table};
 use crate::http::record::Record;
 use crate::http::{Exchange, HttpContext, Settings, Transaction, Tunnel};
 use crate::packet::{Decoder, Outcome};
@@ -23,8 +23,8 @@ const SLOTS: usize = 16;
 /// Sandboxes that the engine has room for: one, and a fresh one after a fault.
 const INSTANCES: u32 = 4;
 
-/// Takes completed transactions.
-pub(crate) type Out<'a> = &'a mut dyn FnMut(&Transaction);
+/// Takes completed transactions, in the order in which they were completed.
+pub(crate) type Out<'a> = &'a mut dyn FnMut(Transaction);
 
 /// All stages, one after the other, with the built-in parser. No log, no metrics, no threads but the sandbox's clock.
 pub(crate) struct Inline {
@@ -34,6 +34,8 @@ pub(crate) struct Inline {
     driver: Driver<Exchange>,
     context: HttpContext,
     hints: Vec<(ConnectionId, Side, u64)>,
+    /// What a slot has completed: the parser takes its connections in rounds.
+    done: Vec<Transaction>,
     /// Frames since the parser was last called.
     unparsed: usize,
     /// Keeps the clock of the sandbox.
@@ -47,17 +49,23 @@ impl std::fmt::Debug for Inline {
 }
 
 impl Inline {
-    /// Starts the sandbox. `settings`: what transactions keep.
-    pub(crate) fn new<E: From<LoadError> + From<Fault>>(settings: Settings) -> Result<Self, E> {
+    /// Starts the sandbox. `settings`: what transactions keep. `drop_duplicates`: whether connections that are captured again are
+    /// left out.
+    pub(crate) fn new<E: From<LoadError> + From<Fault>>(settings: Settings, drop_duplicates: bool) -> Result<Self, E> {
         let engine = Engine::new(INSTANCES)?;
         let parser = Arc::new(engine.load(BUILTIN_GUEST)?);
+        let mut table = Table::new(flow::Config { hash_seed: flow::random_seed(), ..flow::Config::default() });
+        if drop_duplicates {
+            table = table.leaving_out(Sightings::default());
+        }
         Ok(Self {
             decoder: Decoder::new(false),
-            table: Table::new(flow::Config { hash_seed: flow::random_seed(), ..flow::Config::default() }),
+            table,
             batcher: Batcher::new(1, i64::MAX, true, CollectSlots::default()),
             driver: Driver::new(parser, Bounds::default())?,
             context: HttpContext::new(settings),
             hints: Vec::new(),
+            done: Vec::new(),
             unparsed: 0,
             _engine: engine,
         })
@@ -92,10 +100,11 @@ impl Inline {
     pub(crate) fn parse(&mut self, out: Out<'_>) {
         self.unparsed = 0;
         self.batcher.flush();
-        let mut pairing = Pairing { context: &mut self.context, hints: &mut self.hints, start: 0, out };
         for slot in self.batcher.deliverer().0.drain(..) {
-            pairing.start = slot.span.start;
-            self.driver.process(&slot, &mut pairing);
+            let Self { context, hints, done, .. } = self;
+            self.driver.process(&slot, &mut Pairing { context, hints, start: slot.span.start, done });
+            self.done.sort_by_key(|transaction| transaction.completed);
+            self.done.drain(..).for_each(&mut *out);
         }
         self.table.set_external(self.driver.memory() + self.context.held() as u64);
         for (id, side, upto) in self.hints.drain(..) {
@@ -110,7 +119,7 @@ struct Pairing<'a> {
     hints: &'a mut Vec<(ConnectionId, Side, u64)>,
     /// Number of the first event of the slot.
     start: u64,
-    out: Out<'a>,
+    done: &'a mut Vec<Transaction>,
 }
 
 impl Receiver for Pairing<'_> {
@@ -121,11 +130,12 @@ impl Receiver for Pairing<'_> {
     }
 
     fn record(&mut self, connection: &Connection, exchange: &mut Exchange, record: &Record<'_>) {
-        exchange.record(self.context, connection, record, &mut self.out);
+        exchange.record(self.context, connection, record, &mut |transaction| self.done.push(transaction.clone()));
     }
 
-    fn closed(&mut self, connection: &Connection, exchange: &mut Exchange, reason: EndReason) {
-        exchange.close(self.context, connection, reason, &mut self.out);
+    fn closed(&mut self, connection: &Connection, exchange: &mut Exchange, lengths: [u64; 2], reason: EndReason) {
+        exchange
+            .close(self.context, connection, lengths, reason, &mut |transaction| self.done.push(transaction.clone()));
     }
 
     fn inner(

@@ -73,7 +73,7 @@ impl Reader {
     pub fn with(path: impl AsRef<Path>, settings: Settings) -> Result<Self, ReadError> {
         Ok(Self {
             captures: Captures::open(&[path.as_ref().to_path_buf()], None),
-            inline: Inline::new::<ReadError>(settings)?,
+            inline: Inline::new::<ReadError>(settings, false)?,
             done: VecDeque::new(),
             failed: None,
             ended: false,
@@ -84,7 +84,7 @@ impl Reader {
     fn read(&mut self) {
         let Self { captures, inline, done, failed, ended } = self;
         while done.is_empty() && failed.is_none() && !*ended {
-            let mut out = |transaction: &Transaction| done.push_back(transaction.clone());
+            let mut out = |transaction| done.push_back(transaction);
             match captures.next_frame() {
                 Ok(Some(frame)) => inline.frame(&frame, &mut out),
                 Ok(None) => {
@@ -96,8 +96,6 @@ impl Reader {
                     inline.parse(&mut out);
                 }
             }
-            // The parser takes the connections of a slot in rounds.
-            done.make_contiguous().sort_by_key(|transaction| transaction.completed);
         }
     }
 }

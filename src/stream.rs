@@ -153,6 +153,25 @@ pub struct Connection {
     pub interface: u32,
     /// Address of the first side and of the second.
     pub endpoints: [Endpoint; 2],
+    /// Its bytes were encrypted, and are decrypted here: offsets are of its plaintext.
+    pub secured: bool,
+}
+
+/// How a connection was encrypted. What was not seen is absent.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Secured {
+    /// Version of TLS, such as `TLSv1.3`.
+    pub version: Option<&'static str>,
+    /// The cipher suite, by IANA's name.
+    pub cipher: Option<&'static str>,
+    /// The server that the client named.
+    pub server_name: Option<Box<str>>,
+    /// The protocol inside.
+    pub alpn: Option<Box<str>>,
+    /// Whether an earlier session was resumed.
+    pub resumed: Option<bool>,
+    /// Fingerprint of the client (JA4).
+    pub ja4: Option<Box<str>>,
 }
 
 /// Numbers of TCP connections are below `1 << INNER_SHIFT`; what is inside tunnels has the number of its TCP connection plus
@@ -256,6 +275,7 @@ impl OpenConnection {
                 opener: Opener::First,
                 interface: 0,
                 endpoints: [Endpoint { ip: LOCAL, port: 40_000 }, Endpoint { ip: LOCAL, port: 80 }],
+                secured: false,
             },
             hash: number << 32,
             tag: SinkTag(0),

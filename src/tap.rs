@@ -10,7 +10,8 @@ use crate::http::{Settings, Transaction};
 use crate::inline::Inline;
 use crate::sandbox::engine::LoadError;
 use crate::sandbox::fault::Fault;
-use crate::source::live::{Live, LiveConfig, LiveError, LiveStats, Stopper, Turn};
+use crate::source::live::{Live, LiveConfig, LiveError, LiveStats, MOST_INTERFACES, Stopper, Turn};
+use crate::stream::InterfaceNames;
 
 /// Why nothing can be captured.
 #[derive(Debug, Error)]
@@ -48,6 +49,7 @@ pub enum TapError {
 pub struct Tap {
     live: Live,
     inline: Inline,
+    interfaces: InterfaceNames,
 }
 
 impl std::fmt::Debug for Tap {
@@ -61,6 +63,8 @@ impl std::fmt::Debug for Tap {
 pub struct TapOptions {
     source: LiveConfig,
     settings: Settings,
+    /// Unless said otherwise: with `any`.
+    drop_duplicates: Option<bool>,
 }
 
 impl TapOptions {
@@ -85,6 +89,13 @@ impl TapOptions {
         self
     }
 
+    /// Whether a connection that is captured again, on another interface or in a tunnel, is left out: by default with `any`.
+    #[must_use]
+    pub const fn drop_duplicates(mut self, drop: bool) -> Self {
+        self.drop_duplicates = Some(drop);
+        self
+    }
+
     /// What transactions keep.
     #[must_use]
     pub fn settings(mut self, settings: Settings) -> Self {
@@ -97,8 +108,12 @@ impl TapOptions {
     /// # Errors
     /// See [`TapError`].
     pub fn open(self) -> Result<Tap, TapError> {
-        let live = Live::open(&self.source)?;
-        Ok(Tap { live, inline: Inline::new::<TapError>(self.settings)? })
+        let mut live = Live::open(&self.source)?;
+        let any = live.interface() == "any";
+        let interfaces = InterfaceNames::new(vec![live.interface().to_owned()], if any { MOST_INTERFACES } else { 0 });
+        live.name_interfaces(&interfaces)?;
+        let inline = Inline::new::<TapError>(self.settings, self.drop_duplicates.unwrap_or(any))?;
+        Ok(Tap { live, inline, interfaces })
     }
 }
 
@@ -113,7 +128,13 @@ impl Tap {
 
     /// Options to open an interface with.
     pub fn options(interface: impl Into<String>) -> TapOptions {
-        TapOptions { source: LiveConfig::new(interface), settings: Settings::default() }
+        TapOptions { source: LiveConfig::new(interface), settings: Settings::default(), drop_duplicates: None }
+    }
+
+    /// Names of the interfaces, by the number in [`Transaction::interface`]: with `any` of each that a packet has passed.
+    #[must_use]
+    pub fn interfaces(&self) -> InterfaceNames {
+        self.interfaces.clone()
     }
 
     /// A handle that ends [`Tap::run`] from another thread.
@@ -131,11 +152,11 @@ impl Tap {
     /// # Errors
     /// [`TapError::Live`], if the interface is lost for good, after what was captured has been given.
     pub fn run(self, mut each: impl FnMut(&Transaction) -> ControlFlow<()>) -> Result<LiveStats, TapError> {
-        let Self { mut live, mut inline } = self;
+        let Self { mut live, mut inline, .. } = self;
         let over = Cell::new(false);
-        let mut out = |transaction: &Transaction| {
+        let mut out = |transaction: Transaction| {
             if !over.get() {
-                over.set(each(transaction).is_break());
+                over.set(each(&transaction).is_break());
             }
         };
         let mut ended = Ok(());

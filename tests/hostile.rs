@@ -36,7 +36,7 @@ impl Receiver for Notes {
     fn record(&mut self, _: &Connection, (): &mut (), _: &Record<'_>) {
         self.records += 1;
     }
-    fn closed(&mut self, connection: &Connection, (): &mut (), how: EndReason) {
+    fn closed(&mut self, connection: &Connection, (): &mut (), _: [u64; 2], how: EndReason) {
         self.closed.push((connection.number, how));
     }
     fn skip(&mut self, _: &Connection, _: Side, _: u64) {}

@@ -138,6 +138,27 @@ fn another_thread_stops_it_and_gets_all_that_was_captured() {
 }
 
 #[test]
+fn on_any_the_interface_of_each_packet_is_named_and_each_request_is_given_once() {
+    if !has(&["root"]) {
+        return;
+    }
+    let server = serve();
+    let tap = Tap::options("any").filter(format!("tcp port {}", server.port())).open().unwrap();
+    let (names, watch) = (tap.interfaces(), watch(tap.stopper()));
+    let client = thread::spawn(move || request(server, "any", 20));
+    let mut given = Vec::new();
+    tap.run(|transaction| {
+        given.push((names.get(transaction.interface).map(str::to_owned), target(transaction)));
+        if given.len() == 20 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })
+    .unwrap();
+    watch.thread().unpark();
+    client.join().unwrap();
+    let expected = (0..20).map(|n| (Some("lo".to_owned()), format!("/any/{n}")));
+    assert_eq!(given, expected.collect::<Vec<_>>());
+}
+
+#[test]
 fn a_tap_that_was_stopped_before_it_runs_ends() {
     if !has(&["root"]) {
         return;

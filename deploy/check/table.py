@@ -2,6 +2,7 @@
 """Reads what deploy/spark writes with DuckDB, which shares no code with Spark.
 
     table.py lines OUT           the rows of the table as JSON lines, as picotap writes them
+    table.py columns OUT         its columns and their types, as one JSON object
     table.py faults OUT          captures and faults, as JSON lines
     table.py queries OUT README  the answers to the README's SQL queries, as JSON lines, one per query
 """
@@ -16,6 +17,8 @@ import duckdb
 def value(given):
     if hasattr(given, "strftime"):
         return given.strftime("%Y-%m-%dT%H:%M:%S.%fZ" if hasattr(given, "hour") else "%Y-%m-%d")
+    if isinstance(given, dict):
+        return {key: value(item) for key, item in given.items() if item is not None}
     return given
 
 
@@ -34,6 +37,8 @@ match what:
     case "lines":
         for row in rows(database, f"SELECT * EXCLUDE (ts, day), ts::TIMESTAMP AS ts, sensor FROM {table}"):
             print(json.dumps(row))
+    case "columns":
+        print(json.dumps(dict(row[:2] for row in database.execute(f"DESCRIBE SELECT * FROM {table}").fetchall())))
     case "faults":
         for row in rows(database, f"SELECT * FROM read_parquet('{out}/faults/*.parquet')"):
             print(json.dumps(row))

@@ -18,17 +18,8 @@ import tempfile
 import threading
 import time
 
-# The published schema: the keys of the JSON lines (deploy/schema/picotap.schema.json), and `day`. What is unknown is NULL.
-TRANSACTIONS = """
-    ts TIMESTAMP, sensor STRING, conn STRING, seq BIGINT, client STRING, client_port INT, server STRING, server_port INT,
-    protocol STRING, operation STRING, target STRING, outcome STRING, error STRING, method STRING, version STRING, host STRING,
-    user_agent STRING, referer STRING, status INT, reason STRING, request_body_bytes BIGINT, response_body_bytes BIGINT,
-    request_body_decoded_bytes BIGINT, response_body_decoded_bytes BIGINT, request_head_bytes BIGINT, response_head_bytes BIGINT,
-    lost_bytes BIGINT, ttfb_us BIGINT, duration_us BIGINT, interim BIGINT, tunnel STRING, via STRING, via_conn STRING,
-    via_target STRING, proxy STRING, proxy_port INT, request_headers MAP<STRING, ARRAY<STRING>>,
-    response_headers MAP<STRING, ARRAY<STRING>>, interface STRING, community_id STRING, trace_id STRING, parent_id STRING,
-    flags ARRAY<STRING>
-"""
+# The schema of the lines, which this picotap's release publishes: the table's columns follow from it.
+SCHEMA = "picotap.schema.json"
 # The table of faults: a capture that could not be read to its end, and why.
 FAULTS = "sensor STRING, series STRING, capture STRING, fault STRING"
 CHUNK = 1 << 20
@@ -46,6 +37,8 @@ def arguments():
                              " (default: the name of the directory is both)")
     parser.add_argument("--shards", type=int, default=1, help="tasks for each series (default: 1)")
     parser.add_argument("--picotap", default="picotap", help="the program: a path on each node, or the name of a file sent with --files")
+    parser.add_argument("--schema", metavar="FILE",
+                        help=f"the JSON Schema of the lines (default: {SCHEMA} beside this program's directory, or as sent with --files)")
     parser.add_argument("--option", action="append", default=[], help="a further option for picotap, such as --option=--header=x-request-id")
     parser.add_argument("--stream", action="store_true", help="read captures in file: by Spark's connectors too, not by their paths")
     parser.add_argument("--overwrite", action="store_true", help="replace the tables if they exist")
@@ -56,6 +49,36 @@ def arguments():
     if "sensor" not in args.series.groupindex:
         parser.error("--series: has no group named sensor, such as (?P<sensor>[^/]+)")
     return args
+
+
+def read_schema(given):
+    here = os.path.dirname(os.path.abspath(sys.argv[0]))
+    places = [given] if given else [os.path.join(here, "..", "schema", SCHEMA), os.path.join(here, SCHEMA), SCHEMA]
+    for place in places:
+        if os.path.isfile(place):
+            with open(place) as file:
+                return json.load(file)["properties"]
+    sys.exit(f"picotap_spark.py: the schema is not at {' or '.join(places)}: name it with --schema, or send it with --files")
+
+
+def column(name, of):
+    """The type of a key: of names and widths only what the schema says."""
+    if of.get("format") == "date-time":
+        return "TIMESTAMP"
+    # A list of values, or a single one, says the type by itself.
+    kind = of.get("type") or {bool: "boolean", str: "string"}.get(type(of.get("const", of.get("enum", [None])[0])))
+    match kind:
+        case "string" | "boolean":
+            return kind.upper()
+        case "integer":
+            return "INT" if of.get("maximum", 1 << 63) < 1 << 31 else "BIGINT"
+        case "array":
+            return f"ARRAY<{column(name, of['items'])}>"
+        case "object" if "properties" in of:
+            return f"STRUCT<{', '.join(f'{key}: {column(key, inner)}' for key, inner in of['properties'].items())}>"
+        case "object":
+            return f"MAP<STRING, {column(name, of['additionalProperties'])}>"
+    sys.exit(f"picotap_spark.py: {SCHEMA}: {name}: no type that a column could have")
 
 
 def series_of(spark, args):
@@ -207,6 +230,8 @@ def task(work, args, hadoop):
 
 def main():
     args = arguments()
+    properties = read_schema(args.schema)
+    columns = ", ".join(f"{name} {column(name, of)}" for name, of in properties.items())
     from pyspark import StorageLevel
     from pyspark.sql import SparkSession
     from pyspark.sql import functions as f
@@ -223,7 +248,12 @@ def main():
     all_rows = spark.createDataFrame(rows, f"line STRING, fault STRUCT<{FAULTS}>").persist(StorageLevel.DISK_ONLY)
     mode = "overwrite" if args.overwrite else "error"
     options = {"mode": "FAILFAST", "timestampFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSSX"}
-    lines = all_rows.where("line IS NOT NULL").select(f.from_json("line", TRANSACTIONS, options).alias("t")).select("t.*")
+    known = f.array(*(f.lit(name) for name in properties))
+    others = f.array_except(f.json_object_keys("line"), known)
+    # A key without a column: the schema is of another release. Better no table than one that lacks it.
+    message = f.concat(f.lit("keys that are not in the schema: "), f.array_join(others, ", "))
+    lines = all_rows.where("line IS NOT NULL").where(f.assert_true(f.size(others) == 0, message).isNull())
+    lines = lines.select(f.from_json("line", columns, options).alias("t")).select("t.*")
     # Spark's committer takes the files of one attempt of each task.
     lines.withColumn("day", f.to_date("ts")).write.mode(mode).partitionBy("day", "sensor").parquet(args.out + "/transactions")
     all_rows.where("fault IS NOT NULL").select("fault.*").coalesce(1).write.mode(mode).parquet(args.out + "/faults")

@@ -27,6 +27,7 @@ CREATE TABLE IF NOT EXISTS picotap.transactions
     error LowCardinality(String) DEFAULT '',
     method LowCardinality(String) DEFAULT '',
     target String DEFAULT '' CODEC(ZSTD(3)),
+    route LowCardinality(String) DEFAULT '',
     version LowCardinality(String) DEFAULT '',
     host LowCardinality(String) DEFAULT '',
     user_agent String DEFAULT '' CODEC(ZSTD(3)),

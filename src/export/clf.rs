@@ -109,7 +109,7 @@ mod tests {
         wire.get(1, "/").close(EndReason::Fin);
         let wanted = "10.0.0.1 - - [02/Jan/2026:03:04:05 +0000] \"GET / HTTP/1.1\" 444 - \"-\" \"-\"\n";
         assert_eq!(line(&wire), wanted);
-        wire.reply(0, 200, 0);
+        wire.reply(0, 200, 0).close(EndReason::Fin);
         let wanted = "10.0.0.1 - - [02/Jan/2026:03:04:05 +0000] \"-\" 200 - \"-\" \"-\"\n";
         assert_eq!(line(&wire), wanted);
     }

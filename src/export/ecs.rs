@@ -156,7 +156,7 @@ fn url(transaction: &Transaction, out: &mut Vec<u8>) {
         return;
     }
     optional(b",\"url\":{\"original\":", Some(transaction.target().unwrap_or_default()), out);
-    out.extend_from_slice(b",\"scheme\":\"http\"");
+    optional(b",\"scheme\":", Some(transaction.scheme().as_bytes()), out);
     if let Some(authority) = transaction.authority().or_else(|| transaction.host()).map(without_user) {
         let domain = without_port(authority);
         optional(b",\"domain\":", Some(domain), out);
@@ -264,7 +264,7 @@ mod tests {
         assert_eq!(outcome(wire.get(1, "/").reply(1, 500, 0)), "failure");
         assert_eq!(outcome(wire.get(2, "/").close(EndReason::Capture)), "unknown");
         assert_eq!(outcome(wire.get(3, "/").close(EndReason::Reset)), "failure");
-        assert_eq!(outcome(wire.answer(0, "HTTP/1.1 200 OK", 0).end(1, 0, 0, 0)), "success");
+        assert_eq!(outcome(wire.answer(0, "HTTP/1.1 200 OK", 0).end(1, 0, 0, 0).close(EndReason::Fin)), "success");
         assert_eq!(value(&wire)["url"], Value::Null);
     }
 

@@ -10,6 +10,7 @@
 //! | `operation`, `target` | of an operation: its name, and what it is about |
 //! | `outcome`, `error` | of an operation: its status in the protocol's words; `error` if it failed |
 //! | `method`, `target`, `version`, `host`, `user_agent`, `referer` | of the request; version as in `1.1` |
+//! | `route` | the path with its variable segments named: see [`crate::http::route`] |
 //! | `status`, `reason` | of the final response |
 //! | `request_body_bytes`, `response_body_bytes` | body bytes on the wire, chunk framing included; absent with `head_cut` |
 //! | `request_body_decoded_bytes`, `response_body_decoded_bytes` | without chunk framing; absent when the same |
@@ -22,6 +23,7 @@
 //! | `via` | inside a tunnel: `connect`, `upgrade`, `socks` or `proxy` (a PROXY header) |
 //! | `via_conn`, `via_target` | identifier of the connection around it; where its client asked to be connected to |
 //! | `proxy`, `proxy_port` | the relay's address, where a PROXY header names the client |
+//! | `tls` | of a connection that was decrypted, an object: `version`, `cipher`, `sni`, `alpn`, `resumed` (only if true), `ja4` |
 //! | `request_headers`, `response_headers` | objects of arrays: headers that were asked for |
 //! | `interface` | name of the capture interface, live |
 //! | `community_id` | Community ID version 1 |
@@ -36,6 +38,7 @@ use crate::export::numbers::{address, number, rfc3339};
 use crate::export::{Format, Origin};
 use crate::http::transaction::Outer;
 use crate::http::{Flags, Message, Transaction};
+use crate::stream::Secured;
 
 /// Writes JSON lines.
 #[derive(Debug)]
@@ -86,6 +89,9 @@ impl Format for Json {
         if let Some(outer) = &transaction.outer {
             via(outer, out);
         }
+        if let Some(secured) = &transaction.secured {
+            tls(secured, out);
+        }
         headers(b",\"request_headers\":{", transaction, true, out);
         headers(b",\"response_headers\":{", transaction, false, out);
         if let Some(name) = self.origin.interfaces.get(transaction.interface) {
@@ -109,6 +115,7 @@ impl Format for Json {
 fn http(transaction: &Transaction, out: &mut Vec<u8>) {
     optional(b",\"method\":", transaction.method(), out);
     optional(b",\"target\":", transaction.target(), out);
+    optional(b",\"route\":", transaction.route(), out);
     if let Some(minor) = transaction.minor() {
         out.extend_from_slice(b",\"version\":\"1.");
         number(minor, out);
@@ -134,6 +141,32 @@ fn operation(protocol: &str, transaction: &Transaction, out: &mut Vec<u8>) {
     } else {
         optional(b",\"outcome\":", transaction.reason(), out);
     }
+}
+
+fn tls(secured: &Secured, out: &mut Vec<u8>) {
+    let Secured { version, cipher, server_name, alpn, resumed, ja4 } = secured;
+    let fields = [
+        ("version", *version),
+        ("cipher", *cipher),
+        ("sni", server_name.as_deref()),
+        ("alpn", alpn.as_deref()),
+        ("ja4", ja4.as_deref()),
+    ];
+    out.extend_from_slice(b",\"tls\":{");
+    let mut separator = "";
+    for (name, value) in fields {
+        let Some(value) = value else { continue };
+        out.extend_from_slice(separator.as_bytes());
+        out.push(b'"');
+        out.extend_from_slice(name.as_bytes());
+        optional(b"\":", Some(value.as_bytes()), out);
+        separator = ",";
+    }
+    if *resumed == Some(true) {
+        out.extend_from_slice(separator.as_bytes());
+        out.extend_from_slice(b"\"resumed\":true");
+    }
+    out.push(b'}');
 }
 
 /// How a tunnel was opened that a stream is inside of.

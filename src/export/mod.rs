@@ -8,12 +8,13 @@ mod clf;
 pub mod consumer;
 mod ecs;
 pub mod families;
+mod histogram;
 mod json;
 mod line_writer;
 pub mod log;
 pub mod merge;
 pub mod metrics;
-mod numbers;
+pub(crate) mod numbers;
 pub mod open;
 mod otlp;
 pub mod process;
@@ -21,6 +22,7 @@ mod ranking;
 mod rotate;
 pub mod server;
 pub mod summary;
+pub mod terminal;
 mod text;
 pub mod total;
 mod zeek;
@@ -28,8 +30,11 @@ mod zeek;
 use std::fmt;
 use std::str::FromStr;
 
+use self::terminal::Terminal;
 use crate::http::Transaction;
 use crate::stream::InterfaceNames;
+
+pub(crate) use json::{tunnel as tunnel_name, via_name};
 
 /// Writes transactions as lines. Each worker has its own.
 pub trait Format: Send {
@@ -97,9 +102,15 @@ impl FormatName {
     /// A writer of this format.
     #[must_use]
     pub fn writer(self, origin: Origin) -> Box<dyn Format> {
+        self.writer_for(&Terminal::default(), origin)
+    }
+
+    /// The same, for lines that go to a terminal.
+    #[must_use]
+    pub fn writer_for(self, terminal: &Terminal, origin: Origin) -> Box<dyn Format> {
         match self {
             Self::Json => Box::new(json::Json::new(origin)),
-            Self::Text => Box::new(text::Text),
+            Self::Text => Box::new(text::Text::new(terminal.clone())),
             Self::Ecs => Box::new(ecs::Ecs::new(origin)),
             Self::Zeek => Box::new(zeek::Zeek),
             Self::Clf => Box::new(clf::Clf),

@@ -176,6 +176,7 @@ fn http(transaction: &Transaction, to: &mut Attributes<'_>) {
     if transaction.request.is_some() {
         to.text("url.scheme", Some(b"http"));
     }
+    to.text("http.route", transaction.route());
     to.text("url.path", transaction.path());
     to.text("url.query", transaction.query());
     if let Some(authority) = transaction.authority().or_else(|| transaction.host()).map(without_user) {

@@ -305,6 +305,7 @@ impl Table {
             opener: Opener::Unknown,
             interface: segment.interface,
             endpoints,
+            secured: false,
         };
         let mut conn = Connection::new(OpenConnection { info, hash, tag: SinkTag::default() }, realm);
         conn.last = self.shared.clock;

@@ -1,14 +1,17 @@
 //! A context is shared by all connections of one worker: which headers to keep, buffers to reuse, and counters.
 
+use std::sync::Arc;
+
 use crate::abi::{self, Framing, Tunnel};
 use crate::counters::{counters, families};
 use crate::http::flags::Flags;
 use crate::http::record::{Headers, Operation, Outcome, Record, Request, Response};
 use crate::http::redact::{Redaction, Shape};
+use crate::http::route::Routes;
 use crate::http::trace;
 use crate::http::transaction::{Body, Kept, MAX_HEADERS, MAX_TARGET, MAX_TEXT, Message, TextRange, Transaction};
 use crate::http::uid::Uid;
-use crate::stream::Connection;
+use crate::stream::{Connection, Secured};
 
 /// The most open transactions of one connection: twice what Suricata allows, an arbitrary number.
 pub const MAX_OPEN: usize = 1024;
@@ -28,6 +31,8 @@ pub struct Settings {
     pub redaction: Redaction,
     /// Whether transactions carry the community identifier.
     pub community_id: bool,
+    /// The routes of paths, if transactions carry them.
+    pub routes: Option<Routes>,
     /// Name of the sensor, for the identifiers of connections; empty if it has none.
     pub sensor: String,
 }
@@ -91,6 +96,7 @@ pub struct HttpContext {
     redaction: Redaction,
     shapes: Shapes,
     community_id: bool,
+    routes: Option<Routes>,
     sensor: String,
     #[expect(clippy::vec_box, reason = "they move between this list and the connections' queues")]
     pool: Vec<Box<Transaction>>,
@@ -104,6 +110,8 @@ pub struct HttpContext {
     pub(crate) tunnel_target: Vec<u8>,
     /// What [`Transaction::completed`] is of those that are handed out now.
     pub completed: u64,
+    /// How the connection is encrypted whose transactions are opened now.
+    pub secured: Option<Arc<Secured>>,
 }
 
 impl HttpContext {
@@ -125,6 +133,7 @@ impl HttpContext {
             redaction,
             shapes,
             community_id: settings.community_id,
+            routes: settings.routes,
             sensor: settings.sensor,
             pool: Vec::new(),
             held: 0,
@@ -132,6 +141,7 @@ impl HttpContext {
             counters: HttpCounters::default(),
             tunnel_target: Vec::new(),
             completed: 0,
+            secured: None,
         }
     }
 
@@ -167,6 +177,7 @@ impl HttpContext {
         (transaction.client, transaction.server) = (client, server);
         transaction.client_side = client_side;
         transaction.interface = connection.interface;
+        transaction.secured.clone_from(&self.secured);
         if connection.midstream && seq == 1 {
             transaction.flags |= Flags::MIDSTREAM;
         }
@@ -187,6 +198,10 @@ impl HttpContext {
     /// Hands out a transaction that has been released, and keeps it for reuse.
     pub(crate) fn hand_out(&mut self, mut transaction: Box<Transaction>, out: &mut impl FnMut(&Transaction)) {
         transaction.settle();
+        if let Some(routes) = &self.routes {
+            // Last: it takes no memory while the transaction is open.
+            transaction.add_route(routes);
+        }
         transaction.completed = self.completed;
         self.counters.transactions += 1;
         out(&transaction);
@@ -210,6 +225,7 @@ impl HttpContext {
     pub(crate) fn write_response(&mut self, transaction: &mut Transaction, record: &Record, response: &Response) {
         transaction.response = Some(message(record, response.minor, response.framing));
         transaction.flags |= Flags::from_record(record.flags);
+        transaction.server_acked = record.peer_acked;
         transaction.status = response.status;
         transaction.awaits_tunnel = response.framing == Framing::Tunnel;
         transaction.reason = self.store_text(transaction, response.reason);

@@ -17,6 +17,8 @@ use crate::http::transaction::{Body, Outer, Transaction};
 use crate::http::uid::Uid;
 use crate::stream::{Connection, EndReason, Endpoint, Opener};
 
+mod unpaired;
+
 /// The flag of a transaction that was open when its connection ended for this reason.
 const fn end_flag(reason: EndReason) -> Flags {
     match reason {
@@ -30,7 +32,7 @@ const fn end_flag(reason: EndReason) -> Flags {
     }
 }
 
-/// The open transactions of one connection. Takes 88 bytes while nothing is open.
+/// The open transactions of one connection. Takes 104 bytes while nothing is open.
 #[derive(Debug, Default)]
 pub struct Exchange {
     queue: Queue,
@@ -44,6 +46,10 @@ pub struct Exchange {
     error: Option<ParseError>,
     /// The side of `error`.
     error_side: u8,
+    /// The side that turned out last to speak something else.
+    not_http: Option<u8>,
+    /// By side: offset in its stream behind the last message that belongs to a request.
+    read: [u64; 2],
     /// The client has sent a request without having received anything since its last one.
     pipelines: bool,
     /// The tunnel that the connection is inside of.
@@ -86,15 +92,17 @@ impl Exchange {
         }
     }
 
-    /// Hands out what is open. To be called once for every connection, also when it was given up.
+    /// Hands out what is open. To be called once for every connection, also when it was given up. `lengths`: of the streams
+    /// of both sides, as far as they were seen.
     pub fn close(
         &mut self,
         context: &mut HttpContext,
         connection: &Connection,
+        lengths: [u64; 2],
         reason: EndReason,
         out: &mut impl FnMut(&Transaction),
     ) {
-        Pairing { exchange: self, context, connection, out }.close(reason);
+        Pairing { exchange: self, context, connection, out }.close(lengths, reason);
         *self = Self::default();
     }
 
@@ -114,45 +122,6 @@ impl Exchange {
     fn is_consistent(&self) -> bool {
         let in_progress = self.queue.iter().filter(|open| response_in_progress(open)).count();
         self.open() <= MAX_OPEN && in_progress <= 1
-    }
-
-    /// Index of the request that an unpaired response most likely answers.
-    ///
-    /// A request can only have been answered if the server had acknowledged it. Of these the newest is chosen, since
-    /// what came before it was most likely answered in what was lost. But requests that the client sent without having
-    /// seen anything more of the server in between were pipelined, and of those the oldest is answered first. (What the
-    /// client had seen is not known if nothing of the server's was captured before: then it is the newest.)
-    ///
-    /// If a request was lost that the server had acknowledged, and bytes of the server's come between that newest
-    /// request and this response, then most likely both its answer and the request behind it were lost: the response
-    /// answers none of the requests that were seen.
-    fn infer(&self, record: &Record) -> Option<usize> {
-        let acked = record.peer_acked.unwrap_or(u64::MAX);
-        let may_be = |open: &Transaction| {
-            let end = open.request.map(|request| request.end.map_or(request.head_end, |(end, _)| end).offset);
-            // A client cannot acknowledge an answer before it has begun.
-            let seen = open.client_acked.is_none_or(|acked| acked <= record.start.offset);
-            open.client_side != record.side && open.response.is_none() && end.is_some_and(|end| end <= acked) && seen
-        };
-        let newest = self.queue.rfind(may_be)?;
-        let burst = self.queue.get(newest)?.client_acked;
-        let follows = burst == Some(record.start.offset);
-        if record.flags & abi::flag::REQUEST_LOST != 0 && !follows {
-            return None;
-        }
-        if burst.is_none() {
-            return Some(newest);
-        }
-        self.queue.find(|open| may_be(open) && open.client_acked == burst)
-    }
-
-    /// Whether an unpaired response answers the request at `index` for certain: the client had received everything before
-    /// the response when it sent the request, and the server had received no more than the request when it answered. Of a
-    /// client that pipelines an older request may still be unanswered.
-    fn proves(&self, index: usize, record: &Record) -> bool {
-        let Some(open) = self.queue.get(index) else { return false };
-        let end = open.request.and_then(|request| request.end).map(|(end, _)| end.offset);
-        !self.pipelines && end.is_some() && record.peer_acked == end && open.client_acked == Some(record.start.offset)
     }
 
     fn take_error(&mut self, side: u8) -> Flags {
@@ -180,7 +149,7 @@ impl<F: FnMut(&Transaction)> Pairing<'_, F> {
     fn record(&mut self, record: &Record) {
         match &record.kind {
             Kind::Request(request) => self.request(record, request),
-            Kind::Response(response) if record.flags & abi::flag::INTERIM != 0 => self.interim(response),
+            Kind::Response(response) if record.flags & abi::flag::INTERIM != 0 => self.interim(record, response),
             Kind::Response(response) => self.response(record, response),
             Kind::End { number, wire, decoded, lost } => {
                 let body = Body { wire: *wire, decoded: *decoded, lost: *lost };
@@ -189,6 +158,7 @@ impl<F: FnMut(&Transaction)> Pairing<'_, F> {
             Kind::Tunnel { number, kind, target, .. } => self.tunnel(*number, *kind, target),
             Kind::NotHttp(protocol) => {
                 count(&mut self.context.counters.not_http, protocol.code());
+                self.exchange.not_http = Some(record.side);
                 if let Some(transaction) = self.exchange.queue.get_mut(0) {
                     transaction.flags |= Flags::NOT_HTTP;
                 }
@@ -201,7 +171,9 @@ impl<F: FnMut(&Transaction)> Pairing<'_, F> {
         }
     }
 
-    fn close(&mut self, reason: EndReason) {
+    fn close(&mut self, lengths: [u64; 2], reason: EndReason) {
+        (0..).zip(lengths).for_each(|(side, length)| self.exchange.note_unread(side, length));
+        self.hand_out_where(|open| open.held && open.cut_side.is_none());
         while let Some(mut transaction) = self.exchange.queue.remove(0) {
             self.context.release(&transaction);
             transaction.flags |= end_flag(reason);
@@ -212,6 +184,9 @@ impl<F: FnMut(&Transaction)> Pairing<'_, F> {
     }
 
     fn request(&mut self, record: &Record, request: &Request) {
+        if let Some(certain) = self.exchange.answered_already(record) {
+            return self.request_of_response(record, request, certain);
+        }
         self.hand_out_held();
         self.make_room();
         let mut transaction = self.begin(record.side);
@@ -225,13 +200,32 @@ impl<F: FnMut(&Transaction)> Pairing<'_, F> {
         self.give_up_if_full();
     }
 
-    fn interim(&mut self, response: &Response) {
+    /// Adds a request to the response in front. Its end comes with the next record.
+    #[cold]
+    fn request_of_response(&mut self, record: &Record, request: &Request, certain: bool) {
+        let Self { exchange, context, .. } = self;
+        let Some(transaction) = exchange.queue.get_mut(0) else { return };
+        context.release(transaction);
+        transaction.flags.remove(Flags::NO_REQUEST);
+        transaction.flags.set(Flags::PAIRING_INFERRED, !certain);
+        transaction.held = false;
+        context.write_request(transaction, record, request);
+        context.hold(transaction);
+    }
+
+    fn interim(&mut self, record: &Record, response: &Response) {
+        note_read(&mut self.exchange.read, record);
         let awaits = |open: &Transaction| open.number == response.number && open.number != 0 && open.response.is_none();
         let Self { exchange, context, .. } = self;
-        let Some((_, transaction)) = exchange.queue.at(exchange.queue.find(awaits)) else {
+        let inferred = || exchange.infer(record).filter(|_| response.number == 0);
+        let index = exchange.queue.find(awaits).or_else(inferred);
+        let Some((_, transaction)) = exchange.queue.at(index) else {
             context.counters.stray += 1;
             return;
         };
+        if transaction.client_acked == Some(record.start.offset) {
+            transaction.client_acked = Some(record.end.offset); // the final response is what follows
+        }
         context.release(transaction);
         transaction.interim = transaction.interim.saturating_add(1);
         transaction.interim_status = response.status;
@@ -243,6 +237,7 @@ impl<F: FnMut(&Transaction)> Pairing<'_, F> {
         self.hand_out_held();
         // Another response begins: the one before it, if it has not ended, never will.
         self.hand_out_where(response_in_progress);
+        self.exchange.note_unread(record.side, record.start.offset);
         let inferred = record.flags & abi::flag::UNPAIRED != 0 && response.number == 0;
         let index = match response.number {
             0 if inferred => self.exchange.infer(record),
@@ -256,12 +251,17 @@ impl<F: FnMut(&Transaction)> Pairing<'_, F> {
         let Some(index) = index else {
             self.make_room();
             let mut transaction = self.begin(record.side ^ 1);
-            transaction.flags |= Flags::NO_REQUEST | self.exchange.take_error(record.side ^ 1);
+            let error = self.exchange.take_error(record.side ^ 1);
+            transaction.flags |= Flags::NO_REQUEST | error;
             self.context.write_response(&mut transaction, record, response);
+            if !error.is_empty() || self.exchange.not_http == Some(record.side ^ 1) {
+                transaction.server_acked = None; // no head will come that it answers
+            }
             self.context.hold(&transaction);
             self.exchange.queue.push_front(transaction);
             return self.give_up_if_full();
         };
+        note_read(&mut self.exchange.read, record);
         let proven = inferred && self.exchange.proves(index, record);
         // Responses come in order: requests before this one will not be answered any more.
         for _ in 0..index {
@@ -285,10 +285,14 @@ impl<F: FnMut(&Transaction)> Pairing<'_, F> {
             0 => self.exchange.queue.in_progress(of_response).next(),
             number => self.exchange.queue.index_of(number),
         };
-        let Some((index, transaction)) = self.exchange.queue.at(index) else {
+        let Exchange { queue, read, .. } = &mut *self.exchange;
+        let Some((index, transaction)) = queue.at(index) else {
             self.context.counters.stray += 1;
             return;
         };
+        if transaction.request.is_some() {
+            note_read(read, record);
+        }
         let half = match record.side == transaction.client_side {
             true => &mut transaction.request,
             false => &mut transaction.response,
@@ -304,9 +308,9 @@ impl<F: FnMut(&Transaction)> Pairing<'_, F> {
         let cut = record.flags & abi::flag::TRUNCATED != 0;
         transaction.cut_side = cut.then_some(record.side);
         if transaction.complete() {
-            // Cut by an error, or by the end of the connection? The next record shows.
+            // Cut by an error, or by the end of the connection? The answer to a head that ends later? The next record shows.
             transaction.held = cut;
-            if !transaction.held {
+            if !cut && !self.holds(index) {
                 self.hand_out(index);
             }
         }
@@ -323,6 +327,7 @@ impl<F: FnMut(&Transaction)> Pairing<'_, F> {
     }
 
     fn outcome(&mut self, record: &Record, outcome: &Outcome) {
+        note_read(&mut self.exchange.read, record);
         let Self { exchange, context, .. } = self;
         let Some((index, transaction)) = exchange.queue.at(exchange.queue.index_of(outcome.number)) else {
             context.counters.stray += 1;
@@ -414,6 +419,15 @@ impl<F: FnMut(&Transaction)> Pairing<'_, F> {
         self.hand_out(0);
     }
 
+    /// Whether a response that is complete is held for what it may answer.
+    fn holds(&mut self, index: usize) -> bool {
+        let held = self.exchange.queue.get(index).is_some_and(|complete| self.exchange.may_answer_unread(complete));
+        if let Some(complete) = self.exchange.queue.get_mut(index).filter(|_| held) {
+            complete.held = true;
+        }
+        held
+    }
+
     fn hand_out_held(&mut self) {
         self.hand_out_where(|open| open.held);
     }
@@ -446,11 +460,12 @@ impl<F: FnMut(&Transaction)> Pairing<'_, F> {
         if !opened_by_client {
             transaction.flags |= Flags::REVERSED;
         }
-        if !unseen && !transaction.flags.intersects(Flags::TUNNEL | Flags::OVERFLOW) {
+        if !transaction.flags.intersects(Flags::TUNNEL | Flags::OVERFLOW) {
             match transaction.response {
-                None => transaction.flags |= Flags::NO_RESPONSE,
-                Some(_) if !transaction.complete() => transaction.flags |= Flags::TRUNCATED,
-                Some(_) => {}
+                None if transaction.unread => transaction.flags |= Flags::RESPONSE_UNREAD,
+                None if !unseen => transaction.flags |= Flags::NO_RESPONSE,
+                Some(_) if !unseen && !transaction.complete() => transaction.flags |= Flags::TRUNCATED,
+                _ => {}
             }
         }
         transaction.uid = *exchange.uid.get_or_insert_with(|| context.uid(connection));
@@ -460,6 +475,13 @@ impl<F: FnMut(&Transaction)> Pairing<'_, F> {
                 Some(*exchange.community.get_or_insert_with(|| community_id::identifier(one, other)));
         }
         context.hand_out(transaction, *out);
+    }
+}
+
+/// A message that belongs to a request has come so far.
+fn note_read(read: &mut [u64; 2], record: &Record) {
+    if let Some(read) = read.get_mut(usize::from(record.side)) {
+        *read = record.end.offset;
     }
 }
 

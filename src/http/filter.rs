@@ -7,8 +7,9 @@
 //! - `host=*.example.com`: without regard to case, without user information, and without port unless the pattern has
 //!   one
 //! - `path=/api/*`: the target without query
+//! - `interface=veth*`: the capture interface, where it has a name
 //!
-//! In `host` and `path`, `*` stands for any bytes and `?` for any one byte. A transaction is logged if it matches every
+//! In `host`, `path` and `interface`, `*` stands for any bytes and `?` for any one byte. A transaction is logged if it matches every
 //! `--filter`, `--slow` and `--errors`.
 
 use std::ops::RangeInclusive;
@@ -16,6 +17,7 @@ use std::str::FromStr;
 
 use crate::http::flags::Flags;
 use crate::http::transaction::Transaction;
+use crate::stream::InterfaceNames;
 
 /// A pattern in which `*` stands for any bytes and `?` for any one byte.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +58,7 @@ enum Patterns {
     Status(Vec<RangeInclusive<u16>>),
     Host(Vec<Glob>),
     Path(Vec<Glob>),
+    Interface(Vec<Glob>),
 }
 
 /// One `--filter`.
@@ -72,7 +75,7 @@ pub enum FilterError {
     #[error("filter \"{0}\" has no \"=\": needed KEY=PATTERN, for example status=5xx")]
     NoSign(String),
     /// An unknown key.
-    #[error("filter \"{filter}\" begins with \"{key}\": needed method, status, host or path")]
+    #[error("filter \"{filter}\" begins with \"{key}\": needed method, status, host, path or interface")]
     Key {
         /// The whole filter.
         filter: String,
@@ -109,6 +112,7 @@ impl FromStr for Filter {
             "method" => Patterns::Method(bytes().collect()),
             "host" => Patterns::Host(bytes().map(|text| Glob(text.to_ascii_lowercase())).collect()),
             "path" => Patterns::Path(bytes().map(Glob).collect()),
+            "interface" => Patterns::Interface(bytes().map(Glob).collect()),
             "status" => {
                 let ranges = patterns.iter().map(|status| {
                     range(status)
@@ -138,9 +142,9 @@ fn range(text: &str) -> Option<RangeInclusive<u16>> {
 }
 
 impl Filter {
-    /// Whether the transaction matches this filter.
+    /// Whether the transaction matches this filter. `interfaces`: names of the capture interfaces, by index.
     #[must_use]
-    pub fn fits(&self, transaction: &Transaction) -> bool {
+    pub fn fits(&self, transaction: &Transaction, interfaces: &InterfaceNames) -> bool {
         let fits = match &self.patterns {
             Patterns::Method(methods) => {
                 transaction.method().is_some_and(|method| methods.iter().any(|wanted| wanted == method))
@@ -151,6 +155,10 @@ impl Filter {
                 globs.iter().any(|glob| glob.fits(if glob.0.contains(&b':') { &host } else { without_port(&host) }))
             }),
             Patterns::Path(globs) => transaction.path().is_some_and(|path| globs.iter().any(|glob| glob.fits(path))),
+            Patterns::Interface(globs) => {
+                let name = interfaces.get(transaction.interface);
+                name.is_some_and(|name| globs.iter().any(|glob| glob.fits(name.as_bytes())))
+            }
         };
         fits != self.negated
     }
@@ -186,13 +194,13 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// Whether the transaction is logged.
+    /// Whether the transaction is logged. `interfaces`: names of the capture interfaces, by index.
     #[must_use]
-    pub fn takes(&self, transaction: &Transaction) -> bool {
+    pub fn takes(&self, transaction: &Transaction, interfaces: &InterfaceNames) -> bool {
         let slow = |limit| transaction.duration().is_some_and(|duration| duration >= limit);
         self.slow.is_none_or(slow)
             && (!self.errors || is_error(transaction))
-            && self.filters.iter().all(|filter| filter.fits(transaction))
+            && self.filters.iter().all(|filter| filter.fits(transaction, interfaces))
     }
 }
 
@@ -214,7 +222,11 @@ mod tests {
     use proptest::prelude::*;
 
     fn takes(filter: &str, wire: &Wire) -> bool {
-        Selection { filters: vec![filter.parse().unwrap()], ..Selection::default() }.takes(wire.last())
+        Selection { filters: vec![filter.parse().unwrap()], ..Selection::default() }.takes(wire.last(), &interfaces())
+    }
+
+    fn interfaces() -> InterfaceNames {
+        InterfaceNames::new(vec!["eth0".to_owned()], 0)
     }
 
     fn wire() -> Wire {
@@ -238,12 +250,20 @@ mod tests {
             "method!=POST",
             "status!=none",
             "path=/api/v?/x",
+            "interface=eth*,any",
         ] {
             assert!(takes(filter, &wire), "{filter}");
         }
-        for filter in
-            ["method=get", "status=5xx", "status!=404", "host=example.com", "path=/api", "path=*b", "status=none"]
-        {
+        for filter in [
+            "method=get",
+            "status=5xx",
+            "status!=404",
+            "host=example.com",
+            "path=/api",
+            "path=*b",
+            "status=none",
+            "interface=eth",
+        ] {
             assert!(!takes(filter, &wire), "{filter}");
         }
     }
@@ -251,20 +271,24 @@ mod tests {
     #[test]
     fn slow_and_errors_must_hold_together() {
         let wire = wire();
-        let select = |slow, errors| Selection { slow, errors, ..Selection::default() }.takes(wire.last());
+        let select =
+            |slow, errors| Selection { slow, errors, ..Selection::default() }.takes(wire.last(), &interfaces());
         assert!(select(Some(250_000_000), true) && select(None, false));
         assert!(!select(Some(250_000_001), true));
         let mut open = Wire::new(Settings::default());
         open.get(1, "/").close(EndReason::Reset);
         assert!(is_error(open.last()) && takes("status=none", &open));
-        assert!(!Selection { slow: Some(0), ..Selection::default() }.takes(open.last()));
+        assert!(!Selection { slow: Some(0), ..Selection::default() }.takes(open.last(), &interfaces()));
     }
 
     #[test]
     fn errors_say_what_and_where() {
         let say = |text: &str| text.parse::<Filter>().unwrap_err().to_string();
         assert_eq!(say("GET"), "filter \"GET\" has no \"=\": needed KEY=PATTERN, for example status=5xx");
-        assert_eq!(say("verb=GET"), "filter \"verb=GET\" begins with \"verb\": needed method, status, host or path");
+        assert_eq!(
+            say("verb=GET"),
+            "filter \"verb=GET\" begins with \"verb\": needed method, status, host, path or interface"
+        );
         assert_eq!(say("path=/a,"), "filter \"path=/a,\" has an empty pattern");
         for status in ["20", "2000", "axx", "0xx", "99-200", "300-200", "+20", "xx", "200-"] {
             let text = format!("status={status}");

@@ -69,7 +69,7 @@ flags! {
     BODY_ODD = 24, "body_odd", "a body on a method for which none is defined";
     FAILED = 26, "failed", "the operation failed (protocols other than HTTP)";
     HEAD_CUT = 30, "head_cut", "of a head only the first part was seen, or it is too long";
-    NO_RESPONSE = 32, "no_response", "a request to which no response was seen";
+    NO_RESPONSE = 32, "no_response", "a request to which the server sent no response";
     TUNNEL = 33, "tunnel", "the connection carries something else from here on";
     TEXT_CUT = 34, "text_cut", "a text was longer than is kept, or more headers were asked for than are kept";
     RESET = 35, "reset", "the connection was reset during the transaction";
@@ -93,6 +93,7 @@ flags! {
     LOST_HEAD = 53, "lost_head", "error: a gap in a head, or the end of the stream inside one";
     LOST_FRAMING = 54, "lost_framing", "error: a gap that hid where a message ends";
     NO_START = 55, "no_start", "error: no start line found after loss; the side is given up";
+    RESPONSE_UNREAD = 56, "response_unread", "the server sent something after the request that may have been the response: it was lost, cut, no HTTP, or is a line of its own";
 }
 
 impl Flags {

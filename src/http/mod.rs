@@ -11,6 +11,7 @@ pub mod flags;
 mod queue;
 pub mod record;
 pub mod redact;
+pub mod route;
 #[cfg(test)]
 pub(crate) mod test_wire;
 mod trace;

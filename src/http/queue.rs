@@ -76,6 +76,17 @@ impl Queue {
         }
     }
 
+    /// Marks those to which bytes of the server's before an offset may have been a response that was not read.
+    pub(crate) fn mark_unread(&mut self, server_side: u8, until: u64) {
+        for index in (0..self.len()).rev() {
+            let Some(open) = self.get_mut(index) else { return };
+            if open.unread {
+                return; // those before it were marked with it
+            }
+            open.unread = open.client_side != server_side && open.client_acked.is_none_or(|acked| acked < until);
+        }
+    }
+
     pub(crate) fn push_back(&mut self, transaction: Box<Transaction>) {
         match self.first {
             None => self.first = Some(transaction),

@@ -37,6 +37,7 @@ impl Wire {
                 opener: Opener::First,
                 midstream: false,
                 interface: 0,
+                secured: false,
             },
             done: Vec::new(),
             at: [0, 0],
@@ -152,7 +153,7 @@ impl Wire {
 
     pub(crate) fn close(&mut self, reason: EndReason) -> &mut Self {
         let Self { context, exchange, connection, done, .. } = self;
-        exchange.close(context, connection, reason, &mut |transaction| done.push(transaction.clone()));
+        exchange.close(context, connection, self.at, reason, &mut |transaction| done.push(transaction.clone()));
         self
     }
 

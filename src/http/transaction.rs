@@ -3,15 +3,19 @@
 //! Either may be missing; flags say why. Texts are the bytes of the wire, limited in length and without secrets. They
 //! are held in one buffer, which is reused for another transaction.
 
+mod copy;
+
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::abi::{Framing, Tunnel};
 use crate::http::community_id;
 use crate::http::flags::Flags;
 use crate::http::record::Moment;
+use crate::http::route::Routes;
 use crate::http::trace;
 use crate::http::uid::Uid;
-use crate::stream::Endpoint;
+use crate::stream::{Endpoint, Secured};
 
 /// The most bytes of a request target that are kept.
 pub const MAX_TARGET: usize = 8192;
@@ -80,6 +84,14 @@ pub(crate) struct TextRange {
     len: u32,
 }
 
+impl TextRange {
+    fn new(range: Range<usize>) -> Self {
+        debug_assert!(u32::try_from(range.end).is_ok(), "the texts of a transaction are bounded far below 4 GiB");
+        let len = range.end.saturating_sub(range.start);
+        Self { start: u32::try_from(range.start).unwrap_or(0), len: u32::try_from(len).unwrap_or(0) }
+    }
+}
+
 /// A header that was asked for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Kept {
@@ -122,6 +134,8 @@ pub struct Transaction {
     pub server: Endpoint,
     /// Index of the capture interface.
     pub interface: u32,
+    /// How its connection is encrypted, if it is.
+    pub secured: Option<Arc<Secured>>,
     /// What is odd about it, or missing.
     pub flags: Flags,
     /// The request, unless it was not seen.
@@ -148,9 +162,13 @@ pub struct Transaction {
     pub(crate) client_side: u8,
     /// Offset in the server's stream that the client had acknowledged when it sent the request.
     pub(crate) client_acked: Option<u64>,
+    /// Offset in the client's stream that the server had acknowledged when it sent the response.
+    pub(crate) server_acked: Option<u64>,
+    /// The server sent something after it that was read as no response.
+    pub(crate) unread: bool,
     /// It is not complete before a tunnel record comes.
     pub(crate) awaits_tunnel: bool,
-    /// Complete, but its last message was cut: the next record says why.
+    /// Complete, but the next record may say more: why its last message was cut, or which head it answers.
     pub(crate) held: bool,
     /// Side whose message ended last, if it was cut.
     pub(crate) cut_side: Option<u8>,
@@ -158,6 +176,7 @@ pub struct Transaction {
     pub(crate) protocol: TextRange,
     pub(crate) method: TextRange,
     pub(crate) target: TextRange,
+    pub(crate) route: TextRange,
     pub(crate) host: TextRange,
     pub(crate) user_agent: TextRange,
     pub(crate) referer: TextRange,
@@ -171,6 +190,12 @@ pub struct Transaction {
 }
 
 impl Transaction {
+    /// `https` if its connection was decrypted; otherwise, and inside of a tunnel, `http`.
+    #[must_use]
+    pub fn scheme(&self) -> &'static str {
+        if self.secured.is_some() && self.outer.is_none() { "https" } else { "http" }
+    }
+
     pub(crate) const fn empty() -> Self {
         let nobody = Endpoint { ip: std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), port: 0 };
         let none = TextRange { start: 0, len: 0 };
@@ -189,17 +214,21 @@ impl Transaction {
             interim_status: 0,
             tunnel: Tunnel::Connect,
             outer: None,
+            secured: None,
             completed: 0,
             community_id: None,
             number: 0,
             client_side: 0,
             client_acked: None,
+            server_acked: None,
+            unread: false,
             awaits_tunnel: false,
             held: false,
             cut_side: None,
             protocol: none,
             method: none,
             target: none,
+            route: none,
             host: none,
             user_agent: none,
             referer: none,
@@ -231,9 +260,7 @@ impl Transaction {
             self.text.truncate(start.saturating_add(limit));
             self.flags |= Flags::TEXT_CUT;
         }
-        let len = self.text.len().saturating_sub(start);
-        debug_assert!(u32::try_from(self.text.len()).is_ok(), "the texts of a transaction are bounded far below 4 GiB");
-        TextRange { start: u32::try_from(start).unwrap_or(0), len: u32::try_from(len).unwrap_or(0) }
+        TextRange::new(start..self.text.len())
     }
 
     fn read(&self, range: TextRange) -> &[u8] {
@@ -346,6 +373,12 @@ impl Transaction {
         path.split(|byte| matches!(byte, b'?' | b'#')).next().filter(|path| !path.is_empty())
     }
 
+    /// Route of the path, if routes are wanted: see [`crate::http::route`].
+    #[must_use]
+    pub fn route(&self) -> Option<&[u8]> {
+        self.text_of(self.route)
+    }
+
     /// Query of the target, without its question mark.
     #[must_use]
     pub fn query(&self) -> Option<&[u8]> {
@@ -426,6 +459,22 @@ impl Transaction {
         if self.kept.len() > 1 {
             self.kept.sort_by_key(|kept| kept.index);
         }
+    }
+
+    /// Adds the route of its path, if it has one and is of HTTP.
+    pub(crate) fn add_route(&mut self, routes: &Routes) {
+        if self.protocol.len != 0 {
+            return;
+        }
+        let Some((_, path)) = self.parts() else { return };
+        let end = (self.target.start as usize).saturating_add(self.target.len as usize);
+        let range = end.saturating_sub(path.len())..end;
+        let is_there = path.len() == self.target.len as usize || self.text.get(range.clone()) == Some(path);
+        self.route = match is_there {
+            true => TextRange::new(routes.append(&mut self.text, range)),
+            // The path of a URL that has none.
+            false => self.store(MAX_TEXT, |out| out.push(b'/')),
+        };
     }
 
     /// Whether both messages have ended.

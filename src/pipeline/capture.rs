@@ -50,7 +50,7 @@ pub struct Capture {
 
 impl Capture {
     /// Takes events until the producer ends, or enough was taken. Gives what went wrong, for people.
-    pub fn run<P: Producer>(mut self, mut producer: P) -> Vec<String> {
+    pub fn run<P: Producer>(mut self, producer: &mut P) -> Vec<String> {
         let mut failed = None;
         let mut reported = i64::MIN;
         let mut report_at = self.left.saturating_sub(FRAMES_PER_REPORT);
@@ -80,29 +80,29 @@ impl Capture {
             if P::LIVE {
                 self.batcher.tick(now);
             }
-            self.apply_hints(&mut producer);
+            self.apply_hints(producer);
             if P::LIVE {
                 let since = now.abs_diff(reported);
                 // In both directions: a clock that is set back must not silence the counters.
                 if since >= REPORT_EVERY {
                     reported = now;
-                    self.report(&mut producer);
+                    self.report(producer);
                     if let Some(lasts) = producer.buffer_lasts(since) {
                         self.batcher.deliverer().buffer_lasts(lasts);
                     }
                 }
             } else if self.left <= report_at {
                 report_at = self.left.saturating_sub(FRAMES_PER_REPORT);
-                self.report(&mut producer);
+                self.report(producer);
             }
         }
         if P::LIVE && self.left == 0 {
             self.shutdown.ask(Why::Enough);
         }
-        warn(&mut producer);
+        warn(producer);
         producer.finish(&mut self.batcher);
         self.batcher.flush();
-        self.publish(&mut producer);
+        self.publish(producer);
         failed.into_iter().chain(producer.errors()).collect()
     }
 

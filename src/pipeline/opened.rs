@@ -5,12 +5,9 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 use super::run::{Config, Failure, Input};
 use crate::clock::wall_clock;
 use crate::daemon::shutdown::Shutdown;
-use crate::source::live::{Live, LiveError};
+use crate::source::live::{Live, LiveError, MOST_INTERFACES};
 use crate::source::{Captures, Filter, Polled};
 use crate::stream::InterfaceNames;
-
-/// Names of interfaces that there is room for beside `any`. Further ones are called `any`.
-const MORE_INTERFACES: usize = 4096;
 
 /// The inputs of a run.
 pub(super) enum Opened {
@@ -74,7 +71,7 @@ impl Opened {
         names.sort();
         names.dedup();
         let names: Vec<String> = names.into_iter().map(|(_, name)| name).collect();
-        let more = if names.iter().any(|name| name == "any") { MORE_INTERFACES } else { 0 };
+        let more = if names.iter().any(|name| name == "any") { MOST_INTERFACES } else { 0 };
         let names = InterfaceNames::new(names, more);
         sources.iter_mut().try_for_each(|source| source.name_interfaces(&names))?;
         Ok(names)

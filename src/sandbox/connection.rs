@@ -63,6 +63,8 @@ pub struct Skipped {
     pub length: u64,
     /// How many of them were never seen.
     pub lost: u64,
+    /// That is the most that it can be.
+    pub inexact: bool,
     /// Time of the packet that carried its last byte.
     pub time: i64,
     /// What that packet acknowledged.
@@ -177,6 +179,11 @@ impl<S> ConnectionState<S> {
         let own = self.format.state ^ self.inner.unwrap_or(0) ^ u32::from(self.extra.is_some());
         let line = self.base[0] ^ u64::from(own);
         self.info.number ^ first.skip ^ second.skip ^ second.last_time.cast_unsigned() ^ block as u64 ^ line
+    }
+
+    /// How far the streams of its sides have come, with what of them was never seen.
+    pub(super) const fn lengths(&self) -> [u64; 2] {
+        [self.halves[0].next, self.halves[1].next]
     }
 
     /// One side.

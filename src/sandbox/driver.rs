@@ -47,8 +47,9 @@ pub trait Receiver {
     fn at(&mut self, _order: u32) {}
     /// A record, in order within its connection.
     fn record(&mut self, connection: &Connection, state: &mut Self::State, record: &Record<'_>);
-    /// The connection is over: both sides have ended, the later one for this reason, or the guest failed on it.
-    fn closed(&mut self, connection: &Connection, state: &mut Self::State, reason: EndReason);
+    /// The connection is over: both sides have ended, the later one for this reason, or the guest failed on it. `lengths`: of
+    /// the sides' streams, with what of them was never seen.
+    fn closed(&mut self, connection: &Connection, state: &mut Self::State, lengths: [u64; 2], reason: EndReason);
     /// The guest needs nothing of this side below this offset.
     fn skip(&mut self, connection: &Connection, side: Side, upto: u64);
     /// An event on which the guest failed alone.

@@ -237,7 +237,7 @@ impl Receiver for Notes<'_> {
             self.requests += u64::from(request.method == b"GET" && request.target == b"/selftest");
         }
     }
-    fn closed(&mut self, _: &Connection, (): &mut (), _: EndReason) {}
+    fn closed(&mut self, _: &Connection, (): &mut (), _: [u64; 2], _: EndReason) {}
     fn skip(&mut self, _: &Connection, _: Side, _: u64) {}
     fn quarantine(&mut self, _: &QuarantinedEvent) {}
     fn fault(&mut self, fault: &Fault) {

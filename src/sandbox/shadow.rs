@@ -170,7 +170,7 @@ impl Receiver for Second<'_> {
             pending.second.push_back(Digest::of(record));
         }
     }
-    fn closed(&mut self, _: &Connection, (): &mut (), _: EndReason) {}
+    fn closed(&mut self, _: &Connection, (): &mut (), _: [u64; 2], _: EndReason) {}
     fn skip(&mut self, _: &Connection, _: Side, _: u64) {}
     fn quarantine(&mut self, _: &QuarantinedEvent) {}
     fn fault(&mut self, _: &Fault) {

@@ -21,6 +21,18 @@ pub(super) struct FrameRange {
     pub(super) original_len: u32,
 }
 
+/// Secrets of TLS that a file holds: the text of a key log.
+#[derive(Debug)]
+pub enum Secrets<'a> {
+    /// A part of it.
+    Piece(&'a [u8]),
+    /// A text has ended.
+    End,
+}
+
+/// Takes secrets, before the frames behind them are given.
+pub type OnSecrets = Box<dyn FnMut(Secrets<'_>) + Send>;
+
 enum FileFormat {
     Pcap(PcapFile),
     Pcapng(Pcapng),
@@ -64,13 +76,17 @@ impl CaptureFile {
     }
 
     #[inline]
-    pub(super) fn advance(&mut self, interfaces: &mut Interfaces) -> Result<Option<FrameRange>, Error> {
+    pub(super) fn advance(
+        &mut self,
+        interfaces: &mut Interfaces,
+        secrets: &mut Option<OnSecrets>,
+    ) -> Result<Option<FrameRange>, Error> {
         if self.ended {
             return Ok(None);
         }
         let next = match &mut self.format {
             FileFormat::Pcap(pcap) => pcap.next(&mut self.blocks),
-            FileFormat::Pcapng(pcapng) => pcapng.next(&mut self.blocks, interfaces),
+            FileFormat::Pcapng(pcapng) => pcapng.next(&mut self.blocks, interfaces, secrets),
         };
         next.map_err(|fault| {
             self.ended = true;
@@ -105,6 +121,7 @@ pub struct Captures {
     waiting: Series,
     current: Option<CaptureFile>,
     interfaces: Interfaces,
+    secrets: Option<OnSecrets>,
     filter: Option<Filter>,
     filtered: u64,
     /// Frames read ahead: their bytes are in the current file's buffer.
@@ -125,6 +142,7 @@ impl Captures {
             waiting: Series::find(paths),
             current: None,
             interfaces: Interfaces::default(),
+            secrets: None,
             filter,
             filtered: 0,
             ahead: Vec::new(),
@@ -132,6 +150,11 @@ impl Captures {
             done: 0,
             total: total_bytes(paths),
         }
+    }
+
+    /// Gives secrets that files hold to `to`. Without it they are skipped.
+    pub fn on_secrets(&mut self, to: OnSecrets) {
+        self.secrets = Some(to);
     }
 
     /// Takes a capture from anything that gives bytes; `name` is what errors call it.
@@ -176,7 +199,7 @@ impl Captures {
     fn read_ahead(&mut self, most: usize) -> Result<(), Error> {
         let Some(file) = &mut self.current else { return Ok(()) };
         while self.ahead.len() < most && file.ready() {
-            let Some(record) = file.advance(&mut self.interfaces)? else { break };
+            let Some(record) = file.advance(&mut self.interfaces, &mut self.secrets)? else { break };
             let chosen = choose(&mut self.filter, &mut self.filtered, record, &file.blocks)?;
             self.ahead.extend(chosen);
         }
@@ -195,7 +218,7 @@ impl Captures {
                 }
                 continue;
             };
-            let Some(record) = file.advance(&mut self.interfaces)? else {
+            let Some(record) = file.advance(&mut self.interfaces, &mut self.secrets)? else {
                 self.close();
                 continue;
             };

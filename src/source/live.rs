@@ -15,6 +15,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use pcap::{Active, Capture, Linktype, Precision};
 
+pub use self::any::MOST_INTERFACES;
 pub use self::config::{DEFAULT_BUFFER_KIB, Direction, LiveConfig, MAX_SNAPLEN};
 pub use self::error::LiveError;
 use self::error::{message, refusal, system};

@@ -14,7 +14,7 @@ mod series;
 
 pub use blocks::MAX_FRAME;
 pub use error::{Error, FileFault};
-pub use file::{Captures, ReadProgress, total_bytes};
+pub use file::{Captures, OnSecrets, ReadProgress, Secrets, total_bytes};
 pub use filter::Filter;
 pub use interfaces::Interface;
 pub use polled::Polled;

@@ -141,7 +141,7 @@ fn first_time(path: &Path) -> Result<Option<i64>, Error> {
         return Ok(None);
     }
     let mut interfaces = Interfaces::default();
-    let first = CaptureFile::open(path, &mut interfaces)?.advance(&mut interfaces)?;
+    let first = CaptureFile::open(path, &mut interfaces)?.advance(&mut interfaces, &mut None)?;
     Ok(first.map(|frame| frame.time))
 }
 

@@ -260,6 +260,32 @@ pub(super) fn cases() -> Vec<Case> {
         )
         .differs("tshark prints the target with its secrets"),
         case(
+            "markup-in-heads",
+            "Script tags, event handlers, quotes, entities, a right-to-left override and words of 3,000 and 1,000 letters in targets, Host, \
+             User-Agent, Referer and reason phrases.",
+            "Text is text: printed as it was sent. `tests/page` opens the report of this capture in a browser.",
+            |s| {
+                let exchange = |target: &str, text: &str| {
+                    let request = Message::start(&format!("GET {target} HTTP/1.1")).header("Host", text);
+                    let request = request.header("User-Agent", text).header("Referer", text);
+                    (request, Message::response(&format!("500 {text}")).body(b""))
+                };
+                exchanges(
+                    s,
+                    &[
+                        exchange("/</script><script>window.owned=1</script>", "</script><script>window.owned=1</script>"),
+                        exchange("/<!--<script>", "<!--<script>window.owned=1"),
+                        exchange("/\"onmouseover=\"window.owned=1", "\" autofocus onfocus=\"window.owned=1"),
+                        exchange("/<img/src=x/onerror=window.owned=1>", "<img src=x onerror=window.owned=1>"),
+                        exchange("/?a=<svg/onload=window.owned=1>&lt;b&gt;", "<svg onload=window.owned=1>&lt;b&gt;&#60;"),
+                        exchange("/{{data}}{{script}}]]>'`${window.owned=1}", "<base href=http://192.0.2.1/>"),
+                        exchange("/turned", "\u{202e}moc.elpmaxe"),
+                        exchange(&format!("/{}", "W".repeat(3_000)), &"W".repeat(1_000)),
+                    ],
+                );
+            },
+        ),
+        case(
             "head-over-two-reads",
             "A request head cut in the middle of its CRLF CRLF, and a response head cut in the status code.",
             "The same as in one segment.",

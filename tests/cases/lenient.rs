@@ -7,7 +7,7 @@ use super::{Case, after, case};
 use crate::support::capture::{Compression, Format, Order};
 use crate::support::conversation::Conversation;
 use crate::support::line::Line;
-use crate::support::message::Message;
+use crate::support::message::{Message, filler};
 use crate::support::scene::Scene;
 use crate::support::wire::Side;
 
@@ -57,6 +57,37 @@ fn part(c: &mut Conversation, side: Side, message: &Message, len: usize) -> crat
     let sent = c.locate(side, &Message::raw(&message.head[..len]));
     c.send(side, &message.all());
     sent
+}
+
+/// Three exchanges, every frame cut to 96 bytes, of which 42 are payload. Behind each head that `request` makes for a target come
+/// so many segments of a body.
+fn snapped_heads(s: &mut Scene, request: &dyn Fn(&str) -> Message, segments: usize) {
+    const SEEN: usize = 42;
+    let mut c = s.connection();
+    c.open();
+    for (seq, status) in (1..).zip(["200 OK", "404 Not Found", "500 Internal Server Error"]) {
+        let target = format!("/a/target/of/some/more/length/{seq}/and/more");
+        let message = request(&target);
+        let asked = part(&mut c, Side::Client, &message, SEEN);
+        for _ in 0..segments {
+            c.send(Side::Client, &filler(1000));
+        }
+        let answer = Message::response(status).header("Server", "example").body(b"hello");
+        let answered = part(&mut c, Side::Server, &answer, SEEN);
+        c.ack(Side::Client);
+        let line = s.line(1, seq, Some(&asked), Some(&answered));
+        let seen = SEEN - message.start_line()[0].len() - 1;
+        line.flag("head_cut").flag("pairing_inferred").set("version", "1.1").set("target", &target[..seen]);
+        line.unset("request_body_bytes").unset("response_body_bytes");
+        if seq > 1 {
+            line.flag("resync");
+        }
+    }
+    c.close();
+    for packet in &mut c.packets {
+        packet.snapped = Some(96);
+    }
+    s.capture(&mut c);
 }
 
 pub(super) fn cases() -> Vec<Case> {
@@ -232,7 +263,7 @@ pub(super) fn cases() -> Vec<Case> {
                 s.line(1, 1, Some(&asked), None)
                     .flag("bad_start_line")
                     .flag("not_http")
-                    .flag("no_response")
+                    .flag("response_unread")
                     .set("version", "1.0");
                 let mut c = s.connection();
                 c.open();
@@ -296,32 +327,33 @@ pub(super) fn cases() -> Vec<Case> {
         )
         .differs("tshark waits for the rest of a head"),
         case(
+            "head-never-finished-answered",
+            "A request whose head is sent slowly and never finished, and answered with 408.",
+            "The answer is that of the head, as far as this was seen. nginx, Apache and HAProxy answer so.",
+            |s| {
+                let mut c = s.connection();
+                c.open();
+                let asked = c.request(&Message::raw("GET /slow HTTP/1.1\r\nHost: example.test\r\nX-A: "));
+                let timeout = Message::response("408 Request Timeout").header("Connection", "close").body(b"late");
+                let answer = c.response(&timeout);
+                hang_up(&mut c);
+                s.capture(&mut c);
+                s.line(1, 1, Some(&asked), Some(&answer)).flag("head_cut").unset("request_body_bytes");
+            },
+        )
+        .differs("tshark waits for the rest of a head"),
+        case(
             "snap-length-in-heads",
             "Every frame cut to 96 bytes, of which 42 are payload.",
             "Every request line and status line is printed as far as it was captured, and the answers are paired by \
              acknowledgements. What a body's size was is not known.",
-            |s| {
-                let mut c = s.connection();
-                c.open();
-                for (seq, status) in (1..).zip(["200 OK", "404 Not Found", "500 Internal Server Error"]) {
-                    let target = format!("/a/target/of/some/more/length/{seq}/and/more");
-                    let asked = part(&mut c, Side::Client, &Message::get(&target), 42);
-                    let answer = Message::response(status).header("Server", "example").body(b"hello");
-                    let answered = part(&mut c, Side::Server, &answer, 42);
-                    c.ack(Side::Client);
-                    let line = s.line(1, seq, Some(&asked), Some(&answered));
-                    line.flag("head_cut").flag("pairing_inferred").set("version", "1.1").set("target", &target[..38]);
-                    line.unset("request_body_bytes").unset("response_body_bytes");
-                    if seq > 1 {
-                        line.flag("resync");
-                    }
-                }
-                c.close();
-                for packet in &mut c.packets {
-                    packet.snapped = Some(96);
-                }
-                s.capture(&mut c);
-            },
+            |s| snapped_heads(s, &Message::get, 0),
+        ),
+        case(
+            "snap-length-and-body-segments",
+            "Every frame cut to 96 bytes; requests whose bodies come in segments of their own.",
+            "Where a body ends is not known, but the answers acknowledge it: each is that of its request.",
+            |s| snapped_heads(s, &|target| Message::post(target, b""), 3),
         ),
         case(
             "head-too-long",

@@ -82,7 +82,7 @@ pub(super) fn cases() -> Vec<Case> {
             |s| {
                 lossy(s, &Message::ok(&filler(3000)), |c| drop(c.packets.remove(1)));
                 s.lines[0].response = None;
-                s.lines[0].flag("lost_head").flag("no_response");
+                s.lines[0].flag("lost_head").flag("response_unread");
                 found_again(s, 1);
             },
         )
@@ -133,7 +133,7 @@ pub(super) fn cases() -> Vec<Case> {
                     s.whole(1, seq, &pair);
                 }
                 s.lines[0].response = None;
-                s.lines[0].flag("lost_head").flag("no_response");
+                s.lines[0].flag("lost_head").flag("response_unread");
                 s.lines[1].request = None;
                 s.lines[1].flag("no_request").flag("resync");
                 found_again(s, 2);

@@ -14,7 +14,7 @@ fn response(s: &mut Scene, error: &'static str, broken: &[u8]) {
     c.send(Side::Server, broken);
     hang_up(&mut c);
     s.capture(&mut c);
-    s.line(1, 1, Some(&q), None).flag("no_response").flag(error);
+    s.line(1, 1, Some(&q), None).flag("response_unread").flag(error);
     healthy(s, 2);
 }
 

@@ -2,6 +2,7 @@
 
 use super::{Case, after, case};
 use crate::support::conversation::{Conversation, Sent};
+use crate::support::line::Line;
 use crate::support::message::{Message, filler};
 use crate::support::scene::Scene;
 use crate::support::wire::{ACK, Packet, RST, Side};
@@ -76,30 +77,20 @@ fn head_lost_in_part(s: &mut Scene, lost: usize) {
     let second = c.exchange(&Message::get("/second"), &Message::ok(&filler(5000)));
     c.packets.remove(1);
     s.capture(&mut c);
-    s.line(1, 2, Some(&second.0), None).flag("no_response").flag("lost_head");
+    s.line(1, 2, Some(&second.0), None).flag("response_unread").flag("lost_head");
     let post = Message::post("/third", b"abc").header("Cookie", &"c".repeat(3000));
     let third = c.exchange(&post, &Message::response("405 Method Not Allowed").body(b"no"));
     c.packets.remove(lost);
     s.capture(&mut c);
-    // The loss of the last segment comes to light behind the answer.
-    let answered = lost == 1;
-    let mut seq = 3;
-    if !answered {
-        s.line(1, seq, None, Some(&third.1)).flag("no_request").flag("resync");
-        seq += 1;
-    }
-    let line = s.line(1, seq, Some(&third.0), Some(&third.1).filter(|_| answered)).flag("head_cut");
+    let line = s.line(1, 3, Some(&third.0), Some(&third.1)).flag("head_cut").flag("pairing_inferred").flag("resync");
     line.set("request_head_bytes", lost * 1460).unset("request_body_bytes");
-    if answered {
-        line.flag("pairing_inferred").flag("resync").set("ttfb_us", 200);
-    } else {
-        line.flag("no_response");
-    }
+    // The last byte that was seen of it is older the more was lost.
+    line.set("ttfb_us", 300 - 100 * lost);
     let (q, a) = after();
     let last = c.exchange(&q, &a);
     c.close();
     s.capture(&mut c);
-    s.whole(1, seq + 1, &last).flag("resync");
+    s.whole(1, 4, &last).flag("resync");
 }
 
 pub(super) fn cases() -> Vec<Case> {
@@ -144,6 +135,27 @@ pub(super) fn cases() -> Vec<Case> {
         )
         .differs("tshark takes the order of capture for the order of events"),
         case(
+            "server-captured-seconds-early",
+            "The same with three seconds, in which three more requests are sent.",
+            "How far the directions of a capture are apart shows when the first requests come: from then on what comes early waits, for \
+             five seconds at most. What had not waited long enough stands by itself, and no pair is wrong.",
+            |s| {
+                shifted(s, 3 * SECOND, true);
+                let pairs: Vec<Line> = s.lines.drain(..).collect();
+                let (early, paired) = pairs.split_at(3);
+                for (seq, line) in (1..).zip(early) {
+                    s.line(1, seq, None, line.response.as_ref()).flag("no_request");
+                }
+                for (seq, line) in (4..).zip(early) {
+                    s.line(1, seq, line.request.as_ref(), None).flag("response_unread");
+                }
+                for (seq, line) in (7..).zip(paired) {
+                    s.line(1, seq, line.request.as_ref(), line.response.as_ref()).flag("early_response");
+                }
+            },
+        )
+        .differs("tshark takes the order of capture for the order of events"),
+        case(
             "midstream-server-captured-early",
             "The same with 5 ms, and the start of the connection was not captured.",
             "As with the start: the first answer waits for its request.",
@@ -164,8 +176,8 @@ pub(super) fn cases() -> Vec<Case> {
         case(
             "request-head-tail-lost",
             "As before, but the last segment of the request's head and its body are lost.",
-            "The 405 acknowledges more than the request before: it does not answer that one, and stands by itself; so does the request \
-             of which a part was seen, because its loss comes to light behind the answer.",
+            "The loss comes to light behind the answer. The 405 acknowledges more than the request before: it answers the request of \
+             which a part was seen, since the client had received all that lies before the answer.",
             |s| head_lost_in_part(s, 2),
         )
         .differs("tshark gives up the connection at the hole"),

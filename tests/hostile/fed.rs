@@ -13,7 +13,7 @@ pub(crate) struct Nothing;
 impl Receiver for Nothing {
     type State = ();
     fn record(&mut self, _: &Connection, (): &mut (), _: &Record<'_>) {}
-    fn closed(&mut self, _: &Connection, (): &mut (), _: EndReason) {}
+    fn closed(&mut self, _: &Connection, (): &mut (), _: [u64; 2], _: EndReason) {}
     fn skip(&mut self, _: &Connection, _: Side, _: u64) {}
     fn quarantine(&mut self, _: &QuarantinedEvent) {}
     fn fault(&mut self, _: &Fault) {}

@@ -12,7 +12,7 @@ use super::scene::Scene;
 use super::wire::octets;
 
 /// The keys in the order in which they are printed.
-const KEYS: [&str; 43] = [
+const KEYS: [&str; 45] = [
     "ts",
     "sensor",
     "conn",
@@ -25,6 +25,7 @@ const KEYS: [&str; 43] = [
     "operation",
     "method",
     "target",
+    "route",
     "outcome",
     "error",
     "version",
@@ -49,6 +50,7 @@ const KEYS: [&str; 43] = [
     "via_target",
     "proxy",
     "proxy_port",
+    "tls",
     "request_headers",
     "response_headers",
     "interface",
@@ -196,11 +198,66 @@ impl Line {
                 None => values.remove(*key),
             };
         }
+        if let (Some(target), None) = (values.get("target").and_then(Value::as_str), self.operation)
+            && !self.set.iter().any(|(key, _)| *key == "route")
+            && let Some(route) = route(target, values["method"].as_str().unwrap_or_default())
+        {
+            values.insert("route".into(), route.into());
+        }
         let ordered: Map<String, Value> =
             KEYS.iter().filter_map(|key| values.remove(*key).map(|value| ((*key).to_owned(), value))).collect();
         assert!(values.is_empty(), "keys that are not written: {values:?}");
         normal(&serde_json::to_string(&ordered).unwrap())
     }
+}
+
+/// The path of a target, with its variable segments named; none without a path.
+fn route(target: &str, method: &str) -> Option<String> {
+    if method == "CONNECT" {
+        return None;
+    }
+    let path = target.split(['?', '#']).next().unwrap_or_default();
+    let path = match path.split_once("://") {
+        Some((scheme, rest)) if scheme.chars().all(char::is_alphanumeric) => {
+            rest.split_once('/').map_or("/", |_| &rest[rest.find('/').unwrap()..])
+        }
+        _ => path,
+    };
+    let mut segments: Vec<String> = path.split('/').map(segment).collect();
+    if segments.len() > 13 {
+        segments.truncate(13);
+        segments.push("{rest}".to_owned());
+    }
+    Some(segments.join("/")).filter(|route| !route.is_empty())
+}
+
+/// A segment of a path by the table in README.
+fn segment(text: &str) -> String {
+    let name = |text: &str| {
+        let digits = text.chars().filter(char::is_ascii_digit).count();
+        let shape: String = text.chars().map(|c| if c.is_ascii_hexdigit() { 'h' } else { c }).collect();
+        let runs = text.split(|c: char| !c.is_ascii_alphanumeric());
+        match text.len() {
+            0 => None,
+            len if len == digits => Some("{n}"),
+            8.. if digits > 0 && text.chars().all(|c| c.is_ascii_hexdigit()) => Some("{hex}"),
+            _ if digits > 0 && shape == "hhhhhhhh-hhhh-hhhh-hhhh-hhhhhhhhhhhh" => Some("{uuid}"),
+            _ if digits == 8 && shape == "hhhh-hh-hh" => Some("{date}"),
+            _ if runs.clone().any(|run| run.len() >= 16 && run.contains(|c: char| c.is_ascii_digit())) => {
+                Some("{token}")
+            }
+            _ => None,
+        }
+    };
+    let whole = name(text).map(str::to_owned);
+    let with_extension = || {
+        let (stem, extension) = text.rsplit_once('.')?;
+        let is_one = extension.starts_with(|c: char| c.is_ascii_alphabetic())
+            && extension.len() <= 5
+            && extension.chars().all(|c| c.is_ascii_alphanumeric());
+        name(stem).filter(|_| is_one).map(|name| format!("{name}.{extension}"))
+    };
+    whole.or_else(with_extension).unwrap_or_else(|| if text.len() > 64 { "{token}" } else { text }.to_owned())
 }
 
 /// Body bytes on the wire, without chunk framing where that is another number, and head bytes.

@@ -95,7 +95,7 @@ impl Receiver for Both<'_> {
         }
         self.notes.lines.push((connection.number, line(record)));
     }
-    fn closed(&mut self, connection: &Connection, (): &mut (), reason: EndReason) {
+    fn closed(&mut self, connection: &Connection, (): &mut (), _: [u64; 2], reason: EndReason) {
         self.notes.closed.push((connection.number, reason));
     }
     fn skip(&mut self, connection: &Connection, side: Side, upto: u64) {

@@ -3,14 +3,18 @@
 
 use crate::export::chunk::{ChunkSender, Encoder, EncodingConsumer};
 use crate::export::consumer::{Consumer, Output};
+use crate::export::terminal::Terminal;
 use crate::export::{Format, FormatName, Origin};
 use crate::http::Transaction;
 use crate::http::filter::Selection;
+use crate::stream::InterfaceNames;
 
 /// What a worker's lines are made with.
 pub struct LogOutput {
     /// Format of lines.
     pub format: FormatName,
+    /// Where people read them.
+    pub terminal: Terminal,
     /// Where the transactions were captured.
     pub origin: Origin,
     /// Which transactions are logged.
@@ -21,19 +25,21 @@ pub struct LogOutput {
 
 impl Output for LogOutput {
     fn consumer(&self) -> Box<dyn Consumer> {
-        let format = self.format.writer(self.origin.clone());
-        Box::new(EncodingConsumer::new(LogLines { selection: self.selection.clone(), format }, self.chunks.clone()))
+        let format = self.format.writer_for(&self.terminal, self.origin.clone());
+        let (selection, interfaces) = (self.selection.clone(), self.origin.interfaces.clone());
+        Box::new(EncodingConsumer::new(LogLines { selection, interfaces, format }, self.chunks.clone()))
     }
 }
 
 struct LogLines {
     selection: Selection,
+    interfaces: InterfaceNames,
     format: Box<dyn Format>,
 }
 
 impl Encoder for LogLines {
     fn encode(&mut self, transaction: &Transaction, out: &mut Vec<u8>) -> bool {
-        let logged = self.format.takes(transaction) && self.selection.takes(transaction);
+        let logged = self.format.takes(transaction) && self.selection.takes(transaction, &self.interfaces);
         if logged {
             self.format.line(transaction, out);
         }
@@ -55,7 +61,8 @@ mod tests {
     fn only_what_is_logged_is_a_record() {
         let (chunks, lines) = chunk::channel(1, 1, true, Arc::default());
         let selection = Selection { errors: true, ..Selection::default() };
-        let output = LogOutput { format: FormatName::Clf, origin: Origin::default(), selection, chunks };
+        let (origin, terminal) = (Origin::default(), Terminal::default());
+        let output = LogOutput { format: FormatName::Clf, terminal, origin, selection, chunks };
         let mut wire = Wire::new(Settings::default());
         for (number, status) in (1..).zip([200, 500, 404, 204]) {
             wire.get(number, "/").reply(number, status, 0);

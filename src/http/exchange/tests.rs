@@ -15,8 +15,8 @@ fn wire() -> Wire {
 }
 
 #[test]
-fn an_idle_connection_costs_88_bytes() {
-    assert_eq!(size_of::<Exchange>(), 88);
+fn an_idle_connection_costs_104_bytes() {
+    assert_eq!(size_of::<Exchange>(), 104);
     let mut wire = wire();
     wire.get(1, "/").reply(1, 200, 0);
     assert_eq!(wire.exchange.open(), 0);
@@ -77,7 +77,7 @@ fn an_early_response_is_known_by_its_times_too() {
 fn an_unpaired_response_goes_to_the_newest_acknowledged_request() {
     let mut wire = wire();
     wire.get(1, "/a").pass(1, 100).get(2, "/b").reply_unpaired(200);
-    assert_eq!(wire.seen(), ["1 /a 0 no_response", "2 /b 200"]);
+    assert_eq!(wire.seen(), ["1 /a 0 response_unread", "2 /b 200"]);
 }
 
 #[test]
@@ -96,6 +96,23 @@ fn what_acknowledgements_prove_is_not_flagged() {
 }
 
 #[test]
+fn a_request_has_no_response_only_if_the_server_sent_nothing_that_may_be_one() {
+    // Bytes of the server's behind the responses that were read, or only before the client asked.
+    let mut wire = wire();
+    wire.get(1, "/a").get(2, "/b").reply(1, 200, 10).close(EndReason::Fin);
+    assert_eq!(wire.seen(), ["1 /a 200", "2 /b 0 no_response"]);
+    let mut wire = self::wire();
+    wire.get(1, "/a").get(2, "/b").get(3, "/c").reply(1, 200, 10).pass(1, 5).close(EndReason::Capture);
+    assert_eq!(wire.seen(), ["1 /a 200", "2 /b 0 open response_unread", "3 /c 0 open response_unread"]);
+    let mut wire = self::wire();
+    wire.get(1, "/a").pass(1, 5).get(2, "/b").close(EndReason::Reset);
+    assert_eq!(wire.seen(), ["1 /a 0 reset response_unread", "2 /b 0 no_response reset"]);
+    let mut wire = self::wire();
+    wire.ask(1, "POST /a HTTP/1.1", 0).answer(1, "HTTP/1.1 100 Continue", flag::INTERIM).end(0, 1, 9, 0);
+    assert_eq!(wire.close(EndReason::Fin).seen(), ["1 /a 0 no_response"]);
+}
+
+#[test]
 fn unpaired_responses_to_a_pipelined_burst_go_in_order() {
     let mut wire = wire();
     wire.get(1, "/a").get(2, "/b").reply_unpaired(200).reply_unpaired(201);
@@ -105,7 +122,7 @@ fn unpaired_responses_to_a_pipelined_burst_go_in_order() {
 #[test]
 fn where_a_request_was_lost_a_response_behind_lost_bytes_answers_none_that_was_seen() {
     for (lost, wanted) in [
-        (100, vec!["2 - 200 no_request", "1 /a 0 no_response", "3 /c 201"]),
+        (100, vec!["2 - 200 no_request", "1 /a 0 response_unread", "3 /c 201"]),
         (0, vec!["1 /a 200 pairing_inferred", "2 /c 201"]),
     ] {
         let mut wire = wire();
@@ -239,8 +256,12 @@ fn errors_and_foreign_bytes_are_told_on_the_transaction_they_hit() {
     wire.reply(1, 400, 0);
     wire.get(2, "/b").feed(1, 0, 9, Kind::Error(ParseError::BadHeader)).get(3, "/c").reply(3, 200, 0);
     wire.get(4, "/d").feed(1, 0, 3, Kind::NotHttp(NotHttp::Ssh)).close(EndReason::Fin);
-    let wanted =
-        ["1 / 400 truncated bad_chunk", "2 /b 0 no_response bad_header", "3 /c 200", "4 /d 0 no_response not_http"];
+    let wanted = [
+        "1 / 400 truncated bad_chunk",
+        "2 /b 0 bad_header response_unread",
+        "3 /c 200",
+        "4 /d 0 not_http response_unread",
+    ];
     assert_eq!(wire.seen(), wanted);
     assert_eq!(wire.context.counters.errors[usize::from(ParseError::BadChunk.code())], 1);
     assert_eq!(wire.context.counters.not_http[usize::from(NotHttp::Ssh.code())], 1);

@@ -83,7 +83,8 @@ impl<S> Connections<S> {
         while let Some(key) = next {
             let Some(connection) = self.get_mut(key) else { return };
             if !connection.ignored {
-                receiver.closed(&connection.info, &mut connection.state, reason);
+                let lengths = connection.lengths();
+                receiver.closed(&connection.info, &mut connection.state, lengths, reason);
             }
             closing.push(key);
             next = connection.outer;

@@ -181,7 +181,8 @@ impl<S: Default> Driver<S> {
         };
         receiver.at(encoded.after.order);
         receiver.quarantine(&quarantined);
-        receiver.closed(&connection.info, &mut connection.state, EndReason::Fault);
+        let lengths = connection.lengths();
+        receiver.closed(&connection.info, &mut connection.state, lengths, EndReason::Fault);
         connection.ignored = true;
         if let Some(extra) = connection.extra.take() {
             self.extras.remove(&extra);

@@ -10,8 +10,8 @@ use crate::stream::InterfaceNames;
 /// LINKTYPE_LINUX_SLL2, which is libpcap's DLT_ number too.
 pub(super) const SLL2: i32 = 276;
 
-/// Interfaces that are distinguished in one run, by each capture thread.
-const MOST: usize = 4096;
+/// Interfaces that are distinguished on `any` in one run. Further ones are called `any`.
+pub const MOST_INTERFACES: usize = 4096;
 
 /// The interfaces that frames of `any` were captured on.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ impl Interfaces {
 
     #[cold]
     fn find(&mut self, index: u32, any: u32) -> u32 {
-        let full = self.known.len() >= MOST;
+        let full = self.known.len() >= MOST_INTERFACES;
         let number = match self.known.get(&index) {
             Some(number) => *number,
             None if full => any,
