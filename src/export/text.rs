@@ -27,6 +27,7 @@ impl Format for Text {
                 let failed = transaction.flags.intersects(Flags::FAILED);
                 out.extend_from_slice(if failed { b" err" } else { b"  ok" });
             }
+            Some(_) if transaction.status == 0 => out.extend_from_slice(b" ???"),
             Some(_) => write!(out, " {}", transaction.status).unwrap_or_default(), // a Vec takes everything
             None => out.extend_from_slice(b" ---"),
         }
@@ -67,7 +68,8 @@ impl Format for Text {
 fn url(transaction: &Transaction, out: &mut Vec<u8>) {
     match (transaction.target(), transaction.host()) {
         (Some(target), Some(host)) if target.starts_with(b"/") => {
-            out.extend_from_slice(b"http://");
+            escape::shown(transaction.scheme().unwrap_or(b"http"), false, out);
+            out.extend_from_slice(b"://");
             escape::shown(host, false, out);
             escape::shown(target, false, out);
         }

@@ -16,7 +16,10 @@ use crate::http::record::{Kind, Operation, Outcome, Record, Request, Response};
 use crate::http::transaction::{Body, Outer, Transaction};
 use crate::stream::{Connection, EndReason, Endpoint, Opener};
 
+mod streams;
 mod unpaired;
+
+use streams::Streams;
 
 /// The flag of a transaction that was open when its connection ended for this reason.
 const fn end_flag(reason: EndReason) -> Flags {
@@ -31,7 +34,7 @@ const fn end_flag(reason: EndReason) -> Flags {
     }
 }
 
-/// The open transactions of one connection. Takes 80 bytes while nothing is open.
+/// The open transactions of one connection. Takes 88 bytes while nothing is open.
 #[derive(Debug, Default)]
 pub struct Exchange {
     queue: Queue,
@@ -51,6 +54,9 @@ pub struct Exchange {
     pipelines: bool,
     /// The tunnel that the connection is inside of.
     outer: Option<Arc<Outer>>,
+    /// Of HTTP/2; a connection of HTTP/1 has none.
+    #[expect(clippy::box_collection, reason = "a pointer instead of a map in every connection: few have streams")]
+    streams: Option<Box<Streams>>,
 }
 
 impl Exchange {
@@ -110,13 +116,13 @@ impl Exchange {
     /// Number of open transactions.
     #[must_use]
     pub fn open(&self) -> usize {
-        self.queue.len()
+        self.queue.len() + self.streams.as_ref().map_or(0, |streams| streams.len())
     }
 
     /// Whether the invariants of the queue hold.
     fn is_consistent(&self) -> bool {
         let in_progress = self.queue.iter().filter(|open| response_in_progress(open)).count();
-        self.open() <= MAX_OPEN && in_progress <= 1
+        self.queue.len() <= MAX_OPEN && in_progress <= 1 && self.open() <= 2 * MAX_OPEN
     }
 
     fn take_error(&mut self, side: u8) -> Flags {
@@ -142,11 +148,14 @@ struct Pairing<'a, F> {
 
 impl<F: FnMut(&Transaction)> Pairing<'_, F> {
     fn record(&mut self, record: &Record) {
+        if record.stream != 0 {
+            return self.stream_record(record);
+        }
         match &record.kind {
             Kind::Request(request) => self.request(record, request),
             Kind::Response(response) if record.flags & abi::flag::INTERIM != 0 => self.interim(record, response),
             Kind::Response(response) => self.response(record, response),
-            Kind::End { number, wire, decoded, lost } => {
+            Kind::End { number, wire, decoded, lost, .. } => {
                 let body = Body { wire: *wire, decoded: *decoded, lost: *lost };
                 self.message_end(record, *number, body);
             }
@@ -160,7 +169,7 @@ impl<F: FnMut(&Transaction)> Pairing<'_, F> {
             }
             Kind::Operation(operation) => self.operation(record, operation),
             Kind::Outcome(outcome) => self.outcome(record, outcome),
-            // No module gives these yet.
+            // Only streams have these.
             Kind::Trailers { .. } | Kind::Reset { .. } => self.context.counters.stray += 1,
             Kind::Error(error) => self.error(record.side, *error),
         }
@@ -176,6 +185,7 @@ impl<F: FnMut(&Transaction)> Pairing<'_, F> {
             let unseen = matches!(reason, EndReason::Capture | EndReason::Fault);
             self.finish(transaction, unseen);
         }
+        self.close_streams(reason);
     }
 
     fn request(&mut self, record: &Record, request: &Request) {

@@ -32,11 +32,11 @@ pub struct Body {
 /// A request or a response: one half of a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Message {
-    /// The digit after `HTTP/1.`.
+    /// The digit after `HTTP/1.`; 0 in HTTP/2.
     pub minor: u8,
     /// Where the body ends.
     pub framing: Framing,
-    /// The head was not seen whole: where it ends, and what follows, is not known.
+    /// The head was not seen whole, or frames of the body were lost: how long the body is, is not known.
     pub cut: bool,
     /// First byte of the start line.
     pub start: Moment,
@@ -53,7 +53,7 @@ impl Message {
         self.head_end.offset.saturating_sub(self.start.offset)
     }
 
-    /// Body sizes, if the message has ended and its head was seen whole.
+    /// Body sizes, if the message has ended and they are known.
     #[must_use]
     pub fn body(&self) -> Option<Body> {
         self.end.filter(|_| !self.cut).map(|(_, body)| body)
@@ -87,6 +87,23 @@ pub(crate) struct Kept {
     pub(crate) index: u16,
     pub(crate) name: TextRange,
     pub(crate) value: TextRange,
+}
+
+/// What only transactions of HTTP/2 have.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Http2 {
+    /// Number of its stream.
+    pub(crate) stream: u32,
+    /// Code of the error with which the stream was reset.
+    pub(crate) error: Option<u32>,
+    pub(crate) scheme: TextRange,
+    /// It is a call of gRPC.
+    pub(crate) grpc: bool,
+    pub(crate) grpc_status: TextRange,
+    pub(crate) grpc_message: TextRange,
+    pub(crate) grpc_timeout: TextRange,
+    /// Messages of gRPC in the request and in the response.
+    pub(crate) messages: [Option<u32>; 2],
 }
 
 /// The tunnel that a stream is inside of.
@@ -152,6 +169,8 @@ pub struct Transaction {
     pub(crate) held: bool,
     /// Side whose message ended last, if it was cut.
     pub(crate) cut_side: Option<u8>,
+    /// Of HTTP/2.
+    pub(crate) http2: Option<Box<Http2>>,
     /// Empty for HTTP.
     pub(crate) protocol: TextRange,
     pub(crate) method: TextRange,
@@ -194,6 +213,7 @@ impl Transaction {
             awaits_tunnel: false,
             held: false,
             cut_side: None,
+            http2: None,
             protocol: none,
             method: none,
             target: none,
@@ -239,7 +259,7 @@ impl Transaction {
         text.unwrap_or_default()
     }
 
-    fn text_of(&self, range: TextRange) -> Option<&[u8]> {
+    pub(crate) fn text_of(&self, range: TextRange) -> Option<&[u8]> {
         (range.len != 0).then(|| self.read(range))
     }
 
@@ -354,10 +374,49 @@ impl Transaction {
         self.request.or(self.response).map_or(0, |message| message.start.time)
     }
 
-    /// Version of the request, or of the response when no request was seen: the digit after `HTTP/1.`.
+    /// Version of the request, or of the response when no request was seen: `1.1`, `2`, ...
     #[must_use]
-    pub fn minor(&self) -> Option<u8> {
-        self.request.or(self.response).map(|message| message.minor)
+    pub fn version(&self) -> Option<&'static str> {
+        const VERSIONS: [&str; 10] = ["1.0", "1.1", "1.2", "1.3", "1.4", "1.5", "1.6", "1.7", "1.8", "1.9"];
+        let message = self.request.or(self.response)?;
+        match self.http2 {
+            Some(_) => Some("2"),
+            None => VERSIONS.get(usize::from(message.minor)).copied(),
+        }
+    }
+
+    /// Number of its stream on the connection, in HTTP/2.
+    #[must_use]
+    pub fn stream(&self) -> Option<u32> {
+        self.http2.as_ref().map(|http2| http2.stream)
+    }
+
+    /// Code of the error with which its stream was reset (RFC 9113, section 7), unless that was after the response.
+    #[must_use]
+    pub fn stream_error(&self) -> Option<u32> {
+        self.http2.as_ref().and_then(|http2| http2.error)
+    }
+
+    /// Scheme of the target, where the request says it: in HTTP/2.
+    #[must_use]
+    pub fn scheme(&self) -> Option<&[u8]> {
+        self.http2.as_ref().and_then(|http2| self.text_of(http2.scheme))
+    }
+
+    pub(crate) fn note_stream_error(&mut self, code: u64) {
+        if self.flags.intersects(Flags::STREAM_RESET | Flags::NOT_PROCESSED)
+            && let Some(http2) = &mut self.http2
+        {
+            http2.error = u32::try_from(code).ok();
+        }
+    }
+
+    pub(crate) fn note_messages(&mut self, of_request: bool, messages: Option<u32>) {
+        if let Some(http2) = &mut self.http2
+            && let Some(count) = http2.messages.get_mut(usize::from(!of_request))
+        {
+            *count = messages;
+        }
     }
 
     /// Nanoseconds from the last byte of the request to the first of the final response. `None` if either is missing,
@@ -422,7 +481,9 @@ impl Transaction {
 
     /// Bytes of memory that it takes.
     pub(crate) fn size(&self) -> usize {
-        size_of::<Self>().saturating_add(self.text.capacity()).saturating_add(self.kept.capacity() * size_of::<Kept>())
+        let http2 = if self.http2.is_some() { size_of::<Http2>() } else { 0 };
+        let kept = self.kept.capacity() * size_of::<Kept>();
+        size_of::<Self>().saturating_add(self.text.capacity()).saturating_add(kept).saturating_add(http2)
     }
 }
 
