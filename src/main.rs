@@ -19,12 +19,12 @@ use picotap::daemon::signals;
 use picotap::export::log::LogError;
 use picotap::pipeline::{self, Config, Failure, Report};
 use picotap::plan::{Machine, Plan};
-use picotap::sandbox::{BUILTIN_GUEST, BUILTIN_HTTP2};
 use picotap::sandbox::engine::{Engine, Parser};
 use picotap::sandbox::protocol::{ENTRY, Format, HTTP2};
 use picotap::sandbox::quarantine::QuarantinedEvent;
 use picotap::sandbox::quote::quote;
 use picotap::sandbox::selftest::selftest;
+use picotap::sandbox::{BUILTIN_GUEST, BUILTIN_HTTP2};
 use picotap::source::live;
 
 /// Exit code for wrong usage, as clap's.

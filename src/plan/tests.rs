@@ -232,8 +232,11 @@ fn modules_are_read_when_the_plan_is_carried_out() {
     let line = "-i lo --guest resp=r.wasm --guest g.wasm --shadow s.wasm --shadow-sample 5";
     let config = plan(line).load(read).expect("all are there");
     let modules: Vec<_> = config.guests.iter().map(shown).collect();
-    let expected =
-        [("http1 parser g.wasm", &b"g.wasm"[..]), ("built-in http2 parser", BUILTIN_HTTP2), ("resp parser r.wasm", b"r.wasm")];
+    let expected = [
+        ("http1 parser g.wasm", &b"g.wasm"[..]),
+        ("built-in http2 parser", BUILTIN_HTTP2),
+        ("resp parser r.wasm", b"r.wasm"),
+    ];
     assert!(modules == expected.map(|(name, wasm)| (name.to_owned(), wasm.to_vec())));
     let shadow = config.shadow.expect("asked for");
     assert_eq!((&shadow.wasm[..], shadow.file, shadow.sample), (&b"s.wasm"[..], Some("s.wasm".into()), 5));

@@ -11,7 +11,7 @@ use super::scene::Scene;
 use super::wire::octets;
 
 /// The keys in the order in which they are printed.
-const KEYS: [&str; 40] = [
+const KEYS: [&str; 50] = [
     "ts",
     "conn",
     "seq",
@@ -26,11 +26,21 @@ const KEYS: [&str; 40] = [
     "outcome",
     "error",
     "version",
+    "stream",
+    "scheme",
     "host",
     "user_agent",
     "referer",
     "status",
     "reason",
+    "stream_error",
+    "grpc_service",
+    "grpc_method",
+    "grpc_status",
+    "grpc_message",
+    "grpc_timeout_us",
+    "grpc_request_messages",
+    "grpc_response_messages",
     "request_body_bytes",
     "response_body_bytes",
     "request_body_decoded_bytes",
