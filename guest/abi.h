@@ -328,7 +328,8 @@ typedef struct pico_record {
     uint8_t side;
     uint8_t minor;           /* heads: the digit after "HTTP/1."; 0 with a stream */
     uint8_t framing;         /* heads: pico_framing */
-    uint16_t code;           /* response: status, 0 if it is not known (PICO_F_HPACK_UNKNOWN); not-HTTP: pico_not_http; error: pico_error; tunnel: pico_tunnel */
+    uint16_t code;           /* response: status, with a stream 0 if it is not known (PICO_F_HPACK_UNKNOWN)
+                                or none (PICO_F_BAD_START_LINE); not-HTTP: pico_not_http; error: pico_error; tunnel: pico_tunnel */
     uint16_t reserved;
     uint32_t flags;          /* PICO_F_* */
     uint32_t event;          /* index of the event, in order of the events */

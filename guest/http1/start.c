@@ -50,6 +50,8 @@ COLD enum step hand_to_http2(work *w, unsigned client)
  * before the client's preface; in mid-stream any. STEP_ON: they are not. */
 COLD static enum step start_frames(work *w, const uint8_t *at, uint32_t len, bool fresh)
 {
+    if (fresh && w->opener == w->me) /* a client begins with the preface */
+        return STEP_ON;
     enum frames found = fresh ? settings_at(at, len) : frames_at(at, len);
     if (found == FRAMES_FOUND)
         return hand_to_http2(w, fresh ? 2u - w->me : 0u);

@@ -255,6 +255,8 @@ static void write_response(work *w, const head *h, const frame *f, pico_record *
     set_framing(r, h, f);
     if (!read_digits(h->status, 3, &status) || status < 100)
         status = 0; /* not known, or none */
+    if (status == 0 && h->status != NULL && h->status->value.known)
+        r->flags |= PICO_F_BAD_START_LINE;
     r->code = (uint16_t)status;
     put_pairs(w, r, h->status, NULL);
     if (status >= 100 && status < 200) {

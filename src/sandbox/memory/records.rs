@@ -103,9 +103,10 @@ fn check_record(index: u32, record: &abi::Record, encoded: &Encoded) -> Result<M
     Ok(meaning)
 }
 
-/// A response of HTTP/2 whose status is not known.
+/// A response of HTTP/2 whose status is not known, or is none.
 const fn is_unknown(record: &abi::Record) -> bool {
-    record.code == 0 && record.stream != 0 && record.flags & abi::flag::HPACK_UNKNOWN != 0
+    const WHY: u32 = abi::flag::HPACK_UNKNOWN | abi::flag::BAD_START_LINE;
+    record.code == 0 && record.stream != 0 && record.flags & WHY != 0
 }
 
 /// Sizes of a message fit its stream.
