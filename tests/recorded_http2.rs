@@ -9,6 +9,7 @@
     reason = "a test that panics has failed, and its deadlines are on the wall clock"
 )]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -16,7 +17,7 @@ use std::process::Command;
 mod support;
 
 use serde_json::Value;
-use support::program::{assert_lines, read};
+use support::program::{assert_lines, read, scratch};
 use support::tool::need;
 
 fn fixture(name: &str) -> PathBuf {
@@ -118,4 +119,87 @@ fn calls_of_grpc_have_their_outcomes_and_messages() {
     assert!(
         calls.iter().filter(|call| call["grpc_timeout_us"].as_u64().is_some_and(|time| time > 4_000_000)).count() == 3
     );
+}
+
+/// Where each packet of the recording begins.
+fn packets(capture: &[u8]) -> Vec<usize> {
+    let mut starts = Vec::new();
+    let mut at = 24;
+    while at < capture.len() {
+        starts.push(at);
+        at += 16 + u32::from_le_bytes(capture[at + 8..at + 12].try_into().unwrap()) as usize;
+    }
+    starts
+}
+
+/// Every text of a line that is there is that of the same stream in the whole recording.
+fn nothing_is_wrong(name: &str, capture: &[u8], whole: &BTreeMap<(u64, u64), Value>) -> usize {
+    const KEYS: [&str; 10] = [
+        "method",
+        "target",
+        "host",
+        "user_agent",
+        "scheme",
+        "status",
+        "grpc_service",
+        "grpc_method",
+        "grpc_status",
+        "grpc_message",
+    ];
+    let path = scratch(name);
+    fs::write(&path, capture).unwrap();
+    let outcome = read(&path, &[]);
+    fs::remove_file(path).unwrap();
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    let mut seen = 0;
+    for line in outcome.lines() {
+        let line: Value = serde_json::from_str(&line).unwrap();
+        let Some(stream) = line["stream"].as_u64() else { continue };
+        let wanted = &whole[&(line["client_port"].as_u64().unwrap(), stream)];
+        for key in KEYS {
+            assert!(line[key].is_null() || line[key] == wanted[key], "{name}: {key} of {line}, not {wanted}");
+        }
+        for key in ["request_body_decoded_bytes", "response_body_decoded_bytes"] {
+            // Of CONNECT, what is in the tunnel looks like a body if the request is not known.
+            let tunnel = wanted["tunnel"] == "connect";
+            assert!(tunnel || line[key].is_null() || line[key] == wanted[key], "{name}: {key} of {line}, not {wanted}");
+        }
+        seen += 1;
+    }
+    seen
+}
+
+fn whole() -> BTreeMap<(u64, u64), Value> {
+    let streams = values().into_iter().filter(|line| line["version"] == "2");
+    streams.map(|line| ((line["client_port"].as_u64().unwrap(), line["stream"].as_u64().unwrap()), line)).collect()
+}
+
+#[test]
+fn joined_at_any_packet_no_field_is_wrong() {
+    let capture = fs::read(fixture("h2.pcap")).unwrap();
+    let (whole, starts) = (whole(), packets(&capture));
+    let mut seen = 0;
+    for first in starts.iter().step_by(3) {
+        let joined = [&capture[..24], &capture[*first..]].concat();
+        seen += nothing_is_wrong("joined.pcap", &joined, &whole);
+    }
+    assert!(seen > starts.len(), "{seen} streams of {} packets", starts.len());
+}
+
+#[test]
+fn with_lost_packets_no_field_is_wrong() {
+    let capture = fs::read(fixture("h2.pcap")).unwrap();
+    let (whole, starts) = (whole(), packets(&capture));
+    let mut random = support::random::Random::new(1);
+    let mut seen = 0;
+    for _ in 0..60 {
+        let mut left = capture[..24].to_vec();
+        for (number, start) in starts.iter().enumerate() {
+            if !random.one_in(30) {
+                left.extend(&capture[*start..starts.get(number + 1).copied().unwrap_or(capture.len())]);
+            }
+        }
+        seen += nothing_is_wrong("lossy.pcap", &left, &whole);
+    }
+    assert!(seen > 60 * whole.len() / 2, "{seen} of {}", 60 * whole.len());
 }

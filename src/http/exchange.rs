@@ -54,8 +54,7 @@ pub struct Exchange {
     pipelines: bool,
     /// The tunnel that the connection is inside of.
     outer: Option<Arc<Outer>>,
-    /// Of HTTP/2; a connection of HTTP/1 has none.
-    #[expect(clippy::box_collection, reason = "a pointer instead of a map in every connection: few have streams")]
+    /// Of HTTP/2; a connection of HTTP/1 has none. A pointer instead of a map in every connection: few have streams.
     streams: Option<Box<Streams>>,
 }
 
