@@ -41,13 +41,13 @@ fn value(random: &mut Random) -> Vec<u8> {
 /// A head: the pseudo-header fields, then others.
 fn head(random: &mut Random) -> Vec<Field> {
     let paths = ["/", "/index.html", "/a/b", "/c?d=e"];
-    let mut fields = vec![field(":method", *random.pick::<&str>(&["GET", "POST", "PATCH", "DELETE"]))];
+    let mut fields = vec![field(":method", random.pick::<&str>(&["GET", "POST", "PATCH", "DELETE"]))];
     let path = random.pick(&paths);
     fields.push(field(
         ":path",
         &format!("{path}{}", if random.one_in(2) { String::new() } else { random.below(9).to_string() }),
     ));
-    fields.push(field(":scheme", *random.pick::<&str>(&["http", "https"])));
+    fields.push(field(":scheme", random.pick::<&str>(&["http", "https"])));
     for _ in 0..random.below(8) {
         fields.push((random.pick::<&str>(NAMES).as_bytes().to_vec(), value(random)));
     }
