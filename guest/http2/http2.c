@@ -182,13 +182,17 @@ static enum step step_left_block(work *w)
 /* A side's first bytes: a client's preface, or frames. */
 static enum step step_preface(work *w)
 {
+    static const char status[] = "HTTP/"; /* a server that does not speak HTTP/2 */
     uint32_t have = w->len - w->pos, len = have < PREFACE_LEN ? have : PREFACE_LEN;
-    w->side->phase = PHASE_FRAME;
-    if (have >= 5 && memcmp(w->bytes + w->pos, "HTTP/", 5) == 0) { /* a server that does not speak HTTP/2 */
+    uint32_t front = have < sizeof(status) - 1 ? have : sizeof(status) - 1;
+    if (memcmp(w->bytes + w->pos, status, front) == 0) {
+        if (front < sizeof(status) - 1)
+            return wait_for_more(w);
         new_record(w->call, w->index, PICO_RECORD_NOT_HTTP, w->pos, w->pos)->code = PICO_NOT_HTTP_OTHER;
-        w->block->sides[0].phase = w->block->sides[1].phase = PHASE_OVER;
+        w->side->phase = PHASE_OVER;
         return STEP_ON;
     }
+    w->side->phase = PHASE_FRAME;
     if (memcmp(w->bytes + w->pos, preface, len) != 0)
         return STEP_ON;
     if (len < PREFACE_LEN) {
