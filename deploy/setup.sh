@@ -74,7 +74,7 @@ missing() {
     have pkg-config || echo pkg-config
     if [ $with_tests = yes ]; then
         for tool in tshark promtool nginx curl wrk ip tcpdump jq zstd gzip setcap unshare setpriv systemd-analyze mandoc \
-            haproxy squid microsocks redis-server redis-benchmark redis-cli goaccess iptables; do
+            haproxy squid microsocks redis-server redis-benchmark redis-cli goaccess iptables chromium pngquant tmux openssl; do
             have "$tool" || echo $tool
         done
         python_venv || echo venv

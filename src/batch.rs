@@ -4,6 +4,12 @@
 //! A slot that is refused (live, when the queue is full) loses its bytes, which are counted, and keeps its ends. To the
 //! guest the loss is a jump in the stream offsets.
 
+// With its path, since the fuzzer includes this file by its own.
+#[path = "batch/rewrite.rs"]
+mod rewrite;
+
+pub use rewrite::Rewritten;
+
 use crate::counters::{PAYLOAD, counters, families};
 use crate::stream::{Connection, EndReason, OpenConnection, Position, Side, Sink, SinkTag, Span};
 
@@ -61,6 +67,8 @@ pub struct SlotEvent {
     pub what: What,
     /// Where in the stream.
     pub at: Position,
+    /// The gap before it is told with the greatest length that it can have.
+    pub inexact: bool,
     /// The next event of the same connection in this slot, or [`NONE`].
     pub next: u32,
     /// Its number among its producer's events, counted from the start of the slot's [`Span`].
@@ -147,14 +155,14 @@ impl Slot {
 
     /// Adds an event, its producer's with this number. A connection without a row in this slot gets one.
     fn push(&mut self, conn: &mut OpenConnection, number: u64, side: Side, at: Position, what: What) {
-        if conn.tag.serial != self.serial {
+        if conn.tag.serial() != self.serial {
             let row = u32::try_from(self.rows.len()).expect("a slot has no more rows than events");
-            conn.tag = SinkTag { serial: self.serial, row };
+            conn.tag = SinkTag::new(self.serial, row);
             self.rows.push(SlotRow { connection: conn.info.clone(), first: NONE, last: NONE });
         }
         // Far below 2^32: a slot is handed on at the latest with a few slots of other workers.
         let order = u32::try_from(number.saturating_sub(self.span.start)).unwrap_or(u32::MAX);
-        self.append(SlotEvent { side, what, at, next: NONE, order, row: conn.tag.row });
+        self.append(SlotEvent { side, what, at, inexact: false, next: NONE, order, row: conn.tag.row() });
     }
 
     /// Adds an event to the end of its row's list, which is empty after [`Slot::keep_ends`].

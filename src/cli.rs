@@ -8,21 +8,25 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 
 use crate::export::FormatName;
 use crate::http::filter::Filter;
-use crate::pipeline::{DEFAULT_FAULT_LIMIT, DEFAULT_FAULT_MS, DEFAULT_MEMORY_MIB, GuestFile};
+use crate::http::route::Route;
+use crate::pipeline::{DEFAULT_FAULT_LIMIT, DEFAULT_FAULT_MS, DEFAULT_MEMORY_MIB, GuestFile, Shard};
 use crate::source::live::{DEFAULT_BUFFER_KIB, Direction, MAX_SNAPLEN};
 
 /// The end of the help.
 const AFTER: &str = "\
 Examples:
   picotap --pcap capture.pcap                 print one line per transaction in a file
+  picotap -r /captures -r '/more/*.pcap*'     all captures there, in the order of capture
   zcat big.pcap.gz | picotap -r - --format zeek -o http.log
   picotap -i eth0 -o /var/log/picotap/http.json --metrics-addr 127.0.0.1:9464 'tcp port 80'
+  picotap top -i eth0                         show the traffic on an interface in the terminal
   picotap -r day1.pcap -r day2.pcapng --errors --header content-type 'host 10.0.0.7'
 
 --SWITCH=false turns off a switch that the configuration file turns on.
 
 Exit codes: 0 success; 1 an input was damaged or something failed (everything that could be read was written);
-2 wrong usage.";
+2 wrong usage; 130 or 143 SIGINT or SIGTERM came before the end of a capture file (what was read was written). With -i
+these signals are the way to stop, and the code is 0.";
 
 /// Logs and measures HTTP/1.x traffic, and parses every byte of it inside a WebAssembly sandbox.
 ///
@@ -47,6 +51,14 @@ pub enum Command {
     /// Exit codes: 0 all requests parsed; 1 some did not; 2 wrong usage.
     #[cfg(feature = "parse")]
     Parse(crate::parse::Args),
+    /// Show traffic in the terminal: routes, hosts, who talks to whom, the slowest and the last transactions, capture health
+    ///
+    /// Reads or captures as picotap does without a command, and takes the same options. Lines are logged only with --output.
+    /// The result of a file stays on the screen. Keys: ? lists them, q leaves.
+    ///
+    /// Exit codes: 0 left; 1 an input was damaged or something failed; 2 wrong usage, or no terminal; 130 or 143 SIGINT or
+    /// SIGTERM came before the end of a capture file.
+    Top(Box<Top>),
     /// Run a quarantined event through the parser again and print the outcome
     Replay(Replay),
     /// Check a configuration file
@@ -83,6 +95,14 @@ pub enum GuestCommand {
     },
 }
 
+/// Arguments of `picotap top`.
+#[derive(Debug, Args)]
+pub struct Top {
+    /// Options for watching traffic.
+    #[command(flatten)]
+    pub watch: Watch,
+}
+
 /// Arguments of `picotap replay`.
 #[derive(Debug, Args)]
 pub struct Replay {
@@ -102,10 +122,23 @@ pub enum Duplicates {
     Keep,
 }
 
+/// When texts for people are in colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum When {
+    /// On a terminal
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
 /// Options for watching traffic.
 #[derive(Debug, Clone, Args)]
 pub struct Watch {
-    /// Read packets from FILE (pcap or pcapng; plain, gzip or zstd; - for standard input); may be repeated
+    /// Read packets from FILE (pcap or pcapng; plain, gzip or zstd; - for standard input), from all captures in a directory, or
+    /// from those that match a pattern in quotes ('*.pcap*'); may be repeated. Files are read in the order given, with a
+    /// directory or a pattern in the order of capture
     #[arg(short = 'r', long = "pcap", value_name = "FILE", help_heading = "Input", conflicts_with = "interface")]
     pub pcap: Vec<PathBuf>,
     /// Capture from an interface, given by name or number, or "any" for all; may be repeated
@@ -115,6 +148,10 @@ pub struct Watch {
     /// several interfaces, otherwise keep]
     #[arg(long, value_name = "WHAT", help_heading = "Input")]
     pub duplicates: Option<Duplicates>,
+    /// Take only shard K of N: of all connections, those whose addresses and ports fall to it by a hash that is the same in
+    /// every run and on every machine. The lines of the shards 1/N to N/N together are those of a run without this option
+    #[arg(long, value_name = "K/N", help_heading = "Input")]
+    pub shard: Option<Shard>,
     /// List the available interfaces and exit
     #[arg(short = 'D', long, help_heading = "Input")]
     pub list_interfaces: bool,
@@ -136,6 +173,10 @@ pub struct Watch {
     /// Capture threads per interface; the kernel distributes connections among them
     #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Input", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub fanout: u16,
+    /// Decrypt TLS with the secrets in FILE, a key log as browsers and curl write it (SSLKEYLOGFILE); may be repeated. Secrets in
+    /// a pcapng file are used without it
+    #[arg(long, value_name = "FILE", help_heading = "Input", conflicts_with = "interface")]
+    pub keylog: Vec<PathBuf>,
     /// Skip packets with a wrong IPv4 or TCP checksum
     #[arg(long, help_heading = "Input")]
     pub verify_checksums: bool,
@@ -143,15 +184,21 @@ pub struct Watch {
     #[arg(value_name = "FILTER", trailing_var_arg = true, help_heading = "Input")]
     pub filter_expression: Vec<String>,
 
-    /// Output format: json, text, ecs, zeek or clf [default: text on a terminal, json otherwise]
+    /// Output format: json, text, ecs, zeek, clf or otlp [default: text on a terminal, json otherwise]
     #[arg(long, value_name = "FORMAT", help_heading = "Output")]
     pub format: Option<FormatName>,
+    /// Colour the text format and the summary: auto, always or never; auto means on a terminal, unless NO_COLOR is set
+    #[arg(long, value_name = "WHEN", default_value = "auto", hide_possible_values = true, help_heading = "Output")]
+    pub color: When,
     /// Append lines to FILE [default: standard output]
     #[arg(short = 'o', long, value_name = "FILE", help_heading = "Output")]
     pub output: Option<PathBuf>,
     /// Also log this request and response header (json and ecs formats); may be repeated
     #[arg(long, value_name = "NAME", help_heading = "Output")]
     pub header: Vec<String>,
+    /// Name of this sensor: logged with each transaction (json and ecs formats), and part of the identifiers of connections
+    #[arg(long, value_name = "NAME", help_heading = "Output", value_parser = sensor_name)]
+    pub sensor: Option<String>,
     /// Omit the Community ID
     #[arg(long, help_heading = "Output")]
     pub no_community_id: bool,
@@ -165,6 +212,10 @@ pub struct Watch {
     /// Log only errors: status 400 or above, no response, or an incomplete message
     #[arg(long, help_heading = "Output")]
     pub errors: bool,
+    /// Route of the paths that it fits, such as '/users/{id}': each {name} is one segment; may be repeated, the first that fits
+    /// counts. Other paths get a route by the rule that README states
+    #[arg(long, value_name = "PATH", help_heading = "Output")]
+    pub route: Vec<Route>,
     /// Also redact the value of this key in queries, paths and fragments; may be repeated. README lists the keys that are
     /// always redacted
     #[arg(long, value_name = "KEY", help_heading = "Output")]
@@ -184,6 +235,9 @@ pub struct Watch {
     /// Number of rotated log files to keep; they are compressed
     #[arg(long, value_name = "N", default_value_t = 7, help_heading = "Output")]
     pub rotate_keep: u16,
+    /// Write a report to FILE at the end: a page with rates, latencies, hosts, routes and transactions, to open in a browser
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub report: Option<PathBuf>,
     /// Print the ledger at the end: what became of every packet and every payload byte
     #[arg(long, help_heading = "Output")]
     pub stats: bool,
@@ -194,15 +248,27 @@ pub struct Watch {
     /// Serve metrics for Prometheus on PORT (loopback only) or ADDRESS:PORT [default with -i: 9464]
     #[arg(long, value_name = "ADDR", value_parser = listen, help_heading = "Metrics")]
     pub metrics_addr: Option<SocketAddr>,
-    /// Do not serve metrics with -i
+    /// Do not serve metrics and the page with -i
     #[arg(long, help_heading = "Metrics", conflicts_with = "metrics_addr")]
     pub no_metrics: bool,
+    /// Serve the page with the traffic also where the address is not one of loopback: whoever can connect sees it
+    #[arg(long, help_heading = "Metrics", conflicts_with_all = ["no_page", "no_metrics"])]
+    pub page: bool,
+    /// Serve no page: metrics and health only
+    #[arg(long, help_heading = "Metrics")]
+    pub no_page: bool,
+    /// Also serve the page under this host name, beside localhost and addresses; may be repeated
+    #[arg(long, value_name = "NAME", help_heading = "Metrics", value_parser = host_name)]
+    pub page_host: Vec<String>,
     /// Write the metrics to FILE at the end, in Prometheus text format
     #[arg(long, value_name = "FILE", help_heading = "Metrics")]
     pub metrics_file: Option<PathBuf>,
     /// Label metrics with the server's host, for at most N hosts; the rest are _OTHER
     #[arg(long, value_name = "N", help_heading = "Metrics", value_parser = clap::value_parser!(u16).range(1..))]
     pub metrics_host_label: Option<u16>,
+    /// Label metrics with the route, for at most N routes; the rest are _OTHER
+    #[arg(long, value_name = "N", help_heading = "Metrics", value_parser = clap::value_parser!(u16).range(1..))]
+    pub metrics_routes: Option<u16>,
 
     /// Sandboxes, each with a thread of its own [default: with -i the number of cores less one; for files the number of
     /// cores, at most 4, and 1 below 32 MiB, which keeps the lines in order]
@@ -258,6 +324,24 @@ fn listen(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| format!("expected PORT or ADDRESS:PORT (such as 9464 or 127.0.0.1:9464), got {text:?}"))
 }
 
+/// Accepts only a host's name, without port: any other text would never match.
+fn host_name(text: &str) -> Result<String, String> {
+    let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    match !text.is_empty() && text.bytes().all(is_letter) {
+        true => Ok(text.trim_end_matches('.').to_owned()),
+        false => Err(format!("expected the name of a host without port (such as tap.example.com), got {text:?}")),
+    }
+}
+
+/// Accepts a name that can stand in a log.
+fn sensor_name(text: &str) -> Result<String, String> {
+    const MOST: usize = 255;
+    match text.len() {
+        1..=MOST if !text.chars().any(char::is_control) => Ok(text.to_owned()),
+        _ => Err(format!("expected 1 to {MOST} bytes without control characters (such as node-1), got {text:?}")),
+    }
+}
+
 /// Accepts only the name of a header: any other text would never match, and the secret would be logged.
 fn header_name(text: &str) -> Result<String, String> {
     let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
@@ -308,6 +392,16 @@ mod tests {
         assert!(on.no_metrics && on.metrics_addr.is_none());
         parsed(&["--no-metrics=false", "--metrics-addr", "2"]).expect("no conflict");
         assert!(parsed(&["--no-metrics", "--metrics-addr", "2"]).is_err());
+    }
+
+    #[test]
+    fn a_sensor_has_a_name_that_can_stand_in_a_log() {
+        for text in ["node-1", "Büro 2", &"x".repeat(255)] {
+            assert!(sensor_name(text).is_ok(), "{text}");
+        }
+        for text in ["", "a\nb", "\u{85}", &"x".repeat(256)] {
+            assert!(sensor_name(text).is_err(), "{text}");
+        }
     }
 
     #[test]

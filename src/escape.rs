@@ -25,29 +25,37 @@ const fn misleads(character: char) -> bool {
     matches!(character, '\u{80}'..='\u{9f}' | '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Length of the longest prefix of `text` that is printable ASCII without `"` and `\`. Takes eight bytes at a time.
-fn plain(text: &[u8]) -> usize {
+/// Not zero if one of eight bytes is not printable ASCII, or is `"` or `\`: the lowest of these has its high bit set, and none
+/// below it has. A borrow may set further bits above it, which does not matter.
+const fn odd(word: u64) -> u64 {
     const LOW: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = 0x8080_8080_8080_8080;
-    let mut chunks = text.chunks_exact(8);
+    const fn zero(word: u64) -> u64 {
+        word.wrapping_sub(LOW) & !word & HIGH
+    }
+    let below_space = word.wrapping_sub(LOW * 0x20) & !word & HIGH;
+    (word & HIGH)
+        | below_space
+        | zero(word ^ (LOW * b'"' as u64))
+        | zero(word ^ (LOW * b'\\' as u64))
+        | zero(word ^ (LOW * 0x7f))
+}
+
+/// Length of the longest prefix of `text` that is printable ASCII without `"` and `\`. Takes eight bytes at a time.
+fn plain(text: &[u8]) -> usize {
+    let (chunks, rest) = text.as_chunks::<8>();
     let mut at = 0;
-    for chunk in &mut chunks {
-        let word = <[u8; 8]>::try_from(chunk).map_or(HIGH, u64::from_le_bytes);
-        // The lowest byte that meets a condition has its high bit set. A borrow may set further bits above it, which
-        // does not matter.
-        let zero = |word: u64| word.wrapping_sub(LOW) & !word & HIGH;
-        let below_space = word.wrapping_sub(LOW * 0x20) & !word & HIGH;
-        let odd = (word & HIGH)
-            | below_space
-            | zero(word ^ (LOW * u64::from(b'"')))
-            | zero(word ^ (LOW * u64::from(b'\\')))
-            | zero(word ^ (LOW * 0x7f));
+    for chunk in chunks {
+        let odd = odd(u64::from_le_bytes(*chunk));
         if odd != 0 {
             return at + odd.trailing_zeros() as usize / 8;
         }
         at += 8;
     }
-    let rest = chunks.remainder();
+    // The last eight bytes at once, though some of them have been looked at.
+    if text.last_chunk().is_some_and(|last| odd(u64::from_le_bytes(*last)) == 0) {
+        return text.len();
+    }
     at + rest.iter().position(|byte| !is_plain(*byte)).unwrap_or(rest.len())
 }
 

@@ -25,8 +25,9 @@
 //!
 //! Data goes through the modules in this order, and each knows only those before it: [`source`] gives frames, [`packet`] takes
 //! TCP segments out of them, [`flow`] puts segments in order and pushes what it finds into a [`stream::Sink`], which is
-//! [`batch`], whose slots [`sandbox`] takes through the parser; [`http`] makes transactions of the parser's records,
-//! [`export`] lines and metrics of these, and [`view`] what people look at. [`pipeline`] runs all of it in threads, and [`daemon`] makes the program a service.
+//! [`batch`], in whose slots [`tls`] opens what is encrypted, and which [`sandbox`] takes through the parser; [`http`] makes
+//! transactions of the parser's records, [`export`] lines and metrics of these, and [`view`] what people look at, which [`top`]
+//! shows in a terminal. [`pipeline`] runs all of it in threads, and [`daemon`] makes the program a service.
 
 pub mod abi;
 pub mod batch;
@@ -51,6 +52,8 @@ pub mod sandbox;
 pub mod source;
 pub mod stream;
 mod tap;
+pub mod tls;
+pub mod top;
 pub mod view;
 
 pub use http::Transaction;

@@ -1,5 +1,6 @@
 //! The `picotap` program: reads the command line and the files that it names, runs what is planned, and prints what went wrong.
 
+use std::ffi::OsString;
 use std::fmt::Display;
 use std::fs;
 use std::io::{ErrorKind, Write};
@@ -9,15 +10,17 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
-use clap::{CommandFactory, FromArgMatches};
+use clap::{ArgMatches, CommandFactory, FromArgMatches};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use picotap::cli::{Cli, Command, ConfigCommand, GuestCommand, Replay, Watch};
+use picotap::cli::{Cli, Command, ConfigCommand, GuestCommand, Replay, Top, Watch};
 use picotap::config::{self, ConfigError};
 use picotap::daemon::privileges;
 use picotap::daemon::shutdown::{Shutdown, Why};
 use picotap::daemon::signals;
 use picotap::export::log::LogError;
-use picotap::pipeline::{self, Config, Failure, Report};
+use picotap::export::summary::Run;
+use picotap::export::terminal::Terminal;
+use picotap::pipeline::{self, Config, Failure, Report, Show};
 use picotap::plan::{Machine, Plan};
 use picotap::sandbox::engine::{Engine, Parser};
 use picotap::sandbox::protocol::{ENTRY, Format, HTTP2};
@@ -26,6 +29,7 @@ use picotap::sandbox::quote::quote;
 use picotap::sandbox::selftest::selftest;
 use picotap::sandbox::{BUILTIN_GUEST, BUILTIN_HTTP2};
 use picotap::source::live;
+use picotap::top::{self, Notices, Screen};
 
 /// Exit code for wrong usage, as clap's.
 const USAGE: u8 = 2;
@@ -43,19 +47,36 @@ fn main() -> ExitCode {
 
 /// The command line, with the configuration file that it names.
 fn arguments() -> Result<Cli, ExitCode> {
-    let matches = config::matches(&Cli::command(), std::env::args_os()).map_err(|error| match error {
+    let mut given = std::env::args_os();
+    let program = given.next();
+    let command = Cli::command();
+    // The only command with options that a configuration file may have.
+    if let Some(top) = command.find_subcommand("top")
+        && std::env::args_os().nth(1).is_some_and(|name| name == "top")
+    {
+        let matches = matches(&top.clone().bin_name("picotap top"), given)?;
+        let top = Top::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+        return Ok(Cli { watch: top.watch.clone(), command: Some(Command::Top(Box::new(top))) });
+    }
+    let matches = matches(&command, program.into_iter().chain(given))?;
+    Cli::from_arg_matches(&matches).map_err(|error| error.exit())
+}
+
+/// What the arguments, of which the first is a name, and the configuration file say.
+fn matches(command: &clap::Command, arguments: impl Iterator<Item = OsString>) -> Result<ArgMatches, ExitCode> {
+    config::matches(command, arguments).map_err(|error| match error {
         ConfigError::Usage(error) => error.exit(),
         other => {
             eprintln!("picotap: {other}");
             ExitCode::from(USAGE)
         }
-    })?;
-    Cli::from_arg_matches(&matches).map_err(|error| error.exit())
+    })
 }
 
 fn dispatch(cli: Cli) -> Result<ExitCode> {
     match cli.command {
         None => watch(&cli.watch),
+        Some(Command::Top(top)) => show(&top.watch),
         #[cfg(feature = "parse")]
         Some(Command::Parse(args)) => Ok(ExitCode::from(picotap::parse::run(&args, &mut std::io::stdout().lock())?)),
         Some(Command::Replay(replay)) => run_replay(&replay),
@@ -81,6 +102,7 @@ fn watch(args: &Watch) -> Result<ExitCode> {
     if let Some(keep) = plan.keep_open() {
         close_inherited(keep, args.quiet)?;
     }
+    let terminal = plan.summary_terminal();
     let config = plan.load(pipeline::load::read)?;
     let shutdown = Shutdown::default();
     signals::take_stop(&shutdown).context("signals cannot be taken")?;
@@ -88,8 +110,88 @@ fn watch(args: &Watch) -> Result<ExitCode> {
     if report.stalled && !standard_error_takes() {
         return Ok(ExitCode::from(1));
     }
-    print_report(&report, config.summary, args.stats);
-    Ok(if report.errors.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    let interrupted = report.stopped == Some(Why::Signal) && !config.is_live();
+    if interrupted && !config.quiet {
+        eprintln!("picotap: interrupted before the end of the input");
+    }
+    print_report(&report, &config, args.stats, &terminal);
+    Ok(exit_code(&report, &config, &shutdown))
+}
+
+/// How the program ends after a run.
+fn exit_code(report: &Report, config: &Config, shutdown: &Shutdown) -> ExitCode {
+    let interrupted = report.stopped == Some(Why::Signal) && !config.is_live();
+    match report.errors.is_empty() {
+        false => ExitCode::from(1),
+        // As a shell reports a program that a signal ended: what follows must not take the lines for all.
+        true if interrupted => ExitCode::from(128 + shutdown.signal_number().unwrap_or(0)),
+        true => ExitCode::SUCCESS,
+    }
+}
+
+/// Shows a run in the terminal.
+fn show(args: &Watch) -> Result<ExitCode> {
+    if args.list_interfaces {
+        return list_interfaces();
+    }
+    let machine = Machine::observe(args);
+    let plan = match Plan::top(args, &machine, example_interface) {
+        Ok(plan) => plan,
+        Err(error) => return Ok(usage(&error)),
+    };
+    if let Some(keep) = plan.keep_open() {
+        close_inherited(keep, args.quiet)?;
+    }
+    let screen = match Screen::new() {
+        Ok(screen) => screen,
+        Err(error) => return Ok(usage(&error)),
+    };
+    let terminal = plan.summary_terminal();
+    let config = plan.load(pipeline::load::read)?;
+    let shutdown = Shutdown::default();
+    signals::take_stop_in_terminal(&shutdown, &screen.left()).context("signals cannot be taken")?;
+    let notices = Notices::hold().context("messages cannot be held back")?;
+    let display =
+        top::Display { screen: screen.clone(), notices: notices.clone(), colour: Plan::has_colors(args, &machine) };
+    let mut top = None;
+    let start = |show: Arc<Show>| {
+        top = Some(top::Top::start(&display, move || show.snapshot(), &shutdown));
+        if let Some(Err(_)) = &top {
+            shutdown.ask(Why::Failed);
+        }
+    };
+    let outcome = pipeline::run_shown(&config, &shutdown, Some(Box::new(start)));
+    let top = top.transpose().context("the terminal cannot be taken");
+    if let (Ok(Some(top)), Ok(report)) = (&top, &outcome) {
+        // The result stays, unless a capture has failed.
+        top.end(!config.is_live() || report.errors.is_empty());
+    }
+    screen.leave_for_good();
+    let code = match outcome {
+        Ok(report) => {
+            print_report(&report, &config, args.stats, &terminal);
+            match top {
+                Ok(_) => exit_code(&report, &config, &shutdown),
+                Err(error) => {
+                    eprintln!("picotap: {error:#}");
+                    ExitCode::from(1)
+                }
+            }
+        }
+        Err(failure) => {
+            eprintln!("picotap: {}", explain(failure, &config));
+            ExitCode::from(1)
+        }
+    };
+    notices.release();
+    Ok(code)
+}
+
+/// An interface to capture from, for an example: the first that is up and is not the loopback.
+fn example_interface() -> String {
+    let all = live::list().unwrap_or_default();
+    let first = all.iter().find(|interface| interface.up && interface.name != "lo" && interface.name != "any");
+    first.map_or_else(|| "eth0".to_owned(), |interface| interface.name.clone())
 }
 
 /// Closes what the program was started with, but for these descriptors.
@@ -103,10 +205,15 @@ fn close_inherited(keep: &[RawFd], quiet: bool) -> Result<()> {
 
 /// A failure, with the likely reason where it is not plain.
 fn explain(failure: Failure, config: &Config) -> anyhow::Error {
-    let denied = |error: &LogError| matches!(error, LogError::Open { source, .. } if source.kind() == ErrorKind::PermissionDenied);
+    let denied = match &failure {
+        Failure::Log(LogError::Open { source: error, .. }) | Failure::Report { error, .. } => {
+            error.kind() == ErrorKind::PermissionDenied
+        }
+        _ => false,
+    };
     match failure {
-        Failure::Log(error) if config.drop_privileges.is_some() && denied(&error) => anyhow!(
-            "{error} (privileges are given up before files are opened: make the directory writable for that user, or name \
+        failure if config.drop_privileges.is_some() && denied => anyhow!(
+            "{failure} (privileges are given up before files are opened: make the directory writable for that user, or name \
              another with --user)"
         ),
         // Each of these says all there is to say, its cause included.
@@ -115,15 +222,17 @@ fn explain(failure: Failure, config: &Config) -> anyhow::Error {
 }
 
 /// Prints what went wrong and, unless nobody reads any more, what was asked for.
-fn print_report(report: &Report, summary: bool, stats: bool) {
+fn print_report(report: &Report, config: &Config, stats: bool, terminal: &Terminal) {
     for error in &report.errors {
         eprintln!("picotap: {error}");
     }
     if report.stopped == Some(Why::Closed) {
         return;
     }
-    if summary {
-        eprint!("{}", report.summary.text(&report.ledger.losses()));
+    if config.summary {
+        terminal.measure(std::io::stderr());
+        let run = Run { live: config.is_live(), elapsed: report.elapsed };
+        eprint!("{}", report.summary.text(run, &report.ledger.losses(), terminal));
     }
     if stats {
         eprint!("{}", report.ledger);

@@ -10,17 +10,19 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::cli::{Duplicates, Watch};
+use crate::cli::{Duplicates, Watch, When};
 use crate::daemon::privileges::{DropPrivileges, named_descriptor};
 use crate::export::FormatName;
 use crate::export::log::{Rotation, Target};
 use crate::export::open;
+use crate::export::terminal::Terminal;
 use crate::http::Settings;
 use crate::http::filter::Selection;
 use crate::http::redact::Redaction;
-use crate::pipeline::{Config, GuestFile, Guests, GuestsError, ShadowModule};
+use crate::http::route::Routes;
+use crate::pipeline::{Config, GuestFile, Guests, GuestsError, PageOptions, ShadowModule};
 use crate::source::live::LiveConfig;
-use crate::source::total_bytes;
+use crate::source::{directory_of, total_bytes};
 
 /// Capture files below this size go through one sandbox: two save no time that matters.
 const ONE_SANDBOX: u64 = 32 << 20;
@@ -35,6 +37,20 @@ pub enum PlanError {
     /// No input.
     #[error("nothing to watch: needed --pcap FILE, or -i IFACE (-D lists them)")]
     NoInput,
+    /// No input to show.
+    #[error("top: nothing to show: needed -i IFACE or -r FILE, such as: picotap top -i {0}")]
+    NothingToShow(String),
+    /// Options of a log that there is not.
+    #[error(
+        "top: {0} is about logged lines, and none are logged without --output FILE (the key / filters what is shown)"
+    )]
+    NoLines(&'static str),
+    /// Lines would be printed into what is shown.
+    #[error("top: --output {0} is a terminal, and lines would tear the screen: needed a file")]
+    LinesOnTerminal(PathBuf),
+    /// A page without an endpoint.
+    #[error("nothing is served: --page needs --metrics-addr or -i")]
+    NoEndpoint,
     /// Rotation without a file.
     #[error("standard output cannot be rotated: --rotate-size and --rotate-interval need --output FILE")]
     NoLogFile,
@@ -62,6 +78,10 @@ pub struct Machine {
     pub stdout_is_terminal: bool,
     /// Whether standard error is a terminal.
     pub stderr_is_terminal: bool,
+    /// Whether the file to which lines are appended is a terminal.
+    pub output_is_terminal: bool,
+    /// What the environment says about colours, if it does.
+    pub color: Option<bool>,
     /// Number of this process.
     pub process_id: u32,
 }
@@ -75,8 +95,19 @@ impl Machine {
             input_bytes: total_bytes(&args.pcap),
             stdout_is_terminal: io::stdout().is_terminal(),
             stderr_is_terminal: io::stderr().is_terminal(),
+            output_is_terminal: args.output.as_deref().is_some_and(open::is_terminal),
+            color: color_wish(),
             process_id: std::process::id(),
         }
+    }
+}
+
+/// NO_COLOR (no-color.org), then CLICOLOR_FORCE (bixense.com/clicolors), then whether the terminal is one that has colours.
+fn color_wish() -> Option<bool> {
+    match () {
+        () if anstyle_query::no_color() => Some(false),
+        () if anstyle_query::clicolor_force() => Some(true),
+        () => (!anstyle_query::term_supports_color()).then_some(false),
     }
 }
 
@@ -86,6 +117,7 @@ pub struct Plan {
     /// The modules in it that have a file are still to be read.
     config: Config,
     shadow: Option<(PathBuf, u64)>,
+    summary_terminal: Terminal,
     keep_open: Option<Vec<RawFd>>,
 }
 
@@ -103,6 +135,9 @@ impl Plan {
         if args.output.is_none() && rotation.is_some() {
             return Err(PlanError::NoLogFile);
         }
+        if args.page && args.metrics_addr.is_none() && !live {
+            return Err(PlanError::NoEndpoint);
+        }
         let expression = args.filter_expression.join(" ");
         let input =
             if live { Config::live(sources(args, &expression, machine.process_id)) } else { Config::files(&args.pcap) };
@@ -110,19 +145,26 @@ impl Plan {
             filter: (!live && !expression.is_empty()).then_some(expression),
             count: args.count,
             verify_checksums: args.verify_checksums,
+            key_logs: args.keylog.clone(),
             drop_duplicates: drop_duplicates(args),
+            shard: args.shard,
             workers: workers(args, machine),
             queue: args.queue.map(usize::from),
             format: format(args, machine),
             target: args.output.clone().map_or(Target::Stdout, Target::File),
+            terminal: terminal(args, machine, args.output.is_none() && machine.stdout_is_terminal),
             rotation,
-            settings: settings(args),
+            settings: Settings { routes: routes(args, machine), ..settings(args) },
             selection: selection(args),
             metrics_address: args
                 .metrics_addr
                 .or_else(|| (live && !args.no_metrics).then(|| ([127, 0, 0, 1], METRICS_PORT).into())),
+            metrics_address_may_fail: live && args.metrics_addr.is_none(),
+            page: page(args, live),
+            report: args.report.clone(),
             metrics_file: args.metrics_file.clone(),
             host_labels: args.metrics_host_label.map(usize::from),
+            route_labels: args.metrics_routes.map(usize::from),
             memory_limit: u64::from(args.memory_limit) << 20,
             fault_limit: args.fault_limit,
             fault_time: Duration::from_millis(u64::from(args.fault_time)),
@@ -134,7 +176,50 @@ impl Plan {
             ..input
         };
         let shadow = args.shadow.clone().map(|path| (path, args.shadow_sample));
-        Ok(Self { config, shadow, keep_open: keep_open(args) })
+        let summary_terminal = terminal(args, machine, machine.stderr_is_terminal);
+        Ok(Self { config, shadow, summary_terminal, keep_open: keep_open(args) })
+    }
+
+    /// The same for `picotap top`: lines are logged only into a file, and nothing is served or summed up unasked. `interface`:
+    /// one to capture from, for an example.
+    ///
+    /// # Errors
+    /// As [`Plan::new`].
+    pub fn top(args: &Watch, machine: &Machine, interface: impl FnOnce() -> String) -> Result<Self, PlanError> {
+        if args.pcap.is_empty() && !is_live(args) {
+            return Err(PlanError::NothingToShow(interface()));
+        }
+        match &args.output {
+            None => lines_option(args).map_or(Ok(()), |option| Err(PlanError::NoLines(option)))?,
+            Some(path) if machine.output_is_terminal => return Err(PlanError::LinesOnTerminal(path.clone())),
+            Some(_) => {}
+        }
+        if args.page && args.metrics_addr.is_none() {
+            return Err(PlanError::NoEndpoint);
+        }
+        let plan = Self::new(args, machine)?;
+        let config = Config {
+            lines: args.output.is_some(),
+            shown: true,
+            metrics_address: args.metrics_addr,
+            summary: args.stats && !args.quiet,
+            drop_privileges: plan.config.drop_privileges.map(|keep| DropPrivileges { terminal: true, ..keep }),
+            settings: Settings { routes: Some(Routes::new(args.route.clone())), ..plan.config.settings },
+            ..plan.config
+        };
+        Ok(Self { config, ..plan })
+    }
+
+    /// Whether the screen of `picotap top` has colours.
+    #[must_use]
+    pub fn has_colors(args: &Watch, machine: &Machine) -> bool {
+        terminal(args, machine, machine.stdout_is_terminal).is_colored()
+    }
+
+    /// How the summary is written on standard error.
+    #[must_use]
+    pub fn summary_terminal(&self) -> Terminal {
+        self.summary_terminal.clone()
     }
 
     /// The descriptors that the process was started with and that options name, if all others are to be closed.
@@ -205,6 +290,29 @@ fn format(args: &Watch, machine: &Machine) -> FormatName {
     args.format.unwrap_or(if on_terminal { FormatName::Text } else { FormatName::Json })
 }
 
+/// How texts for people are written. The option comes before the environment. Only a terminal limits lines.
+fn terminal(args: &Watch, machine: &Machine, is_terminal: bool) -> Terminal {
+    let color = match args.color {
+        When::Always => true,
+        When::Never => false,
+        When::Auto => machine.color.unwrap_or(is_terminal),
+    };
+    Terminal::new(color, is_terminal)
+}
+
+/// The first option that is given and is about lines of the log.
+fn lines_option(args: &Watch) -> Option<&'static str> {
+    let given = [
+        (args.format.is_some(), "--format"),
+        (!args.filter.is_empty(), "--filter"),
+        (args.slow.is_some(), "--slow"),
+        (args.errors, "--errors"),
+        (args.rotate_size.is_some(), "--rotate-size"),
+        (args.rotate_interval.is_some(), "--rotate-interval"),
+    ];
+    given.into_iter().find_map(|(given, option)| given.then_some(option))
+}
+
 fn rotation(args: &Watch) -> Option<Rotation> {
     (args.rotate_size.is_some() || args.rotate_interval.is_some()).then(|| Rotation {
         size: args.rotate_size.map(|mebibytes| u64::from(mebibytes) << 20),
@@ -218,12 +326,32 @@ fn settings(args: &Watch) -> Settings {
         true => Redaction::off(),
         false => Redaction::with(&args.redact_query, &args.redact_header),
     };
-    Settings { headers: args.header.clone(), redaction, community_id: !args.no_community_id }
+    Settings {
+        headers: args.header.clone(),
+        redaction,
+        community_id: !args.no_community_id,
+        sensor: args.sensor.clone().unwrap_or_default(),
+        ..Settings::default()
+    }
+}
+
+/// The routes, if anything shows them.
+fn routes(args: &Watch, machine: &Machine) -> Option<Routes> {
+    let shown = args.report.is_some() || args.metrics_routes.is_some() || page(args, is_live(args)).is_some();
+    let wanted = shown || matches!(format(args, machine), FormatName::Json | FormatName::Otlp);
+    wanted.then(|| Routes::new(args.route.clone()))
 }
 
 fn selection(args: &Watch) -> Selection {
     let slow = args.slow.map(|ms| i64::from(ms) * 1_000_000);
     Selection { filters: args.filter.clone(), slow, errors: args.errors }
+}
+
+/// The page of the endpoint, if there is one: on loopback, or where it was asked for.
+fn page(args: &Watch, live: bool) -> Option<PageOptions> {
+    let is_loopback = args.metrics_addr.map_or(live && !args.no_metrics, |address| address.ip().is_loopback());
+    let served = !args.no_page && (args.page || is_loopback);
+    served.then(|| PageOptions { hosts: args.page_host.clone() })
 }
 
 /// The privileges that a live run keeps after its start, whoever started it. A run over files drops none, unless --user asks
@@ -232,11 +360,18 @@ fn drop_privileges(args: &Watch) -> Option<DropPrivileges> {
     if args.user.is_none() && !is_live(args) {
         return None;
     }
-    let made = args.output.iter().chain(&args.metrics_file).map(|path| directory(path));
+    let made = args.output.iter().chain(&args.metrics_file).chain(&args.report).map(|path| directory(path));
     let writable = made.chain(args.quarantine_dir.clone()).collect();
     let guests = args.guest.iter().map(|guest| &guest.file);
-    let readable = guests.chain(&args.pcap).map(|path| directory(path)).collect();
-    Some(DropPrivileges { user: args.user.clone(), readable, writable, make: args.quarantine_dir.clone() })
+    let captures = args.pcap.iter().map(|path| directory_of(path));
+    let readable = guests.map(|path| directory(path)).chain(captures).collect();
+    Some(DropPrivileges {
+        user: args.user.clone(),
+        readable,
+        writable,
+        make: args.quarantine_dir.clone(),
+        terminal: false,
+    })
 }
 
 /// The directory in which a file is made, renamed and replaced; of a path that names a descriptor, the file behind it.
@@ -249,7 +384,8 @@ fn directory(path: &Path) -> PathBuf {
 
 /// A live run closes inherited descriptors that no option names: it lasts for months, and parses what strangers send.
 fn keep_open(args: &Watch) -> Option<Vec<RawFd>> {
-    let one = [&args.output, &args.metrics_file, &args.shadow, &args.quarantine_dir].into_iter().flatten();
+    let one =
+        [&args.output, &args.metrics_file, &args.report, &args.shadow, &args.quarantine_dir].into_iter().flatten();
     let paths = one.chain(args.guest.iter().map(|guest| &guest.file));
     is_live(args).then(|| paths.filter_map(|path| named_descriptor(path)).collect())
 }

@@ -21,6 +21,31 @@ pub struct Endpoint {
     pub port: u16,
 }
 
+impl Endpoint {
+    /// Two endpoints as bytes, the same in either order: both addresses (of IPv4 as `::ffff:a.b.c.d`) and then both ports,
+    /// of the lower endpoint first.
+    #[must_use]
+    pub fn pair(one: Self, other: Self) -> [u8; 36] {
+        let key = |end: Self| {
+            let ip = match end.ip {
+                IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+                IpAddr::V6(ip) => ip,
+            };
+            (ip.octets(), end.port)
+        };
+        let (low, high) = (key(one).min(key(other)), key(one).max(key(other)));
+        let mut pair = [0; 36];
+        let (low_ip, rest) = pair.split_at_mut(16);
+        let (high_ip, ports) = rest.split_at_mut(16);
+        let (low_port, high_port) = ports.split_at_mut(2);
+        low_ip.copy_from_slice(&low.0);
+        high_ip.copy_from_slice(&high.0);
+        low_port.copy_from_slice(&low.1.to_be_bytes());
+        high_port.copy_from_slice(&high.1.to_be_bytes());
+        pair
+    }
+}
+
 /// A side of a connection: the first is the one whose packet was seen first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the two sides")]
@@ -116,6 +141,8 @@ pub struct Connection {
     pub number: u64,
     /// The producer's handle of it: see [`ConnectionId`].
     pub handle: u32,
+    /// Time of its first packet, in nanoseconds since the Unix epoch.
+    pub started: i64,
     /// Index of its producer.
     pub producer: u16,
     /// Its start was not captured.
@@ -126,6 +153,25 @@ pub struct Connection {
     pub interface: u32,
     /// Address of the first side and of the second.
     pub endpoints: [Endpoint; 2],
+    /// Its bytes were encrypted, and are decrypted here: offsets are of its plaintext.
+    pub secured: bool,
+}
+
+/// How a connection was encrypted. What was not seen is absent.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Secured {
+    /// Version of TLS, such as `TLSv1.3`.
+    pub version: Option<&'static str>,
+    /// The cipher suite, by IANA's name.
+    pub cipher: Option<&'static str>,
+    /// The server that the client named.
+    pub server_name: Option<Box<str>>,
+    /// The protocol inside.
+    pub alpn: Option<Box<str>>,
+    /// Whether an earlier session was resumed.
+    pub resumed: Option<bool>,
+    /// Fingerprint of the client (JA4).
+    pub ja4: Option<Box<str>>,
 }
 
 /// Numbers of TCP connections are below `1 << INNER_SHIFT`; what is inside tunnels has the number of its TCP connection plus
@@ -163,11 +209,31 @@ impl Connection {
 
 /// What a sink stores with a connection. Opaque to the producer; zero for a new connection.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct SinkTag {
-    /// Serial number of the slot that `row` is in.
-    pub serial: u64,
+pub struct SinkTag(u64);
+
+impl SinkTag {
+    /// Bits of the row.
+    const ROW: u32 = 16;
+
+    /// A row of the slot with this serial number. Of the two so many bits are kept that they fit eight bytes: 48 of the
+    /// serial number, which are enough for centuries, and 16 of the row, more than a slot has.
+    #[must_use]
+    pub const fn new(serial: u64, row: u32) -> Self {
+        debug_assert!(row < 1 << Self::ROW, "a slot has fewer rows");
+        Self(serial << Self::ROW | row as u64 & ((1 << Self::ROW) - 1))
+    }
+
+    /// Serial number of the slot that [`Self::row`] is in.
+    #[must_use]
+    pub const fn serial(self) -> u64 {
+        self.0 >> Self::ROW
+    }
+
     /// Index of the connection's row in that slot.
-    pub row: u32,
+    #[must_use]
+    pub fn row(self) -> u32 {
+        u32::try_from(self.0 & ((1 << Self::ROW) - 1)).unwrap_or(0)
+    }
 }
 
 /// The part of a producer's events that a slot stands for: all of one worker's that have numbers in this range. Between them
@@ -203,14 +269,16 @@ impl OpenConnection {
             info: Connection {
                 number,
                 handle: 0,
+                started: 0,
                 producer: 0,
                 midstream: false,
                 opener: Opener::First,
                 interface: 0,
                 endpoints: [Endpoint { ip: LOCAL, port: 40_000 }, Endpoint { ip: LOCAL, port: 80 }],
+                secured: false,
             },
             hash: number << 32,
-            tag: SinkTag { serial: 0, row: 0 },
+            tag: SinkTag(0),
         }
     }
 }

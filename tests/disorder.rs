@@ -10,8 +10,9 @@
     reason = "a test that panics has failed, and its deadlines are on the wall clock"
 )]
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
+use std::path::PathBuf;
 
 use serde_json::Value;
 
@@ -110,8 +111,15 @@ struct Tally {
     unflagged: Vec<String>,
 }
 
-/// Plays so many exchanges, loses `loss` of a hundred packets, displaces one in five, and judges what is printed.
-fn judge(seed: u64, exchanges: u64, loss: u64) -> Tally {
+/// What was said, and of each connection what was captured.
+struct Played {
+    path: PathBuf,
+    said: Vec<(Sent, Sent)>,
+    by_connection: Vec<Vec<Packet>>,
+}
+
+/// Plays so many exchanges, loses `loss` of a hundred packets, displaces one in five, and cuts each at `snapped` bytes.
+fn captured(seed: u64, exchanges: u64, loss: u64, snapped: Option<usize>) -> Played {
     let (mut scene, mut random, mut said) = (Scene::default(), Random::new(seed), vec![]);
     let mut by_connection: Vec<Vec<Packet>> = vec![];
     for connection in 0..exchanges / EACH {
@@ -124,6 +132,7 @@ fn judge(seed: u64, exchanges: u64, loss: u64) -> Tally {
             if random.one_in(5) {
                 packet.time += random.below(FAR) as i64;
             }
+            packet.snapped = snapped;
         }
         by_connection.push(packets);
     }
@@ -131,6 +140,12 @@ fn judge(seed: u64, exchanges: u64, loss: u64) -> Tally {
     all.sort_by_key(|packet| packet.time);
     let path = scratch(&format!("disorder-{seed}-{loss}.pcap"));
     fs::write(&path, file(&scene.frames(&all), Format::Pcap(Order::Little, false), Compression::None)).unwrap();
+    Played { path, said, by_connection }
+}
+
+/// Judges what is printed of a capture.
+fn judge(seed: u64, exchanges: u64, loss: u64) -> Tally {
+    let Played { path, said, by_connection } = captured(seed, exchanges, loss, None);
     let outcome = read(&path, &["--header", "X-Id"]);
     assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
 
@@ -191,6 +206,32 @@ fn disorder_makes_no_pair_wrong() {
 #[test]
 fn disorder_and_loss_make_few_pairs_wrong() {
     loss(2, 8000);
+}
+
+#[test]
+fn every_start_line_that_a_snap_length_of_200_leaves_appears() {
+    const SNAPPED: usize = 200;
+    let Played { path, said, by_connection } = captured(5, 8000, 0, Some(SNAPPED));
+    let outcome = read(&path, &[]);
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    let lines: Vec<Value> = outcome.lines().iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let targets: HashSet<&str> = lines.iter().filter_map(|line| line["target"].as_str()).collect();
+    // Ethernet, IP and TCP without options.
+    let room = SNAPPED - 54;
+    let shows = |sent: &Sent| {
+        let line = sent.message.start_line().join(" ").len() + 2;
+        let first =
+            |packet: &Packet| packet.side == sent.side && packet.offset == sent.start && !packet.payload.is_empty();
+        line <= room && by_connection[sent.conversation].iter().any(first)
+    };
+    let asked: Vec<String> =
+        said.iter().filter(|(asked, _)| shows(asked)).map(|(asked, _)| asked.message.start_line()[1].clone()).collect();
+    let lost: Vec<_> = asked.iter().filter(|target| !targets.contains(target.as_str())).collect();
+    assert!(asked.len() > 6000 && lost.is_empty(), "{} of {} requests: {lost:?}", lost.len(), asked.len());
+    let answered = said.iter().filter(|(_, answered)| shows(answered)).count();
+    let statuses = lines.iter().filter(|line| line.get("status").is_some()).count();
+    assert!(answered > 6000 && statuses == answered, "{statuses} of {answered} statuses");
+    fs::remove_file(path).unwrap();
 }
 
 #[test]

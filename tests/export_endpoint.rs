@@ -20,7 +20,7 @@ use prometheus::proto::MetricFamily;
 
 /// Metrics that have counted transactions of every kind, with the host label.
 fn metrics() -> Arc<Metrics> {
-    let metrics = Arc::new(Metrics::new(Some(2)).unwrap());
+    let metrics = Arc::new(Metrics::new(Some(2), Some(2)).unwrap());
     let mut observer = Observer::new(Arc::clone(&metrics));
     let mut context = HttpContext::new(Settings::default());
     let endpoint = |port| Endpoint { ip: [10, 0, 0, 1].into(), port };
@@ -31,7 +31,9 @@ fn metrics() -> Arc<Metrics> {
         endpoints: [endpoint(4321), endpoint(80)],
         opener: Opener::First,
         midstream: false,
+        started: 0,
         interface: 0,
+        secured: false,
     };
     let mut exchange = Exchange::default();
     for number in 1..20 {
@@ -85,6 +87,7 @@ fn serve() -> Server {
         metrics: Box::new(move || Some(metrics.text().map_err(|error| error.to_string()))),
         healthy: Box::new(|| Ok("alive\n".to_owned())),
         ready: Box::new(|| Err("not yet".to_owned())),
+        feed: None,
     };
     server::bind("127.0.0.1:0".parse().unwrap()).unwrap().serve(pages).unwrap()
 }

@@ -13,13 +13,12 @@ use std::fs;
 use std::path::Path;
 
 use disk::Disk;
-use picotap::export::FormatName;
 use picotap::export::chunk::Chunk;
 use picotap::export::log::{Log, LogNotice, Rotation, Target};
-use picotap::stream::InterfaceNames;
+use picotap::export::{FormatName, Origin};
 
 fn log(path: &Path, rotation: Option<Rotation>) -> Log {
-    Log::open(Target::File(path.to_owned()), rotation, FormatName::Json.writer(InterfaceNames::default()), 0).unwrap()
+    Log::open(Target::File(path.to_owned()), rotation, FormatName::Json.writer(Origin::default()), 0).unwrap()
 }
 
 /// `count` lines of 100 bytes, numbered from `first`.

@@ -1,5 +1,11 @@
 //! Every input that a fuzzer ever failed on, once more. A file in tests/regressions/TARGET is one.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout, reason = "a test that fails may panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::print_stdout,
+    reason = "a test that fails may panic; lengths are small"
+)]
 
 use std::path::Path;
 
@@ -9,6 +15,8 @@ mod capture_file;
 mod frames;
 #[path = "../fuzz/checks/reply.rs"]
 mod reply;
+#[path = "../fuzz/checks/tls_handshake.rs"]
+mod tls_handshake;
 
 fn replay(target: &str, check: fn(&[u8])) {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/regressions").join(target);
@@ -38,6 +46,23 @@ proptest::proptest! {
     fn any_reply_is_refused_or_keeps_its_promises(input in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..300)) {
         reply::check(&input);
     }
+
+    #[test]
+    fn any_bytes_of_a_tls_connection_are_accounted_for(
+        kind in proptest::prelude::any::<u8>(),
+        steps in proptest::collection::vec(
+            (proptest::prelude::any::<u8>(), proptest::collection::vec(proptest::prelude::any::<u8>(), 0..90)),
+            0..20,
+        ),
+    ) {
+        let steps = steps.iter().flat_map(|(what, bytes)| [&[*what, bytes.len() as u8], &bytes[..]].concat());
+        tls_handshake::check(&[kind].into_iter().chain(steps).collect::<Vec<u8>>());
+    }
+}
+
+#[test]
+fn tls_connections_that_failed_do_not_fail_again() {
+    replay("tls_handshake", tls_handshake::check);
 }
 
 #[test]

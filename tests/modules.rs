@@ -26,17 +26,19 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("packet", &["counters", "source", "stream"]),
     ("flow", &["counters", "packet", "stream"]),
     ("batch", &["counters", "stream"]),
+    ("tls", &["counters", "stream", "batch"]),
     ("http", &["abi", "counters", "stream"]),
     ("sandbox", &["abi", "counters", "stream", "batch", "http"]),
     ("export", &["abi", "counters", "escape", "http", "stream"]),
-    ("view", &["counters", "escape", "export", "http", "stream"]),
+    ("view", &["abi", "counters", "escape", "export", "http", "stream"]),
     ("clock", &[]),
     ("daemon", &[]),
+    ("top", &["export", "view", "clock", "daemon"]),
     (
         "pipeline",
         &[
-            "abi", "clock", "counters", "stream", "source", "packet", "flow", "batch", "sandbox", "http", "export",
-            "view", "daemon",
+            "abi", "clock", "counters", "stream", "source", "packet", "flow", "batch", "tls", "sandbox", "http",
+            "export", "view", "daemon",
         ],
     ),
     ("inline", &["stream", "source", "packet", "flow", "batch", "sandbox", "http"]),
@@ -48,11 +50,11 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("plan", &["source", "http", "export", "daemon", "pipeline", "cli"]),
     ("manual", &[]),
     ("lib", &[]),
-    ("main", &["config", "source", "sandbox", "export", "daemon", "pipeline", "parse", "cli", "plan"]),
+    ("main", &["config", "source", "sandbox", "export", "daemon", "top", "pipeline", "parse", "cli", "plan"]),
 ];
 
 /// Modules that must not know threads, clocks, files or the network: bytes and time are their arguments.
-const PURE: &[&str] = &["abi", "counters", "stream", "escape", "packet", "flow", "batch", "http"];
+const PURE: &[&str] = &["abi", "counters", "stream", "escape", "packet", "flow", "batch", "tls", "http"];
 const IMPURE: &[&str] = &[
     "std::thread",
     "std::fs",

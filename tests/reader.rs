@@ -25,18 +25,19 @@ fn a_program_gets_what_the_command_prints() {
     let captures = captures();
     assert!(captures.len() > 100, "{} captures", captures.len());
     for capture in captures {
-        let printed: Vec<(u64, u64, u64)> = read(&capture, &[])
+        let printed: Vec<(String, u64, u64)> = read(&capture, &[])
             .lines()
             .iter()
             .map(|line| serde_json::from_str::<Value>(line).unwrap())
             .map(|line| {
-                (line["conn"].as_u64().unwrap(), line["seq"].as_u64().unwrap(), line["status"].as_u64().unwrap_or(0))
+                let conn = line["conn"].as_str().unwrap().to_owned();
+                (conn, line["seq"].as_u64().unwrap(), line["status"].as_u64().unwrap_or(0))
             })
             .collect();
-        let given: Vec<(u64, u64, u64)> = Reader::open(&capture)
+        let given: Vec<(String, u64, u64)> = Reader::open(&capture)
             .unwrap()
             .filter_map(Result::ok)
-            .map(|transaction| (transaction.conn, transaction.seq.into(), transaction.status.into()))
+            .map(|transaction| (transaction.uid.to_string(), transaction.seq.into(), transaction.status.into()))
             .collect();
         assert_eq!(given, printed, "{}", capture.display());
     }

@@ -210,10 +210,10 @@ fn found(line: &Value, location: Location) -> &Value {
     }
 }
 
-/// Lines of JSON, by connection.
+/// Lines of JSON, by connection: each has a port of its own.
 fn lines(outcome: &Outcome) -> Vec<Value> {
     let mut lines: Vec<Value> = outcome.lines().iter().map(|line| serde_json::from_str(line).unwrap()).collect();
-    lines.sort_by_key(|line| line["conn"].as_u64());
+    lines.sort_by_key(|line| line["client_port"].as_u64());
     lines
 }
 
@@ -224,7 +224,7 @@ fn no_secret_reaches_any_output() {
     let path = capture("redaction.pcap", CASES.iter().map(|(location, text, _)| (*location, *text)));
     let metrics = scratch("redaction.prom");
     let more = [&OWN[..], &["--metrics-host-label", "100", "--metrics-file", metrics.to_str().unwrap()]].concat();
-    for format in ["json", "text", "ecs", "zeek", "clf"] {
+    for format in ["json", "text", "ecs", "zeek", "clf", "otlp"] {
         let outcome = read(&path, format, &more);
         let text = String::from_utf8(outcome.stdout).unwrap();
         assert!(text.lines().count() >= CASES.len(), "{format}: {text}");

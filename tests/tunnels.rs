@@ -20,8 +20,6 @@ use support::program::{finish, scratch};
 use support::service::{Service, socks4};
 use support::tool::need;
 
-/// Added to the number of a connection for what is inside a tunnel on it.
-const INSIDE: u64 = 1 << 50;
 const PAGE: &str = "client client_port seq method target status response_body_bytes";
 
 /// Stops picotap when everything has been captured; its lines.
@@ -141,7 +139,8 @@ fn behind_haproxy_the_client_is_the_one_of_the_header() {
     let page = "client client_port method target status response_body_bytes";
     assert_eq!(rows(front, page), rows(behind.iter().copied(), page));
     for line in behind {
-        assert_eq!(line["conn"].as_u64().unwrap(), line["via_conn"].as_u64().unwrap() + INSIDE, "{line}");
+        assert_ne!(line["conn"], line["via_conn"], "{line}");
+        assert!(line["via_conn"].is_string(), "{line}");
         assert_eq!(line["interface"], "lo", "{line}");
         let balancer = if line["server"] == "127.0.0.1" { "127.0.0.1" } else { "::1" };
         assert_eq!((&line["proxy"], &line["server_port"]), (&Value::from(balancer), &Value::from(8000)), "{line}");
@@ -209,7 +208,7 @@ fn through_squid_each_request_appears_in_the_tunnel_and_behind_it() {
     for line in inside {
         let outer = with(&lines, "conn", line["via_conn"].clone());
         assert_eq!(outer.len(), 1, "{line}");
-        assert_eq!(line["conn"].as_u64().unwrap(), outer[0]["conn"].as_u64().unwrap() + INSIDE, "{line}");
+        assert_ne!(line["conn"], outer[0]["conn"], "{line}");
         assert_eq!(outer[0]["target"], line["via_target"]);
         for key in ["client", "client_port", "server", "server_port", "interface", "community_id"] {
             assert_eq!(outer[0][key], line[key], "{key} of {line}");
@@ -232,7 +231,7 @@ fn assert_relayed(network: &Network, lines: &[Value], operations: &[&str], pages
     for line in &inside {
         let outer = with(lines, "conn", line["via_conn"].clone());
         assert_eq!(outer.len(), 1, "{line}");
-        assert_eq!(line["conn"].as_u64().unwrap(), outer[0]["conn"].as_u64().unwrap() + INSIDE, "{line}");
+        assert_ne!(line["conn"], outer[0]["conn"], "{line}");
         assert_eq!(
             (&outer[0]["target"], outer[0]["duration_us"].is_u64()),
             (&line["via_target"], true),

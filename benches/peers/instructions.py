@@ -1,17 +1,19 @@
 #!/usr/bin/env python3
 """Counts the instructions that picotap takes for a capture, by commit.
 
-    benches/peers/instructions.py [--capture FILE]... COMMIT...
+    benches/peers/instructions.py [--capture FILE]... [--also ARGUMENTS] COMMIT...
 
 Differences of a few per cent do not show in times on a shared machine; instructions do not depend on what else runs. Each
 commit is built in a worktree of its own, with symbols, and run under callgrind with one worker. callgrind cannot reserve the
 address space of the sandbox's pool, so its memories are allocated on demand: the one change to the source. Needs valgrind.
+With --also '--report /tmp/r.html' each is counted again with these arguments, and compared with itself without them.
 Prints a table, and keeps callgrind's files in target/instructions for callgrind_annotate.
 """
 
 import argparse
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -48,11 +50,11 @@ def build(commit):
         run("git", "worktree", "remove", "--force", tree)
 
 
-def count(program, capture):
+def count(program, capture, also=()):
     """Instructions, of all threads."""
-    output = TARGET / f"callgrind.{program.name}.{capture.stem}"
+    output = TARGET / f"callgrind.{program.name}.{capture.stem}{'.also' if also else ''}"
     command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={output}", "--dump-line=yes", program]
-    done = run(*command, "-q", "--workers", "1", "-r", capture, "-o", "/dev/null", stderr=subprocess.PIPE)
+    done = run(*command, "-q", "--workers", "1", "-r", capture, "-o", "/dev/null", *also, stderr=subprocess.PIPE)
     found = re.search(r"refs:\s+([\d,]+)", done.stderr)
     if not found:
         sys.exit(f"callgrind printed no count:\n{done.stderr}")
@@ -64,6 +66,7 @@ def main():
     parser.add_argument("commits", metavar="COMMIT", nargs="+", help="the first is what the others are compared with")
     default = ROOT / "fixtures" / "http.pcap"
     parser.add_argument("--capture", metavar="FILE", type=Path, action="append", help=f"default: {default.relative_to(ROOT)}")
+    parser.add_argument("--also", metavar="ARGUMENTS", type=shlex.split, help="count each again with these")
     arguments = parser.parse_args()
     captures = [capture.resolve() for capture in arguments.capture or [default]]
     TARGET.mkdir(parents=True, exist_ok=True)
@@ -73,7 +76,13 @@ def main():
         for commit, program in zip(arguments.commits, programs):
             instructions = count(program, capture)
             first = first or instructions
-            print(f"{capture.name}  {commit:<12} {instructions / 1e6:>10,.1f} M  {100 * (instructions / first - 1):+6.2f} %", flush=True)
+            print_row(capture, commit, instructions, first)
+            if arguments.also:
+                print_row(capture, "  also", count(program, capture, arguments.also), instructions)
+
+
+def print_row(capture, name, instructions, first):
+    print(f"{capture.name}  {name:<12} {instructions / 1e6:>10,.1f} M  {100 * (instructions / first - 1):+6.2f} %", flush=True)
 
 
 if __name__ == "__main__":

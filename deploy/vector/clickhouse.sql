@@ -1,12 +1,21 @@
--- The table that vector.yaml writes to: one row per transaction, a day per partition, kept for 30 days.
+-- The table that vector.yaml writes to: one row per transaction, a day per partition.
+--
+-- Rows are kept until you drop them: `ts` is the time of capture, and a time to live that counts from it would delete an archive
+-- of old captures as soon as it is read in. To keep rows for 30 days after they were inserted:
+--
+--   ALTER TABLE picotap.transactions MODIFY TTL inserted + INTERVAL 30 DAY;
+--
+-- A day is dropped as a whole, once its last row is old enough (ttl_only_drop_parts).
 CREATE DATABASE IF NOT EXISTS picotap;
 
 CREATE TABLE IF NOT EXISTS picotap.transactions
 (
     ts DateTime64(6, 'UTC') CODEC(DoubleDelta, ZSTD(1)),
+    inserted DateTime DEFAULT now() CODEC(DoubleDelta, ZSTD(1)),
     node LowCardinality(String),
     interface LowCardinality(String) DEFAULT '',
-    conn UInt64 CODEC(ZSTD(1)),
+    sensor LowCardinality(String) DEFAULT '',
+    conn String CODEC(ZSTD(1)),
     seq UInt32 CODEC(ZSTD(1)),
     client IPv6,
     client_port UInt16,
@@ -18,6 +27,7 @@ CREATE TABLE IF NOT EXISTS picotap.transactions
     error LowCardinality(String) DEFAULT '',
     method LowCardinality(String) DEFAULT '',
     target String DEFAULT '' CODEC(ZSTD(3)),
+    route LowCardinality(String) DEFAULT '',
     version LowCardinality(String) DEFAULT '',
     host LowCardinality(String) DEFAULT '',
     user_agent String DEFAULT '' CODEC(ZSTD(3)),
@@ -36,15 +46,16 @@ CREATE TABLE IF NOT EXISTS picotap.transactions
     interim UInt16 DEFAULT 0,
     tunnel LowCardinality(String) DEFAULT '',
     via LowCardinality(String) DEFAULT '',
-    via_conn UInt64 DEFAULT 0 CODEC(ZSTD(1)),
+    via_conn String DEFAULT '' CODEC(ZSTD(1)),
     via_target String DEFAULT '' CODEC(ZSTD(1)),
     proxy Nullable(IPv6),
     proxy_port UInt16 DEFAULT 0,
     community_id String DEFAULT '',
+    trace_id String DEFAULT '' CODEC(ZSTD(1)),
+    parent_id String DEFAULT '' CODEC(ZSTD(1)),
     flags Array(LowCardinality(String))
 )
 ENGINE = MergeTree
 PARTITION BY toDate(ts)
 ORDER BY (server, host, ts)
-TTL toDateTime(ts) + INTERVAL 30 DAY
 SETTINGS ttl_only_drop_parts = 1;

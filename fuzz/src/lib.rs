@@ -20,6 +20,8 @@ pub mod packet;
 pub mod source;
 #[path = "../../src/stream.rs"]
 pub mod stream;
+#[path = "../../src/tls/mod.rs"]
+pub mod tls;
 
 /// Of the sandbox, what reads a guest's reply.
 #[path = "../../src/sandbox"]

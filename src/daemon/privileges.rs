@@ -38,6 +38,8 @@ pub struct DropPrivileges {
     pub writable: Vec<PathBuf>,
     /// The one of these that is made if it does not exist, as the new user: the quarantine.
     pub make: Option<PathBuf>,
+    /// Whether the modes of a terminal can still be set: `picotap top` gives it back as it was.
+    pub terminal: bool,
 }
 
 /// Why privileges could not be dropped. Each must end the process: the restrictions are then not in force.
@@ -173,7 +175,7 @@ pub fn drop_all(keep: &DropPrivileges, packet: &[RawFd]) -> Result<Confinement, 
     prctl::set_dumpable(false).map_err(|e| step("making the process undumpable", e))?;
     setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(|e| step("forbidding core dumps", e))?;
     let files = files::restrict(&keep.readable, &keep.writable);
-    let calls = calls::filter(packet).map_err(|e| step("filtering system calls", e))?;
+    let calls = calls::filter(packet, keep.terminal).map_err(|e| step("filtering system calls", e))?;
     let (uid, gid) = (geteuid(), getegid());
     let user = target.map_or_else(|| format!("uid {uid}"), |target| target.name);
     Ok(Confinement { user, uid: uid.as_raw(), gid: gid.as_raw(), bounding_empty, calls, files })

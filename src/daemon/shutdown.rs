@@ -1,7 +1,7 @@
 //! Shutdown is the request to stop, made by a signal or by a thread, which every thread checks.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 
 /// Why a run is to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub struct Shutdown {
     request: Arc<AtomicU8>,
     /// For signal handlers, which can only set a flag.
     signal: Arc<AtomicBool>,
+    /// Which signal it was.
+    number: Arc<AtomicUsize>,
 }
 
 impl Shutdown {
@@ -53,6 +55,17 @@ impl Shutdown {
             4 => Some(Why::Enough),
             _ => self.asked().then_some(Why::Signal),
         }
+    }
+
+    /// The number of the signal that requested it, if one did.
+    #[must_use]
+    pub fn signal_number(&self) -> Option<u8> {
+        u8::try_from(self.number.load(Ordering::Relaxed)).ok().filter(|number| *number != 0)
+    }
+
+    /// The number that a signal's handler sets.
+    pub(super) fn number(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.number)
     }
 
     /// The flag that a signal's handler sets.

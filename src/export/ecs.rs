@@ -1,16 +1,16 @@
 //! An ECS line is a transaction as one JSON object in the Elastic Common Schema.
 //!
 //! Fields that the schema has no name for stand under `picotap`: `conn`, `seq`, `ttfb_us`, `interim`, `tunnel`,
-//! `lost_bytes`, `request_headers`, `response_headers`, `flags`. `http.*.bytes` is head and body as on the wire. Texts are
+//! `parent_id` (of `traceparent`), `lost_bytes`, `request_headers`, `response_headers`, `flags`. `http.*.bytes` is head and body as on the wire. Texts are
 //! escaped as [`crate::escape`] says.
 
 use crate::escape;
-use crate::export::Format;
 use crate::export::json::{headers, numeric, optional, tunnel, via};
 use crate::export::numbers::{address, number, rfc3339};
+use crate::export::{Format, Origin};
 use crate::http::filter::{is_error, without_port, without_user};
 use crate::http::{Flags, Message, Transaction};
-use crate::stream::{Endpoint, InterfaceNames};
+use crate::stream::Endpoint;
 
 /// Version of the schema that the fields are taken from.
 pub(super) const VERSION: &str = "9.0.0";
@@ -18,14 +18,14 @@ pub(super) const VERSION: &str = "9.0.0";
 /// Writes ECS lines.
 #[derive(Debug)]
 pub(super) struct Ecs {
-    interfaces: InterfaceNames,
+    origin: Origin,
 }
 
 impl Ecs {
-    /// `interfaces`: names by index; those without a name are not written.
+    /// What has no name in `origin` is not written.
     #[must_use]
-    pub(super) const fn new(interfaces: InterfaceNames) -> Self {
-        Self { interfaces }
+    pub(super) const fn new(origin: Origin) -> Self {
+        Self { origin }
     }
 }
 
@@ -48,13 +48,29 @@ impl Format for Ecs {
             optional(b",\"user_agent\":{\"original\":", Some(user_agent), out);
             out.push(b'}');
         }
-        if let Some(name) = self.interfaces.get(transaction.interface) {
-            optional(b",\"observer\":{\"ingress\":{\"interface\":{\"name\":", Some(name.as_bytes()), out);
-            out.extend_from_slice(b"}}}");
+        if let Some(trace) = transaction.trace_id() {
+            optional(b",\"trace\":{\"id\":", Some(trace), out);
+            out.push(b'}');
         }
+        observer(self.origin.sensor(), self.origin.interfaces.get(transaction.interface), out);
         own(transaction, out);
         out.extend_from_slice(b"}\n");
     }
+}
+
+fn observer(sensor: Option<&[u8]>, interface: Option<&str>, out: &mut Vec<u8>) {
+    if sensor.is_none() && interface.is_none() {
+        return;
+    }
+    out.extend_from_slice(b",\"observer\":{");
+    optional(b"\"name\":", sensor, out);
+    if let Some(interface) = interface {
+        let key: &[u8] = if sensor.is_some() { b",\"ingress\"" } else { b"\"ingress\"" };
+        out.extend_from_slice(key);
+        optional(b":{\"interface\":{\"name\":", Some(interface.as_bytes()), out);
+        out.extend_from_slice(b"}}");
+    }
+    out.push(b'}');
 }
 
 fn event(transaction: &Transaction, out: &mut Vec<u8>) {
@@ -143,7 +159,7 @@ fn url(transaction: &Transaction, out: &mut Vec<u8>) {
         return;
     }
     optional(b",\"url\":{\"original\":", Some(transaction.target().unwrap_or_default()), out);
-    out.extend_from_slice(b",\"scheme\":\"http\"");
+    optional(b",\"scheme\":", Some(transaction.scheme()), out);
     if let Some(authority) = transaction.authority().or_else(|| transaction.host()).map(without_user) {
         let domain = without_port(authority);
         optional(b",\"domain\":", Some(domain), out);
@@ -156,8 +172,9 @@ fn url(transaction: &Transaction, out: &mut Vec<u8>) {
 }
 
 fn own(transaction: &Transaction, out: &mut Vec<u8>) {
-    out.extend_from_slice(b",\"picotap\":{\"conn\":");
-    number(transaction.conn, out);
+    out.extend_from_slice(b",\"picotap\":{\"conn\":\"");
+    out.extend_from_slice(transaction.uid.as_bytes());
+    out.push(b'"');
     numeric(b",\"seq\":", Some(u64::from(transaction.seq)), out);
     let ttfb = transaction.time_to_first_byte().and_then(|time| u64::try_from(time / 1000).ok());
     numeric(b",\"ttfb_us\":", ttfb, out);
@@ -170,6 +187,7 @@ fn own(transaction: &Transaction, out: &mut Vec<u8>) {
         optional(b",\"target\":", transaction.target(), out);
         optional(b",\"status\":", transaction.reason(), out);
     }
+    optional(b",\"parent_id\":", transaction.parent_id(), out);
     numeric(b",\"lost_bytes\":", Some(transaction.lost()).filter(|lost| *lost != 0), out);
     headers(b",\"request_headers\":{", transaction, true, out);
     headers(b",\"response_headers\":{", transaction, false, out);
@@ -188,11 +206,12 @@ mod tests {
     use crate::abi::flag;
     use crate::http::Settings;
     use crate::http::test_wire::Wire;
-    use crate::stream::EndReason;
+    use crate::stream::{EndReason, InterfaceNames};
 
     fn value(wire: &Wire) -> Value {
         let mut out = Vec::new();
-        Ecs::new(InterfaceNames::new(vec!["eth0".to_owned()], 0)).line(wire.last(), &mut out);
+        let interfaces = InterfaceNames::new(vec!["eth0".to_owned()], 0);
+        Ecs::new(Origin { interfaces, sensor: String::new() }).line(wire.last(), &mut out);
         assert_eq!(out.iter().filter(|byte| **byte == b'\n').count(), 1);
         serde_json::from_slice(&out).unwrap()
     }
@@ -221,9 +240,24 @@ mod tests {
             "url": {"original": "/a?b=c", "scheme": "http", "domain": "h", "port": 8080, "path": "/a", "query": "b=c"},
             "user_agent": {"original": "u"},
             "observer": {"ingress": {"interface": {"name": "eth0"}}},
-            "picotap": {"conn": 1, "seq": 1, "ttfb_us": 12000, "request_headers": {"via": ["v"]}, "flags": ["bare_lf"]},
+            "picotap": {"conn": wire.last().uid.to_string(), "seq": 1, "ttfb_us": 12000, "request_headers": {"via": ["v"]}, "flags": ["bare_lf"]},
         });
         assert_eq!(value(&wire), wanted);
+    }
+
+    #[test]
+    fn an_observer_has_the_names_that_there_are() {
+        let observer = |sensor: &str, interfaces: Vec<String>| {
+            let origin = Origin { interfaces: InterfaceNames::new(interfaces, 0), sensor: sensor.to_owned() };
+            let mut wire = Wire::new(Settings::default());
+            let mut out = Vec::new();
+            Ecs::new(origin).line(wire.get(1, "/").reply(1, 200, 0).last(), &mut out);
+            serde_json::from_slice::<Value>(&out).unwrap()["observer"].take()
+        };
+        let eth0 = || vec!["eth0".to_owned()];
+        assert_eq!(observer("", vec![]), Value::Null);
+        assert_eq!(observer("n\"1", vec![]), json!({"name": "n\"1"}));
+        assert_eq!(observer("n", eth0()), json!({"name": "n", "ingress": {"interface": {"name": "eth0"}}}));
     }
 
     #[test]

@@ -3,13 +3,15 @@
 //! | key | meaning |
 //! |---|---|
 //! | `ts` | first byte of the request (without one: of the response), RFC 3339, UTC, microseconds |
-//! | `conn`, `seq` | number of the connection, number of the transaction on it, both from 1 |
+//! | `sensor` | name of the sensor, if it has one |
+//! | `conn`, `seq` | [identifier](crate::http::uid) of the connection, number of the transaction on it, from 1 |
 //! | `client`, `client_port`, `server`, `server_port` | the sender of the request, and its receiver |
 //! | `protocol` | of an operation of another protocol than HTTP: its name, such as `socks` |
 //! | `operation`, `target` | of an operation: its name, and what it is about |
 //! | `outcome`, `error` | of an operation: its status in the protocol's words; `error` if it failed |
 //! | `method`, `target`, `version`, `host`, `user_agent`, `referer` | of the request; version as in `1.1`, or `2` |
 //! | `stream`, `scheme` | in HTTP/2: number of the stream; scheme of the request |
+//! | `route` | the path with its variable segments named: see [`crate::http::route`] |
 //! | `status`, `reason` | of the final response |
 //! | `stream_error` | in HTTP/2, with flag `stream_reset` or `not_processed`: the code of the error (RFC 9113, section 7) |
 //! | `grpc_service`, `grpc_method` | of a gRPC call: what is called |
@@ -25,35 +27,37 @@
 //! | `interim` | number of interim (1xx) responses; absent when none |
 //! | `tunnel` | with flag `tunnel`: `connect`, `websocket`, `h2c`, ... |
 //! | `via` | inside a tunnel: `connect`, `upgrade`, `socks` or `proxy` (a PROXY header) |
-//! | `via_conn`, `via_target` | number of the connection around it; where its client asked to be connected to |
+//! | `via_conn`, `via_target` | identifier of the connection around it; where its client asked to be connected to |
 //! | `proxy`, `proxy_port` | the relay's address, where a PROXY header names the client |
+//! | `tls` | of a connection that was decrypted, an object: `version`, `cipher`, `sni`, `alpn`, `resumed` (only if true), `ja4` |
 //! | `request_headers`, `response_headers` | objects of arrays: headers that were asked for |
 //! | `interface` | name of the capture interface, live |
 //! | `community_id` | Community ID version 1 |
+//! | `trace_id`, `parent_id` | of the request's `traceparent`: the trace, and the span that sent the request |
 //! | `flags` | list of names; absent when empty |
 //!
 //! Texts are escaped as [`crate::escape`] says.
 
 use crate::abi::Tunnel;
 use crate::escape;
-use crate::export::Format;
 use crate::export::numbers::{address, number, rfc3339};
+use crate::export::{Format, Origin};
 use crate::http::grpc::Call;
 use crate::http::transaction::Outer;
 use crate::http::{Flags, Message, Transaction};
-use crate::stream::InterfaceNames;
+use crate::stream::Secured;
 
 /// Writes JSON lines.
 #[derive(Debug)]
 pub(super) struct Json {
-    interfaces: InterfaceNames,
+    origin: Origin,
 }
 
 impl Json {
-    /// `interfaces`: names by index; those without a name are not written.
+    /// What has no name in `origin` is not written.
     #[must_use]
-    pub(super) const fn new(interfaces: InterfaceNames) -> Self {
-        Self { interfaces }
+    pub(super) const fn new(origin: Origin) -> Self {
+        Self { origin }
     }
 }
 
@@ -61,9 +65,11 @@ impl Format for Json {
     fn line(&mut self, transaction: &Transaction, out: &mut Vec<u8>) {
         out.extend_from_slice(b"{\"ts\":\"");
         rfc3339(transaction.time(), out);
-        out.extend_from_slice(b"\",\"conn\":");
-        number(transaction.conn, out);
-        out.extend_from_slice(b",\"seq\":");
+        out.push(b'"');
+        optional(b",\"sensor\":", self.origin.sensor(), out);
+        out.extend_from_slice(b",\"conn\":\"");
+        out.extend_from_slice(transaction.uid.as_bytes());
+        out.extend_from_slice(b"\",\"seq\":");
         number(transaction.seq, out);
         out.extend_from_slice(b",\"client\":\"");
         address(transaction.client.ip, out);
@@ -90,9 +96,12 @@ impl Format for Json {
         if let Some(outer) = &transaction.outer {
             via(outer, out);
         }
+        if let Some(secured) = &transaction.secured {
+            tls(secured, out);
+        }
         headers(b",\"request_headers\":{", transaction, true, out);
         headers(b",\"response_headers\":{", transaction, false, out);
-        if let Some(name) = self.interfaces.get(transaction.interface) {
+        if let Some(name) = self.origin.interfaces.get(transaction.interface) {
             optional(b",\"interface\":", Some(name.as_bytes()), out);
         }
         if let Some(community_id) = &transaction.community_id {
@@ -100,6 +109,8 @@ impl Format for Json {
             out.extend_from_slice(community_id);
             out.push(b'"');
         }
+        optional(b",\"trace_id\":", transaction.trace_id(), out);
+        optional(b",\"parent_id\":", transaction.parent_id(), out);
         for (index, name) in transaction.flags.names().enumerate() {
             out.extend_from_slice(if index == 0 { b",\"flags\":[\"" } else { b"\",\"" });
             out.extend_from_slice(name.as_bytes());
@@ -111,20 +122,18 @@ impl Format for Json {
 fn http(transaction: &Transaction, out: &mut Vec<u8>) {
     optional(b",\"method\":", transaction.method(), out);
     optional(b",\"target\":", transaction.target(), out);
+    optional(b",\"route\":", transaction.route(), out);
     if let Some(version) = transaction.version() {
         out.extend_from_slice(b",\"version\":\"");
         out.extend_from_slice(version.as_bytes());
         out.push(b'"');
     }
     numeric(b",\"stream\":", transaction.stream().map(u64::from), out);
-    optional(b",\"scheme\":", transaction.scheme(), out);
+    optional(b",\"scheme\":", transaction.named_scheme(), out);
     optional(b",\"host\":", transaction.host(), out);
     optional(b",\"user_agent\":", transaction.user_agent(), out);
     optional(b",\"referer\":", transaction.referer(), out);
-    if transaction.response.is_some() && (transaction.status != 0 || transaction.stream().is_none()) {
-        out.extend_from_slice(b",\"status\":");
-        number(transaction.status, out);
-    }
+    numeric(b",\"status\":", transaction.known_status().map(u64::from), out);
     optional(b",\"reason\":", transaction.reason(), out);
     numeric(b",\"stream_error\":", transaction.stream_error().map(u64::from), out);
     if let Some(call) = transaction.grpc() {
@@ -156,6 +165,32 @@ fn operation(protocol: &str, transaction: &Transaction, out: &mut Vec<u8>) {
     }
 }
 
+fn tls(secured: &Secured, out: &mut Vec<u8>) {
+    let Secured { version, cipher, server_name, alpn, resumed, ja4 } = secured;
+    let fields = [
+        ("version", *version),
+        ("cipher", *cipher),
+        ("sni", server_name.as_deref()),
+        ("alpn", alpn.as_deref()),
+        ("ja4", ja4.as_deref()),
+    ];
+    out.extend_from_slice(b",\"tls\":{");
+    let mut separator = "";
+    for (name, value) in fields {
+        let Some(value) = value else { continue };
+        out.extend_from_slice(separator.as_bytes());
+        out.push(b'"');
+        out.extend_from_slice(name.as_bytes());
+        optional(b"\":", Some(value.as_bytes()), out);
+        separator = ",";
+    }
+    if *resumed == Some(true) {
+        out.extend_from_slice(separator.as_bytes());
+        out.extend_from_slice(b"\"resumed\":true");
+    }
+    out.push(b'}');
+}
+
 /// How a tunnel was opened that a stream is inside of.
 pub(crate) const fn via_name(tunnel: Tunnel) -> &'static str {
     match tunnel {
@@ -168,7 +203,7 @@ pub(crate) const fn via_name(tunnel: Tunnel) -> &'static str {
 
 pub(crate) fn via(outer: &Outer, out: &mut Vec<u8>) {
     optional(b",\"via\":", Some(via_name(outer.tunnel).as_bytes()), out);
-    numeric(b",\"via_conn\":", Some(outer.conn), out);
+    optional(b",\"via_conn\":", Some(outer.uid.as_bytes()), out);
     optional(b",\"via_target\":", Some(&outer.target[..]).filter(|target| !target.is_empty()), out);
     if let Some(relay) = outer.relay {
         out.extend_from_slice(b",\"proxy\":\"");
@@ -256,11 +291,16 @@ mod tests {
     use crate::http::record::Kind;
     use crate::http::redact::Redaction;
     use crate::http::test_wire::Wire;
-    use crate::stream::EndReason;
+    use crate::http::uid::Uid;
+    use crate::stream::{EndReason, InterfaceNames};
+
+    fn origin() -> Origin {
+        Origin { interfaces: InterfaceNames::new(vec!["eth0".to_owned()], 0), sensor: "s".to_owned() }
+    }
 
     fn line(wire: &Wire) -> String {
         let mut out = Vec::new();
-        Json::new(InterfaceNames::new(vec!["eth0".to_owned()], 0)).line(wire.last(), &mut out);
+        Json::new(origin()).line(wire.last(), &mut out);
         assert_eq!(out.pop(), Some(b'\n'));
         String::from_utf8(out).unwrap()
     }
@@ -275,8 +315,8 @@ mod tests {
         wire.answer(1, "HTTP/1.1 200 OK\nAge: 5\nVia: 3", 0).wait(3);
         wire.feed(1, flag::TRAILERS, 20, Kind::End { number: 1, wire: 20, decoded: 10, lost: 2, messages: None });
         let wanted = concat!(
-            r#"{"ts":"2026-01-02T03:04:05.000000Z","conn":1,"seq":1,"client":"10.0.0.1","client_port":4321,"#,
-            r#""server":"10.0.0.2","server_port":80,"method":"POST","target":"/a?b","version":"1.1","host":"h","#,
+            r#"{"ts":"2026-01-02T03:04:05.000000Z","sensor":"s","conn":"CONN","seq":1,"client":"10.0.0.1","#,
+            r#""client_port":4321,"server":"10.0.0.2","server_port":80,"method":"POST","target":"/a?b","version":"1.1","host":"h","#,
             r#""user_agent":"u","referer":"r","status":200,"reason":"OK","request_body_bytes":7,"#,
             r#""response_body_bytes":20,"response_body_decoded_bytes":10,"request_head_bytes":65,"#,
             r#""response_head_bytes":29,"lost_bytes":2,"ttfb_us":12000,"duration_us":15000,"#,
@@ -285,7 +325,12 @@ mod tests {
         );
         let [one, other] = wire.connection.endpoints;
         let community_id = crate::http::community_id::identifier(one, other);
-        assert_eq!(line(&wire), wanted.replace("COMMUNITY", std::str::from_utf8(&community_id).unwrap()));
+        assert_eq!(
+            line(&wire),
+            wanted
+                .replace("COMMUNITY", std::str::from_utf8(&community_id).unwrap())
+                .replace("CONN", &wire.last().uid.to_string())
+        );
     }
 
     #[test]
@@ -294,11 +339,11 @@ mod tests {
         wire.connection.interface = 9;
         wire.ask(1, "GET / HTTP/1.1", 0).close(EndReason::Capture);
         let wanted = concat!(
-            r#"{"ts":"2026-01-02T03:04:05.000000Z","conn":1,"seq":1,"client":"10.0.0.1","client_port":4321,"#,
-            r#""server":"10.0.0.2","server_port":80,"method":"GET","target":"/","version":"1.1","#,
+            r#"{"ts":"2026-01-02T03:04:05.000000Z","sensor":"s","conn":"CONN","seq":1,"client":"10.0.0.1","#,
+            r#""client_port":4321,"server":"10.0.0.2","server_port":80,"method":"GET","target":"/","version":"1.1","#,
             r#""request_head_bytes":14,"flags":["open"]}"#,
         );
-        assert_eq!(line(&wire), wanted);
+        assert_eq!(line(&wire), wanted.replace("CONN", &wire.last().uid.to_string()));
     }
 
     #[test]
@@ -310,10 +355,9 @@ mod tests {
         wire.enter(Tunnel::Connect, None).get(1, "/a").reply(1, 200, 0);
         let value: Value = serde_json::from_str(&line(&wire)).unwrap();
         let via = [&value["via"], &value["via_conn"], &value["via_target"], &value["conn"]];
-        assert_eq!(
-            via,
-            [&Value::from("connect"), &Value::from(1), &Value::from("h:80"), &Value::from((1u64 << 50) + 1)]
-        );
+        let outer = Uid::of("", &wire.connection);
+        let [outer, inner] = [outer, outer.inner()].map(|uid| Value::from(uid.to_string()));
+        assert_eq!(via, [&Value::from("connect"), &outer, &Value::from("h:80"), &inner]);
         assert!(value.get("proxy").is_none());
 
         let mut wire = Wire::new(Settings::default());
@@ -332,10 +376,12 @@ mod tests {
     fn operations_of_other_protocols_have_keys_of_their_own() {
         let mut wire = Wire::new(Settings::default());
         wire.operate(1, "resp", "GET", "").wait(2).outcome(1, "", 0);
-        let wanted = "{\"ts\":\"2026-01-02T03:04:05.000000Z\",\"conn\":1,\"seq\":1,\"client\":\"10.0.0.1\",\"client_port\":4321,\
-            \"server\":\"10.0.0.2\",\"server_port\":80,\"protocol\":\"resp\",\"operation\":\"GET\",\"ttfb_us\":2000,\
-            \"duration_us\":2000,\"interface\":\"eth0\"}";
-        assert_eq!(line(&wire), wanted);
+        let wanted = concat!(
+            r#"{"ts":"2026-01-02T03:04:05.000000Z","sensor":"s","conn":"CONN","seq":1,"client":"10.0.0.1","#,
+            r#""client_port":4321,"server":"10.0.0.2","server_port":80,"protocol":"resp","operation":"GET","#,
+            r#""ttfb_us":2000,"duration_us":2000,"interface":"eth0"}"#,
+        );
+        assert_eq!(line(&wire), wanted.replace("CONN", &wire.last().uid.to_string()));
         wire.operate(2, "socks", "connect", "h:80").outcome(2, "refused", flag::FAILED);
         let value: Value = serde_json::from_str(&line(&wire)).unwrap();
         let keys = [&value["target"], &value["error"], &value["flags"]];

@@ -2,25 +2,39 @@
 //!
 //! Every worker has an [`Observer`], which counts for itself and hands over what it has with [`Observer::flush`], once a
 //! slot: no transaction costs a lock. Label values come from closed sets; a host becomes one only when that was asked for,
-//! and then up to a cap, beyond which it is [`OTHER`].
+//! and then up to a cap, beyond which it is [`OTHER`]. What is not known is no label, and what was not observed no series.
+
+mod admitted;
+mod labels;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use prometheus::core::Collector;
-use prometheus::local::LocalHistogram;
-use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry, TextEncoder};
+use prometheus::proto::MetricFamily;
+use prometheus::{IntCounter, IntCounterVec, Opts, Registry, TextEncoder};
 
+use self::admitted::{Admission, Admitted};
+pub use self::labels::OTHER;
+use self::labels::{OUTCOMES, SCHEME, answer, answer_labels, method, method_label, outcome};
+use crate::escape;
 use crate::export::consumer::{Consumer, Output};
+use crate::export::histogram::{Histograms, LocalHistogram};
 use crate::http::filter::{without_port, without_user};
 use crate::http::flags::{ALL, Flags};
 use crate::http::{Message, Transaction};
 
-/// Stands for every value beyond a closed set, as OpenTelemetry has it.
-pub const OTHER: &str = "_OTHER";
-
-/// Bounds of the time histograms, in seconds: OpenTelemetry's for `http.server.request.duration`.
-pub const SECONDS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
+/// Bounds of the time histograms, in seconds. `histogram_quantile` interpolates within a bucket, so its error is at most what
+/// the bucket's upper bound exceeds the lower by, whatever is distributed in it:
+///
+/// - up to 500 us 14 %, by ISO 3's R20, 20 numbers a decade (a factor of 1.25 there may read 100 us as 124);
+/// - up to 5 ms factors of 1.25 to 2;
+/// - from 5 ms OpenTelemetry's for `http.server.request.duration`, all of them.
+pub const SECONDS: [f64; 40] = [
+    0.000_05, 0.000_056, 0.000_063, 0.000_071, 0.000_08, 0.000_09, 0.000_1, 0.000_112, 0.000_125, 0.000_14, 0.000_16,
+    0.000_18, 0.000_2, 0.000_224, 0.000_25, 0.000_28, 0.000_315, 0.000_355, 0.000_4, 0.000_45, 0.000_5, 0.000_63,
+    0.000_8, 0.001, 0.001_5, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
+];
 
 /// Bounds of the size histograms, in bytes. OpenTelemetry has none: powers of four from 64 bytes to 1 GiB.
 pub const BYTES: [f64; 14] = [
@@ -40,62 +54,43 @@ pub const BYTES: [f64; 14] = [
     1_073_741_824.0,
 ];
 
-/// Methods that are distinguished: OpenTelemetry's known set.
-const METHODS: [&str; 10] = ["CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"];
-
-/// Status codes that are distinguished: IANA's registry, and what well-known servers add (nginx, IIS, Cloudflare, AWS).
-/// A closed set, since a stranger may send 900 different ones.
-const STATUSES: [u16; 97] = [
-    100, 101, 102, 103, 104, 200, 201, 202, 203, 204, 205, 206, 207, 208, 218, 226, 300, 301, 302, 303, 304, 305, 306,
-    307, 308, 400, 401, 402, 403, 404, 405, 406, 407, 408, 409, 410, 411, 412, 413, 414, 415, 416, 417, 418, 419, 420,
-    421, 422, 423, 424, 425, 426, 428, 429, 430, 431, 440, 444, 449, 450, 451, 460, 463, 464, 494, 495, 496, 497, 498,
-    499, 500, 501, 502, 503, 504, 505, 506, 507, 508, 509, 510, 511, 520, 521, 522, 523, 524, 525, 526, 527, 529, 530,
-    540, 561, 598, 599, 783,
-];
-
-/// How transactions ended: `picotap_transactions_total{outcome}`.
-const OUTCOMES: [&str; 5] = ["complete", "no_response", "no_request", "tunnel", "cut"];
-
 /// Metrics over all transactions, shared by the workers.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    duration: HistogramVec,
-    first_byte: HistogramVec,
-    request_size: HistogramVec,
-    response_size: HistogramVec,
+    duration: Histograms,
+    first_byte: Histograms,
+    request_size: Histograms,
+    response_size: Histograms,
     outcomes: Vec<IntCounter>,
     /// By the flag's bit; none where there is no flag.
     flags: Vec<Option<IntCounter>>,
-    hosts: Option<Mutex<Hosts>>,
+    hosts: Option<Admission>,
+    routes: Option<Admission>,
     /// Operations of other protocols than HTTP.
     operations: IntCounterVec,
-    operation_seconds: HistogramVec,
-}
-
-/// Hosts that became label values.
-#[derive(Debug)]
-struct Hosts {
-    cap: usize,
-    names: Vec<Arc<str>>,
+    operation_seconds: Histograms,
 }
 
 impl Metrics {
-    /// `host_cap`: how many hosts may become values of the label `server_address`; without it there is no such label.
+    /// `hosts`, `routes`: how many may become values of the labels `server_address` and `http_route`; without a number there is
+    /// no such label.
     ///
     /// # Errors
     /// None in practice: names and bounds are constants, which a test registers.
-    pub fn new(host_cap: Option<usize>) -> Result<Self, prometheus::Error> {
+    pub fn new(hosts: Option<usize>, routes: Option<usize>) -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
-        let mut labels = vec!["http_request_method", "http_response_status_code"];
-        if host_cap.is_some() {
+        let mut labels = vec!["http_request_method", "http_response_status_code", "error_type", "url_scheme"];
+        if hosts.is_some() {
             labels.push("server_address");
         }
-        let histogram = |name: &str, help: &str, bounds: &[f64]| {
-            let options = HistogramOpts::new(name, help).buckets(bounds.to_vec());
-            let histogram = HistogramVec::new(options, &labels)?;
-            registry.register(Box::new(histogram.clone()))?;
-            Ok::<_, prometheus::Error>(histogram)
+        if routes.is_some() {
+            labels.push("http_route");
+        }
+        let histogram = |name: &str, help: &str, bounds: &'static [f64]| {
+            let histograms = Histograms::new(name, help, &labels, bounds)?;
+            registry.register(Box::new(histograms.clone()))?;
+            Ok::<_, prometheus::Error>(histograms)
         };
         let duration = histogram(
             "http_server_request_duration_seconds",
@@ -126,13 +121,11 @@ impl Metrics {
             &["protocol", "result"],
         )?;
         registry.register(Box::new(operations.clone()))?;
-        let operation_seconds = HistogramVec::new(
-            HistogramOpts::new(
-                "picotap_operation_duration_seconds",
-                "Time from the first byte of an operation of another protocol than HTTP to its outcome.",
-            )
-            .buckets(SECONDS.to_vec()),
+        let operation_seconds = Histograms::new(
+            "picotap_operation_duration_seconds",
+            "Time from the first byte of an operation of another protocol than HTTP to its outcome.",
             &["protocol"],
+            &SECONDS,
         )?;
         registry.register(Box::new(operation_seconds.clone()))?;
         let anomaly = counter("picotap_http_anomalies_total", "Transactions by each flag that they bear.", "flag")?;
@@ -151,7 +144,8 @@ impl Metrics {
             flags,
             operations,
             operation_seconds,
-            hosts: host_cap.map(|cap| Mutex::new(Hosts { cap, names: Vec::new() })),
+            hosts: hosts.map(Admission::new),
+            routes: routes.map(Admission::new),
             registry,
         })
     }
@@ -169,33 +163,25 @@ impl Metrics {
     /// # Errors
     /// None in practice: the crate's encoder refuses families without a name, and all have one.
     pub fn text(&self) -> Result<String, prometheus::Error> {
-        TextEncoder::new().encode_to_string(&self.registry.gather())
-    }
-
-    /// The label value for a host, admitted if there is room; and every one there is, once there is no more room.
-    fn admit(&self, host: &str) -> (Option<Arc<str>>, Option<Vec<Arc<str>>>) {
-        let Some(hosts) = &self.hosts else { return (None, None) };
-        // A poisoned list is still a list: nothing below leaves it half changed.
-        let mut hosts = hosts.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = hosts.names.iter().find(|known| &***known == host) {
-            return (Some(Arc::clone(known)), None);
+        let mut families = self.registry.gather();
+        for metric in families.iter_mut().flat_map(MetricFamily::mut_metric) {
+            // The library wants the same labels of all series of a family. To Prometheus one without a value is none.
+            let mut labels = metric.take_label();
+            labels.retain(|label| !label.value().is_empty());
+            metric.set_label(labels);
         }
-        if hosts.names.len() >= hosts.cap {
-            return (None, Some(hosts.names.clone()));
-        }
-        let name: Arc<str> = Arc::from(host);
-        hosts.names.push(Arc::clone(&name));
-        (Some(name), None)
+        TextEncoder::new().encode_to_string(&families)
     }
 }
 
-/// Histograms of one combination of label values.
+/// Histograms of one combination of label values, each from the first time that something is observed.
 #[derive(Debug)]
 struct Series {
-    duration: LocalHistogram,
-    first_byte: LocalHistogram,
-    request_size: LocalHistogram,
-    response_size: LocalHistogram,
+    labels: Vec<String>,
+    duration: Option<LocalHistogram>,
+    first_byte: Option<LocalHistogram>,
+    request_size: Option<LocalHistogram>,
+    response_size: Option<LocalHistogram>,
     /// Holds what was not handed over.
     touched: bool,
 }
@@ -212,8 +198,8 @@ struct Operations {
     seconds: LocalHistogram,
 }
 
-/// Indices: of method and status in the closed sets, of the host in the observer's list.
-type Key = (u8, u8, u16);
+/// Numbers: of the method and of what it was answered with in the closed sets, of the host in the observer's list.
+type Key = (u8, u8, u16, u16);
 
 /// What one worker counts by itself until it is flushed.
 #[derive(Debug)]
@@ -225,18 +211,12 @@ pub struct Observer {
     outcomes: [u64; OUTCOMES.len()],
     flags: [u64; 64],
     operations: Vec<Operations>,
-    /// Label values by host as sent; bounded by [`Observer::MAX_SPELLINGS`].
-    hosts: HashMap<Vec<u8>, u16, foldhash::fast::RandomState>,
-    /// Label values of hosts: `""`, [`OTHER`], then those admitted.
-    names: Vec<Arc<str>>,
-    /// There is no room for another host: what is not known is [`OTHER`].
-    full: bool,
+    /// Label values of hosts and of routes.
+    hosts: Admitted,
+    routes: Admitted,
 }
 
 impl Observer {
-    /// Spellings of hosts that one worker remembers, so that a known one needs no clean-up. Forgotten when full.
-    const MAX_SPELLINGS: usize = 4096;
-
     /// An observer for one worker.
     #[must_use]
     pub fn new(shared: Arc<Metrics>) -> Self {
@@ -248,9 +228,8 @@ impl Observer {
             outcomes: [0; OUTCOMES.len()],
             flags: [0; 64],
             operations: Vec::new(),
-            hosts: HashMap::default(),
-            names: vec![Arc::from(""), Arc::from(OTHER)],
-            full: false,
+            hosts: Admitted::default(),
+            routes: Admitted::default(),
         }
     }
 
@@ -261,7 +240,7 @@ impl Observer {
             self.operations.push(Operations {
                 protocol: protocol.into(),
                 results: [0; RESULTS.len()],
-                seconds: self.shared.operation_seconds.with_label_values(&[protocol]).local(),
+                seconds: self.shared.operation_seconds.local(&[protocol]),
             });
             self.operations.len() - 1
         });
@@ -284,7 +263,7 @@ impl Observer {
         if let Some(protocol) = transaction.protocol() {
             return self.observe_operation(protocol, transaction);
         }
-        if let Some(count) = self.outcomes.get_mut(outcome(transaction)) {
+        if let Some(count) = self.outcomes.get_mut(outcome(transaction.flags)) {
             *count += 1;
         }
         for bit in transaction.flags.positions() {
@@ -292,31 +271,36 @@ impl Observer {
                 *count += 1;
             }
         }
-        let duration = transaction.duration();
+        let time = transaction.duration();
         let body = |message: &Option<Message>| message.as_ref().and_then(Message::body).map(|body| body.wire);
         let (request, response) = (body(&transaction.request), body(&transaction.response));
-        if duration.is_none() && request.is_none() && response.is_none() {
+        if time.is_none() && request.is_none() && response.is_none() {
             return;
         }
-        let first_byte = transaction.time_to_first_byte();
         let key = self.key(transaction);
-        let series = self.series(key);
+        let index = self.index(key);
+        let (shared, series) = (&self.shared, self.series.get_mut(index));
         debug_assert!(series.is_some(), "a key's index is that of its series");
-        let Some((index, series)) = series else { return };
+        let Some(Series { labels, duration, first_byte, request_size, response_size, touched }) = series else {
+            return;
+        };
+        let observe = |local: &mut Option<LocalHistogram>, family: &Histograms, value: f64| {
+            local.get_or_insert_with(|| family.local(labels)).observe(value);
+        };
         let seconds = |nanoseconds: i64| nanoseconds as f64 / 1e9;
-        if let Some(duration) = duration {
-            series.duration.observe(seconds(duration));
+        if let Some(time) = time {
+            observe(duration, &shared.duration, seconds(time));
         }
-        if let Some(first_byte) = first_byte {
-            series.first_byte.observe(seconds(first_byte));
+        if let Some(time) = transaction.time_to_first_byte() {
+            observe(first_byte, &shared.first_byte, seconds(time));
         }
         if let Some(size) = request {
-            series.request_size.observe(size as f64);
+            observe(request_size, &shared.request_size, size as f64);
         }
         if let Some(size) = response {
-            series.response_size.observe(size as f64);
+            observe(response_size, &shared.response_size, size as f64);
         }
-        if !std::mem::replace(&mut series.touched, true) {
+        if !std::mem::replace(touched, true) {
             self.touched.push(index);
         }
     }
@@ -326,9 +310,9 @@ impl Observer {
         for index in self.touched.drain(..) {
             if let Some(series) = self.series.get_mut(index) {
                 series.touched = false;
-                for local in [&series.duration, &series.first_byte, &series.request_size, &series.response_size] {
-                    local.flush();
-                }
+                let Series { duration, first_byte, request_size, response_size, .. } = series;
+                let all = [duration, first_byte, request_size, response_size];
+                all.into_iter().flatten().for_each(|local| local.flush());
             }
         }
         for Operations { protocol, results, seconds } in &mut self.operations {
@@ -348,91 +332,35 @@ impl Observer {
     }
 
     fn key(&mut self, transaction: &Transaction) -> Key {
-        let method = match transaction.method() {
-            Some(method) => METHODS.iter().position(|known| known.as_bytes() == method).unwrap_or(METHODS.len()),
-            None => METHODS.len() + 1,
-        };
-        let status = match transaction.status {
-            0 => STATUSES.len() + 1,
-            status => STATUSES.binary_search(&status).unwrap_or(STATUSES.len()),
-        };
-        let small = |index: usize| u8::try_from(index).unwrap_or(u8::MAX); // both sets have fewer than 255 members
-        let host = if self.shared.hosts.is_some() { self.host(transaction.host()) } else { 0 };
-        (small(method), small(status), host)
+        let Self { shared, hosts, routes, .. } = self;
+        let host = shared.hosts.as_ref().map_or(0, |admission| hosts.number(transaction.host(), admission, host_label));
+        let route =
+            shared.routes.as_ref().map_or(0, |admission| routes.number(transaction.route(), admission, route_label));
+        (method(transaction.method()), answer(transaction.status, transaction.flags), host, route)
     }
 
-    fn host(&mut self, host: Option<&[u8]>) -> u16 {
-        const UNKNOWN: u16 = 1;
-        let Some(host) = host else { return 0 };
-        if let Some(index) = self.hosts.get(host) {
+    /// Index of a key's series.
+    fn index(&mut self, key: Key) -> usize {
+        if let Some(index) = self.indices.get(&key) {
             return *index;
         }
-        let name = without_port(without_user(host)).to_ascii_lowercase();
-        let index = match std::str::from_utf8(&name) {
-            Ok(name) if is_host(name) => self.index_of_host(name),
-            _ => UNKNOWN,
-        };
-        if self.hosts.len() >= Self::MAX_SPELLINGS {
-            self.hosts.clear();
-        }
-        self.hosts.insert(host.to_vec(), index);
+        let index = self.series.len();
+        self.series.push(self.new_series(key));
+        self.indices.insert(key, index);
         index
     }
 
-    fn index_of_host(&mut self, name: &str) -> u16 {
-        let known = |names: &[Arc<str>]| names.iter().position(|known| &**known == name);
-        let mut index = known(&self.names);
-        if index.is_none() && !self.full {
-            match self.shared.admit(name) {
-                (Some(admitted), _) => self.names.push(admitted),
-                (None, all) => {
-                    self.full = true;
-                    for admitted in all.unwrap_or_default() {
-                        if !self.names.contains(&admitted) {
-                            self.names.push(admitted);
-                        }
-                    }
-                }
-            }
-            index = known(&self.names);
-        }
-        index.and_then(|index| u16::try_from(index).ok()).unwrap_or(1)
-    }
-
-    fn series(&mut self, key: Key) -> Option<(usize, &mut Series)> {
-        let index = match self.indices.get(&key) {
-            Some(index) => *index,
-            None => {
-                let index = self.series.len();
-                self.series.push(self.new_series(key));
-                self.indices.insert(key, index);
-                index
-            }
-        };
-        self.series.get_mut(index).map(|series| (index, series))
-    }
-
-    fn new_series(&self, (method, status, host): Key) -> Series {
-        let method = match usize::from(method) {
-            index if index > METHODS.len() => "",
-            index => METHODS.get(index).copied().unwrap_or(OTHER),
-        };
-        let status = match usize::from(status) {
-            index if index > STATUSES.len() => String::new(),
-            index => STATUSES.get(index).map_or_else(|| OTHER.to_owned(), u16::to_string),
-        };
-        let mut labels: Vec<&str> = vec![method, &status];
+    fn new_series(&self, (method, answer, host, route): Key) -> Series {
+        let (status, error) = answer_labels(answer);
+        let mut labels = vec![method_label(method).to_owned(), status, error, SCHEME.to_owned()];
         if self.shared.hosts.is_some() {
-            labels.push(self.names.get(usize::from(host)).map_or(OTHER, |name| name));
+            labels.push(self.hosts.value(host).to_owned());
         }
-        let local = |family: &HistogramVec| family.with_label_values(&labels).local();
-        Series {
-            duration: local(&self.shared.duration),
-            first_byte: local(&self.shared.first_byte),
-            request_size: local(&self.shared.request_size),
-            response_size: local(&self.shared.response_size),
-            touched: false,
+        if self.shared.routes.is_some() {
+            labels.push(self.routes.value(route).to_owned());
         }
+        let (duration, first_byte, request_size, response_size) = (None, None, None, None);
+        Series { labels, duration, first_byte, request_size, response_size, touched: false }
     }
 }
 
@@ -452,17 +380,17 @@ impl Consumer for Observer {
     }
 }
 
-/// Index in [`OUTCOMES`].
-fn outcome(transaction: &Transaction) -> usize {
-    const CUT: [Flags; 6] =
-        [Flags::OPEN, Flags::FAULT, Flags::OVERFLOW, Flags::TRUNCATED, Flags::EVICTED, Flags::RESPONSE_UNREAD];
-    match transaction.flags {
-        flags if flags.intersects(Flags::TUNNEL) => 3,
-        flags if CUT.iter().any(|cut| flags.intersects(*cut)) => 4,
-        flags if flags.intersects(Flags::NO_REQUEST) => 2,
-        flags if flags.intersects(Flags::NO_RESPONSE) => 1,
-        _ => 0,
-    }
+/// The label value of a host as sent.
+fn host_label(host: &[u8]) -> Option<String> {
+    let name = String::from_utf8(without_port(without_user(host)).to_ascii_lowercase()).ok()?;
+    is_host(&name).then_some(name)
+}
+
+/// The label value of a route.
+fn route_label(route: &[u8]) -> Option<String> {
+    let mut out = Vec::with_capacity(route.len());
+    escape::shown(route, false, &mut out);
+    String::from_utf8(out).ok()
 }
 
 /// Whether a text has the form of a host name or an address, so that it is worth a label value.
@@ -477,6 +405,7 @@ mod tests {
     use super::*;
     use crate::abi::flag;
     use crate::http::Settings;
+    use crate::http::route::Routes;
     use crate::http::test_wire::Wire;
     use crate::stream::EndReason;
 
@@ -488,7 +417,7 @@ mod tests {
     }
 
     fn metrics(cap: Option<usize>) -> Arc<Metrics> {
-        Arc::new(Metrics::new(cap).unwrap())
+        Arc::new(Metrics::new(cap, None).unwrap())
     }
 
     #[track_caller]
@@ -497,9 +426,14 @@ mod tests {
     }
 
     #[test]
-    fn closed_sets_are_in_order() {
-        assert!(STATUSES.is_sorted_by(|a, b| a < b) && METHODS.is_sorted());
-        assert!(STATUSES.len() + 1 < 255);
+    fn a_bucket_of_fast_times_is_narrower_than_15_percent() {
+        assert!(SECONDS.is_sorted_by(|a, b| a < b));
+        for pair in SECONDS.windows(2) {
+            let (factor, most) = (pair[1] / pair[0], if pair[1] <= 0.000_5 { 1.15 } else { 2.5001 });
+            assert!(factor > 1.1 && factor < most, "{pair:?}");
+        }
+        let open_telemetry = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
+        assert!(SECONDS.ends_with(&open_telemetry));
     }
 
     #[test]
@@ -508,13 +442,13 @@ mod tests {
         wire.get(1, "/").wait(20).answer(1, "HTTP/1.1 200 OK", 0).wait(10).end(1, 1, 300, 0);
         wire.ask(2, "FOO / HTTP/1.1", 0).end(0, 2, 5, 0).reply(2, 987, 0);
         let text = text(&metrics(None), &wire);
-        let get = r#"http_request_method="GET",http_response_status_code="200""#;
+        let get = r#"http_request_method="GET",http_response_status_code="200",url_scheme="http""#;
         holds(&text, &format!(r#"http_server_request_duration_seconds_bucket{{{get},le="0.025"}} 0"#));
         holds(&text, &format!(r#"http_server_request_duration_seconds_bucket{{{get},le="0.05"}} 1"#));
         holds(&text, &format!("http_server_request_duration_seconds_sum{{{get}}} 0.03"));
         holds(&text, &format!("http_server_time_to_first_byte_seconds_sum{{{get}}} 0.02"));
         holds(&text, &format!("http_server_response_body_size_bytes_sum{{{get}}} 300"));
-        let other = r#"http_request_method="_OTHER",http_response_status_code="_OTHER""#;
+        let other = r#"http_request_method="_OTHER",http_response_status_code="_OTHER",url_scheme="http""#;
         holds(&text, &format!("http_server_request_body_size_bytes_sum{{{other}}} 5"));
         holds(&text, r#"picotap_transactions_total{outcome="complete"} 2"#);
     }
@@ -537,6 +471,30 @@ mod tests {
     }
 
     #[test]
+    fn what_is_unknown_is_no_label_and_what_was_not_observed_no_series() {
+        let mut wire = Wire::new(Settings::default());
+        wire.ask(1, "POST / HTTP/1.1", 0).end(0, 1, 7, 0).close(EndReason::Reset);
+        wire.ask(2, "PUT / HTTP/1.1", 0).end(0, 2, 5, 0).close(EndReason::Capture);
+        wire.get(3, "/").wait(1).reply(3, 503, 2).answer(0, "HTTP/1.1 408 Timeout", flag::UNSOLICITED).end(1, 0, 9, 0);
+        let text = text(&metrics(Some(2)), &wire);
+        let sums: Vec<_> = text
+            .lines()
+            .filter(|line| line.contains("_size_bytes_sum") || line.contains("_duration_seconds_count"))
+            .collect();
+        let get = r#"error_type="503",http_request_method="GET",http_response_status_code="503",server_address="example.com",url_scheme="http""#;
+        let wanted = [
+            r#"http_server_request_body_size_bytes_sum{http_request_method="PUT",url_scheme="http"} 5"#.to_owned(),
+            format!("http_server_request_body_size_bytes_sum{{{get}}} 0"),
+            r#"http_server_request_body_size_bytes_sum{error_type="reset",http_request_method="POST",url_scheme="http"} 7"#.to_owned(),
+            format!("http_server_request_duration_seconds_count{{{get}}} 1"),
+            r#"http_server_response_body_size_bytes_sum{http_request_method="_OTHER",http_response_status_code="408",url_scheme="http"} 9"#.to_owned(),
+            format!("http_server_response_body_size_bytes_sum{{{get}}} 2"),
+        ];
+        assert_eq!(sums, wanted);
+        assert!(!text.contains("=\"\""), "{text}");
+    }
+
+    #[test]
     fn hosts_become_labels_up_to_the_cap_for_all_workers_together() {
         let metrics = metrics(Some(2));
         let mut wire = Wire::new(Settings::default());
@@ -548,13 +506,30 @@ mod tests {
         let text = text(&metrics, &wire);
         let count = |host: &str| {
             format!(
-                r#"http_server_request_duration_seconds_count{{http_request_method="GET",http_response_status_code="200",server_address="{host}"}}"#
+                r#"http_server_request_duration_seconds_count{{http_request_method="GET",http_response_status_code="200",server_address="{host}",url_scheme="http"}}"#
             )
         };
         holds(&text, &(count("a.example") + " 6"));
         holds(&text, &(count("b.example") + " 2"));
         holds(&text, &(count(OTHER) + " 4"));
         assert!(!text.contains("c.example") && !text.contains("bad host"));
+    }
+
+    #[test]
+    fn routes_become_labels_up_to_their_cap() {
+        let metrics = Arc::new(Metrics::new(None, Some(2)).unwrap());
+        let mut wire = Wire::new(Settings { routes: Some(Routes::default()), ..Settings::default() });
+        for (number, target) in (1..).zip(["/a/1", "/a/2?x", "/b", "/c", "/d/\u{1}"]) {
+            wire.get(number, target).reply(number, 200, 0);
+        }
+        let text = text(&metrics, &wire);
+        let count = |route: &str| {
+            let of_all = text.lines().filter(|line| line.starts_with("http_server_request_duration_seconds_count"));
+            let of_route = of_all.filter(|line| line.contains(&format!("http_route=\"{route}\"")));
+            of_route.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum::<u64>()
+        };
+        assert_eq!(["/a/{n}", "/b", OTHER].map(count), [2, 1, 2]);
+        assert!(!text.contains("/c") && !text.contains("/d"));
     }
 
     #[test]

@@ -8,18 +8,21 @@ mod clf;
 pub mod consumer;
 mod ecs;
 pub mod families;
+mod histogram;
 mod json;
 mod line_writer;
 pub mod log;
 pub mod merge;
 pub mod metrics;
-mod numbers;
+pub(crate) mod numbers;
 pub mod open;
+mod otlp;
 pub mod process;
 mod ranking;
 mod rotate;
 pub mod server;
 pub mod summary;
+pub mod terminal;
 mod text;
 pub mod total;
 mod zeek;
@@ -27,8 +30,11 @@ mod zeek;
 use std::fmt;
 use std::str::FromStr;
 
+use self::terminal::Terminal;
 use crate::http::Transaction;
 use crate::stream::InterfaceNames;
+
+pub(crate) use json::{tunnel as tunnel_name, via_name};
 
 /// Writes transactions as lines. Each worker has its own.
 pub trait Format: Send {
@@ -49,6 +55,22 @@ pub trait Format: Send {
     }
 }
 
+/// Where the transactions were captured.
+#[derive(Debug, Clone, Default)]
+pub struct Origin {
+    /// Names of the capture interfaces by index; empty when there is nothing to name.
+    pub interfaces: InterfaceNames,
+    /// Name of the sensor; empty if it has none.
+    pub sensor: String,
+}
+
+impl Origin {
+    /// Name of the sensor, if it has one.
+    fn sensor(&self) -> Option<&[u8]> {
+        Some(self.sensor.as_bytes()).filter(|name| !name.is_empty())
+    }
+}
+
 /// The name of a format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FormatName {
@@ -62,23 +84,37 @@ pub enum FormatName {
     Zeek,
     /// NCSA combined log format.
     Clf,
+    /// OpenTelemetry spans.
+    Otlp,
 }
 
 impl FormatName {
     /// Every format with its name.
-    pub const ALL: &[(&str, Self)] =
-        &[("json", Self::Json), ("text", Self::Text), ("ecs", Self::Ecs), ("zeek", Self::Zeek), ("clf", Self::Clf)];
+    pub const ALL: &[(&str, Self)] = &[
+        ("json", Self::Json),
+        ("text", Self::Text),
+        ("ecs", Self::Ecs),
+        ("zeek", Self::Zeek),
+        ("clf", Self::Clf),
+        ("otlp", Self::Otlp),
+    ];
 
-    /// A writer of this format. `interfaces`: names of the capture interfaces by index; empty when there is nothing to
-    /// name.
+    /// A writer of this format.
     #[must_use]
-    pub fn writer(self, interfaces: InterfaceNames) -> Box<dyn Format> {
+    pub fn writer(self, origin: Origin) -> Box<dyn Format> {
+        self.writer_for(&Terminal::default(), origin)
+    }
+
+    /// The same, for lines that go to a terminal.
+    #[must_use]
+    pub fn writer_for(self, terminal: &Terminal, origin: Origin) -> Box<dyn Format> {
         match self {
-            Self::Json => Box::new(json::Json::new(interfaces)),
-            Self::Text => Box::new(text::Text),
-            Self::Ecs => Box::new(ecs::Ecs::new(interfaces)),
+            Self::Json => Box::new(json::Json::new(origin)),
+            Self::Text => Box::new(text::Text::new(terminal.clone())),
+            Self::Ecs => Box::new(ecs::Ecs::new(origin)),
             Self::Zeek => Box::new(zeek::Zeek),
             Self::Clf => Box::new(clf::Clf),
+            Self::Otlp => Box::new(otlp::Otlp::new(origin)),
         }
     }
 }
@@ -92,7 +128,7 @@ impl fmt::Display for FormatName {
 
 /// A format that does not exist.
 #[derive(Debug, thiserror::Error)]
-#[error("unknown format \"{0}\": needed json, text, ecs, zeek or clf")]
+#[error("unknown format \"{0}\": needed json, text, ecs, zeek, clf or otlp")]
 pub struct UnknownFormat(String);
 
 impl FromStr for FormatName {

@@ -89,7 +89,7 @@ fn small(value: u8, out: &mut Vec<u8>) {
 }
 
 /// Appends RFC 3339 in UTC with microseconds: `2026-01-02T03:04:05.123456Z`.
-pub(super) fn rfc3339(time: i64, out: &mut Vec<u8>) {
+pub(crate) fn rfc3339(time: i64, out: &mut Vec<u8>) {
     let Calendar { year, month, day, hour, minute, second, nanosecond } = Calendar::new(time);
     let mut text = *b"0000-00-00T00:00:00.000000Z";
     let mut put = |from: usize, to: usize, mut value: u32| {
@@ -133,6 +133,19 @@ pub(super) fn address(ip: IpAddr, out: &mut Vec<u8>) {
         }
         IpAddr::V6(ip) => write!(out, "{ip}").unwrap_or_default(), // a Vec takes everything
     }
+}
+
+/// A number with a comma before every three digits, for people.
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
 }
 
 #[cfg(test)]

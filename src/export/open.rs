@@ -5,7 +5,7 @@
 //! What is made has its mode whatever the umask; what is there keeps its own.
 
 use std::fs::{self, File, Metadata, OpenOptions, Permissions};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -24,6 +24,14 @@ const ATTEMPTS: u32 = 8;
 #[must_use]
 pub fn is_special(path: &Path) -> bool {
     path.starts_with("/dev") || path.starts_with("/proc")
+}
+
+/// Whether a path is that of a terminal.
+#[must_use]
+pub fn is_terminal(path: &Path) -> bool {
+    // A pipe is not opened: that would wait for its reader.
+    let is_device = fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_char_device());
+    is_device && OpenOptions::new().write(true).open(path).is_ok_and(|file| file.is_terminal())
 }
 
 /// Opens a file to append to, and makes it if it is not there. A regular file can be read as well.
@@ -97,6 +105,24 @@ pub fn replace(path: &Path, mode: u32, bytes: &[u8]) -> io::Result<()> {
         let _removed = fs::remove_file(&new);
     }
     written
+}
+
+/// Whether [`replace`] would succeed now. Nothing is left behind.
+///
+/// # Errors
+/// As with [`replace`].
+pub fn try_replace(path: &Path, mode: u32) -> io::Result<()> {
+    match metadata(path) {
+        Ok(metadata) if metadata.is_symlink() => Err(is_a_link()),
+        Ok(metadata) if metadata.is_dir() => Err(ErrorKind::IsADirectory.into()),
+        // Opened only to be written to: who reads a pipe may come later.
+        Ok(metadata) if !metadata.is_file() || is_special(path) => Ok(()),
+        _ => {
+            let new = beside(path);
+            drop(fresh(&new, mode)?);
+            fs::remove_file(new)
+        }
+    }
 }
 
 /// The name of a file that is to replace another: in the same directory, so that it can be renamed.
@@ -221,7 +247,10 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("file");
         fs::write(&path, "old").unwrap();
+        try_replace(&path, 0o644).unwrap();
+        assert_eq!(fs::read_dir(&directory).unwrap().count(), 1, "trying leaves nothing");
         fs::create_dir(beside(&path)).unwrap();
+        assert!(try_replace(&path, 0o644).is_err() && try_replace(directory.path(), 0o644).is_err());
         assert!(replace(&path, 0o644, b"new").is_err());
         assert_eq!(fs::read_to_string(&path).unwrap(), "old");
     }

@@ -1,17 +1,16 @@
 //! A server answers HTTP requests for metrics and health, apart from everything that captures.
 //!
-//! `/metrics`, `/healthz`, `/readyz` and `/`, by GET and HEAD. One thread with hyper answers all connections, of which there are
+//! `/metrics`, `/healthz`, `/readyz` and `/`, by GET and HEAD; where the page is served, also `/snapshot.json` and `/events`. One thread with hyper answers all connections, of which there are
 //! at most [`MAX_CONNECTIONS`]: a new one is always accepted, and when there are too many the oldest without a request under way
 //! is closed. So a client that sends a request at once is answered, however many do not.
 
 mod client_stream;
 mod clients;
+mod feed;
 mod route;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -22,7 +21,8 @@ use tokio::sync::oneshot;
 use tokio::task::LocalSet;
 
 use clients::Clients;
-pub use clients::{DEADLINE, IDLE, MAX_CONNECTIONS, MAX_SCRAPES};
+pub use clients::{DEADLINE, EndpointCounters, IDLE, MAX_CONNECTIONS, MAX_FOLLOWERS, MAX_SCRAPES, STALLED};
+pub use feed::{Feed, Follower};
 
 /// Connections that the kernel holds ready, so that a burst of a thousand fits: a client that finds no room sends its SYN again
 /// a second later.
@@ -43,6 +43,8 @@ pub struct Pages {
     pub healthy: Page,
     /// Whether it does its work.
     pub ready: Page,
+    /// The page for people, if it is served.
+    pub feed: Option<Feed>,
 }
 
 impl std::fmt::Debug for Pages {
@@ -84,7 +86,7 @@ pub struct Bound {
     listener: tokio::net::TcpListener,
     runtime: Runtime,
     address: SocketAddr,
-    refused: Arc<AtomicU64>,
+    counters: EndpointCounters,
 }
 
 /// Binds an address. Port 0 takes any that is free.
@@ -103,19 +105,25 @@ pub fn bind(address: SocketAddr) -> Result<Bound, ServerError> {
     listen(&listener, Backlog::new(BACKLOG).unwrap_or(Backlog::MAXCONN)).map_err(|error| other(error.into()))?;
     listener.set_nonblocking(true).map_err(other)?;
     let address = listener.local_addr().map_err(other)?;
-    let runtime = Builder::new_current_thread().enable_io().enable_time().build().map_err(other)?;
+    let runtime = Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .max_blocking_threads(1)
+        .thread_name("view")
+        .build()
+        .map_err(other)?;
     let listener = {
         let _inside = runtime.enter();
         tokio::net::TcpListener::from_std(listener).map_err(other)?
     };
-    Ok(Bound { listener, runtime, address, refused: Arc::default() })
+    Ok(Bound { listener, runtime, address, counters: EndpointCounters::default() })
 }
 
 /// A server that answers until it is dropped.
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
-    refused: Arc<AtomicU64>,
+    counters: EndpointCounters,
     /// Dropped to stop it.
     stop: Option<oneshot::Sender<()>>,
     /// Closed when the thread has ended.
@@ -130,10 +138,10 @@ impl Bound {
         self.address
     }
 
-    /// Counts connections that are closed because newer ones came.
+    /// What it will count.
     #[must_use]
-    pub fn refused(&self) -> Arc<AtomicU64> {
-        Arc::clone(&self.refused)
+    pub fn counters(&self) -> EndpointCounters {
+        self.counters.clone()
     }
 
     /// Starts to answer.
@@ -141,28 +149,30 @@ impl Bound {
     /// # Errors
     /// If the thread cannot be started.
     pub fn serve(self, pages: Pages) -> Result<Server, ServerError> {
-        let Self { listener, runtime, address, refused } = self;
+        let Self { listener, runtime, address, counters } = self;
         let (stop, stopped) = oneshot::channel();
         let (running, ended) = bounded(0);
-        let counter = Arc::clone(&refused);
-        let run = move || answer(&runtime, listener, pages, counter, stopped, running);
+        let counted = counters.clone();
+        let run = move || {
+            answer(&runtime, Clients::accept(listener, address, pages, counted), stopped, running);
+            // Whoever still makes an event is left alone.
+            runtime.shutdown_background();
+        };
         let thread = thread::Builder::new().name("http".to_owned()).stack_size(512 << 10).spawn(run);
         let thread = thread.map_err(|source| ServerError::Other { address, source })?;
-        Ok(Server { address, refused, stop: Some(stop), ended, thread: Some(thread) })
+        Ok(Server { address, counters, stop: Some(stop), ended, thread: Some(thread) })
     }
 }
 
 /// The body of the thread.
 fn answer(
     runtime: &Runtime,
-    listener: tokio::net::TcpListener,
-    pages: Pages,
-    refused: Arc<AtomicU64>,
+    clients: impl Future<Output = ()> + 'static,
     stopped: oneshot::Receiver<()>,
     running: Sender<()>,
 ) {
     let tasks = LocalSet::new();
-    tasks.spawn_local(Clients::accept(listener, pages, refused));
+    tasks.spawn_local(clients);
     // It ends with an error when the other end is dropped: that is the stop.
     let _stop = tasks.block_on(runtime, stopped);
     drop(tasks);
@@ -179,7 +189,7 @@ impl Server {
     /// Connections closed because newer ones came.
     #[must_use]
     pub fn refused(&self) -> u64 {
-        self.refused.load(std::sync::atomic::Ordering::Relaxed)
+        self.counters.refused.load(std::sync::atomic::Ordering::Relaxed)
     }
 }
 

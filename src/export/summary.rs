@@ -5,11 +5,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
 use crate::escape;
+use crate::export::numbers::grouped;
 use crate::export::ranking::Ranking;
+use crate::export::terminal::{Color, ELLIPSIS, Terminal, shorten};
 use crate::export::text;
 use crate::export::total::Sum;
 use crate::http::flags::{ALL, Flags};
@@ -17,7 +20,7 @@ use crate::http::{Message, Transaction};
 
 /// Hosts and paths that are counted.
 const RANKED: usize = 256;
-/// Bytes of a host or path that are kept.
+/// Bytes of a host or path that are shown. One more is kept, which says whether there are more.
 const LONGEST: usize = 256;
 /// Hosts and paths that are shown.
 const SHOWN: usize = 5;
@@ -49,6 +52,15 @@ impl Latencies {
     }
 }
 
+/// The run that is summed up.
+#[derive(Debug, Clone, Copy)]
+pub struct Run {
+    /// Whether it captured from interfaces.
+    pub live: bool,
+    /// How long it took, which is not the time of the traffic.
+    pub elapsed: Duration,
+}
+
 /// What the transactions of a run add up to.
 #[derive(Debug, Clone)]
 pub struct Summary {
@@ -62,7 +74,10 @@ pub struct Summary {
     lost: u64,
     latencies: Latencies,
     hosts: Ranking,
+    /// Of paths, or of their routes if transactions carry them.
     paths: Ranking,
+    /// Whether they do.
+    routed: bool,
     flags: [u64; 64],
     /// Operations of other protocols than HTTP, by protocol: how many, and how many failed. Of few protocols: one for each
     /// parser module, and SOCKS.
@@ -79,8 +94,9 @@ impl Default for Summary {
             response_bytes: 0,
             lost: 0,
             latencies: Latencies::new(),
-            hosts: Ranking::new(RANKED, LONGEST),
-            paths: Ranking::new(RANKED, LONGEST),
+            hosts: Ranking::new(RANKED, LONGEST + 1),
+            paths: Ranking::new(RANKED, LONGEST + 1),
+            routed: false,
             flags: [0; 64],
             operations: BTreeMap::new(),
         }
@@ -113,10 +129,11 @@ impl Sum for Summary {
             self.latencies.add(duration);
         }
         if let Some(host) = transaction.host() {
-            self.hosts.add(host, 1);
+            self.hosts.add(host);
         }
-        if let Some(path) = transaction.path() {
-            self.paths.add(path, 1);
+        self.routed |= transaction.route().is_some();
+        if let Some(path) = transaction.route().or_else(|| transaction.path()) {
+            self.paths.add(path);
         }
         for bit in transaction.flags.positions() {
             if let Some(count) = self.flags.get_mut(bit) {
@@ -144,6 +161,7 @@ impl Sum for Summary {
         self.lost = self.lost.saturating_add(other.lost);
         self.hosts.merge(&other.hosts);
         self.paths.merge(&other.paths);
+        self.routed |= other.routed;
     }
 }
 
@@ -156,64 +174,53 @@ impl Summary {
 
     /// The text. `losses`: what was lost elsewhere, as (what and why, how much); those of zero are left out.
     #[must_use]
-    pub fn text(&self, losses: &[(&str, u64)]) -> String {
+    pub fn text(&self, run: Run, losses: &[(&str, u64)], terminal: &Terminal) -> String {
         let mut out = String::new();
-        self.write(losses, &mut out).unwrap_or_default(); // a String takes everything
+        Printer { summary: self, terminal }.write(run, losses, &mut out).unwrap_or_default(); // a String takes everything
         out
     }
+}
 
-    fn write(&self, losses: &[(&str, u64)], out: &mut String) -> std::fmt::Result {
-        let total = self.transactions;
-        write!(out, "{total} transaction{}", if total == 1 { "" } else { "s" })?;
-        let span = self.span.map_or(0, |(first, last)| last.saturating_sub(first));
-        if span > 0 {
-            let seconds = span as f64 / 1e9;
-            write!(
-                out,
-                " in {}, {:.1} a second",
-                shown(|out| text::duration(Some(span), out)),
-                total as f64 / seconds
-            )?;
+/// Writes a summary for a terminal.
+struct Printer<'a> {
+    summary: &'a Summary,
+    terminal: &'a Terminal,
+}
+
+impl Printer<'_> {
+    fn write(&self, run: Run, losses: &[(&str, u64)], out: &mut String) -> std::fmt::Result {
+        let Summary { transactions, classes, latencies, .. } = self.summary;
+        self.write_title(run, out)?;
+        for (protocol, (count, failed)) in &self.summary.operations {
+            writeln!(out, "  {protocol}: {} operations, {} failed", grouped(*count), grouped(*failed))?;
         }
-        let size = |bytes| shown(|out| text::size(Some(bytes), out));
-        writeln!(out, "; bodies: {} asked, {} answered", size(self.request_bytes), size(self.response_bytes))?;
-        for (protocol, (count, failed)) in &self.operations {
-            writeln!(out, "  {protocol}: {count} operations, {failed} failed")?;
-        }
-        if total == 0 {
+        if *transactions == 0 {
             return self.write_losses(losses, out);
         }
+        let size = |bytes| shown(|out| text::size(Some(bytes), out));
+        let (requests, responses) = (size(self.summary.request_bytes), size(self.summary.response_bytes));
+        writeln!(out, "  bodies:  of requests {requests}  of responses {responses}")?;
         out.push_str("  status:");
-        for (class, count) in self.classes.iter().enumerate().rev().filter(|(_, count)| **count != 0).rev() {
-            match class {
-                0 => write!(out, "  none {count}")?,
-                class => write!(out, "  {class}xx {count}")?,
-            }
+        for (class, count) in (0..).zip(classes).filter(|(_, count)| **count != 0) {
+            let name = if class == 0 { "none".into() } else { format!("{class}xx") };
+            write!(out, "  {} {}", self.painted(Color::of_class(class), &name), grouped(*count))?;
         }
         out.push('\n');
-        if !self.latencies.0.is_empty() {
+        if !latencies.0.is_empty() {
             out.push_str("  duration:");
             for (name, percent) in [("p50", 50), ("p90", 90), ("p99", 99), ("max", 100)] {
-                let micros = self.latencies.percentile(percent).unwrap_or_default();
+                let micros = latencies.percentile(percent).unwrap_or_default();
                 let time = i64::try_from(micros.saturating_mul(1000)).unwrap_or(i64::MAX);
                 write!(out, "  {name} {}", shown(|out| text::duration(Some(time), out)))?;
             }
             out.push('\n');
         }
-        for (name, ranking) in [("hosts", &self.hosts), ("paths", &self.paths)] {
-            let top = ranking.top(SHOWN);
-            if top.is_empty() {
-                continue;
-            }
-            let about = if ranking.is_full() { " (counts are upper bounds)" } else { "" };
-            writeln!(out, "  top {name}{about}:")?;
-            for (text, count) in top {
-                writeln!(out, "  {count:>9}  {}", shown(|out| escape::shown(text, false, out)))?;
-            }
-        }
+        self.write_top("hosts", &self.summary.hosts, out)?;
+        let paths = if self.summary.routed { "routes" } else { "paths" };
+        self.write_top(paths, &self.summary.paths, out)?;
         let mut flags = ALL.iter().filter_map(|(flag, name, _)| {
-            let count = flag.positions().next().and_then(|bit| self.flags.get(bit)).copied()?;
-            (count != 0).then_some((name, count))
+            let count = flag.positions().next().and_then(|bit| self.summary.flags.get(bit)).copied()?;
+            (count != 0).then_some((name, grouped(count)))
         });
         if let Some((name, count)) = flags.next() {
             write!(out, "  flags:  {name} {count}")?;
@@ -223,14 +230,69 @@ impl Summary {
         self.write_losses(losses, out)
     }
 
+    /// How many there were, and in what time: that of the traffic, which the capture says, and that of the run.
+    fn write_title(&self, run: Run, out: &mut String) -> std::fmt::Result {
+        let total = self.summary.transactions;
+        let title = format!("{} transaction{}", grouped(total), if total == 1 { "" } else { "s" });
+        out.push_str(&self.painted(Color::Bold, &title));
+        if let Some((first, last)) = self.summary.span {
+            let span = Duration::from_nanos(last.saturating_sub(first).unsigned_abs());
+            write!(out, " in {} of traffic", time(span))?;
+            if span >= Duration::from_secs(1) {
+                write!(out, " ({:.1} a second)", total as f64 / span.as_secs_f64())?;
+            }
+        }
+        let (doing, elapsed) = (if run.live { "captured for" } else { "read in" }, time(run.elapsed));
+        writeln!(out, ", {doing} {elapsed}")
+    }
+
+    /// Lower bounds bear a plus.
+    fn write_top(&self, name: &str, ranking: &Ranking, out: &mut String) -> std::fmt::Result {
+        let top = ranking.top(SHOWN);
+        let note = match ranking.is_full() {
+            true if top.is_empty() => format!(" unknown, since there are more than {RANKED} and none stands out"),
+            true => format!(" of more than {RANKED} (1+: at least 1)"),
+            false if top.is_empty() => return Ok(()),
+            false => String::new(),
+        };
+        writeln!(out, "  top {name}:{note}")?;
+        for ranked in top {
+            let count = grouped(ranked.count) + if ranked.is_exact { "" } else { "+" };
+            let cut = ranked.text.get(..LONGEST).filter(|_| ranked.text.len() > LONGEST);
+            let mut text = shown(|out| escape::shown(cut.unwrap_or(ranked.text), false, out));
+            text.push_str(if cut.is_some() { ELLIPSIS } else { "" });
+            if let Some(columns) = self.terminal.columns() {
+                text = shown(|out| shorten(&text, columns.saturating_sub(13), out));
+            }
+            writeln!(out, "  {count:>9}  {text}")?;
+        }
+        Ok(())
+    }
+
     fn write_losses(&self, losses: &[(&str, u64)], out: &mut String) -> std::fmt::Result {
-        let bodies = [("body bytes never seen", self.lost)];
+        let bodies = [("body bytes never seen", self.summary.lost)];
         let all: Vec<_> = bodies.iter().chain(losses).filter(|(_, count)| *count != 0).collect();
         if all.is_empty() {
             return writeln!(out, "  lost: nothing");
         }
-        out.push_str("  lost:\n");
-        all.iter().try_for_each(|(what, count)| writeln!(out, "  {count:>9}  {what}"))
+        writeln!(out, "  {}", self.painted(Color::Red, "lost:"))?;
+        all.iter().try_for_each(|(what, count)| writeln!(out, "  {:>9}  {what}", grouped(*count)))
+    }
+
+    fn painted(&self, color: Color, text: &str) -> String {
+        shown(|out| self.terminal.paint(color, out, |out| out.extend_from_slice(text.as_bytes())))
+    }
+}
+
+/// A time as people write it: `7.7 s`, `67 us`, `1m01s`.
+fn time(time: Duration) -> String {
+    let text = shown(|out| text::duration(Some(i64::try_from(time.as_nanos()).unwrap_or(i64::MAX)), out));
+    match text.find(|c: char| c.is_ascii_alphabetic()) {
+        Some(unit) if text.get(unit..).is_some_and(|unit| unit.bytes().all(|c| c.is_ascii_alphabetic())) => {
+            let (number, unit) = text.split_at(unit);
+            format!("{number} {unit}")
+        }
+        _ => text,
     }
 }
 
@@ -251,8 +313,11 @@ mod tests {
     use super::*;
     use crate::abi::flag;
     use crate::http::Settings;
+    use crate::http::route::Routes;
     use crate::http::test_wire::Wire;
     use crate::stream::EndReason;
+
+    const RUN: Run = Run { live: false, elapsed: Duration::from_micros(345_678) };
 
     #[test]
     fn a_run_reads_as_it_went() {
@@ -267,7 +332,8 @@ mod tests {
             if number % 2 == 0 { &mut one } else { &mut other }.add(transaction);
         }
         one.merge(&other);
-        let wanted = "10 transactions in 2.0s, 5.0 a second; bodies: 50B asked, 8.0kB answered
+        let wanted = "10 transactions in 2.0 s of traffic (5.0 a second), read in 345.6 ms
+  bodies:  of requests 50B  of responses 8.0kB
   status:  none 1  2xx 8  5xx 1
   duration:  p50 100.3ms  p90 1.2s  p99 1.2s  max 1.2s
   top hosts:
@@ -280,13 +346,69 @@ mod tests {
   lost:
           3  packets dropped by the kernel
 ";
-        assert_eq!(one.text(&[("packets dropped by the kernel", 3), ("slots dropped", 0)]), wanted);
+        let losses = [("packets dropped by the kernel", 3), ("slots dropped", 0)];
+        assert_eq!(one.text(RUN, &losses, &Terminal::default()), wanted);
+        let painted = one.text(RUN, &losses, &Terminal::new(true, true));
+        assert!(painted.starts_with("\x1b[1m10 transactions\x1b[0m in") && painted.contains("\x1b[31m5xx\x1b[0m 1"));
+        let plain =
+            ["0", "1", "31", "32", "35"].iter().fold(painted, |text, code| text.replace(&format!("\x1b[{code}m"), ""));
+        assert_eq!(plain, wanted);
+    }
+
+    #[test]
+    fn of_more_paths_than_are_kept_only_what_is_certain_is_printed() {
+        let mut summary = Summary::default();
+        let mut wire = Wire::new(Settings::default());
+        let mut ask = |path: String| {
+            wire.get(1, &path).reply(1, 200, 0);
+            summary.add(wire.last());
+        };
+        (0..2000).for_each(|number| ask(format!("/{number}")));
+        (0..100).for_each(|_| ask("/late".into()));
+        let late = "  top paths: of more than 256 (1+: at least 1)\n       100+  /late\n";
+        assert!(summary.text(RUN, &[], &Terminal::default()).contains(late));
+        let unknown = "  top paths: unknown, since there are more than 256 and none stands out\n  lost";
+        let mut summary = Summary::default();
+        (0..2000).for_each(|number| {
+            wire.get(1, &format!("/{number}")).reply(1, 200, 0);
+            summary.add(wire.last());
+        });
+        let text = summary.text(Run { live: true, ..RUN }, &[], &Terminal::default());
+        assert!(text.contains(unknown) && text.contains("of traffic, captured for 345.6 ms\n"), "{text}");
+        assert!(text.starts_with("2,000 transactions in ") && text.contains("\n      2,000  example.com\n"), "{text}");
+    }
+
+    #[test]
+    fn routes_come_before_paths_where_transactions_carry_them() {
+        let mut summary = Summary::default();
+        let mut wire = Wire::new(Settings { routes: Some(Routes::default()), ..Settings::default() });
+        (0..2000).for_each(|number| {
+            wire.get(1, &format!("/users/{number}")).reply(1, 200, 0);
+            summary.add(wire.last());
+        });
+        let text = summary.text(RUN, &[], &Terminal::default());
+        assert!(text.contains("  top routes:\n      2,000  /users/{n}\n") && !text.contains("paths"), "{text}");
+    }
+
+    #[test]
+    fn a_long_path_says_that_it_goes_on() {
+        let mut wire = Wire::new(Settings::default());
+        let mut summary = Summary::default();
+        for length in [255, 256] {
+            wire.get(1, &format!("/{}", "a".repeat(length))).reply(1, 200, 0);
+            summary.add(wire.last());
+        }
+        let text = summary.text(RUN, &[], &Terminal::default());
+        let path = format!("/{}", "a".repeat(255));
+        assert!(text.contains(&format!("  1  {path}\n")) && text.contains(&format!("  1  {path}\u{2026}\n")), "{text}");
+        let text = summary.text(RUN, &[], &Terminal::new(false, true));
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
     }
 
     #[test]
     fn an_empty_run_says_so() {
-        let wanted = "0 transactions; bodies: 0B asked, 0B answered\n  lost: nothing\n";
-        assert_eq!(Summary::default().text(&[]), wanted);
+        let wanted = "0 transactions, read in 345.6 ms\n  lost: nothing\n";
+        assert_eq!(Summary::default().text(RUN, &[], &Terminal::default()), wanted);
     }
 
     #[test]

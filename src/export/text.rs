@@ -4,7 +4,9 @@
 //! `2026-01-02T03:04:05.123456Z 200   12.3ms   1.2kB GET http://example.com/a 10.0.0.1:4321 > 10.0.0.2:80`
 //!
 //! Inside a tunnel ` via connect example.com:80` follows. An operation of another protocol has `ok` or `err` as its status, and
-//! the protocol's name before its own.
+//! the protocol's name before its own. On a terminal the line is [`fitted`] to its width.
+
+mod fitted;
 
 use std::io::Write;
 
@@ -12,29 +14,31 @@ use crate::escape;
 use crate::export::Format;
 use crate::export::json::via_name;
 use crate::export::numbers::{address, number, rfc3339};
+use crate::export::terminal::{Color, Terminal};
 use crate::http::{Flags, Message, Transaction};
 use crate::stream::Endpoint;
 
 /// Writes text lines.
 #[derive(Debug)]
-pub(super) struct Text;
+pub(super) struct Text {
+    terminal: Terminal,
+}
 
-impl Format for Text {
-    fn line(&mut self, transaction: &Transaction, out: &mut Vec<u8>) {
-        rfc3339(transaction.time(), out);
-        match transaction.response {
-            Some(_) if transaction.protocol().is_some() => {
-                let failed = transaction.flags.intersects(Flags::FAILED);
-                out.extend_from_slice(if failed { b" err" } else { b"  ok" });
-            }
-            Some(_) if transaction.status == 0 => out.extend_from_slice(b" ???"),
-            Some(_) => write!(out, " {}", transaction.status).unwrap_or_default(), // a Vec takes everything
-            None => out.extend_from_slice(b" ---"),
-        }
+impl Text {
+    /// `terminal`: where the lines go.
+    pub(super) const fn new(terminal: Terminal) -> Self {
+        Self { terminal }
+    }
+
+    /// The line of any width.
+    fn whole(&self, transaction: &Transaction, out: &mut Vec<u8>) {
+        self.terminal.paint(Color::Faint, out, |out| rfc3339(transaction.time(), out));
         out.push(b' ');
-        right(out, |out| duration(transaction.duration(), out));
+        self.terminal.paint(status_color(transaction), out, |out| status(transaction, out));
         out.push(b' ');
-        right(out, |out| size(transaction.response.as_ref().and_then(Message::body).map(|body| body.wire), out));
+        right(out, 8, |out| duration(transaction.duration(), out));
+        out.push(b' ');
+        right(out, 8, |out| size(transaction.response.as_ref().and_then(Message::body).map(|body| body.wire), out));
         out.push(b' ');
         if let Some(protocol) = transaction.protocol() {
             escape::shown(protocol.as_bytes(), false, out);
@@ -44,23 +48,70 @@ impl Format for Text {
         out.push(b' ');
         url(transaction, out);
         out.push(b' ');
-        endpoint(transaction.client, out);
-        out.extend_from_slice(b" > ");
-        endpoint(transaction.server, out);
-        if let Some(outer) = &transaction.outer {
-            out.extend_from_slice(b" via ");
-            out.extend_from_slice(via_name(outer.tunnel).as_bytes());
+        self.terminal.paint(Color::Faint, out, |out| {
+            endpoint(transaction.client, out);
+            out.extend_from_slice(b" > ");
+            endpoint(transaction.server, out);
+            via(transaction, out);
+        });
+        if !transaction.flags.is_empty() {
             out.push(b' ');
-            match outer.relay {
-                Some(relay) => endpoint(relay, out),
-                None => escape::shown(&outer.target, false, out),
-            }
+            self.terminal.paint(Color::Yellow, out, |out| {
+                for (index, name) in transaction.flags.names().enumerate() {
+                    out.push(if index == 0 { b'[' } else { b' ' });
+                    out.extend_from_slice(name.as_bytes());
+                }
+                out.push(b']');
+            });
         }
-        for (index, name) in transaction.flags.names().enumerate() {
-            out.extend_from_slice(if index == 0 { b" [" } else { b" " });
-            out.extend_from_slice(name.as_bytes());
+        out.push(b'\n');
+    }
+}
+
+impl Format for Text {
+    fn line(&mut self, transaction: &Transaction, out: &mut Vec<u8>) {
+        match self.terminal.columns() {
+            Some(columns) => fitted::line(transaction, &self.terminal, columns, out),
+            None => self.whole(transaction, out),
         }
-        out.extend_from_slice(if transaction.flags.is_empty() { b"\n" } else { b"]\n" });
+    }
+}
+
+/// Appends three columns.
+fn status(transaction: &Transaction, out: &mut Vec<u8>) {
+    match transaction.response {
+        Some(_) if transaction.protocol().is_some() => {
+            let failed = transaction.flags.intersects(Flags::FAILED);
+            out.extend_from_slice(if failed { b"err" } else { b" ok" });
+        }
+        Some(_) => match transaction.known_status() {
+            Some(status) => write!(out, "{status}").unwrap_or_default(), // a Vec takes everything
+            None => out.extend_from_slice(b"???"),
+        },
+        None => out.extend_from_slice(b"---"),
+    }
+}
+
+fn status_color(transaction: &Transaction) -> Color {
+    match transaction.response {
+        Some(_) if transaction.protocol().is_some() => {
+            Color::of_class(if transaction.flags.intersects(Flags::FAILED) { 5 } else { 2 })
+        }
+        Some(_) => Color::of_class(transaction.status / 100),
+        None => Color::of_class(0),
+    }
+}
+
+/// Appends ` via ` and the tunnel around it, if there is one.
+fn via(transaction: &Transaction, out: &mut Vec<u8>) {
+    if let Some(outer) = &transaction.outer {
+        out.extend_from_slice(b" via ");
+        out.extend_from_slice(via_name(outer.tunnel).as_bytes());
+        out.push(b' ');
+        match outer.relay {
+            Some(relay) => endpoint(relay, out),
+            None => escape::shown(&outer.target, false, out),
+        }
     }
 }
 
@@ -68,7 +119,7 @@ impl Format for Text {
 fn url(transaction: &Transaction, out: &mut Vec<u8>) {
     match (transaction.target(), transaction.host()) {
         (Some(target), Some(host)) if target.starts_with(b"/") => {
-            escape::shown(transaction.scheme().unwrap_or(b"http"), false, out);
+            escape::shown(transaction.scheme(), false, out);
             out.extend_from_slice(b"://");
             escape::shown(host, false, out);
             escape::shown(target, false, out);
@@ -87,13 +138,13 @@ pub(super) fn endpoint(endpoint: Endpoint, out: &mut Vec<u8>) {
     number(endpoint.port, out);
 }
 
-/// Appends what `write` writes, right-aligned in eight columns.
-fn right(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+/// Appends what `write` writes, right-aligned in `columns`.
+fn right(out: &mut Vec<u8>, columns: usize, write: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
-    out.extend_from_slice(&[b' '; 8]);
+    out.resize(start + columns, b' ');
     write(out);
-    let written = out.len().saturating_sub(start + 8);
-    out.drain(start..start + written.min(8));
+    let written = out.len().saturating_sub(start + columns);
+    out.drain(start..start + written.min(columns));
 }
 
 /// Appends nanoseconds with a fitting unit.
@@ -104,7 +155,12 @@ pub(super) fn duration(time: Option<i64>, out: &mut Vec<u8>) {
     match time / 1000 {
         micros @ 0..1_000 => write!(out, "{micros}us"),
         micros @ 1_000..1_000_000 => write!(out, "{}.{}ms", micros / 1000, micros / 100 % 10),
-        micros => write!(out, "{}.{}s", micros / 1_000_000, micros / 100_000 % 10),
+        micros @ 1_000_000..60_000_000 => write!(out, "{}.{}s", micros / 1_000_000, micros / 100_000 % 10),
+        micros => match micros / 1_000_000 {
+            seconds @ ..3_600 => write!(out, "{}m{:02}s", seconds / 60, seconds % 60),
+            seconds @ 3_600..360_000 => write!(out, "{}h{:02}m", seconds / 3_600, seconds / 60 % 60),
+            seconds => write!(out, "{}d", seconds / 86_400),
+        },
     }
     .unwrap_or_default();
 }
@@ -114,12 +170,12 @@ pub(super) fn size(bytes: Option<u64>, out: &mut Vec<u8>) {
     let Some(bytes) = bytes else {
         return out.push(b'-');
     };
-    let mut unit = 1000;
-    for name in ["kB", "MB", "GB", "TB"] {
+    let mut unit = 1000_u64;
+    for name in ["kB", "MB", "GB", "TB", "PB", "EB"] {
         if bytes < unit {
             break;
         }
-        if bytes < unit * 1000 || name == "TB" {
+        if bytes / 1000 < unit || name == "EB" {
             return write!(out, "{}.{}{name}", bytes / unit, bytes / (unit / 10) % 10).unwrap_or_default();
         }
         unit *= 1000;
@@ -141,17 +197,20 @@ mod tests {
     fn durations_and_sizes_have_fitting_units() {
         assert_eq!(text(|out| duration(Some(999_999), out)), "999us");
         assert_eq!(text(|out| duration(Some(12_345_678), out)), "12.3ms");
-        assert_eq!(text(|out| duration(Some(61_250_000_000), out)), "61.2s");
+        assert_eq!(text(|out| duration(Some(59_999_999_999), out)), "59.9s");
+        assert_eq!(text(|out| duration(Some(61_250_000_000), out)), "1m01s");
+        assert_eq!(text(|out| duration(Some(3_725_000_000_000), out)), "1h02m");
+        assert_eq!(text(|out| duration(Some(i64::MAX), out)), "106751d");
         assert_eq!(text(|out| duration(None, out)), "-");
         assert_eq!(text(|out| size(Some(999), out)), "999B");
         assert_eq!(text(|out| size(Some(1_250), out)), "1.2kB");
         assert_eq!(text(|out| size(Some(7_900_000_000), out)), "7.9GB");
-        assert_eq!(text(|out| size(Some(u64::MAX), out)), "18446744.0TB");
+        assert_eq!(text(|out| size(Some(u64::MAX), out)), "18.4EB");
     }
 
     #[test]
     fn columns_are_aligned_and_never_cut() {
-        assert_eq!(text(|out| right(out, |out| out.extend_from_slice(b"12B"))), "     12B");
-        assert_eq!(text(|out| right(out, |out| out.extend_from_slice(b"123456789"))), "123456789");
+        assert_eq!(text(|out| right(out, 8, |out| out.extend_from_slice(b"12B"))), "     12B");
+        assert_eq!(text(|out| right(out, 8, |out| out.extend_from_slice(b"123456789"))), "123456789");
     }
 }

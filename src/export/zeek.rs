@@ -1,8 +1,8 @@
 //! A Zeek line is a transaction as a row of Zeek's `http.log`: tab-separated, with header lines that name the columns.
 //!
 //! The columns are Zeek's, in its order; those that picotap has nothing for are unset. Behind them stand `ttfb` and
-//! `duration` (seconds), `community_id` and `flags`. Body lengths are without chunk framing, as Zeek's are. A `uid` is the
-//! connection's number in base 62 behind a `C`: unique in one run.
+//! `duration` (seconds), `community_id` and `flags`. Body lengths are without chunk framing, as Zeek's are. A `uid` is as
+//! long as Zeek's, but another: see [`crate::http::uid`].
 
 use crate::escape;
 use crate::export::Format;
@@ -74,8 +74,8 @@ impl Format for Zeek {
     fn line(&mut self, transaction: &Transaction, out: &mut Vec<u8>) {
         let body = |message: Option<&Message>| message.and_then(Message::body).map_or(0, |body| body.decoded);
         epoch(transaction.time(), out);
-        out.extend_from_slice(b"\tC");
-        base62(transaction.conn, out);
+        out.push(b'\t');
+        out.extend_from_slice(transaction.uid.as_bytes());
         for endpoint in [transaction.client, transaction.server] {
             out.push(b'\t');
             address(endpoint.ip, out);
@@ -134,20 +134,6 @@ fn count(value: Option<impl itoa::Integer>, out: &mut Vec<u8>) {
         Some(value) => number(value, out),
         None => out.push(b'-'),
     }
-}
-
-fn base62(mut value: u64, out: &mut Vec<u8>) {
-    const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-    let start = out.len();
-    loop {
-        let digit = usize::try_from(value % 62).unwrap_or(0);
-        out.push(DIGITS.get(digit).copied().unwrap_or(b'0'));
-        value /= 62;
-        if value == 0 {
-            break;
-        }
-    }
-    out.get_mut(start..).unwrap_or_default().reverse();
 }
 
 /// Appends `#open` or `#close` with a time in UTC.
@@ -228,15 +214,14 @@ mod tests {
     #[test]
     fn a_row_reads_by_the_names_of_its_columns() {
         let mut wire = Wire::new(Settings::default());
-        wire.connection.number = 62;
         wire.ask(1, "POST /a HTTP/1.1\nHost: -\nOrigin: http://o\nUser-Agent: (empty)", flag::BARE_LF);
         wire.end(0, 1, 3, flag::GAP).wait(1500).answer(1, "HTTP/1.1 100 Continue", flag::INTERIM).reply(1, 200, 9);
         wire.get(2, "/b").close(EndReason::Fin);
-        let rows = read(&log(&wire));
+        let (rows, uid) = (read(&log(&wire)), wire.last().uid.to_string());
         let row = |name: &str| std::str::from_utf8(&rows[0][name]).unwrap();
         for (name, value) in [
             ("ts", "1767323045.000000"),
-            ("uid", "C10"),
+            ("uid", &uid),
             ("id.orig_h", "10.0.0.1"),
             ("id.resp_p", "80"),
             ("trans_depth", "1"),

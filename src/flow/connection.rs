@@ -147,7 +147,7 @@ impl Connection {
     #[inline]
     pub(super) const fn prefetch(&self) -> u64 {
         let [first, second] = &self.sides;
-        self.open.info.number ^ self.open.tag.serial ^ first.next ^ second.next ^ self.last.cast_unsigned()
+        self.open.info.number ^ self.open.tag.serial() ^ first.next ^ second.next ^ self.last.cast_unsigned()
     }
 
     /// Both sides have ended.

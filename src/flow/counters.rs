@@ -15,6 +15,7 @@ families! {
     CONNECTIONS = Counter "picotap_connections_total" [] "connections", "TCP connections seen.";
     SEEN_AGAIN = Counter "picotap_duplicate_connections_total" [] "connections seen again", "TCP connections left out because they were seen elsewhere: on another interface, in a tunnel, or with other addresses.";
     SEEN_AGAIN_SEGMENTS = Counter "picotap_duplicate_packets_total" [] "packets of connections seen again", "TCP segments left out because their connection was seen elsewhere.";
+    OTHER_SHARD = Counter "picotap_other_shard_packets_total" [] "packets of other shards", "TCP segments left out because their connection is in another shard.";
     MIDSTREAM = Counter "picotap_midstream_connections_total" [] "connections picked up in mid-stream", "TCP connections whose start was not captured.";
     JOINED_NETWORKS = Counter "picotap_joined_networks_total" [] "connections over two virtual networks", "TCP connections whose two directions are in different virtual networks.";
     ENDED_SIDES = Counter "picotap_ended_sides_total" ["reason"] "ended sides", "Sides of TCP connections, by how they ended.";
@@ -61,6 +62,8 @@ counters! {
         no_connection => PAYLOAD["no_connection"],
         /// Account: of a connection that is seen elsewhere.
         seen_again_bytes => PAYLOAD["seen_again"],
+        /// Account: of a connection in another shard.
+        other_shard => PAYLOAD["other_shard"],
         /// Account: SYN data that the peer refused.
         syn_refused => PAYLOAD["syn_refused"],
         /// Account: SYN data or a window probe that was never acknowledged.
@@ -103,6 +106,8 @@ counters! {
         seen_again => SEEN_AGAIN,
         /// Their segments.
         seen_again_segments => SEEN_AGAIN_SEGMENTS,
+        /// Segments of connections in other shards.
+        other_shard_segments => OTHER_SHARD,
         /// Of the connections, those picked up in mid-stream.
         midstream => MIDSTREAM,
         /// Of these, those whose two directions are in different virtual networks.

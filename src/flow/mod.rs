@@ -21,6 +21,7 @@ mod overlay;
 mod receive;
 mod release;
 mod seq;
+mod shard;
 mod sightings;
 mod slab;
 mod table;
@@ -28,6 +29,7 @@ mod timeline;
 mod timers;
 
 pub use counters::FlowCounters;
+pub use shard::{MAX_SHARDS, NoShard, Shard};
 pub use sightings::Sightings;
 pub use table::{AHEAD, Table};
 

@@ -6,6 +6,7 @@ use super::hash::PairHasher;
 use super::index::Index;
 use super::overlay::Overlay;
 use super::seq::Seq;
+use super::shard::Shard;
 use super::sightings::Sightings;
 use super::slab::Slab;
 use super::timeline::Timeline;
@@ -15,7 +16,7 @@ use crate::packet::Segment;
 use crate::stream::{self, ConnectionId, EndReason, OpenConnection, Opener, Side, Sink, SinkTag};
 
 /// Timers checked with each segment. More than one, so that connections expire faster than they can be opened.
-const TIMERS_PER_SEGMENT: u32 = 4;
+pub(super) const TIMERS_PER_SEGMENT: u32 = 4;
 /// Timers checked with each tick.
 const TIMERS_PER_TICK: u32 = 1024;
 /// Connections evicted each time [`Table::set_external`] reports too much memory; few, because the report lags behind
@@ -61,6 +62,8 @@ pub struct Table {
     to_evict: u32,
     /// Given if connections that are seen elsewhere are left out.
     pub(super) sightings: Option<Sightings>,
+    /// Given if only a part of the connections is wanted.
+    pub(super) shard: Option<Shard>,
 }
 
 impl Table {
@@ -88,6 +91,7 @@ impl Table {
             external: 0,
             to_evict: 0,
             sightings: None,
+            shard: None,
         }
     }
 
@@ -124,6 +128,9 @@ impl Table {
         let counters = &mut self.shared.counters;
         counters.segments += 1;
         counters.payload += segment.payload.len() as u64;
+        if self.shard.is_some_and(|shard| !shard.has(segment)) {
+            return self.leave_to_other_shard(segment, sink);
+        }
         counters.cut += u64::from(segment.missing);
         counters.urgent += u64::from(segment.flags.0 & crate::packet::TcpFlags::URG != 0);
         self.advance(segment.time, TIMERS_PER_SEGMENT, sink);
@@ -292,11 +299,13 @@ impl Table {
         let info = stream::Connection {
             number: (self.numbers - 1) * u64::from(config.producers.max(1)) + u64::from(config.producer) + 1,
             handle,
+            started: segment.time,
             producer: config.producer,
             midstream: false,
             opener: Opener::Unknown,
             interface: segment.interface,
             endpoints,
+            secured: false,
         };
         let mut conn = Connection::new(OpenConnection { info, hash, tag: SinkTag::default() }, realm);
         conn.last = self.shared.clock;
@@ -411,7 +420,7 @@ impl Table {
     }
 
     /// Advances the clock, and checks at most `timers` of those that are due.
-    fn advance<S: Sink>(&mut self, time: i64, timers: u32, sink: &mut S) {
+    pub(super) fn advance<S: Sink>(&mut self, time: i64, timers: u32, sink: &mut S) {
         self.shared.advance(time);
         let now = self.shared.clock >> RESOLUTION;
         if self.to_evict > 0 {

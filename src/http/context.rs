@@ -1,12 +1,17 @@
 //! A context is shared by all connections of one worker: which headers to keep, buffers to reuse, and counters.
 
+use std::sync::Arc;
+
 use crate::abi::{self, Framing, Tunnel};
 use crate::counters::{counters, families};
 use crate::http::flags::Flags;
 use crate::http::record::{Headers, Operation, Outcome, Record, Request, Response};
 use crate::http::redact::{Redaction, Shape};
+use crate::http::route::Routes;
+use crate::http::trace;
 use crate::http::transaction::{Body, Http2, Kept, MAX_HEADERS, MAX_TARGET, MAX_TEXT, Message, TextRange, Transaction};
-use crate::stream::Connection;
+use crate::http::uid::Uid;
+use crate::stream::{Connection, Secured};
 
 /// The most open transactions of one connection: twice what Suricata allows, an arbitrary number.
 pub const MAX_OPEN: usize = 1024;
@@ -26,6 +31,10 @@ pub struct Settings {
     pub redaction: Redaction,
     /// Whether transactions carry the community identifier.
     pub community_id: bool,
+    /// The routes of paths, if transactions carry them.
+    pub routes: Option<Routes>,
+    /// Name of the sensor, for the identifiers of connections; empty if it has none.
+    pub sensor: String,
 }
 
 /// Names of [`abi::not_http`] by code.
@@ -88,6 +97,8 @@ pub struct HttpContext {
     redaction: Redaction,
     shapes: Shapes,
     community_id: bool,
+    routes: Option<Routes>,
+    sensor: String,
     #[expect(clippy::vec_box, reason = "they move between this list and the connections' queues")]
     pool: Vec<Box<Transaction>>,
     /// Bytes of memory of the open transactions that are held.
@@ -100,6 +111,8 @@ pub struct HttpContext {
     pub(crate) tunnel_target: Vec<u8>,
     /// What [`Transaction::completed`] is of those that are handed out now.
     pub completed: u64,
+    /// How the connection is encrypted whose transactions are opened now.
+    pub secured: Option<Arc<Secured>>,
 }
 
 impl HttpContext {
@@ -121,12 +134,15 @@ impl HttpContext {
             redaction,
             shapes,
             community_id: settings.community_id,
+            routes: settings.routes,
+            sensor: settings.sensor,
             pool: Vec::new(),
             held: 0,
             folded: Vec::new(),
             counters: HttpCounters::default(),
             tunnel_target: Vec::new(),
             completed: 0,
+            secured: None,
         }
     }
 
@@ -147,6 +163,11 @@ impl HttpContext {
         self.community_id
     }
 
+    /// Identifier of a connection.
+    pub(crate) fn uid(&self, connection: &Connection) -> Uid {
+        Uid::of(&self.sensor, connection)
+    }
+
     /// A new transaction. The client is side `client_side`.
     pub(crate) fn open(&mut self, connection: &Connection, seq: u32, client_side: u8) -> Box<Transaction> {
         let mut transaction = self.pool.pop().unwrap_or_else(|| Box::new(Transaction::empty()));
@@ -157,6 +178,7 @@ impl HttpContext {
         (transaction.client, transaction.server) = (client, server);
         transaction.client_side = client_side;
         transaction.interface = connection.interface;
+        transaction.secured.clone_from(&self.secured);
         if connection.midstream && seq == 1 {
             transaction.flags |= Flags::MIDSTREAM;
         }
@@ -177,6 +199,10 @@ impl HttpContext {
     /// Hands out a transaction that has been released, and keeps it for reuse.
     pub(crate) fn hand_out(&mut self, mut transaction: Box<Transaction>, out: &mut impl FnMut(&Transaction)) {
         transaction.settle();
+        if let Some(routes) = &self.routes {
+            // Last: it takes no memory while the transaction is open.
+            transaction.add_route(routes);
+        }
         transaction.completed = self.completed;
         self.counters.transactions += 1;
         out(&transaction);
@@ -278,11 +304,12 @@ impl HttpContext {
     fn headers(&mut self, transaction: &mut Transaction, headers: Headers<'_>, of_request: bool) {
         let mut pairs = headers.iter().peekable();
         let mut folded = std::mem::take(&mut self.folded);
+        let mut traces = 0;
         while let Some((name, mut value)) = pairs.next() {
             if name.is_empty() {
                 continue; // belongs to a header that is not kept, or to none
             }
-            let standard = of_request && matches!(name.len(), 4 | 6 | 7 | 10);
+            let standard = of_request && matches!(name.len(), 4 | 6 | 7 | 10 | 11);
             let asked = self.wanted.iter().position(|(wanted, _)| wanted.eq_ignore_ascii_case(name));
             if !standard && asked.is_none() {
                 continue;
@@ -298,7 +325,12 @@ impl HttpContext {
                 }
                 value = &folded;
             }
-            if standard {
+            if standard && name.eq_ignore_ascii_case(b"traceparent") {
+                traces += 1;
+                // Of several, none says which trace it is.
+                let context = trace::parse(value).filter(|_| traces == 1);
+                transaction.trace = transaction.store(trace::LEN, |out| out.extend(context.unwrap_or_default()));
+            } else if standard {
                 self.standard_header(transaction, name, value);
             }
             if let Some(index) = asked {

@@ -14,6 +14,7 @@ use crate::http::flags::Flags;
 use crate::http::queue::Queue;
 use crate::http::record::{Kind, Operation, Outcome, Record, Request, Response};
 use crate::http::transaction::{Body, Outer, Transaction};
+use crate::http::uid::Uid;
 use crate::stream::{Connection, EndReason, Endpoint, Opener};
 
 mod streams;
@@ -34,11 +35,13 @@ const fn end_flag(reason: EndReason) -> Flags {
     }
 }
 
-/// The open transactions of one connection. Takes 88 bytes while nothing is open.
+/// The open transactions of one connection. Takes 112 bytes while nothing is open.
 #[derive(Debug, Default)]
 pub struct Exchange {
     queue: Queue,
-    /// The connection's community identifier, once it was needed.
+    /// The connection's identifier, once it was needed.
+    uid: Option<Uid>,
+    /// Its community identifier, once that was needed.
     community: Option<[u8; community_id::LEN]>,
     /// Transactions begun so far.
     begun: u32,
@@ -72,7 +75,7 @@ impl Exchange {
     }
 
     /// The exchange of the stream inside a tunnel on `outer`, which a record has just announced. `relay`: see
-    /// [`Outer::relay`]. The community identifier is that of the packets, whatever a PROXY header says.
+    /// [`Outer::relay`]. Both identifiers are those of the packets, whatever a PROXY header says.
     #[must_use]
     pub fn inner(
         &self,
@@ -84,9 +87,11 @@ impl Exchange {
         let [one, other] = outer.endpoints;
         let of_packets = || context.wants_community_id().then(|| community_id::identifier(one, other));
         let community = self.community.or_else(of_packets);
+        let uid = self.uid.unwrap_or_else(|| context.uid(outer));
         let target = std::mem::take(&mut context.tunnel_target).into_boxed_slice();
         Self {
-            outer: Some(Arc::new(Outer { conn: outer.number, tunnel, target, relay })),
+            outer: Some(Arc::new(Outer { conn: outer.number, uid, tunnel, target, relay })),
+            uid: Some(uid.inner()),
             community,
             ..Self::default()
         }
@@ -472,6 +477,7 @@ impl<F: FnMut(&Transaction)> Pairing<'_, F> {
                 _ => {}
             }
         }
+        transaction.uid = *exchange.uid.get_or_insert_with(|| context.uid(connection));
         if context.wants_community_id() {
             let [one, other] = connection.endpoints;
             transaction.community_id =

@@ -149,7 +149,10 @@ impl Filter {
             Patterns::Method(methods) => {
                 transaction.method().is_some_and(|method| methods.iter().any(|wanted| wanted == method))
             }
-            Patterns::Status(ranges) => ranges.iter().any(|range| range.contains(&transaction.status)),
+            Patterns::Status(ranges) => {
+                let status = if transaction.response.is_none() { Some(0) } else { transaction.known_status() };
+                status.is_some_and(|status| ranges.iter().any(|range| range.contains(&status)))
+            }
             Patterns::Host(globs) => transaction.host().is_some_and(|host| {
                 let host = without_user(host).to_ascii_lowercase();
                 globs.iter().any(|glob| glob.fits(if glob.0.contains(&b':') { &host } else { without_port(&host) }))

@@ -12,12 +12,16 @@ pub mod grpc;
 mod queue;
 pub mod record;
 pub mod redact;
+pub mod route;
 #[cfg(test)]
 pub(crate) mod test_wire;
+mod trace;
 pub mod transaction;
+pub mod uid;
 
 pub use crate::abi::Tunnel;
 pub use context::{HttpContext, HttpCounters, Settings};
 pub use exchange::Exchange;
 pub use flags::Flags;
 pub use transaction::{Message, Transaction};
+pub use uid::Uid;

@@ -3,13 +3,19 @@
 //! Either may be missing; flags say why. Texts are the bytes of the wire, limited in length and without secrets. They
 //! are held in one buffer, which is reused for another transaction.
 
+mod copy;
+
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::abi::{Framing, Tunnel};
 use crate::http::community_id;
 use crate::http::flags::Flags;
 use crate::http::record::Moment;
-use crate::stream::Endpoint;
+use crate::http::route::Routes;
+use crate::http::trace;
+use crate::http::uid::Uid;
+use crate::stream::{Endpoint, Secured};
 
 /// The most bytes of a request target that are kept.
 pub const MAX_TARGET: usize = 8192;
@@ -78,6 +84,14 @@ pub(crate) struct TextRange {
     len: u32,
 }
 
+impl TextRange {
+    fn new(range: Range<usize>) -> Self {
+        debug_assert!(u32::try_from(range.end).is_ok(), "the texts of a transaction are bounded far below 4 GiB");
+        let len = range.end.saturating_sub(range.start);
+        Self { start: u32::try_from(range.start).unwrap_or(0), len: u32::try_from(len).unwrap_or(0) }
+    }
+}
+
 /// A header that was asked for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Kept {
@@ -106,11 +120,20 @@ pub(crate) struct Http2 {
     pub(crate) messages: [Option<u32>; 2],
 }
 
+impl Http2 {
+    /// All its texts.
+    pub(crate) fn texts(&mut self) -> [&mut TextRange; 4] {
+        [&mut self.scheme, &mut self.grpc_status, &mut self.grpc_message, &mut self.grpc_timeout]
+    }
+}
+
 /// The tunnel that a stream is inside of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outer {
     /// Number of the connection that carries it.
     pub conn: u64,
+    /// Identifier of that connection.
+    pub uid: Uid,
     /// What opened the tunnel.
     pub tunnel: Tunnel,
     /// Where the client asked to be connected to, any bytes; empty if it did not say.
@@ -122,8 +145,10 @@ pub struct Outer {
 /// A transaction.
 #[derive(Debug, Clone)]
 pub struct Transaction {
-    /// Number of the connection.
+    /// Number of the connection in this run.
     pub conn: u64,
+    /// Identifier of the connection.
+    pub uid: Uid,
     /// Which transaction of the connection it is, from 1, in order of the requests (a response without a request counts
     /// when it comes).
     pub seq: u32,
@@ -133,6 +158,8 @@ pub struct Transaction {
     pub server: Endpoint,
     /// Index of the capture interface.
     pub interface: u32,
+    /// How its connection is encrypted, if it is.
+    pub secured: Option<Arc<Secured>>,
     /// What is odd about it, or missing.
     pub flags: Flags,
     /// The request, unless it was not seen.
@@ -175,22 +202,34 @@ pub struct Transaction {
     pub(crate) protocol: TextRange,
     pub(crate) method: TextRange,
     pub(crate) target: TextRange,
+    pub(crate) route: TextRange,
     pub(crate) host: TextRange,
     pub(crate) user_agent: TextRange,
     pub(crate) referer: TextRange,
     pub(crate) origin: TextRange,
     pub(crate) reason: TextRange,
     pub(crate) interim_reason: TextRange,
+    /// Of a valid `traceparent`.
+    pub(crate) trace: TextRange,
     pub(crate) kept: Vec<Kept>,
     pub(crate) text: Vec<u8>,
 }
 
 impl Transaction {
+    /// Scheme of the URL: as the request names it; else `https` if its connection was decrypted; otherwise, and inside of a
+    /// tunnel, `http`.
+    #[must_use]
+    pub fn scheme(&self) -> &[u8] {
+        let decrypted = self.secured.is_some() && self.outer.is_none();
+        self.named_scheme().unwrap_or(if decrypted { b"https" } else { b"http" })
+    }
+
     pub(crate) const fn empty() -> Self {
         let nobody = Endpoint { ip: std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), port: 0 };
         let none = TextRange { start: 0, len: 0 };
         Self {
             conn: 0,
+            uid: Uid::NONE,
             seq: 0,
             client: nobody,
             server: nobody,
@@ -203,6 +242,7 @@ impl Transaction {
             interim_status: 0,
             tunnel: Tunnel::Connect,
             outer: None,
+            secured: None,
             completed: 0,
             community_id: None,
             number: 0,
@@ -217,12 +257,14 @@ impl Transaction {
             protocol: none,
             method: none,
             target: none,
+            route: none,
             host: none,
             user_agent: none,
             referer: none,
             origin: none,
             reason: none,
             interim_reason: none,
+            trace: none,
             kept: Vec::new(),
             text: Vec::new(),
         }
@@ -247,9 +289,7 @@ impl Transaction {
             self.text.truncate(start.saturating_add(limit));
             self.flags |= Flags::TEXT_CUT;
         }
-        let len = self.text.len().saturating_sub(start);
-        debug_assert!(u32::try_from(self.text.len()).is_ok(), "the texts of a transaction are bounded far below 4 GiB");
-        TextRange { start: u32::try_from(start).unwrap_or(0), len: u32::try_from(len).unwrap_or(0) }
+        TextRange::new(start..self.text.len())
     }
 
     fn read(&self, range: TextRange) -> &[u8] {
@@ -317,6 +357,25 @@ impl Transaction {
         self.text_of(self.interim_reason)
     }
 
+    /// The trace that the request belongs to, by its header `traceparent`: 32 hexadecimal digits.
+    #[must_use]
+    pub fn trace_id(&self) -> Option<&[u8]> {
+        self.text_of(self.trace)?.get(trace::TRACE)
+    }
+
+    /// The span that sent the request, in that trace: 16 hexadecimal digits.
+    #[must_use]
+    pub fn parent_id(&self) -> Option<&[u8]> {
+        self.text_of(self.trace)?.get(trace::PARENT)
+    }
+
+    /// Flags of that trace; bit 0: it is sampled.
+    #[must_use]
+    pub fn trace_flags(&self) -> Option<u8> {
+        let flags = self.text_of(self.trace)?.get(trace::FLAGS)?;
+        u8::from_str_radix(std::str::from_utf8(flags).ok()?, 16).ok()
+    }
+
     /// Headers that were asked for, of the request or the response, by name: values of one name follow each other, in
     /// the order of the head.
     pub fn headers(&self, of_request: bool) -> impl Iterator<Item = (&[u8], &[u8])> {
@@ -341,6 +400,12 @@ impl Transaction {
     pub fn path(&self) -> Option<&[u8]> {
         let (_, path) = self.parts()?;
         path.split(|byte| matches!(byte, b'?' | b'#')).next().filter(|path| !path.is_empty())
+    }
+
+    /// Route of the path, if routes are wanted: see [`crate::http::route`].
+    #[must_use]
+    pub fn route(&self) -> Option<&[u8]> {
+        self.text_of(self.route)
     }
 
     /// Query of the target, without its question mark.
@@ -385,6 +450,12 @@ impl Transaction {
         }
     }
 
+    /// Status code of the final response; `None` without one, and in HTTP/2 where the response does not tell it.
+    #[must_use]
+    pub fn known_status(&self) -> Option<u16> {
+        (self.response.is_some() && (self.status != 0 || self.http2.is_none())).then_some(self.status)
+    }
+
     /// Number of its stream on the connection, in HTTP/2.
     #[must_use]
     pub fn stream(&self) -> Option<u32> {
@@ -397,9 +468,9 @@ impl Transaction {
         self.http2.as_ref().and_then(|http2| http2.error)
     }
 
-    /// Scheme of the target, where the request says it: in HTTP/2.
+    /// Scheme of the target, where the request names it: in HTTP/2.
     #[must_use]
-    pub fn scheme(&self) -> Option<&[u8]> {
+    pub fn named_scheme(&self) -> Option<&[u8]> {
         self.http2.as_ref().and_then(|http2| self.text_of(http2.scheme))
     }
 
@@ -462,6 +533,22 @@ impl Transaction {
         if self.kept.len() > 1 {
             self.kept.sort_by_key(|kept| kept.index);
         }
+    }
+
+    /// Adds the route of its path, if it has one and is of HTTP.
+    pub(crate) fn add_route(&mut self, routes: &Routes) {
+        if self.protocol.len != 0 {
+            return;
+        }
+        let Some((_, path)) = self.parts() else { return };
+        let end = (self.target.start as usize).saturating_add(self.target.len as usize);
+        let range = end.saturating_sub(path.len())..end;
+        let is_there = path.len() == self.target.len as usize || self.text.get(range.clone()) == Some(path);
+        self.route = match is_there {
+            true => TextRange::new(routes.append(&mut self.text, range)),
+            // The path of a URL that has none.
+            false => self.store(MAX_TEXT, |out| out.push(b'/')),
+        };
     }
 
     /// Whether both messages have ended.

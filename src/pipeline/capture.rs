@@ -50,7 +50,7 @@ pub struct Capture {
 
 impl Capture {
     /// Takes events until the producer ends, or enough was taken. Gives what went wrong, for people.
-    pub fn run<P: Producer>(mut self, mut producer: P) -> Vec<String> {
+    pub fn run<P: Producer>(mut self, producer: &mut P) -> Vec<String> {
         let mut failed = None;
         let mut reported = i64::MIN;
         let mut report_at = self.left.saturating_sub(FRAMES_PER_REPORT);
@@ -80,28 +80,29 @@ impl Capture {
             if P::LIVE {
                 self.batcher.tick(now);
             }
-            self.apply_hints(&mut producer);
+            self.apply_hints(producer);
             if P::LIVE {
                 let since = now.abs_diff(reported);
                 // In both directions: a clock that is set back must not silence the counters.
                 if since >= REPORT_EVERY {
                     reported = now;
-                    self.report(&mut producer);
+                    self.report(producer);
                     if let Some(lasts) = producer.buffer_lasts(since) {
                         self.batcher.deliverer().buffer_lasts(lasts);
                     }
                 }
             } else if self.left <= report_at {
                 report_at = self.left.saturating_sub(FRAMES_PER_REPORT);
-                self.report(&mut producer);
+                self.report(producer);
             }
         }
         if P::LIVE && self.left == 0 {
             self.shutdown.ask(Why::Enough);
         }
+        warn(producer);
         producer.finish(&mut self.batcher);
         self.batcher.flush();
-        self.publish(&mut producer);
+        self.publish(producer);
         failed.into_iter().chain(producer.errors()).collect()
     }
 
@@ -126,9 +127,7 @@ impl Capture {
         if let Some(bytes) = producer.bytes_read() {
             self.shared.progress.store(bytes, Ordering::Relaxed);
         }
-        if let Some(warning) = producer.warning() {
-            eprintln!("picotap: {warning}");
-        }
+        warn(producer);
     }
 
     fn publish(&mut self, producer: &mut impl Producer) {
@@ -136,6 +135,13 @@ impl Capture {
         self.counters.batch = self.batcher.counters();
         (self.counters.figures.waits, self.counters.figures.waited) = self.batcher.deliverer().waits;
         self.shared.publish_capture(self.index, &self.counters);
+    }
+}
+
+/// Says what people are to know.
+fn warn(producer: &mut impl Producer) {
+    while let Some(warning) = producer.warning() {
+        eprintln!("picotap: {warning}");
     }
 }
 

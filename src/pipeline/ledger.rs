@@ -7,6 +7,7 @@ use crate::counters::{HELD, PAYLOAD, Tally, Visitor, families};
 use crate::export::log;
 use crate::sandbox::{driver, shadow};
 use crate::source::live::LiveStats;
+use crate::tls::TlsCounters;
 use crate::{batch, flow, http, packet};
 
 families! {
@@ -35,6 +36,8 @@ pub struct Ledger {
     pub shadow: shadow::ShadowCounters,
     /// Transactions.
     pub http: http::HttpCounters,
+    /// Bytes of TLS connections, where secrets are known.
+    pub tls: TlsCounters,
     /// Log lines.
     pub log: log::LogCounters,
     /// Whether all threads have ended, so that no channel holds anything.
@@ -44,7 +47,7 @@ pub struct Ledger {
 impl Ledger {
     /// Passes every counter to `to`, except those that each interface has of its own (`live`).
     pub fn visit(&self, to: &mut Visitor<'_>) {
-        let Self { capture, live: _, packets, flow, batch, sandbox, worker, shadow, http, log, ended: _ } = self;
+        let Self { capture, live: _, packets, flow, batch, sandbox, worker, shadow, http, tls, log, ended: _ } = self;
         packets.visit("", to);
         capture.visit("", to);
         flow.visit("", to);
@@ -53,6 +56,7 @@ impl Ledger {
         worker.visit("", to);
         shadow.visit("", to);
         http.visit("", to);
+        tls.visit("", to);
         log.visit("", to);
         to(&IMBALANCE_FRAMES, "", differ(self.packets.balance()));
         to(&IMBALANCE_BYTES, "", self.imbalance_bytes());
@@ -94,7 +98,13 @@ impl Ledger {
     pub fn imbalance_bytes(&self) -> u64 {
         let within =
             differ(self.flow.payload_balance()) + differ(self.batch_balance()) + differ(self.sandbox.balance());
-        within + if self.ended { differ((self.batch.bytes_delivered, self.sandbox.bytes_in)) } else { 0 }
+        within + if self.ended { differ(self.delivery_balance()) } else { 0 }
+    }
+
+    /// Bytes of slots and plaintext, and what became of the former and reached sandboxes.
+    fn delivery_balance(&self) -> (u64, u64) {
+        let (tls, sandbox) = (&self.tls, self.sandbox.bytes_in);
+        (self.batch.bytes_delivered + tls.plaintext, sandbox + tls.accounted() + tls.held)
     }
 
     const fn batch_balance(&self) -> (u64, u64) {
@@ -105,7 +115,7 @@ impl Ledger {
     /// Which accounts do not add up, as text; nothing if all do.
     #[must_use]
     pub fn imbalance(&self) -> Option<String> {
-        let between = (self.batch.bytes_delivered, self.sandbox.bytes_in);
+        let between = self.delivery_balance();
         let tally = self.tally();
         let pairs = [
             ("frames and their accounts", self.packets.balance()),

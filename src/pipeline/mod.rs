@@ -4,6 +4,8 @@
 //! writes them. All channels are bounded. From a file a full one blocks; live, it drops and counts.
 
 pub mod capture;
+mod condition;
+mod key_logs;
 pub mod ledger;
 pub mod load;
 mod opened;
@@ -15,10 +17,13 @@ pub mod replay;
 pub mod run;
 pub mod scrape;
 pub mod shared;
+mod show;
 pub mod worker;
 pub mod writer;
 
+pub use crate::flow::Shard;
 pub use run::{
     Config, DEFAULT_FAULT_LIMIT, DEFAULT_FAULT_MS, DEFAULT_MEMORY_MIB, Failure, GuestFile, Guests, GuestsError, Input,
-    Module, Report, ShadowModule, run,
+    Module, PageOptions, Report, ShadowModule, run, run_shown,
 };
+pub use show::Show;

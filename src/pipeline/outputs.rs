@@ -4,11 +4,14 @@ use std::sync::Arc;
 
 use super::run::Config;
 use super::shared::Shared;
+use crate::export::Origin;
 use crate::export::chunk::ChunkSender;
-use crate::export::consumer::Output;
+use crate::export::consumer::{Consumer, Output};
 use crate::export::log::LogOutput;
 use crate::export::metrics::Metrics;
+use crate::http::Transaction;
 use crate::stream::InterfaceNames;
+use crate::view::View;
 
 /// Every output that is asked for, in the order in which each takes a transaction. The log comes last, since it alone may
 /// wait: whoever sees a line finds its transaction in the metrics.
@@ -17,16 +20,38 @@ pub(super) fn outputs(
     interfaces: &InterfaceNames,
     shared: &Shared,
     metrics: Option<&Arc<Metrics>>,
+    view: Option<&Arc<View>>,
     chunks: ChunkSender,
 ) -> Vec<Box<dyn Output>> {
     let mut outputs: Vec<Box<dyn Output>> = Vec::new();
     if let Some(metrics) = metrics {
         outputs.push(Box::new(Arc::clone(metrics)));
     }
+    if let Some(view) = view {
+        outputs.push(Box::new(Arc::clone(view)));
+    }
     if config.summary {
         outputs.push(Box::new(shared.summary.clone()));
     }
-    let (format, interfaces, selection) = (config.format, interfaces.clone(), config.selection.clone());
-    outputs.push(Box::new(LogOutput { format, interfaces, selection, chunks }));
+    let origin = Origin { interfaces: interfaces.clone(), sensor: config.settings.sensor.clone() };
+    let (format, selection) = (config.format, config.selection.clone());
+    let terminal = config.terminal.clone();
+    match config.lines {
+        true => outputs.push(Box::new(LogOutput { format, terminal, origin, selection, chunks })),
+        false => outputs.push(Box::new(NoLog(chunks))),
+    }
     outputs
+}
+
+/// Takes the place of the log where there is none: the export thread waits for lines as long as somebody may send them.
+struct NoLog(ChunkSender);
+
+impl Output for NoLog {
+    fn consumer(&self) -> Box<dyn Consumer> {
+        Box::new(Self(self.0.clone()))
+    }
+}
+
+impl Consumer for NoLog {
+    fn transaction(&mut self, _: &Transaction) {}
 }

@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::run::Config;
 use super::shared::Shared;
 use crate::clock::now;
+use crate::export::log::Target;
 
 /// After so long without a transaction, a live run prints what was seen instead.
 const HINT_AFTER: Duration = Duration::from_secs(10);
@@ -22,6 +24,7 @@ pub(super) struct ProgressReporter {
     started: Instant,
     live: bool,
     quiet: bool,
+    /// Bytes of the input, if they are known and a bar shows how many were read.
     total: Option<u64>,
     bar: Option<ProgressBar>,
     hinted: bool,
@@ -30,8 +33,12 @@ pub(super) struct ProgressReporter {
 }
 
 impl ProgressReporter {
-    /// `total`: bytes of the input, if known. `quiet`: nothing is printed.
-    pub(super) fn new(live: bool, total: Option<u64>, quiet: bool) -> Self {
+    /// `total`: bytes of the input, if known.
+    pub(super) fn new(config: &Config, total: Option<u64>) -> Self {
+        // Lines that scroll past are progress enough, and a bar among them would be torn.
+        let lines_scroll = config.target == Target::Stdout && std::io::stdout().is_terminal();
+        let has_bar = std::io::stderr().is_terminal() && !lines_scroll;
+        let (live, quiet, total) = (config.is_live(), config.quiet, total.filter(|_| has_bar));
         Self { started: now(), live, quiet, total, bar: None, hinted: false, warned: None, dropped: [0; 3] }
     }
 
@@ -51,8 +58,7 @@ impl ProgressReporter {
     fn progress(&mut self, shared: &Shared) {
         let Some(total) = self.total else { return };
         if self.bar.is_none() {
-            if self.started.elapsed() < BAR_AFTER || !std::io::stderr().is_terminal() || std::io::stdout().is_terminal()
-            {
+            if self.started.elapsed() < BAR_AFTER {
                 return;
             }
             let template = "{bar:30} {percent:>3}% {binary_bytes_per_sec} {eta} left";

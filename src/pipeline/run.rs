@@ -5,24 +5,30 @@ mod guests;
 mod prepare;
 mod start;
 
+use std::io::stdout;
 use std::slice::from_ref;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::RecvTimeoutError;
 
-pub use self::config::{Config, DEFAULT_FAULT_LIMIT, DEFAULT_FAULT_MS, DEFAULT_MEMORY_MIB, Failure, Input, Report};
+pub use self::config::{
+    Config, DEFAULT_FAULT_LIMIT, DEFAULT_FAULT_MS, DEFAULT_MEMORY_MIB, Failure, Input, PageOptions, Report,
+};
 pub use self::guests::{GuestFile, Guests, GuestsError, Module, ShadowModule};
 use self::prepare::prepare;
 use self::start::{Running, start};
 use super::ledger::Ledger;
 use super::progress::ProgressReporter;
 use super::scrape::Scrape;
+use super::show::Show;
 use crate::clock::now;
 use crate::daemon::health::Phase;
 use crate::daemon::shutdown::{Shutdown, Why};
-use crate::export::open::{self, METRICS_MODE};
+use crate::export::open::{self, LOG_MODE, METRICS_MODE};
 use crate::source::live::Stopper;
+use crate::view::page;
 
 /// Time between two checks of the threads.
 const CHECK_EVERY: Duration = Duration::from_millis(50);
@@ -32,20 +38,37 @@ const CHECK_EVERY: Duration = Duration::from_millis(50);
 /// # Errors
 /// Whatever keeps it from beginning.
 pub fn run(config: &Config, shutdown: &Shutdown) -> Result<Report, Failure> {
-    let Some(prepared) = prepare(config, shutdown)? else {
+    run_shown(config, shutdown, None)
+}
+
+/// The same for a program that shows what is seen: `to` is called once with it, when the threads have started.
+///
+/// # Errors
+/// As of [`run`].
+pub fn run_shown(
+    config: &Config,
+    shutdown: &Shutdown,
+    to: Option<Box<dyn FnOnce(Arc<Show>) + '_>>,
+) -> Result<Report, Failure> {
+    let started = now();
+    let Some(prepared) = prepare(config, shutdown, to.is_some())? else {
         let ledger = Ledger { ended: true, ..Ledger::default() };
         return Ok(Report { ledger, stopped: shutdown.why(), ..Report::default() });
     };
+    config.terminal.measure(stdout());
     let mut running = start(config, prepared, shutdown)?;
+    if let (Some(to), Some(show)) = (to, running.show.get()) {
+        to(Arc::clone(show));
+    }
     supervise(config, &mut running, shutdown);
-    Ok(finish(config, running, shutdown))
+    Ok(Report { elapsed: started.elapsed(), ..finish(config, running, shutdown) })
 }
 
 /// Checks the threads until the last capture thread has ended.
 fn supervise(config: &Config, running: &mut Running, shutdown: &Shutdown) {
     running.shared.health.enter(Phase::Running, now());
     running.supervisor.ready();
-    let mut progress = ProgressReporter::new(config.is_live(), running.input_bytes, config.quiet);
+    let mut progress = ProgressReporter::new(config, running.input_bytes);
     let mut in_trouble = false;
     loop {
         // Before the request to stop is read: a thread that ends in good order asks for it first.
@@ -58,6 +81,7 @@ fn supervise(config: &Config, running: &mut Running, shutdown: &Shutdown) {
         }
         running.exporter.look(shutdown);
         progress.update(&running.shared);
+        config.terminal.measure(stdout());
         if let Err(RecvTimeoutError::Disconnected) = running.captures.ended.recv_timeout(CHECK_EVERY) {
             break;
         }
@@ -91,10 +115,18 @@ fn check(running: &Running, ended: Vec<String>, in_trouble: bool) -> bool {
 
 /// Waits for the threads, in the order in which data goes through them, and adds up their counters.
 fn finish(config: &Config, running: Running, shutdown: &Shutdown) -> Report {
-    let Running { captures, workers, exporter, quarantine, signals, shared, server, scrape, engine, .. } = running;
+    let Running { captures, workers, exporter, quarantine, signals, shared, server, scrape, show, engine, .. } =
+        running;
     let mut errors = Vec::new();
+    let mut sources = Vec::new();
     for thread in captures.threads {
-        errors.extend(thread.join().unwrap_or_else(|_| vec![defect("capture")]));
+        match thread.join() {
+            Ok(captured) => {
+                errors.extend(captured.errors);
+                sources.push(captured.source);
+            }
+            Err(_) => errors.push(defect("capture")),
+        }
     }
     // Before the workers: over files they wait for it.
     let (failed, stalled) = exporter.end(&shared, shutdown);
@@ -107,7 +139,8 @@ fn finish(config: &Config, running: Running, shutdown: &Shutdown) -> Report {
     errors.extend(quarantine.join().unwrap_or_else(|_| vec![defect("quarantine")]));
     signals.close();
     errors.extend(scrape.get().and_then(|scrape| write_metrics(config, scrape)));
-    drop((server, engine));
+    errors.extend(show.get().and_then(|show| write_report(config, show)));
+    drop((server, engine, sources));
     let stopped = shutdown.why();
     // Closed or failed: threads were abandoned with what they held.
     let ended = !matches!(stopped, Some(Why::Closed | Why::Failed));
@@ -119,7 +152,7 @@ fn finish(config: &Config, running: Running, shutdown: &Shutdown) -> Report {
         debug_assert!(false, "the ledger does not balance: {wrong}");
         errors.push(format!("the ledger does not balance: this is a defect of picotap, please report it: {wrong}"));
     }
-    Report { errors, ledger, summary: shared.summary.get(), stopped, stalled }
+    Report { errors, ledger, summary: shared.summary.get(), stopped, stalled, ..Report::default() }
 }
 
 /// Writes the metrics file, if there is to be one. Returns what went wrong.
@@ -128,6 +161,15 @@ fn write_metrics(config: &Config, scrape: &Scrape) -> Option<String> {
     let replace = |text: String| open::replace(path, METRICS_MODE, text.as_bytes());
     let written = scrape.text().map_err(std::io::Error::other).and_then(replace);
     written.err().map(|e| format!("{}: metrics cannot be written: {e}", path.display()))
+}
+
+/// Writes the report, if there is to be one. Returns what went wrong.
+fn write_report(config: &Config, show: &Show) -> Option<String> {
+    let path = config.report.as_ref()?;
+    let text = page::html(Some(&show.snapshot()));
+    // It shows what the log shows.
+    let written = open::replace(path, LOG_MODE, text.as_bytes());
+    written.err().map(|e| format!("{}: the report cannot be written: {e}", path.display()))
 }
 
 fn print_cut_frames(ledger: &Ledger) {

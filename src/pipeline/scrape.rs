@@ -1,6 +1,6 @@
 //! A scrape: picotap's own counters and those over transactions, as Prometheus reads them.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
 use prometheus::core::{Collector, Desc};
@@ -14,13 +14,15 @@ use crate::daemon::health::Health;
 use crate::export::families::{descriptions, info, metric_families};
 use crate::export::metrics::Metrics;
 use crate::export::process;
-use crate::export::server::Pages;
+use crate::export::server::{EndpointCounters, Feed, Pages};
 use crate::source::live::LiveStats;
 
 families! {
     QUEUE_LENGTH = Gauge "picotap_queue_length" ["queue"] "slots waiting", "Slots that wait in a queue.";
     QUEUE_CAPACITY = Gauge "picotap_queue_capacity" ["queue"] "room for slots", "Slots that a queue may hold.";
     SWAPS = Counter "picotap_parser_swaps_total" ["result"] "changes of parsers", "Attempts to put another parser in place.";
+    HTTP_LATE = Counter "picotap_http_late_updates_total" [] "updates that a page missed", "Updates that clients of /events missed since they had not taken those before.";
+    HTTP_TURNED_AWAY = Counter "picotap_http_turned_away_total" [] "pages turned away", "Clients of /events that were turned away because there were as many as there may be.";
     HTTP_REFUSED = Counter "picotap_http_refused_connections_total" [] "endpoint connections closed", "Connections to this endpoint that were closed because newer ones came.";
     INTERFACE_UP = Gauge "picotap_capture_interface_up" ["interface"] "interfaces up", "Whether the interface delivers: 1, or 0 while it is down or away.";
     START_TIME = Gauge "process_start_time_seconds" [] "start", "Start of the process, seconds since the Unix epoch.";
@@ -48,9 +50,10 @@ impl Scrape {
     }
 }
 
-/// The pages of a run that may still be starting: health is answered at once, a scrape only after `scrape` is set.
+/// The pages of a run that may still be starting: health is answered at once, a scrape only after `scrape` is set. `feed`: the
+/// page for people, if it is served.
 #[must_use]
-pub fn pages(health: &Arc<Health>, scrape: &Arc<OnceLock<Scrape>>) -> Pages {
+pub fn pages(health: &Arc<Health>, scrape: &Arc<OnceLock<Scrape>>, feed: Option<Feed>) -> Pages {
     let (alive, ready) = (Arc::clone(health), Arc::clone(health));
     let (metrics, interfaces) = (Arc::clone(scrape), Arc::clone(scrape));
     let interfaces = move || interfaces.get().map(|scrape| scrape.shared.interfaces()).unwrap_or_default();
@@ -58,6 +61,7 @@ pub fn pages(health: &Arc<Health>, scrape: &Arc<OnceLock<Scrape>>) -> Pages {
         metrics: Box::new(move || metrics.get().map(Scrape::text)),
         healthy: Box::new(move || alive.alive(now())),
         ready: Box::new(move || ready.ready(now(), &interfaces())),
+        feed,
     }
 }
 
@@ -68,20 +72,22 @@ pub struct Samples {
     started: u64,
     /// Slots that a queue may hold.
     capacity: usize,
-    /// Connections that the endpoint closed because newer ones came.
-    refused: Arc<AtomicU64>,
+    /// What the endpoint counts.
+    endpoint: EndpointCounters,
     descriptions: Vec<Desc>,
 }
 
 impl Samples {
-    /// `started`: wall-clock time, in seconds. `capacity`: slots that a queue may hold. `refused`: connections that the endpoint
-    /// closed because newer ones came.
+    /// `started`: wall-clock time, in seconds. `capacity`: slots that a queue may hold. `endpoint`: what the endpoint
+    /// counts.
     #[must_use]
-    pub fn new(shared: Arc<Shared>, started: u64, capacity: usize, refused: Arc<AtomicU64>) -> Self {
-        Self { shared, started, capacity, refused, descriptions: descriptions(&all()) }
+    pub fn new(shared: Arc<Shared>, started: u64, capacity: usize, endpoint: EndpointCounters) -> Self {
+        Self { shared, started, capacity, endpoint, descriptions: descriptions(&all()) }
     }
 
-    fn tally(&self) -> Tally {
+    /// All counters as they stand.
+    #[must_use]
+    pub fn tally(&self) -> Tally {
         let shared = &self.shared;
         let mut tally = Tally::default();
         let mut add = |family, value: &str, count| tally.add(family, value, count);
@@ -102,7 +108,10 @@ impl Samples {
         for (name, count) in ["done", "refused", "rolled_back"].iter().zip(&shared.swaps) {
             add(&SWAPS, name, count.load(Ordering::Relaxed));
         }
-        add(&HTTP_REFUSED, "", self.refused.load(Ordering::Relaxed));
+        let EndpointCounters { refused, late, turned_away } = &self.endpoint;
+        for (family, count) in [(&HTTP_REFUSED, refused), (&HTTP_LATE, late), (&HTTP_TURNED_AWAY, turned_away)] {
+            add(family, "", count.load(Ordering::Relaxed));
+        }
         add(&START_TIME, "", self.started);
         tally
     }
@@ -114,7 +123,16 @@ pub fn all() -> Vec<MetricFamily> {
     let mut tally = Tally::default();
     Ledger::default().visit(&mut |family, value, count| tally.add(family, value, count));
     LiveStats::default().visit("", &mut |family, value, count| tally.add(family, value, count));
-    for family in [&QUEUE_LENGTH, &QUEUE_CAPACITY, &SWAPS, &HTTP_REFUSED, &INTERFACE_UP, &START_TIME] {
+    for family in [
+        &QUEUE_LENGTH,
+        &QUEUE_CAPACITY,
+        &SWAPS,
+        &HTTP_REFUSED,
+        &HTTP_LATE,
+        &HTTP_TURNED_AWAY,
+        &INTERFACE_UP,
+        &START_TIME,
+    ] {
         tally.add(family, "", 0);
     }
     let mut families = metric_families(&tally);

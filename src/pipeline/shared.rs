@@ -1,7 +1,7 @@
 //! What the threads share: the counters that they publish, and the parsers in charge.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use super::ledger::Ledger;
 use crate::counters::{counters, families};
@@ -16,6 +16,8 @@ use crate::sandbox::fault::NAMES;
 use crate::sandbox::protocol::Protocol;
 use crate::sandbox::shadow;
 use crate::source::live::LiveStats;
+use crate::tls::TlsCounters;
+use crate::tls::keys::KeyStore;
 use crate::{batch, flow, packet};
 
 families! {
@@ -74,6 +76,8 @@ pub struct WorkerCounters {
     pub http: context::HttpCounters,
     /// How a second parser's records differ.
     pub shadow: shadow::ShadowCounters,
+    /// Of what it decrypts.
+    pub tls: TlsCounters,
 }
 
 /// What a capture thread counts.
@@ -135,6 +139,10 @@ pub struct Shared {
     pub progress: AtomicU64,
     /// Parsers put in charge, refused, and rolled back.
     pub swaps: [AtomicU64; 3],
+    /// Secrets of TLS connections.
+    pub keys: RwLock<KeyStore>,
+    /// There are secrets, or there were.
+    decrypts: AtomicBool,
     /// Asks the export thread to open the log anew.
     pub reopen: AtomicBool,
     /// Whether the threads are alive and make progress.
@@ -163,9 +171,23 @@ impl Shared {
             lines_unsent: Arc::default(),
             progress: AtomicU64::new(0),
             swaps: Default::default(),
+            keys: RwLock::default(),
+            decrypts: AtomicBool::new(false),
             reopen: AtomicBool::new(false),
             health,
         }
+    }
+
+    /// Changes the secrets. Every slot that is sent afterwards is decrypted with them.
+    pub fn with_keys(&self, change: impl FnOnce(&mut KeyStore)) {
+        change(&mut self.keys.write().unwrap_or_else(PoisonError::into_inner));
+        self.decrypts.store(true, Ordering::Release);
+    }
+
+    /// Whether there are secrets: without any TLS is left as it is, and the parser recognises it.
+    #[must_use]
+    pub fn decrypts(&self) -> bool {
+        self.decrypts.load(Ordering::Acquire)
     }
 
     /// Takes over a worker's counters.
@@ -242,7 +264,8 @@ impl Shared {
         let mut ledger = Ledger::default();
         // Workers first: by the time that capture threads are read, they have delivered at least what the workers have counted.
         for worker in self.workers() {
-            let WorkerCounters { figures, sandbox, http, shadow } = worker;
+            let WorkerCounters { figures, sandbox, http, shadow, tls } = worker;
+            ledger.tls.add(&tls);
             ledger.worker.add(&figures);
             ledger.sandbox.add(&sandbox);
             ledger.http.add(&http);

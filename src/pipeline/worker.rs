@@ -2,8 +2,9 @@
 //!
 //! A slot goes through these stages, one after the other, all in `Worker::slot`:
 //!
-//! 1. What rewrites its events in place comes first, so that everything behind it sees the same. Nothing does so yet. It would
-//!    see slots that are dropped as well, since what it knows of a connection must not have holes.
+//! 1. What is encrypted is opened, where secrets are known: the events of TLS connections become those of their plaintext, so
+//!    that everything behind it sees the same. Slots that are dropped are opened as well, since what is known of a connection must
+//!    not have holes.
 //! 2. The driver takes it through the parser, or drops its payload while the fault budget is spent. Transactions are made of the
 //!    parser's records, and go to the consumers.
 //! 3. The shadow, a second parser, sees the same slot.
@@ -14,7 +15,7 @@
 mod fault_budget;
 mod trial;
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver as Queue, Sender};
@@ -34,6 +35,7 @@ use crate::sandbox::fault::Fault;
 use crate::sandbox::quarantine::QuarantinedEvent;
 use crate::sandbox::shadow::Shadow;
 use crate::stream::{Connection, ConnectionId, EndReason, Endpoint, Side};
+use crate::tls::stage::Opening;
 
 /// Says that nothing of a side is needed below an offset. It goes to whoever produces the stream, and may be lost, which costs
 /// speed only.
@@ -95,6 +97,7 @@ pub fn work(
     let WorkerQueues { slots, empty, skips, quarantined } = queues;
     let index = options.index;
     let results = Results {
+        opening: Opening::default(),
         outputs,
         skips,
         quarantined,
@@ -105,7 +108,8 @@ pub fn work(
         start: 0,
         before: (0, 0),
     };
-    let mut worker = Worker { trials: Trials::new(driver.protocols()), driver, results };
+    let trials = Trials::new(driver.protocols());
+    let mut worker = Worker { trials, driver, results };
     for mut slot in &slots {
         let started = now();
         shared.health.slot(index);
@@ -114,7 +118,7 @@ pub fn work(
         shared.health.slot(index);
         // The other end is gone only when the capture has ended.
         drop(empty.try_send(slot));
-        worker.results.before = (worker.driver.memory(), slots.len());
+        worker.results.before = (worker.driver.memory() + worker.results.opening.memory(), slots.len());
         worker.results.publish(&worker.driver.counters());
         // Last, since a consumer may wait: by then the slot is back and what was counted is published.
         worker.results.flush(!slots.is_empty());
@@ -142,6 +146,10 @@ impl Worker {
         let (shared, index) = (Arc::clone(shared), options.index);
         results.start = slot.span.start;
         results.outputs.consumers.iter_mut().for_each(|consumer| consumer.slot(slot.span));
+        if shared.decrypts() {
+            results.opening.open(slot, &shared.keys.read().unwrap_or_else(PoisonError::into_inner));
+            results.counters.tls = *results.opening.counters();
+        }
         // After a stop was asked for, what is left of the present second is all that faults may take.
         let now = (!options.shutdown.asked()).then_some(now);
         trials.follow(driver, results.outputs.shadow.as_mut(), &shared, index);
@@ -162,14 +170,16 @@ impl Worker {
 
     /// Publishes what was counted, and ends the consumers.
     fn close(self) {
-        let Results { outputs, counters, options, shared, .. } = self.results;
-        shared.publish_worker(options.index, &counters, self.driver.memory(), 0);
+        let Results { outputs, counters, options, shared, opening, .. } = self.results;
+        shared.publish_worker(options.index, &counters, self.driver.memory() + opening.memory(), 0);
         outputs.consumers.into_iter().for_each(|consumer| consumer.close());
     }
 }
 
 /// Takes what the driver gives.
 struct Results {
+    /// Stage 1.
+    opening: Opening,
     outputs: WorkerOutputs,
     skips: Vec<Sender<SkipHint>>,
     quarantined: Sender<QuarantinedEvent>,
@@ -224,6 +234,9 @@ impl Receiver for Results {
         if let Some(shadow) = &mut self.outputs.shadow {
             shadow.first(connection, record);
         }
+        if connection.secured || self.outputs.context.secured.is_some() {
+            self.outputs.context.secured = self.opening.secured(connection.id()).cloned();
+        }
         let (context, mut finish) = self.parts();
         state.record(context, connection, record, &mut finish);
     }
@@ -243,6 +256,10 @@ impl Receiver for Results {
     }
 
     fn skip(&mut self, connection: &Connection, side: Side, upto: u64) {
+        // The offsets are those of plaintext, and all of the ciphertext is needed.
+        if connection.secured {
+            return;
+        }
         let hint = SkipHint { id: connection.id(), side, upto };
         let hints = self.skips.get(usize::from(connection.producer));
         debug_assert!(hints.is_some(), "each capture thread has a queue for skip hints");

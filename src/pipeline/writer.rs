@@ -16,6 +16,7 @@ use super::run::Config;
 use super::shared::Shared;
 use crate::clock::{now, wall_clock};
 use crate::daemon::shutdown::{Shutdown, Why};
+use crate::export::Origin;
 use crate::export::chunk::{Chunk, ChunkReceiver};
 use crate::export::log::{Hand, Log, LogCounters, LogError, LogNotice, Stalled, WriteProgress};
 use crate::export::merge::Merge;
@@ -33,7 +34,7 @@ const CHECK_EVERY: Duration = Duration::from_millis(100);
 pub fn open(config: &Config, names: &InterfaceNames, started: i64, shutdown: &Shutdown) -> Result<Log, LogError> {
     let mut reported = false;
     loop {
-        let format = config.format.writer(names.clone());
+        let format = config.format.writer(Origin { interfaces: names.clone(), sensor: config.settings.sensor.clone() });
         match Log::open(config.target.clone(), config.rotation, format, started) {
             Err(error) if error.has_no_reader() && !shutdown.asked() => {
                 if !config.quiet && !reported {

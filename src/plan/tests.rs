@@ -16,6 +16,8 @@ const MACHINE: Machine = Machine {
     input_bytes: Some(1 << 30),
     stdout_is_terminal: false,
     stderr_is_terminal: false,
+    output_is_terminal: false,
+    color: None,
     process_id: 0x0001_2345,
 };
 
@@ -83,10 +85,57 @@ fn the_defaults_of_the_command_line_are_those_of_the_library() {
     let expected = Config {
         workers: 3,
         metrics_address: Some(([127, 0, 0, 1], 9464).into()),
+        metrics_address_may_fail: true,
+        page: Some(PageOptions::default()),
         drop_privileges: Some(DropPrivileges::default()),
         ..Config::live([LiveConfig::new("lo")])
     };
     assert_eq!(shown(config("-i lo")), shown(expected));
+}
+
+#[test]
+fn the_page_is_served_on_loopback_and_elsewhere_only_where_it_is_asked_for() {
+    for (line, served) in [
+        ("-i lo", true),
+        ("-i lo --no-page", false),
+        ("-i lo --no-metrics", false),
+        ("-i lo --metrics-addr 9000", true),
+        ("-i lo --metrics-addr [::1]:9000", true),
+        ("-i lo --metrics-addr 0.0.0.0:9000", false),
+        ("-i lo --metrics-addr 0.0.0.0:9000 --page", true),
+        ("-r x.pcap", false),
+        ("-r x.pcap --metrics-addr 9000", true),
+        ("-r x.pcap --metrics-addr 10.0.0.1:9000", false),
+    ] {
+        let config = config(line);
+        assert_eq!((config.page.is_some(), config.shows()), (served, served), "{line}");
+        assert_eq!(config.metrics_address_may_fail, line.contains("-i") && !line.contains("-addr"), "{line}");
+    }
+    assert!(matches!(Plan::new(&arguments("-r x.pcap --page"), &MACHINE), Err(PlanError::NoEndpoint)));
+    assert_eq!(config("-i lo --page-host tap.example.").page.unwrap_or_default().hosts, ["tap.example"]);
+}
+
+#[test]
+fn routes_are_made_where_something_shows_them() {
+    for (line, made) in [
+        ("-r x.pcap", true),
+        ("-r x.pcap --format zeek", false),
+        ("-r x.pcap --format zeek --report x.html", true),
+        ("-r x.pcap --format text --metrics-routes 5", true),
+        ("-i lo --format clf", true),
+        ("-i lo --format clf --no-page", false),
+    ] {
+        assert_eq!(config(line).settings.routes.is_some(), made, "{line}");
+    }
+}
+
+#[test]
+fn a_shard_and_a_sensor_go_to_the_run() {
+    let config = config("-r x.pcap --shard 2/3 --sensor node-1");
+    assert_eq!(config.shard, "2/3".parse().ok());
+    assert_eq!(config.settings.sensor, "node-1");
+    let refused = |line: &str| Cli::try_parse_from(std::iter::once("picotap").chain(line.split(' '))).is_err();
+    assert!(refused("-r x.pcap --shard 4/3") && refused("-r x.pcap --shard 0/3"));
 }
 
 #[test]
@@ -158,6 +207,23 @@ fn a_live_run_serves_metrics_unless_it_may_not() {
     assert_eq!(address("-i lo --no-metrics"), None);
     assert_eq!(address("-r x.pcap"), None);
     assert_eq!(address("-r x.pcap --metrics-addr 1").as_deref(), Some("127.0.0.1:1"));
+}
+
+#[test]
+fn colours_are_for_a_terminal_or_for_who_asks() {
+    let color = |stdout, wish, line| {
+        let machine = Machine { stdout_is_terminal: stdout, color: wish, ..MACHINE };
+        let terminal = on(&machine, line).config.terminal;
+        (terminal.is_colored(), terminal.columns().is_some())
+    };
+    assert_eq!(color(true, None, "-r x.pcap"), (true, true));
+    assert_eq!(color(false, None, "-r x.pcap"), (false, false));
+    assert_eq!(color(true, None, "-r x.pcap -o log"), (false, false));
+    assert_eq!(color(true, Some(false), "-r x.pcap"), (false, true), "NO_COLOR");
+    assert_eq!(color(false, Some(true), "-r x.pcap"), (true, false), "CLICOLOR_FORCE");
+    assert_eq!(color(true, Some(false), "-r x.pcap --color always"), (true, true));
+    assert_eq!(color(true, Some(true), "-r x.pcap --color never"), (false, true));
+    assert_eq!(color(false, None, "-r x.pcap -o log --color always"), (true, false));
 }
 
 #[test]
@@ -261,4 +327,25 @@ fn a_protocol_has_one_module() {
     assert_eq!(config(&format!("-r x.pcap{}", many(14))).guests.len(), 16);
     let plan = Plan::new(&arguments(&format!("-r x.pcap{}", many(15))), &MACHINE);
     assert!(matches!(plan, Err(PlanError::Guests(GuestsError::TooMany(17)))));
+}
+
+#[test]
+fn top_logs_serves_and_sums_up_only_what_it_is_asked_for() {
+    let top = |line: &str| Plan::top(&arguments(line), &MACHINE, || "eth7".into()).map(|plan| plan.config);
+    let refused = |line: &str| top(line).expect_err("no plan").to_string();
+    let plain = top("-i lo").expect("a plan");
+    assert!(!plain.lines && plain.shown && !plain.summary && plain.metrics_address.is_none());
+    assert!(plain.settings.routes.is_some(), "it shows them");
+    assert!(plain.drop_privileges.expect("live").terminal);
+    assert!(!config("-i lo").drop_privileges.expect("live").terminal, "without top no terminal is touched");
+    let all = top("-i lo -o x.log --format zeek --errors --metrics-addr 9 --stats").expect("a plan");
+    assert!(all.lines && all.summary && all.metrics_address.is_some() && all.selection.errors);
+    assert!(refused("").ends_with("such as: picotap top -i eth7"));
+    for option in ["--format json", "--filter method=GET", "--slow 5", "--errors", "--rotate-size 5"] {
+        let said = refused(&format!("-r x.pcap {option}"));
+        assert!(said.contains(option.split(' ').next().expect("a name")), "{said}");
+    }
+    assert!(refused("-i lo --page").contains("--metrics-addr"));
+    let machine = Machine { output_is_terminal: true, ..MACHINE };
+    assert!(Plan::top(&arguments("-i lo -o /dev/tty"), &machine, String::new).is_err());
 }

@@ -63,6 +63,8 @@ pub struct Skipped {
     pub length: u64,
     /// How many of them were never seen.
     pub lost: u64,
+    /// That is the most that it can be.
+    pub inexact: bool,
     /// Time of the packet that carried its last byte.
     pub time: i64,
     /// What that packet acknowledged.

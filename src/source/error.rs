@@ -52,6 +52,24 @@ pub enum FileFault {
     /// It holds nothing at all.
     #[error("is empty (0 bytes): no capture was written to it")]
     Empty,
+    /// It is a directory without files.
+    #[error("holds no file")]
+    NoFile,
+    /// It is a directory or a pattern, and none of its files is a capture.
+    #[error("holds no capture: none of its files ({files}) is one")]
+    NoCapture {
+        /// Number of the files.
+        files: usize,
+    },
+    /// It is a pattern, and no file matches it.
+    #[error("matches no file")]
+    NoMatch,
+    /// It looks like a pattern, and is none.
+    #[error("is no pattern: {reason} (write [[] for the letter [)")]
+    Pattern {
+        /// Why not.
+        reason: &'static str,
+    },
     /// Its format is not one that is read.
     #[error(
         "is not a capture file: it starts with {first}; pcap and pcapng are read, also compressed with gzip or zstd"

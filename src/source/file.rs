@@ -1,6 +1,5 @@
 //! A capture file gives the frames that a file or pipe holds; several are read one after another.
 
-use std::collections::VecDeque;
 use std::io::Read;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -10,6 +9,7 @@ use super::file_bytes::FileBytes;
 use super::interfaces::Interfaces;
 use super::pcap_file::PcapFile;
 use super::pcapng::Pcapng;
+use super::series::Series;
 use super::{Error, FileFault, Filter, Frame, Interface};
 
 /// A frame as a range of the reader's buffer.
@@ -21,13 +21,25 @@ pub(super) struct FrameRange {
     pub(super) original_len: u32,
 }
 
+/// Secrets of TLS that a file holds: the text of a key log.
+#[derive(Debug)]
+pub enum Secrets<'a> {
+    /// A part of it.
+    Piece(&'a [u8]),
+    /// A text has ended.
+    End,
+}
+
+/// Takes secrets, before the frames behind them are given.
+pub type OnSecrets = Box<dyn FnMut(Secrets<'_>) + Send>;
+
 enum FileFormat {
     Pcap(PcapFile),
     Pcapng(Pcapng),
 }
 
 /// One capture file: pcap or pcapng, plain or compressed with gzip or zstd.
-struct CaptureFile {
+pub(super) struct CaptureFile {
     name: String,
     blocks: Blocks,
     format: FileFormat,
@@ -36,7 +48,7 @@ struct CaptureFile {
 }
 
 impl CaptureFile {
-    fn open(path: &Path, interfaces: &mut Interfaces) -> Result<Self, Error> {
+    pub(super) fn open(path: &Path, interfaces: &mut Interfaces) -> Result<Self, Error> {
         let name = name_of(path);
         let bytes = FileBytes::open(path).map_err(|fault| fault.of(&name))?;
         Self::start(name, bytes, interfaces)
@@ -64,13 +76,17 @@ impl CaptureFile {
     }
 
     #[inline]
-    fn advance(&mut self, interfaces: &mut Interfaces) -> Result<Option<FrameRange>, Error> {
+    pub(super) fn advance(
+        &mut self,
+        interfaces: &mut Interfaces,
+        secrets: &mut Option<OnSecrets>,
+    ) -> Result<Option<FrameRange>, Error> {
         if self.ended {
             return Ok(None);
         }
         let next = match &mut self.format {
             FileFormat::Pcap(pcap) => pcap.next(&mut self.blocks),
-            FileFormat::Pcapng(pcapng) => pcapng.next(&mut self.blocks, interfaces),
+            FileFormat::Pcapng(pcapng) => pcapng.next(&mut self.blocks, interfaces, secrets),
         };
         next.map_err(|fault| {
             self.ended = true;
@@ -97,14 +113,15 @@ pub struct ReadProgress {
     pub total: Option<u64>,
 }
 
-/// Capture files, read in the order given.
+/// Capture files, read in the order given; those of directories and patterns in the order of capture.
 ///
 /// Files are opened when their turn comes. An error ends its file and nothing else: call
 /// [`Captures::next_frame`] again for the frames of the files behind it.
 pub struct Captures {
-    waiting: VecDeque<PathBuf>,
+    waiting: Series,
     current: Option<CaptureFile>,
     interfaces: Interfaces,
+    secrets: Option<OnSecrets>,
     filter: Option<Filter>,
     filtered: u64,
     /// Frames read ahead: their bytes are in the current file's buffer.
@@ -117,13 +134,15 @@ pub struct Captures {
 }
 
 impl Captures {
-    /// Takes paths, "-" being standard input, and a filter for the frames.
+    /// Takes paths of files, directories and patterns (`*`, `?`, `[...]`, `**` for directories at any depth), "-" being standard
+    /// input, and a filter for the frames.
     #[must_use]
     pub fn open(paths: &[PathBuf], filter: Option<Filter>) -> Self {
         Self {
-            waiting: paths.iter().cloned().collect(),
+            waiting: Series::find(paths),
             current: None,
             interfaces: Interfaces::default(),
+            secrets: None,
             filter,
             filtered: 0,
             ahead: Vec::new(),
@@ -131,6 +150,11 @@ impl Captures {
             done: 0,
             total: total_bytes(paths),
         }
+    }
+
+    /// Gives secrets that files hold to `to`. Without it they are skipped.
+    pub fn on_secrets(&mut self, to: OnSecrets) {
+        self.secrets = Some(to);
     }
 
     /// Takes a capture from anything that gives bytes; `name` is what errors call it.
@@ -175,7 +199,7 @@ impl Captures {
     fn read_ahead(&mut self, most: usize) -> Result<(), Error> {
         let Some(file) = &mut self.current else { return Ok(()) };
         while self.ahead.len() < most && file.ready() {
-            let Some(record) = file.advance(&mut self.interfaces)? else { break };
+            let Some(record) = file.advance(&mut self.interfaces, &mut self.secrets)? else { break };
             let chosen = choose(&mut self.filter, &mut self.filtered, record, &file.blocks)?;
             self.ahead.extend(chosen);
         }
@@ -194,7 +218,7 @@ impl Captures {
                 }
                 continue;
             };
-            let Some(record) = file.advance(&mut self.interfaces)? else {
+            let Some(record) = file.advance(&mut self.interfaces, &mut self.secrets)? else {
                 self.close();
                 continue;
             };
@@ -205,7 +229,7 @@ impl Captures {
     }
 
     fn open_next(&mut self) -> Result<bool, Error> {
-        let Some(path) = self.waiting.pop_front() else {
+        let Some(path) = self.waiting.next().transpose()? else {
             return Ok(false);
         };
         self.current = Some(CaptureFile::open(&path, &mut self.interfaces)?);
@@ -216,6 +240,11 @@ impl Captures {
         if let Some(file) = self.current.take() {
             self.done += file.blocks.bytes_read();
         }
+    }
+
+    /// What people are to know of the files so far: which were skipped. Each is given once.
+    pub fn notice(&mut self) -> Option<String> {
+        self.waiting.notice()
     }
 
     /// Frames that were read and not given because the filter did not choose them.
@@ -238,16 +267,16 @@ impl Captures {
     }
 }
 
-/// Bytes of these files, "-" being standard input; unknown if one is not a regular file. One that is missing counts
+/// Bytes of the files that these paths stand for, "-" being standard input; unknown if one is not a regular file. One that is missing counts
 /// nothing: that it is missing is reported when its turn comes.
 #[must_use]
 pub fn total_bytes(paths: &[PathBuf]) -> Option<u64> {
-    let size = |path: &PathBuf| match std::fs::metadata(path) {
+    let size = |path: &Path| match std::fs::metadata(path) {
         _ if path.as_os_str() == "-" => None,
         Ok(metadata) => metadata.is_file().then_some(metadata.len()),
         Err(_) => Some(0),
     };
-    paths.iter().map(size).try_fold(0_u64, |sum, size| Some(sum.saturating_add(size?)))
+    Series::find(paths).paths().map(size).try_fold(0_u64, |sum, size| Some(sum.saturating_add(size?)))
 }
 
 /// The record, if the filter chooses it; otherwise it counts as filtered.

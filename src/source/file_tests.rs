@@ -243,15 +243,6 @@ fn files_are_read_in_order_and_an_error_ends_only_its_own() {
 }
 
 #[test]
-fn a_directory_is_an_error_not_a_panic() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut captures = Captures::open(&[dir.path().to_path_buf()], None);
-    let (seen, errors) = read_all(&mut captures);
-    assert_eq!((seen.len(), errors.len()), (0, 1));
-    assert!(errors[0].contains("reading failed at byte 0"), "{errors:?}");
-}
-
-#[test]
 fn a_filter_chooses_frames_by_link_type() {
     let to = |port| Tcp { destination: (Tcp::v4(b"").destination.0, port), ..Tcp::v4(b"x") };
     let mut file = Block::section(false);

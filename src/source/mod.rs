@@ -10,13 +10,15 @@ pub mod live;
 mod pcap_file;
 mod pcapng;
 mod polled;
+mod series;
 
 pub use blocks::MAX_FRAME;
 pub use error::{Error, FileFault};
-pub use file::{Captures, ReadProgress, total_bytes};
+pub use file::{Captures, OnSecrets, ReadProgress, Secrets, total_bytes};
 pub use filter::Filter;
 pub use interfaces::Interface;
 pub use polled::Polled;
+pub use series::directory_of;
 
 /// One captured frame.
 #[derive(Debug, Clone, Copy)]

@@ -8,6 +8,7 @@ use std::ops::Range;
 use super::FileFault;
 use super::blocks::{Blocks, MAX_FRAME, MAX_NEED};
 use super::file::FrameRange;
+use super::file::{OnSecrets, Secrets};
 use super::interfaces::{Interfaces, MAX_INTERFACES};
 use super::pcap_file::Order;
 
@@ -17,6 +18,12 @@ const INTERFACE: u32 = 1;
 const PACKET: u32 = 2;
 const SIMPLE_PACKET: u32 = 3;
 const ENHANCED_PACKET: u32 = 6;
+const SECRETS: u32 = 10;
+
+/// A Decryption Secrets Block with a TLS key log ("TLSK").
+const TLS_KEY_LOG: u32 = 0x544c_534b;
+/// Secrets are handed on in pieces of at most so many bytes, since a block may have any number.
+const PIECE: usize = 64 * 1024;
 
 const OPTION_END: u16 = 0;
 const OPTION_IF_NAME: u16 = 2;
@@ -106,11 +113,16 @@ impl Pcapng {
         &mut self,
         blocks: &mut Blocks,
         interfaces: &mut Interfaces,
+        secrets: &mut Option<OnSecrets>,
     ) -> Result<Option<FrameRange>, FileFault> {
         loop {
             let Some(header) = self.header(blocks)? else {
                 return Ok(None);
             };
+            if let (SECRETS, Some(secrets)) = (header.kind, &mut *secrets) {
+                self.secrets(&header, blocks, secrets)?;
+                continue;
+            }
             if !matches!(header.kind, SECTION_HEADER | INTERFACE | PACKET | SIMPLE_PACKET | ENHANCED_PACKET) {
                 let whole = header.body + (BEFORE + BEHIND) as u64;
                 let had = blocks.skip(whole)?;
@@ -203,6 +215,37 @@ impl Pcapng {
             return Err(damaged("length behind the block", header.offset, behind, expected));
         }
         Ok(body)
+    }
+
+    /// Hands on the secrets of a block: type, length, and as many bytes.
+    fn secrets(&self, header: &Header, blocks: &mut Blocks, to: &mut OnSecrets) -> Result<(), FileFault> {
+        let whole = header.body + (BEFORE + BEHIND) as u64;
+        let cut = |had: u64| FileFault::Cut { what: "block", offset: header.offset, needed: whole, had };
+        let mut left = whole;
+        let had = blocks.need(BEFORE + 8)?;
+        let fields = blocks.rest().get(BEFORE..).and_then(|rest| rest.first_chunk()).filter(|_| header.body >= 8);
+        if let Some([k0, k1, k2, k3, l0, l1, l2, l3]) = fields {
+            let kind = self.order.u32([*k0, *k1, *k2, *k3]);
+            let mut length = u64::from(self.order.u32([*l0, *l1, *l2, *l3])).min(header.body - 8);
+            blocks.take(BEFORE + 8);
+            left -= (BEFORE + 8) as u64;
+            while kind == TLS_KEY_LOG && length > 0 {
+                let most = usize::try_from(length).map_or(PIECE, |length| length.min(PIECE));
+                let now = blocks.need(most)?.min(most);
+                if now == 0 {
+                    break;
+                }
+                let taken = blocks.take(now);
+                to(Secrets::Piece(blocks.get(taken)));
+                length -= now as u64;
+                left -= now as u64;
+            }
+            to(Secrets::End);
+        } else if had < BEFORE + 8 && header.body >= 8 {
+            return Err(cut(had as u64));
+        }
+        let had = blocks.skip(left)?;
+        if had < left { Err(cut(whole - left + had)) } else { Ok(()) }
     }
 
     fn describe(&mut self, header: &Header, body: &[u8], interfaces: &mut Interfaces) -> Result<(), FileFault> {

@@ -155,8 +155,8 @@ pub struct TransactionRow {
     /// The capture interface, where there are several.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interface: Option<String>,
-    /// Number of the connection.
-    pub connection: u64,
+    /// Identifier of the connection, as in the log.
+    pub connection: String,
     /// Method, or the operation of another protocol.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub method: Option<String>,

@@ -29,6 +29,46 @@ pub(super) fn cases() -> Vec<Case> {
             },
         ),
         case(
+            "sensor",
+            "An exchange seen by a sensor that has a name.",
+            "The name is logged, and is part of the identifier of the connection.",
+            |s| {
+                s.args = vec!["--sensor".into(), "rack-2".into()];
+                one(s, Message::get("/"), Message::ok(b"seen"));
+            },
+        ),
+        case(
+            "traceparent",
+            "Four requests: of a trace, of one in a later version of the header, of one that is spelt wrongly, and of two at once.",
+            "A valid header gives trace and parent; all others are ignored (W3C Trace Context, level 1, section 3.2).",
+            |s| {
+                const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+                const PARENT: &str = "b7ad6b7169203331";
+                let mut c = s.connection();
+                c.open();
+                let good = format!("00-{TRACE}-{PARENT}-01");
+                for (number, values) in [
+                    vec![good.clone()],
+                    vec![format!("42-{TRACE}-{PARENT}-00-later")],
+                    vec![good.to_uppercase()],
+                    vec![good.clone(), good],
+                ]
+                .iter()
+                .enumerate()
+                {
+                    let start = Message::start(&format!("GET /{number} HTTP/1.1")).header("Host", "example.test");
+                    let request = values.iter().fold(start, |request, value| request.header("TraceParent", value));
+                    let pair = c.exchange(&request, &Message::ok(b"ok"));
+                    let line = s.whole(1, number as u64 + 1, &pair);
+                    if number < 2 {
+                        line.set("trace_id", TRACE).set("parent_id", PARENT);
+                    }
+                }
+                c.close();
+                s.capture(&mut c);
+            },
+        ),
+        case(
             "empty-lines-before-a-request",
             "Three empty lines before the second request, as old clients send after a POST.",
             "They are skipped, and flagged (RFC 9112, section 2.2).",
@@ -219,6 +259,32 @@ pub(super) fn cases() -> Vec<Case> {
             },
         )
         .differs("tshark prints the target with its secrets"),
+        case(
+            "markup-in-heads",
+            "Script tags, event handlers, quotes, entities, a right-to-left override and words of 3,000 and 1,000 letters in targets, Host, \
+             User-Agent, Referer and reason phrases.",
+            "Text is text: printed as it was sent. `tests/page` opens the report of this capture in a browser.",
+            |s| {
+                let exchange = |target: &str, text: &str| {
+                    let request = Message::start(&format!("GET {target} HTTP/1.1")).header("Host", text);
+                    let request = request.header("User-Agent", text).header("Referer", text);
+                    (request, Message::response(&format!("500 {text}")).body(b""))
+                };
+                exchanges(
+                    s,
+                    &[
+                        exchange("/</script><script>window.owned=1</script>", "</script><script>window.owned=1</script>"),
+                        exchange("/<!--<script>", "<!--<script>window.owned=1"),
+                        exchange("/\"onmouseover=\"window.owned=1", "\" autofocus onfocus=\"window.owned=1"),
+                        exchange("/<img/src=x/onerror=window.owned=1>", "<img src=x onerror=window.owned=1>"),
+                        exchange("/?a=<svg/onload=window.owned=1>&lt;b&gt;", "<svg onload=window.owned=1>&lt;b&gt;&#60;"),
+                        exchange("/{{data}}{{script}}]]>'`${window.owned=1}", "<base href=http://192.0.2.1/>"),
+                        exchange("/turned", "\u{202e}moc.elpmaxe"),
+                        exchange(&format!("/{}", "W".repeat(3_000)), &"W".repeat(1_000)),
+                    ],
+                );
+            },
+        ),
         case(
             "head-over-two-reads",
             "A request head cut in the middle of its CRLF CRLF, and a response head cut in the status code.",

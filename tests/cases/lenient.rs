@@ -59,6 +59,37 @@ fn part(c: &mut Conversation, side: Side, message: &Message, len: usize) -> crat
     sent
 }
 
+/// Three exchanges, every frame cut to 96 bytes, of which 42 are payload. Behind each head that `request` makes for a target come
+/// so many segments of a body.
+fn snapped_heads(s: &mut Scene, request: &dyn Fn(&str) -> Message, segments: usize) {
+    const SEEN: usize = 42;
+    let mut c = s.connection();
+    c.open();
+    for (seq, status) in (1..).zip(["200 OK", "404 Not Found", "500 Internal Server Error"]) {
+        let target = format!("/a/target/of/some/more/length/{seq}/and/more");
+        let message = request(&target);
+        let asked = part(&mut c, Side::Client, &message, SEEN);
+        for _ in 0..segments {
+            c.send(Side::Client, &filler(1000));
+        }
+        let answer = Message::response(status).header("Server", "example").body(b"hello");
+        let answered = part(&mut c, Side::Server, &answer, SEEN);
+        c.ack(Side::Client);
+        let line = s.line(1, seq, Some(&asked), Some(&answered));
+        let seen = SEEN - message.start_line()[0].len() - 1;
+        line.flag("head_cut").flag("pairing_inferred").set("version", "1.1").set("target", &target[..seen]);
+        line.unset("request_body_bytes").unset("response_body_bytes");
+        if seq > 1 {
+            line.flag("resync");
+        }
+    }
+    c.close();
+    for packet in &mut c.packets {
+        packet.snapped = Some(96);
+    }
+    s.capture(&mut c);
+}
+
 pub(super) fn cases() -> Vec<Case> {
     vec![
         case(
@@ -316,58 +347,13 @@ pub(super) fn cases() -> Vec<Case> {
             "Every frame cut to 96 bytes, of which 42 are payload.",
             "Every request line and status line is printed as far as it was captured, and the answers are paired by \
              acknowledgements. What a body's size was is not known.",
-            |s| {
-                let mut c = s.connection();
-                c.open();
-                for (seq, status) in (1..).zip(["200 OK", "404 Not Found", "500 Internal Server Error"]) {
-                    let target = format!("/a/target/of/some/more/length/{seq}/and/more");
-                    let asked = part(&mut c, Side::Client, &Message::get(&target), 42);
-                    let answer = Message::response(status).header("Server", "example").body(b"hello");
-                    let answered = part(&mut c, Side::Server, &answer, 42);
-                    c.ack(Side::Client);
-                    let line = s.line(1, seq, Some(&asked), Some(&answered));
-                    line.flag("head_cut").flag("pairing_inferred").set("version", "1.1").set("target", &target[..38]);
-                    line.unset("request_body_bytes").unset("response_body_bytes");
-                    if seq > 1 {
-                        line.flag("resync");
-                    }
-                }
-                c.close();
-                for packet in &mut c.packets {
-                    packet.snapped = Some(96);
-                }
-                s.capture(&mut c);
-            },
+            |s| snapped_heads(s, &Message::get, 0),
         ),
         case(
             "snap-length-and-body-segments",
             "Every frame cut to 96 bytes; requests whose bodies come in segments of their own.",
             "Where a body ends is not known, but the answers acknowledge it: each is that of its request.",
-            |s| {
-                let mut c = s.connection();
-                c.open();
-                for (seq, status) in (1..).zip(["200 OK", "404 Not Found", "500 Internal Server Error"]) {
-                    let target = format!("/a/target/of/some/more/length/{seq}/and/more");
-                    let asked = part(&mut c, Side::Client, &Message::post(&target, b""), 42);
-                    for _ in 0..3 {
-                        c.send(Side::Client, &filler(1000));
-                    }
-                    let answer = Message::response(status).header("Server", "example").body(b"hello");
-                    let answered = part(&mut c, Side::Server, &answer, 42);
-                    c.ack(Side::Client);
-                    let line = s.line(1, seq, Some(&asked), Some(&answered));
-                    line.flag("head_cut").flag("pairing_inferred").set("version", "1.1").set("target", &target[..37]);
-                    line.unset("request_body_bytes").unset("response_body_bytes");
-                    if seq > 1 {
-                        line.flag("resync");
-                    }
-                }
-                c.close();
-                for packet in &mut c.packets {
-                    packet.snapped = Some(96);
-                }
-                s.capture(&mut c);
-            },
+            |s| snapped_heads(s, &|target| Message::post(target, b""), 3),
         ),
         case(
             "head-too-long",

@@ -1,6 +1,7 @@
 //! The daemon's edges and the files it is deployed with, tried against the kernel and the tools that read them.
 
 mod files;
+mod helm;
 mod live;
 mod privileges;
 #[path = "../support/tool.rs"]

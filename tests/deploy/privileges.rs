@@ -85,6 +85,7 @@ fn scene(scenario: &str, directory: String) {
         readable: vec!["/etc/hostname".into()],
         writable: vec![directory.clone().into()],
         make: None,
+        terminal: false,
     };
     if scenario == "outer" {
         refuse_seccomp();

@@ -17,5 +17,6 @@ mod support;
 
 mod disk;
 mod prometheus;
+mod shown;
 mod signals;
 mod supervised;

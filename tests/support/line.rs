@@ -5,14 +5,16 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde_json::{Map, Value, json};
 use sha1::{Digest, Sha1};
+use sha2::Sha256;
 
 use super::conversation::Sent;
 use super::scene::Scene;
 use super::wire::octets;
 
 /// The keys in the order in which they are printed.
-const KEYS: [&str; 50] = [
+const KEYS: [&str; 55] = [
     "ts",
+    "sensor",
     "conn",
     "seq",
     "client",
@@ -23,6 +25,7 @@ const KEYS: [&str; 50] = [
     "operation",
     "method",
     "target",
+    "route",
     "outcome",
     "error",
     "version",
@@ -57,15 +60,19 @@ const KEYS: [&str; 50] = [
     "via_target",
     "proxy",
     "proxy_port",
+    "tls",
     "request_headers",
     "response_headers",
     "interface",
     "community_id",
+    "trace_id",
+    "parent_id",
     "flags",
 ];
 
 #[derive(Debug)]
 pub struct Line {
+    /// Number of its connection, for the order; inside of a tunnel plus its depth times 2^50.
     pub conn: u64,
     pub seq: u64,
     pub request: Option<Sent>,
@@ -75,11 +82,15 @@ pub struct Line {
     flags: Vec<&'static str>,
     /// Values that differ from what the scene gives by itself; nothing: the key is absent.
     set: Vec<(&'static str, Option<Value>)>,
+    /// Inside of a tunnel: number of the connection around it.
+    via: Option<u64>,
+    /// Which packet of its conversation is the first of its connection, if it is not the first.
+    first_packet: usize,
 }
 
 impl Line {
     pub const fn new(conn: u64, seq: u64, request: Option<Sent>, response: Option<Sent>) -> Self {
-        Self { conn, seq, request, response, operation: None, flags: vec![], set: vec![] }
+        Self { conn, seq, request, response, operation: None, flags: vec![], set: vec![], via: None, first_packet: 0 }
     }
 
     /// It is an operation of another protocol; its target and what became of it are set apart.
@@ -90,10 +101,17 @@ impl Line {
 
     /// It is inside a tunnel on the connection `conn`, which leads to `target` (empty: not said).
     pub fn via(&mut self, way: &'static str, conn: u64, target: &str) -> &mut Self {
-        self.set("via", way).set("via_conn", conn);
+        self.via = Some(conn);
+        self.set("via", way);
         if !target.is_empty() {
             self.set("via_target", target);
         }
+        self
+    }
+
+    /// Its connection begins with this packet of the conversation, of those that can begin one: the ports were used before.
+    pub const fn begins_with(&mut self, packet: usize) -> &mut Self {
+        self.first_packet = packet;
         self
     }
 
@@ -122,8 +140,11 @@ impl Line {
         if let Some(time) = first(any) {
             values.insert("ts".into(), stamp(time).into());
         }
+        let began = scene.began(any.conversation, self.first_packet);
+        let sensor = scene.sensor();
+        let uid = |conn: u64| uid([client, server], began, conn >> 50, sensor.unwrap_or_default());
         for (key, value) in [
-            ("conn", json!(self.conn)),
+            ("conn", json!(uid(self.conn))),
             ("seq", json!(self.seq)),
             ("client", json!(client.ip().to_string())),
             ("client_port", json!(client.port())),
@@ -132,6 +153,12 @@ impl Line {
             ("community_id", json!(community_id(client, server))),
         ] {
             values.insert(key.into(), value);
+        }
+        if let Some(name) = sensor {
+            values.insert("sensor".into(), name.into());
+        }
+        if let Some(conn) = self.via {
+            values.insert("via_conn".into(), uid(conn).into());
         }
         if let Some((protocol, name)) = self.operation {
             values.insert("protocol".into(), protocol.into());
@@ -181,11 +208,66 @@ impl Line {
                 None => values.remove(*key),
             };
         }
+        if let (Some(target), None) = (values.get("target").and_then(Value::as_str), self.operation)
+            && !self.set.iter().any(|(key, _)| *key == "route")
+            && let Some(route) = route(target, values["method"].as_str().unwrap_or_default())
+        {
+            values.insert("route".into(), route.into());
+        }
         let ordered: Map<String, Value> =
             KEYS.iter().filter_map(|key| values.remove(*key).map(|value| ((*key).to_owned(), value))).collect();
         assert!(values.is_empty(), "keys that are not written: {values:?}");
         normal(&serde_json::to_string(&ordered).unwrap())
     }
+}
+
+/// The path of a target, with its variable segments named; none without a path.
+fn route(target: &str, method: &str) -> Option<String> {
+    if method == "CONNECT" {
+        return None;
+    }
+    let path = target.split(['?', '#']).next().unwrap_or_default();
+    let path = match path.split_once("://") {
+        Some((scheme, rest)) if scheme.chars().all(char::is_alphanumeric) => {
+            rest.split_once('/').map_or("/", |_| &rest[rest.find('/').unwrap()..])
+        }
+        _ => path,
+    };
+    let mut segments: Vec<String> = path.split('/').map(segment).collect();
+    if segments.len() > 13 {
+        segments.truncate(13);
+        segments.push("{rest}".to_owned());
+    }
+    Some(segments.join("/")).filter(|route| !route.is_empty())
+}
+
+/// A segment of a path by the table in README.
+fn segment(text: &str) -> String {
+    let name = |text: &str| {
+        let digits = text.chars().filter(char::is_ascii_digit).count();
+        let shape: String = text.chars().map(|c| if c.is_ascii_hexdigit() { 'h' } else { c }).collect();
+        let runs = text.split(|c: char| !c.is_ascii_alphanumeric());
+        match text.len() {
+            0 => None,
+            len if len == digits => Some("{n}"),
+            8.. if digits > 0 && text.chars().all(|c| c.is_ascii_hexdigit()) => Some("{hex}"),
+            _ if digits > 0 && shape == "hhhhhhhh-hhhh-hhhh-hhhh-hhhhhhhhhhhh" => Some("{uuid}"),
+            _ if digits == 8 && shape == "hhhh-hh-hh" => Some("{date}"),
+            _ if runs.clone().any(|run| run.len() >= 16 && run.contains(|c: char| c.is_ascii_digit())) => {
+                Some("{token}")
+            }
+            _ => None,
+        }
+    };
+    let whole = name(text).map(str::to_owned);
+    let with_extension = || {
+        let (stem, extension) = text.rsplit_once('.')?;
+        let is_one = extension.starts_with(|c: char| c.is_ascii_alphabetic())
+            && extension.len() <= 5
+            && extension.chars().all(|c| c.is_ascii_alphanumeric());
+        name(stem).filter(|_| is_one).map(|name| format!("{name}.{extension}"))
+    };
+    whole.or_else(with_extension).unwrap_or_else(|| if text.len() > 64 { "{token}" } else { text }.to_owned())
 }
 
 /// Body bytes on the wire, without chunk framing where that is another number, and head bytes.
@@ -224,6 +306,44 @@ pub fn stamp(nanoseconds: i64) -> String {
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     let micros = nanoseconds.rem_euclid(1_000_000_000) / 1000;
     format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{micros:06}Z", rest / 3600, rest / 60 % 60, rest % 60)
+}
+
+/// The connection's identifier, as `src/http/uid.rs` describes it.
+pub fn uid(ends: [SocketAddr; 2], began: i64, depth: u64, sensor: &str) -> String {
+    let mut keys = ends.map(|end| {
+        let address = match end.ip() {
+            IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+            IpAddr::V6(ip) => ip,
+        };
+        (address.octets(), end.port())
+    });
+    keys.sort_unstable();
+    let [(low, low_port), (high, high_port)] = keys;
+    let mut bytes = [low, high].concat();
+    bytes.extend([low_port, high_port].into_iter().flat_map(u16::to_be_bytes));
+    bytes.extend(began.to_be_bytes());
+    bytes.extend(sensor.as_bytes());
+    (0..depth).fold(uid_of(&bytes), |outer, _| uid_of(outer.as_bytes()))
+}
+
+fn uid_of(bytes: &[u8]) -> String {
+    let digest = Sha256::digest(bytes);
+    let digits = |bytes: &[u8], count: usize| -> String {
+        let mut number = bytes.iter().fold(0, |number: u64, byte| number << 8 | u64::from(*byte));
+        let mut text = String::new();
+        for _ in 0..count {
+            let digit = number % 62;
+            let letter = match digit {
+                0..=9 => b'0' + digit as u8,
+                10..=35 => b'A' + (digit - 10) as u8,
+                _ => b'a' + (digit - 36) as u8,
+            };
+            text.push(letter as char);
+            number /= 62;
+        }
+        text
+    };
+    format!("C{}{}", digits(&digest[..8], 10), digits(&digest[8..16], 7))
 }
 
 /// Community ID version 1 with seed 0.

@@ -12,6 +12,7 @@
     reason = "test code: a panic is a failed test, and deadlines of tests are on the wall clock"
 )]
 
+pub mod browser;
 pub mod capture;
 pub mod conversation;
 pub mod daemon;

@@ -20,7 +20,7 @@ impl Outcome {
         String::from_utf8(self.stdout.clone()).unwrap().lines().map(str::to_owned).collect()
     }
 
-    /// Lines in order of connection and number on it.
+    /// Lines in order of time, connection and number on it.
     pub fn sorted(&self) -> Vec<String> {
         sorted(self.lines())
     }
@@ -30,7 +30,8 @@ pub fn sorted(lines: Vec<String>) -> Vec<String> {
     let mut lines: Vec<String> = lines.iter().map(|line| normal(line)).collect();
     lines.sort_by_cached_key(|line| {
         let value: serde_json::Value = serde_json::from_str(line).unwrap();
-        (value["conn"].as_u64(), value["seq"].as_u64(), line.clone())
+        let text = |key: &str| value[key].as_str().map(str::to_owned);
+        (text("ts"), text("conn"), value["seq"].as_u64(), line.clone())
     });
     lines
 }

@@ -6,7 +6,7 @@ use super::conversation::{Conversation, Sent};
 use super::encapsulation::Encapsulation;
 use super::line::Line;
 use super::random::Random;
-use super::wire::{Packet, Side};
+use super::wire::{ACK, FIN, Packet, RST, SYN, Side};
 
 /// 2026-01-02T03:04:05Z
 pub const START: i64 = 1_767_323_045_000_000_000;
@@ -141,6 +141,22 @@ impl Scene {
         self.packets.iter().find(holds).map(|p| p.time)
     }
 
+    /// Time of the packet with which a conversation begins, of those that can: not a reset, nor an acknowledgement alone.
+    pub fn began(&self, conversation: usize, number: usize) -> i64 {
+        let begins = |p: &&Packet| {
+            let data = p.flags & ACK != 0 && !p.payload.is_empty();
+            let syn = p.flags & SYN != 0 && p.flags & FIN == 0;
+            p.conversation == conversation && p.raw.is_none() && p.flags & RST == 0 && (syn || data)
+        };
+        self.packets.iter().filter(begins).nth(number).expect("a packet begins the connection").time
+    }
+
+    /// The name that is given with `--sensor`.
+    pub fn sensor(&self) -> Option<&str> {
+        let at = self.args.iter().position(|arg| arg == "--sensor")?;
+        self.args.get(at + 1).map(String::as_str)
+    }
+
     /// Frames of some packets.
     pub fn frames(&self, packets: &[Packet]) -> Vec<Frame> {
         let mut frames = vec![];
@@ -178,7 +194,7 @@ impl Scene {
         out
     }
 
-    /// The lines that must be printed, in order of connection and number on it.
+    /// The lines that must be printed, in order of time, connection and number on it.
     pub fn expected(&self) -> Vec<String> {
         let lines = self.lines.iter().map(|line| line.render(self)).collect();
         super::program::sorted(lines)

@@ -202,13 +202,18 @@ const ABSENT: &[i64] = &[libc::SYS_clone3, libc::SYS_pwritev2];
 /// its flags, index, name and unit.
 const IOCTLS: &[u64] = &[0x5401, 0x5413, 0x5421, 0x5450, 0x5451, 0x541b, 0x8910, 0x8913, 0x8921, 0x8933];
 
-/// Installs the filters for this thread and those it starts. `packet`: the packet sockets. Returns the number of allowed
+/// Requests of ioctl that set the modes of a terminal (TCSETS, and with speeds TCGETS2 and TCSETS2, which newer C libraries
+/// use), and that tell who is in its foreground (TIOCGPGRP). None that puts characters into what is typed there (TIOCSTI) or takes another one over.
+const TERMINAL_IOCTLS: &[u64] = &[0x5402, 0x540f, 0x802c_542a, 0x402c_542b];
+
+/// Installs the filters for this thread and those it starts. `packet`: the packet sockets. `terminal`: whether the modes of a
+/// terminal can be set. Returns the number of allowed
 /// calls, or why this machine has no filter.
-pub(super) fn filter(packet: &[RawFd]) -> Result<Result<usize, String>, FilterError> {
+pub(super) fn filter(packet: &[RawFd], terminal: bool) -> Result<Result<usize, String>, FilterError> {
     let Ok(machine) = TargetArch::try_from(std::env::consts::ARCH) else {
         return Ok(Err(format!("no filter for {}", std::env::consts::ARCH)));
     };
-    let allowed = allowed(packet)?;
+    let allowed = allowed(packet, terminal)?;
     let count = allowed.len();
     let eperm = SeccompAction::Errno(libc::EPERM.unsigned_abs());
     let enosys = SeccompAction::Errno(libc::ENOSYS.unsigned_abs());
@@ -251,7 +256,7 @@ fn plain(calls: &[i64]) -> Rules {
     calls.iter().map(|call| (*call, Vec::new())).collect()
 }
 
-fn allowed(packet: &[RawFd]) -> Result<Rules, BackendError> {
+fn allowed(packet: &[RawFd], terminal: bool) -> Result<Rules, BackendError> {
     let mut rules = plain(ALLOWED);
     rules.extend(plain(ALLOWED_OLD));
     // A new thread, never a new process.
@@ -278,7 +283,8 @@ fn allowed(packet: &[RawFd]) -> Result<Rules, BackendError> {
     }
     // Limits are read, not set: a limit on core dumps stays.
     rules.insert(libc::SYS_prlimit64, vec![rule(&[null(2)?])?]);
-    let requests: Result<Vec<_>, _> = IOCTLS.iter().map(|request| rule(&[number(1, *request)?])).collect();
+    let more = if terminal { TERMINAL_IOCTLS } else { &[] };
+    let requests: Result<Vec<_>, _> = IOCTLS.iter().chain(more).map(|request| rule(&[number(1, *request)?])).collect();
     rules.insert(libc::SYS_ioctl, requests?);
     // The names of threads and of memory mappings (newer libcs name stacks).
     let names = [libc::PR_SET_NAME, libc::PR_GET_NAME, libc::PR_SET_VMA];
@@ -328,13 +334,13 @@ mod tests {
 
     #[test]
     fn no_call_is_both_allowed_and_fatal() {
-        let allowed = allowed(&[3]).expect("the rules are rules");
+        let allowed = allowed(&[3], true).expect("the rules are rules");
         assert!(FATAL.iter().all(|call| !allowed.contains_key(call)));
     }
 
     #[test]
     fn no_call_reaches_out() {
-        let allowed = allowed(&[]).expect("the rules are rules");
+        let allowed = allowed(&[], true).expect("the rules are rules");
         for call in [
             libc::SYS_socket,
             libc::SYS_connect,
@@ -352,10 +358,18 @@ mod tests {
     }
 
     #[test]
+    fn only_top_sets_the_modes_of_a_terminal() {
+        let requests = |terminal| allowed(&[], terminal).expect("the rules are rules")[&libc::SYS_ioctl].len();
+        assert_eq!((requests(false), requests(true)), (IOCTLS.len(), IOCTLS.len() + 4));
+        let typing = libc::TIOCSTI;
+        assert!(IOCTLS.iter().chain(TERMINAL_IOCTLS).all(|request| *request != typing));
+    }
+
+    #[test]
     fn the_filters_fit_the_kernel_s_limit_on_every_machine() {
         let sockets: Vec<RawFd> = (3..).take(SOCKETS_IN_FILTER).collect();
         for machine in [TargetArch::x86_64, TargetArch::aarch64, TargetArch::riscv64] {
-            for rules in [allowed(&sockets), sending(&sockets)] {
+            for rules in [allowed(&sockets, true), sending(&sockets)] {
                 let rules = rules.expect("the rules are rules");
                 let filter = SeccompFilter::new(rules, SeccompAction::Errno(1), SeccompAction::Allow, machine);
                 let program = BpfProgram::try_from(filter.expect("a filter")).expect("a program");

@@ -3,7 +3,8 @@
 
 use crate::export::chunk::{ChunkSender, Encoder, EncodingConsumer};
 use crate::export::consumer::{Consumer, Output};
-use crate::export::{Format, FormatName};
+use crate::export::terminal::Terminal;
+use crate::export::{Format, FormatName, Origin};
 use crate::http::Transaction;
 use crate::http::filter::Selection;
 use crate::stream::InterfaceNames;
@@ -12,8 +13,10 @@ use crate::stream::InterfaceNames;
 pub struct LogOutput {
     /// Format of lines.
     pub format: FormatName,
-    /// Names of the capture interfaces, by index.
-    pub interfaces: InterfaceNames,
+    /// Where people read them.
+    pub terminal: Terminal,
+    /// Where the transactions were captured.
+    pub origin: Origin,
     /// Which transactions are logged.
     pub selection: Selection,
     /// Where lines go.
@@ -22,8 +25,8 @@ pub struct LogOutput {
 
 impl Output for LogOutput {
     fn consumer(&self) -> Box<dyn Consumer> {
-        let format = self.format.writer(self.interfaces.clone());
-        let (selection, interfaces) = (self.selection.clone(), self.interfaces.clone());
+        let format = self.format.writer_for(&self.terminal, self.origin.clone());
+        let (selection, interfaces) = (self.selection.clone(), self.origin.interfaces.clone());
         Box::new(EncodingConsumer::new(LogLines { selection, interfaces, format }, self.chunks.clone()))
     }
 }
@@ -58,7 +61,8 @@ mod tests {
     fn only_what_is_logged_is_a_record() {
         let (chunks, lines) = chunk::channel(1, 1, true, Arc::default());
         let selection = Selection { errors: true, ..Selection::default() };
-        let output = LogOutput { format: FormatName::Clf, interfaces: InterfaceNames::default(), selection, chunks };
+        let (origin, terminal) = (Origin::default(), Terminal::default());
+        let output = LogOutput { format: FormatName::Clf, terminal, origin, selection, chunks };
         let mut wire = Wire::new(Settings::default());
         for (number, status) in (1..).zip([200, 500, 404, 204]) {
             wire.get(number, "/").reply(number, status, 0);

@@ -1,6 +1,5 @@
 use super::*;
-use crate::export::FormatName;
-use crate::stream::InterfaceNames;
+use crate::export::{FormatName, Origin};
 use std::fs::OpenOptions;
 
 const DAY: i64 = 86_400_000_000_000;
@@ -19,7 +18,7 @@ impl Setup {
         self.directory.path().join("log")
     }
     fn open(&self, rotation: Option<Rotation>, format: FormatName) -> Log {
-        Log::open(Target::File(self.path()), rotation, format.writer(InterfaceNames::default()), NOON).unwrap()
+        Log::open(Target::File(self.path()), rotation, format.writer(Origin::default()), NOON).unwrap()
     }
     /// Contents of all files, uncompressed, in order of their names.
     fn all(&self) -> Vec<String> {
@@ -111,7 +110,7 @@ fn half_a_line_of_an_earlier_run_does_not_run_together_with_ours() {
 fn a_failing_disk_is_told_once_and_so_is_its_recovery() {
     let mut setup = Setup::new();
     let target = Target::File("/dev/full".into());
-    let mut log = Log::open(target, None, FormatName::Json.writer(InterfaceNames::default()), NOON).unwrap();
+    let mut log = Log::open(target, None, FormatName::Json.writer(Origin::default()), NOON).unwrap();
     for _ in 0..3 {
         log.write(&lines(b"a\nb\n"), NOON, &mut setup.notices).unwrap();
     }
@@ -126,7 +125,7 @@ fn a_failing_disk_is_told_once_and_so_is_its_recovery() {
 
 #[test]
 fn what_cannot_be_rotated_or_opened_says_so() {
-    let format = || FormatName::Json.writer(InterfaceNames::default());
+    let format = || FormatName::Json.writer(Origin::default());
     let open = |path: &str, rotation| Log::open(Target::File(path.into()), rotation, format(), NOON).unwrap_err();
     assert_eq!(
         open("/dev/null", rotation(Some(1), None)).to_string(),

@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use super::clients::{DEADLINE, IDLE};
+use super::clients::{DEADLINE, IDLE, STALLED};
 
 /// Time for a peer to close its side.
 const LINGER: Duration = Duration::from_millis(300);
@@ -29,6 +29,8 @@ pub(super) enum ClientPhase {
     Asked,
     /// The page is being written.
     Answering,
+    /// Events are sent, without end.
+    Following,
     /// A further request is awaited.
     Idle,
     /// This side is closed, and the peer is to close too.
@@ -66,7 +68,16 @@ impl ClientState {
     }
 
     pub(super) fn request_under_way(&self) -> bool {
-        matches!(self.phase.get(), ClientPhase::Asked | ClientPhase::Answering)
+        matches!(self.phase.get(), ClientPhase::Asked | ClientPhase::Answering | ClientPhase::Following)
+    }
+
+    pub(super) fn follows(&self) -> bool {
+        self.phase.get() == ClientPhase::Following
+    }
+
+    /// Another event is on its way: the client has taken the one before.
+    pub(super) fn proceeds(&self) {
+        self.enter(ClientPhase::Following);
     }
 
     pub(super) fn enter(&self, phase: ClientPhase) {
@@ -74,6 +85,7 @@ impl ClientState {
             ClientPhase::Head | ClientPhase::Asked => Some(DEADLINE),
             // The time that a request has is for both.
             ClientPhase::Answering => None,
+            ClientPhase::Following => Some(STALLED),
             ClientPhase::Idle => Some(IDLE),
             ClientPhase::Closing => Some(LINGER),
         };

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use tokio::time::{sleep, sleep_until};
 
 use super::Pages;
 use super::client_stream::{ClientPhase, ClientState, ClientStream};
+use super::feed::Events;
 use super::route::{self, PageBody};
 
 /// The most connections at a time. Arbitrary: a few Prometheus servers, probes and people, and not so many that their file
@@ -31,6 +33,10 @@ pub const MAX_CONNECTIONS: usize = 64;
 pub const MAX_SCRAPES: usize = 8;
 /// The longest that a request's head may take, and then its page until its last byte is written. Prometheus gives up after 10 s.
 pub const DEADLINE: Duration = Duration::from_secs(5);
+/// The most that follow events at a time.
+pub const MAX_FOLLOWERS: usize = 8;
+/// The longest that a client may take for one event.
+pub const STALLED: Duration = Duration::from_secs(30);
 /// How long a connection may wait for a further request: longer than the usual interval of scrapes, one minute.
 pub const IDLE: Duration = Duration::from_secs(75);
 /// Age after which a connection's next response is its last.
@@ -44,13 +50,26 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub(super) struct Clients {
     open: RefCell<VecDeque<(Rc<ClientState>, AbortHandle)>>,
     pages: Pages,
-    refused: Arc<AtomicU64>,
+    counters: EndpointCounters,
+    /// Where they connect to.
+    pub(super) bound: SocketAddr,
+}
+
+/// What an endpoint counts. Copies share it.
+#[derive(Debug, Clone, Default)]
+pub struct EndpointCounters {
+    /// Connections that were closed because newer ones came.
+    pub refused: Arc<AtomicU64>,
+    /// Updates that followers of events missed, since they had not taken those before.
+    pub late: Arc<AtomicU64>,
+    /// Followers of events that were turned away, since there were as many as there may be.
+    pub turned_away: Arc<AtomicU64>,
 }
 
 impl Clients {
     /// Accepts connections for ever.
-    pub(super) async fn accept(listener: TcpListener, pages: Pages, refused: Arc<AtomicU64>) {
-        let all = Rc::new(Self { open: RefCell::default(), pages, refused });
+    pub(super) async fn accept(listener: TcpListener, bound: SocketAddr, pages: Pages, counters: EndpointCounters) {
+        let all = Rc::new(Self { open: RefCell::default(), pages, counters, bound });
         loop {
             match listener.accept().await {
                 Ok((socket, _)) => all.admit(socket),
@@ -63,7 +82,7 @@ impl Clients {
 
     fn admit(self: &Rc<Self>, socket: TcpStream) {
         self.open.borrow_mut().retain(|(_, task)| !task.is_finished());
-        self.make_room(MAX_CONNECTIONS, |_| true);
+        self.make_room(MAX_CONNECTIONS, |state| !state.follows());
         let state = Rc::new(ClientState::new());
         let task = spawn_local(Rc::clone(self).serve(socket, Rc::clone(&state)));
         self.open.borrow_mut().push_back((state, task.abort_handle()));
@@ -77,8 +96,18 @@ impl Clients {
             let oldest = || open.iter().position(|(state, _)| counts(state));
             let Some((_, task)) = idle.or_else(oldest).and_then(|index| open.remove(index)) else { return };
             task.abort();
-            self.refused.fetch_add(1, Ordering::Relaxed);
+            self.counters.refused.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Whether one more may follow events, beside those who do.
+    fn has_room_for_follower(&self) -> bool {
+        let open = self.open.borrow();
+        let following = open.iter().filter(|(state, task)| state.follows() && !task.is_finished()).count();
+        if following >= MAX_FOLLOWERS {
+            self.counters.turned_away.fetch_add(1, Ordering::Relaxed);
+        }
+        following < MAX_FOLLOWERS
     }
 
     /// Answers one connection until it ends or makes no progress in time.
@@ -126,11 +155,20 @@ impl Service<Request<Incoming>> for Answers {
                 all.make_room(MAX_SCRAPES, |state| state.scraping.get());
                 state.scraping.set(true);
             }
-            let mut response = route::answer(&request, &all.pages).await;
+            let mut response = match route::feed(&request, &all.pages, all.bound) {
+                Some(asked) => {
+                    let follow = |follower| {
+                        let late = Arc::clone(&all.counters.late);
+                        all.has_room_for_follower().then(|| Events::new(follower, Rc::clone(&state), late))
+                    };
+                    route::answer_of_feed(&request, asked, follow).await
+                }
+                None => route::answer(&request, &all.pages).await,
+            };
             if state.age() > OLD {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            state.enter(ClientPhase::Answering);
+            state.enter(if response.body().has_end() { ClientPhase::Answering } else { ClientPhase::Following });
             Ok(response)
         })
     }

@@ -1,6 +1,7 @@
 //! A route leads from a request to the page that answers it.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -8,36 +9,60 @@ use std::time::Duration;
 
 use hyper::body::{Body, Bytes, Frame, SizeHint};
 use hyper::header::{
-    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue,
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue,
     X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{Method, Request, Response, StatusCode};
+use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 use super::Pages;
+use super::feed::{Events, Feed, Follower};
 
+/// Fetch, section 3.7: no other site may use the answer.
+const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+const ELSEWHERE: &str =
+    "the page is not served under this name: ask for localhost or an address, or allow the name with --page-host\n";
+const HTML: &str = "text/html; charset=utf-8";
 const PLAIN: &str = "text/plain; charset=utf-8";
 /// How often, and how many times, metrics are asked for that are not there yet: four seconds, less than the deadline.
 const RETRY: (Duration, usize) = (Duration::from_millis(20), 200);
 
-/// The body of a response, sent in one piece.
+/// The body of a response.
 #[derive(Debug)]
-pub(super) struct PageBody(Option<Bytes>);
+pub(super) enum PageBody {
+    /// Sent in one piece, if it was not yet.
+    Whole(Option<Bytes>),
+    /// Sent as it comes.
+    Events(Box<Events>),
+}
+
+impl PageBody {
+    pub(super) const fn has_end(&self) -> bool {
+        matches!(self, Self::Whole(_))
+    }
+}
 
 impl Body for PageBody {
     type Data = Bytes;
     type Error = Infallible;
 
-    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Poll::Ready(self.get_mut().0.take().map(|bytes| Ok(Frame::data(bytes))))
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match self.get_mut() {
+            Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Events(events) => events.poll(cx).map(|frame| frame.map(Ok)),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.is_none()
+        matches!(self, Self::Whole(None))
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.0.as_ref().map_or(0, Bytes::len) as u64)
+        match self {
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
+            Self::Events(_) => SizeHint::default(),
+        }
     }
 }
 
@@ -71,9 +96,78 @@ pub(super) async fn answer<T>(request: &Request<T>, pages: &Pages) -> Response<P
             made(&pages.healthy).map_or_else(defect, |made| page(made, PLAIN, StatusCode::SERVICE_UNAVAILABLE))
         }
         "/readyz" => made(&pages.ready).map_or_else(defect, |made| page(made, PLAIN, StatusCode::SERVICE_UNAVAILABLE)),
-        "/" => response(StatusCode::OK, "text/html; charset=utf-8", about()),
+        "/" => response(StatusCode::OK, HTML, about()),
         _ => response(StatusCode::NOT_FOUND, PLAIN, "there are /, /metrics, /healthz and /readyz\n".to_owned()),
     }
+}
+
+/// What a request wants of the feed.
+pub(super) enum Asked<'a> {
+    /// It came under a name that is not this endpoint's.
+    Elsewhere,
+    /// The page.
+    Page(&'a Feed),
+    /// The data.
+    Data(&'a Feed),
+    /// The data, and what becomes of it.
+    Events(&'a Feed),
+}
+
+/// What a request wants of the feed; `None` if it is not for the feed.
+pub(super) fn feed<'a, T>(request: &Request<T>, pages: &'a Pages, bound: SocketAddr) -> Option<Asked<'a>> {
+    let feed = pages.feed.as_ref().filter(|_| is_read(request.method()))?;
+    let asked = match request.uri().path() {
+        "/" => Asked::Page(feed),
+        "/snapshot.json" => Asked::Data(feed),
+        "/events" => Asked::Events(feed),
+        _ => return None,
+    };
+    Some(if feed.admits(request.headers(), bound) { asked } else { Asked::Elsewhere })
+}
+
+/// The response to it. `follow`: begins to send events, unless too many are sent already.
+pub(super) async fn answer_of_feed<T>(
+    request: &Request<T>,
+    asked: Asked<'_>,
+    follow: impl FnOnce(Follower) -> Option<Events>,
+) -> Response<PageBody> {
+    const STARTING: &str = "picotap is starting\n";
+    const JSON: &str = "application/json";
+    const EVENTS: &str = "text/event-stream";
+    let unavailable = |text: &str| response(StatusCode::SERVICE_UNAVAILABLE, PLAIN, text.to_owned());
+    let mut response = match asked {
+        Asked::Elsewhere => response(StatusCode::MISDIRECTED_REQUEST, PLAIN, ELSEWHERE.to_owned()),
+        Asked::Page(feed) => {
+            let mut response = response(StatusCode::OK, HTML, feed.page.clone());
+            if let Ok(policy) = HeaderValue::from_str(&feed.policy) {
+                response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
+            }
+            response
+        }
+        Asked::Data(feed) => match made(&feed.follow) {
+            None => defect(),
+            Some(None) => unavailable(STARTING),
+            Some(Some(follower)) => {
+                spawn_blocking(follower).await.map_or_else(|_| defect(), |text| response(StatusCode::OK, JSON, text))
+            }
+        },
+        Asked::Events(_) if request.method() == Method::HEAD => response(StatusCode::OK, EVENTS, String::new()),
+        Asked::Events(feed) => match made(&feed.follow) {
+            None => defect(),
+            Some(None) => unavailable(STARTING),
+            Some(Some(follower)) => match follow(follower) {
+                None => unavailable("as many follow events as may: close another page\n"),
+                Some(events) => {
+                    let mut response = response(StatusCode::OK, EVENTS, String::new());
+                    response.headers_mut().remove(CONTENT_LENGTH);
+                    *response.body_mut() = PageBody::Events(Box::new(events));
+                    response
+                }
+            },
+        },
+    };
+    response.headers_mut().insert(RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
+    response
 }
 
 /// The metrics; `None` if they are not there after some time.
@@ -102,7 +196,7 @@ fn made<T>(page: impl Fn() -> T) -> Option<T> {
 
 fn response(status: StatusCode, kind: &'static str, text: String) -> Response<PageBody> {
     let length = text.len();
-    let mut response = Response::new(PageBody(Some(Bytes::from(text))));
+    let mut response = Response::new(PageBody::Whole(Some(Bytes::from(text))));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));

@@ -1,5 +1,6 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -10,6 +11,7 @@ fn pages() -> Pages {
         metrics: Box::new(|| Some(Ok("up 1\n".to_owned()))),
         healthy: Box::new(|| Ok("alive\n".to_owned())),
         ready: Box::new(|| Err("no packet yet".to_owned())),
+        feed: None,
     }
 }
 
@@ -31,7 +33,10 @@ fn connect(server: &Server) -> TcpStream {
 fn ask(server: &Server, request: &[u8]) -> String {
     let mut stream = connect(server);
     stream.write_all(request).unwrap();
-    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    // The server may have answered and closed already.
+    if let Err(error) = stream.shutdown(std::net::Shutdown::Write) {
+        assert_eq!(error.kind(), io::ErrorKind::NotConnected);
+    }
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
     text
@@ -306,4 +311,147 @@ fn a_page_that_hangs_does_not_hold_up_the_stop() {
     drop(server);
     assert!(began.elapsed() < PATIENCE * 2);
     release.send(()).unwrap();
+}
+
+/// Pages with a feed whose data are numbers, padded to so many bytes.
+fn fed(padding: usize) -> Server {
+    let follow = move || {
+        let mut number = 0;
+        let follower: Follower = Box::new(move || {
+            number += 1;
+            format!("{{\"number\":{number},\"padding\":\"{}\"}}", "x".repeat(padding))
+        });
+        Some(follower)
+    };
+    let (page, policy) = ("<p>page".to_owned(), "default-src 'none'; connect-src 'self'".to_owned());
+    let feed = Feed { page, policy, hosts: vec!["tap.example".to_owned()], follow: Box::new(follow) };
+    serve(Pages { feed: Some(feed), ..pages() })
+}
+
+fn follow(server: &Server) -> TcpStream {
+    let mut stream = connect(server);
+    stream.write_all(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    stream
+}
+
+/// Reads until what was read ends like this.
+fn read_until(stream: &mut TcpStream, end: &str) -> String {
+    let mut text = Vec::new();
+    while !text.ends_with(end.as_bytes()) {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        text.push(byte[0]);
+    }
+    String::from_utf8(text).unwrap()
+}
+
+#[test]
+fn the_page_and_its_data_are_served_under_their_own_names_only() {
+    let server = fed(0);
+    let get = |path: &str, more: &str| ask(&server, format!("GET {path} HTTP/1.1\r\n{more}\r\n").as_bytes());
+    for host in ["localhost", "127.0.0.1:9464", "tap.example"] {
+        let page = get("/", &format!("Host: {host}\r\n"));
+        assert!(page.starts_with("HTTP/1.1 200 ") && page.ends_with("<p>page"), "{page}");
+        assert!(page.contains("Content-Security-Policy: default-src 'none'; connect-src 'self'\r\n"), "{page}");
+        assert!(page.contains("Cross-Origin-Resource-Policy: same-origin\r\n"), "{page}");
+        assert!(get("/snapshot.json", &format!("Host: {host}\r\n")).ends_with("{\"number\":1,\"padding\":\"\"}"));
+    }
+    for path in ["/", "/snapshot.json", "/events"] {
+        for headers in ["Host: evil.example\r\n", "", "Host: localhost\r\nSec-Fetch-Site: cross-site\r\n"] {
+            let refused = get(path, headers);
+            assert!(refused.starts_with("HTTP/1.1 421 ") && refused.contains("--page-host"), "{path} {refused}");
+        }
+        assert!(ask(&server, format!("POST {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes()).contains(" 405 "));
+    }
+    assert!(get("/metrics", "Host: evil.example\r\n").ends_with("up 1\n"), "metrics are for whoever scrapes them");
+    let head = ask(&server, b"HEAD /events HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert!(head.starts_with("HTTP/1.1 200 ") && head.ends_with("\r\n\r\n"), "{head}");
+}
+
+#[test]
+fn without_a_feed_there_is_none() {
+    let server = server();
+    for path in ["/snapshot.json", "/events"] {
+        let text = ask(&server, format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes());
+        assert!(text.starts_with("HTTP/1.1 404 "), "{text}");
+    }
+}
+
+#[test]
+fn events_begin_with_all_and_go_on_with_updates() {
+    let server = fed(0);
+    let (began, mut stream) = (clock(), follow(&server));
+    let head = read_until(&mut stream, "\r\n\r\n");
+    assert!(head.contains("Content-Type: text/event-stream\r\n") && !head.contains("Content-Length"), "{head}");
+    for (name, number) in [("snapshot", 1), ("update", 2), ("update", 3)] {
+        let event = read_until(&mut stream, "\n\n");
+        let data = format!("event: {name}\ndata: {{\"number\":{number},\"padding\":\"\"}}\n\n");
+        assert!(event.ends_with(&data), "{event:?}");
+    }
+    assert!((1900..4000).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
+}
+
+#[test]
+fn more_followers_than_there_may_be_are_turned_away_and_one_that_leaves_makes_room() {
+    let server = fed(0);
+    let mut followers: Vec<_> = (0..MAX_FOLLOWERS).map(|_| follow(&server)).collect();
+    for follower in &mut followers {
+        assert!(read_until(follower, "\n\n").contains("snapshot") || !read_until(follower, "\n\n").is_empty());
+    }
+    let mut ninth = follow(&server);
+    assert!(read_one(&mut ninth).unwrap().contains("as many follow events as may"));
+    assert_eq!(server.counters.turned_away.load(Ordering::Relaxed), 1);
+    drop(followers.pop());
+    let began = clock();
+    loop {
+        let mut stream = follow(&server);
+        if read_until(&mut stream, "\r\n\r\n").starts_with("HTTP/1.1 200 ") {
+            break;
+        }
+        assert!(began.elapsed() < Duration::from_secs(10), "no room was made");
+        thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn a_follower_that_does_not_read_gets_the_newest_and_hinders_nobody() {
+    let server = fed(1 << 20);
+    let mut stalled: Vec<_> = (0..MAX_FOLLOWERS).map(|_| follow(&server)).collect();
+    let began = clock();
+    let mut probes = 0;
+    // The kernel's buffers take some megabytes first.
+    while server.counters.late.load(Ordering::Relaxed) == 0 || began.elapsed() < Duration::from_secs(12) {
+        let asked = clock();
+        assert!(ask(&server, b"GET /healthz HTTP/1.1\r\n\r\n").ends_with("alive\n"));
+        assert!(ask(&server, b"GET /metrics HTTP/1.1\r\n\r\n").ends_with("up 1\n"));
+        assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+        probes += 1;
+        thread::sleep(Duration::from_millis(100));
+        if began.elapsed() > Duration::from_secs(12) {
+            // Whoever reads again takes what was sent, and then what is new: a number for each that was made.
+            let first = stalled.first_mut().unwrap();
+            let mut some = vec![0; 1 << 16];
+            for _ in 0..200 {
+                first.read_exact(&mut some).unwrap();
+            }
+        }
+        assert!(began.elapsed() < Duration::from_secs(25), "nothing was late");
+    }
+    assert!(probes > 20 && server.refused() == 0);
+}
+
+#[test]
+fn followers_take_no_place_of_others() {
+    let server = fed(0);
+    let mut followers: Vec<_> = (0..MAX_FOLLOWERS).map(|_| follow(&server)).collect();
+    for follower in &mut followers {
+        read_until(follower, "\r\n\r\n");
+    }
+    let idle: Vec<_> = (0..MAX_CONNECTIONS).map(|_| connect(&server)).collect();
+    assert!(ask(&server, b"GET /healthz HTTP/1.1\r\n\r\n").ends_with("alive\n"));
+    for follower in &mut followers {
+        read_until(follower, "\n\n");
+        read_until(follower, "\n\n");
+    }
+    drop(idle);
 }

@@ -16,13 +16,15 @@ pub struct FileProducer {
     packets: Packets,
     shutdown: Shutdown,
     errors: Vec<Error>,
+    /// Only errors are reported.
+    quiet: bool,
 }
 
 impl FileProducer {
-    /// `shutdown`: files are left where they are when it is asked for.
+    /// `shutdown`: files are left where they are when it is asked for. `quiet`: nothing is said of files that are skipped.
     #[must_use]
-    pub const fn new(captures: Captures, packets: Packets, shutdown: Shutdown) -> Self {
-        Self { captures, packets, shutdown, errors: Vec::new() }
+    pub const fn new(captures: Captures, packets: Packets, shutdown: Shutdown, quiet: bool) -> Self {
+        Self { captures, packets, shutdown, errors: Vec::new(), quiet }
     }
 }
 
@@ -68,6 +70,10 @@ impl Producer for FileProducer {
 
     fn bytes_read(&self) -> Option<u64> {
         Some(self.captures.progress().bytes)
+    }
+
+    fn warning(&mut self) -> Option<String> {
+        self.captures.notice().filter(|_| !self.quiet)
     }
 
     fn errors(&mut self) -> Vec<String> {

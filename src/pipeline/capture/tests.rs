@@ -88,7 +88,7 @@ fn run(left: u64, steps: Vec<Step>, hints: &[SkipHint]) -> Ran {
         shutdown: shutdown.clone(),
         counters: CaptureCounters::default(),
     };
-    let errors = capture.run(Plaintext::new(steps));
+    let errors = capture.run(&mut Plaintext::new(steps));
     let slots: Vec<_> = taken.try_iter().collect();
     let ends = slots.iter().flat_map(|slot| &slot.events).filter(|event| matches!(event.what, What::End(_))).count();
     Ran { errors, bytes: slots.iter().map(|slot| slot.arena.len()).sum(), ends, shared, shutdown }

@@ -15,14 +15,18 @@ use crate::export::log::{LogError, Rotation, Target};
 use crate::export::merge::MAX_HELD;
 use crate::export::server::ServerError;
 use crate::export::summary::Summary;
+use crate::export::terminal::Terminal;
+use crate::flow::Shard;
 use crate::http::Settings;
 use crate::http::filter::Selection;
+use crate::http::route::Routes;
 use crate::pipeline::ledger::Ledger;
 use crate::pipeline::load::Refusal;
 use crate::sandbox::engine::{LoadError, MAX_GUEST_MEMORY};
 use crate::sandbox::fault::Fault;
 use crate::source;
 use crate::source::live::{LiveConfig, LiveError};
+use crate::view;
 
 /// Slots that may wait for one worker: files, where the reader waits for room. A longer queue gains nothing.
 const FILE_QUEUE: usize = 8;
@@ -48,6 +52,13 @@ pub enum Input {
     Live(Vec<LiveConfig>),
 }
 
+/// How the page for people is served.
+#[derive(Debug, Clone, Default)]
+pub struct PageOptions {
+    /// Names under which it may be asked for, beside `localhost` and addresses.
+    pub hosts: Vec<String>,
+}
+
 /// What a run is to do. [`Config::files`] and [`Config::live`] set every field but the input to its default, so that a caller
 /// names what differs:
 ///
@@ -65,9 +76,13 @@ pub struct Config {
     pub count: Option<u64>,
     /// Whether packets with a wrong checksum are skipped. By default not.
     pub verify_checksums: bool,
+    /// Key logs with secrets of TLS connections, read before the first frame: for files. By default none.
+    pub key_logs: Vec<PathBuf>,
     /// Whether a connection that is seen elsewhere is left out: on another interface, in a tunnel, or with other addresses. By
     /// default not.
     pub drop_duplicates: bool,
+    /// The part of the connections that is taken. By default all.
+    pub shard: Option<Shard>,
     /// Sandboxes, each with a thread. By default 1.
     pub workers: usize,
     /// Slots that may wait for each of them. By default see [`Config::queue_length`].
@@ -76,18 +91,28 @@ pub struct Config {
     pub format: FormatName,
     /// Where lines go. By default to standard output.
     pub target: Target,
+    /// How texts for people are written there. By default without colours, and of any width.
+    pub terminal: Terminal,
     /// When the log is rotated. By default never.
     pub rotation: Option<Rotation>,
-    /// What transactions keep. By default no further headers, the community identifier, and no secrets.
+    /// What transactions keep. By default no further headers, the community identifier, routes, and no secrets.
     pub settings: Settings,
     /// Which transactions are logged. By default all.
     pub selection: Selection,
     /// Where metrics are served. By default nowhere.
     pub metrics_address: Option<SocketAddr>,
+    /// Whether that is a choice that nobody made: if the address cannot be had, the run goes on without. By default not.
+    pub metrics_address_may_fail: bool,
+    /// The page for people there, with its data. By default it is not served.
+    pub page: Option<PageOptions>,
+    /// Where a report is written at the end: the page with its data inside. By default nowhere.
+    pub report: Option<PathBuf>,
     /// Where metrics are written at the end. By default nowhere.
     pub metrics_file: Option<PathBuf>,
     /// How many hosts may become values of a label. By default there is no such label.
     pub host_labels: Option<usize>,
+    /// How many routes may become values of a label. By default there is no such label.
+    pub route_labels: Option<usize>,
     /// The parsers. By default the built-in one.
     pub guests: Guests,
     /// A second parser. By default none.
@@ -103,6 +128,10 @@ pub struct Config {
     /// The privileges to keep: all others are dropped once the inputs and the endpoint are open. By default the process keeps
     /// what it has.
     pub drop_privileges: Option<DropPrivileges>,
+    /// Whether lines are logged. By default they are.
+    pub lines: bool,
+    /// Whether the caller shows what is seen (`run_shown`). By default it does not.
+    pub shown: bool,
     /// Whether a summary is made. By default not.
     pub summary: bool,
     /// Whether only errors are printed on standard error. By default notices and progress are too.
@@ -127,17 +156,24 @@ impl Config {
             filter: None,
             count: None,
             verify_checksums: false,
+            key_logs: Vec::new(),
             drop_duplicates: false,
+            shard: None,
             workers: 1,
             queue: None,
             format: FormatName::Json,
             target: Target::Stdout,
+            terminal: Terminal::default(),
             rotation: None,
-            settings: Settings { community_id: true, ..Settings::default() },
+            settings: Settings { community_id: true, routes: Some(Routes::default()), ..Settings::default() },
             selection: Selection::default(),
             metrics_address: None,
+            metrics_address_may_fail: false,
+            page: None,
+            report: None,
             metrics_file: None,
             host_labels: None,
+            route_labels: None,
             guests: Guests::default(),
             shadow: None,
             memory_limit: u64::from(DEFAULT_MEMORY_MIB) << 20,
@@ -145,6 +181,8 @@ impl Config {
             fault_time: Duration::from_millis(u64::from(DEFAULT_FAULT_MS)),
             quarantine: None,
             drop_privileges: None,
+            lines: true,
+            shown: false,
             summary: false,
             quiet: false,
         }
@@ -177,7 +215,8 @@ impl Config {
         let shadow = if self.shadow.is_some() { self.memory_limit / 4 } else { 0 };
         // Lines of several workers wait for each other.
         let held = if workers > 1 { MAX_HELD as u64 } else { 0 };
-        self.memory_limit + held + shadow + slots + sandboxes + captures * (5 << 20) + (64 << 20) + compiler
+        let view = if self.shows() { view::MEMORY[0] + workers * view::MEMORY[1] } else { 0 };
+        self.memory_limit + view + held + shadow + slots + sandboxes + captures * (5 << 20) + (64 << 20) + compiler
     }
 
     /// The most bytes of extra state that the parsers may keep for the connections of one worker: a quarter of the memory
@@ -194,6 +233,12 @@ impl Config {
             Input::Files(_) => 1,
             Input::Live(sources) => sources.len(),
         }
+    }
+
+    /// Whether anything shows the transactions to people, beside the log.
+    #[must_use]
+    pub const fn shows(&self) -> bool {
+        self.shown || self.page.is_some() && self.metrics_address.is_some() || self.report.is_some()
     }
 
     /// Whether frames come from interfaces.
@@ -223,6 +268,14 @@ pub enum Failure {
     /// The log cannot be written.
     #[error("{0}")]
     Log(#[from] LogError),
+    /// The report could not be written at the end.
+    #[error("{}: the report cannot be written: {error}", path.display())]
+    Report {
+        /// Its file.
+        path: PathBuf,
+        /// Why it could not.
+        error: std::io::Error,
+    },
     /// Metrics cannot be served.
     #[error("{0}")]
     Server(#[from] ServerError),
@@ -235,6 +288,14 @@ pub enum Failure {
     /// Privileges cannot be dropped.
     #[error("{0}")]
     Privileges(#[from] PrivilegeError),
+    /// A key log cannot be read.
+    #[error("{}: cannot be read: {cause}", path.display())]
+    KeyLog {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        cause: std::io::Error,
+    },
     /// The system refuses something: what, and its reason.
     #[error("{0}: {1}")]
     System(&'static str, std::io::Error),
@@ -249,6 +310,8 @@ pub struct Report {
     pub ledger: Ledger,
     /// A summary of the transactions, if one was asked for.
     pub summary: Summary,
+    /// How long it took.
+    pub elapsed: Duration,
     /// Why it was stopped before the end of its input, if it was.
     pub stopped: Option<Why>,
     /// Whether it ended without waiting for the log, which took nothing.

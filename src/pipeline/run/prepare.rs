@@ -1,7 +1,6 @@
 //! Everything that a run opens and checks before its threads start, in an order that matters: inputs and sockets first, then
 //! privileges are dropped, and only then are modules compiled and files written.
 
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 
 use super::config::{Config, Failure, Input};
@@ -12,15 +11,20 @@ use crate::daemon::sd_notify::Supervisor;
 use crate::daemon::shutdown::Shutdown;
 use crate::export::log::Log;
 use crate::export::metrics::Metrics;
-use crate::export::server::{self, Bound, Server};
+use crate::export::open::{self, LOG_MODE};
+use crate::export::server::{self, Bound, EndpointCounters, Server};
+use crate::pipeline::key_logs;
 use crate::pipeline::load::{self, Parsers};
 use crate::pipeline::opened::Opened;
 use crate::pipeline::scrape::{Samples, Scrape, pages};
 use crate::pipeline::shared::Shared;
+use crate::pipeline::show::{self, Show};
 use crate::pipeline::writer;
 use crate::sandbox::driver::MAX_LOADED;
 use crate::sandbox::engine::Engine;
 use crate::stream::InterfaceNames;
+use crate::tls::keys::KeyStore;
+use crate::view::View;
 
 /// Instances for which address space is reserved, unless there are more parsers: 64 TiB.
 const MAX_INSTANCES: usize = 16_384;
@@ -37,6 +41,10 @@ pub(super) struct Prepared {
     pub(super) server: Option<Server>,
     /// Answers scrapes, once it is set.
     pub(super) scrape: Arc<OnceLock<Scrape>>,
+    /// The view of the transactions, if anything shows it.
+    pub(super) view: Option<Arc<View>>,
+    /// What is shown to people, once it is set.
+    pub(super) show: Arc<OnceLock<Arc<Show>>>,
     /// Compiles modules, and keeps the clock of the sandboxes.
     pub(super) engine: Arc<Engine>,
     /// The parsers.
@@ -49,35 +57,59 @@ pub(super) struct Prepared {
     pub(super) metrics: Option<Arc<Metrics>>,
 }
 
-/// Opens and checks everything. Nothing if a stop is requested meanwhile.
+/// Opens and checks everything; `shown`: the caller shows what is seen, whatever the configuration says. Nothing if a stop is requested meanwhile.
 ///
 /// # Errors
 /// Whatever keeps the run from beginning.
-pub(super) fn prepare(config: &Config, shutdown: &Shutdown) -> Result<Option<Prepared>, Failure> {
+pub(super) fn prepare(config: &Config, shutdown: &Shutdown, shown: bool) -> Result<Option<Prepared>, Failure> {
     let started = wall_clock();
     let mut input = Opened::new(config, shutdown)?;
     let names = input.name_interfaces()?;
-    let bound = config.metrics_address.map(server::bind).transpose()?;
+    let bound = bind(config)?;
     let (live, captures) = (config.is_live(), config.captures());
     let supervisor = Arc::new(connect_supervisor(live)?);
+    let mut keys = KeyStore::default();
+    for notice in key_logs::read(&config.key_logs, &mut keys)? {
+        if !config.quiet {
+            eprintln!("picotap: {notice}");
+        }
+    }
     drop_privileges(config, &input)?;
     if !config.quiet && live {
         print_memory(config);
     }
     let health = Arc::new(Health::new(if live { captures } else { 0 }, config.workers, now()));
     let scrape = Arc::new(OnceLock::new());
-    let refused = bound.as_ref().map(Bound::refused).unwrap_or_default();
-    let server = bound.map(|bound| serve(bound, config, &health, &scrape)).transpose()?;
+    let show = Arc::new(OnceLock::new());
+    let (serves, endpoint) = (bound.is_some(), bound.as_ref().map(Bound::counters).unwrap_or_default());
+    let server = bound.map(|bound| serve(bound, config, &health, &scrape, &show)).transpose()?;
     let engine = Arc::new(Engine::new(instances(config))?);
     let Some(parsers) = load::parsers(&engine, config, live, shutdown)? else { return Ok(None) };
+    if let Some(path) = &config.report {
+        // It is written at the end, by the same user: who waits for it learns now that it cannot be.
+        open::try_replace(path, LOG_MODE).map_err(|error| Failure::Report { path: path.clone(), error })?;
+    }
     let log = writer::open(config, &names, started, shutdown)?;
     let shared = Arc::new(Shared::new(captures, config.workers, &parsers.parsers, health));
-    let metrics = metrics(config, &shared, started, refused);
+    let samples = || samples(config, &shared, started, endpoint.clone());
+    let metrics = (serves || config.metrics_file.is_some()).then(|| metrics(config, samples()));
+    let view = (shown || config.report.is_some() || serves && config.page.is_some())
+        .then(|| show::view(config, &names, started));
+    if let Some(view) = &view {
+        let set = show.set(Arc::new(Show::new(Arc::clone(view), samples())));
+        debug_assert!(set.is_ok(), "nothing else sets it");
+    }
+    if !config.key_logs.is_empty() {
+        shared.with_keys(|store| *store = keys);
+    }
+    if let Opened::Files(files) = &mut input {
+        key_logs::follow(files, &shared);
+    }
     if let Some(metrics) = &metrics {
         let set = scrape.set(Scrape { shared: Arc::clone(&shared), metrics: Arc::clone(metrics) });
         debug_assert!(set.is_ok(), "nothing else sets it");
     }
-    Ok(Some(Prepared { input, names, supervisor, server, scrape, engine, parsers, log, shared, metrics }))
+    Ok(Some(Prepared { input, names, supervisor, server, scrape, view, show, engine, parsers, log, shared, metrics }))
 }
 
 /// Instances that may exist at once: in each worker, and in its shadow, one for each state format of each protocol and one
@@ -122,23 +154,47 @@ fn serve(
     config: &Config,
     health: &Arc<Health>,
     scrape: &Arc<OnceLock<Scrape>>,
+    show: &Arc<OnceLock<Arc<Show>>>,
 ) -> Result<Server, Failure> {
+    let address = bound.address();
     if !config.quiet {
-        eprintln!("picotap: metrics on http://{}/metrics", bound.address());
+        eprintln!("picotap: metrics on http://{address}/metrics");
     }
-    Ok(bound.serve(pages(health, scrape))?)
+    if !config.quiet && config.page.is_some() {
+        eprintln!("picotap: page on http://{address}/");
+    }
+    let feed = config.page.as_ref().map(|page| {
+        let show = Arc::clone(show);
+        show::feed(page.hosts.clone(), move || show.get().cloned())
+    });
+    Ok(bound.serve(pages(health, scrape, feed))?)
 }
 
-/// The metrics, with picotap's own among them; none if they are neither served nor written.
-fn metrics(config: &Config, shared: &Arc<Shared>, started: i64, refused: Arc<AtomicU64>) -> Option<Arc<Metrics>> {
-    if config.metrics_address.is_none() && config.metrics_file.is_none() {
-        return None;
+/// Binds the endpoint's address, if there is to be an endpoint.
+fn bind(config: &Config) -> Result<Option<Bound>, Failure> {
+    match config.metrics_address.map(server::bind).transpose() {
+        Err(error) if config.metrics_address_may_fail => {
+            if !config.quiet {
+                eprintln!("picotap: {error}; nothing is served");
+            }
+            Ok(None)
+        }
+        bound => Ok(bound?),
     }
-    let metrics = Metrics::new(config.host_labels).expect("names and bounds are constants, tested");
+}
+
+/// picotap's own counters.
+fn samples(config: &Config, shared: &Arc<Shared>, started: i64, endpoint: EndpointCounters) -> Samples {
     let started = u64::try_from(started / 1_000_000_000).unwrap_or(0);
-    let samples = Samples::new(Arc::clone(shared), started, config.queue_length(), refused);
+    Samples::new(Arc::clone(shared), started, config.queue_length(), endpoint)
+}
+
+/// The metrics, with picotap's own among them.
+fn metrics(config: &Config, samples: Samples) -> Arc<Metrics> {
+    let metrics =
+        Metrics::new(config.host_labels, config.route_labels).expect("names and bounds are constants, tested");
     metrics.register(Box::new(samples)).expect("no name is there twice: a test scrapes them all");
-    Some(Arc::new(metrics))
+    Arc::new(metrics)
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ use crate::pipeline::quarantine;
 use crate::pipeline::reload::Reloader;
 use crate::pipeline::scrape::Scrape;
 use crate::pipeline::shared::{CaptureCounters, Shared};
+use crate::pipeline::show::Show;
 use crate::pipeline::worker::{self, SkipHint, WorkerOptions, WorkerOutputs, WorkerQueues};
 use crate::pipeline::writer::Exporter;
 use crate::sandbox::call::Bounds;
@@ -70,6 +71,8 @@ pub(super) struct Running {
     pub(super) server: Option<Server>,
     /// Answers scrapes; unset if there are no metrics.
     pub(super) scrape: Arc<OnceLock<Scrape>>,
+    /// What is shown to people; unset if nothing is.
+    pub(super) show: Arc<OnceLock<Arc<Show>>>,
     /// Keeps the clock of the sandboxes.
     pub(super) engine: Arc<Engine>,
 }
@@ -80,7 +83,7 @@ pub(super) struct Running {
 /// What the system or the sandbox refuses.
 pub(super) fn start(config: &Config, prepared: Prepared, shutdown: &Shutdown) -> Result<Running, Failure> {
     let Workers { delivery, skips, lines, quarantined, workers } = Workers::start(config, &prepared, shutdown)?;
-    let Prepared { input, supervisor, server, scrape, engine, log, shared, .. } = prepared;
+    let Prepared { input, supervisor, server, scrape, show, engine, log, shared, .. } = prepared;
     let merge = Merge::new(config.captures(), config.workers, config.is_live(), now());
     let exporter = Exporter::start(log, lines, merge, Arc::clone(&shared), shutdown.clone(), !config.is_live());
     let exporter = exporter.map_err(|e| Failure::System("a thread cannot be started", e))?;
@@ -107,6 +110,7 @@ pub(super) fn start(config: &Config, prepared: Prepared, shutdown: &Shutdown) ->
         supervisor,
         server,
         scrape,
+        show,
         engine,
     })
 }
@@ -117,14 +121,23 @@ fn spawn<T: Send + 'static>(name: &str, body: impl FnOnce() -> T + Send + 'stati
     thread.map_err(|e| Failure::System("a thread cannot be started", e))
 }
 
-/// The capture threads. Each returns what went wrong.
+/// The capture threads.
 pub(super) struct Captures {
     /// The threads.
-    pub(super) threads: Vec<JoinHandle<Vec<String>>>,
+    pub(super) threads: Vec<JoinHandle<Captured>>,
     /// What stops those that capture from interfaces.
     pub(super) stoppers: Vec<Stopper>,
     /// Nothing is ever sent: disconnected once the last thread has ended.
     pub(super) ended: Receiver<()>,
+}
+
+/// What a capture thread leaves.
+pub(super) struct Captured {
+    /// What went wrong.
+    pub(super) errors: Vec<String>,
+    /// What it has captured from, still open: the filter of system calls forbids to write to the number of a packet socket, and
+    /// a file that is opened after that was closed, such as the report, would get this number.
+    pub(super) source: Option<LiveProducer>,
 }
 
 /// What one capture thread reads from.
@@ -168,19 +181,25 @@ impl Captures {
                 shutdown: shutdown.clone(),
                 counters: CaptureCounters { interface, ..CaptureCounters::default() },
             };
-            let mut table = Table::new(flow_config(config, index, captures));
+            let mut table = Table::new(flow_config(config, index, captures)).sharded(config.shard);
             if let Some(sightings) = &sightings {
                 table = table.leaving_out(sightings.clone());
             }
             let packets = Packets::new(Decoder::new(config.verify_checksums), table);
-            let (running, shutdown) = (running.clone(), shutdown.clone());
+            let (running, shutdown, quiet) = (running.clone(), shutdown.clone(), config.quiet);
             started.threads.push(spawn("capture", move || {
-                let errors = match input {
-                    CaptureInput::Files(files) => capture.run(FileProducer::new(*files, packets, shutdown)),
-                    CaptureInput::Live(source) => capture.run(LiveProducer::new(*source, packets)),
+                let captured = match input {
+                    CaptureInput::Files(files) => {
+                        let errors = capture.run(&mut FileProducer::new(*files, packets, shutdown, quiet));
+                        Captured { errors, source: None }
+                    }
+                    CaptureInput::Live(source) => {
+                        let mut source = LiveProducer::new(*source, packets);
+                        Captured { errors: capture.run(&mut source), source: Some(source) }
+                    }
                 };
                 drop(running);
-                errors
+                captured
             })?);
         }
         Ok(started)
@@ -222,10 +241,10 @@ struct Workers {
 
 impl Workers {
     fn start(config: &Config, prepared: &Prepared, shutdown: &Shutdown) -> Result<Self, Failure> {
-        let Prepared { names, parsers: Parsers { parsers, second }, shared, metrics, .. } = prepared;
+        let Prepared { names, parsers: Parsers { parsers, second }, shared, metrics, view, .. } = prepared;
         let (captures, live) = (config.captures(), config.is_live());
         let (chunks, lines) = chunk::channel(LINES_IN_QUEUE, config.workers, !live, Arc::clone(&shared.lines_unsent));
-        let outputs = outputs(config, names, shared, metrics.as_ref(), chunks);
+        let outputs = outputs(config, names, shared, metrics.as_ref(), view.as_ref(), chunks);
         let (quarantine_in, quarantined) = bounded(QUARANTINE_QUEUE);
         let (skips_in, skips): (Vec<_>, Vec<_>) = (0..captures).map(|_| bounded(SKIPS_IN_QUEUE)).unzip();
         let mut workers_and_channels = Self { delivery: Vec::new(), skips, lines, quarantined, workers: Vec::new() };

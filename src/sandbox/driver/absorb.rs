@@ -80,11 +80,13 @@ impl<S> Encoder<'_, S> {
             // Lost bytes have no time: what ends in them ended with the last byte that came.
             time: half.last_time,
             peer_acked: event.at.peer_acked,
+            inexact: false,
             ready: false,
         };
         let skipped = half.skipped.get_or_insert_with(|| Box::new(start));
         skipped.length += length;
         skipped.lost += lost;
+        skipped.inexact |= event.inexact && lost > 0;
         if length > lost {
             skipped.time = event.at.time;
             skipped.peer_acked = event.at.peer_acked;

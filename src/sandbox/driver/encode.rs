@@ -329,7 +329,8 @@ impl<S> Encoder<'_, S> {
 
     #[inline]
     fn piece(&mut self, event: &SlotEvent, offset: u64, data: u32, len: u32, mark: Mark) -> bool {
-        let flags = if mark.segment { event_flag::SEGMENT } else { 0 };
+        let segment = if mark.segment { event_flag::SEGMENT } else { 0 };
+        let flags = segment | inexact(event.inexact && offset == event.at.offset);
         let encoded = abi::Event { offset, flags, ..header(event.side, kind::BYTES, event.at.peer_acked) };
         let after = Cursor { event: event.next, order: event.order, passed: 0 };
         self.push(encoded, &[mark], Location::Slot(data), len, after)
@@ -337,7 +338,8 @@ impl<S> Encoder<'_, S> {
 
     fn end(&mut self, event: &SlotEvent, reason: EndReason) -> bool {
         let head = header(event.side, kind::END, event.at.peer_acked);
-        let encoded = abi::Event { offset: event.at.offset, reason: reason as u8, ..head };
+        let flags = inexact(event.inexact);
+        let encoded = abi::Event { offset: event.at.offset, reason: reason as u8, flags, ..head };
         let after = Cursor { event: event.next, order: event.order, passed: 0 };
         self.push(encoded, &[mark(event, false)], Location::Joined(0), 0, after)
     }
@@ -348,7 +350,8 @@ impl<S> Encoder<'_, S> {
             return false;
         };
         let head = header(side, kind::VOID, skipped.peer_acked);
-        let event = abi::Event { offset: skipped.offset, length: skipped.length, lost: skipped.lost, ..head };
+        let (flags, length, lost) = (inexact(skipped.inexact), skipped.length, skipped.lost);
+        let event = abi::Event { offset: skipped.offset, length, lost, flags, ..head };
         let mark = Mark { position: 0, segment: false, time: skipped.time, peer_acked: skipped.peer_acked };
         let encoded = self.push(event, &[mark], Location::Joined(0), 0, self.cursor);
         if encoded {
@@ -422,6 +425,10 @@ impl<S> Encoder<'_, S> {
         shown.end = event.offset.saturating_add(event.length).saturating_add(u64::from(len));
         true
     }
+}
+
+const fn inexact(inexact: bool) -> u8 {
+    if inexact { event_flag::INEXACT } else { 0 }
 }
 
 /// What the other side had acknowledged, counted from `base` of its stream on.

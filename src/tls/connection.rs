@@ -1,0 +1,427 @@
+//! A TLS connection: the bytes of both sides go in, plaintext comes out, or the reason why there is none.
+//!
+//! Each side is read by records ([`super::record`]) as its [`Phase`] says; what their messages agree on is in
+//! [`super::negotiation`]; after loss [`super::lost`] finds the place. Nothing that was not authenticated is handed on.
+//!
+//! Memory: what is in this structure, and of each side at most a partial record (18 KiB), a partial message (32 KiB) and either
+//! 64 KiB that wait for the other side or 112 KiB after loss; [`Connection::memory`] says how much it is. An ordinary
+//! connection takes 3 KiB between records.
+
+mod loss;
+mod messages;
+mod records;
+
+use super::cipher::Role;
+use super::half::{Choosing, Epoch, Half, Held, MAX_HELD, Phase, Times};
+use super::negotiation::{Absence, Early, Info, Negotiation};
+use super::outcome::{Context, Dark, Output, Progress};
+use super::record::{ContentType, Front, HEADER, Header, Taken};
+use crate::stream::{Position, Side};
+
+/// The state of a connection.
+#[derive(Default)]
+pub struct Connection {
+    negotiation: Negotiation,
+    halves: [Half; 2],
+}
+
+/// Why reading stops; of what it was given, so many bytes were taken.
+enum Stop {
+    Done,
+    /// The other side has to go first.
+    Hold(usize),
+    /// A secret is missing.
+    Wants(usize),
+    /// All were taken; these are to be read again.
+    Replay(Held),
+}
+
+/// What to do with a record, by its header.
+enum Ready {
+    Go,
+    /// It is not encrypted, and means nothing.
+    Ignore,
+    /// It is early data that the server refused.
+    Refused,
+    Hold,
+    Wants,
+    Dark(Dark),
+}
+
+/// A record, and where it was.
+struct Record<'a> {
+    side: Side,
+    /// The packet that completed it.
+    at: Position,
+    /// Offset behind it.
+    end: u64,
+    header: Header,
+    body: &'a mut [u8],
+}
+
+impl Connection {
+    /// A connection whose first bytes are those of a hello ([`super::record::begins_tls`]).
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A connection that was recognised in the middle: it stays dark.
+    #[must_use]
+    pub fn midstream() -> Self {
+        let mut connection = Self::default();
+        connection.halves.iter_mut().for_each(|half| half.phase = Phase::Dark(Dark::Midstream));
+        connection
+    }
+
+    /// What is known of it.
+    #[must_use]
+    pub const fn info(&self) -> &Info {
+        &self.negotiation.info
+    }
+
+    /// The client's random, once it was seen.
+    #[must_use]
+    pub const fn random(&self) -> Option<&[u8; 32]> {
+        self.negotiation.random()
+    }
+
+    /// Why a side is not read; `None` while it is.
+    #[must_use]
+    pub const fn dark(&self, side: Side) -> Option<Dark> {
+        self.half(side).dark()
+    }
+
+    /// Bytes that were taken and have no account yet.
+    #[must_use]
+    pub fn kept(&self) -> usize {
+        self.halves.iter().map(Half::kept).sum()
+    }
+
+    /// Memory that it takes, in bytes; of keys an estimate.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        size_of::<Self>() + self.negotiation.memory() + self.halves.iter().map(Half::memory).sum::<usize>()
+    }
+
+    fn is_client(&self, side: Side) -> bool {
+        self.negotiation.role(side) == Some(Role::Client)
+    }
+
+    const fn half(&self, side: Side) -> &Half {
+        let [first, second] = &self.halves;
+        match side {
+            Side::First => first,
+            Side::Second => second,
+        }
+    }
+
+    const fn half_mut(&mut self, side: Side) -> &mut Half {
+        let [first, second] = &mut self.halves;
+        match side {
+            Side::First => first,
+            Side::Second => second,
+        }
+    }
+
+    /// Takes bytes of a side, and spoils them. They follow those before them, or there is a gap. Offsets count from the
+    /// connection's first byte.
+    pub fn bytes(
+        &mut self,
+        context: &mut Context<'_>,
+        side: Side,
+        at: Position,
+        payload: &mut [u8],
+        output: &mut impl Output,
+    ) -> Progress {
+        let length = payload.len() as u64;
+        if let Some(reason) = self.dark(side) {
+            context.counters.darken(reason, payload.len());
+            self.half_mut(side).next = at.offset + length;
+            return Progress::Done;
+        }
+        if at.offset != self.half(side).next {
+            self.gap(context, side, at.offset);
+        }
+        if self.resume(context, side, output) || self.resume(context, side.other(), output) {
+            return Progress::WantsKeys { taken: 0 };
+        }
+        let half = self.half_mut(side);
+        half.received += length;
+        if half.held.is_some() {
+            self.hold(context, side, at, payload);
+            return Progress::Done;
+        }
+        let taken = match self.run(context, side, at.offset, &Times::All(at), payload, output) {
+            Stop::Done => payload.len(),
+            Stop::Hold(taken) => {
+                let rest = payload.get(taken..).unwrap_or_default();
+                self.half_mut(side).next += taken as u64;
+                self.hold(context, side, Position { offset: at.offset + taken as u64, ..at }, rest);
+                return Progress::Done;
+            }
+            Stop::Wants(taken) => {
+                let half = self.half_mut(side);
+                half.received -= length - taken as u64;
+                half.next += taken as u64;
+                return Progress::WantsKeys { taken };
+            }
+            Stop::Replay(held) => {
+                self.half_mut(side).next += length;
+                if self.replay(context, side, held, output) {
+                    return Progress::WantsKeys { taken: payload.len() };
+                }
+                return self.release(context, side.other(), payload.len(), output);
+            }
+        };
+        self.half_mut(side).next += taken as u64;
+        self.release(context, side.other(), taken, output)
+    }
+
+    /// Tries again what waited for a secret.
+    pub fn retry(&mut self, context: &mut Context<'_>, output: &mut impl Output) -> Progress {
+        let wants = self.resume(context, Side::First, output) || self.resume(context, Side::Second, output);
+        if wants { Progress::WantsKeys { taken: 0 } } else { Progress::Done }
+    }
+
+    /// A side has ended, at this offset. What waited is read with the secrets that are known. Returns where the plaintext ends.
+    pub fn end(&mut self, context: &mut Context<'_>, side: Side, at: Position, output: &mut impl Output) -> Position {
+        if at.offset > self.half(side).next && self.dark(side).is_none() {
+            self.gap(context, side, at.offset);
+        }
+        let last = Some(context.without_keys.unwrap_or(Dark::NoKey));
+        let mut context = Context {
+            keys: context.keys,
+            without_keys: last,
+            counters: &mut *context.counters,
+            buffers: &mut *context.buffers,
+        };
+        self.resume(&mut context, side, output);
+        let peer_acked = self.half_mut(side.other()).borders.plaintext(at.peer_acked);
+        let half = self.half_mut(side);
+        context.counters.darken(Dark::Gap, half.kept());
+        half.end();
+        half.tell_gap(side, Position { peer_acked, ..at }, output);
+        Position { offset: half.plain, peer_acked, time: at.time }
+    }
+
+    /// Reads what the other side waited with, after one side has gone on.
+    fn release(&mut self, context: &mut Context<'_>, side: Side, taken: usize, output: &mut impl Output) -> Progress {
+        if self.resume(context, side, output) { Progress::WantsKeys { taken } } else { Progress::Done }
+    }
+
+    /// Reads what a side holds; whether a secret is missing for it.
+    fn resume(&mut self, context: &mut Context<'_>, side: Side, output: &mut impl Output) -> bool {
+        let half = self.half_mut(side);
+        let waits = matches!(&half.phase, Phase::Lost(lost) if !lost.has_keys());
+        if let Some(held) = half.held.take() {
+            return self.replay(context, side, *held, output);
+        }
+        waits && {
+            let next = half.next;
+            match self.search(context, side, next, &Times::Marks(Vec::new()), &[]) {
+                Stop::Wants(_) => true,
+                Stop::Replay(held) => self.replay(context, side, held, output),
+                Stop::Done | Stop::Hold(_) => false,
+            }
+        }
+    }
+
+    /// Reads these bytes again, and those that this gives back. What cannot be read yet is held. Whether a secret is missing.
+    fn replay(&mut self, context: &mut Context<'_>, side: Side, held: Held, output: &mut impl Output) -> bool {
+        let mut held = held;
+        loop {
+            let (start, times) = (held.start, held.times());
+            let (taken, wants) = match self.run(context, side, start, &times, &mut held.bytes, output) {
+                Stop::Done => return false,
+                Stop::Replay(next) => {
+                    held = next;
+                    continue;
+                }
+                Stop::Hold(taken) => (taken, false),
+                Stop::Wants(taken) => (taken, true),
+            };
+            held.restore(times);
+            held.drop_front(taken);
+            self.half_mut(side).held = Some(Box::new(held)).filter(|held| !held.bytes.is_empty());
+            return wants;
+        }
+    }
+
+    /// Holds bytes until the other side has gone on. If they are too many, they are lost.
+    fn hold(&mut self, context: &mut Context<'_>, side: Side, at: Position, bytes: &[u8]) {
+        let half = self.half_mut(side);
+        let mut held = half.held.take().unwrap_or_default();
+        let next = at.offset + bytes.len() as u64;
+        if held.bytes.len() + bytes.len() <= MAX_HELD {
+            held.push(at.offset, at, bytes);
+            half.held = Some(held);
+            half.next = next;
+            return;
+        }
+        context.counters.darken(Dark::Gap, bytes.len());
+        half.held = Some(held);
+        self.gap(context, side, next);
+    }
+
+    /// Reads records until the bytes are used up, or something is missing.
+    fn run(
+        &mut self,
+        context: &mut Context<'_>,
+        side: Side,
+        start: u64,
+        times: &Times,
+        bytes: &mut [u8],
+        output: &mut impl Output,
+    ) -> Stop {
+        let mut done = 0;
+        loop {
+            let offset = start + done as u64;
+            let rest = bytes.get_mut(done..).unwrap_or_default();
+            if rest.is_empty() {
+                return Stop::Done;
+            }
+            let half = self.half_mut(side);
+            match &half.phase {
+                Phase::Dark(reason) => {
+                    context.counters.darken(*reason, rest.len());
+                    return Stop::Done;
+                }
+                Phase::Lost(_) => {
+                    return match self.search(context, side, offset, times, rest) {
+                        Stop::Wants(_) => Stop::Wants(bytes.len()),
+                        other => other,
+                    };
+                }
+                _ => {}
+            }
+            let header = match half.records.front(rest) {
+                Front::Record(header) => header,
+                Front::Short => {
+                    half.records.keep(rest, &mut context.buffers.spare);
+                    return Stop::Done;
+                }
+                Front::Invalid if matches!(half.phase, Phase::Open(_)) => {
+                    let kept = half.records.forget().0;
+                    context.counters.darken(Dark::Malformed, kept);
+                    self.bad_record(side, offset - kept as u64, offset, Dark::Malformed);
+                    continue;
+                }
+                Front::Invalid => {
+                    self.darken(context, side, Dark::Malformed);
+                    continue;
+                }
+            };
+            let ready = self.ready(context, side, &header);
+            match ready {
+                Ready::Go | Ready::Ignore | Ready::Refused => {}
+                Ready::Hold => return Stop::Hold(done),
+                Ready::Wants => return Stop::Wants(done),
+                Ready::Dark(reason) => {
+                    self.darken(context, side, reason);
+                    continue;
+                }
+            }
+            let half = self.half_mut(side);
+            let (mut joined, used) = match half.records.take(&header, rest, &mut context.buffers.spare) {
+                Taken::Partial => return Stop::Done,
+                Taken::InInput => (None, header.record()),
+                Taken::Joined(joined, used) => (Some(joined), used),
+            };
+            done += used;
+            let whole = joined.as_mut().map_or(rest, Vec::as_mut_slice);
+            let body = whole.get_mut(HEADER..header.record()).unwrap_or_default();
+            let end = start + done as u64;
+            let Some(at) = times.of(end) else {
+                debug_assert!(false, "every byte came at some time");
+                return Stop::Done;
+            };
+            match ready {
+                Ready::Go => self.record(context, Record { side, at, end, header, body }, output),
+                Ready::Refused => context.counters.early_data += header.record() as u64,
+                _ => context.counters.handshake += header.record() as u64,
+            }
+            if let Some(mut joined) = joined {
+                joined.clear();
+                context.buffers.spare = joined;
+            }
+        }
+    }
+
+    /// What to do with the record that has this header. Looks up keys where they are needed.
+    fn ready(&mut self, context: &Context<'_>, side: Side, header: &Header) -> Ready {
+        let tls13 = self.negotiation.is_tls13();
+        let is_data = header.kind == ContentType::ApplicationData;
+        let half = self.half(side);
+        match (&half.phase, is_data) {
+            (Phase::Clear, false) => Ready::Go,
+            (Phase::Clear, true) => match (self.negotiation.role(side), self.negotiation.has_hellos()) {
+                (None, _) => Ready::Dark(Dark::Midstream),
+                (Some(Role::Client), false) if self.negotiation.retried => Ready::Refused,
+                (Some(Role::Client), false) => Ready::Hold,
+                (Some(Role::Client), true) if self.awaits_early_data() => Ready::Hold,
+                (_, true) if tls13 => {
+                    let early = self.is_client(side) && self.info().early_data == Early::Accepted;
+                    self.look_up(context, side, if early { Epoch::Early } else { Epoch::Handshake })
+                }
+                (_, hellos) => Ready::Dark(if half.lossy || !hellos { Dark::Gap } else { Dark::Malformed }),
+            },
+            // For middleboxes, TLS 1.3 changes a cipher that it does not have; and whoever has no keys yet sends alerts in the clear.
+            (Phase::Needs(_) | Phase::Choosing(_), false) if tls13 => Ready::Ignore,
+            (Phase::Open(keys), false) if tls13 && keys.epoch == Epoch::Handshake => Ready::Ignore,
+            (Phase::Needs(epoch), _) => self.look_up(context, side, *epoch),
+            _ => Ready::Go,
+        }
+    }
+
+    /// Whether the server has still to say what becomes of early data.
+    fn awaits_early_data(&self) -> bool {
+        let server = if self.is_client(Side::First) { Side::Second } else { Side::First };
+        let undecided = match &self.half(server).phase {
+            Phase::Clear | Phase::Needs(Epoch::Handshake) => true,
+            Phase::Open(keys) => keys.epoch == Epoch::Handshake,
+            Phase::Choosing(choosing) => choosing.candidates.iter().any(|keys| keys.epoch == Epoch::Handshake),
+            _ => false,
+        };
+        undecided && self.info().early_data == Early::Offered
+    }
+
+    /// Looks up the keys that begin now, or, where these are not known, those that follow them.
+    fn look_up(&mut self, context: &Context<'_>, side: Side, epoch: Epoch) -> Ready {
+        let mut epochs = vec![epoch];
+        let client = self.is_client(side);
+        let later = [Epoch::Handshake, Epoch::Application];
+        if epoch != Epoch::Tls12 {
+            epochs.extend(later.into_iter().filter(|later| *later > epoch));
+        }
+        for (at, found) in epochs.into_iter().enumerate() {
+            match self.negotiation.keys(context.keys, side, found) {
+                Ok(candidates) => {
+                    let early = client && matches!(self.info().early_data, Early::Offered | Early::Rejected);
+                    let tolerant = at > 0 || (early && found == Epoch::Handshake);
+                    self.half_mut(side).phase = Phase::Choosing(Choosing { candidates, tolerant, passed: 0 });
+                    return Ready::Go;
+                }
+                Err(Absence::Missing) => {}
+                Err(Absence::NotYet) => return Ready::Dark(Dark::Gap),
+                Err(Absence::Dark(reason)) => return Ready::Dark(reason),
+            }
+        }
+        self.half_mut(side).phase = Phase::Needs(epoch);
+        context.without_keys.map_or(Ready::Wants, Ready::Dark)
+    }
+
+    /// Reads no more of a side.
+    fn darken(&mut self, context: &mut Context<'_>, side: Side, reason: Dark) {
+        let half = self.half_mut(side);
+        if half.dark().is_none() {
+            let kept = half.darken(reason);
+            context.counters.darken(reason, kept);
+        }
+    }
+
+    fn darken_both(&mut self, context: &mut Context<'_>, reason: Dark) {
+        self.darken(context, Side::First, reason);
+        self.darken(context, Side::Second, reason);
+    }
+}

@@ -1,0 +1,261 @@
+//! One side of a TLS connection: what is kept of its bytes, and the keys that open its records.
+
+use super::borders::Borders;
+use super::cipher::Opener;
+use super::handshake::Messages;
+use super::lost::Lost;
+use super::outcome::{Dark, Output};
+use super::record::Records;
+use super::secrets::Secret;
+use crate::stream::{Position, Side};
+
+/// The most bytes that one side holds while the other has to go first.
+pub(super) const MAX_HELD: usize = 64 * 1024;
+/// The most places of which held bytes remember when they came. Beyond it, earlier ones are given the time of later ones.
+const MAX_MARKS: usize = 256;
+
+/// So many records say what is usual.
+const USUAL_RECORDS: u64 = 16;
+
+/// Which keys protect records. TLS 1.2 has one kind; in TLS 1.3 they follow each other in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Epoch {
+    Tls12,
+    Early,
+    Handshake,
+    Application,
+}
+
+/// Keys of a side.
+pub(super) struct Keys {
+    pub(super) opener: Opener,
+    pub(super) epoch: Epoch,
+    /// Of TLS 1.3: the next keys are made of it.
+    pub(super) secret: Option<Secret>,
+    /// Number of the next record.
+    pub(super) number: u64,
+}
+
+/// How the next record of a side is read.
+pub(super) enum Phase {
+    /// It is not encrypted, or its header says so.
+    Clear,
+    /// It is encrypted with keys that have not been looked up.
+    Needs(Epoch),
+    /// It is encrypted with one of these.
+    Choosing(Choosing),
+    /// It is encrypted with these.
+    Open(Box<Keys>),
+    /// Records are missing before it.
+    Lost(Box<Lost>),
+    /// It is not read any more.
+    Dark(Dark),
+}
+
+/// Keys of which the first record decides.
+pub(super) struct Choosing {
+    pub(super) candidates: Vec<Keys>,
+    /// Records that none of them opens may come first: refused early data, or a handshake without its secret.
+    pub(super) tolerant: bool,
+    /// Bytes of such records.
+    pub(super) passed: usize,
+}
+
+/// Bytes that were taken and not processed yet.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    /// Offset of the first.
+    pub(super) start: u64,
+    pub(super) bytes: Vec<u8>,
+    /// For each piece the offset behind it, and where it came.
+    marks: Vec<(u64, Position)>,
+}
+
+impl Held {
+    pub(super) fn end(&self) -> u64 {
+        self.start + self.bytes.len() as u64
+    }
+
+    /// Adds bytes with this offset. They follow the others, or they are the first.
+    pub(super) fn push(&mut self, offset: u64, at: Position, bytes: &[u8]) {
+        if self.bytes.is_empty() {
+            self.start = offset;
+            self.marks.clear();
+        }
+        self.bytes.extend_from_slice(bytes);
+        if self.marks.len() >= MAX_MARKS {
+            self.marks.pop();
+        }
+        self.marks.push((self.end(), at));
+    }
+
+    /// Leaves out the first bytes.
+    pub(super) fn drop_front(&mut self, count: usize) {
+        let count = count.min(self.bytes.len());
+        self.bytes.drain(..count);
+        self.start += count as u64;
+        let start = self.start;
+        self.marks.retain(|(end, _)| *end > start);
+    }
+
+    /// Moves the marks of the bytes out, to find positions while the bytes are changed.
+    pub(super) fn times(&mut self) -> Times {
+        Times::Marks(std::mem::take(&mut self.marks))
+    }
+
+    pub(super) fn restore(&mut self, times: Times) {
+        if let Times::Marks(marks) = times {
+            self.marks = marks;
+        }
+    }
+
+    pub(super) fn memory(&self) -> usize {
+        self.bytes.capacity() + self.marks.capacity() * size_of::<(u64, Position)>()
+    }
+}
+
+/// When bytes came.
+pub(super) enum Times {
+    All(Position),
+    Marks(Vec<(u64, Position)>),
+}
+
+impl Times {
+    /// The packet with the last byte below this offset.
+    pub(super) fn of(&self, end: u64) -> Option<Position> {
+        match self {
+            Self::All(at) => Some(*at),
+            Self::Marks(marks) => marks.get(marks.partition_point(|(until, _)| *until < end)).map(|(_, at)| *at),
+        }
+    }
+
+    /// Calls `each` with the pieces of these bytes that came together: offset, place, bytes.
+    pub(super) fn pieces(&self, start: u64, bytes: &[u8], mut each: impl FnMut(u64, Position, &[u8])) {
+        let marks = match self {
+            Self::All(at) => &[(u64::MAX, *at)][..],
+            Self::Marks(marks) => marks,
+        };
+        let (mut offset, mut rest) = (start, bytes);
+        for (until, at) in marks.iter().filter(|(until, _)| *until > start) {
+            let length = usize::try_from(until - offset).unwrap_or(usize::MAX).min(rest.len());
+            let (piece, behind) = rest.split_at_checked(length).unwrap_or((rest, &[]));
+            each(offset, *at, piece);
+            offset += length as u64;
+            rest = behind;
+        }
+    }
+}
+
+/// Plaintext that is missing and has not been told.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Missing {
+    pub(super) greatest: u64,
+    pub(super) inexact: bool,
+}
+
+impl Missing {
+    pub(super) fn add(&mut self, greatest: u64, exact: bool) {
+        self.greatest = self.greatest.saturating_add(greatest);
+        self.inexact |= !exact;
+    }
+}
+
+/// The state of one side.
+pub(super) struct Half {
+    pub(super) phase: Phase,
+    /// Offset of the next byte.
+    pub(super) next: u64,
+    /// Bytes that came, and bytes that were opened to find a place or a key: the work that the former pays for.
+    pub(super) received: u64,
+    pub(super) searched: u64,
+    pub(super) records: Records,
+    pub(super) messages: Messages,
+    pub(super) held: Option<Box<Held>>,
+    /// Offset of the next byte of plaintext.
+    pub(super) plain: u64,
+    pub(super) missing: Missing,
+    pub(super) borders: Borders,
+    /// How many records were opened lately, and their bytes: the mean is a guess at how many were lost.
+    pub(super) opened: (u64, u64),
+    /// Something of it is missing.
+    pub(super) lossy: bool,
+    /// It said that it sends no more.
+    pub(super) closed: bool,
+}
+
+impl Default for Half {
+    fn default() -> Self {
+        Self {
+            phase: Phase::Clear,
+            next: 0,
+            received: 0,
+            searched: 0,
+            records: Records::default(),
+            messages: Messages::default(),
+            held: None,
+            plain: 0,
+            missing: Missing::default(),
+            borders: Borders::default(),
+            opened: (0, 0),
+            lossy: false,
+            closed: false,
+        }
+    }
+}
+
+impl Half {
+    pub(super) const fn dark(&self) -> Option<Dark> {
+        match &self.phase {
+            Phase::Dark(reason) => Some(*reason),
+            _ => None,
+        }
+    }
+
+    /// Bytes that are kept.
+    pub(super) fn kept(&self) -> usize {
+        let lost = if let Phase::Lost(lost) = &self.phase { lost.kept() } else { 0 };
+        self.records.kept() + self.held.as_ref().map_or(0, |held| held.bytes.len()) + lost
+    }
+
+    /// Memory on the heap, in bytes; of keys an estimate.
+    pub(super) fn memory(&self) -> usize {
+        let keys = match &self.phase {
+            Phase::Open(_) => size_of::<Keys>() + 64,
+            Phase::Choosing(choosing) => choosing.candidates.capacity() * (size_of::<Keys>() + 64),
+            Phase::Lost(lost) => lost.memory(),
+            Phase::Clear | Phase::Needs(_) | Phase::Dark(_) => 0,
+        };
+        let held = self.held.as_ref().map_or(0, |held| size_of::<Held>() + held.memory());
+        keys + held + self.records.memory() + self.messages.memory() + self.borders.memory()
+    }
+
+    /// A record of this length was opened.
+    pub(super) const fn count(&mut self, length: usize) {
+        let (records, bytes) = &mut self.opened;
+        if *records == 2 * USUAL_RECORDS {
+            *records /= 2;
+            *bytes /= 2;
+        }
+        *records += 1;
+        *bytes += length as u64;
+    }
+
+    /// Tells what is missing before the next plaintext.
+    pub(super) fn tell_gap(&mut self, side: Side, at: Position, output: &mut impl Output) {
+        let missing = std::mem::take(&mut self.missing);
+        if missing.greatest > 0 {
+            output.gap(side, Position { offset: self.plain, ..at }, missing.greatest, !missing.inexact);
+            self.plain += missing.greatest;
+        }
+    }
+
+    /// Reads no more of it, and forgets what is kept. Returns how many bytes that was.
+    pub(super) fn darken(&mut self, reason: Dark) -> usize {
+        let kept = self.kept();
+        self.phase = Phase::Dark(reason);
+        self.records = Records::default();
+        self.messages = Messages::default();
+        self.held = None;
+        kept
+    }
+}

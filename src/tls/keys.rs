@@ -1,0 +1,217 @@
+//! The key store: secrets of many connections, found by the client's random of the connection.
+//!
+//! It is bounded. When it is full, the secrets of the connection that came first are given up, and that they were is known for
+//! a while.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use super::secrets::Secret;
+use crate::counters::{counters, families};
+
+/// Default of the most memory for secrets, in bytes.
+pub const DEFAULT_LIMIT: usize = 64 << 20;
+/// The most different secrets for one random and label: an attacker may send a random that another connection has.
+pub const MAX_SECRETS: usize = 4;
+/// So many randoms whose secrets were given up are remembered, with 32 bytes each.
+const MAX_EVICTED: usize = 65_536;
+/// Memory of an entry, and of each secret in it: sizes of their fields, at the load of the tables and with the allocator's
+/// overhead.
+const ENTRY_COST: usize = 256;
+const SECRET_COST: usize = 128;
+
+/// What a secret is for, as key logs name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Label {
+    /// `CLIENT_RANDOM`: the master secret of TLS 1.2.
+    Master,
+    /// `CLIENT_EARLY_TRAFFIC_SECRET`.
+    ClientEarly,
+    /// `CLIENT_HANDSHAKE_TRAFFIC_SECRET`.
+    ClientHandshake,
+    /// `SERVER_HANDSHAKE_TRAFFIC_SECRET`.
+    ServerHandshake,
+    /// `CLIENT_TRAFFIC_SECRET_0`.
+    ClientTraffic,
+    /// `SERVER_TRAFFIC_SECRET_0`.
+    ServerTraffic,
+}
+
+families! {
+    SECRETS = Counter "picotap_tls_secrets_total" ["result"] "TLS secrets", "TLS secrets that were read, by what became of them.";
+    EVICTED = Counter "picotap_tls_secrets_evicted_total" [] "connections whose TLS secrets were given up", "Connections whose TLS secrets were given up because the store was full.";
+}
+
+counters! {
+    /// What the store counts.
+    pub struct KeyCounters {
+        /// Secrets that were stored.
+        stored => SECRETS["stored"],
+        /// Secrets that were there already.
+        repeated => SECRETS["repeated"],
+        /// Secrets that were refused, since the random and label had [`MAX_SECRETS`] others.
+        refused => SECRETS["refused"],
+        /// Connections whose secrets were given up.
+        evicted => EVICTED,
+    }
+}
+
+/// Secrets by client random.
+#[derive(Debug)]
+pub struct KeyStore {
+    /// The hash is keyed: whoever writes the key log, or a client, may choose randoms.
+    entries: HashMap<[u8; 32], Vec<(Label, Secret)>>,
+    /// The randoms, oldest first.
+    order: VecDeque<[u8; 32]>,
+    /// What was given up: the beginning of each random.
+    evicted: HashSet<u64>,
+    evicted_order: VecDeque<u64>,
+    secrets: usize,
+    limit: usize,
+    counters: KeyCounters,
+}
+
+impl Default for KeyStore {
+    fn default() -> Self {
+        Self::new(DEFAULT_LIMIT)
+    }
+}
+
+impl KeyStore {
+    /// An empty store that takes about so many bytes of memory, and 2 MiB to remember what was given up.
+    #[must_use]
+    pub fn new(limit: usize) -> Self {
+        Self {
+            entries: HashMap::new(),
+            order: VecDeque::new(),
+            evicted: HashSet::new(),
+            evicted_order: VecDeque::new(),
+            secrets: 0,
+            limit,
+            counters: KeyCounters::default(),
+        }
+    }
+
+    /// Stores a secret. None is ever overwritten.
+    pub fn insert(&mut self, random: [u8; 32], label: Label, secret: Secret) {
+        let entry = self.entries.entry(random).or_insert_with(|| {
+            self.order.push_back(random);
+            Vec::new()
+        });
+        let others = || entry.iter().filter(|(known, _)| *known == label);
+        if others().any(|(_, known)| *known == secret) {
+            self.counters.repeated += 1;
+            return;
+        }
+        if others().count() >= MAX_SECRETS {
+            self.counters.refused += 1;
+            return;
+        }
+        entry.push((label, secret));
+        self.secrets += 1;
+        self.counters.stored += 1;
+        while self.memory() > self.limit && self.order.len() > 1 {
+            self.evict();
+        }
+    }
+
+    /// Gives up the secrets of the connection that came first.
+    fn evict(&mut self) {
+        let Some(random) = self.order.pop_front() else { return };
+        let secrets = self.entries.remove(&random).map_or(0, |entry| entry.len());
+        self.secrets -= secrets;
+        self.counters.evicted += 1;
+        if self.evicted.insert(beginning(&random)) {
+            self.evicted_order.push_back(beginning(&random));
+        }
+        if self.evicted_order.len() > MAX_EVICTED
+            && let Some(oldest) = self.evicted_order.pop_front()
+        {
+            self.evicted.remove(&oldest);
+        }
+    }
+
+    /// The secrets of a connection with this label.
+    pub fn get(&self, random: &[u8; 32], label: Label) -> impl Iterator<Item = &Secret> {
+        let entry = self.entries.get(random).map(Vec::as_slice).unwrap_or_default();
+        entry.iter().filter(move |(known, _)| *known == label).map(|(_, secret)| secret)
+    }
+
+    /// Whether there is any secret of a connection.
+    #[must_use]
+    pub fn has(&self, random: &[u8; 32]) -> bool {
+        self.entries.contains_key(random)
+    }
+
+    /// Whether secrets of a connection were given up.
+    #[must_use]
+    pub fn was_evicted(&self, random: &[u8; 32]) -> bool {
+        self.evicted.contains(&beginning(random)) && !self.has(random)
+    }
+
+    /// Whether it holds nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// What was counted. `stored` grows with every new secret: if it is as before, a look-up gives the same as before, unless
+    /// something was given up.
+    #[must_use]
+    pub const fn counters(&self) -> &KeyCounters {
+        &self.counters
+    }
+
+    /// Memory of secrets, in bytes, estimated.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        self.order.len() * ENTRY_COST + self.secrets * SECRET_COST
+    }
+}
+
+/// Randoms differ in their first bytes. One that was made to have another's only changes the reason that is named.
+fn beginning(random: &[u8; 32]) -> u64 {
+    random.first_chunk().map_or(0, |first| u64::from_be_bytes(*first))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secret(number: u8) -> Secret {
+        Secret::new(&[number; 48]).unwrap()
+    }
+
+    #[test]
+    fn several_secrets_of_a_random_are_kept_and_none_is_overwritten() {
+        let mut store = KeyStore::default();
+        for number in [1, 2, 1, 3, 4, 5, 6] {
+            store.insert([0; 32], Label::Master, secret(number));
+        }
+        store.insert([0; 32], Label::ClientEarly, secret(9));
+        let found: Vec<_> = store.get(&[0; 32], Label::Master).cloned().collect();
+        assert_eq!(found, [1, 2, 3, 4].map(secret));
+        let KeyCounters { stored, repeated, refused, evicted } = *store.counters();
+        assert_eq!((stored, repeated, refused, evicted), (5, 1, 2, 0));
+        assert_eq!(store.get(&[1; 32], Label::Master).count(), 0);
+    }
+
+    #[test]
+    fn a_full_store_gives_up_the_oldest() {
+        let mut store = KeyStore::new(100 * (ENTRY_COST + SECRET_COST));
+        let random = |number: u32| {
+            let mut random = [0; 32];
+            random[..4].copy_from_slice(&number.to_be_bytes());
+            random
+        };
+        for number in 0..100_000 {
+            store.insert(random(number), Label::Master, secret(1));
+            assert!(store.memory() <= 100 * (ENTRY_COST + SECRET_COST));
+        }
+        assert_eq!(store.counters().evicted, 99_900);
+        assert!(store.has(&random(99_900)) && !store.has(&random(99_899)));
+        assert!(store.was_evicted(&random(99_899)) && !store.was_evicted(&random(99_900)));
+        assert!(!store.was_evicted(&random(1)), "what was given up long ago is forgotten");
+        assert_eq!(store.evicted.len(), MAX_EVICTED);
+        assert_eq!(store.evicted_order.len(), MAX_EVICTED);
+    }
+}

@@ -1,0 +1,293 @@
+//! What the two sides agreed on, as far as their messages were seen, and the keys that follow from it.
+
+use super::cipher::{Opener, Role};
+use super::client_hello::ClientHello;
+use super::half::{Epoch, Keys};
+use super::handshake::Message;
+use super::ja4::Fingerprint;
+use super::keys::{KeyStore, Label};
+use super::outcome::Dark;
+use super::secrets::updated;
+use super::server_hello::ServerHello;
+use super::suites::{self, Suite};
+use crate::stream::{Secured, Side};
+
+const TLS12: u16 = 0x0303;
+const TLS13: u16 = 0x0304;
+
+/// What is known of a connection, for people. What was not seen is absent.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Info {
+    /// Version, as on the wire: 0x0303 is TLS 1.2, 0x0304 TLS 1.3.
+    pub version: Option<u16>,
+    /// IANA's number of the cipher suite.
+    pub suite: Option<u16>,
+    /// The server that the client named.
+    pub server_name: Option<Box<str>>,
+    /// Protocols that the client offered.
+    pub alpn_offered: Box<[Box<str>]>,
+    /// The one that the server chose.
+    pub alpn: Option<Box<str>>,
+    /// Whether an earlier session was resumed.
+    pub resumed: Option<bool>,
+    /// Fingerprint of the client.
+    pub ja4: Option<Fingerprint>,
+    /// The named server may be only the front of the one that is meant.
+    pub encrypted_hello: bool,
+    /// Early data.
+    pub early_data: Early,
+    /// Description of a fatal alert that was sent in the clear or could be read (RFC 8446 section 6.2).
+    pub alert: Option<u8>,
+}
+
+impl Info {
+    /// Name of the version.
+    #[must_use]
+    pub fn version_name(&self) -> Option<&'static str> {
+        Some(match self.version? {
+            0x0300 => "SSLv3",
+            0x0301 => "TLSv1.0",
+            0x0302 => "TLSv1.1",
+            TLS12 => "TLSv1.2",
+            TLS13 => "TLSv1.3",
+            _ => return None,
+        })
+    }
+
+    /// Name of the cipher suite.
+    #[must_use]
+    pub fn suite_name(&self) -> Option<&'static str> {
+        self.suite.and_then(suites::name)
+    }
+
+    /// What is told with the plaintext.
+    #[must_use]
+    pub fn secured(&self) -> Secured {
+        Secured {
+            version: self.version_name(),
+            cipher: self.suite_name(),
+            server_name: self.server_name.clone(),
+            alpn: self.alpn.clone(),
+            resumed: self.resumed,
+            ja4: self.ja4.map(|print| print.as_str().into()),
+        }
+    }
+
+    fn memory(&self) -> usize {
+        let text = |text: &Option<Box<str>>| text.as_ref().map_or(0, |text| text.len());
+        let offered = self.alpn_offered.iter().map(|name| size_of::<Box<str>>() + name.len()).sum::<usize>();
+        offered + text(&self.server_name) + text(&self.alpn)
+    }
+}
+
+/// What becomes of early data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Early {
+    /// The client sends none.
+    #[default]
+    None,
+    /// The client says that it sends some; the server has not answered, or its answer could not be read.
+    Offered,
+    /// The server took it.
+    Accepted,
+    /// The server did not take it.
+    Rejected,
+}
+
+/// Why there are no keys.
+pub(super) enum Absence {
+    /// The hellos have not been seen.
+    NotYet,
+    /// No secret is known.
+    Missing,
+    Dark(Dark),
+}
+
+/// The server's choice, as far as keys depend on it.
+#[derive(Debug, Clone, Copy)]
+struct Server {
+    random: [u8; 32],
+    version: u16,
+    suite: u16,
+    compressed: bool,
+    encrypt_then_mac: bool,
+}
+
+/// The negotiation of a connection: the present one, of several if it is renegotiated.
+#[derive(Default)]
+pub(super) struct Negotiation {
+    pub(super) info: Info,
+    /// The side that is the client.
+    client: Option<Side>,
+    random: Option<[u8; 32]>,
+    server: Option<Server>,
+    /// The server asked for another hello.
+    pub(super) retried: bool,
+    /// The server's part of a full handshake was seen to its end (TLS 1.2).
+    full: bool,
+}
+
+impl Negotiation {
+    pub(super) fn role(&self, side: Side) -> Option<Role> {
+        self.client.map(|client| if client == side { Role::Client } else { Role::Server })
+    }
+
+    pub(super) const fn random(&self) -> Option<&[u8; 32]> {
+        self.random.as_ref()
+    }
+
+    pub(super) fn is_tls13(&self) -> bool {
+        self.server.is_some_and(|server| server.version == TLS13)
+    }
+
+    pub(super) const fn has_hellos(&self) -> bool {
+        self.random.is_some() && self.server.is_some()
+    }
+
+    /// Takes a hello. Whether it is one that this side may send.
+    pub(super) fn hello(&mut self, side: Side, message: Message) -> bool {
+        match message {
+            Message::ClientHello(hello) => {
+                if self.client.is_some_and(|client| client != side) {
+                    return false;
+                }
+                self.client = Some(side);
+                self.client_hello(*hello);
+                true
+            }
+            Message::ServerHello(hello) => {
+                if self.client == Some(side) {
+                    return false;
+                }
+                self.client = Some(side.other());
+                self.server_hello(&hello);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn client_hello(&mut self, hello: ClientHello) {
+        // In a renegotiation the server has yet to answer this one.
+        if self.random.is_some() && !self.retried {
+            self.server = None;
+        }
+        let first = self.random.is_none();
+        self.random = Some(hello.random);
+        self.full = false;
+        let info = &mut self.info;
+        info.early_data = match (hello.early_data, self.retried) {
+            (true, false) => Early::Offered,
+            (_, true) if info.early_data != Early::None => Early::Rejected,
+            _ => Early::None,
+        };
+        // The second hello after a retry says less.
+        if first {
+            info.server_name = hello.server_name;
+            info.alpn_offered = hello.alpn;
+            info.ja4 = Some(hello.ja4);
+            info.encrypted_hello = hello.encrypted_hello;
+        }
+    }
+
+    fn server_hello(&mut self, hello: &ServerHello) {
+        self.info.version = Some(hello.version);
+        self.info.suite = Some(hello.suite);
+        if hello.is_retry() {
+            self.retried = true;
+            if self.info.early_data == Early::Offered {
+                self.info.early_data = Early::Rejected;
+            }
+            return;
+        }
+        self.retried = false;
+        self.server = Some(Server {
+            random: hello.random,
+            version: hello.version,
+            suite: hello.suite,
+            compressed: hello.compressed,
+            encrypt_then_mac: hello.encrypt_then_mac,
+        });
+        if hello.version == TLS13 {
+            self.info.resumed = Some(hello.psk);
+            // Early data needs a pre-shared key.
+            if !hello.psk && self.info.early_data == Early::Offered {
+                self.info.early_data = Early::Rejected;
+            }
+        } else {
+            self.info.alpn.clone_from(&hello.alpn);
+            if self.info.early_data == Early::Offered {
+                self.info.early_data = Early::Rejected;
+            }
+        }
+    }
+
+    /// The server has said all of a full handshake (TLS 1.2).
+    pub(super) const fn server_done(&mut self) {
+        self.full = true;
+    }
+
+    /// The server changes its keys in the clear; `sure`: nothing of what it said before was lost. If it has not said all of a
+    /// full handshake by then, it resumes.
+    pub(super) fn server_changes(&mut self, sure: bool) {
+        if sure && self.server.is_some() {
+            self.info.resumed = Some(!self.full);
+        }
+    }
+
+    /// Secrets of a role may be in the store under this label.
+    const fn label(role: Role, epoch: Epoch) -> Label {
+        match (epoch, role) {
+            (Epoch::Tls12, _) => Label::Master,
+            (Epoch::Early, _) => Label::ClientEarly,
+            (Epoch::Handshake, Role::Client) => Label::ClientHandshake,
+            (Epoch::Handshake, Role::Server) => Label::ServerHandshake,
+            (Epoch::Application, Role::Client) => Label::ClientTraffic,
+            (Epoch::Application, Role::Server) => Label::ServerTraffic,
+        }
+    }
+
+    /// Keys of a side, one for each secret that is known.
+    pub(super) fn keys(&self, store: &KeyStore, side: Side, epoch: Epoch) -> Result<Vec<Keys>, Absence> {
+        let (Some(random), Some(server), Some(role)) = (self.random, self.server, self.role(side)) else {
+            return Err(Absence::NotYet);
+        };
+        if server.version != TLS12 && server.version != TLS13 {
+            return Err(Absence::Dark(Dark::UnsupportedVersion));
+        }
+        let suite = Suite::of(server.suite).filter(|_| !server.compressed);
+        let suite = suite.ok_or(Absence::Dark(Dark::UnsupportedSuite))?;
+        let fits =
+            (epoch == Epoch::Tls12) != (server.version == TLS13) && suite.is_tls13() == (server.version == TLS13);
+        if !fits {
+            return Err(Absence::Dark(Dark::Malformed));
+        }
+        let secrets = store.get(&random, Self::label(role, epoch));
+        let keys = secrets.filter_map(|secret| {
+            let (opener, secret) = if epoch == Epoch::Tls12 {
+                let (random, etm) = (&server.random, server.encrypt_then_mac);
+                (Opener::tls12(suite, secret, self.random()?, random, etm, role)?, None)
+            } else {
+                (Opener::tls13(suite, secret)?, Some(secret.clone()))
+            };
+            Some(Keys { opener, epoch, secret, number: 0 })
+        });
+        let keys: Vec<Keys> = keys.collect();
+        match (keys.is_empty(), store.was_evicted(&random)) {
+            (false, _) => Ok(keys),
+            (true, true) => Err(Absence::Dark(Dark::KeysEvicted)),
+            (true, false) => Err(Absence::Missing),
+        }
+    }
+
+    /// The keys after a KeyUpdate.
+    pub(super) fn updated(&self, keys: &Keys) -> Option<Keys> {
+        let suite = Suite::of(self.server?.suite)?;
+        let secret = updated(suite.hash, keys.secret.as_ref()?)?;
+        Some(Keys { opener: Opener::tls13(suite, &secret)?, epoch: keys.epoch, secret: Some(secret), number: 0 })
+    }
+
+    pub(super) fn memory(&self) -> usize {
+        self.info.memory()
+    }
+}

@@ -1,0 +1,155 @@
+//! Facts are what of a transaction is counted: computed once, added in many places.
+
+use super::histogram::{Histogram, bucket};
+use super::snapshot::{Counts, Second};
+use crate::http::{Flags, Message, Transaction};
+
+/// What of a transaction is counted. Times and durations are microseconds.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Facts {
+    /// Time of the last byte seen of it.
+    pub(super) completed: i64,
+    /// Duration, if it is known.
+    pub(super) duration: Option<u64>,
+    /// Its bucket in a histogram.
+    pub(super) bucket: usize,
+    /// Whether its status is 4xx.
+    pub(super) client_error: bool,
+    /// Whether it has a 5xx status, is without a response, or is an operation that failed.
+    pub(super) failed: bool,
+    /// Bytes of the request's body.
+    pub(super) request_bytes: u64,
+    /// Bytes of the response's body.
+    pub(super) response_bytes: u64,
+}
+
+impl Facts {
+    pub(super) fn of(transaction: &Transaction) -> Self {
+        let last = |message: &Message| message.end.map_or(message.head_end.time, |(end, _)| end.time);
+        let (request, response) = (&transaction.request, &transaction.response);
+        let [asked, answered] = [request, response].map(|message| message.as_ref().map(last));
+        let bytes = |message: &Option<Message>| message.as_ref().and_then(Message::body).map_or(0, |body| body.wire);
+        let status = transaction.status;
+        let duration = transaction.duration().and_then(|time| u64::try_from(time / 1000).ok());
+        Self {
+            completed: asked.max(answered).unwrap_or(0) / 1000,
+            duration,
+            bucket: duration.map_or(0, bucket),
+            client_error: (400..500).contains(&status),
+            failed: status >= 500 || failed(transaction),
+            request_bytes: bytes(request),
+            response_bytes: bytes(response),
+        }
+    }
+}
+
+/// Whether a transaction failed, whatever its status. Where picotap stopped looking before the response, nothing is known.
+fn failed(transaction: &Transaction) -> bool {
+    const LEFT: Flags =
+        Flags::OPEN.union(Flags::EVICTED).union(Flags::OVERFLOW).union(Flags::FAULT).union(Flags::RESPONSE_UNREAD);
+    let flags = transaction.flags;
+    flags.intersects(Flags::FAILED) || transaction.response.is_none() && !flags.intersects(LEFT)
+}
+
+/// What the facts of transactions add up to.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Sum {
+    transactions: u64,
+    client_errors: u64,
+    server_errors: u64,
+    request_bytes: u64,
+    response_bytes: u64,
+    last: i64,
+    durations: Histogram,
+}
+
+impl Sum {
+    pub(super) fn add(&mut self, facts: &Facts) {
+        self.transactions += 1;
+        self.client_errors += u64::from(facts.client_error);
+        self.server_errors += u64::from(facts.failed);
+        self.request_bytes = self.request_bytes.saturating_add(facts.request_bytes);
+        self.response_bytes = self.response_bytes.saturating_add(facts.response_bytes);
+        self.last = if self.transactions == 1 { facts.completed } else { self.last.max(facts.completed) };
+        if let Some(duration) = facts.duration {
+            self.durations.add(duration, facts.bucket);
+        }
+    }
+
+    pub(super) fn merge(&mut self, other: &Self) {
+        if other.transactions == 0 {
+            return;
+        }
+        self.last = if self.transactions == 0 { other.last } else { self.last.max(other.last) };
+        self.transactions += other.transactions;
+        self.client_errors += other.client_errors;
+        self.server_errors += other.server_errors;
+        self.request_bytes = self.request_bytes.saturating_add(other.request_bytes);
+        self.response_bytes = self.response_bytes.saturating_add(other.response_bytes);
+        self.durations.merge(&other.durations);
+    }
+
+    /// Forgets all, but not the memory.
+    pub(super) fn clear(&mut self) {
+        let mut durations = std::mem::take(&mut self.durations);
+        durations.clear();
+        *self = Self { durations, ..Self::default() };
+    }
+
+    pub(super) const fn transactions(&self) -> u64 {
+        self.transactions
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        let Self { transactions, client_errors, server_errors, request_bytes, response_bytes, last, ref durations } =
+            *self;
+        let times = durations.times();
+        Counts { transactions, client_errors, server_errors, request_bytes, response_bytes, last, times }
+    }
+
+    /// As a part of time that begins at `time`.
+    pub(super) fn second(&self, time: i64) -> Second {
+        Second {
+            time,
+            transactions: self.transactions,
+            client_errors: self.client_errors,
+            server_errors: self.server_errors,
+            bytes: self.request_bytes.saturating_add(self.response_bytes),
+            times: self.durations.times(),
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn size(&self) -> usize {
+        size_of::<Self>() - size_of::<Histogram>() + self.durations.size()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::abi::flag;
+    use crate::http::Settings;
+    use crate::http::test_wire::Wire;
+    use crate::stream::EndReason;
+
+    #[test]
+    fn what_failed_and_what_nobody_saw() {
+        let mut wire = Wire::new(Settings::default());
+        for (number, status) in (1..).zip([200, 404, 503]) {
+            wire.get(number, "/").wait(2).reply(number, status, 7);
+        }
+        wire.operate(4, "socks", "connect", "a:1").outcome(4, "refused", flag::FAILED);
+        wire.get(5, "/").close(EndReason::Reset).get(6, "/").close(EndReason::Capture);
+        let facts: Vec<Facts> = wire.done.iter().map(Facts::of).collect();
+        let errors: Vec<_> = facts.iter().map(|facts| (facts.client_error, facts.failed)).collect();
+        let (no, yes) = (false, true);
+        assert_eq!(errors, [(no, no), (yes, no), (no, yes), (no, yes), (no, yes), (no, no)]);
+        assert_eq!((facts[0].duration, facts[0].response_bytes, facts[4].duration), (Some(2000), 7, None));
+        let mut sum = Sum::default();
+        facts.iter().for_each(|facts| sum.add(facts));
+        let counts = sum.counts();
+        assert_eq!((counts.transactions, counts.client_errors, counts.server_errors), (6, 1, 3));
+        assert_eq!((counts.response_bytes, counts.last), (21, facts[5].completed));
+    }
+}
