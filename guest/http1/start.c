@@ -3,6 +3,7 @@
 
 #include "head.h"
 #include "http2/frames.h"
+#include "http2/notes.h"
 #include "recognise.h"
 #include "scan.h"
 
@@ -41,7 +42,7 @@ COLD enum step hand_to_http2(work *w, unsigned client)
     if (index < 0)
         return STEP_ON;
     memset(w->block, 0, sizeof(*w->block));
-    *(uint8_t *)w->block = (uint8_t)client; /* the note: who sends requests */
+    *(http2_note *)w->block = (http2_note){.client = (uint8_t)client};
     w->hand_to = (uint8_t)index;
     return STEP_HAND_OVER;
 }
@@ -167,7 +168,8 @@ enum step step_start(work *w)
     }
     if (fresh) {
         int code = recognise(line, (uint32_t)(end - line));
-        if (code == PICO_NOT_HTTP_HTTP2 && hand_to_http2(w, 1u + w->me) == STEP_HAND_OVER)
+        bool alone = !(w->block->side_flags[w->me ^ 1u] & SIDE_SPOKE); /* if not, the other side has answered in HTTP/1 */
+        if (code == PICO_NOT_HTTP_HTTP2 && alone && hand_to_http2(w, 1u + w->me) == STEP_HAND_OVER)
             return STEP_HAND_OVER;
         if (code > 0)
             return not_http(w, (unsigned)code);

@@ -4,6 +4,7 @@
  * prefixes of gRPC's messages are looked at. */
 #include <string.h>
 
+#include "notes.h"
 #include "state.h"
 
 static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -179,6 +180,25 @@ static enum step step_left_block(work *w)
     return pass_frame(w, &f, 0);
 }
 
+/* The server answers in HTTP/1. */
+static enum step hand_to_http1(work *w)
+{
+    static const pico_protocol_name http1 = {"http1"};
+    int index = protocol_index(w->call, &http1);
+    if (index < 0 || w->block->client != 2u - w->me) {
+        new_record(w->call, w->index, PICO_RECORD_NOT_HTTP, w->pos, w->pos)->code = PICO_NOT_HTTP_OTHER;
+        w->side->phase = PHASE_OVER;
+        return STEP_ON;
+    }
+    http1_note note = {.client = w->me ^ 1u};
+    note.expected[w->me] = w->event->offset + w->pos;
+    note.expected[w->me ^ 1u] = w->block->sides[w->me ^ 1u].expected;
+    memset(w->block, 0, sizeof(*w->block));
+    memcpy(w->block, &note, sizeof(note));
+    w->row->hand_to = (uint8_t)index;
+    return STEP_HAND_OVER;
+}
+
 /* A side's first bytes: a client's preface, or frames. */
 static enum step step_preface(work *w)
 {
@@ -188,9 +208,7 @@ static enum step step_preface(work *w)
     if (memcmp(w->bytes + w->pos, status, front) == 0) {
         if (front < sizeof(status) - 1)
             return wait_for_more(w);
-        new_record(w->call, w->index, PICO_RECORD_NOT_HTTP, w->pos, w->pos)->code = PICO_NOT_HTTP_OTHER;
-        w->side->phase = PHASE_OVER;
-        return STEP_ON;
+        return hand_to_http1(w);
     }
     w->side->phase = PHASE_FRAME;
     if (memcmp(w->bytes + w->pos, preface, len) != 0)
@@ -315,7 +333,7 @@ static enum step take(work *w)
         done = has_room(w) ? step(w) : STEP_FULL;
     if (e->kind == PICO_EVENT_END)
         side->phase = PHASE_OVER;
-    if (e->kind != PICO_EVENT_VOID)
+    if (e->kind != PICO_EVENT_VOID && done != STEP_HAND_OVER) /* then the block is a note */
         side->expected = e->offset + w->pos;
     return done;
 }
@@ -362,6 +380,9 @@ bool answer(call *c, uint32_t index, pico_row *row, pico_result *result)
     case STEP_GROW:
         result->verdict = PICO_GROW;
         row->grow = w.grow;
+        break;
+    case STEP_HAND_OVER:
+        result->verdict = PICO_HAND_OVER;
         break;
     case STEP_ON:
         result->verdict = PICO_DONE;

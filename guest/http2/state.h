@@ -54,7 +54,7 @@ typedef struct side_state {
     uint8_t reserved[2];
 } side_state;
 
-/* The block. Its first byte is all that the module that hands a connection over leaves as a note. */
+/* The block. */
 typedef struct block {
     uint8_t client;     /* 1 + the side that sends the requests, or 0 */
     uint8_t begun;      /* the rest is valid */
@@ -137,7 +137,7 @@ typedef struct work {
 } work;
 
 /* The outcome of a step. */
-enum step { STEP_ON, STEP_MORE, STEP_FULL, STEP_GROW };
+enum step { STEP_ON, STEP_MORE, STEP_FULL, STEP_GROW, STEP_HAND_OVER };
 
 static inline uint32_t number_at(const uint8_t *at)
 {

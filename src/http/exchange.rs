@@ -12,11 +12,12 @@ use crate::http::community_id;
 use crate::http::context::{HttpContext, MAX_OPEN, MAX_OPEN_BYTES};
 use crate::http::flags::Flags;
 use crate::http::queue::Queue;
-use crate::http::record::{Kind, Operation, Outcome, Record, Request, Response};
+use crate::http::record::{Kind, Record, Request, Response};
 use crate::http::transaction::{Body, Outer, Transaction};
 use crate::http::uid::Uid;
 use crate::stream::{Connection, EndReason, Endpoint, Opener};
 
+mod operations;
 mod streams;
 mod unpaired;
 
@@ -263,7 +264,9 @@ impl<F: FnMut(&Transaction)> Pairing<'_, F> {
             let error = self.exchange.take_error(record.side ^ 1);
             transaction.flags |= Flags::NO_REQUEST | error;
             self.context.write_response(&mut transaction, record, response);
-            if !error.is_empty() || self.exchange.not_http == Some(record.side ^ 1) {
+            self.exchange.note_unread_streams();
+            let other = self.exchange.not_http == Some(record.side ^ 1) || self.exchange.streams.is_some();
+            if !error.is_empty() || other {
                 transaction.server_acked = None; // no head will come that it answers
             }
             self.context.hold(&transaction);
@@ -325,30 +328,6 @@ impl<F: FnMut(&Transaction)> Pairing<'_, F> {
         }
     }
 
-    /// An operation is a request without a body, whose outcome is its response.
-    fn operation(&mut self, record: &Record, operation: &Operation) {
-        self.make_room();
-        let mut transaction = self.begin(record.side);
-        self.context.write_operation(&mut transaction, record, operation);
-        self.context.hold(&transaction);
-        self.exchange.queue.push_back(transaction);
-        self.give_up_if_full();
-    }
-
-    fn outcome(&mut self, record: &Record, outcome: &Outcome) {
-        note_read(&mut self.exchange.read, record);
-        let Self { exchange, context, .. } = self;
-        let Some((index, transaction)) = exchange.queue.at(exchange.queue.index_of(outcome.number)) else {
-            context.counters.stray += 1;
-            return;
-        };
-        context.release(transaction);
-        context.write_outcome(transaction, record, outcome);
-        context.tunnel_target(transaction);
-        context.hold(transaction);
-        self.hand_out(index);
-    }
-
     fn tunnel(&mut self, number: u32, kind: Tunnel, target: &[u8]) {
         match kind {
             Tunnel::Proxy => {
@@ -408,14 +387,14 @@ impl<F: FnMut(&Transaction)> Pairing<'_, F> {
     }
 
     fn make_room(&mut self) {
-        if self.exchange.open() >= MAX_OPEN {
+        if self.exchange.queue.len() >= MAX_OPEN {
             self.overflow();
         }
     }
 
     /// Beyond the context's bound this connection gives up its own transactions, the oldest first, and even the newest.
     fn give_up_if_full(&mut self) {
-        while self.context.held() > MAX_OPEN_BYTES && self.exchange.open() > 0 {
+        while self.context.held() > MAX_OPEN_BYTES && self.exchange.queue.len() > 0 {
             self.overflow();
         }
     }

@@ -4,6 +4,8 @@
 //! are held in one buffer, which is reused for another transaction.
 
 mod copy;
+mod http2;
+mod target;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -12,10 +14,11 @@ use crate::abi::{Framing, Tunnel};
 use crate::http::community_id;
 use crate::http::flags::Flags;
 use crate::http::record::Moment;
-use crate::http::route::Routes;
 use crate::http::trace;
 use crate::http::uid::Uid;
 use crate::stream::{Endpoint, Secured};
+
+pub(crate) use http2::Http2;
 
 /// The most bytes of a request target that are kept.
 pub const MAX_TARGET: usize = 8192;
@@ -101,30 +104,6 @@ pub(crate) struct Kept {
     pub(crate) index: u16,
     pub(crate) name: TextRange,
     pub(crate) value: TextRange,
-}
-
-/// What only transactions of HTTP/2 have.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Http2 {
-    /// Number of its stream.
-    pub(crate) stream: u32,
-    /// Code of the error with which the stream was reset.
-    pub(crate) error: Option<u32>,
-    pub(crate) scheme: TextRange,
-    /// It is a call of gRPC.
-    pub(crate) grpc: bool,
-    pub(crate) grpc_status: TextRange,
-    pub(crate) grpc_message: TextRange,
-    pub(crate) grpc_timeout: TextRange,
-    /// Messages of gRPC in the request and in the response.
-    pub(crate) messages: [Option<u32>; 2],
-}
-
-impl Http2 {
-    /// All its texts.
-    pub(crate) fn texts(&mut self) -> [&mut TextRange; 4] {
-        [&mut self.scheme, &mut self.grpc_status, &mut self.grpc_message, &mut self.grpc_timeout]
-    }
 }
 
 /// The tunnel that a stream is inside of.
@@ -216,14 +195,6 @@ pub struct Transaction {
 }
 
 impl Transaction {
-    /// Scheme of the URL: as the request names it; else `https` if its connection was decrypted; otherwise, and inside of a
-    /// tunnel, `http`.
-    #[must_use]
-    pub fn scheme(&self) -> &[u8] {
-        let decrypted = self.secured.is_some() && self.outer.is_none();
-        self.named_scheme().unwrap_or(if decrypted { b"https" } else { b"http" })
-    }
-
     pub(crate) const fn empty() -> Self {
         let nobody = Endpoint { ip: std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), port: 0 };
         let none = TextRange { start: 0, len: 0 };
@@ -385,54 +356,6 @@ impl Transaction {
             .map(|kept| (self.read(kept.name), self.read(kept.value)))
     }
 
-    /// Authority of the target in absolute form and of CONNECT, else `None`.
-    #[must_use]
-    pub fn authority(&self) -> Option<&[u8]> {
-        match self.parts()? {
-            (authority, _) if !authority.is_empty() => Some(authority),
-            _ => None,
-        }
-    }
-
-    /// Path of the target: without query, and without scheme and authority in absolute form. `None` without a request
-    /// and for CONNECT.
-    #[must_use]
-    pub fn path(&self) -> Option<&[u8]> {
-        let (_, path) = self.parts()?;
-        path.split(|byte| matches!(byte, b'?' | b'#')).next().filter(|path| !path.is_empty())
-    }
-
-    /// Route of the path, if routes are wanted: see [`crate::http::route`].
-    #[must_use]
-    pub fn route(&self) -> Option<&[u8]> {
-        self.text_of(self.route)
-    }
-
-    /// Query of the target, without its question mark.
-    #[must_use]
-    pub fn query(&self) -> Option<&[u8]> {
-        let target = self.target()?;
-        let query = target.get(memchr::memchr(b'?', target)?.saturating_add(1)..)?;
-        query.split(|byte| *byte == b'#').next()
-    }
-
-    /// Authority (may be empty) and path with query of the target, by the forms of RFC 9112, section 3.2.
-    fn parts(&self) -> Option<(&[u8], &[u8])> {
-        let target = self.target()?;
-        if self.method() == Some(b"CONNECT") {
-            return Some((target, b""));
-        }
-        if target.starts_with(b"/") {
-            return Some((b"", target));
-        }
-        let Some(scheme) = crate::http::redact::scheme(target) else {
-            return Some((b"", target));
-        };
-        let rest = target.get(scheme.saturating_add(3)..).unwrap_or_default();
-        let (authority, path) = rest.split_at(memchr::memchr3(b'/', b'?', b'#', rest).unwrap_or(rest.len()));
-        Some((authority, if path.starts_with(b"/") { path } else { b"/" }))
-    }
-
     /// Capture time of its first byte, nanoseconds since the Unix epoch.
     #[must_use]
     pub fn time(&self) -> i64 {
@@ -454,40 +377,6 @@ impl Transaction {
     #[must_use]
     pub fn known_status(&self) -> Option<u16> {
         (self.response.is_some() && (self.status != 0 || self.http2.is_none())).then_some(self.status)
-    }
-
-    /// Number of its stream on the connection, in HTTP/2.
-    #[must_use]
-    pub fn stream(&self) -> Option<u32> {
-        self.http2.as_ref().map(|http2| http2.stream)
-    }
-
-    /// Code of the error with which its stream was reset (RFC 9113, section 7), unless that was after the response.
-    #[must_use]
-    pub fn stream_error(&self) -> Option<u32> {
-        self.http2.as_ref().and_then(|http2| http2.error)
-    }
-
-    /// Scheme of the target, where the request names it: in HTTP/2.
-    #[must_use]
-    pub fn named_scheme(&self) -> Option<&[u8]> {
-        self.http2.as_ref().and_then(|http2| self.text_of(http2.scheme))
-    }
-
-    pub(crate) fn note_stream_error(&mut self, code: u64) {
-        if self.flags.intersects(Flags::STREAM_RESET | Flags::NOT_PROCESSED)
-            && let Some(http2) = &mut self.http2
-        {
-            http2.error = u32::try_from(code).ok();
-        }
-    }
-
-    pub(crate) fn note_messages(&mut self, of_request: bool, messages: Option<u32>) {
-        if let Some(http2) = &mut self.http2
-            && let Some(count) = http2.messages.get_mut(usize::from(!of_request))
-        {
-            *count = messages;
-        }
     }
 
     /// Nanoseconds from the last byte of the request to the first of the final response. `None` if either is missing,
@@ -533,22 +422,6 @@ impl Transaction {
         if self.kept.len() > 1 {
             self.kept.sort_by_key(|kept| kept.index);
         }
-    }
-
-    /// Adds the route of its path, if it has one and is of HTTP.
-    pub(crate) fn add_route(&mut self, routes: &Routes) {
-        if self.protocol.len != 0 {
-            return;
-        }
-        let Some((_, path)) = self.parts() else { return };
-        let end = (self.target.start as usize).saturating_add(self.target.len as usize);
-        let range = end.saturating_sub(path.len())..end;
-        let is_there = path.len() == self.target.len as usize || self.text.get(range.clone()) == Some(path);
-        self.route = match is_there {
-            true => TextRange::new(routes.append(&mut self.text, range)),
-            // The path of a URL that has none.
-            false => self.store(MAX_TEXT, |out| out.push(b'/')),
-        };
     }
 
     /// Whether both messages have ended.
