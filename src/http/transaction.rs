@@ -136,6 +136,7 @@ pub struct Transaction {
     pub interface: u32,
     /// How its connection is encrypted, if it is.
     pub secured: Option<Arc<Secured>>,
+    pub(crate) secured_itself: bool,
     /// What is odd about it, or missing.
     pub flags: Flags,
     /// The request, unless it was not seen.
@@ -190,10 +191,10 @@ pub struct Transaction {
 }
 
 impl Transaction {
-    /// `https` if its connection was decrypted; otherwise, and inside of a tunnel, `http`.
+    /// `https` if it was decrypted; otherwise, and where only the connection around the tunnel was, `http`.
     #[must_use]
     pub fn scheme(&self) -> &'static str {
-        if self.secured.is_some() && self.outer.is_none() { "https" } else { "http" }
+        if self.secured.is_some() && self.secured_itself { "https" } else { "http" }
     }
 
     pub(crate) const fn empty() -> Self {
@@ -215,6 +216,7 @@ impl Transaction {
             tunnel: Tunnel::Connect,
             outer: None,
             secured: None,
+            secured_itself: false,
             completed: 0,
             community_id: None,
             number: 0,
