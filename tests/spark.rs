@@ -41,6 +41,7 @@ const CASES: &[&str] = &[
     "connect",
     "continue",
     "gap-in-body",
+    "h2",
     "log-fields",
     "proxy-v1",
     "socks5",
@@ -93,7 +94,10 @@ fn generate(directory: &Path) {
 fn add_cases(directory: &Path) {
     for name in CASES {
         fs::create_dir_all(directory.join(name)).unwrap();
-        let from = format!("{}/fixtures/{name}/capture.pcap", env!("CARGO_MANIFEST_DIR"));
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+        // Recordings stand beside their directories.
+        let places = [fixtures.join(name).join("capture.pcap"), fixtures.join(name).with_extension("pcap")];
+        let from = places.iter().find(|path| path.exists()).unwrap();
         fs::copy(from, directory.join(name).join("capture.pcap")).unwrap();
     }
     let (mut scene, mut key_log) = (Scene::default(), String::new());
