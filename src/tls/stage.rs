@@ -15,12 +15,11 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use self::open::{Open, Tools};
+use self::open::{Open, Tools, begins_with_hello};
 use super::keys::KeyStore;
 use super::outcome::{Buffers, Dark, TlsCounters};
-use super::record::begins_tls;
 use crate::batch::{NONE, Rewritten, SLOT_BYTES, SLOT_EVENTS, Slot, SlotEvent, What};
-use crate::stream::{ConnectionId, INNER_SHIFT, Position, Secured, Side};
+use crate::stream::{Connection, INNER_SHIFT, Position, Secured, Side};
 
 /// How long bytes wait for secrets that may still come. Of one connection at most 64 KiB wait, with what they take of memory.
 #[derive(Debug, Clone, Copy)]
@@ -98,7 +97,7 @@ impl Opening {
             Entry::Occupied(open) => open.into_mut(),
             Entry::Vacant(place) => {
                 let Some(open) = beginning(event, payload, midstream) else { return to.keep(payload) };
-                self.memory += size_of::<Open>() as u64;
+                self.memory += size_of::<Open>() as u64 + open.held().memory;
                 place.insert(Box::new(open))
             }
         };
@@ -181,16 +180,48 @@ impl Opening {
         self.settle(number, before);
     }
 
+    /// A tunnel begins on a connection: inside so many, and at these offsets. Adds to a slot what takes the place of its first
+    /// events (with their payload), which the parser was not shown.
+    pub fn begin_inner(
+        &mut self,
+        (connection, depth, base): (&Connection, u8, [u64; 2]),
+        events: Vec<(SlotEvent, Vec<u8>)>,
+        slot: &mut Slot,
+        keys: &KeyStore,
+        now: i64,
+    ) {
+        let number = connection.number;
+        let open = self.open.entry(number).or_insert_with(|| {
+            let open = Box::new(Open::carrier());
+            self.memory += size_of::<Open>() as u64 + open.held().memory;
+            open
+        });
+        let before = open.held();
+        let row = slot.add_row(connection.clone());
+        open.begin_inner(depth, base);
+        for (event, mut payload) in events {
+            let (counters, buffers) = (&mut self.counters, &mut self.buffers);
+            let mut tools = Tools { keys, counters, buffers, patience: self.patience, now, serial: self.serial };
+            let event = SlotEvent { row, next: NONE, ..event };
+            open.inner_event(&mut tools, &mut slot.adding(&event), &event, &mut payload);
+        }
+        open.leave();
+        self.settle(number, before);
+    }
+
     /// Whether anything waits for secrets.
     #[must_use]
     pub fn waits(&self) -> bool {
         !self.waiting.is_empty()
     }
 
-    /// How a connection of the last slot, or an open one, is encrypted; `None` before its first plaintext.
+    /// How a connection of the last slot, or an open one, is encrypted, and whether it is so itself, and not only the one that
+    /// carries it. `None` before its first plaintext.
     #[must_use]
-    pub fn secured(&self, id: ConnectionId) -> Option<&Arc<Secured>> {
-        self.open.get(&id.number)?.secured.as_ref()
+    pub fn secured(&self, connection: &Connection) -> Option<(&Arc<Secured>, bool)> {
+        let depth = connection.depth();
+        let (secured, found) = self.open.get(&connection.id().number)?.secured(depth)?;
+        Some((secured, found == depth))
     }
 
     /// Whether a connection of the last slot, or an open one, is read here: what goes on of it, and of what is inside it, is plaintext.
@@ -202,7 +233,11 @@ impl Opening {
     /// Forgets connections that ended in the slot before.
     fn forget(&mut self) {
         for number in self.over.drain(..) {
-            if let Some(open) = self.open.remove(&number) {
+            // One that was over has gone on if a tunnel has begun on it since.
+            if let Entry::Occupied(open) = self.open.entry(number)
+                && open.get().is_over()
+            {
+                let open = open.remove();
                 self.memory = self.memory.saturating_sub(open.held().memory + size_of::<Open>() as u64);
             }
         }
@@ -222,7 +257,7 @@ impl Opening {
 }
 
 /// What a connection holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Held {
     memory: u64,
     /// Payload without an account.
@@ -237,9 +272,7 @@ fn beginning(event: &SlotEvent, payload: &[u8], midstream: bool) -> Option<Open>
     if event.at.offset > 0 || payload.is_empty() {
         return None;
     }
-    // A server's hello comes after a client's, or after something else that it cannot be read without.
-    let client = payload.get(5).is_none_or(|kind| *kind == 1);
-    if client && begins_tls(payload) != Some(false) {
+    if begins_with_hello(payload) {
         return Some(Open::default());
     }
     midstream.then(|| Open::suspected(event, payload)).flatten()

@@ -81,7 +81,9 @@ impl Key for Route {
         text.clear();
         text.extend_from_slice(cut(transaction.host(), MAX_HOST));
         let host = text.len();
-        text.extend_from_slice(cut(transaction.protocol().map(str::as_bytes), MAX_METHOD));
+        if let Some(protocol) = transaction.protocol() {
+            text.extend_from_slice(cut(Some(protocol.as_bytes()), MAX_METHOD));
+        }
         let protocol = text.len();
         text.extend_from_slice(cut(transaction.method(), MAX_METHOD));
         let method = text.len();

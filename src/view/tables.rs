@@ -13,7 +13,9 @@ pub(super) const ROUTES: usize = 1024;
 /// Rows of pairs.
 pub(super) const PAIRS: usize = 512;
 /// Connections that are told apart where a worker keeps the row of the last pair.
-const CONNECTIONS: usize = 256;
+const CONNECTIONS: usize = 4096;
+/// No row.
+const NONE: u16 = u16::MAX;
 
 /// What the transactions of some time add up to.
 #[derive(Debug, Clone)]
@@ -23,7 +25,7 @@ pub(super) struct Tables {
     pub(super) routes: Table<Route>,
     pub(super) pairs: Table<Pair>,
     /// A worker's: by connection, the row of the last pair.
-    known: Vec<usize>,
+    known: Vec<u16>,
 }
 
 impl Default for Tables {
@@ -52,13 +54,14 @@ impl Tables {
 
     fn add_pair(&mut self, transaction: &Transaction, facts: &Facts, hasher: &RandomState) {
         if self.known.is_empty() {
-            self.known.resize(CONNECTIONS, usize::MAX);
+            self.known.resize(CONNECTIONS, NONE);
         }
         let place = usize::try_from(transaction.conn % CONNECTIONS as u64).unwrap_or(0);
         let Some(known) = self.known.get_mut(place) else { return };
         // A connection is of one pair, which need not be looked up again.
-        if !self.pairs.add_likely(*known, transaction, facts) {
-            *known = self.pairs.add(transaction, facts, hasher).unwrap_or(usize::MAX);
+        if !self.pairs.add_likely(usize::from(*known), transaction, facts) {
+            let pair = self.pairs.add(transaction, facts, hasher);
+            *known = pair.and_then(|pair| u16::try_from(pair).ok()).unwrap_or(NONE);
         }
     }
 
@@ -99,6 +102,6 @@ impl Tables {
             + self.hosts.size()
             + self.routes.size()
             + self.pairs.size()
-            + self.known.capacity() * size_of::<usize>()
+            + self.known.capacity() * size_of::<u16>()
     }
 }
