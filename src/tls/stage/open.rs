@@ -53,6 +53,8 @@ pub(super) struct Open {
     base: [u64; 2],
     /// The stream inside the tunnel that it has become.
     inner: Option<Box<Self>>,
+    /// What of it the stage has counted.
+    pub(super) counted: Held,
 }
 
 impl Open {
