@@ -36,7 +36,7 @@ pub struct Ledger {
     pub shadow: shadow::ShadowCounters,
     /// Transactions.
     pub http: http::HttpCounters,
-    /// Bytes of TLS connections, where secrets are known.
+    /// TLS connections, and their bytes.
     pub tls: TlsCounters,
     /// Log lines.
     pub log: log::LogCounters,

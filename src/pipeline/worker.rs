@@ -3,7 +3,7 @@
 //! A slot goes through these stages, one after the other, all in `Worker::slot`:
 //!
 //! 1. What is encrypted is opened, where secrets are known: the events of TLS connections become those of their plaintext, so
-//!    that everything behind it sees the same. Slots that are dropped are opened as well, since what is known of a connection must
+//!    that everything behind it sees the same. TLS connections that have ended go to the consumers. Slots that are dropped are opened as well, since what is known of a connection must
 //!    not have holes.
 //! 2. The driver takes it through the parser, or drops its payload while the fault budget is spent. Transactions are made of the
 //!    parser's records, and go to the consumers.
@@ -35,6 +35,7 @@ use crate::sandbox::fault::Fault;
 use crate::sandbox::quarantine::QuarantinedEvent;
 use crate::sandbox::shadow::Shadow;
 use crate::stream::{Connection, ConnectionId, EndReason, Endpoint, Side};
+use crate::tls::NameFilter;
 use crate::tls::stage::Opening;
 
 /// Says that nothing of a side is needed below an offset. It goes to whoever produces the stream, and may be lost, which costs
@@ -80,6 +81,8 @@ pub struct WorkerOptions {
     pub fault_limit: u32,
     /// Time that faults may take in a second.
     pub fault_time: Duration,
+    /// Of TLS connections, those are opened whose server's name fits all of these.
+    pub tls_filters: Vec<NameFilter>,
     /// Whether the input waits (files): then nothing is dropped because it comes too fast.
     pub lossless: bool,
     /// The request to stop.
@@ -97,7 +100,7 @@ pub fn work(
     let WorkerQueues { slots, empty, skips, quarantined } = queues;
     let index = options.index;
     let results = Results {
-        opening: Opening::default(),
+        opening: Opening::new(&options.tls_filters),
         outputs,
         skips,
         quarantined,
@@ -146,10 +149,10 @@ impl Worker {
         let (shared, index) = (Arc::clone(shared), options.index);
         results.start = slot.span.start;
         results.outputs.consumers.iter_mut().for_each(|consumer| consumer.slot(slot.span));
-        if shared.decrypts() {
-            results.opening.open(slot, &shared.keys.read().unwrap_or_else(PoisonError::into_inner));
-            results.counters.tls = *results.opening.counters();
-        }
+        results.opening.open(slot, &shared.keys.read().unwrap_or_else(PoisonError::into_inner));
+        results.counters.tls = *results.opening.counters();
+        results.tell_tls();
+        let Results { options, .. } = results;
         // After a stop was asked for, what is left of the present second is all that faults may take.
         let now = (!options.shutdown.asked()).then_some(now);
         trials.follow(driver, results.outputs.shadow.as_mut(), &shared, index);
@@ -198,6 +201,22 @@ impl Results {
         self.outputs.consumers.iter().all(|consumer| consumer.has_reader())
     }
 
+    /// Tells the consumers of the TLS connections that ended in the slot at hand. Where there are no secrets, nothing is needed of
+    /// what is not read; where there are, its bytes are counted by the reason.
+    fn tell_tls(&mut self) {
+        let WorkerOutputs { context, consumers, .. } = &mut self.outputs;
+        for closed in self.opening.closed() {
+            let connection = context.tls(closed, self.start);
+            consumers.iter_mut().for_each(|consumer| consumer.tls(&connection));
+        }
+        if !self.shared.decrypts() {
+            for (connection, side) in self.opening.dark() {
+                let hint = SkipHint { id: connection.id(), side, upto: u64::MAX };
+                self.counters.figures.skips_unsent += u64::from(!hinted(&self.skips, &connection, hint));
+            }
+        }
+    }
+
     /// Ends a slot for the consumers. `more`: another one waits.
     fn flush(&mut self, more: bool) {
         self.outputs.consumers.iter_mut().for_each(|consumer| consumer.flush(more));
@@ -221,6 +240,13 @@ impl Results {
         };
         (context, finish)
     }
+}
+
+/// Sends a skip hint to the capture thread of its connection; whether there was room.
+fn hinted(skips: &[Sender<SkipHint>], connection: &Connection, hint: SkipHint) -> bool {
+    let hints = skips.get(usize::from(connection.producer));
+    debug_assert!(hints.is_some(), "each capture thread has a queue for skip hints");
+    hints.is_some_and(|hints| hints.try_send(hint).is_ok())
 }
 
 impl Receiver for Results {
@@ -261,11 +287,7 @@ impl Receiver for Results {
             return;
         }
         let hint = SkipHint { id: connection.id(), side, upto };
-        let hints = self.skips.get(usize::from(connection.producer));
-        debug_assert!(hints.is_some(), "each capture thread has a queue for skip hints");
-        if hints.is_none_or(|hints| hints.try_send(hint).is_err()) {
-            self.counters.figures.skips_unsent += 1;
-        }
+        self.counters.figures.skips_unsent += u64::from(!hinted(&self.skips, connection, hint));
     }
 
     fn quarantine(&mut self, quarantined: &QuarantinedEvent) {

@@ -34,7 +34,8 @@ const CHECK_EVERY: Duration = Duration::from_millis(100);
 pub fn open(config: &Config, names: &InterfaceNames, started: i64, shutdown: &Shutdown) -> Result<Log, LogError> {
     let mut reported = false;
     loop {
-        let format = config.format.writer(Origin { interfaces: names.clone(), sensor: config.settings.sensor.clone() });
+        let origin = Origin { interfaces: names.clone(), sensor: config.settings.sensor.clone() };
+        let format = config.format.writer(config.subject, origin);
         match Log::open(config.target.clone(), config.rotation, format, started) {
             Err(error) if error.has_no_reader() && !shutdown.asked() => {
                 if !config.quiet && !reported {

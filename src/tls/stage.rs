@@ -8,12 +8,14 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
+use super::closed::{self, Closed};
 use super::connection::Connection;
 use super::keys::KeyStore;
+use super::names::NameFilter;
 use super::outcome::{Buffers, Context, Dark, Output, Progress, TlsCounters};
-use super::record::begins_tls;
+use super::record::{ContentType, begins_tls};
 use crate::batch::{Rewritten, Slot, SlotEvent, What};
-use crate::stream::{ConnectionId, Position, Secured, Side};
+use crate::stream::{self, ConnectionId, EndReason, Position, Secured, Side};
 
 /// Opens the TLS connections of one worker.
 #[derive(Default)]
@@ -27,6 +29,12 @@ pub struct Opening {
     over: Vec<u64>,
     /// Of all connections, in bytes.
     memory: u64,
+    /// The names of servers whose connections are opened. By default all.
+    names: Option<Arc<[NameFilter]>>,
+    /// What is told of connections that ended in the last slot.
+    closed: Vec<Closed>,
+    /// Sides of which nothing is read any more since the last slot.
+    dark: Vec<(stream::Connection, Side)>,
 }
 
 /// A connection that is open.
@@ -39,6 +47,14 @@ struct Open {
     inexact: [bool; 2],
     /// What is told of it with its plaintext.
     secured: Option<Arc<Secured>>,
+    /// Of each side: it was said that it is dark.
+    told_dark: [bool; 2],
+    /// The side that answers a client's hello with something else than TLS: it is left as it is.
+    plain: Option<Side>,
+    /// Times of the first packet and of the last.
+    times: Option<[i64; 2]>,
+    /// Offsets at which the sides ended.
+    lengths: [u64; 2],
 }
 
 impl Open {
@@ -46,13 +62,57 @@ impl Open {
     fn held(&self) -> (u64, u64) {
         (self.connection.memory() as u64, self.connection.kept() as u64)
     }
+
+    /// An event came. The end of a connection that is given up is later than its last packet.
+    fn note(&mut self, event: &SlotEvent) {
+        let [first, last] = self.times.unwrap_or([event.at.time; 2]);
+        let is_packet = !matches!(event.what, What::End(reason) if reason != EndReason::Fin && reason != EndReason::Reset);
+        self.times = Some([first, if is_packet { event.at.time.max(last) } else { last }]);
+        if let What::End(_) = event.what {
+            *of(&mut self.ended, event.side) = true;
+            *of(&mut self.lengths, event.side) = event.at.offset;
+        }
+    }
+
+    /// Whether an event is of a side that is not TLS after all: a server that does not speak it may answer a client's hello in its own
+    /// protocol, such as HTTP with a status of 400.
+    fn is_plain(&mut self, event: &SlotEvent, payload: &[u8]) -> bool {
+        let is_record = payload.first().is_none_or(|kind| ContentType::of(*kind).is_some());
+        if event.at.offset == 0 && !is_record && self.connection.client() == Some(event.side.other()) {
+            self.plain = Some(event.side);
+        }
+        self.plain == Some(event.side)
+    }
+
+    /// What is told at the end.
+    fn close(&self, connection: stream::Connection, order: u32) -> Closed {
+        let client = closed::client(&connection, self.connection.client());
+        let [first, second] = self.lengths;
+        Closed {
+            client,
+            times: self.times.unwrap_or_default(),
+            bytes: if client == Side::First { [first, second] } else { [second, first] },
+            fate: self.connection.fate(),
+            info: self.connection.info().clone(),
+            order,
+            connection,
+        }
+    }
 }
 
 impl Opening {
+    /// Opens the connections to servers whose names fit all of these; without any, all connections.
+    #[must_use]
+    pub fn new(names: &[NameFilter]) -> Self {
+        Self { names: (!names.is_empty()).then(|| names.into()), ..Self::default() }
+    }
+
     /// Rewrites a slot. Where secrets are missing the connection is dark from there on: they have to be in the store before its
     /// packets come.
     pub fn open(&mut self, slot: &mut Slot, keys: &KeyStore) {
         self.forget();
+        self.closed.clear();
+        self.dark.clear();
         if !self.has_work(slot) {
             return;
         }
@@ -78,9 +138,23 @@ impl Opening {
                     return to.keep(payload);
                 }
                 self.memory += size_of::<Open>() as u64;
-                place.insert(Box::default())
+                self.counters.started += 1;
+                let open = place.insert(Box::default());
+                if let Some(names) = &self.names {
+                    open.connection.open_only(names);
+                }
+                open
             }
         };
+        open.note(event);
+        if open.is_plain(event, payload) {
+            to.keep_unacked(payload);
+            if open.ended == [true; 2] {
+                self.over.push(number);
+                self.closed.extend(to.connection().map(|connection| open.close(connection.clone(), event.order)));
+            }
+            return;
+        }
         let before = open.held();
         let (counters, buffers) = (&mut self.counters, &mut self.buffers);
         let mut context = Context { keys, without_keys: Some(Dark::NoKey), counters, buffers };
@@ -94,7 +168,6 @@ impl Opening {
             What::Skipped { .. } => {}
             What::End(_) => {
                 let at = open.connection.end(&mut context, event.side, event.at, &mut output);
-                *of(&mut open.ended, event.side) = true;
                 let inexact = std::mem::take(of(output.inexact, event.side));
                 output.to.event(at, inexact);
             }
@@ -108,9 +181,27 @@ impl Opening {
         let (memory, kept) = open.held();
         self.memory = (self.memory + memory).saturating_sub(before.0);
         self.counters.held = (self.counters.held + kept).saturating_sub(before.1);
-        if open.ended == [true; 2] {
-            self.over.push(number);
+        if let Some(connection) = to.connection() {
+            for side in [Side::First, Side::Second] {
+                if open.connection.dark(side).is_some() && !std::mem::replace(of(&mut open.told_dark, side), true) {
+                    self.dark.push((connection.clone(), side));
+                }
+            }
+            if open.ended == [true; 2] {
+                self.over.push(number);
+                self.closed.push(open.close(connection.clone(), event.order));
+            }
         }
+    }
+
+    /// What is told of the connections that ended in the last slot.
+    pub fn closed(&mut self) -> std::vec::Drain<'_, Closed> {
+        self.closed.drain(..)
+    }
+
+    /// Sides of which nothing is read any more since the last slot.
+    pub fn dark(&mut self) -> std::vec::Drain<'_, (stream::Connection, Side)> {
+        self.dark.drain(..)
     }
 
     /// How a connection of the last slot, or an open one, is encrypted; `None` before its first plaintext.
@@ -164,7 +255,7 @@ impl Output for Into<'_, '_> {
     fn closed(&mut self, _: Side, _: Position) {}
 }
 
-const fn of(both: &mut [bool; 2], side: Side) -> &mut bool {
+const fn of<T>(both: &mut [T; 2], side: Side) -> &mut T {
     let [first, second] = both;
     match side {
         Side::First => first,

@@ -269,6 +269,7 @@ impl Workers {
                 index,
                 fault_limit: config.fault_limit,
                 fault_time: config.fault_time,
+                tls_filters: config.tls_filters.clone(),
                 lossless: !live,
                 shutdown: shutdown.clone(),
             };
