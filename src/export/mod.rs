@@ -122,13 +122,13 @@ impl FormatName {
         }
     }
 
-    /// A writer of this format.
+    /// A writer of this format, for transactions.
     #[must_use]
-    pub fn writer(self, subject: Subject, origin: Origin) -> Box<dyn Format> {
-        self.writer_for(subject, &Terminal::default(), origin)
+    pub fn writer(self, origin: Origin) -> Box<dyn Format> {
+        self.writer_for(Subject::Transactions, &Terminal::default(), origin)
     }
 
-    /// The same, for lines that go to a terminal.
+    /// The same, for lines about something, that go to a terminal.
     #[must_use]
     pub fn writer_for(self, subject: Subject, terminal: &Terminal, origin: Origin) -> Box<dyn Format> {
         match self {

@@ -73,9 +73,7 @@ impl Format for Zeek {
             Subject::Transactions => ("http", &COLUMNS[..]),
             Subject::Tls => ("ssl", &ssl::COLUMNS[..]),
         };
-        out.extend_from_slice(
-            b"#separator \\x09\n#set_separator\t,\n#empty_field\t(empty)\n#unset_field\t-\n#path\t",
-        );
+        out.extend_from_slice(b"#separator \\x09\n#set_separator\t,\n#empty_field\t(empty)\n#unset_field\t-\n#path\t");
         out.extend_from_slice(path.as_bytes());
         out.push(b'\n');
         moment(b"#open", time, out);

@@ -80,6 +80,7 @@ impl Ledger {
             ("packets dropped by the interface", self.live.if_dropped),
             ("log lines lost", lines),
             ("bytes never seen", self.flow.gap),
+            ("QUIC connections (HTTP/3), which are not read", self.packets.quic),
             ("frames cut by the snap length", self.packets.cut_frames),
             ("bytes of payload cut by the snap length", self.flow.cut),
             ("bytes dropped because a queue was full", self.batch.bytes_dropped),

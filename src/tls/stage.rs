@@ -66,7 +66,8 @@ impl Open {
     /// An event came. The end of a connection that is given up is later than its last packet.
     fn note(&mut self, event: &SlotEvent) {
         let [first, last] = self.times.unwrap_or([event.at.time; 2]);
-        let is_packet = !matches!(event.what, What::End(reason) if reason != EndReason::Fin && reason != EndReason::Reset);
+        let is_packet =
+            !matches!(event.what, What::End(reason) if reason != EndReason::Fin && reason != EndReason::Reset);
         self.times = Some([first, if is_packet { event.at.time.max(last) } else { last }]);
         if let What::End(_) = event.what {
             *of(&mut self.ended, event.side) = true;

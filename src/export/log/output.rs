@@ -76,7 +76,8 @@ mod tests {
         let (chunks, lines) = chunk::channel(1, 1, true, Arc::default());
         let selection = Selection { errors: true, ..Selection::default() };
         let (origin, terminal) = (Origin::default(), Terminal::default());
-        let output = LogOutput { format: FormatName::Clf, subject: Subject::Transactions, terminal, origin, selection, chunks };
+        let output =
+            LogOutput { format: FormatName::Clf, subject: Subject::Transactions, terminal, origin, selection, chunks };
         let mut wire = Wire::new(Settings::default());
         for (number, status) in (1..).zip([200, 500, 404, 204]) {
             wire.get(number, "/").reply(number, status, 0);

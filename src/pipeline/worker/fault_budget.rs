@@ -88,7 +88,14 @@ mod tests {
 
     fn budget(fault_limit: u32, lossless: bool) -> FaultBudget {
         let (fault_time, shutdown) = (Duration::from_millis(500), Shutdown::default());
-        FaultBudget::new(&WorkerOptions { index: 0, fault_limit, fault_time, lossless, shutdown })
+        FaultBudget::new(&WorkerOptions {
+            index: 0,
+            fault_limit,
+            fault_time,
+            tls_filters: Vec::new(),
+            lossless,
+            shutdown,
+        })
     }
 
     #[test]

@@ -1,0 +1,349 @@
+//! `--tls`: each TLS connection has its line, with the server's name, what was agreed, and whether it was decrypted or why not, in
+//! every format that has such lines; metrics and summary agree, and so does tshark.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a test that panics has failed, and its deadlines are on the wall clock"
+)]
+
+mod support;
+mod tls_support;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+use support::capture::{Compression, Format, Order, file};
+use support::program::{Outcome, picotap, read, run, scratch};
+use support::scene::Scene;
+use support::wire::{Packet, Side};
+use tls_support::talk::{SUITES, Setting, Talk};
+
+/// Port of the first client; those of others follow it.
+const FIRST_PORT: u64 = 40_001;
+
+/// A connection for each suite, and what its ends sent.
+struct Traffic {
+    capture: PathBuf,
+    keys: PathBuf,
+    /// By the client's port: bytes of client and server, and the suite.
+    truth: BTreeMap<u64, ([u64; 2], &'static str)>,
+}
+
+fn side(side: picotap::stream::Side) -> Side {
+    if side == picotap::stream::Side::First { Side::Client } else { Side::Server }
+}
+
+fn write(scene: &Scene, packets: &mut [Packet], name: &str) -> PathBuf {
+    for (at, packet) in packets.iter_mut().enumerate() {
+        packet.time = 1_767_323_045_000_000_000 + at as i64 * 50_000;
+    }
+    let capture = scratch(&format!("{name}.pcap"));
+    fs::write(&capture, file(&scene.frames(packets), Format::Pcap(Order::Little, true), Compression::None)).unwrap();
+    capture
+}
+
+fn traffic(name: &str) -> Traffic {
+    let mut scene = Scene::default();
+    let (mut packets, mut key_log, mut truth) = (vec![], String::new(), BTreeMap::new());
+    for (version, cipher, suite) in SUITES {
+        let mut talk = Talk::new(version, *cipher, Setting::default());
+        talk.say(picotap::stream::Side::First, b"GET /a HTTP/1.1\r\nHost: picotap.test\r\n\r\n");
+        talk.say(picotap::stream::Side::Second, b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
+        talk.close();
+        let script = talk.script();
+        let mut connection = scene.connection();
+        let mut bytes = [0; 2];
+        connection.open();
+        for sent in &script.sent {
+            connection.send(side(sent.side), &sent.bytes);
+            bytes[sent.side.index()] += sent.bytes.len() as u64;
+        }
+        connection.close();
+        truth.insert(FIRST_PORT + truth.len() as u64, (bytes, *suite));
+        packets.append(&mut connection.packets);
+        key_log += &script.key_log;
+    }
+    let (capture, keys) = (write(&scene, &mut packets, name), scratch(&format!("{name}.keys")));
+    fs::write(&keys, key_log).unwrap();
+    Traffic { capture, keys, truth }
+}
+
+fn values(outcome: &Outcome) -> Vec<Value> {
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    outcome.lines().iter().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn told(capture: &Path, args: &[&str]) -> Vec<Value> {
+    values(&read(capture, args))
+}
+
+fn texts(lines: &[Value], key: &str) -> BTreeSet<String> {
+    lines.iter().map(|line| line[key].as_str().unwrap_or("").to_owned()).collect()
+}
+
+#[test]
+fn every_connection_has_its_line_decrypted_or_with_the_reason() {
+    let Traffic { capture, keys, truth } = traffic("tls-lines");
+    let keys = keys.to_str().unwrap();
+    let transactions = told(&capture, &["--keylog", keys]);
+    for workers in ["1", "2"] {
+        for (with_keys, lines) in [
+            (true, told(&capture, &["--tls", "--workers", workers, "--keylog", keys])),
+            (false, told(&capture, &["--tls", "--workers", workers])),
+        ] {
+            assert_eq!(lines.len(), SUITES.len());
+            assert_eq!(texts(&lines, "conn"), texts(&transactions, "conn"), "one identifier");
+            assert!(lines.is_sorted_by_key(|line| line["ts"].as_str().unwrap().to_owned()), "in order");
+            for line in lines {
+                let (bytes, suite) = truth[&line["client_port"].as_u64().unwrap()];
+                let tls = &line["tls"];
+                let version = if suite.contains("ECDHE") { "TLSv1.2" } else { "TLSv1.3" };
+                assert_eq!((&tls["cipher"], &tls["version"]), (&suite.into(), &version.into()), "{line}");
+                assert_eq!((&tls["sni"], &line["server_port"]), (&"picotap.test".into(), &80.into()), "{line}");
+                assert_eq!([&line["client_bytes"], &line["server_bytes"]], [bytes[0], bytes[1]], "{line}");
+                assert_eq!((&line["established"], &line["decrypted"]), (&true.into(), &with_keys.into()), "{line}");
+                assert_eq!(line["reason"], if with_keys { Value::Null } else { "no_key".into() }, "{line}");
+                assert!(line["duration_us"].as_u64().unwrap() > 0 && tls["ja4"].as_str().unwrap().len() == 36);
+                // What the server chose of the protocols is encrypted in TLS 1.3.
+                let (alpn, offered) = if with_keys || version == "TLSv1.2" {
+                    (Value::from("http/1.1"), Value::Null)
+                } else {
+                    (Value::Null, vec!["h2", "http/1.1"].into())
+                };
+                assert_eq!((&tls["alpn"], &tls["alpn_offered"]), (&alpn, &offered), "{line}");
+            }
+        }
+    }
+}
+
+/// Of each connection, by the client's port: server name, JA4, version and suite.
+fn tshark(capture: &Path) -> BTreeMap<u64, Vec<String>> {
+    let mut out = BTreeMap::new();
+    let ask = |kind: &str, port: &str, fields: &[&str]| {
+        let mut command = Command::new("tshark");
+        command.arg("-r").arg(capture).args(["-d", "tcp.port==80,tls", "-Y", &format!("tls.handshake.type=={kind}")]);
+        command.args(["-T", "fields", "-e", port]);
+        fields.iter().for_each(|field| drop(command.args(["-e", field])));
+        let text = String::from_utf8(command.output().unwrap().stdout).unwrap();
+        text.lines().map(|line| line.split('\t').map(str::to_owned).collect::<Vec<_>>()).collect::<Vec<_>>()
+    };
+    let hello = ["tls.handshake.extensions_server_name", "tls.handshake.ja4"];
+    let answer = ["tls.handshake.ciphersuite"];
+    for row in ask("1", "tcp.srcport", &hello).into_iter().chain(ask("2", "tcp.dstport", &answer)) {
+        out.entry(row[0].parse().unwrap()).or_insert_with(Vec::new).extend_from_slice(&row[1..]);
+    }
+    out
+}
+
+#[test]
+fn tshark_sees_the_same_names_fingerprints_and_suites() {
+    let Traffic { capture, .. } = traffic("tls-tshark");
+    let mut judged = tshark(&capture);
+    assert_eq!(judged.len(), SUITES.len());
+    for line in told(&capture, &["--tls"]) {
+        let theirs = judged.remove(&line["client_port"].as_u64().unwrap()).unwrap();
+        let tls = &line["tls"];
+        assert_eq!([&tls["sni"], &tls["ja4"]], [&theirs[0][..], &theirs[1][..]]);
+        let number = u16::from_str_radix(theirs[2].trim_start_matches("0x"), 16).unwrap();
+        assert_eq!(tls["cipher"], picotap::tls::suites::name(number).unwrap());
+    }
+}
+
+#[test]
+fn zeek_reads_them_as_its_ssl_log() {
+    let Traffic { capture, keys, truth } = traffic("tls-zeek");
+    let args = ["--tls", "--format", "zeek", "--keylog", keys.to_str().unwrap()];
+    let lines = read(&capture, &args).lines();
+    assert!(lines.contains(&"#path\tssl".to_owned()) && lines.last().unwrap().starts_with("#close\t"));
+    let columns = |name: &str| {
+        let line = lines.iter().find(|line| line.starts_with(name)).unwrap();
+        line.split('\t').skip(1).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let (fields, types) = (columns("#fields"), columns("#types"));
+    // Zeek's own columns, in its order: scripts/base/protocols/ssl/main.zeek and files.zeek.
+    let zeek = "ts uid id.orig_h id.orig_p id.resp_h id.resp_p version cipher curve server_name resumed last_alert next_protocol \
+                established ssl_history cert_chain_fps client_cert_chain_fps sni_matches_cert";
+    assert_eq!(fields[..18].join(" "), zeek);
+    let rows: Vec<Vec<&str>> =
+        lines.iter().filter(|line| !line.starts_with('#')).map(|line| line.split('\t').collect()).collect();
+    assert_eq!(rows.len(), SUITES.len());
+    for row in rows {
+        assert_eq!((row.len(), types.len()), (fields.len(), fields.len()));
+        let of = |name: &str| row[fields.iter().position(|field| field == name).unwrap()];
+        for (value, kind) in row.iter().zip(&types).filter(|(value, _)| **value != "-") {
+            let fits = match &kind[..] {
+                "bool" => ["T", "F"].contains(value),
+                "count" | "port" => value.parse::<u64>().is_ok(),
+                "time" | "interval" => value.parse::<f64>().is_ok(),
+                "addr" => value.parse::<std::net::IpAddr>().is_ok(),
+                "string" => !value.is_empty(),
+                _ => false,
+            };
+            assert!(fits, "{value} is of type {kind}");
+        }
+        let (bytes, suite) = truth[&of("id.orig_p").parse::<u64>().unwrap()];
+        assert_eq!((of("cipher"), of("server_name"), of("next_protocol")), (suite, "picotap.test", "http/1.1"));
+        assert!(["TLSv12", "TLSv13"].contains(&of("version")), "as Zeek writes it");
+        assert_eq!((of("resumed"), of("established"), of("decrypted"), of("reason")), ("F", "T", "T", "-"));
+        assert_eq!([of("orig_bytes"), of("resp_bytes")], bytes.map(|bytes| bytes.to_string()));
+    }
+}
+
+#[test]
+fn other_formats_have_lines_or_say_which_have() {
+    let Traffic { capture, keys, .. } = traffic("tls-formats");
+    let keys = keys.to_str().unwrap();
+    let text = |args: &[&str]| read(&capture, &[&["--tls", "--format", "text"], args].concat()).lines();
+    let dark = text(&[]);
+    assert!(
+        dark.len() == SUITES.len() && dark.iter().all(|line| line.contains(" dark ") && line.ends_with("[no_key]"))
+    );
+    assert!(text(&["--keylog", keys]).iter().all(|line| line.contains(" open ") && line.contains(" picotap.test ")));
+    for line in told(&capture, &["--tls", "--format", "ecs", "--keylog", keys]) {
+        assert_eq!(line["event"]["dataset"], "picotap.tls");
+        assert_eq!(line["event"]["category"], Value::from(vec!["network"]));
+        assert_eq!((&line["event"]["outcome"], &line["picotap"]["decrypted"]), (&"success".into(), &true.into()));
+        let tls = &line["tls"];
+        assert_eq!((&tls["version_protocol"], &tls["client"]["server_name"]), (&"tls".into(), &"picotap.test".into()));
+        assert!(tls["version"] == "1.2" || tls["version"] == "1.3");
+        assert_eq!((&tls["next_protocol"], &tls["established"]), (&"http/1.1".into(), &true.into()));
+        let sum = line["source"]["bytes"].as_u64().unwrap() + line["destination"]["bytes"].as_u64().unwrap();
+        assert_eq!(line["network"]["bytes"], sum);
+    }
+    for format in ["clf", "otlp"] {
+        let outcome = read(&capture, &["--tls", "--format", format]);
+        assert_eq!(outcome.code, Some(2));
+        assert!(outcome.stderr.contains(&format!("--tls has no lines in format {format}: needed --format json")));
+    }
+    // Transactions have it in their own lines.
+    let ecs = told(&capture, &["--format", "ecs", "--keylog", keys]);
+    assert!(ecs.iter().all(|line| line["tls"]["established"] == true && line["picotap"]["ja4"].is_string()));
+    let otlp = read(&capture, &["--format", "otlp", "--keylog", keys]).lines();
+    for wanted in [
+        r#"{"key":"url.scheme","value":{"stringValue":"https"}}"#,
+        r#"{"key":"tls.protocol.name","value":{"stringValue":"tls"}}"#,
+        r#"{"key":"tls.established","value":{"boolValue":true}}"#,
+    ] {
+        assert!(otlp.iter().all(|line| line.contains(wanted)), "{wanted}");
+    }
+}
+
+#[test]
+fn connections_are_selected_as_transactions_are() {
+    let Traffic { capture, keys, .. } = traffic("tls-selected");
+    let count = |args: &[&str]| told(&capture, &[&["--tls"], args].concat()).len();
+    let all = SUITES.len();
+    for (args, wanted) in [
+        (&["--filter", "host=*.TEST"][..], all),
+        (&["--filter", "host=picotap.test:80"], all),
+        (&["--filter", "host!=picotap.*"], 0),
+        (&["--errors"], 0),
+        (&["--slow", "10000"], 0),
+        (&["--slow", "0"], all),
+    ] {
+        assert_eq!(count(args), wanted, "{args:?}");
+    }
+    let outcome = read(&capture, &["--tls", "--filter", "status=5xx"]);
+    assert!(outcome.code == Some(2) && outcome.stderr.contains("no method, status or path"), "{}", outcome.stderr);
+    let shards: Vec<Value> =
+        (1..=3).flat_map(|shard| told(&capture, &["--tls", "--shard", &format!("{shard}/3")])).collect();
+    assert_eq!((shards.len(), texts(&shards, "conn")), (all, texts(&told(&capture, &["--tls"]), "conn")));
+    let named = told(&capture, &["--tls", "--sensor", "edge"]);
+    assert!(named.iter().all(|line| line["sensor"] == "edge"));
+    assert!(texts(&named, "conn").is_disjoint(&texts(&shards, "conn")), "the sensor is part of the identifier");
+    // What is not to be opened is not, whatever secrets there are.
+    let keys = ["--keylog", keys.to_str().unwrap()];
+    for (filter, opened) in [("picotap.*,x", true), ("!picotap.*", false), ("*.example.com", false), ("*", true)] {
+        let lines = told(&capture, &[&["--tls", "--tls-filter", filter], &keys[..]].concat());
+        let reason = if opened { Value::Null } else { "filtered".into() };
+        assert!(lines.iter().all(|line| line["decrypted"] == opened && line["reason"] == reason), "{filter}");
+        let transactions = told(&capture, &[&["--tls-filter", filter], &keys[..]].concat());
+        assert_eq!(transactions.len(), if opened { all } else { 0 }, "{filter}");
+    }
+    let outcome = read(&capture, &["--tls-filter", "a,,b"]);
+    assert!(outcome.code == Some(2) && outcome.stderr.contains("empty pattern"), "{}", outcome.stderr);
+}
+
+#[test]
+fn metrics_and_the_summary_say_what_stays_dark() {
+    let Traffic { capture, keys, .. } = traffic("tls-metrics");
+    let metrics = scratch("tls-metrics.prom");
+    let numbers = |args: &[&str]| {
+        let common = ["--stats", "-o", "/dev/null", "--metrics-file", metrics.to_str().unwrap()];
+        let outcome = read(&capture, &[&common, args].concat());
+        assert!(outcome.code == Some(0) && !outcome.stderr.contains("NOT BALANCED"), "{}", outcome.stderr);
+        (fs::read_to_string(&metrics).unwrap(), outcome.stderr)
+    };
+    let all = SUITES.len();
+    let (text, summary) = numbers(&[]);
+    assert!(text.contains(&format!("picotap_tls_connections_total{{decrypted=\"false\",reason=\"no_key\"}} {all}\n")));
+    assert!(text.contains(&format!("picotap_tls_started_connections_total {all}\n")), "{text}");
+    for wanted in [
+        &format!("TLS connections:  {all}  decrypted 0  no_key {all}")[..],
+        "--keylog FILE decrypts",
+        "top servers that stay dark:",
+        "picotap.test",
+    ] {
+        assert!(summary.contains(wanted), "{wanted}: {summary}");
+    }
+    let (text, summary) = numbers(&["--keylog", keys.to_str().unwrap()]);
+    assert!(text.contains(&format!("picotap_tls_connections_total{{decrypted=\"true\"}} {all}\n")), "{text}");
+    assert!(text.contains(&format!(
+        "http_server_request_duration_seconds_count{{http_request_method=\"GET\",http_response_status_code=\"200\",url_scheme=\"https\"}} {all}\n"
+    )));
+    assert!(summary.contains(&format!("TLS connections:  {all}  decrypted {all}\n")), "{summary}");
+    assert!(!summary.contains("stay dark") && !summary.contains("--keylog"), "{summary}");
+}
+
+/// One connection on which this is sent, in turn from the client and from the server.
+fn one(name: &str, sent: &[&[u8]]) -> PathBuf {
+    let mut scene = Scene::default();
+    let mut connection = scene.connection();
+    connection.open();
+    for (at, bytes) in sent.iter().enumerate() {
+        connection.send(if at % 2 == 0 { Side::Client } else { Side::Server }, bytes);
+    }
+    connection.close();
+    let mut packets = std::mem::take(&mut connection.packets);
+    write(&scene, &mut packets, name)
+}
+
+#[test]
+fn handshakes_that_fail_are_named() {
+    let (version, suite, _) = SUITES[0];
+    let hello = Talk::new(version, suite, Setting::default()).script().sent[0].bytes.clone();
+    // An alert instead of an answer, nothing, and an answer that is not TLS.
+    let line = |name: &str, answer: &[u8]| {
+        let lines = told(&one(name, &[&hello, answer]), &["--tls"]);
+        assert_eq!(lines.len(), 1);
+        lines[0].clone()
+    };
+    let refused = line("tls-alert", &[21, 3, 3, 0, 2, 2, 40]);
+    assert_eq!((&refused["alert"], &refused["established"]), (&"handshake_failure".into(), &false.into()));
+    assert_eq!((&refused["reason"], &refused["tls"]["sni"]), (&"no_data".into(), &"picotap.test".into()));
+    assert_eq!(refused["tls"]["version"], Value::Null, "nothing was agreed");
+    let capture = one("tls-alert", &[&hello, &[21, 3, 3, 0, 2, 2, 40]]);
+    assert_eq!(told(&capture, &["--tls", "--errors"]).len(), 1);
+    let plain = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 3\r\n\r\nno\n";
+    let answered = line("tls-to-http", plain);
+    assert_eq!((&answered["reason"], &answered["established"]), (&"no_data".into(), &false.into()));
+    assert_eq!(answered["server_bytes"], plain.len());
+    // The answer is read, with and without secrets.
+    let keys = scratch("tls-to-http.keys");
+    fs::write(&keys, "# none\n").unwrap();
+    for args in [&[][..], &["--keylog", keys.to_str().unwrap(), "--quiet"]] {
+        let mut command = picotap();
+        command.arg("-r").arg(one("tls-to-http", &[&hello, plain])).args(["--stats", "--format", "json"]).args(args);
+        let outcome = run(&mut command);
+        let lines = values(&outcome);
+        assert_eq!((&lines[0]["status"], &lines[0]["flags"][0]), (&400.into(), &"no_request".into()));
+        assert!(!outcome.stderr.contains("NOT BALANCED"), "{}", outcome.stderr);
+    }
+}
