@@ -15,13 +15,15 @@ mod tls_support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 use support::capture::{Compression, Format, Order, file};
 use support::program::{Outcome, picotap, read, run, scratch};
 use support::scene::Scene;
+use support::tool;
 use support::wire::{Packet, Side};
 use tls_support::talk::{SUITES, Setting, Talk};
 
@@ -80,6 +82,11 @@ fn values(outcome: &Outcome) -> Vec<Value> {
     outcome.lines().iter().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
+/// The same in any format.
+fn shown(capture: &Path, args: &[&str]) -> Outcome {
+    run(picotap().arg("--pcap").arg(capture).args(args))
+}
+
 fn told(capture: &Path, args: &[&str]) -> Vec<Value> {
     values(&read(capture, args))
 }
@@ -123,18 +130,18 @@ fn every_connection_has_its_line_decrypted_or_with_the_reason() {
     }
 }
 
-/// Of each connection, by the client's port: server name, JA4, version and suite.
+/// Of each connection, by the client's port: server name, protocols offered, and suite.
 fn tshark(capture: &Path) -> BTreeMap<u64, Vec<String>> {
     let mut out = BTreeMap::new();
     let ask = |kind: &str, port: &str, fields: &[&str]| {
         let mut command = Command::new("tshark");
         command.arg("-r").arg(capture).args(["-d", "tcp.port==80,tls", "-Y", &format!("tls.handshake.type=={kind}")]);
         command.args(["-T", "fields", "-e", port]);
-        fields.iter().for_each(|field| drop(command.args(["-e", field])));
+        command.args(fields.iter().flat_map(|field| ["-e", field]));
         let text = String::from_utf8(command.output().unwrap().stdout).unwrap();
         text.lines().map(|line| line.split('\t').map(str::to_owned).collect::<Vec<_>>()).collect::<Vec<_>>()
     };
-    let hello = ["tls.handshake.extensions_server_name", "tls.handshake.ja4"];
+    let hello = ["tls.handshake.extensions_server_name", "tls.handshake.extensions_alpn_str"];
     let answer = ["tls.handshake.ciphersuite"];
     for row in ask("1", "tcp.srcport", &hello).into_iter().chain(ask("2", "tcp.dstport", &answer)) {
         out.entry(row[0].parse().unwrap()).or_insert_with(Vec::new).extend_from_slice(&row[1..]);
@@ -143,14 +150,16 @@ fn tshark(capture: &Path) -> BTreeMap<u64, Vec<String>> {
 }
 
 #[test]
-fn tshark_sees_the_same_names_fingerprints_and_suites() {
+fn tshark_sees_the_same_names_protocols_and_suites() {
     let Traffic { capture, .. } = traffic("tls-tshark");
     let mut judged = tshark(&capture);
     assert_eq!(judged.len(), SUITES.len());
     for line in told(&capture, &["--tls"]) {
         let theirs = judged.remove(&line["client_port"].as_u64().unwrap()).unwrap();
         let tls = &line["tls"];
-        assert_eq!([&tls["sni"], &tls["ja4"]], [&theirs[0][..], &theirs[1][..]]);
+        let offered: Vec<_> = theirs[1].split(',').collect();
+        assert_eq!(tls["sni"], theirs[0]);
+        assert!(tls["alpn_offered"] == Value::from(offered) || tls["version"] == "TLSv1.2", "{line}");
         let number = u16::from_str_radix(theirs[2].trim_start_matches("0x"), 16).unwrap();
         assert_eq!(tls["cipher"], picotap::tls::suites::name(number).unwrap());
     }
@@ -160,7 +169,7 @@ fn tshark_sees_the_same_names_fingerprints_and_suites() {
 fn zeek_reads_them_as_its_ssl_log() {
     let Traffic { capture, keys, truth } = traffic("tls-zeek");
     let args = ["--tls", "--format", "zeek", "--keylog", keys.to_str().unwrap()];
-    let lines = read(&capture, &args).lines();
+    let lines = shown(&capture, &args).lines();
     assert!(lines.contains(&"#path\tssl".to_owned()) && lines.last().unwrap().starts_with("#close\t"));
     let columns = |name: &str| {
         let line = lines.iter().find(|line| line.starts_with(name)).unwrap();
@@ -200,13 +209,13 @@ fn zeek_reads_them_as_its_ssl_log() {
 fn other_formats_have_lines_or_say_which_have() {
     let Traffic { capture, keys, .. } = traffic("tls-formats");
     let keys = keys.to_str().unwrap();
-    let text = |args: &[&str]| read(&capture, &[&["--tls", "--format", "text"], args].concat()).lines();
+    let text = |args: &[&str]| shown(&capture, &[&["--tls", "--format", "text"], args].concat()).lines();
     let dark = text(&[]);
     assert!(
         dark.len() == SUITES.len() && dark.iter().all(|line| line.contains(" dark ") && line.ends_with("[no_key]"))
     );
     assert!(text(&["--keylog", keys]).iter().all(|line| line.contains(" open ") && line.contains(" picotap.test ")));
-    for line in told(&capture, &["--tls", "--format", "ecs", "--keylog", keys]) {
+    for line in values(&shown(&capture, &["--tls", "--format", "ecs", "--keylog", keys])) {
         assert_eq!(line["event"]["dataset"], "picotap.tls");
         assert_eq!(line["event"]["category"], Value::from(vec!["network"]));
         assert_eq!((&line["event"]["outcome"], &line["picotap"]["decrypted"]), (&"success".into(), &true.into()));
@@ -218,14 +227,14 @@ fn other_formats_have_lines_or_say_which_have() {
         assert_eq!(line["network"]["bytes"], sum);
     }
     for format in ["clf", "otlp"] {
-        let outcome = read(&capture, &["--tls", "--format", format]);
+        let outcome = shown(&capture, &["--tls", "--format", format]);
         assert_eq!(outcome.code, Some(2));
         assert!(outcome.stderr.contains(&format!("--tls has no lines in format {format}: needed --format json")));
     }
     // Transactions have it in their own lines.
-    let ecs = told(&capture, &["--format", "ecs", "--keylog", keys]);
+    let ecs = values(&shown(&capture, &["--format", "ecs", "--keylog", keys]));
     assert!(ecs.iter().all(|line| line["tls"]["established"] == true && line["picotap"]["ja4"].is_string()));
-    let otlp = read(&capture, &["--format", "otlp", "--keylog", keys]).lines();
+    let otlp = shown(&capture, &["--format", "otlp", "--keylog", keys]).lines();
     for wanted in [
         r#"{"key":"url.scheme","value":{"stringValue":"https"}}"#,
         r#"{"key":"tls.protocol.name","value":{"stringValue":"tls"}}"#,
@@ -302,6 +311,34 @@ fn metrics_and_the_summary_say_what_stays_dark() {
     assert!(!summary.contains("stay dark") && !summary.contains("--keylog"), "{summary}");
 }
 
+#[test]
+fn the_page_names_servers_that_stay_dark_and_transactions_say_how_they_were_encrypted() {
+    let Traffic { capture, keys, .. } = traffic("tls-page");
+    let report = scratch("tls-page.html");
+    let snapshot = |args: &[&str]| -> Value {
+        let common = ["-o", "/dev/null", "--report", report.to_str().unwrap()];
+        assert_eq!(read(&capture, &[&common, args].concat()).code, Some(0));
+        let html = fs::read_to_string(&report).unwrap();
+        let data = html.split("id=\"data\">").nth(1).unwrap().split("</script>").next().unwrap();
+        serde_json::from_str(data).unwrap()
+    };
+    let all = SUITES.len();
+    let dark = snapshot(&[]);
+    let servers = dark["tls"]["servers"].as_array().unwrap();
+    assert_eq!(
+        (servers.len(), &servers[0]["host"], &servers[0]["reason"]),
+        (1, &"picotap.test".into(), &"no_key".into())
+    );
+    assert_eq!((&servers[0]["connections"], &dark["tls"]["results"][0]["connections"]), (&all.into(), &all.into()));
+    let open = snapshot(&["--keylog", keys.to_str().unwrap()]);
+    assert_eq!(open["tls"]["servers"][0]["decrypted"], true);
+    for row in open["recent"].as_array().unwrap() {
+        let fields: BTreeMap<String, String> = serde_json::from_value(row["fields"].clone()).unwrap();
+        assert_eq!(fields["tls.sni"], "picotap.test");
+        assert!(SUITES.iter().any(|(_, _, name)| *name == fields["tls.cipher"]) && fields.contains_key("tls.version"));
+    }
+}
+
 /// One connection on which this is sent, in turn from the client and from the server.
 fn one(name: &str, sent: &[&[u8]]) -> PathBuf {
     let mut scene = Scene::default();
@@ -345,5 +382,43 @@ fn handshakes_that_fail_are_named() {
         let lines = values(&outcome);
         assert_eq!((&lines[0]["status"], &lines[0]["flags"][0]), (&400.into(), &"no_request".into()));
         assert!(!outcome.stderr.contains("NOT BALANCED"), "{}", outcome.stderr);
+    }
+}
+
+#[test]
+fn every_line_is_as_the_schema_says_and_the_readme_lists_its_keys() {
+    const PYTHON: &str = "target/tools/bin/python3";
+    if !tool::has(&[PYTHON]) {
+        return;
+    }
+    let Traffic { capture, keys, .. } = traffic("tls-schema");
+    let (version, suite, _) = SUITES[0];
+    let hello = Talk::new(version, suite, Setting::default()).script().sent[0].bytes.clone();
+    let refused = one("tls-schema-alert", &[&hello, &[21, 3, 3, 0, 2, 2, 40]]);
+    let all = [(&capture, &["--keylog", keys.to_str().unwrap()][..]), (&capture, &["--sensor", "s"]), (&refused, &[])];
+    let lines: Vec<String> =
+        all.iter().flat_map(|(capture, args)| read(capture, &[&["--tls"], *args].concat()).lines()).collect();
+    let check = |lines: &str| {
+        let arguments =
+            ["deploy/check/fields.py", "schema", "deploy/schema/tls.schema.json", "README.md", "TLS connections"];
+        let mut command = Command::new(PYTHON);
+        command.args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.stdout(Stdio::null()).spawn().unwrap();
+        // One that has found a fault reads no further.
+        drop(child.stdin.take().unwrap().write_all(lines.as_bytes()));
+        let output = child.wait_with_output().unwrap();
+        (output.status.success(), String::from_utf8(output.stderr).unwrap())
+    };
+    let good = lines.join("\n");
+    assert_eq!(check(&good), (true, String::new()));
+    for (right, wrong) in [
+        ("\"reason\":\"no_key\"", "\"reason\":\"nokey\""),
+        ("\"decrypted\":true", "\"decrypted\":false"),
+        ("\"established\":true,", ""),
+        ("\"client_bytes\":", "\"client_byte\":"),
+        ("\"alpn_offered\":[\"h2\"", "\"alpn_offered\":[2"),
+    ] {
+        assert!(good.contains(right), "{right}");
+        assert!(!check(&good.replacen(right, wrong, 1)).0, "{wrong}");
     }
 }

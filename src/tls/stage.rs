@@ -49,6 +49,8 @@ struct Open {
     secured: Option<Arc<Secured>>,
     /// Of each side: it was said that it is dark.
     told_dark: [bool; 2],
+    /// The side whose hello began it.
+    began: Option<Side>,
     /// The side that answers a client's hello with something else than TLS: it is left as it is.
     plain: Option<Side>,
     /// Times of the first packet and of the last.
@@ -79,7 +81,7 @@ impl Open {
     /// protocol, such as HTTP with a status of 400.
     fn is_plain(&mut self, event: &SlotEvent, payload: &[u8]) -> bool {
         let is_record = payload.first().is_none_or(|kind| ContentType::of(*kind).is_some());
-        if event.at.offset == 0 && !is_record && self.connection.client() == Some(event.side.other()) {
+        if event.at.offset == 0 && !is_record && self.began == Some(event.side.other()) {
             self.plain = Some(event.side);
         }
         self.plain == Some(event.side)
@@ -140,7 +142,7 @@ impl Opening {
                 }
                 self.memory += size_of::<Open>() as u64;
                 self.counters.started += 1;
-                let open = place.insert(Box::default());
+                let open = place.insert(Box::new(Open { began: Some(event.side), ..Open::default() }));
                 if let Some(names) = &self.names {
                     open.connection.open_only(names);
                 }
