@@ -24,7 +24,7 @@ use support::capture::{Compression, Format, Order, file};
 use support::program::{Outcome, picotap, read, run, scratch};
 use support::scene::Scene;
 use support::tool;
-use support::wire::{Packet, Side};
+use support::wire::{Ip, Packet, Side, ip_packet};
 use tls_support::talk::{SUITES, Setting, Talk};
 
 /// Port of the first client; those of others follow it.
@@ -339,6 +339,36 @@ fn the_page_names_servers_that_stay_dark_and_transactions_say_how_they_were_encr
     }
 }
 
+#[test]
+fn what_is_missing_is_named() {
+    let (version, suite, _) = SUITES[0];
+    let mut talk = Talk::new(version, suite, Setting::default());
+    talk.say(picotap::stream::Side::First, b"GET /a HTTP/1.1\r\nHost: picotap.test\r\n\r\n");
+    talk.close();
+    let script = talk.script();
+    let keys = scratch("tls-missing.keys");
+    fs::write(&keys, &script.key_log).unwrap();
+    // The packet that is lost, of those with payload: the server's hello, and the request.
+    for (lost, decrypted, reason) in [(1, false, "gap"), (3, true, "")] {
+        let mut scene = Scene::default();
+        let mut connection = scene.connection();
+        connection.open();
+        script.sent.iter().for_each(|sent| connection.send(side(sent.side), &sent.bytes));
+        connection.close();
+        let mut packets = std::mem::take(&mut connection.packets);
+        let mut number = 0;
+        packets.retain(|packet| {
+            number += usize::from(!packet.payload.is_empty());
+            packet.payload.is_empty() || number != lost + 1
+        });
+        let capture = write(&scene, &mut packets, "tls-missing");
+        let lines = told(&capture, &["--tls", "--keylog", keys.to_str().unwrap()]);
+        assert_eq!(lines.len(), 1);
+        assert_eq!((&lines[0]["decrypted"], lines[0]["reason"].as_str().unwrap_or("")), (&decrypted.into(), reason));
+        assert_eq!(lines[0]["tls"]["sni"], "picotap.test");
+    }
+}
+
 /// One connection on which this is sent, in turn from the client and from the server.
 fn one(name: &str, sent: &[&[u8]]) -> PathBuf {
     let mut scene = Scene::default();
@@ -421,4 +451,57 @@ fn every_line_is_as_the_schema_says_and_the_readme_lists_its_keys() {
         assert!(good.contains(right), "{right}");
         assert!(!check(&good.replacen(right, wrong, 1)).0, "{wrong}");
     }
+}
+
+/// A datagram of a client, or of its server, in Ethernet and IPv4.
+fn datagram(port: u16, to_client: bool, payload: &[u8]) -> Vec<u8> {
+    let ends: [std::net::IpAddr; 2] = [[10, 0, 0, 1].into(), [10, 0, 0, 80].into()];
+    let (ports, [from, to]) = if to_client { ([443, port], [ends[1], ends[0]]) } else { ([port, 443], ends) };
+    let length = payload.len() as u16 + 8;
+    let udp = [&ports[0].to_be_bytes()[..], &ports[1].to_be_bytes(), &length.to_be_bytes(), &[0, 0], payload].concat();
+    [&[2; 12], &[8, 0][..], &ip_packet(from, to, 17, &Ip::default(), &udp)].concat()
+}
+
+#[test]
+fn quic_connections_are_counted_and_said() {
+    // Headers as in RFC 9001 and RFC 9369, appendix A; what is behind them is encrypted anyway.
+    let initial = |version: [u8; 4], first: u8| {
+        let mut bytes = [&[first][..], &version, &[8, 1, 2, 3, 4, 5, 6, 7, 8, 0, 0, 0x44, 0x9e]].concat();
+        bytes.resize(1200, 0x55);
+        bytes
+    };
+    let (one, two) = (initial([0, 0, 0, 1], 0xc3), initial([0x6b, 0x33, 0x43, 0xcf], 0xd3));
+    let handshake = initial([0, 0, 0, 1], 0xe3);
+    let short = [&[0x41][..], &[9; 60]].concat();
+    let frames = [
+        datagram(50_000, false, &one),
+        datagram(50_000, true, &one),
+        datagram(50_000, true, &handshake),
+        datagram(50_000, false, &short),
+        datagram(50_001, false, &two),
+        // Another version, and too short for a first packet.
+        datagram(50_002, false, &initial([0, 0, 0, 9], 0xc3)),
+        datagram(50_003, false, &one[..600]),
+    ];
+    let mut scene = Scene::default();
+    let mut connection = scene.connection();
+    connection.open();
+    let mut packets = vec![connection.packets[0].clone(); frames.len()];
+    packets.iter_mut().zip(frames).for_each(|(packet, frame)| packet.raw = Some(frame));
+    let capture = write(&scene, &mut packets, "quic");
+    let metrics = scratch("quic.prom");
+    let outcome = read(&capture, &["--stats", "--metrics-file", metrics.to_str().unwrap()]);
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("2  QUIC connections (HTTP/3), which are not read"), "{}", outcome.stderr);
+    let text = fs::read_to_string(metrics).unwrap();
+    for wanted in ["picotap_quic_connections_total 2", "skipped_packets_total{reason=\"quic\"} 5", "{reason=\"udp\"} 2"]
+    {
+        assert!(text.contains(wanted), "{wanted}");
+    }
+    // tshark sees first packets of version 1 where we do.
+    let mut command = Command::new("tshark");
+    command.arg("-r").arg(&capture).args(["-Y", "quic.long.packet_type == 0 && quic.version == 1", "-T", "fields"]);
+    let output = command.args(["-e", "frame.number"]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(text.lines().filter(|line| ["1", "2"].contains(line)).count(), 2, "{text}");
 }

@@ -50,3 +50,15 @@ impl TlsConnection {
         first
     }
 }
+
+/// One to a server with this name.
+#[cfg(test)]
+pub(crate) fn example(name: &str, fate: Fate, last: i64) -> TlsConnection {
+    use crate::http::{HttpContext, Settings};
+    use crate::stream::{OpenConnection, Side};
+
+    let info = Info { server_name: Some(name.into()), version: Some(0x0304), ..Info::default() };
+    let connection = OpenConnection::synthetic(1).info;
+    let closed = Closed { connection, client: Side::First, info, times: [0, last], bytes: [3, 4], fate, order: 0 };
+    HttpContext::new(Settings::default()).tls(closed, 0)
+}

@@ -103,3 +103,49 @@ impl Tls {
         self.rows.keys().map(|(name, _)| name.len()).sum::<usize>() + self.rows.capacity() * (row + 1)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::tls::example;
+    use crate::tls::{Dark, Fate};
+
+    const OPEN: Fate = Fate { decrypted: true, dark: None, established: true };
+    const NO_KEY: Fate = Fate { decrypted: false, dark: Some(Dark::NoKey), established: true };
+
+    #[test]
+    fn parts_add_up_to_the_whole() {
+        let all = [("a", OPEN), ("a", NO_KEY), ("A", NO_KEY), ("b", NO_KEY)];
+        let (mut whole, mut parts) = (Tls::default(), [Tls::default(), Tls::default()]);
+        for (at, (name, fate)) in all.into_iter().enumerate() {
+            let connection = example(name, fate, at as i64 * 1000);
+            whole.add(&connection);
+            parts[at % 2].add(&connection);
+        }
+        let mut sum = Tls::default();
+        parts.iter_mut().for_each(|part| sum.absorb(part));
+        let json = |tls: &Tls| serde_json::to_value(tls.view()).unwrap();
+        assert_eq!(json(&sum), json(&whole));
+        let view = whole.view();
+        let row = |row: &TlsRow| (row.host.clone(), row.reason, row.connections, row.bytes, row.last);
+        let rows: Vec<_> = view.servers.iter().map(row).collect();
+        let wanted = [("a", "no_key", 2, 14, 2), ("a", "", 1, 7, 0), ("b", "no_key", 1, 7, 3)];
+        assert_eq!(
+            rows,
+            wanted.map(|(host, reason, count, bytes, last)| (host.to_owned(), reason, count, bytes, last))
+        );
+        assert_eq!(view.results.iter().map(|result| result.connections).collect::<Vec<_>>(), [3, 1]);
+        assert_eq!(json(&parts[0]), json(&Tls::default()), "what was taken over is gone");
+    }
+
+    #[test]
+    fn rows_are_bounded_and_nothing_is_uncounted() {
+        let mut tls = Tls::default();
+        for number in 0..2000 {
+            tls.add(&example(&format!("{number}{}", "x".repeat(255)), NO_KEY, 0));
+        }
+        let view = tls.view();
+        assert_eq!((view.servers.len(), view.beyond, view.results[0].connections), (ROWS, 2000 - ROWS as u64, 2000));
+        assert!(tls.size() < 256 << 10, "{}", tls.size());
+    }
+}
