@@ -98,7 +98,10 @@ fn fixtures_are_what_the_cases_give() {
         let entry = entry.unwrap();
         if entry.file_type().unwrap().is_dir() {
             let name = entry.file_name().into_string().unwrap();
-            assert!(known.contains(&name) || ["http", "servers"].contains(&&*name), "fixtures/{name} has no case");
+            assert!(
+                known.contains(&name) || ["http", "https", "servers"].contains(&&*name),
+                "fixtures/{name} has no case"
+            );
         }
     }
 }

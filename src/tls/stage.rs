@@ -2,20 +2,45 @@
 //! acknowledgements of their own, all others as they are.
 //!
 //! A connection is looked at when its first bytes come. If these are a client's hello it is a TLS connection to its end, and what cannot
-//! be read of it is dropped and counted: nothing of its ciphertext goes on.
+//! be read of it is dropped and counted: nothing of its ciphertext goes on. The same holds for one whose start was not captured, once
+//! it has shown two records in a row.
+//!
+//! Where secrets are missing that may still come, the connection waits: all that comes of it is put into a queue, until the secrets
+//! are there ([`Opening::release`]) or it has waited for too long ([`Patience`]).
 
-use std::collections::HashMap;
+mod open;
+mod queue;
+
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::closed::{self, Closed};
-use super::connection::Connection;
+use self::open::{Open, Tools};
+use super::closed::Closed;
 use super::keys::KeyStore;
 use super::names::NameFilter;
-use super::outcome::{Buffers, Context, Dark, Output, Progress, TlsCounters};
-use super::record::{ContentType, begins_tls};
-use crate::batch::{Rewritten, Slot, SlotEvent, What};
-use crate::stream::{self, ConnectionId, EndReason, Position, Secured, Side};
+use super::outcome::{Buffers, Dark, TlsCounters};
+use super::record::begins_tls;
+use crate::batch::{NONE, Rewritten, SLOT_BYTES, SLOT_EVENTS, Slot, SlotEvent, What};
+use crate::stream::{Connection, ConnectionId, INNER_SHIFT, Position, Secured, Side};
+
+/// How long bytes wait for secrets that may still come. Of one connection at most 64 KiB wait, with what they take of memory.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// The longest that a connection waits, in nanoseconds; `None`: to the end of the input.
+    pub time: Option<i64>,
+    /// Memory that all connections which wait may take, in bytes. Beyond it those that have waited longest are given up.
+    pub memory: u64,
+    /// Why what waited in vain is dark.
+    pub reason: Dark,
+}
+
+impl Default for Patience {
+    /// Nothing waits for long: what waits is given up with the next call.
+    fn default() -> Self {
+        Self { time: Some(0), memory: 0, reason: Dark::NoKey }
+    }
+}
 
 /// Opens the TLS connections of one worker.
 #[derive(Default)]
@@ -29,98 +54,55 @@ pub struct Opening {
     over: Vec<u64>,
     /// Of all connections, in bytes.
     memory: u64,
+    /// `None`: secrets are there before the packets, or never.
+    patience: Option<Patience>,
+    /// Connections that wait, by the order in which they began to.
+    waiting: BTreeMap<u64, u64>,
+    /// What waits takes so much of the memory.
+    queued: u64,
+    /// The next place in that order.
+    serial: u64,
+    /// How many secrets the store had taken when they were last looked up for connections that wait, and the first of those for
+    /// which this has still to be done.
+    stored: u64,
+    next: u64,
+    expects_none: bool,
     /// The names of servers whose connections are opened. By default all.
     names: Option<Arc<[NameFilter]>>,
     /// What is told of connections that ended in the last slot.
     closed: Vec<Closed>,
     /// Sides of which nothing is read any more since the last slot.
-    dark: Vec<(stream::Connection, Side)>,
-}
-
-/// A connection that is open.
-#[derive(Default)]
-struct Open {
-    connection: Connection,
-    /// Sides that have ended.
-    ended: [bool; 2],
-    /// A gap before the next bytes of a side is inexact.
-    inexact: [bool; 2],
-    /// What is told of it with its plaintext.
-    secured: Option<Arc<Secured>>,
-    /// Of each side: it was said that it is dark.
-    told_dark: [bool; 2],
-    /// The side whose hello began it.
-    began: Option<Side>,
-    /// The side that answers a client's hello with something else than TLS: it is left as it is.
-    plain: Option<Side>,
-    /// Times of the first packet and of the last.
-    times: Option<[i64; 2]>,
-    /// Offsets at which the sides ended.
-    lengths: [u64; 2],
-}
-
-impl Open {
-    /// Memory, and bytes that wait.
-    fn held(&self) -> (u64, u64) {
-        (self.connection.memory() as u64, self.connection.kept() as u64)
-    }
-
-    /// An event came. The end of a connection that is given up is later than its last packet.
-    fn note(&mut self, event: &SlotEvent) {
-        let [first, last] = self.times.unwrap_or([event.at.time; 2]);
-        let is_packet =
-            !matches!(event.what, What::End(reason) if reason != EndReason::Fin && reason != EndReason::Reset);
-        self.times = Some([first, if is_packet { event.at.time.max(last) } else { last }]);
-        if let What::End(_) = event.what {
-            *of(&mut self.ended, event.side) = true;
-            *of(&mut self.lengths, event.side) = event.at.offset;
-        }
-    }
-
-    /// Whether an event is of a side that is not TLS after all: a server that does not speak it may answer a client's hello in its own
-    /// protocol, such as HTTP with a status of 400.
-    fn is_plain(&mut self, event: &SlotEvent, payload: &[u8]) -> bool {
-        let is_record = payload.first().is_none_or(|kind| ContentType::of(*kind).is_some());
-        if event.at.offset == 0 && !is_record && self.began == Some(event.side.other()) {
-            self.plain = Some(event.side);
-        }
-        self.plain == Some(event.side)
-    }
-
-    /// What is told at the end.
-    fn close(&self, connection: stream::Connection, order: u32) -> Closed {
-        let client = closed::client(&connection, self.connection.client());
-        let [first, second] = self.lengths;
-        Closed {
-            client,
-            times: self.times.unwrap_or_default(),
-            bytes: if client == Side::First { [first, second] } else { [second, first] },
-            fate: self.connection.fate(),
-            info: self.connection.info().clone(),
-            order,
-            connection,
-        }
-    }
+    dark: Vec<(Connection, Side)>,
 }
 
 impl Opening {
-    /// Opens the connections to servers whose names fit all of these; without any, all connections.
+    /// One in which bytes wait for secrets.
     #[must_use]
-    pub fn new(names: &[NameFilter]) -> Self {
-        Self { names: (!names.is_empty()).then(|| names.into()), ..Self::default() }
+    pub fn patient(patience: Patience) -> Self {
+        Self { patience: Some(patience), ..Self::default() }
     }
 
-    /// Rewrites a slot. Where secrets are missing the connection is dark from there on: they have to be in the store before its
-    /// packets come.
-    pub fn open(&mut self, slot: &mut Slot, keys: &KeyStore) {
+    /// The same, which opens only the connections to servers whose names fit all of these filters.
+    #[must_use]
+    pub fn only(self, names: &[NameFilter]) -> Self {
+        Self { names: (!names.is_empty()).then(|| names.into()), ..self }
+    }
+
+    /// Whether secrets may come: if not, nothing begins to wait for them. By default they may.
+    pub const fn expect_keys(&mut self, expects: bool) {
+        self.expects_none = !expects;
+    }
+
+    /// Rewrites a slot. Where secrets are missing the connection waits for them, or is dark from there on if it may not.
+    /// `now`: by any clock that does not go back, in nanoseconds.
+    pub fn open(&mut self, slot: &mut Slot, keys: &KeyStore, now: i64) {
         self.forget();
-        self.closed.clear();
-        self.dark.clear();
         if !self.has_work(slot) {
             return;
         }
+        let patience = self.patience.filter(|_| !self.expects_none);
         let mut spare = std::mem::take(&mut self.spare);
-        slot.rewrite(&mut spare, |to, event, payload| self.event(keys, to, event, payload));
+        slot.rewrite(&mut spare, |to, event, payload| self.event((keys, now, patience), to, event, payload));
         self.spare = spare;
     }
 
@@ -130,71 +112,110 @@ impl Opening {
         slot.rows.iter().any(|row| known(row.connection.number)) || slot.events.iter().any(|event| begins(slot, event))
     }
 
-    fn event(&mut self, keys: &KeyStore, to: &mut Rewritten<'_>, event: &SlotEvent, payload: &mut [u8]) {
-        let Some(number) = to.connection().map(|connection| connection.number) else { return };
+    fn event(
+        &mut self,
+        (keys, now, patience): (&KeyStore, i64, Option<Patience>),
+        to: &mut Rewritten<'_>,
+        event: &SlotEvent,
+        payload: &mut [u8],
+    ) {
+        let Some(connection) = to.connection() else { return };
+        let (number, midstream) = (connection.number, connection.midstream);
         let open = match self.open.entry(number) {
             Entry::Occupied(open) => open.into_mut(),
             Entry::Vacant(place) => {
-                // A server's hello comes after a client's, or after something else that it cannot be read without.
-                let client = payload.get(5).is_none_or(|kind| *kind == 1);
-                if event.at.offset > 0 || payload.is_empty() || !client || begins_tls(payload) == Some(false) {
-                    return to.keep(payload);
-                }
+                let Some(mut open) = beginning(event, payload, midstream) else { return to.keep(payload) };
                 self.memory += size_of::<Open>() as u64;
-                self.counters.started += 1;
-                let open = place.insert(Box::new(Open { began: Some(event.side), ..Open::default() }));
+                self.counters.started += u64::from(!open.is_suspect());
                 if let Some(names) = &self.names {
-                    open.connection.open_only(names);
+                    open.open_only(names);
                 }
-                open
+                place.insert(Box::new(open))
             }
         };
-        open.note(event);
-        if open.is_plain(event, payload) {
-            to.keep_unacked(payload);
-            if open.ended == [true; 2] {
-                self.over.push(number);
-                self.closed.extend(to.connection().map(|connection| open.close(connection.clone(), event.order)));
-            }
-            return;
-        }
         let before = open.held();
         let (counters, buffers) = (&mut self.counters, &mut self.buffers);
-        let mut context = Context { keys, without_keys: Some(Dark::NoKey), counters, buffers };
-        let mut output = Into { to, inexact: &mut open.inexact, told: false };
-        match event.what {
-            What::Bytes { .. } => {
-                let progress = open.connection.bytes(&mut context, event.side, event.at, payload, &mut output);
-                debug_assert_eq!(progress, Progress::Done, "nothing waits for secrets");
-            }
-            // Whatever was not captured is a gap before what comes next.
-            What::Skipped { .. } => {}
-            What::End(_) => {
-                let at = open.connection.end(&mut context, event.side, event.at, &mut output);
-                let inexact = std::mem::take(of(output.inexact, event.side));
-                output.to.event(at, inexact);
-            }
-        }
-        if output.told && open.secured.is_none() {
-            open.secured = Some(Arc::new(open.connection.info().secured()));
-        }
+        let mut tools = Tools { keys, counters, buffers, patience, now, serial: self.serial };
+        open.event(&mut tools, to, event, payload);
         if let Some(connection) = to.connection() {
-            connection.secured = true;
+            let dark = open.newly_dark();
+            self.dark.extend(dark.into_iter().flatten().map(|side| (connection.clone(), side)));
+            self.closed.extend(open.close(connection, event.order));
         }
-        let (memory, kept) = open.held();
-        self.memory = (self.memory + memory).saturating_sub(before.0);
-        self.counters.held = (self.counters.held + kept).saturating_sub(before.1);
-        if let Some(connection) = to.connection() {
-            for side in [Side::First, Side::Second] {
-                if open.connection.dark(side).is_some() && !std::mem::replace(of(&mut open.told_dark, side), true) {
-                    self.dark.push((connection.clone(), side));
-                }
+        self.settle(number, before);
+    }
+
+    /// Takes over what a connection holds now, and before.
+    fn settle(&mut self, number: u64, before: Held) {
+        let Some(open) = self.open.get(&number) else { return };
+        let after = open.held();
+        self.memory = (self.memory + after.memory).saturating_sub(before.memory);
+        self.counters.held = (self.counters.held + after.bytes).saturating_sub(before.bytes);
+        self.queued = (self.queued + after.queued).saturating_sub(before.queued);
+        if before.serial != after.serial {
+            if let Some(serial) = before.serial {
+                self.waiting.remove(&serial);
             }
-            if open.ended == [true; 2] {
-                self.over.push(number);
-                self.closed.push(open.close(connection.clone(), event.order));
+            if let Some(serial) = after.serial {
+                self.waiting.insert(serial, number);
+                self.serial = self.serial.max(serial + 1);
             }
         }
+        if open.is_over() {
+            self.over.push(number);
+        }
+    }
+
+    /// Fills a slot, whatever was in it, with what waits no longer: of connections whose secrets are there now, and of those that are given up.
+    /// Whether there were any; then there may be more. `last`: nothing is waited for any more.
+    pub fn release(&mut self, slot: &mut Slot, keys: &KeyStore, now: i64, last: bool) -> bool {
+        if self.waiting.is_empty() {
+            return false;
+        }
+        self.forget();
+        slot.clear();
+        let stored = keys.counters().stored;
+        if stored != self.stored {
+            (self.stored, self.next) = (stored, 0);
+        }
+        let mut tried = false;
+        while slot.arena.len() < SLOT_BYTES / 2 && slot.events.len() < SLOT_EVENTS / 2 {
+            let Some((serial, number, give_up)) = self.next_to_try(keys, now, last) else { break };
+            self.next = self.next.max(serial + 1);
+            tried = true;
+            self.try_again(number, give_up, slot, keys, now);
+        }
+        tried
+    }
+
+    /// Which connection is given up, or tried again, next.
+    fn next_to_try(&self, keys: &KeyStore, now: i64, last: bool) -> Option<(u64, u64, bool)> {
+        let (serial, number) = self.waiting.first_key_value()?;
+        let since = self.open.get(number).and_then(|open| open.since())?;
+        let patience = self.patience?;
+        let expired = patience.time.is_some_and(|time| now.saturating_sub(since) >= time);
+        if last || expired || self.queued > patience.memory {
+            // With the secrets that are there, if any are.
+            return Some((*serial, *number, true));
+        }
+        let has_keys = |number: &u64| self.open.get(number).is_some_and(|open| open.may_go_on(keys));
+        let mut later = self.waiting.range(self.next..);
+        later.find(|(_, number)| has_keys(number)).map(|(serial, number)| (*serial, *number, false))
+    }
+
+    fn try_again(&mut self, number: u64, give_up: bool, slot: &mut Slot, keys: &KeyStore, now: i64) {
+        let Some(open) = self.open.get_mut(&number) else { return };
+        let before = open.held();
+        let Some(connection) = open.waiting_connection() else { return };
+        let row = slot.add_row(connection);
+        let (counters, buffers) = (&mut self.counters, &mut self.buffers);
+        let mut tools = Tools { keys, counters, buffers, patience: self.patience, now, serial: self.serial };
+        let at = Position { offset: 0, peer_acked: 0, time: 0 };
+        let what = What::Skipped { length: 0, lost: 0 };
+        let here = SlotEvent { side: Side::First, what, at, inexact: false, next: NONE, order: 0, row };
+        open.go_on(&mut tools, &mut slot.adding(&here), give_up);
+        self.closed.extend(slot.rows.get(row as usize).and_then(|row| open.close(&row.connection, 0)));
+        self.settle(number, before);
     }
 
     /// What is told of the connections that ended in the last slot.
@@ -203,8 +224,14 @@ impl Opening {
     }
 
     /// Sides of which nothing is read any more since the last slot.
-    pub fn dark(&mut self) -> std::vec::Drain<'_, (stream::Connection, Side)> {
+    pub fn dark(&mut self) -> std::vec::Drain<'_, (Connection, Side)> {
         self.dark.drain(..)
+    }
+
+    /// Whether anything waits for secrets.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        !self.waiting.is_empty()
     }
 
     /// How a connection of the last slot, or an open one, is encrypted; `None` before its first plaintext.
@@ -213,11 +240,19 @@ impl Opening {
         self.open.get(&id.number)?.secured.as_ref()
     }
 
-    /// Forgets connections that ended in the slot before.
+    /// Whether a connection of the last slot, or an open one, is read here: what goes on of it, and of what is inside it, is plaintext.
+    #[must_use]
+    pub fn has_opened(&self, number: u64) -> bool {
+        self.open.contains_key(&(number & ((1 << INNER_SHIFT) - 1)))
+    }
+
+    /// Forgets connections that ended in the slot before, and what was to be told of it.
     fn forget(&mut self) {
+        self.closed.clear();
+        self.dark.clear();
         for number in self.over.drain(..) {
             if let Some(open) = self.open.remove(&number) {
-                self.memory = self.memory.saturating_sub(open.held().0 + size_of::<Open>() as u64);
+                self.memory = self.memory.saturating_sub(open.held().memory + size_of::<Open>() as u64);
             }
         }
     }
@@ -235,41 +270,34 @@ impl Opening {
     }
 }
 
-/// Puts plaintext into a slot.
-struct Into<'a, 'slot> {
-    to: &'a mut Rewritten<'slot>,
-    inexact: &'a mut [bool; 2],
-    /// Something was told.
-    told: bool,
+/// What a connection holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Held {
+    memory: u64,
+    /// Payload without an account.
+    bytes: u64,
+    /// Memory of what waits for secrets, and its place among those that do.
+    queued: u64,
+    serial: Option<u64>,
 }
 
-impl Output for Into<'_, '_> {
-    fn data(&mut self, side: Side, at: Position, plaintext: &[u8]) {
-        self.told = true;
-        let inexact = std::mem::take(of(self.inexact, side));
-        self.to.bytes(side, at, inexact, plaintext);
+/// A connection that begins with this event, if it is, or may be, one of TLS.
+fn beginning(event: &SlotEvent, payload: &[u8], midstream: bool) -> Option<Open> {
+    if event.at.offset > 0 || payload.is_empty() {
+        return None;
     }
-
-    fn gap(&mut self, side: Side, _: Position, _: u64, exact: bool) {
-        *of(self.inexact, side) |= !exact;
+    // A server's hello comes after a client's, or after something else that it cannot be read without.
+    let client = payload.get(5).is_none_or(|kind| *kind == 1);
+    if client && begins_tls(payload) != Some(false) {
+        return Some(Open::begun(event.side));
     }
-
-    // The end of the TCP stream follows; and after a `close_notify` there is nothing before it.
-    fn closed(&mut self, _: Side, _: Position) {}
-}
-
-const fn of<T>(both: &mut [T; 2], side: Side) -> &mut T {
-    let [first, second] = both;
-    match side {
-        Side::First => first,
-        Side::Second => second,
-    }
+    midstream.then(|| Open::suspected(event, payload)).flatten()
 }
 
 /// Whether an event may be the first of a TLS connection.
 fn begins(slot: &Slot, event: &SlotEvent) -> bool {
     let What::Bytes { data, .. } = event.what else { return false };
-    event.at.offset == 0 && slot.arena.get(data as usize) == Some(&22)
+    event.at.offset == 0 && matches!(slot.arena.get(data as usize), Some(22 | 23))
 }
 
 #[cfg(test)]
@@ -296,7 +324,7 @@ mod tests {
         batcher.flush();
         let mut slot = batcher.deliverer().0.remove(0);
         let mut opening = Opening::default();
-        opening.open(&mut slot, &KeyStore::default());
+        opening.open(&mut slot, &KeyStore::default(), 0);
         assert_eq!(slot.rows[0].connection.secured, opening.counters().accounted() > 0);
         let ends = slot.events.iter().filter(|event| matches!(event.what, What::End(_))).count();
         (slot.arena.clone(), ends, opening)
@@ -321,7 +349,7 @@ mod tests {
             assert_eq!((bytes.len(), ends), (0, 2));
             assert_eq!(opening.counters().accounted(), hello.len() as u64 + 8);
             let mut opening = opening;
-            opening.open(&mut Slot::new(), &KeyStore::default());
+            opening.open(&mut Slot::new(), &KeyStore::default(), 0);
             assert!(opening.open.is_empty(), "an ended connection is forgotten");
             assert_eq!((opening.memory(), opening.counters().held), (0, 0));
         }

@@ -77,7 +77,7 @@ pub struct Config {
     pub count: Option<u64>,
     /// Whether packets with a wrong checksum are skipped. By default not.
     pub verify_checksums: bool,
-    /// Key logs with secrets of TLS connections, read before the first frame: for files. By default none.
+    /// Key logs with secrets of TLS connections: for files read before the first frame, live while they grow. By default none.
     pub key_logs: Vec<PathBuf>,
     /// Of TLS connections, those are decrypted whose server's name fits all of these. By default all.
     pub tls_filters: Vec<NameFilter>,
@@ -130,6 +130,8 @@ pub struct Config {
     pub fault_time: Duration,
     /// Directory for quarantined events. By default they are not kept.
     pub quarantine: Option<PathBuf>,
+    /// Whether events of decrypted connections are kept there too. By default not.
+    pub quarantine_decrypted: bool,
     /// The privileges to keep: all others are dropped once the inputs and the endpoint are open. By default the process keeps
     /// what it has.
     pub drop_privileges: Option<DropPrivileges>,
@@ -187,6 +189,7 @@ impl Config {
             fault_limit: DEFAULT_FAULT_LIMIT,
             fault_time: Duration::from_millis(u64::from(DEFAULT_FAULT_MS)),
             quarantine: None,
+            quarantine_decrypted: false,
             drop_privileges: None,
             lines: true,
             shown: false,

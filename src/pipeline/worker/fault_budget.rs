@@ -85,6 +85,7 @@ mod tests {
     use super::*;
     use crate::clock::now;
     use crate::daemon::shutdown::Shutdown;
+    use crate::tls::stage::Patience;
 
     fn budget(fault_limit: u32, lossless: bool) -> FaultBudget {
         let (fault_time, shutdown) = (Duration::from_millis(500), Shutdown::default());
@@ -92,8 +93,9 @@ mod tests {
             index: 0,
             fault_limit,
             fault_time,
-            tls_filters: Vec::new(),
             lossless,
+            tls_filters: Vec::new(),
+            patience: Patience::default(),
             shutdown,
         })
     }
