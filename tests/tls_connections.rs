@@ -333,7 +333,8 @@ fn the_page_names_servers_that_stay_dark_and_transactions_say_how_they_were_encr
     let open = snapshot(&["--keylog", keys.to_str().unwrap()]);
     assert_eq!(open["tls"]["servers"][0]["decrypted"], true);
     for row in open["recent"].as_array().unwrap() {
-        let fields: BTreeMap<String, String> = serde_json::from_value(row["fields"].clone()).unwrap();
+        let fields: Vec<(String, String)> = serde_json::from_value(row["fields"].clone()).unwrap();
+        let fields: BTreeMap<String, String> = fields.into_iter().collect();
         assert_eq!(fields["tls.sni"], "picotap.test");
         assert!(SUITES.iter().any(|(_, _, name)| *name == fields["tls.cipher"]) && fields.contains_key("tls.version"));
     }
