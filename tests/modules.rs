@@ -31,7 +31,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("http", &["abi", "counters", "glob", "stream", "tls"]),
     ("sandbox", &["abi", "counters", "stream", "batch", "http"]),
     ("export", &["abi", "counters", "escape", "http", "stream", "tls"]),
-    ("view", &["abi", "counters", "escape", "export", "http", "stream"]),
+    ("view", &["abi", "counters", "escape", "export", "http", "stream", "tls"]),
     ("clock", &[]),
     ("daemon", &[]),
     ("top", &["export", "view", "clock", "daemon"]),
