@@ -1,4 +1,4 @@
-//! Compiles the C guests to WebAssembly with clang, and the daemon's parser on to machine code with wasmtime, into
+//! Compiles the C guests to WebAssembly with clang, and the daemon's parsers on to machine code with wasmtime, into
 //! `OUT_DIR`. No build output is committed.
 //!
 //! The parser's source is the crates.io package `picohttpparser-sys` (a build dependency that is never linked), found
@@ -63,8 +63,24 @@ const PARSER: &[&str] = &[
     "http1/relay.c",
 ];
 
+/// The daemon's parser of HTTP/2.
+const HTTP2: &[&str] = &[
+    "module.c",
+    "http2/http2.c",
+    "http2/head.c",
+    "http2/streams.c",
+    "http2/extra.c",
+    "http2/search.c",
+    "http2/hpack.c",
+    "http2/tables.c",
+];
+
+/// The parsers that are part of the program, and run as machine code that the build makes.
+const BUILT_IN: &[&str] = &["picotap", "http2"];
+
 const GUESTS: &[Guest] = &[
     Guest { name: "picotap", sources: PARSER, picohttpparser: true, flags: &[] },
+    Guest { name: "http2", sources: HTTP2, picohttpparser: false, flags: &[] },
     // Another parser, of start lines only.
     Guest { name: "lines", sources: &["module.c", "lines/lines.c"], picohttpparser: false, flags: &[] },
     // Another protocol: Redis'.
@@ -189,16 +205,19 @@ const X86_64_V3: &[&str] = &[
     "has_lzcnt",
 ];
 
-/// Compiles the daemon's parser to machine code for the target. Where wasmtime cannot (it supports only the build machine's
-/// own architecture), the file is empty, and the program compiles the parser when it starts.
+/// Compiles the daemon's parsers to machine code for the target. Where wasmtime cannot (it supports only the build machine's
+/// own architecture), the files are empty, and the program compiles the parsers when it starts.
 fn machine_code(out: &Path) -> Result<(), String> {
     let target = env::var("TARGET").map_err(|e| format!("TARGET: {e}"))?;
-    let wasm = fs::read(out.join("picotap.wasm")).map_err(|e| format!("picotap.wasm: {e}"))?;
-    let code = compile_ahead(&target, &wasm).unwrap_or_else(|e| {
-        println!("cargo::warning=the parser will be compiled at every start of the program: {target}: {e:#}");
-        Vec::new()
-    });
-    fs::write(out.join("picotap.cwasm"), code).map_err(|e| format!("picotap.cwasm: {e}"))
+    for name in BUILT_IN {
+        let wasm = fs::read(out.join(format!("{name}.wasm"))).map_err(|e| format!("{name}.wasm: {e}"))?;
+        let code = compile_ahead(&target, &wasm).unwrap_or_else(|e| {
+            println!("cargo::warning=the parsers will be compiled at every start of the program: {target}: {e:#}");
+            Vec::new()
+        });
+        fs::write(out.join(format!("{name}.cwasm")), code).map_err(|e| format!("{name}.cwasm: {e}"))?;
+    }
+    Ok(())
 }
 
 #[allow(unsafe_code, reason = "wasmtime cannot know whether the processor has the features")]

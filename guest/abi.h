@@ -279,7 +279,8 @@ enum pico_error {
     PICO_ERROR_BAD_TRAILER = 9,
     PICO_ERROR_LOST_HEAD = 10,         /* a gap in, or the end of the stream inside, a head */
     PICO_ERROR_LOST_FRAMING = 11,      /* a gap that hid where a message ends */
-    PICO_ERROR_NO_START = 12           /* no start line found in the stretch searched: the side is given up */
+    PICO_ERROR_NO_START = 12,          /* no start line found in the stretch searched: the side is given up */
+    PICO_ERROR_BAD_FRAME = 13          /* HTTP/2: a frame that is none, or a header block that its frames cut off */
 };
 
 /* Flags of request and response records, and of message ends where they say so. */
@@ -299,7 +300,8 @@ enum pico_error {
 #define PICO_F_HOST_MISSING (1u << 13)       /* HTTP/1.1 request without Host */
 #define PICO_F_HOST_REPEATED (1u << 14)      /* more than one Host */
 #define PICO_F_INTERIM (1u << 15)            /* 1xx response other than 101: another response follows */
-#define PICO_F_UNPAIRED (1u << 16)           /* response: its request is not known; `number` is 0 */
+#define PICO_F_UNPAIRED (1u << 16)           /* response: its request is not known; `number` is 0; message end: its sizes are not
+                                                known (all are 0) */
 #define PICO_F_RESYNC (1u << 17)             /* head found by searching after loss or an error */
 #define PICO_F_GAP (1u << 18)                /* message end: bytes of the body were never seen (`lost`) */
 #define PICO_F_TRUNCATED (1u << 19)          /* message end: the message was cut before its end */
@@ -309,12 +311,14 @@ enum pico_error {
 #define PICO_F_UNSOLICITED (1u << 23)        /* response: no request was outstanding; `number` is 0 */
 #define PICO_F_BODY_ODD (1u << 24)           /* request: a body on a method for which none is defined (GET, HEAD, TRACE...) */
 #define PICO_F_REQUEST_LOST (1u << 25)       /* response, unpaired: the server had acknowledged bytes of the client's that
-                                                were never seen, and that may hold the request */
+                                                were never seen, and that may hold the request; message end of a response: the
+                                                end of its request may have been lost */
 #define PICO_F_FAILED (1u << 26)             /* outcome: the operation failed */
 #define PICO_F_BAD_START_LINE (1u << 27)     /* a start line that parsers refuse or read differently, read as far as it goes */
 #define PICO_F_BAD_HEADER (1u << 28)         /* header lines of that kind */
 #define PICO_F_TOO_MANY_HEADERS (1u << 29)   /* more headers than PICO_MAX_HEADERS */
 #define PICO_F_HEAD_CUT (1u << 30)           /* the rest of the head was never seen, or is too long: what follows is not known */
+#define PICO_F_HPACK_UNKNOWN (1u << 31)      /* HTTP/2: fields that refer to what was not seen are left out */
 
 /* A statement about an event. Positions are bytes within that event, which the host resolves against its own copy. A text
  * of a record or pair may lie in the text area instead: then its position has PICO_TEXT set. Texts there lie in the order in
@@ -322,9 +326,10 @@ enum pico_error {
 typedef struct pico_record {
     uint8_t kind;            /* pico_record_kind */
     uint8_t side;
-    uint8_t minor;           /* heads: the digit after "HTTP/1." */
+    uint8_t minor;           /* heads: the digit after "HTTP/1."; 0 with a stream */
     uint8_t framing;         /* heads: pico_framing */
-    uint16_t code;           /* response: status; not-HTTP: pico_not_http; error: pico_error; tunnel: pico_tunnel */
+    uint16_t code;           /* response: status, with a stream 0 if it is not known (PICO_F_HPACK_UNKNOWN)
+                                or none (PICO_F_BAD_START_LINE); not-HTTP: pico_not_http; error: pico_error; tunnel: pico_tunnel */
     uint16_t reserved;
     uint32_t flags;          /* PICO_F_* */
     uint32_t event;          /* index of the event, in order of the events */
@@ -335,7 +340,7 @@ typedef struct pico_record {
     uint32_t text;           /* request: method; response: reason phrase */
     uint32_t text_len;
     uint32_t target;         /* request target */
-    uint32_t target_len;
+    uint32_t target_len;     /* of a message end: 0, or 1 + the messages of gRPC in its body */
     uint32_t first_pair;     /* heads: headers are pairs[first_pair .. first_pair + num_pairs] */
     uint32_t num_pairs;
     uint32_t stream;         /* the stream within the connection, for protocols that have any; else 0 */

@@ -328,6 +328,7 @@ codes! {
         LOST_HEAD = 10, LostHead, "A gap in a head, or the end of the stream inside one.";
         LOST_FRAMING = 11, LostFraming, "A gap that hid where a message ends.";
         NO_START = 12, NoStart, "No start line found after loss or an error: the side is given up.";
+        BAD_FRAME = 13, BadFrame, "Not a frame of HTTP/2.";
     }
 }
 constants! {
@@ -340,5 +341,6 @@ constants! {
         TRUNCATED = 1 << 19, EARLY = 1 << 20, UPGRADE = 1 << 21, MIDSTREAM = 1 << 22, UNSOLICITED = 1 << 23,
         BODY_ODD = 1 << 24, REQUEST_LOST = 1 << 25, FAILED = 1 << 26,
         BAD_START_LINE = 1 << 27, BAD_HEADER = 1 << 28, TOO_MANY_HEADERS = 1 << 29, HEAD_CUT = 1 << 30,
+        HPACK_UNKNOWN = 1 << 31,
     }
 }

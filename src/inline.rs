@@ -7,12 +7,12 @@ use crate::flow::{self, Sightings, Table};
 use crate::http::record::Record;
 use crate::http::{Exchange, HttpContext, Settings, Transaction, Tunnel};
 use crate::packet::{Decoder, Outcome};
-use crate::sandbox::BUILTIN_GUEST;
 use crate::sandbox::call::Bounds;
 use crate::sandbox::driver::{Driver, Receiver};
 use crate::sandbox::engine::{Engine, LoadError};
 use crate::sandbox::fault::Fault;
 use crate::sandbox::quarantine::QuarantinedEvent;
+use crate::sandbox::{BUILTIN_GUEST, BUILTIN_HTTP2};
 use crate::source::Frame;
 use crate::stream::{Connection, ConnectionId, EndReason, Endpoint, Side};
 use crate::tls::keys::KeyStore;
@@ -22,8 +22,8 @@ use crate::tls::stage::Opening;
 const FRAMES: usize = 1024;
 /// Slots of 256 KiB after which it is called at the latest, however large the frames are.
 const SLOTS: usize = 16;
-/// Sandboxes that the engine has room for: one, and a fresh one after a fault.
-const INSTANCES: u32 = 4;
+/// Sandboxes that the engine has room for: one for each parser, and a fresh one after a fault.
+const INSTANCES: u32 = 8;
 
 /// Takes completed transactions, in the order in which they were completed.
 pub(crate) type Out<'a> = &'a mut dyn FnMut(Transaction);
@@ -38,7 +38,7 @@ impl Keys {
     }
 }
 
-/// All stages, one after the other, with the built-in parser. No log, no metrics, no threads but the sandbox's clock.
+/// All stages, one after the other, with the built-in parsers. No log, no metrics, no threads but the sandbox's clock.
 pub(crate) struct Inline {
     decoder: Decoder,
     table: Table,
@@ -68,7 +68,7 @@ impl Inline {
     /// left out.
     pub(crate) fn new<E: From<LoadError> + From<Fault>>(settings: Settings, drop_duplicates: bool) -> Result<Self, E> {
         let engine = Engine::new(INSTANCES)?;
-        let parser = Arc::new(engine.load(BUILTIN_GUEST)?);
+        let parsers = [Arc::new(engine.load(BUILTIN_GUEST)?), Arc::new(engine.load(BUILTIN_HTTP2)?)];
         let mut table = Table::new(flow::Config { hash_seed: flow::random_seed(), ..flow::Config::default() });
         if drop_duplicates {
             table = table.leaving_out(Sightings::default());
@@ -79,7 +79,7 @@ impl Inline {
             batcher: Batcher::new(1, i64::MAX, true, CollectSlots::default()),
             keys: Keys::default(),
             opening: Opening::default(),
-            driver: Driver::new(parser, Bounds::default())?,
+            driver: Driver::with(&parsers, Bounds::default())?,
             context: HttpContext::new(settings),
             hints: Vec::new(),
             done: Vec::new(),

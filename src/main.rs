@@ -22,12 +22,12 @@ use picotap::export::summary::Run;
 use picotap::export::terminal::Terminal;
 use picotap::pipeline::{self, Config, Failure, Report, Show};
 use picotap::plan::{Machine, Plan};
-use picotap::sandbox::BUILTIN_GUEST;
 use picotap::sandbox::engine::{Engine, Parser};
-use picotap::sandbox::protocol::{ENTRY, Format};
+use picotap::sandbox::protocol::{ENTRY, Format, HTTP2};
 use picotap::sandbox::quarantine::QuarantinedEvent;
 use picotap::sandbox::quote::quote;
 use picotap::sandbox::selftest::selftest;
+use picotap::sandbox::{BUILTIN_GUEST, BUILTIN_HTTP2};
 use picotap::source::live;
 use picotap::top::{self, Notices, Screen};
 
@@ -259,7 +259,7 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("{}: cannot be read", path.display()))
 }
 
-/// A parser module: a file, or the one that is built in.
+/// A parser module: a file, or the one that is built in for HTTP/1.
 fn module(file: Option<&Path>) -> Result<Vec<u8>> {
     file.map_or_else(|| Ok(BUILTIN_GUEST.to_vec()), read_module)
 }
@@ -305,11 +305,15 @@ fn run_replay(replay: &Replay) -> Result<ExitCode> {
 fn replay_parser(engine: &Engine, replay: &Replay, poison: &QuarantinedEvent) -> Result<Parser> {
     let (event, needed) = (replay.file.display(), poison.format.protocol);
     let guest = replay.guest.as_ref();
-    if guest.is_none() && needed != ENTRY {
+    if guest.is_none() && needed != ENTRY && needed != HTTP2 {
         bail!("{event}: a parser of {needed} failed on this event, and none is built in: needed --guest FILE");
     }
     let name = module_name(guest.map(|guest| guest.file.as_path()));
-    let parser = engine.load(&module(guest.map(|guest| guest.file.as_path()))?).with_context(|| name.clone())?;
+    let wasm = match guest {
+        None if needed == HTTP2 => BUILTIN_HTTP2.to_vec(),
+        _ => module(guest.map(|guest| guest.file.as_path()))?,
+    };
+    let parser = engine.load(&wasm).with_context(|| name.clone())?;
     let Format { protocol, state } = parser.format;
     if let Some(named) = guest.and_then(|guest| guest.protocol).filter(|named| *named != protocol) {
         bail!("{name}: it parses {protocol} and is given for {named}");

@@ -52,7 +52,7 @@ fn metrics() -> Arc<Metrics> {
         let status = 200 + 40 * u16::try_from(number).unwrap();
         let response =
             Response { number, status, reason: b"", minor: 1, framing: Framing::Length, content_length: 0, headers };
-        let end = Kind::End { number, wire: 10, decoded: 10, lost: 0 };
+        let end = Kind::End { number, wire: 10, decoded: 10, lost: 0, messages: None };
         let records = [
             record(0, flag::ALL[number as usize].1, Kind::Request(request)),
             record(0, 0, end),

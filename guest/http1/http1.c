@@ -2,6 +2,9 @@
  *
  * Bytes of a stream go through steps, each of which reads one unit (a head, a chunk-size line, a range of a body) and leaves
  * the connection's block true for exactly the bytes consumed so far. So a call may stop between any two units. */
+#include <string.h>
+
+#include "http2/notes.h"
 #include "planted.h"
 #include "state.h"
 
@@ -224,6 +227,16 @@ static COLD void pass_rest_of_cut(work *w)
     b->cut = 0;
 }
 
+/* The server answers in HTTP/1 what the module of HTTP/2 has read from the client. */
+static COLD void take_over(block *b)
+{
+    http1_note note = *(const http1_note *)b;
+    memset(b, 0, sizeof(*b));
+    b->phase[note.client & 1] = PHASE_OVER;
+    b->sides[0].expected = note.expected[0];
+    b->sides[1].expected = note.expected[1];
+}
+
 /* Takes the event. */
 static enum step take(work *w)
 {
@@ -253,6 +266,10 @@ bool answer(call *c, uint32_t index, pico_row *row, pico_result *result)
 {
     const pico_event *e = &c->events[index];
     block *b = (block *)row->block;
+    if (row->flags & PICO_ROW_HANDED_OVER && row->scratch == 0) {
+        row->scratch = 1;
+        take_over(b);
+    }
     if (e->offset < b->sides[e->side].expected)
         return false;
     work w = {.call = c, .event = e, .block = b, .side = &b->sides[e->side], .bytes = c->arena + e->data, .len = e->len,

@@ -3,6 +3,7 @@
  * Senders begin a message in a new segment, so only segment starts are tried, and of these only what is quickly
  * distinguished from the inside of a body. A start line counts if it begins a complete, good head. */
 #include "head.h"
+#include "http2/frames.h"
 #include "scan.h"
 
 /* On a connection that has not spoken HTTP yet, the search ends early. On one that has, a long body may have to be passed
@@ -111,6 +112,19 @@ static enum step wait_for(work *w, enum step how)
     return how;
 }
 
+/* In mid-stream, where nothing was recognised yet: frames of HTTP/2? STEP_ON: no. */
+COLD static enum step try_frames(work *w, bool last)
+{
+    switch (frames_at(w->bytes + w->pos, w->len - w->pos)) {
+    case FRAMES_FOUND:
+        return hand_to_http2(w, 0);
+    case FRAMES_CUT:
+        return last ? STEP_ON : wait_for(w, STEP_MORE);
+    default:
+        return STEP_ON;
+    }
+}
+
 enum step step_resync(work *w)
 {
     uint32_t at = next_candidate(w);
@@ -122,6 +136,11 @@ enum step step_resync(work *w)
         return STEP_ON;
 
     bool last = is_last_look(w, at);
+    if (w->bytes[at] == 0 && w->midstream && !is_known(w->block)) {
+        enum step frames = try_frames(w, last);
+        if (frames != STEP_ON)
+            return frames;
+    }
     switch (plausible_start(w, w->bytes + at, w->bytes + w->len)) {
     case IMPLAUSIBLE:
         return next_try(w);

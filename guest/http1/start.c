@@ -1,5 +1,9 @@
 /* Start: a side before a head. */
+#include <string.h>
+
 #include "head.h"
+#include "http2/frames.h"
+#include "http2/notes.h"
 #include "recognise.h"
 #include "scan.h"
 
@@ -29,6 +33,30 @@ static enum step not_http(work *w, unsigned code)
     give_up(w, code, w->pos);
     w->pos = w->len;
     return STEP_ON;
+}
+
+COLD enum step hand_to_http2(work *w, unsigned client)
+{
+    static const pico_protocol_name http2 = {"http2"};
+    int index = protocol_index(w->call, &http2);
+    if (index < 0)
+        return STEP_ON;
+    memset(w->block, 0, sizeof(*w->block));
+    *(http2_note *)w->block = (http2_note){.client = (uint8_t)client};
+    w->hand_to = (uint8_t)index;
+    return STEP_HAND_OVER;
+}
+
+/* A zero byte at the start of a side: frames of HTTP/2 begin so. On a new connection they are the server's settings, which may come
+ * before the client's preface; in mid-stream any. STEP_ON: they are not. */
+COLD static enum step start_frames(work *w, const uint8_t *at, uint32_t len, bool fresh)
+{
+    if (fresh && w->opener == w->me) /* a client begins with the preface */
+        return STEP_ON;
+    enum frames found = fresh ? settings_at(at, len) : frames_at(at, len);
+    if (found == FRAMES_FOUND)
+        return hand_to_http2(w, fresh ? 2u - w->me : 0u);
+    return found == FRAMES_CUT && !w->final ? STEP_MORE : STEP_ON;
 }
 
 /* The other side was given up. STEP_ON: this may be its answer in HTTP. */
@@ -125,6 +153,11 @@ enum step step_start(work *w)
         if (relay != STEP_ON || *phase_of(w) != PHASE_START)
             return relay;
     }
+    if (*unit == 0 && (fresh || (w->midstream && !(*flags_of(w) & SIDE_SPOKE)))) {
+        enum step frames = start_frames(w, unit, (uint32_t)(end - unit), fresh);
+        if (frames != STEP_ON)
+            return frames;
+    }
     if (line == NULL)
         return bad_line(w, unit);
     if (line == end) {
@@ -135,6 +168,9 @@ enum step step_start(work *w)
     }
     if (fresh) {
         int code = recognise(line, (uint32_t)(end - line));
+        bool alone = !(w->block->side_flags[w->me ^ 1u] & SIDE_SPOKE); /* if not, the other side has answered in HTTP/1 */
+        if (code == PICO_NOT_HTTP_HTTP2 && alone && hand_to_http2(w, 1u + w->me) == STEP_HAND_OVER)
+            return STEP_HAND_OVER;
         if (code > 0)
             return not_http(w, (unsigned)code);
         if (code == RECOGNISE_MORE)

@@ -233,6 +233,8 @@ enum step look_for_head(work *w);   /* resync.c */
 enum step step_start(work *w);      /* start.c */
 enum step step_resync(work *w);     /* resync.c */
 enum step step_last_try(work *w);   /* start.c */
+/* The module of HTTP/2 goes on, if there is one: else STEP_ON. `client`: 1 + the side that sends requests, or 0. */
+enum step hand_to_http2(work *w, unsigned client); /* start.c */
 enum step step_chunk_size(work *w); /* chunked.c */
 enum step step_chunk_crlf(work *w); /* chunked.c */
 enum step step_trailer(work *w);    /* chunked.c */

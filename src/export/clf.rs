@@ -27,13 +27,13 @@ impl Format for Clf {
         out.extend_from_slice(b" - - [");
         date(transaction.time(), out);
         out.extend_from_slice(b"] \"");
-        match (transaction.method(), transaction.target(), transaction.minor()) {
-            (Some(method), Some(target), Some(minor)) => {
+        match (transaction.method(), transaction.target(), transaction.version()) {
+            (Some(method), Some(target), Some(version)) => {
                 escape::ascii(method, out);
                 out.push(b' ');
                 escape::ascii(target, out);
-                out.extend_from_slice(b" HTTP/1.");
-                number(minor, out);
+                out.extend_from_slice(b" HTTP/");
+                out.extend_from_slice(version.as_bytes());
             }
             _ => out.push(b'-'),
         }

@@ -142,8 +142,8 @@ fn network(transaction: &Transaction, out: &mut Vec<u8>) {
 }
 
 fn http(transaction: &Transaction, out: &mut Vec<u8>) {
-    out.extend_from_slice(b",\"http\":{\"version\":\"1.");
-    number(transaction.minor().unwrap_or(1), out);
+    out.extend_from_slice(b",\"http\":{\"version\":\"");
+    out.extend_from_slice(transaction.version().unwrap_or("1.1").as_bytes());
     out.push(b'"');
     if let Some(request) = &transaction.request {
         optional(b",\"request\":{\"method\":", Some(transaction.method().unwrap_or_default()), out);
@@ -151,7 +151,10 @@ fn http(transaction: &Transaction, out: &mut Vec<u8>) {
         sizes(request, out);
     }
     if let Some(response) = &transaction.response {
-        numeric(b",\"response\":{\"status_code\":", Some(u64::from(transaction.status)), out);
+        match transaction.status {
+            0 => out.extend_from_slice(b",\"response\":{"),
+            status => numeric(b",\"response\":{\"status_code\":", Some(u64::from(status)), out),
+        }
         sizes(response, out);
     }
     out.push(b'}');
@@ -172,7 +175,7 @@ fn url(transaction: &Transaction, out: &mut Vec<u8>) {
         return;
     }
     optional(b",\"url\":{\"original\":", Some(transaction.target().unwrap_or_default()), out);
-    optional(b",\"scheme\":", Some(transaction.scheme().as_bytes()), out);
+    optional(b",\"scheme\":", Some(transaction.scheme()), out);
     if let Some(authority) = transaction.authority().or_else(|| transaction.host()).map(without_user) {
         let domain = without_port(authority);
         optional(b",\"domain\":", Some(domain), out);

@@ -9,9 +9,15 @@
 //! | `protocol` | of an operation of another protocol than HTTP: its name, such as `socks` |
 //! | `operation`, `target` | of an operation: its name, and what it is about |
 //! | `outcome`, `error` | of an operation: its status in the protocol's words; `error` if it failed |
-//! | `method`, `target`, `version`, `host`, `user_agent`, `referer` | of the request; version as in `1.1` |
+//! | `method`, `target`, `version`, `host`, `user_agent`, `referer` | of the request; version as in `1.1`, or `2` |
+//! | `stream`, `scheme` | in HTTP/2: number of the stream; scheme of the request |
 //! | `route` | the path with its variable segments named: see [`crate::http::route`] |
 //! | `status`, `reason` | of the final response |
+//! | `stream_error` | in HTTP/2, with flag `stream_reset` or `not_processed`: the code of the error (RFC 9113, section 7) |
+//! | `grpc_service`, `grpc_method` | of a gRPC call: what is called |
+//! | `grpc_status`, `grpc_message` | its outcome: the code, 0 is OK; what the server says about it |
+//! | `grpc_timeout_us` | how long the client is willing to wait |
+//! | `grpc_request_messages`, `grpc_response_messages` | number of messages; absent when some were lost |
 //! | `request_body_bytes`, `response_body_bytes` | body bytes on the wire, chunk framing included; absent with `head_cut` |
 //! | `request_body_decoded_bytes`, `response_body_decoded_bytes` | without chunk framing; absent when the same |
 //! | `request_head_bytes`, `response_head_bytes` | start line to empty line |
@@ -38,6 +44,7 @@ use crate::abi::Tunnel;
 use crate::escape;
 use crate::export::numbers::{address, number, rfc3339};
 use crate::export::{Format, Origin};
+use crate::http::grpc::Call;
 use crate::http::transaction::Outer;
 use crate::http::{Flags, Message, TlsConnection, Transaction};
 use crate::stream::Secured;
@@ -122,20 +129,35 @@ fn http(transaction: &Transaction, out: &mut Vec<u8>) {
     optional(b",\"method\":", transaction.method(), out);
     optional(b",\"target\":", transaction.target(), out);
     optional(b",\"route\":", transaction.route(), out);
-    if let Some(minor) = transaction.minor() {
-        out.extend_from_slice(b",\"version\":\"1.");
-        number(minor, out);
+    if let Some(version) = transaction.version() {
+        out.extend_from_slice(b",\"version\":\"");
+        out.extend_from_slice(version.as_bytes());
         out.push(b'"');
     }
+    numeric(b",\"stream\":", transaction.stream().map(u64::from), out);
+    optional(b",\"scheme\":", transaction.named_scheme(), out);
     optional(b",\"host\":", transaction.host(), out);
     optional(b",\"user_agent\":", transaction.user_agent(), out);
     optional(b",\"referer\":", transaction.referer(), out);
-    if transaction.response.is_some() {
-        out.extend_from_slice(b",\"status\":");
-        number(transaction.status, out);
-    }
+    numeric(b",\"status\":", transaction.known_status().map(u64::from), out);
     optional(b",\"reason\":", transaction.reason(), out);
+    numeric(b",\"stream_error\":", transaction.stream_error().map(u64::from), out);
+    if let Some(call) = transaction.grpc() {
+        grpc(&call, out);
+    }
     sizes(transaction, out);
+}
+
+fn grpc(call: &Call<'_>, out: &mut Vec<u8>) {
+    let text = |text| Some(text).filter(|text: &&[u8]| !text.is_empty());
+    optional(b",\"grpc_service\":", text(call.service), out);
+    optional(b",\"grpc_method\":", text(call.method), out);
+    numeric(b",\"grpc_status\":", call.status.map(u64::from), out);
+    optional(b",\"grpc_message\":", call.message.as_deref(), out);
+    numeric(b",\"grpc_timeout_us\":", call.timeout.map(|timeout| timeout / 1000), out);
+    let [asked, answered] = call.messages;
+    numeric(b",\"grpc_request_messages\":", asked.map(u64::from), out);
+    numeric(b",\"grpc_response_messages\":", answered.map(u64::from), out);
 }
 
 fn operation(protocol: &str, transaction: &Transaction, out: &mut Vec<u8>) {
@@ -305,7 +327,7 @@ mod tests {
         let head = "POST /a?b HTTP/1.1\nHost: h\nUser-Agent: u\nReferer: r\nvia: 1\nVia: 2";
         wire.ask(1, head, flag::BARE_LF).end(0, 1, 7, flag::GAP).wait(12);
         wire.answer(1, "HTTP/1.1 200 OK\nAge: 5\nVia: 3", 0).wait(3);
-        wire.feed(1, flag::TRAILERS, 20, Kind::End { number: 1, wire: 20, decoded: 10, lost: 2 });
+        wire.feed(1, flag::TRAILERS, 20, Kind::End { number: 1, wire: 20, decoded: 10, lost: 2, messages: None });
         let wanted = concat!(
             r#"{"ts":"2026-01-02T03:04:05.000000Z","sensor":"s","conn":"CONN","seq":1,"client":"10.0.0.1","#,
             r#""client_port":4321,"server":"10.0.0.2","server_port":80,"method":"POST","target":"/a?b","version":"1.1","host":"h","#,

@@ -348,7 +348,7 @@ impl Observer {
         let host = shared.hosts.as_ref().map_or(0, |admission| hosts.number(transaction.host(), admission, host_label));
         let route =
             shared.routes.as_ref().map_or(0, |admission| routes.number(transaction.route(), admission, route_label));
-        let secure = transaction.scheme() == "https";
+        let secure = transaction.scheme().eq_ignore_ascii_case(b"https");
         (method(transaction.method()), answer(transaction.status, transaction.flags), host, route, secure)
     }
 

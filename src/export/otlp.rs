@@ -178,7 +178,7 @@ fn http(transaction: &Transaction, to: &mut Attributes<'_>) {
         None => {}
     }
     if transaction.request.is_some() {
-        to.text("url.scheme", Some(transaction.scheme().as_bytes()));
+        to.text("url.scheme", Some(transaction.scheme()));
     }
     to.text("http.route", transaction.route());
     to.text("url.path", transaction.path());
@@ -192,13 +192,8 @@ fn http(transaction: &Transaction, to: &mut Attributes<'_>) {
     }
     to.text("user_agent.original", transaction.user_agent());
     to.text("network.protocol.name", Some(b"http"));
-    if let Some(minor) = transaction.minor() {
-        to.written("network.protocol.version", |out| {
-            out.extend_from_slice(b"1.");
-            number(minor, out);
-        });
-    }
-    to.number("http.response.status_code", transaction.response.map(|_| u64::from(transaction.status)));
+    to.text("network.protocol.version", transaction.version().map(str::as_bytes));
+    to.number("http.response.status_code", transaction.known_status().map(u64::from));
     let body = |message: Option<Message>| message.and_then(|message| message.body()).map(|body| body.wire);
     to.number("http.request.body.size", body(transaction.request));
     to.number("http.response.body.size", body(transaction.response));

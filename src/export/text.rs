@@ -92,7 +92,10 @@ fn status(transaction: &Transaction, out: &mut Vec<u8>) {
             let failed = transaction.flags.intersects(Flags::FAILED);
             out.extend_from_slice(if failed { b"err" } else { b" ok" });
         }
-        Some(_) => write!(out, "{}", transaction.status).unwrap_or_default(), // a Vec takes everything
+        Some(_) => match transaction.known_status() {
+            Some(status) => write!(out, "{status}").unwrap_or_default(), // a Vec takes everything
+            None => out.extend_from_slice(b"???"),
+        },
         None => out.extend_from_slice(b"---"),
     }
 }
@@ -121,7 +124,7 @@ fn via(transaction: &Transaction, out: &mut Vec<u8>) {
 }
 
 fn scheme(transaction: &Transaction, out: &mut Vec<u8>) {
-    out.extend_from_slice(transaction.scheme().as_bytes());
+    escape::shown(transaction.scheme(), false, out);
     out.extend_from_slice(b"://");
 }
 

@@ -97,8 +97,8 @@ impl Format for Zeek {
         for value in [transaction.method(), transaction.host(), transaction.target(), transaction.referer()] {
             text(value, out);
         }
-        out.extend_from_slice(b"\t1.");
-        number(transaction.minor().unwrap_or(1), out);
+        out.push(b'\t');
+        out.extend_from_slice(transaction.version().unwrap_or("1.1").as_bytes());
         text(transaction.user_agent(), out);
         text(transaction.origin(), out);
         count(Some(body(transaction.request.as_ref())), out);

@@ -11,7 +11,7 @@ use crate::http::redact::{Redaction, Shape};
 use crate::http::route::Routes;
 use crate::http::tls::TlsConnection;
 use crate::http::trace;
-use crate::http::transaction::{Body, Kept, MAX_HEADERS, MAX_TARGET, MAX_TEXT, Message, TextRange, Transaction};
+use crate::http::transaction::{Body, Http2, Kept, MAX_HEADERS, MAX_TARGET, MAX_TEXT, Message, TextRange, Transaction};
 use crate::http::uid::Uid;
 use crate::stream::{Connection, Secured, Side};
 use crate::tls::Closed;
@@ -43,7 +43,7 @@ pub struct Settings {
 /// Names of [`abi::not_http`] by code.
 const NOT_HTTP_NAMES: [&str; 7] = ["unknown", "other", "tls", "http2", "ssh", "http09", "smtp"];
 /// Names of [`abi::error`] by code.
-const ERROR_NAMES: [&str; 13] = [
+const ERROR_NAMES: [&str; 14] = [
     "unknown",
     "bad_start_line",
     "bad_header",
@@ -57,6 +57,7 @@ const ERROR_NAMES: [&str; 13] = [
     "lost_head",
     "lost_framing",
     "no_start",
+    "bad_frame",
 ];
 
 families! {
@@ -243,6 +244,9 @@ impl HttpContext {
         let redaction = &self.redaction;
         transaction.target = transaction.store(MAX_TARGET, |out| redaction.target(request.method, request.target, out));
         self.headers(transaction, request.headers, true);
+        if record.stream != 0 {
+            self.write_http2(transaction, record.stream, request.headers);
+        }
     }
 
     pub(crate) fn write_response(&mut self, transaction: &mut Transaction, record: &Record, response: &Response) {
@@ -254,6 +258,42 @@ impl HttpContext {
         transaction.reason = self.store_text(transaction, response.reason);
         if !self.wanted.is_empty() {
             self.headers(transaction, response.headers, false);
+        }
+        if record.stream != 0 {
+            self.write_http2(transaction, record.stream, response.headers);
+        }
+    }
+
+    /// Keeps what only HTTP/2 has: of the request's or the response's head.
+    #[cold]
+    fn write_http2(&self, transaction: &mut Transaction, stream: u32, headers: Headers<'_>) {
+        let mut http2 = transaction.http2.take().unwrap_or_default();
+        http2.stream = stream;
+        for (name, value) in headers.iter() {
+            match name {
+                b":scheme" => http2.scheme = self.store_text(transaction, value),
+                b"content-type" => http2.grpc |= value.starts_with(b"application/grpc"),
+                b"grpc-timeout" => http2.grpc_timeout = self.store_text(transaction, value),
+                _ => self.write_outcome_of_grpc(transaction, &mut http2, name, value),
+            }
+        }
+        transaction.http2 = Some(http2);
+    }
+
+    /// Keeps the outcome of a call, which stands in the trailers or, where there are none, in the head of the response.
+    pub(crate) fn write_trailers(&self, transaction: &mut Transaction, fields: Headers<'_>) {
+        let Some(mut http2) = transaction.http2.take() else { return };
+        for (name, value) in fields.iter() {
+            self.write_outcome_of_grpc(transaction, &mut http2, name, value);
+        }
+        transaction.http2 = Some(http2);
+    }
+
+    fn write_outcome_of_grpc(&self, transaction: &mut Transaction, http2: &mut Http2, name: &[u8], value: &[u8]) {
+        match name {
+            b"grpc-status" => http2.grpc_status = self.store_text(transaction, value),
+            b"grpc-message" => http2.grpc_message = self.store_text(transaction, value),
+            _ => {}
         }
     }
 
@@ -326,7 +366,8 @@ impl HttpContext {
     /// Keeps the value of a header that is always kept. Of several with one name, the first counts.
     fn standard_header(&self, transaction: &mut Transaction, name: &[u8], value: &[u8]) {
         let Self { redaction, shapes, .. } = self;
-        if name.eq_ignore_ascii_case(b"host") && transaction.host().is_none() {
+        let host = name.eq_ignore_ascii_case(b"host") || name == b":authority";
+        if host && transaction.host().is_none() {
             transaction.host = transaction.store(MAX_TEXT, |out| redaction.write(shapes.host, value, out));
         } else if name.eq_ignore_ascii_case(b"user-agent") && transaction.user_agent().is_none() {
             transaction.user_agent = transaction.store(MAX_TEXT, |out| redaction.write(shapes.user_agent, value, out));

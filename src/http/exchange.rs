@@ -12,12 +12,16 @@ use crate::http::community_id;
 use crate::http::context::{HttpContext, MAX_OPEN, MAX_OPEN_BYTES};
 use crate::http::flags::Flags;
 use crate::http::queue::Queue;
-use crate::http::record::{Kind, Operation, Outcome, Record, Request, Response};
+use crate::http::record::{Kind, Record, Request, Response};
 use crate::http::transaction::{Body, Outer, Transaction};
 use crate::http::uid::Uid;
 use crate::stream::{Connection, EndReason, Endpoint, Opener};
 
+mod operations;
+mod streams;
 mod unpaired;
+
+use streams::Streams;
 
 /// The flag of a transaction that was open when its connection ended for this reason.
 const fn end_flag(reason: EndReason) -> Flags {
@@ -32,7 +36,7 @@ const fn end_flag(reason: EndReason) -> Flags {
     }
 }
 
-/// The open transactions of one connection. Takes 104 bytes while nothing is open.
+/// The open transactions of one connection. Takes 112 bytes while nothing is open.
 #[derive(Debug, Default)]
 pub struct Exchange {
     queue: Queue,
@@ -54,6 +58,8 @@ pub struct Exchange {
     pipelines: bool,
     /// The tunnel that the connection is inside of.
     outer: Option<Arc<Outer>>,
+    /// Of HTTP/2; a connection of HTTP/1 has none. A pointer instead of a map in every connection: few have streams.
+    streams: Option<Box<Streams>>,
 }
 
 impl Exchange {
@@ -115,13 +121,13 @@ impl Exchange {
     /// Number of open transactions.
     #[must_use]
     pub fn open(&self) -> usize {
-        self.queue.len()
+        self.queue.len() + self.streams.as_ref().map_or(0, |streams| streams.len())
     }
 
     /// Whether the invariants of the queue hold.
     fn is_consistent(&self) -> bool {
         let in_progress = self.queue.iter().filter(|open| response_in_progress(open)).count();
-        self.open() <= MAX_OPEN && in_progress <= 1
+        self.queue.len() <= MAX_OPEN && in_progress <= 1 && self.open() <= 2 * MAX_OPEN
     }
 
     fn take_error(&mut self, side: u8) -> Flags {
@@ -147,11 +153,14 @@ struct Pairing<'a, F> {
 
 impl<F: FnMut(&Transaction)> Pairing<'_, F> {
     fn record(&mut self, record: &Record) {
+        if record.stream != 0 {
+            return self.stream_record(record);
+        }
         match &record.kind {
             Kind::Request(request) => self.request(record, request),
             Kind::Response(response) if record.flags & abi::flag::INTERIM != 0 => self.interim(record, response),
             Kind::Response(response) => self.response(record, response),
-            Kind::End { number, wire, decoded, lost } => {
+            Kind::End { number, wire, decoded, lost, .. } => {
                 let body = Body { wire: *wire, decoded: *decoded, lost: *lost };
                 self.message_end(record, *number, body);
             }
@@ -165,7 +174,7 @@ impl<F: FnMut(&Transaction)> Pairing<'_, F> {
             }
             Kind::Operation(operation) => self.operation(record, operation),
             Kind::Outcome(outcome) => self.outcome(record, outcome),
-            // No module gives these yet.
+            // Only streams have these.
             Kind::Trailers { .. } | Kind::Reset { .. } => self.context.counters.stray += 1,
             Kind::Error(error) => self.error(record.side, *error),
         }
@@ -181,6 +190,7 @@ impl<F: FnMut(&Transaction)> Pairing<'_, F> {
             let unseen = matches!(reason, EndReason::Capture | EndReason::Fault);
             self.finish(transaction, unseen);
         }
+        self.close_streams(reason);
     }
 
     fn request(&mut self, record: &Record, request: &Request) {
@@ -254,7 +264,9 @@ impl<F: FnMut(&Transaction)> Pairing<'_, F> {
             let error = self.exchange.take_error(record.side ^ 1);
             transaction.flags |= Flags::NO_REQUEST | error;
             self.context.write_response(&mut transaction, record, response);
-            if !error.is_empty() || self.exchange.not_http == Some(record.side ^ 1) {
+            self.exchange.note_unread_streams();
+            let other = self.exchange.not_http == Some(record.side ^ 1) || self.exchange.streams.is_some();
+            if !error.is_empty() || other {
                 transaction.server_acked = None; // no head will come that it answers
             }
             self.context.hold(&transaction);
@@ -316,30 +328,6 @@ impl<F: FnMut(&Transaction)> Pairing<'_, F> {
         }
     }
 
-    /// An operation is a request without a body, whose outcome is its response.
-    fn operation(&mut self, record: &Record, operation: &Operation) {
-        self.make_room();
-        let mut transaction = self.begin(record.side);
-        self.context.write_operation(&mut transaction, record, operation);
-        self.context.hold(&transaction);
-        self.exchange.queue.push_back(transaction);
-        self.give_up_if_full();
-    }
-
-    fn outcome(&mut self, record: &Record, outcome: &Outcome) {
-        note_read(&mut self.exchange.read, record);
-        let Self { exchange, context, .. } = self;
-        let Some((index, transaction)) = exchange.queue.at(exchange.queue.index_of(outcome.number)) else {
-            context.counters.stray += 1;
-            return;
-        };
-        context.release(transaction);
-        context.write_outcome(transaction, record, outcome);
-        context.tunnel_target(transaction);
-        context.hold(transaction);
-        self.hand_out(index);
-    }
-
     fn tunnel(&mut self, number: u32, kind: Tunnel, target: &[u8]) {
         match kind {
             Tunnel::Proxy => {
@@ -399,14 +387,14 @@ impl<F: FnMut(&Transaction)> Pairing<'_, F> {
     }
 
     fn make_room(&mut self) {
-        if self.exchange.open() >= MAX_OPEN {
+        if self.exchange.queue.len() >= MAX_OPEN {
             self.overflow();
         }
     }
 
     /// Beyond the context's bound this connection gives up its own transactions, the oldest first, and even the newest.
     fn give_up_if_full(&mut self) {
-        while self.context.held() > MAX_OPEN_BYTES && self.exchange.open() > 0 {
+        while self.context.held() > MAX_OPEN_BYTES && self.exchange.queue.len() > 0 {
             self.overflow();
         }
     }

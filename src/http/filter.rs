@@ -121,7 +121,10 @@ impl Filter {
             Patterns::Method(methods) => {
                 transaction.method().is_some_and(|method| methods.iter().any(|wanted| wanted == method))
             }
-            Patterns::Status(ranges) => ranges.iter().any(|range| range.contains(&transaction.status)),
+            Patterns::Status(ranges) => {
+                let status = if transaction.response.is_none() { Some(0) } else { transaction.known_status() };
+                status.is_some_and(|status| ranges.iter().any(|range| range.contains(&status)))
+            }
             Patterns::Host(globs) => transaction.host().is_some_and(|host| {
                 let host = without_user(host).to_ascii_lowercase();
                 globs.iter().any(|glob| glob.fits(if glob.contains(b':') { &host } else { without_port(&host) }))
@@ -187,8 +190,8 @@ pub struct Selection {
     pub filters: Vec<Filter>,
     /// Only transactions of at least this duration, in nanoseconds. One without a duration is not slow.
     pub slow: Option<i64>,
-    /// Only errors: status 400 and above, no response, a message that was cut, a reset, a timeout, a fault of the
-    /// parser.
+    /// Only errors: status 400 and above, a gRPC status that is not OK, no response, a message that was cut, a reset, a timeout,
+    /// a fault of the parser.
     pub errors: bool,
 }
 
@@ -216,8 +219,17 @@ impl Selection {
 /// Whether something went wrong with the transaction, as far as the wire shows.
 #[must_use]
 pub fn is_error(transaction: &Transaction) -> bool {
-    const WRONG: [Flags; 5] = [Flags::NO_RESPONSE, Flags::TRUNCATED, Flags::RESET, Flags::TIMEOUT, Flags::FAULT];
+    const WRONG: [Flags; 7] = [
+        Flags::NO_RESPONSE,
+        Flags::TRUNCATED,
+        Flags::RESET,
+        Flags::TIMEOUT,
+        Flags::FAULT,
+        Flags::STREAM_RESET,
+        Flags::NOT_PROCESSED,
+    ];
     transaction.status >= 400
+        || transaction.grpc_failed()
         || transaction.flags.intersects(Flags::FAILED)
         || WRONG.iter().any(|flag| transaction.flags.intersects(*flag))
 }

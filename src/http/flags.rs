@@ -41,7 +41,7 @@ macro_rules! flags {
     };
 }
 
-// Bits 0 to 30 are those of `abi::flag` (a test compares them).
+// Bits 0 to 31 are those of `abi::flag` (a test compares them).
 flags! {
     TE_CL_CONFLICT = 0, "te_cl_conflict", "both Transfer-Encoding and Content-Length";
     CL_REPEATED = 1, "cl_repeated", "several Content-Length values, all equal";
@@ -69,6 +69,7 @@ flags! {
     BODY_ODD = 24, "body_odd", "a body on a method for which none is defined";
     FAILED = 26, "failed", "the operation failed (protocols other than HTTP)";
     HEAD_CUT = 30, "head_cut", "of a head only the first part was seen, or it is too long";
+    HPACK_UNKNOWN = 31, "hpack_unknown", "HTTP/2: header fields that refer to what was not seen are left out";
     NO_RESPONSE = 32, "no_response", "a request to which the server sent no response";
     TUNNEL = 33, "tunnel", "the connection carries something else from here on";
     TEXT_CUT = 34, "text_cut", "a text was longer than is kept, or more headers were asked for than are kept";
@@ -93,7 +94,10 @@ flags! {
     LOST_HEAD = 53, "lost_head", "error: a gap in a head, or the end of the stream inside one";
     LOST_FRAMING = 54, "lost_framing", "error: a gap that hid where a message ends";
     NO_START = 55, "no_start", "error: no start line found after loss; the side is given up";
-    RESPONSE_UNREAD = 56, "response_unread", "the server sent something after the request that may have been the response: it was lost, cut, no HTTP, or is a line of its own";
+    BAD_FRAME = 56, "bad_frame", "error: HTTP/2 frames that are none";
+    RESPONSE_UNREAD = 57, "response_unread", "the server sent something after the request that may have been the response: it was lost, cut, no HTTP, or is a line of its own";
+    STREAM_RESET = 58, "stream_reset", "HTTP/2: the stream was reset during the transaction";
+    NOT_PROCESSED = 59, "not_processed", "HTTP/2: the server refused the stream, or closed the connection before it: nothing was done";
 }
 
 impl Flags {
@@ -175,8 +179,8 @@ mod tests {
     }
 
     #[test]
-    fn unknown_bits_are_dropped() {
-        assert!(Flags::from_record(1 << 31).is_empty());
+    fn bits_that_say_how_to_pair_are_dropped() {
+        assert!(Flags::from_record(NOT_TAKEN).is_empty());
     }
 
     #[test]

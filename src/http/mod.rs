@@ -8,6 +8,7 @@ pub mod context;
 pub mod exchange;
 pub mod filter;
 pub mod flags;
+pub mod grpc;
 mod queue;
 pub mod record;
 pub mod redact;

@@ -136,6 +136,8 @@ pub enum Kind<'a> {
         decoded: u64,
         /// Of these, bytes never seen.
         lost: u64,
+        /// Messages of gRPC in the body, where they were counted.
+        messages: Option<u32>,
     },
     /// From here on the connection carries something else.
     Tunnel {

@@ -20,6 +20,8 @@ pub(crate) struct Wire {
     pub(crate) at: [u64; 2],
     /// Nanoseconds.
     pub(crate) now: i64,
+    /// The stream of the next records.
+    stream: u32,
 }
 
 impl Wire {
@@ -42,6 +44,7 @@ impl Wire {
             done: Vec::new(),
             at: [0, 0],
             now: 1_767_323_045_000_000_000,
+            stream: 0,
         }
     }
 
@@ -64,7 +67,7 @@ impl Wire {
         let start = self.moment(side);
         self.at[side] += bytes;
         let record = Record {
-            stream: 0,
+            stream: self.stream,
             side: u8::try_from(side).unwrap(),
             flags,
             start,
@@ -112,8 +115,49 @@ impl Wire {
     }
 
     pub(crate) fn end(&mut self, side: usize, number: u32, bytes: u64, flags: u32) -> &mut Self {
-        let kind = Kind::End { number, wire: bytes, decoded: bytes, lost: 0 };
+        let kind = Kind::End { number, wire: bytes, decoded: bytes, lost: 0, messages: None };
         self.feed(side, flags, bytes, kind)
+    }
+
+    /// What `feed` feeds is about a stream.
+    fn on(&mut self, stream: u32, feed: impl FnOnce(&mut Self)) -> &mut Self {
+        self.stream = stream;
+        feed(self);
+        self.stream = 0;
+        self
+    }
+
+    pub(crate) fn ask_on(&mut self, stream: u32, head: &str, flags: u32) -> &mut Self {
+        self.on(stream, |wire| _ = wire.ask(stream, head, flags))
+    }
+
+    pub(crate) fn answer_on(&mut self, stream: u32, head: &str, flags: u32) -> &mut Self {
+        self.answer_framed_on(stream, head, flags, Framing::Close)
+    }
+
+    pub(crate) fn answer_framed_on(&mut self, stream: u32, head: &str, flags: u32, framing: Framing) -> &mut Self {
+        self.on(stream, |wire| _ = wire.answer_framed(stream, head, flags, framing))
+    }
+
+    pub(crate) fn end_on(&mut self, side: usize, stream: u32, bytes: u64, flags: u32) -> &mut Self {
+        self.on(stream, |wire| _ = wire.end(side, stream, bytes, flags))
+    }
+
+    pub(crate) fn reset_on(&mut self, side: usize, stream: u32, code: u64) -> &mut Self {
+        self.on(stream, |wire| _ = wire.feed(side, 0, 13, Kind::Reset { number: stream, code }))
+    }
+
+    pub(crate) fn tunnel_on(&mut self, stream: u32, kind: Tunnel) -> &mut Self {
+        let kind = Kind::Tunnel { number: stream, kind, client: None, target: b"" };
+        self.on(stream, |wire| _ = wire.feed(1, 0, 0, kind))
+    }
+
+    /// Trailer fields, one a line.
+    pub(crate) fn trailers_on(&mut self, side: usize, stream: u32, fields: &str) -> &mut Self {
+        let head = format!("\n{fields}");
+        let (_, pairs) = parse(head.as_bytes());
+        let fields = Headers::new(Texts { event: head.as_bytes(), area: &[] }, &pairs);
+        self.on(stream, |wire| _ = wire.feed(side, 0, 20, Kind::Trailers { number: stream, fields }))
     }
 
     /// A whole request without body.

@@ -4,6 +4,8 @@
 //! are held in one buffer, which is reused for another transaction.
 
 mod copy;
+mod http2;
+mod target;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -12,10 +14,11 @@ use crate::abi::{Framing, Tunnel};
 use crate::http::community_id;
 use crate::http::flags::Flags;
 use crate::http::record::Moment;
-use crate::http::route::Routes;
 use crate::http::trace;
 use crate::http::uid::Uid;
 use crate::stream::{Endpoint, Secured};
+
+pub(crate) use http2::Http2;
 
 /// The most bytes of a request target that are kept.
 pub const MAX_TARGET: usize = 8192;
@@ -38,11 +41,11 @@ pub struct Body {
 /// A request or a response: one half of a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Message {
-    /// The digit after `HTTP/1.`.
+    /// The digit after `HTTP/1.`; 0 in HTTP/2.
     pub minor: u8,
     /// Where the body ends.
     pub framing: Framing,
-    /// The head was not seen whole: where it ends, and what follows, is not known.
+    /// The head was not seen whole, or frames of the body were lost: how long the body is, is not known.
     pub cut: bool,
     /// First byte of the start line.
     pub start: Moment,
@@ -59,7 +62,7 @@ impl Message {
         self.head_end.offset.saturating_sub(self.start.offset)
     }
 
-    /// Body sizes, if the message has ended and its head was seen whole.
+    /// Body sizes, if the message has ended and they are known.
     #[must_use]
     pub fn body(&self) -> Option<Body> {
         self.end.filter(|_| !self.cut).map(|(_, body)| body)
@@ -172,6 +175,8 @@ pub struct Transaction {
     pub(crate) held: bool,
     /// Side whose message ended last, if it was cut.
     pub(crate) cut_side: Option<u8>,
+    /// Of HTTP/2.
+    pub(crate) http2: Option<Box<Http2>>,
     /// Empty for HTTP.
     pub(crate) protocol: TextRange,
     pub(crate) method: TextRange,
@@ -190,12 +195,6 @@ pub struct Transaction {
 }
 
 impl Transaction {
-    /// `https` if its connection was decrypted; otherwise, and inside of a tunnel, `http`.
-    #[must_use]
-    pub fn scheme(&self) -> &'static str {
-        if self.secured.is_some() && self.outer.is_none() { "https" } else { "http" }
-    }
-
     pub(crate) const fn empty() -> Self {
         let nobody = Endpoint { ip: std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), port: 0 };
         let none = TextRange { start: 0, len: 0 };
@@ -225,6 +224,7 @@ impl Transaction {
             awaits_tunnel: false,
             held: false,
             cut_side: None,
+            http2: None,
             protocol: none,
             method: none,
             target: none,
@@ -270,7 +270,7 @@ impl Transaction {
         text.unwrap_or_default()
     }
 
-    fn text_of(&self, range: TextRange) -> Option<&[u8]> {
+    pub(crate) fn text_of(&self, range: TextRange) -> Option<&[u8]> {
         (range.len != 0).then(|| self.read(range))
     }
 
@@ -356,64 +356,27 @@ impl Transaction {
             .map(|kept| (self.read(kept.name), self.read(kept.value)))
     }
 
-    /// Authority of the target in absolute form and of CONNECT, else `None`.
-    #[must_use]
-    pub fn authority(&self) -> Option<&[u8]> {
-        match self.parts()? {
-            (authority, _) if !authority.is_empty() => Some(authority),
-            _ => None,
-        }
-    }
-
-    /// Path of the target: without query, and without scheme and authority in absolute form. `None` without a request
-    /// and for CONNECT.
-    #[must_use]
-    pub fn path(&self) -> Option<&[u8]> {
-        let (_, path) = self.parts()?;
-        path.split(|byte| matches!(byte, b'?' | b'#')).next().filter(|path| !path.is_empty())
-    }
-
-    /// Route of the path, if routes are wanted: see [`crate::http::route`].
-    #[must_use]
-    pub fn route(&self) -> Option<&[u8]> {
-        self.text_of(self.route)
-    }
-
-    /// Query of the target, without its question mark.
-    #[must_use]
-    pub fn query(&self) -> Option<&[u8]> {
-        let target = self.target()?;
-        let query = target.get(memchr::memchr(b'?', target)?.saturating_add(1)..)?;
-        query.split(|byte| *byte == b'#').next()
-    }
-
-    /// Authority (may be empty) and path with query of the target, by the forms of RFC 9112, section 3.2.
-    fn parts(&self) -> Option<(&[u8], &[u8])> {
-        let target = self.target()?;
-        if self.method() == Some(b"CONNECT") {
-            return Some((target, b""));
-        }
-        if target.starts_with(b"/") {
-            return Some((b"", target));
-        }
-        let Some(scheme) = crate::http::redact::scheme(target) else {
-            return Some((b"", target));
-        };
-        let rest = target.get(scheme.saturating_add(3)..).unwrap_or_default();
-        let (authority, path) = rest.split_at(memchr::memchr3(b'/', b'?', b'#', rest).unwrap_or(rest.len()));
-        Some((authority, if path.starts_with(b"/") { path } else { b"/" }))
-    }
-
     /// Capture time of its first byte, nanoseconds since the Unix epoch.
     #[must_use]
     pub fn time(&self) -> i64 {
         self.request.or(self.response).map_or(0, |message| message.start.time)
     }
 
-    /// Version of the request, or of the response when no request was seen: the digit after `HTTP/1.`.
+    /// Version of the request, or of the response when no request was seen: `1.1`, `2`, ...
     #[must_use]
-    pub fn minor(&self) -> Option<u8> {
-        self.request.or(self.response).map(|message| message.minor)
+    pub fn version(&self) -> Option<&'static str> {
+        const VERSIONS: [&str; 10] = ["1.0", "1.1", "1.2", "1.3", "1.4", "1.5", "1.6", "1.7", "1.8", "1.9"];
+        let message = self.request.or(self.response)?;
+        match self.http2 {
+            Some(_) => Some("2"),
+            None => VERSIONS.get(usize::from(message.minor)).copied(),
+        }
+    }
+
+    /// Status code of the final response; `None` without one, and in HTTP/2 where the response does not tell it.
+    #[must_use]
+    pub fn known_status(&self) -> Option<u16> {
+        (self.response.is_some() && (self.status != 0 || self.http2.is_none())).then_some(self.status)
     }
 
     /// Nanoseconds from the last byte of the request to the first of the final response. `None` if either is missing,
@@ -461,22 +424,6 @@ impl Transaction {
         }
     }
 
-    /// Adds the route of its path, if it has one and is of HTTP.
-    pub(crate) fn add_route(&mut self, routes: &Routes) {
-        if self.protocol.len != 0 {
-            return;
-        }
-        let Some((_, path)) = self.parts() else { return };
-        let end = (self.target.start as usize).saturating_add(self.target.len as usize);
-        let range = end.saturating_sub(path.len())..end;
-        let is_there = path.len() == self.target.len as usize || self.text.get(range.clone()) == Some(path);
-        self.route = match is_there {
-            true => TextRange::new(routes.append(&mut self.text, range)),
-            // The path of a URL that has none.
-            false => self.store(MAX_TEXT, |out| out.push(b'/')),
-        };
-    }
-
     /// Whether both messages have ended.
     pub(crate) fn complete(&self) -> bool {
         let ended = |message: &Message| message.end.is_some();
@@ -494,7 +441,9 @@ impl Transaction {
 
     /// Bytes of memory that it takes.
     pub(crate) fn size(&self) -> usize {
-        size_of::<Self>().saturating_add(self.text.capacity()).saturating_add(self.kept.capacity() * size_of::<Kept>())
+        let http2 = if self.http2.is_some() { size_of::<Http2>() } else { 0 };
+        let kept = self.kept.capacity() * size_of::<Kept>();
+        size_of::<Self>().saturating_add(self.text.capacity()).saturating_add(kept).saturating_add(http2)
     }
 }
 

@@ -7,7 +7,7 @@ use clap::Parser;
 use super::*;
 use crate::cli::Cli;
 use crate::pipeline::{Input, Module};
-use crate::sandbox::BUILTIN_GUEST;
+use crate::sandbox::{BUILTIN_GUEST, BUILTIN_HTTP2};
 use crate::source::live::Direction;
 
 /// Four cores, a large file, and nobody at a terminal.
@@ -298,13 +298,19 @@ fn modules_are_read_when_the_plan_is_carried_out() {
     let line = "-i lo --guest resp=r.wasm --guest g.wasm --shadow s.wasm --shadow-sample 5";
     let config = plan(line).load(read).expect("all are there");
     let modules: Vec<_> = config.guests.iter().map(shown).collect();
-    let expected = [("http1 parser g.wasm", b"g.wasm"), ("resp parser r.wasm", b"r.wasm")];
-    assert_eq!(modules, expected.map(|(name, wasm)| (name.to_owned(), wasm.to_vec())));
+    let expected = [
+        ("http1 parser g.wasm", &b"g.wasm"[..]),
+        ("built-in http2 parser", BUILTIN_HTTP2),
+        ("resp parser r.wasm", b"r.wasm"),
+    ];
+    assert!(modules == expected.map(|(name, wasm)| (name.to_owned(), wasm.to_vec())));
     let shadow = config.shadow.expect("asked for");
     assert_eq!((&shadow.wasm[..], shadow.file, shadow.sample), (&b"s.wasm"[..], Some("s.wasm".into()), 5));
     let config = plan("-i lo").load(read).expect("nothing to read");
     let modules: Vec<_> = config.guests.iter().map(shown).collect();
-    assert!(modules == [("built-in http1 parser".to_owned(), BUILTIN_GUEST.to_vec())] && config.shadow.is_none());
+    let built_in = [("built-in http1 parser", BUILTIN_GUEST), ("built-in http2 parser", BUILTIN_HTTP2)];
+    let built_in = built_in.map(|(name, wasm)| (name.to_owned(), wasm.to_vec()));
+    assert!(modules == built_in && config.shadow.is_none());
     for line in ["-i lo --guest missing.wasm", "-i lo --shadow missing.wasm", "-i lo --guest b=missing.wasm"] {
         let error = plan(line).load(read).expect_err("there is none").to_string();
         assert!(error.starts_with("missing.wasm: cannot be read: "), "{error}");
@@ -318,8 +324,8 @@ fn a_protocol_has_one_module() {
         assert!(matches!(plan, Err(PlanError::Guests(GuestsError::Twice(_)))), "{line}");
     }
     let many = |count: u32| (0..count).map(|n| format!(" --guest p{n}=x.wasm")).collect::<String>();
-    assert_eq!(config(&format!("-r x.pcap{}", many(15))).guests.len(), 16);
-    let plan = Plan::new(&arguments(&format!("-r x.pcap{}", many(16))), &MACHINE);
+    assert_eq!(config(&format!("-r x.pcap{}", many(14))).guests.len(), 16);
+    let plan = Plan::new(&arguments(&format!("-r x.pcap{}", many(15))), &MACHINE);
     assert!(matches!(plan, Err(PlanError::Guests(GuestsError::TooMany(17)))));
 }
 

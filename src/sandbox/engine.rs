@@ -17,7 +17,7 @@ pub use super::instance::{MAX_GUEST_MEMORY, Parser};
 use super::protocol::{ENTRY, Format, Protocol};
 use super::quote::quote;
 use super::settings::settings;
-use super::{BUILTIN_GUEST, BUILTIN_MACHINE_CODE, bounds};
+use super::{BUILT_IN, bounds};
 use crate::abi;
 
 /// Milliseconds between two steps of the clock that checks deadlines.
@@ -213,16 +213,14 @@ impl Engine {
         Ok(parser)
     }
 
-    /// The machine code that the build has made of the built-in parser, if it runs on this processor: compiling it again
+    /// The machine code that the build has made of a built-in parser, if it runs on this processor: compiling it again
     /// would be most of the time of a short run.
     #[allow(unsafe_code, reason = "the machine code is part of this program, as trusted as the rest of it")]
     fn compiled_ahead(&self, wasm: &[u8]) -> Option<Module> {
-        if wasm != BUILTIN_GUEST {
-            return None;
-        }
+        let (_, code) = BUILT_IN.into_iter().find(|(built_in, _)| *built_in == wasm)?;
         // SAFETY: the bytes are what this version of wasmtime made of the parser when this program was built; nothing
         // from outside is involved. wasmtime refuses code made for other settings or another processor.
-        unsafe { Module::deserialize(&self.wasmtime, BUILTIN_MACHINE_CODE) }.ok()
+        unsafe { Module::deserialize(&self.wasmtime, code) }.ok()
     }
 }
 
@@ -290,7 +288,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_built_in_parser_is_compiled_with_the_program() {
+    fn the_built_in_parsers_are_compiled_with_the_program() {
         let engine = Engine::new(1).unwrap();
         #[cfg(target_arch = "x86_64")]
         let runs_here = std::is_x86_feature_detected!("avx2")
@@ -300,7 +298,9 @@ mod tests {
             && std::is_x86_feature_detected!("lzcnt");
         #[cfg(not(target_arch = "x86_64"))]
         let runs_here = true;
-        assert_eq!(engine.compiled_ahead(BUILTIN_GUEST).is_some(), runs_here);
-        assert!(engine.compiled_ahead(&BUILTIN_GUEST[1..]).is_none());
+        for (wasm, _) in BUILT_IN {
+            assert_eq!(engine.compiled_ahead(wasm).is_some(), runs_here);
+            assert!(engine.compiled_ahead(&wasm[1..]).is_none());
+        }
     }
 }

@@ -21,7 +21,12 @@ pub mod selftest;
 mod settings;
 pub mod shadow;
 
-/// The built-in parser: picohttpparser with its glue, compiled from `guest/`.
+/// The built-in parser of HTTP/1: picohttpparser with its glue, compiled from `guest/`.
 pub const BUILTIN_GUEST: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/picotap.wasm"));
-/// The same as machine code.
-const BUILTIN_MACHINE_CODE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/picotap.cwasm"));
+/// The built-in parser of HTTP/2, compiled from `guest/http2/`.
+pub const BUILTIN_HTTP2: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/http2.wasm"));
+/// Each of these, and the same as machine code.
+const BUILT_IN: [(&[u8], &[u8]); 2] = [
+    (BUILTIN_GUEST, include_bytes!(concat!(env!("OUT_DIR"), "/picotap.cwasm"))),
+    (BUILTIN_HTTP2, include_bytes!(concat!(env!("OUT_DIR"), "/http2.cwasm"))),
+];

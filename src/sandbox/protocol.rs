@@ -12,6 +12,9 @@ pub struct Protocol([u8; NAME_SIZE]);
 /// The protocol that every connection starts with.
 pub const ENTRY: Protocol = Protocol(*b"http1\0\0\0\0\0\0\0\0\0\0\0");
 
+/// HTTP/2.
+pub const HTTP2: Protocol = Protocol(*b"http2\0\0\0\0\0\0\0\0\0\0\0");
+
 /// A name that no protocol can have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a protocol's name is 1 to 16 of a-z, 0-9 and -")]

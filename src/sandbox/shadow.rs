@@ -90,7 +90,10 @@ impl Digest {
                 response.headers.iter().for_each(|pair| pair.hash(&mut text));
                 (2, response.number, response.status, (response.content_length, 0, 0))
             }
-            Kind::End { number, wire, decoded, lost } => (3, *number, 0, (*wire, *decoded, *lost)),
+            Kind::End { number, wire, decoded, lost, messages } => {
+                messages.hash(&mut text);
+                (3, *number, 0, (*wire, *decoded, *lost))
+            }
             Kind::Tunnel { number, kind, client, target } => {
                 (client, target).hash(&mut text);
                 (4, *number, kind.code(), (0, 0, 0))

@@ -63,7 +63,7 @@ impl Kept {
             host: transaction.host().map(shown),
             target: target.map(shown),
             route: transaction.route().map(shown),
-            status: (is_http && transaction.response.is_some()).then_some(transaction.status),
+            status: transaction.known_status().filter(|_| is_http),
             reason: transaction.reason().map(shown),
             failed: facts.failed,
             request_time: took(transaction.request),
@@ -79,10 +79,10 @@ impl Kept {
 }
 
 fn protocol(transaction: &Transaction) -> String {
-    match (transaction.protocol(), transaction.minor()) {
+    match (transaction.protocol(), transaction.version()) {
         (Some(protocol), _) => protocol.to_owned(),
-        (None, Some(minor)) => format!("HTTP/1.{minor}"),
-        (None, None) => "HTTP/1".to_owned(),
+        (None, Some(version)) => format!("HTTP/{version}"),
+        (None, None) => "HTTP".to_owned(),
     }
 }
 

@@ -54,6 +54,24 @@ pub(super) fn cases() -> Vec<Case> {
             let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00";
             beside(s, 80, preface, b"\x00\x00\x00\x04\x00\x00\x00\x00\x00", false);
         }),
+        case(
+            "http2-refused",
+            "HTTP/2 with prior knowledge at a server that does not speak it, which answers 400 in HTTP/1.1.",
+            "The answer is printed, without a request.",
+            |s| {
+                let mut c = s.connection();
+                c.open();
+                c.send(Side::Client, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+                c.send(Side::Client, b"\x00\x00\x00\x04\x00\x00\x00\x00\x00");
+                let answer =
+                    c.response(&Message::response("400 Bad Request").header("Connection", "close").body(b"bad"));
+                c.send(Side::Client, b"\x00\x00\x00\x04\x01\x00\x00\x00\x00");
+                c.close();
+                s.capture(&mut c);
+                s.line(1, 1, None, Some(&answer)).flag("no_request");
+            },
+        )
+        .differs("tshark takes both sides for HTTP/2 once it has seen the preface"),
         case("ssh", "SSH, where the server speaks first.", SILENT, |s| {
             beside(s, 22, b"SSH-2.0-OpenSSH_9.2\r\n", b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n", true);
         }),

@@ -33,7 +33,7 @@ fn a_module_is_for_the_protocol_that_it_is_given_for() {
     complains(&wrong, 1, &["picotap: b parser ", "resp.wasm: it parses resp and is given for b", "--guest resp=file"]);
     complains(&with(&[lines, &named("http1", lines)]), 2, &["picotap: two parser modules for http1"]);
     complains(&with(&[&named("resp", resp), &named("resp", resp)]), 2, &["picotap: two parser modules for resp"]);
-    let many: Vec<String> = (0..16).map(|n| format!("p{n}=x.wasm")).collect();
+    let many: Vec<String> = (0..15).map(|n| format!("p{n}=x.wasm")).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
     complains(&with(&many), 2, &["picotap: parser modules for 17 protocols", "allowed are 16"]);
     complains(&with(&["RESP=x.wasm"]), 2, &["\"resp\" is no protocol", "needs its directory too, as ./resp="]);
@@ -82,7 +82,7 @@ fn a_module_of_version_1_of_the_contract_is_refused_with_what_to_do() {
 fn the_protocol_of_a_module_is_printed() {
     let inspected = |name: &str| run(picotap().args(["guest", "inspect"]).arg(guest(name)));
     for (name, protocol, format, window) in
-        [("picotap", "http1", 5, 1), ("lines", "http1", 1000, 1), ("resp", "resp", 1, 8)]
+        [("picotap", "http1", 5, 1), ("http2", "http2", 1, 2), ("lines", "http1", 1000, 1), ("resp", "resp", 1, 8)]
     {
         let outcome = inspected(name);
         assert_eq!(outcome.code, Some(0), "{outcome:?}");

@@ -187,8 +187,8 @@ impl Receiver for Notes {
             }
             Kind::Response(response) if record.flags & flag::INTERIM != 0 => format!("interim {}", response.status),
             Kind::Response(response) => format!("{} answered {}", response.number, response.status),
-            Kind::End { number, wire, decoded, lost: 0 } => format!("{number} end {wire}/{decoded}"),
-            Kind::End { number, wire, decoded, lost } => format!("{number} end {wire}/{decoded} lost {lost}"),
+            Kind::End { number, wire, decoded, lost: 0, .. } => format!("{number} end {wire}/{decoded}"),
+            Kind::End { number, wire, decoded, lost, .. } => format!("{number} end {wire}/{decoded} lost {lost}"),
             Kind::Tunnel { number, kind, .. } => format!("{number} tunnel {}", kind.code()),
             Kind::NotHttp(protocol) => format!("not http {}", protocol.code()),
             Kind::Error(error) => format!("error {}", error.code()),

@@ -12,7 +12,7 @@ use super::scene::Scene;
 use super::wire::octets;
 
 /// The keys in the order in which they are printed.
-const KEYS: [&str; 45] = [
+const KEYS: [&str; 55] = [
     "ts",
     "sensor",
     "conn",
@@ -29,11 +29,21 @@ const KEYS: [&str; 45] = [
     "outcome",
     "error",
     "version",
+    "stream",
+    "scheme",
     "host",
     "user_agent",
     "referer",
     "status",
     "reason",
+    "stream_error",
+    "grpc_service",
+    "grpc_method",
+    "grpc_status",
+    "grpc_message",
+    "grpc_timeout_us",
+    "grpc_request_messages",
+    "grpc_response_messages",
     "request_body_bytes",
     "response_body_bytes",
     "request_body_decoded_bytes",

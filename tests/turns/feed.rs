@@ -121,7 +121,7 @@ fn line(record: &Record<'_>) -> String {
         Kind::Error(error) => format!("error {error:?}"),
         Kind::Request(one) => format!("#{} {} {}", one.number, text(one.method), text(one.target)),
         Kind::Response(one) => format!("#{} answered {}", one.number, one.status),
-        Kind::End { number, wire, decoded, lost } => format!("#{number} end {wire}/{decoded} lost {lost}"),
+        Kind::End { number, wire, decoded, lost, .. } => format!("#{number} end {wire}/{decoded} lost {lost}"),
         Kind::Tunnel { number, kind, .. } => format!("#{number} tunnel {kind:?}"),
         other => format!("{other:?}"),
     };

@@ -97,7 +97,7 @@ fn operation(transaction: &Transaction, out: &mut Vec<u8>) {
 fn address(transaction: &Transaction, out: &mut Vec<u8>) {
     let target = transaction.target();
     if target.is_none_or(|target| target.starts_with(b"/")) {
-        if transaction.scheme() == "https" {
+        if transaction.scheme() == b"https" {
             out.extend_from_slice(b"https://");
         }
         match (transaction.host(), server_name(transaction)) {

@@ -53,6 +53,13 @@ impl Exchange {
         }
     }
 
+    /// The server has sent a response of HTTP/1 to what a client asked in HTTP/2.
+    pub(super) fn note_unread_streams(&mut self) {
+        for transaction in self.streams.iter_mut().flat_map(|streams| streams.values_mut()) {
+            transaction.unread = true;
+        }
+    }
+
     /// Whether a response without a request, which is complete, may answer a head that is not: the server had received more of
     /// the client than was read.
     pub(super) fn may_answer_unread(&self, transaction: &Transaction) -> bool {

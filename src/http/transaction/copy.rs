@@ -1,6 +1,6 @@
 //! Copies of transactions that outlive them: bounded, and into memory that is there already.
 
-use super::{Kept, TextRange, Transaction};
+use super::{Http2, Kept, TextRange, Transaction};
 
 /// The most bytes of texts that a copy has.
 pub(crate) const MAX_COPY: usize = 4096;
@@ -24,7 +24,8 @@ impl Transaction {
             text.extend_from_slice(&other.text);
             kept.extend_from_slice(&other.kept);
         }
-        *self = Self { text, kept, outer: other.outer.clone(), secured: other.secured.clone(), ..*other };
+        let (outer, secured, http2) = (other.outer.clone(), other.secured.clone(), other.http2.clone());
+        *self = Self { text, kept, outer, secured, http2, ..*other };
         if !whole {
             self.abridge(other);
         }
@@ -51,6 +52,11 @@ impl Transaction {
         self.origin = copy(other.origin, LONG_TEXT);
         self.reason = copy(other.reason, LONG_TEXT);
         self.interim_reason = copy(other.interim_reason, LONG_TEXT);
+        if let Some(http2) = &mut self.http2 {
+            for text in http2.texts() {
+                *text = copy(*text, LONG_TEXT);
+            }
+        }
         for header in other.kept.iter().take(MAX_HEADERS) {
             if other.read(header.name).len() > LONG_TEXT {
                 continue;
@@ -64,7 +70,8 @@ impl Transaction {
     /// Bytes of memory of a copy.
     pub(crate) fn copy_size(&self) -> usize {
         let headers = self.kept.capacity().saturating_mul(size_of::<Kept>());
-        size_of::<Self>().saturating_add(self.text.capacity()).saturating_add(headers)
+        let http2 = if self.http2.is_some() { size_of::<Http2>() } else { 0 };
+        size_of::<Self>().saturating_add(self.text.capacity()).saturating_add(headers).saturating_add(http2)
     }
 }
 

@@ -355,16 +355,16 @@ mod tests {
             Config { shadow: shadow.clone(), ..files.clone() }.memory_bound() > bound + MAX_GUEST_MEMORY as u64,
             "two sandboxes and a compiler"
         );
-        let module = |name: &str| Module { protocol: name.parse().expect("a name"), ..Module::default() };
-        let guests = Guests::new([module("a"), module("b")]).expect("three protocols");
-        let three = Config { guests, ..files };
+        let module = |name: &str| Module { protocol: name.parse().expect("a name"), wasm: Vec::new(), file: None };
+        let guests = Guests::new([module("a"), module("b")]).expect("four protocols");
+        let four = Config { guests, ..files };
         let sandbox = MAX_GUEST_MEMORY as u64 + (2 << 20);
-        assert_eq!(three.memory_bound(), bound + 2 * sandbox);
-        let shadowed = Config { shadow, workers: 2, ..three.clone() }.memory_bound();
-        let unshadowed = Config { workers: 2, ..three }.memory_bound();
+        assert_eq!(four.memory_bound(), bound + 2 * sandbox);
+        let shadowed = Config { shadow, workers: 2, ..four.clone() }.memory_bound();
+        let unshadowed = Config { workers: 2, ..four }.memory_bound();
         assert_eq!(
             shadowed,
-            unshadowed + 6 * sandbox + (128 << 20) + (64 << 20),
+            unshadowed + 8 * sandbox + (128 << 20) + (64 << 20),
             "a shadow has the whole set, in each worker"
         );
     }

@@ -9,23 +9,25 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use crate::abi::MAX_PROTOCOLS;
-use crate::sandbox::BUILTIN_GUEST;
-use crate::sandbox::protocol::{ENTRY, Protocol};
+use crate::sandbox::protocol::{ENTRY, HTTP2, Protocol};
+use crate::sandbox::{BUILTIN_GUEST, BUILTIN_HTTP2};
 
-/// A parser module. By default the built-in one.
+/// A parser module.
 #[derive(Clone)]
 pub struct Module {
     /// The protocol that it must be for.
     pub protocol: Protocol,
     /// The module, compiled to WebAssembly.
     pub wasm: Vec<u8>,
-    /// The file that it was read from, and that a reload reads again; none for the built-in one.
+    /// The file that it was read from, and that a reload reads again; none for a built-in one.
     pub file: Option<PathBuf>,
 }
 
-impl Default for Module {
-    fn default() -> Self {
-        Self { protocol: ENTRY, wasm: BUILTIN_GUEST.to_vec(), file: None }
+impl Module {
+    /// Those that are part of the program.
+    fn built_in() -> [Self; 2] {
+        let module = |protocol, wasm: &[u8]| Self { protocol, wasm: wasm.to_vec(), file: None };
+        [module(ENTRY, BUILTIN_GUEST), module(HTTP2, BUILTIN_HTTP2)]
     }
 }
 
@@ -46,13 +48,13 @@ impl Debug for Module {
     }
 }
 
-/// One module for each protocol. Connections start with the first, which is that of HTTP/1; by default there is no other.
+/// One module for each protocol. Connections start with the first, which is that of HTTP/1; that of HTTP/2 is the second.
 #[derive(Debug, Clone)]
 pub struct Guests(Vec<Module>);
 
 impl Default for Guests {
     fn default() -> Self {
-        Self(vec![Module::default()])
+        Self(Module::built_in().to_vec())
     }
 }
 
@@ -63,19 +65,21 @@ pub enum GuestsError {
     #[error("two parser modules for {0}: needed at most one for each protocol (FILE without PROTOCOL= is for {ENTRY})")]
     Twice(Protocol),
     /// Too many.
-    #[error("parser modules for {0} protocols, that of {ENTRY} included: allowed are {MAX_PROTOCOLS}")]
+    #[error("parser modules for {0} protocols, {ENTRY} and {HTTP2} included: allowed are {MAX_PROTOCOLS}")]
     TooMany(usize),
 }
 
 impl Guests {
-    /// These modules, with the built-in one if none of them is for HTTP/1.
+    /// These modules, and the built-in ones of the protocols that none of them is for.
     ///
     /// # Errors
     /// See [`GuestsError`].
     pub fn new(modules: impl IntoIterator<Item = Module>) -> Result<Self, GuestsError> {
-        let (mut all, others): (Vec<_>, Vec<_>) = modules.into_iter().partition(|module| module.protocol == ENTRY);
-        if all.is_empty() {
-            all.push(Module::default());
+        let mut others: Vec<Module> = modules.into_iter().collect();
+        let mut all = Vec::new();
+        for built_in in Module::built_in() {
+            let given = others.iter().position(|module| module.protocol == built_in.protocol);
+            all.push(given.map_or(built_in, |at| others.remove(at)));
         }
         all.extend(others);
         for (at, module) in all.iter().enumerate() {
@@ -191,25 +195,25 @@ mod tests {
     }
 
     #[test]
-    fn http_1_comes_first_and_is_built_in_unless_it_is_given() {
-        assert_eq!(protocols(&[]).unwrap(), ["built-in http1 parser"]);
-        assert_eq!(
-            protocols(&["resp", "b"]).unwrap(),
-            ["built-in http1 parser", "resp parser x.wasm", "b parser x.wasm"]
-        );
-        assert_eq!(protocols(&["resp", "http1"]).unwrap(), ["http1 parser x.wasm", "resp parser x.wasm"]);
-        assert_eq!(Guests::default().len(), 1);
+    fn http_comes_first_and_is_built_in_unless_it_is_given() {
+        let built_in = ["built-in http1 parser", "built-in http2 parser"];
+        assert_eq!(protocols(&[]).unwrap(), built_in);
+        let others = ["resp parser x.wasm", "b parser x.wasm"];
+        assert_eq!(protocols(&["resp", "b"]).unwrap(), [built_in, others].concat());
+        assert_eq!(protocols(&["resp", "http1"]).unwrap(), ["http1 parser x.wasm", built_in[1], others[0]]);
+        assert_eq!(protocols(&["http2", "b"]).unwrap(), [built_in[0], "http2 parser x.wasm", others[1]]);
+        assert_eq!(Guests::default().len(), 2);
     }
 
     #[test]
     fn a_protocol_has_one_module_and_there_are_sixteen_at_most() {
-        for twice in [["resp", "resp"], ["http1", "http1"]] {
+        for twice in [["resp", "resp"], ["http1", "http1"], ["http2", "http2"]] {
             assert_eq!(protocols(&twice), Err(GuestsError::Twice(twice[0].parse().unwrap())));
         }
         let names: Vec<String> = (0..16).map(|n| format!("p{n}")).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        assert_eq!(protocols(&names[..15]).unwrap().len(), 16);
-        assert_eq!(protocols(&names), Err(GuestsError::TooMany(17)));
+        assert_eq!(protocols(&names[..14]).unwrap().len(), 16);
+        assert_eq!(protocols(&names[..15]), Err(GuestsError::TooMany(17)));
     }
 
     #[test]

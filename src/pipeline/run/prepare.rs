@@ -229,9 +229,10 @@ mod tests {
     #[test]
     fn there_is_room_for_every_parser_twice_and_no_more_address_space_than_there_is() {
         let files = Config::files(["x.pcap"]);
-        assert_eq!(instances(&files), 6 + 4);
-        let module = |n: u8| Module { protocol: format!("p{n}").parse().expect("a name"), ..Module::default() };
-        let guests = Guests::new((0..15).map(module)).expect("sixteen protocols");
+        assert_eq!(instances(&files), 2 * 6 + 4);
+        let module =
+            |n: u8| Module { protocol: format!("p{n}").parse().expect("a name"), wasm: Vec::new(), file: None };
+        let guests = Guests::new((0..14).map(module)).expect("sixteen protocols");
         assert_eq!(instances(&Config { guests: guests.clone(), workers: 2, ..files.clone() }), 2 * 16 * 6 + 4);
         let shadow = Some(ShadowModule { wasm: Vec::new(), file: None, sample: 1 });
         let most = Config { guests, shadow, workers: 256, ..files };

@@ -452,7 +452,10 @@ fn resolve<'a>(
                 content_length,
                 headers: headers(),
             }),
-            Meaning::End => Kind::End { number, wire: content_length, decoded: fields.decoded, lost: fields.lost },
+            Meaning::End => {
+                let messages = fields.target_len.checked_sub(1);
+                Kind::End { number, wire: content_length, decoded: fields.decoded, lost: fields.lost, messages }
+            }
             Meaning::Tunnel(kind) => Kind::Tunnel { number, kind, client: endpoint(text()), target: target() },
             Meaning::NotHttp(protocol) => Kind::NotHttp(protocol),
             Meaning::Error(error) => Kind::Error(error),

@@ -54,9 +54,6 @@ pub(super) fn check_records(
     Ok(())
 }
 
-/// Every flag that has a name.
-const FLAGS: u32 = (abi::flag::HEAD_CUT << 1) - 1;
-
 /// Gives the record's kind and codes their types, and checks the fields that depend on them.
 #[inline]
 fn check_record(index: u32, record: &abi::Record, encoded: &Encoded) -> Result<Meaning, ReplyError> {
@@ -68,7 +65,7 @@ fn check_record(index: u32, record: &abi::Record, encoded: &Encoded) -> Result<M
     let meaning = match of {
         RecordKind::Request if record.code != 0 => return Err(code()),
         RecordKind::Request => Meaning::Request(framing()?),
-        RecordKind::Response if !(100..=999).contains(&record.code) => return Err(code()),
+        RecordKind::Response if !(100..=999).contains(&record.code) && !is_unknown(record) => return Err(code()),
         RecordKind::Response => Meaning::Response(framing()?),
         RecordKind::End if record.code != 0 => return Err(code()),
         RecordKind::End => Meaning::End,
@@ -89,9 +86,6 @@ fn check_record(index: u32, record: &abi::Record, encoded: &Encoded) -> Result<M
     if !pairs && record.num_pairs != 0 {
         return Err(unknown("num_pairs", record.num_pairs.into()));
     }
-    if record.flags & !FLAGS != 0 {
-        return Err(unknown("flags", record.flags.into()));
-    }
     // Only a tunnel, a protocol or an error may be reported of the other side too.
     let own = pairs || matches!(of, RecordKind::End | RecordKind::Reset);
     if record.side > 1 || (own && record.side != encoded.event.side) {
@@ -107,6 +101,12 @@ fn check_record(index: u32, record: &abi::Record, encoded: &Encoded) -> Result<M
         check_sizes(index, record, encoded)?;
     }
     Ok(meaning)
+}
+
+/// A response of HTTP/2 whose status is not known, or is none.
+const fn is_unknown(record: &abi::Record) -> bool {
+    const WHY: u32 = abi::flag::HPACK_UNKNOWN | abi::flag::BAD_START_LINE;
+    record.code == 0 && record.stream != 0 && record.flags & WHY != 0
 }
 
 /// Sizes of a message fit its stream.

@@ -1,0 +1,22 @@
+/* Tables of HPACK that every decoder has. */
+#ifndef PICOTAP_TABLES_H
+#define PICOTAP_TABLES_H
+
+#include <stdint.h>
+
+/* Bits of the longest Huffman code. */
+#define HUFFMAN_LONGEST 30u
+/* Fields of the static table; dynamic ones have higher indices. */
+#define STATIC_FIELDS 61u
+
+typedef struct static_field {
+    const char *name, *value;
+    uint8_t name_len, value_len;
+} static_field;
+
+extern const uint8_t huffman_symbols[256];
+extern const uint8_t huffman_counts[HUFFMAN_LONGEST + 1];
+/* That of index 1 first. */
+extern const static_field static_fields[STATIC_FIELDS];
+
+#endif

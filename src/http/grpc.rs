@@ -1,0 +1,142 @@
+//! A gRPC call is a transaction of HTTP/2 whose content type says so ("gRPC over HTTP2", the protocol's specification).
+
+use crate::http::transaction::{Http2, Transaction};
+
+/// Names of the status codes, by number ("gRPC status codes").
+const STATUSES: [&str; 17] = [
+    "OK",
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+];
+
+/// What is known of a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Call<'a> {
+    /// Name of the service, with its package; empty if it is not known.
+    pub service: &'a [u8],
+    /// Name of the method; empty if it is not known.
+    pub method: &'a [u8],
+    /// Code of the outcome, 0: OK.
+    pub status: Option<u16>,
+    /// What the server says about it.
+    pub message: Option<Vec<u8>>,
+    /// How long the client is willing to wait, in nanoseconds.
+    pub timeout: Option<u64>,
+    /// Messages of the request and of the response.
+    pub messages: [Option<u32>; 2],
+}
+
+impl Call<'_> {
+    /// The name of the outcome; `None` if it is not known, or none of those that have a name.
+    #[must_use]
+    pub fn status_name(&self) -> Option<&'static str> {
+        STATUSES.get(usize::from(self.status?)).copied()
+    }
+}
+
+impl Transaction {
+    /// The gRPC call that it is; `None`: it is none.
+    #[must_use]
+    pub fn grpc(&self) -> Option<Call<'_>> {
+        let http2 = self.http2.as_ref().filter(|http2| http2.grpc)?;
+        let path = self.path().unwrap_or_default();
+        let path = path.strip_prefix(b"/").unwrap_or_default();
+        let (service, method) = match memchr::memrchr(b'/', path) {
+            Some(at) => (path.get(..at).unwrap_or_default(), path.get(at.saturating_add(1)..).unwrap_or_default()),
+            None => (&b""[..], &b""[..]),
+        };
+        let text = |of: fn(&Http2) -> crate::http::transaction::TextRange| self.text_of(of(http2));
+        Some(Call {
+            service,
+            method,
+            status: text(|http2| http2.grpc_status).and_then(|text| std::str::from_utf8(text).ok()?.parse().ok()),
+            message: text(|http2| http2.grpc_message).map(undo_percent),
+            timeout: text(|http2| http2.grpc_timeout).and_then(timeout),
+            messages: http2.messages,
+        })
+    }
+
+    /// Whether it is a gRPC call that is known to have failed.
+    #[must_use]
+    pub fn grpc_failed(&self) -> bool {
+        self.http2.is_some() && self.grpc().is_some_and(|call| call.status.is_some_and(|status| status != 0))
+    }
+}
+
+/// The bytes of a text in which some are written as `%` and two hexadecimal digits. What is not so written stays.
+fn undo_percent(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let [first, behind @ ..] = rest {
+        let coded = behind.get(..2).filter(|_| *first == b'%').and_then(|digits| std::str::from_utf8(digits).ok());
+        match coded.and_then(|digits| u8::from_str_radix(digits, 16).ok().filter(|_| !digits.starts_with('+'))) {
+            Some(byte) => {
+                out.push(byte);
+                rest = behind.get(2..).unwrap_or_default();
+            }
+            None => {
+                out.push(*first);
+                rest = behind;
+            }
+        }
+    }
+    out
+}
+
+/// Nanoseconds of a `grpc-timeout`: up to eight digits and a unit.
+fn timeout(text: &[u8]) -> Option<u64> {
+    let (unit, digits) = text.split_last()?;
+    if digits.is_empty() || digits.len() > 8 || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let unit = match unit {
+        b'H' => 3_600_000_000_000,
+        b'M' => 60_000_000_000,
+        b'S' => 1_000_000_000,
+        b'm' => 1_000_000,
+        b'u' => 1_000,
+        b'n' => 1,
+        _ => return None,
+    };
+    std::str::from_utf8(digits).ok()?.parse::<u64>().ok()?.checked_mul(unit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_percent_encoded() {
+        assert_eq!(undo_percent(b"a%20b%C3%bc%"), b"a b\xc3\xbc%");
+        assert_eq!(undo_percent(b"100% %zz%+1"), b"100% %zz%+1");
+    }
+
+    #[test]
+    fn timeouts_have_units() {
+        let cases = [
+            ("5S", Some(5_000_000_000)),
+            ("99999999H", Some(359_999_996_400_000_000_000_u128)),
+            ("20m", Some(20_000_000)),
+        ];
+        for (text, wanted) in cases {
+            assert_eq!(timeout(text.as_bytes()), wanted.and_then(|wanted| u64::try_from(wanted).ok()), "{text}");
+        }
+        for text in ["", "S", "5", "123456789S", "-1S", "5s"] {
+            assert_eq!(timeout(text.as_bytes()), None, "{text}");
+        }
+    }
+}

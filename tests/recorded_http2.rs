@@ -1,0 +1,205 @@
+//! The recording of real programs that speak HTTP/2: what picotap prints is what tshark sees.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a test that panics has failed, and its deadlines are on the wall clock"
+)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+mod support;
+
+use serde_json::Value;
+use support::program::{assert_lines, read, scratch};
+use support::tool::need;
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
+}
+
+fn lines() -> Vec<String> {
+    let outcome = read(&fixture("h2.pcap"), &[]);
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    outcome.sorted()
+}
+
+fn values() -> Vec<Value> {
+    lines().iter().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn the_recording_gives_its_lines() {
+    let expected = fixture("h2/expected.jsonl");
+    let lines = lines();
+    if std::env::var_os("BLESS").is_some() {
+        fs::write(&expected, lines.iter().map(|line| format!("{line}\n")).collect::<String>()).unwrap();
+    }
+    let kept: Vec<String> = fs::read_to_string(&expected).unwrap().lines().map(str::to_owned).collect();
+    assert_lines(&kept, &lines, &fixture("h2.pcap"));
+}
+
+/// What tshark finds in the packets that a filter selects: port of the sender or receiver, and each value of these fields.
+fn tshark(tool: &Path, filter: &str, port: &str, fields: &[&str]) -> Vec<String> {
+    let mut command = Command::new(tool);
+    ["8001", "8002", "8003"].iter().for_each(|port| _ = command.args(["-d", &format!("tcp.port=={port},http2")]));
+    command.arg("-r").arg(fixture("h2.pcap")).args(["-Y", filter, "-T", "fields", "-E", "aggregator=|", "-e", port]);
+    fields.iter().for_each(|field| _ = command.args(["-e", field]));
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let mut rows = Vec::new();
+    for line in String::from_utf8(output.stdout).unwrap().lines() {
+        let columns: Vec<Vec<&str>> = line.split('\t').map(|column| column.split('|').collect()).collect();
+        for row in 0..columns[1].len() {
+            let values: Vec<&str> = columns[1..].iter().map(|column| *column.get(row).unwrap_or(&"")).collect();
+            rows.push(format!("{} {}", columns[0][0], values.join(" ")));
+        }
+    }
+    rows.sort();
+    rows
+}
+
+#[test]
+fn tshark_sees_the_same_heads() {
+    let Some(tool) = need("tshark_sees_the_same_heads", "tshark") else { return };
+    let values: Vec<Value> = values().into_iter().filter(|line| line["version"] == "2").collect();
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let column = |keys: &[&str]| {
+        let has = |line: &&Value| keys.iter().all(|key| !line[*key].is_null());
+        let row = |line: &Value| keys.iter().map(|key| text(&line[*key])).collect::<Vec<_>>().join(" ");
+        let mut rows: Vec<String> = values.iter().filter(has).map(row).collect();
+        rows.sort();
+        rows
+    };
+    // CONNECT has no path.
+    let paths = tshark(&tool, "http2.headers.path", "tcp.srcport", &["http2.headers.path"]);
+    let ours: Vec<String> = column(&["client_port", "target"]).into_iter().filter(|row| row.contains('/')).collect();
+    assert_eq!(ours, paths);
+    assert!(paths.len() > 120);
+    let methods = tshark(&tool, "http2.headers.method", "tcp.srcport", &["http2.headers.method"]);
+    assert_eq!(column(&["client_port", "method"]), methods);
+    let mut statuses = tshark(&tool, "http2.headers.status", "tcp.dstport", &["http2.headers.status"]);
+    statuses.retain(|row| !row.ends_with(" 103"));
+    assert_eq!(column(&["client_port", "status"]), statuses);
+}
+
+#[test]
+fn calls_of_grpc_have_their_outcomes_and_messages() {
+    let values = values();
+    let calls: Vec<&Value> = values.iter().filter(|line| line["grpc_service"] == "picotap.test.Demo").collect();
+    let mut rows: Vec<String> = calls
+        .iter()
+        .map(|call| {
+            let text = |key: &str| call[key].to_string();
+            let messages = format!("{} {}", text("grpc_request_messages"), text("grpc_response_messages"));
+            format!("{} {} {messages} {}", text("grpc_method"), text("grpc_status"), text("grpc_message"))
+        })
+        .collect();
+    rows.sort();
+    let wanted = [
+        r#""Both" 0 3 3 "#,
+        r#""Echo" 0 1 1 "#,
+        r#""Echo" 0 1 1 "#,
+        r#""Echo" 0 1 1 "#,
+        r#""Echo" 4 1 0 "Deadline Exceeded""#,
+        r#""Echo" 5 1 0 "no such thing: 100%""#,
+        r#""Many" 0 1 5 "#,
+        r#""None" 12 1 0 "Method not found!""#,
+    ];
+    assert_eq!(rows.len(), wanted.len());
+    for (row, wanted) in rows.iter().zip(wanted) {
+        assert!(row.starts_with(wanted), "{row}: {wanted}");
+    }
+    assert!(
+        calls.iter().filter(|call| call["grpc_timeout_us"].as_u64().is_some_and(|time| time > 4_000_000)).count() == 3
+    );
+}
+
+/// Where each packet of the recording begins.
+fn packets(capture: &[u8]) -> Vec<usize> {
+    let mut starts = Vec::new();
+    let mut at = 24;
+    while at < capture.len() {
+        starts.push(at);
+        at += 16 + u32::from_le_bytes(capture[at + 8..at + 12].try_into().unwrap()) as usize;
+    }
+    starts
+}
+
+/// Every text of a line that is there is that of the same stream in the whole recording.
+fn nothing_is_wrong(name: &str, capture: &[u8], whole: &BTreeMap<(u64, u64), Value>) -> usize {
+    const KEYS: [&str; 10] = [
+        "method",
+        "target",
+        "host",
+        "user_agent",
+        "scheme",
+        "status",
+        "grpc_service",
+        "grpc_method",
+        "grpc_status",
+        "grpc_message",
+    ];
+    let path = scratch(name);
+    fs::write(&path, capture).unwrap();
+    let outcome = read(&path, &[]);
+    fs::remove_file(path).unwrap();
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    let mut seen = 0;
+    for line in outcome.lines() {
+        let line: Value = serde_json::from_str(&line).unwrap();
+        let Some(stream) = line["stream"].as_u64() else { continue };
+        let wanted = &whole[&(line["client_port"].as_u64().unwrap(), stream)];
+        for key in KEYS {
+            assert!(line[key].is_null() || line[key] == wanted[key], "{name}: {key} of {line}, not {wanted}");
+        }
+        for key in ["request_body_decoded_bytes", "response_body_decoded_bytes"] {
+            // Of CONNECT, what is in the tunnel looks like a body if the request is not known.
+            let tunnel = wanted["tunnel"] == "connect";
+            assert!(tunnel || line[key].is_null() || line[key] == wanted[key], "{name}: {key} of {line}, not {wanted}");
+        }
+        seen += 1;
+    }
+    seen
+}
+
+fn whole() -> BTreeMap<(u64, u64), Value> {
+    let streams = values().into_iter().filter(|line| line["version"] == "2");
+    streams.map(|line| ((line["client_port"].as_u64().unwrap(), line["stream"].as_u64().unwrap()), line)).collect()
+}
+
+#[test]
+fn joined_at_any_packet_no_field_is_wrong() {
+    let capture = fs::read(fixture("h2.pcap")).unwrap();
+    let (whole, starts) = (whole(), packets(&capture));
+    let mut seen = 0;
+    for first in starts.iter().step_by(3) {
+        let joined = [&capture[..24], &capture[*first..]].concat();
+        seen += nothing_is_wrong("joined.pcap", &joined, &whole);
+    }
+    assert!(seen > starts.len(), "{seen} streams of {} packets", starts.len());
+}
+
+#[test]
+fn with_lost_packets_no_field_is_wrong() {
+    let capture = fs::read(fixture("h2.pcap")).unwrap();
+    let (whole, starts) = (whole(), packets(&capture));
+    let mut random = support::random::Random::new(1);
+    let mut seen = 0;
+    for _ in 0..60 {
+        let mut left = capture[..24].to_vec();
+        for (number, start) in starts.iter().enumerate() {
+            if !random.one_in(30) {
+                left.extend(&capture[*start..starts.get(number + 1).copied().unwrap_or(capture.len())]);
+            }
+        }
+        seen += nothing_is_wrong("lossy.pcap", &left, &whole);
+    }
+    assert!(seen > 60 * whole.len() / 2, "{seen} of {}", 60 * whole.len());
+}
