@@ -12,7 +12,8 @@ use crate::http::TlsConnection;
 /// Columns of a terminal from which on a line has the endpoints and the whole time.
 const WIDE: usize = 150;
 /// Columns of all but the name: with the endpoints of IPv4, and without.
-const OTHERS: [usize; 2] = [125, 66];
+const OTHERS_WIDE: usize = 125;
+const OTHERS: usize = 66;
 /// Columns that a name has at least.
 const LEAST: usize = 12;
 
@@ -47,7 +48,7 @@ pub(super) fn line(connection: &TlsConnection, terminal: &Terminal, out: &mut Ve
     }
     match terminal.columns() {
         Some(columns) => {
-            let others = OTHERS[usize::from(!wide)];
+            let others = if wide { OTHERS_WIDE } else { OTHERS };
             shorten(&String::from_utf8_lossy(&name), columns.saturating_sub(others).max(LEAST), out);
         }
         None => out.extend_from_slice(&name),
