@@ -2,13 +2,13 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::batch::{Batcher, CollectSlots};
+use crate::batch::{Batcher, CollectSlots, Slot};
 use crate::flow::{self, Sightings, Table};
 use crate::http::record::Record;
 use crate::http::{Exchange, HttpContext, Settings, Transaction, Tunnel};
 use crate::packet::{Decoder, Outcome};
 use crate::sandbox::call::Bounds;
-use crate::sandbox::driver::{Driver, Receiver};
+use crate::sandbox::driver::{Aside, Driver, Receiver};
 use crate::sandbox::engine::{Engine, LoadError};
 use crate::sandbox::fault::Fault;
 use crate::sandbox::quarantine::QuarantinedEvent;
@@ -127,9 +127,20 @@ impl Inline {
             let keys = keys.lock();
             if !keys.is_empty() {
                 opening.open(&mut slot, &keys, 0);
+                self.driver.set_aside();
+            }
+            let start = slot.span.start;
+            self.driver.process(&slot, &mut Pairing { context, hints, opening, start, done });
+            let mut aside = self.driver.take_aside();
+            while !aside.is_empty() {
+                let mut inside = Slot::default();
+                for Aside { connection, depth, base, events } in aside {
+                    opening.begin_inner((&connection, depth, base), events, &mut inside, &keys, 0);
+                }
+                self.driver.process(&inside, &mut Pairing { context, hints, opening, start, done });
+                aside = self.driver.take_aside();
             }
             drop(keys);
-            self.driver.process(&slot, &mut Pairing { context, hints, opening, start: slot.span.start, done });
             self.done.sort_by_key(|transaction| transaction.completed);
             self.done.drain(..).for_each(&mut *out);
         }
@@ -158,8 +169,8 @@ impl Receiver for Pairing<'_> {
     }
 
     fn record(&mut self, connection: &Connection, exchange: &mut Exchange, record: &Record<'_>) {
-        if connection.secured || self.context.secured.is_some() {
-            self.context.secured = self.opening.secured(connection.id()).cloned();
+        if connection.secured || connection.depth() > 0 || self.context.secured.is_some() {
+            self.context.secure(self.opening.secured(connection));
         }
         exchange.record(self.context, connection, record, &mut |transaction| self.done.push(transaction.clone()));
     }
@@ -180,7 +191,7 @@ impl Receiver for Pairing<'_> {
 
     fn skip(&mut self, connection: &Connection, side: Side, upto: u64) {
         // Offsets of plaintext are not those of the stream, all of which is needed.
-        if connection.secured {
+        if connection.secured || self.opening.has_opened(connection.number) {
             return;
         }
         self.hints.push((connection.id(), side, upto));

@@ -139,6 +139,7 @@ pub struct Transaction {
     pub interface: u32,
     /// How its connection is encrypted, if it is.
     pub secured: Option<Arc<Secured>>,
+    pub(crate) secured_itself: bool,
     /// What is odd about it, or missing.
     pub flags: Flags,
     /// The request, unless it was not seen.
@@ -214,6 +215,7 @@ impl Transaction {
             tunnel: Tunnel::Connect,
             outer: None,
             secured: None,
+            secured_itself: false,
             completed: 0,
             community_id: None,
             number: 0,

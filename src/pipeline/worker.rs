@@ -31,7 +31,7 @@ use crate::daemon::shutdown::Shutdown;
 use crate::export::consumer::Consumer;
 use crate::http::record::Record;
 use crate::http::{Exchange, HttpContext, Transaction};
-use crate::sandbox::driver::{self, Driver, Receiver};
+use crate::sandbox::driver::{self, Aside, Driver, Receiver};
 use crate::sandbox::fault::Fault;
 use crate::sandbox::quarantine::QuarantinedEvent;
 use crate::sandbox::shadow::Shadow;
@@ -222,15 +222,39 @@ impl Worker {
         }
     }
 
-    /// Takes a slot of plaintext through the parser.
+    /// Takes a slot of plaintext through the parser, and what is inside tunnels that begin in it.
     fn parse(&mut self, slot: &Slot, now: Instant) {
+        let results = &mut self.results;
+        results.start = slot.span.start;
+        results.outputs.consumers.iter_mut().for_each(|consumer| consumer.slot(slot.span));
+        self.driver.set_aside();
+        results.outputs.shadow.iter_mut().for_each(Shadow::set_aside);
+        results.tell_tls();
+        self.process(slot, now);
+        let mut aside = self.driver.take_aside();
+        // Each tunnel inside another is deeper, and depth is bounded.
+        while !aside.is_empty() {
+            let mut inside = Slot::default();
+            inside.span = slot.span;
+            let since = self.since(now);
+            let Results { opening, shared, counters, .. } = &mut self.results;
+            let keys = shared.keys.read().unwrap_or_else(PoisonError::into_inner);
+            for Aside { connection, depth, base, events } in aside {
+                opening.begin_inner((&connection, depth, base), events, &mut inside, &keys, since);
+            }
+            drop(keys);
+            counters.tls = *opening.counters();
+            self.results.tell_tls();
+            self.process(&inside, now);
+            aside = self.driver.take_aside();
+        }
+    }
+
+    /// Takes a slot through the driver and the shadow.
+    fn process(&mut self, slot: &Slot, now: Instant) {
         let Self { driver, trials, results, .. } = self;
         let Results { shared, options, .. } = results;
         let (shared, index) = (Arc::clone(shared), options.index);
-        results.start = slot.span.start;
-        results.outputs.consumers.iter_mut().for_each(|consumer| consumer.slot(slot.span));
-        results.tell_tls();
-        let Results { options, .. } = results;
         // After a stop was asked for, what is left of the present second is all that faults may take.
         let now = (!options.shutdown.asked()).then_some(now);
         trials.follow(driver, results.outputs.shadow.as_mut(), &shared, index);
@@ -343,8 +367,8 @@ impl Receiver for Results {
         if let Some(shadow) = &mut self.outputs.shadow {
             shadow.first(connection, record);
         }
-        if connection.secured || self.outputs.context.secured.is_some() {
-            self.outputs.context.secured = self.opening.secured(connection.id()).cloned();
+        if connection.secured || connection.depth() > 0 || self.outputs.context.secured.is_some() {
+            self.outputs.context.secure(self.opening.secured(connection));
         }
         let (context, mut finish) = self.parts();
         state.record(context, connection, record, &mut finish);
@@ -366,7 +390,7 @@ impl Receiver for Results {
 
     fn skip(&mut self, connection: &Connection, side: Side, upto: u64) {
         // The offsets are those of plaintext, and all of the ciphertext is needed.
-        if connection.secured {
+        if connection.secured || self.opening.has_opened(connection.number) {
             return;
         }
         let hint = SkipHint { id: connection.id(), side, upto };

@@ -8,6 +8,7 @@
 //! Where secrets are missing that may still come, the connection waits: all that comes of it is put into a queue, until the secrets
 //! are there ([`Opening::release`]) or it has waited for too long ([`Patience`]).
 
+mod gathered;
 mod open;
 mod queue;
 
@@ -15,14 +16,13 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use self::open::{Open, Tools};
+use self::open::{Open, Tools, begins_with_hello};
 use super::closed::Closed;
 use super::keys::KeyStore;
 use super::names::NameFilter;
 use super::outcome::{Buffers, Dark, TlsCounters};
-use super::record::begins_tls;
 use crate::batch::{NONE, Rewritten, SLOT_BYTES, SLOT_EVENTS, Slot, SlotEvent, What};
-use crate::stream::{Connection, ConnectionId, INNER_SHIFT, Position, Secured, Side};
+use crate::stream::{Connection, INNER_SHIFT, Position, Secured, Side};
 
 /// How long bytes wait for secrets that may still come. Of one connection at most 64 KiB wait, with what they take of memory.
 #[derive(Debug, Clone, Copy)]
@@ -100,9 +100,8 @@ impl Opening {
         if !self.has_work(slot) {
             return;
         }
-        let patience = self.patience.filter(|_| !self.expects_none);
         let mut spare = std::mem::take(&mut self.spare);
-        slot.rewrite(&mut spare, |to, event, payload| self.event((keys, now, patience), to, event, payload));
+        slot.rewrite(&mut spare, |to, event, payload| self.event(keys, now, to, event, payload));
         self.spare = spare;
     }
 
@@ -112,35 +111,27 @@ impl Opening {
         slot.rows.iter().any(|row| known(row.connection.number)) || slot.events.iter().any(|event| begins(slot, event))
     }
 
-    fn event(
-        &mut self,
-        (keys, now, patience): (&KeyStore, i64, Option<Patience>),
-        to: &mut Rewritten<'_>,
-        event: &SlotEvent,
-        payload: &mut [u8],
-    ) {
+    fn event(&mut self, keys: &KeyStore, now: i64, to: &mut Rewritten<'_>, event: &SlotEvent, payload: &mut [u8]) {
         let Some(connection) = to.connection() else { return };
         let (number, midstream) = (connection.number, connection.midstream);
         let open = match self.open.entry(number) {
             Entry::Occupied(open) => open.into_mut(),
             Entry::Vacant(place) => {
                 let Some(mut open) = beginning(event, payload, midstream) else { return to.keep(payload) };
-                self.memory += size_of::<Open>() as u64;
                 self.counters.started += u64::from(!open.is_suspect());
-                if let Some(names) = &self.names {
-                    open.open_only(names);
-                }
+                open.open_only(self.names.as_ref());
+                self.memory += size_of::<Open>() as u64 + open.held().memory;
                 place.insert(Box::new(open))
             }
         };
         let before = open.held();
         let (counters, buffers) = (&mut self.counters, &mut self.buffers);
-        let mut tools = Tools { keys, counters, buffers, patience, now, serial: self.serial };
+        let patience = self.patience.filter(|_| !self.expects_none);
+        let names = self.names.as_ref();
+        let mut tools = Tools { keys, counters, buffers, patience, names, now, serial: self.serial };
         open.event(&mut tools, to, event, payload);
         if let Some(connection) = to.connection() {
-            let dark = open.newly_dark();
-            self.dark.extend(dark.into_iter().flatten().map(|side| (connection.clone(), side)));
-            self.closed.extend(open.close(connection, event.order));
+            tell(open, connection, event.order, &mut self.dark, &mut self.closed);
         }
         self.settle(number, before);
     }
@@ -209,12 +200,48 @@ impl Opening {
         let Some(connection) = open.waiting_connection() else { return };
         let row = slot.add_row(connection);
         let (counters, buffers) = (&mut self.counters, &mut self.buffers);
-        let mut tools = Tools { keys, counters, buffers, patience: self.patience, now, serial: self.serial };
+        let patience = self.patience.filter(|_| !self.expects_none);
+        let names = self.names.as_ref();
+        let mut tools = Tools { keys, counters, buffers, patience, names, now, serial: self.serial };
         let at = Position { offset: 0, peer_acked: 0, time: 0 };
         let what = What::Skipped { length: 0, lost: 0 };
         let here = SlotEvent { side: Side::First, what, at, inexact: false, next: NONE, order: 0, row };
         open.go_on(&mut tools, &mut slot.adding(&here), give_up);
-        self.closed.extend(slot.rows.get(row as usize).and_then(|row| open.close(&row.connection, 0)));
+        if let Some(row) = slot.rows.get(row as usize) {
+            tell(open, &row.connection, 0, &mut self.dark, &mut self.closed);
+        }
+        self.settle(number, before);
+    }
+
+    /// A tunnel begins on a connection: inside so many, and at these offsets. Adds to a slot what takes the place of its first
+    /// events (with their payload), which the parser was not shown.
+    pub fn begin_inner(
+        &mut self,
+        (connection, depth, base): (&Connection, u8, [u64; 2]),
+        events: Vec<(SlotEvent, Vec<u8>)>,
+        slot: &mut Slot,
+        keys: &KeyStore,
+        now: i64,
+    ) {
+        let number = connection.number;
+        let open = self.open.entry(number).or_insert_with(|| {
+            let open = Box::new(Open::carrier());
+            self.memory += size_of::<Open>() as u64 + open.held().memory;
+            open
+        });
+        let before = open.held();
+        let row = slot.add_row(connection.clone());
+        open.begin_inner(depth, base);
+        for (event, mut payload) in events {
+            let (counters, buffers) = (&mut self.counters, &mut self.buffers);
+            let patience = self.patience.filter(|_| !self.expects_none);
+            let names = self.names.as_ref();
+            let mut tools = Tools { keys, counters, buffers, patience, names, now, serial: self.serial };
+            let event = SlotEvent { row, next: NONE, ..event };
+            open.inner_event(&mut tools, &mut slot.adding(&event), &event, &mut payload);
+            tell(open, connection, event.order, &mut self.dark, &mut self.closed);
+        }
+        open.leave();
         self.settle(number, before);
     }
 
@@ -234,16 +261,19 @@ impl Opening {
         !self.waiting.is_empty()
     }
 
-    /// How a connection of the last slot, or an open one, is encrypted; `None` before its first plaintext.
+    /// How a connection of the last slot, or an open one, is encrypted, and whether it is so itself, and not only the one that
+    /// carries it. `None` before its first plaintext.
     #[must_use]
-    pub fn secured(&self, id: ConnectionId) -> Option<&Arc<Secured>> {
-        self.open.get(&id.number)?.secured.as_ref()
+    pub fn secured(&self, connection: &Connection) -> Option<(&Arc<Secured>, bool)> {
+        let depth = connection.depth();
+        let (secured, found) = self.open.get(&connection.id().number)?.secured(depth)?;
+        Some((secured, found == depth))
     }
 
     /// Whether a connection of the last slot, or an open one, is read here: what goes on of it, and of what is inside it, is plaintext.
     #[must_use]
     pub fn has_opened(&self, number: u64) -> bool {
-        self.open.contains_key(&(number & ((1 << INNER_SHIFT) - 1)))
+        self.open.get(&(number & ((1 << INNER_SHIFT) - 1))).is_some_and(|open| open.is_read())
     }
 
     /// Forgets connections that ended in the slot before, and what was to be told of it.
@@ -251,7 +281,11 @@ impl Opening {
         self.closed.clear();
         self.dark.clear();
         for number in self.over.drain(..) {
-            if let Some(open) = self.open.remove(&number) {
+            // One that was over has gone on if a tunnel has begun on it since.
+            if let Entry::Occupied(open) = self.open.entry(number)
+                && open.get().is_over()
+            {
+                let open = open.remove();
                 self.memory = self.memory.saturating_sub(open.held().memory + size_of::<Open>() as u64);
             }
         }
@@ -271,7 +305,7 @@ impl Opening {
 }
 
 /// What a connection holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Held {
     memory: u64,
     /// Payload without an account.
@@ -281,14 +315,25 @@ struct Held {
     serial: Option<u64>,
 }
 
+/// Adds what is to be told of a connection after an event with this number.
+fn tell(
+    open: &mut Open,
+    connection: &Connection,
+    order: u32,
+    dark: &mut Vec<(Connection, Side)>,
+    closed: &mut Vec<Closed>,
+) {
+    let sides = open.newly_dark();
+    dark.extend(sides.into_iter().flatten().map(|side| (connection.clone(), side)));
+    open.close(connection, order, closed);
+}
+
 /// A connection that begins with this event, if it is, or may be, one of TLS.
 fn beginning(event: &SlotEvent, payload: &[u8], midstream: bool) -> Option<Open> {
     if event.at.offset > 0 || payload.is_empty() {
         return None;
     }
-    // A server's hello comes after a client's, or after something else that it cannot be read without.
-    let client = payload.get(5).is_none_or(|kind| *kind == 1);
-    if client && begins_tls(payload) != Some(false) {
+    if begins_with_hello(payload) {
         return Some(Open::begun(event.side));
     }
     midstream.then(|| Open::suspected(event, payload)).flatten()

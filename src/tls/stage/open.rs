@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
+use super::gathered::Gathered;
 use super::queue::{MAX_QUEUE, Queue};
 use super::{Held, Patience};
-use crate::batch::{Rewritten, SlotEvent, What};
-use crate::stream::{self, EndReason, Position, Secured, Side};
-use crate::tls::closed::{self, Closed};
+use crate::batch::{NONE, Rewritten, SlotEvent, What};
+use crate::stream::{self, EndReason, Position, Secured, Side, UNKNOWN};
+use crate::tls::closed::Closed;
 use crate::tls::connection::Connection;
 use crate::tls::keys::KeyStore;
 use crate::tls::names::NameFilter;
 use crate::tls::outcome::{Buffers, Context, Dark, Output, Progress, TlsCounters};
-use crate::tls::record::{ContentType, Midstream};
+use crate::tls::record::{Midstream, begins_tls};
 
 /// What a connection needs while it takes events.
 pub(super) struct Tools<'a> {
@@ -19,6 +20,8 @@ pub(super) struct Tools<'a> {
     pub(super) counters: &'a mut TlsCounters,
     pub(super) buffers: &'a mut Buffers,
     pub(super) patience: Option<Patience>,
+    /// The names of servers whose connections are opened. By default all.
+    pub(super) names: Option<&'a Arc<[NameFilter]>>,
     pub(super) now: i64,
     /// The place of the next connection that waits.
     pub(super) serial: u64,
@@ -30,7 +33,7 @@ impl Tools<'_> {
     }
 }
 
-/// A connection that is open.
+/// A connection that is open, or a stream inside a tunnel on it.
 #[derive(Default)]
 pub(super) struct Open {
     connection: Connection,
@@ -39,7 +42,7 @@ pub(super) struct Open {
     /// A gap before the next bytes of a side is inexact.
     inexact: [bool; 2],
     /// What is told of it with its plaintext.
-    pub(super) secured: Option<Arc<Secured>>,
+    secured: Option<Arc<Secured>>,
     /// Its start was not captured, and one record was seen of it. Everything waits until it is known what it is.
     suspect: Option<[Midstream; 2]>,
     /// What waits.
@@ -48,24 +51,21 @@ pub(super) struct Open {
     given_up: Option<Dark>,
     /// It is not TLS.
     plain: bool,
-    /// The side whose hello began it.
-    began: Option<Side>,
-    /// The side that answers a client's hello with something else than TLS: it is left as it is.
-    answers_plain: Option<Side>,
-    /// Of each side: it was said that it is dark.
-    told_dark: [bool; 2],
-    /// It was told of at its end.
-    told: bool,
-    /// Times of the first packet and of the last.
-    times: Option<[i64; 2]>,
-    /// Offsets at which the sides ended.
-    lengths: [u64; 2],
+    /// Its first bytes say whether it is TLS.
+    undecided: bool,
+    /// Inside how many tunnels it is, and the offsets at which its sides begin among those of the slots.
+    depth: u8,
+    base: [u64; 2],
+    /// The stream inside the tunnel that it has become.
+    inner: Option<Box<Self>>,
+    /// What is told of it at its end.
+    gathered: Gathered,
 }
 
 impl Open {
     /// One that begins with the hello of this side.
     pub(super) fn begun(side: Side) -> Self {
-        Self { began: Some(side), ..Self::default() }
+        Self { gathered: Gathered::begun(side), ..Self::default() }
     }
 
     /// One whose start was not captured, if its first bytes may be a record of TLS.
@@ -80,89 +80,123 @@ impl Open {
         self.suspect.is_some()
     }
 
+    /// Whether it, or a stream inside, is TLS, or may be.
+    pub(super) fn is_read(&self) -> bool {
+        !self.plain || self.inner.as_ref().is_some_and(|inner| inner.is_read())
+    }
+
     /// Opens it only if the name of its server fits all of these.
-    pub(super) fn open_only(&mut self, names: &Arc<[NameFilter]>) {
-        self.connection.open_only(names);
+    pub(super) fn open_only(&mut self, names: Option<&Arc<[NameFilter]>>) {
+        if let Some(names) = names {
+            self.connection.open_only(names);
+        }
     }
 
-    /// The sides of which nothing is read any more since the last time.
+    /// The sides of which nothing is read any more since the last time, on a stream that nothing else is around.
     pub(super) fn newly_dark(&mut self) -> [Option<Side>; 2] {
-        [Side::First, Side::Second].map(|side| {
-            let dark = self.connection.dark(side).is_some();
-            (dark && !std::mem::replace(of(&mut self.told_dark, side), true)).then_some(side)
-        })
-    }
-
-    /// What is told of it, once, after its end. `order`: number of the event that ended it.
-    pub(super) fn close(&mut self, connection: &stream::Connection, order: u32) -> Option<Closed> {
-        let over = self.ended == [true; 2] && !self.plain && !self.is_suspect();
-        if !over || std::mem::replace(&mut self.told, true) {
-            return None;
-        }
-        let client = closed::client(connection, self.connection.client());
-        let [first, second] = self.lengths;
-        Some(Closed {
-            client,
-            times: self.times.unwrap_or_default(),
-            bytes: if client == Side::First { [first, second] } else { [second, first] },
-            fate: self.connection.fate(),
-            info: self.connection.info().clone(),
-            order,
-            connection: connection.clone(),
-        })
-    }
-
-    /// An event came. The end of a connection that is given up is later than its last packet.
-    fn note(&mut self, event: &SlotEvent) {
-        let [first, last] = self.times.unwrap_or([event.at.time; 2]);
-        let is_packet =
-            !matches!(event.what, What::End(reason) if reason != EndReason::Fin && reason != EndReason::Reset);
-        self.times = Some([first, if is_packet { event.at.time.max(last) } else { last }]);
-        if let What::End(_) = event.what {
-            *of(&mut self.lengths, event.side) = event.at.offset;
+        match &mut self.inner {
+            Some(inner) if self.plain => inner.newly_dark(),
+            _ => self.gathered.newly_dark(&self.connection),
         }
     }
 
-    /// Whether an event is of a side that is not TLS after all: a server that does not speak it may answer a client's hello in its own
-    /// protocol, such as HTTP with a status of 400. Nothing waits then, since nothing was agreed on.
-    fn is_plain(&mut self, event: &SlotEvent, payload: &[u8]) -> bool {
-        let is_record = payload.first().is_none_or(|kind| ContentType::of(*kind).is_some());
-        if event.at.offset == 0 && !is_record && self.began == Some(event.side.other()) && self.queue.is_none() {
-            self.answers_plain = Some(event.side);
+    /// Adds what is told of it and of the streams inside, of each once, after its end.
+    pub(super) fn close(&mut self, carrier: &stream::Connection, order: u32, out: &mut Vec<Closed>) {
+        let is_tls = !self.plain && !self.undecided && self.suspect.is_none();
+        if is_tls && self.ended == [true; 2] && self.queue.is_none() {
+            out.extend(self.gathered.close(&self.connection, carrier, self.depth, order));
         }
-        self.answers_plain == Some(event.side)
+        if let Some(inner) = &mut self.inner {
+            inner.close(carrier, order, out);
+        }
+    }
+
+    /// One that is not TLS, and carries a tunnel.
+    pub(super) fn carrier() -> Self {
+        Self { plain: true, ..Self::default() }
+    }
+
+    /// A tunnel begins: inside so many, more than those before, and at these offsets.
+    pub(super) fn begin_inner(&mut self, depth: u8, base: [u64; 2]) {
+        match &mut self.inner {
+            Some(inner) if inner.depth < depth => inner.begin_inner(depth, base),
+            Some(_) => {}
+            None => self.inner = Some(Box::new(Self { undecided: true, depth, base, ..Self::default() })),
+        }
+    }
+
+    /// Takes an event of the stream inside of all tunnels.
+    pub(super) fn inner_event(
+        &mut self,
+        tools: &mut Tools<'_>,
+        to: &mut Rewritten<'_>,
+        event: &SlotEvent,
+        payload: &mut [u8],
+    ) {
+        match &mut self.inner {
+            Some(inner) => inner.inner_event(tools, to, event, payload),
+            None => self.event(tools, to, event, payload),
+        }
+        // The connection ends with what is inside it.
+        if self.plain && matches!(event.what, What::End(_)) {
+            *of(&mut self.ended, event.side) = true;
+        }
+    }
+
+    /// Forgets a stream inside that is not TLS and carries nothing that is.
+    pub(super) fn leave(&mut self) {
+        if let Some(inner) = &mut self.inner {
+            inner.leave();
+        }
+        if self.inner.as_ref().is_some_and(|inner| inner.plain && inner.inner.is_none()) {
+            self.inner = None;
+        }
     }
 
     pub(super) fn held(&self) -> Held {
         let queue = self.queue.as_deref();
         let queued = queue.map_or(0, Queue::memory);
+        let inner = self.inner.as_ref().map(|inner| (inner.held(), size_of::<Self>() as u64));
+        let (inner, own) = inner.unwrap_or_default();
         Held {
-            memory: (self.connection.memory() + queued) as u64,
-            bytes: (self.connection.kept() + queue.map_or(0, Queue::bytes)) as u64,
-            queued: queued as u64,
-            serial: queue.map(|queue| queue.serial),
+            memory: (self.connection.memory() + queued) as u64 + inner.memory + own,
+            bytes: (self.connection.kept() + queue.map_or(0, Queue::bytes)) as u64 + inner.bytes,
+            queued: queued as u64 + inner.queued,
+            serial: queue.map(|queue| queue.serial).or(inner.serial),
         }
     }
 
     /// Whether nothing more is to be done here with it.
     pub(super) fn is_over(&self) -> bool {
-        self.plain || self.ended == [true; 2]
+        self.plain && self.inner.is_none() || self.ended == [true; 2] && self.queue().is_none()
+    }
+
+    /// What waits, of it or of the stream inside.
+    fn queue(&self) -> Option<&Queue> {
+        self.queue.as_deref().or_else(|| self.inner.as_ref()?.queue())
     }
 
     /// Since when it waits.
     pub(super) fn since(&self) -> Option<i64> {
-        self.queue.as_ref().map(|queue| queue.since)
+        self.queue().map(|queue| queue.since)
     }
 
     /// Whose events wait.
     pub(super) fn waiting_connection(&self) -> Option<stream::Connection> {
-        self.queue.as_ref().map(|queue| queue.connection.clone())
+        self.queue().map(|queue| queue.connection.clone())
+    }
+
+    /// How it is encrypted, or the stream inside so many tunnels: what is known of the innermost that is, and how deep that is.
+    pub(super) fn secured(&self, depth: u8) -> Option<(&Arc<Secured>, u8)> {
+        let inner = self.inner.as_ref().filter(|inner| inner.depth <= depth);
+        inner.and_then(|inner| inner.secured(depth)).or_else(|| Some((self.secured.as_ref()?, self.depth)))
     }
 
     /// Whether there are secrets for which it may have waited.
     pub(super) fn may_go_on(&self, keys: &KeyStore) -> bool {
         let known = |random: &[u8; 32]| keys.has(random) || keys.was_evicted(random);
-        self.suspect.is_none() && self.connection.random().is_none_or(known)
+        let own = self.queue.is_some() && self.suspect.is_none() && self.connection.random().is_none_or(known);
+        own || self.inner.as_ref().is_some_and(|inner| inner.may_go_on(keys))
     }
 
     /// Takes an event of a slot, or lets it wait behind those that do.
@@ -173,13 +207,25 @@ impl Open {
         event: &SlotEvent,
         payload: &mut [u8],
     ) {
-        if self.plain {
-            return to.keep(payload);
+        if self.undecided && !payload.is_empty() {
+            self.undecided = false;
+            let [first, second] = self.base;
+            let start = if event.side == Side::First { first } else { second };
+            self.plain = event.at.offset != start || !begins_with_hello(payload);
+            if !self.plain {
+                self.gathered = Gathered::begun(event.side);
+                self.open_only(tools.names);
+                tools.counters.started += 1;
+            }
         }
-        self.note(event);
-        if self.is_plain(event, payload) {
+        if self.plain || self.undecided {
+            return self.pass(tools, to, event, payload);
+        }
+        let [first, second] = self.base;
+        let start = if event.side == Side::First { first } else { second };
+        if self.gathered.note(event, start, payload) {
             *of(&mut self.ended, event.side) |= matches!(event.what, What::End(_));
-            return to.keep_unacked(payload);
+            return to.earlier(event).keep_unacked(payload);
         }
         if self.suspect.is_some() {
             self.wait(tools, to, event, payload, 0);
@@ -201,6 +247,32 @@ impl Open {
         if full || (event.what == What::End(EndReason::Evicted) && self.queue.is_some()) {
             self.go_on(tools, to, true);
         }
+    }
+
+    /// Hands on an event of what is not TLS.
+    fn pass(&mut self, tools: &mut Tools<'_>, to: &mut Rewritten<'_>, event: &SlotEvent, payload: &mut [u8]) {
+        if matches!(event.what, What::End(_)) {
+            *of(&mut self.ended, event.side) = true;
+        }
+        self.hand_on(tools, to, event, payload);
+    }
+
+    /// Hands an event on as it is: to the stream inside, if it is of that.
+    fn hand_on(&mut self, tools: &mut Tools<'_>, to: &mut Rewritten<'_>, event: &SlotEvent, payload: &mut [u8]) {
+        if let Some(inner) = &mut self.inner
+            && inner.begins_before(event)
+        {
+            inner.event(tools, to, event, payload);
+            return self.leave();
+        }
+        to.earlier(event).keep(payload);
+    }
+
+    /// Whether an event is of this stream, not of what came before the tunnel.
+    fn begins_before(&self, event: &SlotEvent) -> bool {
+        let [first, second] = self.base;
+        let start = if event.side == Side::First { first } else { second };
+        event.at.offset >= start || matches!(event.what, What::End(_))
     }
 
     /// Puts an event into the queue, of whose payload so many bytes were taken.
@@ -229,16 +301,22 @@ impl Open {
 
     /// Takes what waits, as far as the secrets go. `give_up`: then all of it, and it does not wait again.
     pub(super) fn go_on(&mut self, tools: &mut Tools<'_>, to: &mut Rewritten<'_>, give_up: bool) {
+        let Some(mut queue) = self.queue.take() else {
+            if let Some(inner) = &mut self.inner {
+                inner.go_on(tools, to, give_up);
+                self.leave();
+            }
+            return;
+        };
         if give_up {
             self.plain = self.suspect.take().is_some();
             self.given_up = Some(tools.reason());
         }
-        let Some(mut queue) = self.queue.take() else { return };
         while let Some((event, mut payload)) = queue.pop() {
             let event = to.place(&event);
             let mut to = to.earlier(&event);
             if self.plain {
-                to.keep(&payload);
+                self.pass(tools, &mut to, &event, &mut payload);
             } else if let Some(taken) = self.take(tools, &mut to, &event, &mut payload) {
                 queue.put_back(&event, payload, taken);
                 self.queue = Some(queue);
@@ -258,26 +336,45 @@ impl Open {
         let at_once = tools.patience.is_none().then_some(Dark::NoKey);
         let Tools { keys, counters, buffers, .. } = tools;
         let mut context = Context { keys, without_keys: self.given_up.or(at_once), counters, buffers };
-        let mut output = Into { to, inexact: &mut self.inexact, told: false };
+        let [first, second] = self.base;
+        let bases = if event.side == Side::First { [first, second] } else { [second, first] };
+        let at = shifted(event.at, bases, u64::saturating_sub);
+        let inside = self.inner.is_some().then(Vec::new);
+        let mut output = Into { to, inexact: &mut self.inexact, base: self.base, inside, told: false };
         let mut progress = Progress::Done;
         match event.what {
             What::Bytes { .. } => {
-                progress = self.connection.bytes(&mut context, event.side, event.at, payload, &mut output);
+                if event.inexact {
+                    // How much is missing has to be known, to find the place behind it.
+                    self.connection.give_up(&mut context, Dark::Gap);
+                }
+                progress = self.connection.bytes(&mut context, event.side, at, payload, &mut output);
             }
             // Whatever was not captured is a gap before what comes next.
             What::Skipped { .. } => {}
             What::End(_) => {
-                let at = self.connection.end(&mut context, event.side, event.at, &mut output);
+                let at = self.connection.end(&mut context, event.side, at, &mut output);
                 *of(&mut self.ended, event.side) = true;
                 let inexact = std::mem::take(of(output.inexact, event.side));
-                output.to.event(at, inexact);
+                let at = shifted(at, bases, u64::saturating_add);
+                match &mut output.inside {
+                    Some(inside) => inside.push((SlotEvent { at, inexact, ..*event }, Vec::new())),
+                    None => output.to.event(at, inexact),
+                }
             }
         }
-        if output.told && self.secured.is_none() {
+        let (told, inside) = (output.told, output.inside);
+        if told && self.secured.is_none() {
             self.secured = Some(Arc::new(self.connection.info().secured()));
         }
-        if let Some(connection) = to.connection() {
+        if self.depth == 0
+            && let Some(connection) = to.connection()
+        {
             connection.secured = true;
+        }
+        for (event, mut payload) in inside.into_iter().flatten() {
+            let event = to.place(&event);
+            self.hand_on(tools, &mut to.earlier(&event), &event, &mut payload);
         }
         match progress {
             Progress::Done => None,
@@ -286,10 +383,25 @@ impl Open {
     }
 }
 
+/// A position with the bases of its own side and of the other added, or taken away.
+fn shifted(at: Position, [own, other]: [u64; 2], by: impl Fn(u64, u64) -> u64) -> Position {
+    let peer_acked = if at.peer_acked == UNKNOWN { UNKNOWN } else { by(at.peer_acked, other) };
+    Position { offset: by(at.offset, own), peer_acked, time: at.time }
+}
+
+/// Whether bytes may be the first of a client.
+pub(super) fn begins_with_hello(payload: &[u8]) -> bool {
+    // A server's hello comes after a client's, or after something else that it cannot be read without.
+    payload.get(5).is_none_or(|kind| *kind == 1) && begins_tls(payload) != Some(false)
+}
+
 /// Puts plaintext into a slot.
 struct Into<'a, 'slot> {
     to: &'a mut Rewritten<'slot>,
     inexact: &'a mut [bool; 2],
+    base: [u64; 2],
+    /// What is for the stream inside; `None` if there is none.
+    inside: Option<Vec<(SlotEvent, Vec<u8>)>>,
     /// Something was told.
     told: bool,
 }
@@ -298,7 +410,17 @@ impl Output for Into<'_, '_> {
     fn data(&mut self, side: Side, at: Position, plaintext: &[u8]) {
         self.told = true;
         let inexact = std::mem::take(of(self.inexact, side));
-        self.to.bytes(side, at, inexact, plaintext);
+        let [first, second] = self.base;
+        let at = shifted(at, if side == Side::First { [first, second] } else { [second, first] }, u64::saturating_add);
+        match &mut self.inside {
+            Some(inside) => {
+                let len = u32::try_from(plaintext.len()).unwrap_or(u32::MAX);
+                let what = What::Bytes { data: 0, len, starts_segment: true };
+                let event = SlotEvent { side, what, at, inexact, next: NONE, order: 0, row: 0 };
+                inside.push((event, plaintext.to_vec()));
+            }
+            None => self.to.bytes(side, at, inexact, plaintext),
+        }
     }
 
     fn gap(&mut self, side: Side, _: Position, _: u64, exact: bool) {
@@ -309,7 +431,7 @@ impl Output for Into<'_, '_> {
     fn closed(&mut self, _: Side, _: Position) {}
 }
 
-const fn of<T>(both: &mut [T; 2], side: Side) -> &mut T {
+pub(super) const fn of<T>(both: &mut [T; 2], side: Side) -> &mut T {
     let [first, second] = both;
     match side {
         Side::First => first,
