@@ -454,6 +454,83 @@ fn every_line_is_as_the_schema_says_and_the_readme_lists_its_keys() {
     }
 }
 
+/// The server names of all hellos that tshark sees, in order.
+fn hellos(capture: &Path) -> Vec<String> {
+    let mut command = Command::new("tshark");
+    command.arg("-r").arg(capture).args(["-Y", "tls.handshake.type==1", "-T", "fields"]);
+    let output = command.args(["-e", "tcp.stream", "-e", "tls.handshake.extensions_server_name"]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    // After a retry a connection has two.
+    let mut all: BTreeMap<&str, String> = BTreeMap::new();
+    for line in text.lines() {
+        let (stream, name) = line.split_once('\t').unwrap();
+        all.entry(stream).or_insert_with(|| name.to_owned());
+    }
+    let mut all: Vec<String> = all.into_values().collect();
+    all.sort();
+    all
+}
+
+#[test]
+fn every_connection_of_a_recording_is_named_with_and_without_keys() {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+    let capture = fixtures.join("https.pcap");
+    let wanted = hellos(&capture);
+    assert!(wanted.len() > 10, "{wanted:?}");
+    for (args, decrypted) in [(vec![], false), (vec!["--keylog", "fixtures/https/keys.txt"], true)] {
+        let lines = told(&capture, &[&["--tls"], &args[..]].concat());
+        let mut names: Vec<String> =
+            lines.iter().map(|line| line["tls"]["sni"].as_str().unwrap_or_default().to_owned()).collect();
+        names.sort();
+        assert_eq!(names, wanted);
+        for line in &lines {
+            assert!(line["decrypted"] == decrypted || line["established"] == false, "{line}");
+            assert!(line["tls"]["version"].is_string() || line["established"] == false, "{line}");
+            assert_eq!(line["reason"].is_null(), line["decrypted"] == true, "{line}");
+        }
+    }
+}
+
+#[test]
+fn tls_inside_a_tunnel_is_a_connection_of_its_own() {
+    let (version, suite, _) = SUITES[0];
+    let mut talk = Talk::new(version, suite, Setting::default());
+    talk.say(picotap::stream::Side::First, b"GET /a HTTP/1.1\r\nHost: picotap.test\r\n\r\n");
+    talk.say(picotap::stream::Side::Second, b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
+    talk.close();
+    let script = talk.script();
+    let mut scene = Scene::default();
+    let mut connection = scene.connection();
+    connection.open();
+    connection.send(Side::Client, b"CONNECT picotap.test:443 HTTP/1.1\r\nHost: picotap.test:443\r\n\r\n");
+    connection.send(Side::Server, b"HTTP/1.1 200 OK\r\n\r\n");
+    let mut bytes = [0; 2];
+    for sent in &script.sent {
+        connection.send(side(sent.side), &sent.bytes);
+        bytes[sent.side.index()] += sent.bytes.len() as u64;
+    }
+    connection.close();
+    let mut packets = std::mem::take(&mut connection.packets);
+    let (capture, keys) = (write(&scene, &mut packets, "tls-tunnel"), scratch("tls-tunnel.keys"));
+    fs::write(&keys, &script.key_log).unwrap();
+    let with_keys = ["--keylog", keys.to_str().unwrap()];
+    for (args, decrypted) in [(&[][..], false), (&with_keys, true)] {
+        let outcome = read(&capture, &[&["--tls", "--stats"], args].concat());
+        assert!(!outcome.stderr.contains("NOT BALANCED"), "{}", outcome.stderr);
+        let lines = values(&outcome);
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        let line = &lines[0];
+        assert_eq!((&line["decrypted"], &line["tls"]["sni"]), (&decrypted.into(), &"picotap.test".into()));
+        assert_eq!([&line["client_bytes"], &line["server_bytes"]], [bytes[0], bytes[1]], "{line}");
+        let transactions = told(&capture, args);
+        assert_eq!(transactions.len(), 1 + usize::from(decrypted), "{transactions:?}");
+        assert_ne!(line["conn"], transactions[0]["conn"], "that of the proxy");
+        if decrypted {
+            assert_eq!(line["conn"], transactions[1]["conn"]);
+        }
+    }
+}
+
 /// A datagram of a client, or of its server, in Ethernet and IPv4.
 fn datagram(port: u16, to_client: bool, payload: &[u8]) -> Vec<u8> {
     let ends: [std::net::IpAddr; 2] = [[10, 0, 0, 1].into(), [10, 0, 0, 80].into()];
