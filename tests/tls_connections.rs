@@ -484,7 +484,8 @@ fn every_connection_of_a_recording_is_named_with_and_without_keys() {
         names.sort();
         assert_eq!(names, wanted);
         for line in &lines {
-            assert!(line["decrypted"] == decrypted || line["established"] == false, "{line}");
+            let readable = line["established"] == true && line["reason"] != "unsupported_suite";
+            assert!(line["decrypted"] == decrypted || !readable, "{line}");
             assert!(line["tls"]["version"].is_string() || line["established"] == false, "{line}");
             assert_eq!(line["reason"].is_null(), line["decrypted"] == true, "{line}");
         }
