@@ -393,8 +393,8 @@ impl Transaction {
     /// Nanoseconds from the first byte of the request to the last of the final response. `None` if either is missing.
     #[must_use]
     pub fn duration(&self) -> Option<i64> {
-        let (answered, _) = self.response?.end?;
-        answered.time.checked_sub(self.request?.start.time).filter(|time| *time >= 0)
+        let (answered, _) = self.response.as_ref()?.end?;
+        answered.time.checked_sub(self.request.as_ref()?.start.time).filter(|time| *time >= 0)
     }
 
     /// Bytes of both bodies that were never seen.
