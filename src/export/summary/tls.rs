@@ -9,7 +9,10 @@ use crate::http::TlsConnection;
 /// What helps against a reason.
 pub(super) const ADVICE: [(&str, &str); 5] = [
     ("no_key", "no_key: --keylog FILE decrypts those whose secrets are in FILE (README, TLS)"),
-    ("too_late", "too_late: no secret came within 200 ms of their packets: their clients write no key log, or write it late"),
+    (
+        "too_late",
+        "too_late: no secret came within 200 ms of their packets: their clients write no key log, or write it late",
+    ),
     ("midstream", "midstream: their beginning was not captured, without which nothing can be decrypted"),
     ("keys_evicted", "keys_evicted: the key log has more secrets than are kept (64 MiB)"),
     ("bad_tag", "bad_tag: the secrets in the key log are of another connection"),
