@@ -12,9 +12,12 @@ mod gathered;
 mod open;
 mod queue;
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
 
 use self::open::{Open, Tools, begins_with_hello};
 use super::closed::Closed;
@@ -45,8 +48,8 @@ impl Default for Patience {
 /// Opens the TLS connections of one worker.
 #[derive(Default)]
 pub struct Opening {
-    /// By their number.
-    open: HashMap<u64, Box<Open>>,
+    /// By their number, which nobody outside chooses.
+    open: HashMap<u64, Box<Open>, RandomState>,
     counters: TlsCounters,
     buffers: Buffers,
     spare: Slot,
@@ -120,11 +123,10 @@ impl Opening {
                 let Some(mut open) = beginning(event, payload, midstream) else { return to.keep(payload) };
                 self.counters.started += u64::from(!open.is_suspect());
                 open.open_only(self.names.as_ref());
-                self.memory += size_of::<Open>() as u64 + open.held().memory;
+                self.memory += size_of::<Open>() as u64;
                 place.insert(Box::new(open))
             }
         };
-        let before = open.held();
         let (counters, buffers) = (&mut self.counters, &mut self.buffers);
         let patience = self.patience.filter(|_| !self.expects_none);
         let names = self.names.as_ref();
@@ -133,13 +135,14 @@ impl Opening {
         if let Some(connection) = to.connection() {
             tell(open, connection, event.order, &mut self.dark, &mut self.closed);
         }
-        self.settle(number, before);
+        self.settle(number);
     }
 
-    /// Takes over what a connection holds now, and before.
-    fn settle(&mut self, number: u64, before: Held) {
-        let Some(open) = self.open.get(&number) else { return };
+    /// Takes over what a connection holds now.
+    fn settle(&mut self, number: u64) {
+        let Some(open) = self.open.get_mut(&number) else { return };
         let after = open.held();
+        let before = std::mem::replace(&mut open.counted, after);
         self.memory = (self.memory + after.memory).saturating_sub(before.memory);
         self.counters.held = (self.counters.held + after.bytes).saturating_sub(before.bytes);
         self.queued = (self.queued + after.queued).saturating_sub(before.queued);
@@ -196,7 +199,6 @@ impl Opening {
 
     fn try_again(&mut self, number: u64, give_up: bool, slot: &mut Slot, keys: &KeyStore, now: i64) {
         let Some(open) = self.open.get_mut(&number) else { return };
-        let before = open.held();
         let Some(connection) = open.waiting_connection() else { return };
         let row = slot.add_row(connection);
         let (counters, buffers) = (&mut self.counters, &mut self.buffers);
@@ -210,7 +212,7 @@ impl Opening {
         if let Some(row) = slot.rows.get(row as usize) {
             tell(open, &row.connection, 0, &mut self.dark, &mut self.closed);
         }
-        self.settle(number, before);
+        self.settle(number);
     }
 
     /// A tunnel begins on a connection: inside so many, and at these offsets. Adds to a slot what takes the place of its first
@@ -225,11 +227,9 @@ impl Opening {
     ) {
         let number = connection.number;
         let open = self.open.entry(number).or_insert_with(|| {
-            let open = Box::new(Open::carrier());
-            self.memory += size_of::<Open>() as u64 + open.held().memory;
-            open
+            self.memory += size_of::<Open>() as u64;
+            Box::new(Open::carrier())
         });
-        let before = open.held();
         let row = slot.add_row(connection.clone());
         open.begin_inner(depth, base);
         for (event, mut payload) in events {
@@ -242,7 +242,7 @@ impl Opening {
             tell(open, connection, event.order, &mut self.dark, &mut self.closed);
         }
         open.leave();
-        self.settle(number, before);
+        self.settle(number);
     }
 
     /// What is told of the connections that ended in the last slot.
@@ -286,7 +286,7 @@ impl Opening {
                 && open.get().is_over()
             {
                 let open = open.remove();
-                self.memory = self.memory.saturating_sub(open.held().memory + size_of::<Open>() as u64);
+                self.memory = self.memory.saturating_sub(open.counted.memory + size_of::<Open>() as u64);
             }
         }
     }

@@ -60,6 +60,8 @@ pub(super) struct Open {
     inner: Option<Box<Self>>,
     /// What is told of it at its end.
     gathered: Gathered,
+    /// What of it the stage has counted.
+    pub(super) counted: Held,
 }
 
 impl Open {
