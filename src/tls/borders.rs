@@ -38,6 +38,11 @@ impl Borders {
         last.map_or(0, |(_, plaintext)| *plaintext)
     }
 
+    /// Reads one word, so that it is in the cache.
+    pub(super) fn touch(&self) -> u64 {
+        self.0.first().map_or(0, |(ciphertext, _)| *ciphertext)
+    }
+
     pub(super) const fn memory(&self) -> usize {
         self.0.capacity() * size_of::<(u64, u64)>()
     }

@@ -211,6 +211,12 @@ impl Half {
         }
     }
 
+    /// Reads one word of what the next record needs: see [`super::Connection::touch`].
+    pub(super) fn touch(&self) -> u64 {
+        let keys = if let Phase::Open(keys) = &self.phase { keys.number ^ keys.opener.touch() } else { 0 };
+        self.next ^ self.plain ^ keys ^ self.borders.touch()
+    }
+
     /// Bytes that are kept.
     pub(super) fn kept(&self) -> usize {
         let lost = if let Phase::Lost(lost) = &self.phase { lost.kept() } else { 0 };

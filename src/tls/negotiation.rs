@@ -139,6 +139,8 @@ pub(super) struct Negotiation {
     pub(super) retried: bool,
     /// The server's part of a full handshake was seen to its end (TLS 1.2).
     full: bool,
+    /// Memory of what is known, on the heap: it is asked for often, and changes seldom.
+    memory: usize,
 }
 
 impl Negotiation {
@@ -160,6 +162,18 @@ impl Negotiation {
 
     /// Takes a hello. Whether it is one that this side may send.
     pub(super) fn hello(&mut self, side: Side, message: Message) -> bool {
+        let allowed = self.take_hello(side, message);
+        self.memory = self.info.memory();
+        allowed
+    }
+
+    /// Takes the protocol that the server chose.
+    pub(super) fn choose_alpn(&mut self, alpn: Option<Box<str>>) {
+        self.info.alpn = alpn;
+        self.memory = self.info.memory();
+    }
+
+    fn take_hello(&mut self, side: Side, message: Message) -> bool {
         match message {
             Message::ClientHello(hello) => {
                 if self.client.is_some_and(|client| client != side) {
@@ -304,7 +318,7 @@ impl Negotiation {
         Some(Keys { opener: Opener::tls13(suite, &secret)?, epoch: keys.epoch, secret: Some(secret), number: 0 })
     }
 
-    pub(super) fn memory(&self) -> usize {
-        self.info.memory()
+    pub(super) const fn memory(&self) -> usize {
+        self.memory
     }
 }

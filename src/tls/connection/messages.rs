@@ -127,8 +127,8 @@ impl Connection {
             }
             (Message::Other(SERVER_HELLO_DONE), None) if role == Some(Role::Server) => self.negotiation.server_done(),
             (Message::EncryptedExtensions(extensions), Some(Epoch::Handshake)) if role == Some(Role::Server) => {
+                self.negotiation.choose_alpn(extensions.alpn);
                 let info = &mut self.negotiation.info;
-                info.alpn = extensions.alpn;
                 if info.early_data == Early::Offered {
                     info.early_data = if extensions.early_data { Early::Accepted } else { Early::Rejected };
                 }
