@@ -153,8 +153,8 @@ pub(super) fn cases() -> Vec<Case> {
         ),
         case(
             "http2-gap-in-data",
-            "The packet with a part of a body is lost, and another with the end of a frame and the head of the next.",
-            "Inside a frame of which the length is known the loss is counted. Where frames were lost, sizes are not known.",
+            "A packet with a part of a body is lost.",
+            "The loss is inside a frame of known length: it is counted, and nothing else is unknown.",
             |s| {
                 let mut h = begin(s);
                 h.get(1, "/long").head(Server, 1, 0, &OK).data(Server, 1, END_STREAM, &filler(6000));
@@ -166,7 +166,7 @@ pub(super) fn cases() -> Vec<Case> {
                 h.line(s, 1, 2, 3);
             },
         )
-        .differs("tshark does not go on behind lost bytes"),
+        .differs("tshark waits for the lost bytes"),
         case(
             "http2-grpc",
             "Calls of gRPC: unary, of several messages, failed in the trailers, failed in the only head.",
@@ -241,7 +241,7 @@ pub(super) fn cases() -> Vec<Case> {
                 h.line(s, 1, 3, 9).flag("hpack_unknown").unset("host");
             },
         )
-        .differs("tshark takes no part in what begins without the preface"),
+        .differs("tshark looks for HTTP/2 behind the preface, or at a port that it is told"),
         case(
             "http2-refused-with-streams",
             "HTTP/2 with two requests at a server that does not speak it, which answers 400 in HTTP/1.1.",
