@@ -6,6 +6,7 @@
 #   make bench    benchmarks
 #   make fuzz     each fuzz target for SECONDS_EACH seconds (default 60)
 #   make soak     the long tests: soaks, peers, other systems
+#   make static   one static binary without shared libraries, in target/static
 #   make deb      the Debian package, in target/debian
 #   make clean    remove everything that was built
 
@@ -17,7 +18,7 @@ SECONDS_EACH = 60
 # Further options for the fuzzer: -s none is faster, without AddressSanitizer.
 FUZZ_OPTIONS =
 
-.PHONY: all run test guest bench fuzz soak deb clean setup setup-test
+.PHONY: all run test guest bench fuzz soak static deb clean setup setup-test
 
 all: run
 
@@ -56,6 +57,10 @@ fuzz:
 	        -- -max_total_time=$(SECONDS_EACH) || exit 1; \
 	done
 
+static:
+	@deploy/setup.sh --static
+	deploy/static/build.sh
+
 # Man pages and completions are generated from the program's own list of options.
 deb: setup
 	@$(CARGO) deb --version >/dev/null 2>&1 || { echo "deb: missing: cargo install cargo-deb" >&2; exit 1; }
@@ -63,7 +68,7 @@ deb: setup
 	$(CARGO) run $(LOCKED) -q --release --example manual -- target/manual
 	$(CARGO) deb --no-build
 
-soak:
+soak: static
 	@deploy/setup.sh --test --soak
 	PICOTAP_RELEASE=$(CURDIR)/target/release/picotap deploy/check/run.sh $(CARGO) test $(LOCKED) --release --no-fail-fast -- --ignored --nocapture --test-threads=1
 

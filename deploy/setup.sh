@@ -1,18 +1,20 @@
 #!/bin/sh
 # Installs what picotap's build needs and this machine lacks; with --test also what the tests need, with --soak what the
-# long tests need, with --fuzz what the fuzzer needs.
+# long tests need, with --fuzz what the fuzzer needs, with --static what the static binary needs.
 # Prints nothing when nothing is missing. Lists what it cannot install, and exits with 1. Never starts a service.
 set -eu
 
 with_tests=no
 with_soak=no
 with_fuzz=no
+with_static=no
 for option in "$@"; do
     case $option in
         --test) with_tests=yes ;;
         --soak) with_soak=yes ;;
         --fuzz) with_fuzz=yes ;;
-        *) echo "setup: unknown option $option (usage: deploy/setup.sh [--test] [--soak] [--fuzz])" >&2; exit 2 ;;
+        --static) with_static=yes ;;
+        *) echo "setup: unknown option $option (usage: deploy/setup.sh [--test] [--soak] [--fuzz] [--static])" >&2; exit 2 ;;
     esac
 done
 
@@ -81,6 +83,10 @@ missing() {
     fi
     if [ $with_soak = yes ]; then
         have debootstrap || echo debootstrap
+        java -version >/dev/null 2>&1 || echo java
+    fi
+    if [ $with_static = yes ]; then
+        for tool in flex bison make dpkg-source git; do have "$tool" || echo $tool; done
     fi
     if [ $with_fuzz = yes ]; then
         cxx_compiler || echo c++
@@ -109,6 +115,8 @@ package() {
         apt:nginx) echo nginx-light ;;
         apt:setcap) echo libcap2-bin ;;
         apt:systemd-analyze) echo systemd ;;
+        apt:java) echo openjdk-17-jre-headless ;;
+        apt:dpkg-source) echo dpkg-dev ;;
         apt:venv) echo "python3 python3-venv" ;;
         apt:redis-benchmark | apt:redis-cli) echo redis-tools ;;
         dnf:cc) echo gcc ;;
@@ -120,6 +128,7 @@ package() {
         dnf:promtool) echo golang-github-prometheus ;;
         dnf:setcap) echo libcap ;;
         dnf:systemd-analyze) echo systemd ;;
+        dnf:java) echo java-17-openjdk-headless ;;
         dnf:venv) echo python3 ;;
         apk:cc) echo "gcc musl-dev" ;;
         apk:c++) echo g++ ;;
@@ -129,6 +138,7 @@ package() {
         apk:promtool) echo prometheus ;;
         apk:setcap) echo libcap-utils ;;
         apk:systemd-analyze) ;;
+        apk:java) echo openjdk17-jre-headless ;;
         apk:venv) echo python3 ;;
         *:ip) case $manager in dnf) echo iproute ;; *) echo iproute2 ;; esac ;;
         *:unshare | *:setpriv) echo util-linux ;;
@@ -246,6 +256,9 @@ if [ $with_tests = yes ]; then
         fi
     done
 
+    # cargo deny reads the manifests of all crates, those of other platforms too.
+    cargo fetch -q --locked --manifest-path "$root/Cargo.toml" || echo "setup: cargo fetch failed; the test of licences needs all crates" >&2
+
     # The checkers of the deployment files, installed below target/: the system's Python is not touched.
     tools=$root/target/tools
     wanted=$root/deploy/check/requirements.txt
@@ -253,6 +266,20 @@ if [ $with_tests = yes ]; then
         echo "setup: installing with pip into target/tools: $(grep -v '^#' "$wanted" | tr '\n' ' ' | sed 's/ $//')"
         rm -rf "$tools"
         mkdir -p "$root/target"
+        python3 -m venv "$tools"
+        "$tools/bin/pip" install -q --disable-pip-version-check -r "$wanted"
+        cp "$wanted" "$tools/installed.txt"
+    fi
+fi
+
+# Spark and DuckDB, for the long tests only: some 500 MB.
+if [ $with_soak = yes ]; then
+    tools=$root/target/tools/soak
+    wanted=$root/deploy/soak/requirements.txt
+    if ! cmp -s "$wanted" "$tools/installed.txt"; then
+        echo "setup: installing with pip into target/tools/soak: $(tr '\n' ' ' < "$wanted" | sed 's/ $//')"
+        rm -rf "$tools"
+        mkdir -p "$root/target/tools"
         python3 -m venv "$tools"
         "$tools/bin/pip" install -q --disable-pip-version-check -r "$wanted"
         cp "$wanted" "$tools/installed.txt"

@@ -10,12 +10,14 @@ mod files;
 
 use std::fmt;
 use std::fs::{self, DirBuilder, Permissions};
+use std::io::ErrorKind;
 use std::os::fd::RawFd;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use caps::CapSet;
 use nix::errno::Errno;
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::unistd::{Gid, Uid, User, getegid, geteuid, setgroups, setresgid, setresuid};
@@ -147,9 +149,16 @@ impl fmt::Display for Confinement {
 /// See [`PrivilegeError`]. Where the kernel or the architecture has no seccomp or landlock, they are left out, and the result
 /// says so.
 pub fn drop_all(keep: &DropPrivileges, packet: &[RawFd]) -> Result<Confinement, PrivilegeError> {
-    let threads = fs::read_dir("/proc/self/task").map_err(|e| step("counting threads", e))?.count();
-    if threads != 1 {
-        return Err(PrivilegeError::Threads(threads));
+    match fs::read_dir("/proc/self/task") {
+        Ok(entries) => match entries.count() {
+            1 => {}
+            threads => return Err(PrivilegeError::Threads(threads)),
+        },
+        // In an empty root, without /proc: this changes nothing in a process of one thread, and fails in any other (unshare(2)).
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            unshare(CloneFlags::CLONE_THREAD).map_err(|e| step("making sure that there is one thread", e))?;
+        }
+        Err(error) => return Err(step("counting threads", error)),
     }
     let target = target(keep.user.as_deref())?;
     // Emptying the bounding set takes CAP_SETPCAP, which is lost with root.
@@ -221,7 +230,12 @@ fn target(wanted: Option<&str>) -> Result<Option<Target>, PrivilegeError> {
 }
 
 fn named(name: &str) -> Result<Option<Target>, PrivilegeError> {
-    let user = User::from_name(name).map_err(|e| step("looking the user up", e))?;
+    let user = match User::from_name(name) {
+        Ok(user) => user,
+        // No list of users at all, as in an empty root (getpwnam_r(3)).
+        Err(Errno::ENOENT | Errno::ESRCH) => None,
+        Err(error) => return Err(step("looking the user up", error)),
+    };
     Ok(user.map(|user| Target { name: user.name, uid: user.uid, gid: user.gid }))
 }
 

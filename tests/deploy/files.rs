@@ -516,6 +516,7 @@ fn the_shell_scripts_pass_their_lint() {
         CHECK,
         &[
             "deploy/setup.sh",
+            "deploy/static/build.sh",
             "deploy/soak/install.sh",
             "deploy/soak/mirror.sh",
             "deploy/soak/wasmedge.sh",
