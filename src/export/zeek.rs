@@ -1,8 +1,8 @@
 //! A Zeek line is a transaction as a row of Zeek's `http.log`: tab-separated, with header lines that name the columns.
 //!
 //! The columns are Zeek's, in its order; those that picotap has nothing for are unset. Behind them stand `ttfb` and
-//! `duration` (seconds), `community_id` and `flags`. Body lengths are without chunk framing, as Zeek's are. A `uid` is as
-//! long as Zeek's, but another: see [`crate::http::uid`].
+//! `duration` (seconds), `community_id`, `flags`, and of HTTP/2 the `stream` and what is known of a gRPC call. Body lengths are without
+//! chunk framing, as Zeek's are. A `uid` is as long as Zeek's, but another: see [`crate::http::uid`].
 
 use crate::escape;
 use crate::export::Format;
@@ -10,7 +10,7 @@ use crate::export::numbers::{Calendar, address, epoch, number, padded};
 use crate::http::{Message, Transaction};
 
 /// Names and types of the columns.
-pub(super) const COLUMNS: [(&str, &str); 34] = [
+pub(super) const COLUMNS: [(&str, &str); 38] = [
     ("ts", "time"),
     ("uid", "string"),
     ("id.orig_h", "addr"),
@@ -45,6 +45,10 @@ pub(super) const COLUMNS: [(&str, &str); 34] = [
     ("duration", "interval"),
     ("community_id", "string"),
     ("flags", "set[string]"),
+    ("stream", "count"),
+    ("grpc_service", "string"),
+    ("grpc_method", "string"),
+    ("grpc_status", "count"),
 ];
 
 /// Writes rows of `http.log`.
@@ -108,7 +112,15 @@ impl Format for Zeek {
             out.push(if index == 0 { b'\t' } else { b',' });
             out.extend_from_slice(name.as_bytes());
         }
-        out.extend_from_slice(if transaction.flags.is_empty() { b"\t(empty)\n" } else { b"\n" });
+        if transaction.flags.is_empty() {
+            out.extend_from_slice(b"\t(empty)");
+        }
+        count(transaction.stream(), out);
+        let call = transaction.grpc();
+        text(call.as_ref().map(|call| call.service), out);
+        text(call.as_ref().map(|call| call.method), out);
+        count(transaction.grpc_status(), out);
+        out.push(b'\n');
     }
 
     fn footer(&mut self, time: i64, out: &mut Vec<u8>) {
@@ -244,7 +256,13 @@ mod tests {
         ] {
             assert_eq!(row(name), value, "{name}");
         }
-        assert_eq!(rows[1]["status_code"], b"-");
+        assert_eq!((&rows[1]["status_code"][..], &rows[1]["stream"][..]), (&b"-"[..], &b"-"[..]));
+        let mut wire = Wire::new(Settings::default());
+        let rows = read(&log(wire.call(3, "5")));
+        let call = [("version", "2"), ("stream", "3"), ("grpc_service", "pkg.Greeter"), ("grpc_method", "SayHello")];
+        for (name, value) in call.into_iter().chain([("grpc_status", "5"), ("flags", "trailers")]) {
+            assert_eq!(rows[0][name], value.as_bytes(), "{name}");
+        }
     }
 
     proptest! {

@@ -3,7 +3,7 @@
 //! What does not fit is left out: of the target its middle, of the time its date, and below [`WIDE`] columns the addresses,
 //! so that a host that is not named is the server's address.
 
-use super::{duration, endpoint, right, size, status, status_color, via};
+use super::{duration, endpoint, grpc_status, right, size, status, status_color, via};
 use crate::escape;
 use crate::export::numbers::rfc3339;
 use crate::export::terminal::{Color, Terminal, shorten, width};
@@ -56,7 +56,11 @@ pub(super) fn line(transaction: &Transaction, terminal: &Terminal, columns: usiz
     let has_ends = columns >= WIDE && room >= LEAST + for_ends;
     let room = if has_ends { room - for_ends } else { room };
 
-    let mut notes = text(|out| via(transaction, out)).trim_start().to_owned();
+    let notes = text(|out| {
+        grpc_status(transaction, out);
+        via(transaction, out);
+    });
+    let mut notes = notes.trim_start().to_owned();
     for name in transaction.flags.names() {
         notes.push_str(if notes.is_empty() { "" } else { " " });
         notes.push_str(name);
