@@ -18,7 +18,9 @@ mod support;
 
 use serde_json::Value;
 use support::program::{assert_lines, read, scratch};
+use support::streams::{Streams, stream};
 use support::tool::need;
+use support::workload::Workload;
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
@@ -58,6 +60,7 @@ fn the_recordings_give_their_lines() {
 fn tshark(tool: &Path, recording: &str, filter: &str, port: &str, fields: &[&str]) -> Vec<String> {
     let mut command = Command::new(tool);
     ["8001", "8002", "8003"].iter().for_each(|port| _ = command.args(["-d", &format!("tcp.port=={port},http2")]));
+    command.args(["-d", "tcp.port==8082,http"]);
     command.arg("-r").arg(fixture(recording)).args(["-Y", filter, "-T", "fields", "-E", "aggregator=|", "-e", port]);
     fields.iter().for_each(|field| _ = command.args(["-e", field]));
     let output = command.output().unwrap();
@@ -106,6 +109,45 @@ fn heads_are_the_same(tool: &Path, recording: &str, least: usize) {
     let mut statuses = tshark(tool, recording, "http2.headers.status", "tcp.dstport", &["http2.headers.status"]);
     statuses.retain(|row| !row.ends_with(" 103"));
     assert_eq!(column(&["client_port", "status"]), statuses);
+}
+
+#[test]
+fn every_call_of_a_generated_capture_is_exact() {
+    let workload = Workload { connections: 40, each: 100, body: 100, seed: 5 };
+    let path = scratch("http2-workload.pcap");
+    let mut streams = Streams::new(&workload);
+    let mut file = fs::File::create(&path).unwrap();
+    workload.write_rounds(&mut file, |connection, round| streams.round(&workload, connection, round)).unwrap();
+    let outcome = read(&path, &[]);
+    let mut given: Vec<String> = Vec::new();
+    for line in outcome.lines() {
+        let value: Value = serde_json::from_str(&line).unwrap();
+        let text = |key: &str| value[key].as_str().unwrap_or("-").to_owned();
+        let body = |which: &str| {
+            let key = if value[format!("{which}_decoded_bytes")].is_null() { "bytes" } else { "decoded_bytes" };
+            value[format!("{which}_{key}")].to_string()
+        };
+        let (client, stream) = (format!("{}:{}", text("client"), value["client_port"]), &value["stream"]);
+        let (request, response) = (body("request_body"), body("response_body"));
+        let what = format!("{} {} {} {}", text("method"), text("target"), value["status"], text("host"));
+        given.push(format!("{client} {stream} {what} {request} {response} {}", value["flags"]));
+    }
+    let mut wanted: Vec<String> = Vec::new();
+    for connection in 0..workload.connections {
+        let ([a, b, c, d], port) = workload.client(connection);
+        for n in 0..workload.each {
+            let plan = workload.plan(connection, n);
+            let what = format!("{} {} {} shop.example.test", plan.method, plan.target, plan.status);
+            let sizes = format!("{} {}", plan.request_body, plan.response_body);
+            wanted.push(format!("{a}.{b}.{c}.{d}:{port} {} {what} {sizes} null", stream(n)));
+        }
+    }
+    given.sort();
+    wanted.sort();
+    assert_eq!(given.len(), wanted.len());
+    for (given, wanted) in given.iter().zip(&wanted) {
+        assert_eq!(given, wanted);
+    }
 }
 
 #[test]

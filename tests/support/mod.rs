@@ -26,6 +26,7 @@ pub mod program;
 pub mod random;
 pub mod scene;
 pub mod service;
+pub mod streams;
 pub mod tool;
 pub mod tshark;
 pub mod wire;
