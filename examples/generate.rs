@@ -2,7 +2,8 @@
 //!
 //! `A` (about 570 MB) and `B` (about 180 MB) are the captures of the README's numbers; `CONNECTIONS,EACH,BODY` generates
 //! another one: number of connections, transactions on each, average bytes of a body. The same arguments give the same
-//! bytes on every machine. `H2` is 200,000 transactions over HTTP/2 on 1,000 connections, ten at once on each.
+//! bytes on every machine. `H2` is 200,000 transactions over HTTP/2 on 1,000 connections, ten at once on each;
+//! `CONNECTIONS,EACH,BODY,2` is another one over HTTP/2.
 #![expect(
     clippy::print_stdout,
     clippy::indexing_slicing,
@@ -25,9 +26,13 @@ use workload::{A, B, Workload};
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [which, path] = arguments.as_slice() else {
-        return Err("usage: generate A|B|H2|CONNECTIONS,EACH,BODY FILE".into());
+        return Err("usage: generate A|B|H2|CONNECTIONS,EACH,BODY[,2] FILE".into());
     };
-    let workload = match which.as_str() {
+    let (which, over_http2) = match which.strip_suffix(",2").filter(|rest| rest.split(',').count() == 3) {
+        Some(rest) => (rest, true),
+        None => (&**which, which == "H2"),
+    };
+    let workload = match which {
         "A" => A,
         "B" => B,
         "H2" => H2,
@@ -38,12 +43,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
     };
     let mut out = BufWriter::with_capacity(1 << 20, File::create(path)?);
-    let (packets, bytes) = match which.as_str() {
-        "H2" => {
-            let mut streams = Streams::new(&H2);
-            workload.write_rounds(&mut out, |connection, round| streams.round(&H2, connection, round))?
-        }
-        _ => workload.write(&mut out)?,
+    let (packets, bytes) = if over_http2 {
+        let mut streams = Streams::new(&workload);
+        workload.write_rounds(&mut out, |connection, round| streams.round(&workload, connection, round))?
+    } else {
+        workload.write(&mut out)?
     };
     out.flush()?;
     println!("{path}: {packets} packets, {bytes} bytes, {} transactions", workload.connections * workload.each);
