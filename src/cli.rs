@@ -173,9 +173,9 @@ pub struct Watch {
     /// Capture threads per interface; the kernel distributes connections among them
     #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Input", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub fanout: u16,
-    /// Decrypt TLS with the secrets in FILE, a key log as browsers and curl write it (SSLKEYLOGFILE); may be repeated. Secrets in
-    /// a pcapng file are used without it
-    #[arg(long, value_name = "FILE", help_heading = "Input", conflicts_with = "interface")]
+    /// Decrypt TLS with the secrets in FILE, a key log as browsers and curl write it (SSLKEYLOGFILE); may be repeated. Live, it is
+    /// a file that grows or a named pipe. Secrets in a pcapng file are used without it
+    #[arg(long, value_name = "FILE", help_heading = "Input")]
     pub keylog: Vec<PathBuf>,
     /// Skip packets with a wrong IPv4 or TCP checksum
     #[arg(long, help_heading = "Input")]
@@ -292,6 +292,9 @@ pub struct Watch {
     /// Store events on which the parser failed in DIR, for `picotap replay`
     #[arg(long, value_name = "DIR", help_heading = "Sandbox")]
     pub quarantine_dir: Option<PathBuf>,
+    /// Write such events of decrypted TLS connections too: the files then hold their plaintext
+    #[arg(long, requires = "quarantine_dir", help_heading = "Sandbox")]
+    pub quarantine_decrypted: bool,
     /// Faults per second after which a sandbox drops its input for the rest of that second; 0 for no limit
     #[arg(long, value_name = "N", default_value_t = DEFAULT_FAULT_LIMIT, help_heading = "Sandbox")]
     pub fault_limit: u32,

@@ -1,20 +1,22 @@
 //! Frames become transactions in the caller's thread: what [`crate::Reader`] and [`crate::Tap`] have in common.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::batch::{Batcher, CollectSlots};
+use crate::batch::{Batcher, CollectSlots, Slot};
 use crate::flow::{self, Sightings, Table};
 use crate::http::record::Record;
 use crate::http::{Exchange, HttpContext, Settings, Transaction, Tunnel};
 use crate::packet::{Decoder, Outcome};
 use crate::sandbox::call::Bounds;
-use crate::sandbox::driver::{Driver, Receiver};
+use crate::sandbox::driver::{Aside, Driver, Receiver};
 use crate::sandbox::engine::{Engine, LoadError};
 use crate::sandbox::fault::Fault;
 use crate::sandbox::quarantine::QuarantinedEvent;
 use crate::sandbox::{BUILTIN_GUEST, BUILTIN_HTTP2};
 use crate::source::Frame;
 use crate::stream::{Connection, ConnectionId, EndReason, Endpoint, Side};
+use crate::tls::keys::KeyStore;
+use crate::tls::stage::Opening;
 
 /// Frames after which the parser is called at the latest.
 const FRAMES: usize = 1024;
@@ -26,11 +28,24 @@ const INSTANCES: u32 = 8;
 /// Takes completed transactions, in the order in which they were completed.
 pub(crate) type Out<'a> = &'a mut dyn FnMut(Transaction);
 
+/// Secrets of TLS connections, which whoever reads key logs adds to.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Keys(Arc<Mutex<KeyStore>>);
+
+impl Keys {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, KeyStore> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// All stages, one after the other, with the built-in parsers. No log, no metrics, no threads but the sandbox's clock.
 pub(crate) struct Inline {
     decoder: Decoder,
     table: Table,
     batcher: Batcher<CollectSlots>,
+    /// Of connections whose first packet comes when there are secrets.
+    keys: Keys,
+    opening: Opening,
     driver: Driver<Exchange>,
     context: HttpContext,
     hints: Vec<(ConnectionId, Side, u64)>,
@@ -62,6 +77,8 @@ impl Inline {
             decoder: Decoder::new(false),
             table,
             batcher: Batcher::new(1, i64::MAX, true, CollectSlots::default()),
+            keys: Keys::default(),
+            opening: Opening::default(),
             driver: Driver::with(&parsers, Bounds::default())?,
             context: HttpContext::new(settings),
             hints: Vec::new(),
@@ -69,6 +86,11 @@ impl Inline {
             unparsed: 0,
             _engine: engine,
         })
+    }
+
+    /// The secrets that it decrypts with.
+    pub(crate) fn keys(&self) -> Keys {
+        self.keys.clone()
     }
 
     /// Takes a frame. The parser is called when there is enough for it.
@@ -100,13 +122,29 @@ impl Inline {
     pub(crate) fn parse(&mut self, out: Out<'_>) {
         self.unparsed = 0;
         self.batcher.flush();
-        for slot in self.batcher.deliverer().0.drain(..) {
-            let Self { context, hints, done, .. } = self;
-            self.driver.process(&slot, &mut Pairing { context, hints, start: slot.span.start, done });
+        for mut slot in self.batcher.deliverer().0.drain(..) {
+            let Self { context, hints, done, opening, keys, .. } = self;
+            let keys = keys.lock();
+            if !keys.is_empty() {
+                opening.open(&mut slot, &keys, 0);
+                self.driver.set_aside();
+            }
+            let start = slot.span.start;
+            self.driver.process(&slot, &mut Pairing { context, hints, opening, start, done });
+            let mut aside = self.driver.take_aside();
+            while !aside.is_empty() {
+                let mut inside = Slot::default();
+                for Aside { connection, depth, base, events } in aside {
+                    opening.begin_inner((&connection, depth, base), events, &mut inside, &keys, 0);
+                }
+                self.driver.process(&inside, &mut Pairing { context, hints, opening, start, done });
+                aside = self.driver.take_aside();
+            }
+            drop(keys);
             self.done.sort_by_key(|transaction| transaction.completed);
             self.done.drain(..).for_each(&mut *out);
         }
-        self.table.set_external(self.driver.memory() + self.context.held() as u64);
+        self.table.set_external(self.driver.memory() + self.opening.memory() + self.context.held() as u64);
         for (id, side, upto) in self.hints.drain(..) {
             self.table.skip(id, side, upto);
         }
@@ -117,6 +155,7 @@ impl Inline {
 struct Pairing<'a> {
     context: &'a mut HttpContext,
     hints: &'a mut Vec<(ConnectionId, Side, u64)>,
+    opening: &'a Opening,
     /// Number of the first event of the slot.
     start: u64,
     done: &'a mut Vec<Transaction>,
@@ -130,6 +169,9 @@ impl Receiver for Pairing<'_> {
     }
 
     fn record(&mut self, connection: &Connection, exchange: &mut Exchange, record: &Record<'_>) {
+        if connection.secured || connection.depth() > 0 || self.context.secured.is_some() {
+            self.context.secure(self.opening.secured(connection));
+        }
         exchange.record(self.context, connection, record, &mut |transaction| self.done.push(transaction.clone()));
     }
 
@@ -148,6 +190,10 @@ impl Receiver for Pairing<'_> {
     }
 
     fn skip(&mut self, connection: &Connection, side: Side, upto: u64) {
+        // Offsets of plaintext are not those of the stream, all of which is needed.
+        if connection.secured || self.opening.has_opened(connection.number) {
+            return;
+        }
         self.hints.push((connection.id(), side, upto));
     }
 

@@ -169,6 +169,7 @@ impl Plan {
             fault_limit: args.fault_limit,
             fault_time: Duration::from_millis(u64::from(args.fault_time)),
             quarantine: args.quarantine_dir.clone(),
+            quarantine_decrypted: args.quarantine_decrypted,
             guests: Guests::new(args.guest.iter().map(GuestFile::unread))?,
             drop_privileges: drop_privileges(args),
             summary: !args.quiet && (args.stats || machine.stderr_is_terminal),
@@ -386,7 +387,7 @@ fn directory(path: &Path) -> PathBuf {
 fn keep_open(args: &Watch) -> Option<Vec<RawFd>> {
     let one =
         [&args.output, &args.metrics_file, &args.report, &args.shadow, &args.quarantine_dir].into_iter().flatten();
-    let paths = one.chain(args.guest.iter().map(|guest| &guest.file));
+    let paths = one.chain(args.guest.iter().map(|guest| &guest.file)).chain(&args.keylog);
     is_live(args).then(|| paths.filter_map(|path| named_descriptor(path)).collect())
 }
 

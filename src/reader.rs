@@ -1,15 +1,22 @@
 //! A reader gives the transactions of a capture file to a program, one after the other.
 
 use std::collections::VecDeque;
-use std::path::Path;
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::path::{Path, PathBuf};
 
 use thiserror::Error;
+use zeroize::Zeroizing;
 
 use crate::http::{Settings, Transaction};
 use crate::inline::Inline;
 use crate::sandbox::engine::LoadError;
 use crate::sandbox::fault::Fault;
-use crate::source::{self, Captures};
+use crate::source::{self, Captures, Secrets};
+use crate::tls::keylog::KeyLog;
+
+/// Bytes of a key log that are read at once.
+const PIECE: usize = 64 * 1024;
 
 /// Why there is no transaction.
 #[derive(Debug, Error)]
@@ -17,6 +24,14 @@ pub enum ReadError {
     /// The file cannot be read, or is damaged. What was good has been given.
     #[error("{0}")]
     Capture(#[from] source::Error),
+    /// A key log cannot be read.
+    #[error("{}: cannot be read: {cause}", path.display())]
+    KeyLog {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        cause: std::io::Error,
+    },
     /// The parser cannot be loaded.
     #[error("parser: {0}")]
     Parser(#[from] LoadError),
@@ -29,6 +44,8 @@ pub enum ReadError {
 ///
 /// It is an iterator of transactions, in the order in which they were completed. Secrets are redacted as picotap does it by
 /// default. If the parser fails on a connection, the rest of that connection is ignored.
+///
+/// TLS is decrypted with the secrets that a pcapng file holds, and with those of a key log: see [`Reader::key_log`].
 ///
 /// ```
 /// # fn main() -> Result<(), picotap::ReadError> {
@@ -71,13 +88,45 @@ impl Reader {
     /// # Errors
     /// See [`Reader::open`].
     pub fn with(path: impl AsRef<Path>, settings: Settings) -> Result<Self, ReadError> {
-        Ok(Self {
-            captures: Captures::open(&[path.as_ref().to_path_buf()], None),
-            inline: Inline::new::<ReadError>(settings, false)?,
-            done: VecDeque::new(),
-            failed: None,
-            ended: false,
-        })
+        let mut captures = Captures::open(&[path.as_ref().to_path_buf()], None);
+        let inline = Inline::new::<ReadError>(settings, false)?;
+        let (keys, mut log) = (inline.keys(), KeyLog::new());
+        captures.on_secrets(Box::new(move |secrets| match secrets {
+            Secrets::Piece(bytes) => log.read(bytes, &mut keys.lock()),
+            Secrets::End => log.finish(&mut keys.lock()),
+        }));
+        Ok(Self { captures, inline, done: VecDeque::new(), failed: None, ended: false })
+    }
+
+    /// Decrypts TLS with the secrets in this file too, a key log as browsers and curl write it (`SSLKEYLOGFILE`). To be called
+    /// before the first transaction is taken, any number of times. Of the secrets 64 MiB are kept; lines that are none are skipped.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), picotap::ReadError> {
+    /// let reader = picotap::Reader::open("fixtures/https.pcap")?.key_log("fixtures/https/keys.txt")?;
+    /// let ciphers = reader.filter_map(|transaction| transaction.ok()?.secured.as_ref()?.cipher);
+    /// assert!(ciphers.count() > 0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ReadError::KeyLog`].
+    pub fn key_log(self, path: impl AsRef<Path>) -> Result<Self, ReadError> {
+        let failed = |cause| ReadError::KeyLog { path: path.as_ref().to_path_buf(), cause };
+        let mut file = File::open(path.as_ref()).map_err(failed)?;
+        let (mut log, mut piece) = (KeyLog::new(), Zeroizing::new(vec![0; PIECE]));
+        let keys = self.inline.keys();
+        loop {
+            match file.read(&mut piece) {
+                Ok(0) => break,
+                Ok(length) => log.read(piece.get(..length).unwrap_or_default(), &mut keys.lock()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        log.finish(&mut keys.lock());
+        Ok(self)
     }
 
     /// Takes frames until something can be given.

@@ -56,13 +56,16 @@ proptest::proptest! {
         ),
     ) {
         let steps = steps.iter().flat_map(|(what, bytes)| [&[*what, bytes.len() as u8], &bytes[..]].concat());
-        tls_handshake::check(&[kind].into_iter().chain(steps).collect::<Vec<u8>>());
+        let input: Vec<u8> = [kind].into_iter().chain(steps).collect();
+        tls_handshake::check(&input);
+        tls_handshake::check_stage(&input);
     }
 }
 
 #[test]
 fn tls_connections_that_failed_do_not_fail_again() {
     replay("tls_handshake", tls_handshake::check);
+    replay("tls_handshake", tls_handshake::check_stage);
 }
 
 #[test]

@@ -319,3 +319,136 @@ fn a_gap_that_may_be_shorter_than_told_ends_no_message() {
     // Counting through the gap would make the first whole.
     assert!(told["/1"][0][6].to_string().contains("lost_framing"), "{lines:?}");
 }
+
+/// How TLS comes to be inside of something else.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Way {
+    /// Behind CONNECT; the client waits for the answer, or does not.
+    Connect,
+    Eager,
+    /// Behind an upgrade (RFC 2817).
+    Upgrade,
+    /// Behind a second CONNECT, inside of the first.
+    Twice,
+    /// Behind the header of a proxy (version 1), which has no line.
+    Header,
+    /// TLS to the proxy, and behind CONNECT inside of that.
+    HttpsProxy,
+    /// The same with plain HTTP inside.
+    PlainInside,
+}
+
+const WAYS: [Way; 7] =
+    [Way::Connect, Way::Eager, Way::Upgrade, Way::Twice, Way::Header, Way::HttpsProxy, Way::PlainInside];
+
+/// Connections in which the same conversation comes in this way.
+fn tunnels(way: Way) -> Traffic {
+    let connect = |name: &str| format!("CONNECT {name}:443 HTTP/1.1\r\nHost: {name}:443\r\n\r\n").into_bytes();
+    let accepted = b"HTTP/1.1 200 OK\r\n\r\n";
+    let mut scene = Scene::default();
+    let (mut parts, mut key_log) = (vec![], String::new());
+    for connection in 0..CONNECTIONS {
+        let messages = messages(&mut Random::new(connection as u64), connection);
+        let inner = encrypt(connection % SUITES.len(), 3000, &messages);
+        let mut sent: Vec<(Side, Vec<u8>)> =
+            inner.sent.iter().map(|sent| (side(sent.side), sent.bytes.clone())).collect();
+        key_log += &inner.key_log;
+        if way == Way::PlainInside {
+            sent.clone_from(&messages);
+        }
+        let mut before = vec![];
+        match way {
+            Way::Upgrade => {
+                let head = "GET /upgrade HTTP/1.1\r\nHost: a\r\nUpgrade: TLS/1.0\r\nConnection: Upgrade\r\n\r\n";
+                let answer =
+                    "HTTP/1.1 101 Switching Protocols\r\nUpgrade: TLS/1.0, HTTP/1.1\r\nConnection: Upgrade\r\n\r\n";
+                before.extend([(Side::Client, head.into()), (Side::Server, answer.into())]);
+            }
+            Way::Header => before.push((Side::Client, b"PROXY TCP4 192.0.2.1 192.0.2.2 4000 443\r\n".to_vec())),
+            Way::Twice => {
+                for name in ["proxy.test", "picotap.test"] {
+                    before.extend([(Side::Client, connect(name)), (Side::Server, accepted.to_vec())]);
+                }
+            }
+            _ => before.extend([(Side::Client, connect("picotap.test")), (Side::Server, accepted.to_vec())]),
+        }
+        if way == Way::Eager {
+            let hello = sent.remove(0);
+            before.insert(1, hello);
+        }
+        sent.splice(0..0, before);
+        if matches!(way, Way::HttpsProxy | Way::PlainInside) {
+            let outer = encrypt((connection + 1) % SUITES.len(), 5000, &sent);
+            sent = outer.sent.iter().map(|sent| (side(sent.side), sent.bytes.clone())).collect();
+            key_log += &outer.key_log;
+        }
+        let mut c = scene.connection();
+        c.open();
+        let mut packets = vec![std::mem::take(&mut c.packets)];
+        for (from, bytes) in &sent {
+            c.send(*from, bytes);
+            packets.push(std::mem::take(&mut c.packets));
+        }
+        c.close();
+        packets.push(std::mem::take(&mut c.packets));
+        parts.push(packets);
+    }
+    scene.interleave(parts, &mut Random::new(3));
+    let mut packets = std::mem::take(&mut scene.packets);
+    for (at, packet) in packets.iter_mut().enumerate() {
+        packet.time = 1_767_323_045_000_000_000 + at as i64 * 50_000;
+    }
+    Traffic { scene, packets, key_log }
+}
+
+#[test]
+fn tls_inside_of_tunnels_is_decrypted() {
+    let plain = traffic(None);
+    let (capture, _) = plain.write("tls-tunnel-plain");
+    let wanted = told(&read(&capture, &[]).lines());
+    for way in WAYS {
+        let traffic = tunnels(way);
+        let (capture, keys) = traffic.write("tls-tunnel");
+        for workers in ["1", "2"] {
+            let outcome = read(&capture, &["--keylog", keys.to_str().unwrap(), "--stats", "--workers", workers]);
+            balanced(&outcome.stderr);
+            let outer = match way {
+                Way::Header => 0,
+                Way::Twice => 2,
+                _ => 1,
+            };
+            assert_eq!(outcome.lines().len(), wanted.len() + outer * CONNECTIONS, "{way:?}");
+            let mut found = told(&outcome.lines());
+            found.retain(|target, _| target.starts_with('/') && target != "/upgrade");
+            assert_eq!(found, wanted, "{way:?}");
+            for line in outcome.lines() {
+                let line: Value = serde_json::from_str(&line).unwrap();
+                let inside = line["target"].as_str().unwrap().starts_with('/') && line["target"] != "/upgrade";
+                let encrypted = inside || matches!(way, Way::HttpsProxy | Way::PlainInside);
+                assert_eq!(line["tls"].is_object(), encrypted, "{way:?}: {line}");
+            }
+            // What is encrypted only by the connection around it is not https.
+            let https = read_as("text", &capture, &keys).iter().filter(|line| line.contains("https://")).count();
+            assert_eq!(https, if way == Way::PlainInside { 0 } else { wanted.len() }, "{way:?}");
+        }
+        // A program gets the same.
+        let given = picotap::Reader::open(&capture).unwrap().key_log(&keys).unwrap();
+        let given = given.map(Result::unwrap).filter(|one| one.target().is_some_and(|target| target.starts_with(b"/")));
+        assert_eq!(given.count(), wanted.len() + if way == Way::Upgrade { CONNECTIONS } else { 0 }, "{way:?}");
+        // Without the keys of what is inside, and with losses, nothing is wrong.
+        for one_in in [200, 20] {
+            let mut traffic = tunnels(way);
+            let mut random = Random::new(one_in);
+            traffic.packets.retain(|packet| packet.payload.is_empty() || !random.one_in(one_in));
+            let (capture, keys) = traffic.write("tls-tunnel-loss");
+            let outcome = read(&capture, &["--keylog", keys.to_str().unwrap(), "--stats"]);
+            balanced(&outcome.stderr);
+            assert!(!outcome.stderr.contains("the parser fails"), "{}", outcome.stderr);
+            for (target, lines) in told(&outcome.lines()) {
+                if target.starts_with('/') && target != "/upgrade" && lines[0][6].is_null() {
+                    assert_eq!(Some(&lines), wanted.get(&target), "{way:?} {target}");
+                }
+            }
+        }
+    }
+}

@@ -1,11 +1,13 @@
 //! What must hold for any bytes of a TLS connection: every byte has one account, memory stays below its bound, and nothing is
 //! told, since nobody who does not know the secrets can make a record that opens.
 
-use picotap::stream::{Position, Side};
+use picotap::batch::{Batcher, CollectSlots, Slot, What};
+use picotap::stream::{EndReason, OpenConnection, Position, Side, Sink};
 use picotap::tls::handshake::Messages;
 use picotap::tls::keylog::KeyLog;
 use picotap::tls::keys::KeyStore;
 use picotap::tls::record::{Midstream, begins_tls};
+use picotap::tls::stage::{Opening, Patience};
 use picotap::tls::{Buffers, Connection, Context, Dark, Output, Progress, TlsCounters};
 
 /// What a connection may take, with room for the growth of buffers.
@@ -134,4 +136,114 @@ pub(crate) fn check(input: &[u8]) {
         connection.end(&mut context, side, at, &mut Silence);
     }
     assert_eq!((counters.accounted(), connection.kept()), (taken, 0));
+}
+
+/// The stage of a worker, and the slots that it is given.
+struct Stage {
+    opening: Opening,
+    keys: KeyStore,
+    batcher: Batcher<CollectSlots>,
+    now: i64,
+    /// Bytes that went in, and those that came out as they were.
+    sent: u64,
+    kept: u64,
+    ends: usize,
+}
+
+impl Stage {
+    fn take(&mut self, slot: &Slot) {
+        self.kept += slot.arena.len() as u64;
+        self.ends += slot.events.iter().filter(|event| matches!(event.what, What::End(_))).count();
+        assert!(self.opening.memory() <= 2 * MEMORY as u64, "{} bytes", self.opening.memory());
+    }
+
+    fn release(&mut self, last: bool) {
+        let mut released = Slot::default();
+        while self.opening.release(&mut released, &self.keys, self.now, last) {
+            self.take(&released);
+        }
+    }
+
+    fn work(&mut self, last: bool) {
+        self.batcher.flush();
+        let slots = std::mem::take(&mut self.batcher.deliverer().0);
+        for mut slot in slots {
+            self.release(false);
+            self.opening.open(&mut slot, &self.keys, self.now);
+            self.take(&slot);
+        }
+        self.release(last);
+        let counters = self.opening.counters();
+        assert_eq!(counters.plaintext, 0, "nothing was authenticated");
+        assert_eq!(counters.accounted() + counters.held + self.kept, self.sent);
+    }
+}
+
+/// The same kind of input, through the stage: secrets come late, or never, and what waits is given up at any moment; in the middle
+/// a tunnel begins.
+pub(crate) fn check_stage(input: &[u8]) {
+    let Some((kind, mut steps)) = input.split_first() else { return };
+    let patience = Patience { time: Some(20), memory: u64::from(*kind) * 1000, reason: Dark::TooLate };
+    let mut stage = Stage {
+        opening: Opening::patient(patience),
+        keys: KeyStore::default(),
+        batcher: Batcher::new(1, i64::MAX, true, CollectSlots::default()),
+        now: 0,
+        sent: 0,
+        kept: 0,
+        ends: 0,
+    };
+    let mut connection = OpenConnection::synthetic(1);
+    connection.info.midstream = kind & 32 != 0;
+    let mut offsets = [0_u64; 2];
+    let mut events: Vec<(Side, Vec<u8>)> = vec![];
+    if let Some([client, server]) = hellos(kind & 7) {
+        events.extend([(Side::First, client), (Side::Second, server)]);
+    }
+    while let [what, length, behind @ ..] = steps {
+        let length = (usize::from(*length) * if what & 64 == 0 { 1 } else { 40 }).min(behind.len());
+        let (bytes, next) = behind.split_at(length);
+        steps = next;
+        let side = Side::of(what & 1);
+        let [high, low] = (length.clamp(1, 16_640) as u16).to_be_bytes();
+        let header = [20 + (what >> 4 & 3), 3, 3, high, low];
+        events.push((side, [if what & 8 != 0 { &header[..] } else { &[] }, bytes].concat()));
+        if what & 2 != 0 {
+            offsets[side.index()] += u64::from(what >> 2);
+        }
+        for (side, bytes) in events.drain(..).filter(|(_, bytes)| !bytes.is_empty()) {
+            let at =
+                Position { offset: offsets[side.index()], peer_acked: offsets[side.other().index()], time: stage.now };
+            stage.batcher.bytes(&mut connection, side, at, true, &bytes);
+            offsets[side.index()] += bytes.len() as u64;
+            stage.sent += bytes.len() as u64;
+        }
+        stage.now += i64::from(what & 3);
+        match what >> 5 {
+            0 => stage.work(false),
+            1 if kind & 8 == 0 => stage.keys = store(),
+            2 => {
+                let (depth, mut slot) = (1, Slot::default());
+                stage.work(false);
+                stage.opening.begin_inner(
+                    (&connection.info, depth, offsets),
+                    vec![],
+                    &mut slot,
+                    &stage.keys,
+                    stage.now,
+                );
+            }
+            _ => {}
+        }
+    }
+    let reason = if kind & 16 == 0 { EndReason::Fin } else { EndReason::Evicted };
+    for side in [Side::First, Side::Second] {
+        let at = Position { offset: offsets[side.index()], peer_acked: u64::MAX, time: stage.now };
+        stage.batcher.end(&mut connection, side, at, reason);
+    }
+    stage.work(false);
+    stage.work(true);
+    stage.opening.open(&mut Slot::new(), &stage.keys, stage.now);
+    let held = (stage.opening.memory(), stage.opening.counters().held, stage.opening.waits(), stage.ends);
+    assert_eq!(held, (0, 0, false, 2));
 }

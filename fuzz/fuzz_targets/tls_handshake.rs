@@ -4,4 +4,7 @@
 #[path = "../checks/tls_handshake.rs"]
 mod tls_handshake;
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| tls_handshake::check(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    tls_handshake::check(data);
+    tls_handshake::check_stage(data);
+});

@@ -1,6 +1,6 @@
 //! Rewriting a slot: other events take the place of those in it. A worker's first stage does so where it decrypts.
 
-use super::{NONE, Slot, SlotEvent, What};
+use super::{NONE, Slot, SlotEvent, SlotRow, What};
 use crate::stream::{Connection, MAX_PIECE, Position, Side};
 
 impl Slot {
@@ -22,6 +22,18 @@ impl Slot {
         }
         std::mem::swap(self, spare);
     }
+
+    /// Gives a connection a row, whose number is returned: for events that do not come of a capture thread's slot.
+    pub fn add_row(&mut self, connection: Connection) -> u32 {
+        let row = u32::try_from(self.rows.len()).unwrap_or(NONE);
+        self.rows.push(SlotRow { connection, first: NONE, last: NONE });
+        row
+    }
+
+    /// Adds what takes the place of this event, which may be of another slot. Its row is one of this slot.
+    pub fn adding<'a>(&'a mut self, event: &'a SlotEvent) -> Rewritten<'a> {
+        Rewritten { slot: self, event }
+    }
 }
 
 /// The slot that is made, while one event of the old one is looked at.
@@ -32,6 +44,17 @@ pub struct Rewritten<'a> {
 }
 
 impl Rewritten<'_> {
+    /// An event of the same connection that came before, put where this one is.
+    #[must_use]
+    pub const fn place(&self, event: &SlotEvent) -> SlotEvent {
+        SlotEvent { order: self.event.order, row: self.event.row, next: NONE, ..*event }
+    }
+
+    /// The same for that event.
+    pub const fn earlier<'a>(&'a mut self, event: &'a SlotEvent) -> Rewritten<'a> {
+        Rewritten { slot: self.slot, event }
+    }
+
     /// The event's connection.
     #[must_use]
     pub fn connection(&mut self) -> Option<&mut Connection> {

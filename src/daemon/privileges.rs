@@ -181,13 +181,21 @@ pub fn drop_all(keep: &DropPrivileges, packet: &[RawFd]) -> Result<Confinement, 
     }
     prctl::set_no_new_privs().map_err(|e| step("setting no-new-privileges", e))?;
     // This memory holds other people's traffic. A change of the user resets the flag, so it is set after that.
-    prctl::set_dumpable(false).map_err(|e| step("making the process undumpable", e))?;
-    setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(|e| step("forbidding core dumps", e))?;
+    forbid_dumps()?;
     let files = files::restrict(&keep.readable, &keep.writable);
     let calls = calls::filter(packet, keep.terminal).map_err(|e| step("filtering system calls", e))?;
     let (uid, gid) = (geteuid(), getegid());
     let user = target.map_or_else(|| format!("uid {uid}"), |target| target.name);
     Ok(Confinement { user, uid: uid.as_raw(), gid: gid.as_raw(), bounding_empty, calls, files })
+}
+
+/// Keeps what is in the memory of this process out of core dumps, and from others than root.
+///
+/// # Errors
+/// What the system refuses.
+pub fn forbid_dumps() -> Result<(), PrivilegeError> {
+    prctl::set_dumpable(false).map_err(|e| step("making the process undumpable", e))?;
+    setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(|e| step("forbidding core dumps", e))
 }
 
 /// The user to become.

@@ -115,9 +115,17 @@ pub struct HttpContext {
     pub completed: u64,
     /// How the connection is encrypted whose transactions are opened now.
     pub secured: Option<Arc<Secured>>,
+    /// Whether it is so itself, and not only the connection that carries it.
+    pub secured_itself: bool,
 }
 
 impl HttpContext {
+    /// Says how the connection is encrypted whose records come now, and whether it is so itself.
+    pub fn secure(&mut self, secured: Option<(&Arc<Secured>, bool)>) {
+        self.secured_itself = secured.is_some_and(|(_, itself)| itself);
+        self.secured = secured.map(|(secured, _)| Arc::clone(secured));
+    }
+
     /// A context with these settings, of which at most 65,535 header names are used.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
@@ -146,6 +154,7 @@ impl HttpContext {
             upgraded: None,
             completed: 0,
             secured: None,
+            secured_itself: false,
         }
     }
 
@@ -182,6 +191,7 @@ impl HttpContext {
         transaction.client_side = client_side;
         transaction.interface = connection.interface;
         transaction.secured.clone_from(&self.secured);
+        transaction.secured_itself = self.secured_itself;
         if connection.midstream && seq == 1 {
             transaction.flags |= Flags::MIDSTREAM;
         }

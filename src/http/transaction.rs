@@ -139,6 +139,7 @@ pub struct Transaction {
     pub interface: u32,
     /// How its connection is encrypted, if it is.
     pub secured: Option<Arc<Secured>>,
+    pub(crate) secured_itself: bool,
     /// What is odd about it, or missing.
     pub flags: Flags,
     /// The request, unless it was not seen.
@@ -214,6 +215,7 @@ impl Transaction {
             tunnel: Tunnel::Connect,
             outer: None,
             secured: None,
+            secured_itself: false,
             completed: 0,
             community_id: None,
             number: 0,
@@ -391,8 +393,8 @@ impl Transaction {
     /// Nanoseconds from the first byte of the request to the last of the final response. `None` if either is missing.
     #[must_use]
     pub fn duration(&self) -> Option<i64> {
-        let (answered, _) = self.response?.end?;
-        answered.time.checked_sub(self.request?.start.time).filter(|time| *time >= 0)
+        let (answered, _) = self.response.as_ref()?.end?;
+        answered.time.checked_sub(self.request.as_ref()?.start.time).filter(|time| *time >= 0)
     }
 
     /// Bytes of both bodies that were never seen.

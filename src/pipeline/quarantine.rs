@@ -15,8 +15,17 @@ const MAX_FILES: usize = 1000;
 /// Quarantined events for which a line is printed; the metrics count all.
 const MAX_LINES: u32 = 10;
 
-/// Writes events until the channel is closed. Returns what went wrong.
-pub(super) fn keep(directory: Option<&Path>, events: &Receiver<QuarantinedEvent>) -> Vec<String> {
+/// An event on which the parser failed, on its way into the quarantine.
+#[derive(Debug, Clone)]
+pub struct Condemned {
+    /// The event.
+    pub event: QuarantinedEvent,
+    /// It is plaintext of TLS.
+    pub decrypted: bool,
+}
+
+/// Writes events until the channel is closed; `decrypted`: those too that were decrypted. Returns what went wrong.
+pub(super) fn keep(directory: Option<&Path>, decrypted: bool, events: &Receiver<Condemned>) -> Vec<String> {
     let mut errors = Vec::new();
     let mut kept = match directory.map(prepare) {
         Some(Ok(files)) => files,
@@ -27,9 +36,12 @@ pub(super) fn keep(directory: Option<&Path>, events: &Receiver<QuarantinedEvent>
         None => MAX_FILES,
     };
     let mut lines = 0;
-    for quarantined in events {
+    for condemned in events {
+        let quarantined = condemned.event;
         let mut kept_as = String::new();
-        if let Some(directory) = directory.filter(|_| kept < MAX_FILES) {
+        if directory.is_some() && condemned.decrypted && !decrypted {
+            kept_as = "; not kept, since it was decrypted (--quarantine-decrypted keeps such events)".to_owned();
+        } else if let Some(directory) = directory.filter(|_| kept < MAX_FILES) {
             let path = directory.join(format!("conn-{}-{kept:04}.poison", quarantined.connection));
             match write(&path, &quarantined) {
                 Ok(()) => {

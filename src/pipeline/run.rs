@@ -115,8 +115,20 @@ fn check(running: &Running, ended: Vec<String>, in_trouble: bool) -> bool {
 
 /// Waits for the threads, in the order in which data goes through them, and adds up their counters.
 fn finish(config: &Config, running: Running, shutdown: &Shutdown) -> Report {
-    let Running { captures, workers, exporter, quarantine, signals, shared, server, scrape, show, engine, .. } =
-        running;
+    let Running {
+        captures,
+        workers,
+        exporter,
+        quarantine,
+        key_logs,
+        signals,
+        shared,
+        server,
+        scrape,
+        show,
+        engine,
+        ..
+    } = running;
     let mut errors = Vec::new();
     let mut sources = Vec::new();
     for thread in captures.threads {
@@ -135,6 +147,11 @@ fn finish(config: &Config, running: Running, shutdown: &Shutdown) -> Report {
         if thread.join().is_err() {
             errors.push(defect("sandbox"));
         }
+    }
+    // Behind the workers, which may still wait for secrets.
+    if let Some((thread, stop)) = key_logs {
+        drop(stop);
+        errors.extend(thread.join().is_err().then(|| defect("keys")));
     }
     errors.extend(quarantine.join().unwrap_or_else(|_| vec![defect("quarantine")]));
     signals.close();
@@ -191,7 +208,9 @@ impl Running {
     fn ended(&self) -> Vec<String> {
         let captures = ended(&self.captures.threads);
         let workers = captures.chain(ended(&self.workers));
-        workers.chain(ended(from_ref(self.exporter.thread()))).chain(ended(from_ref(&self.quarantine))).collect()
+        let keys = self.key_logs.iter().flat_map(|(thread, _)| ended(from_ref(thread)));
+        let others = ended(from_ref(self.exporter.thread())).chain(ended(from_ref(&self.quarantine)));
+        workers.chain(others).chain(keys).collect()
     }
 }
 

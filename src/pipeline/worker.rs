@@ -4,7 +4,7 @@
 //!
 //! 1. What is encrypted is opened, where secrets are known: the events of TLS connections become those of their plaintext, so
 //!    that everything behind it sees the same. Slots that are dropped are opened as well, since what is known of a connection must
-//!    not have holes.
+//!    not have holes. What waits for secrets comes out of it later, in a slot of the worker's own.
 //! 2. The driver takes it through the parser, or drops its payload while the fault budget is spent. Transactions are made of the
 //!    parser's records, and go to the consumers.
 //! 3. The shadow, a second parser, sees the same slot.
@@ -18,10 +18,11 @@ mod trial;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver as Queue, Sender};
+use crossbeam_channel::{Receiver as Queue, RecvTimeoutError, Sender};
 
 use self::fault_budget::FaultBudget;
 use self::trial::Trials;
+use super::quarantine::Condemned;
 use super::shared::{Shared, WorkerCounters};
 use crate::abi::Tunnel;
 use crate::batch::Slot;
@@ -30,12 +31,15 @@ use crate::daemon::shutdown::Shutdown;
 use crate::export::consumer::Consumer;
 use crate::http::record::Record;
 use crate::http::{Exchange, HttpContext, Transaction};
-use crate::sandbox::driver::{self, Driver, Receiver};
+use crate::sandbox::driver::{self, Aside, Driver, Receiver};
 use crate::sandbox::fault::Fault;
 use crate::sandbox::quarantine::QuarantinedEvent;
 use crate::sandbox::shadow::Shadow;
-use crate::stream::{Connection, ConnectionId, EndReason, Endpoint, Side};
-use crate::tls::stage::Opening;
+use crate::stream::{Connection, ConnectionId, EndReason, Endpoint, Side, Span};
+use crate::tls::stage::{Opening, Patience};
+
+/// While something waits for secrets, the time after which these are looked up again if no slot comes.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// Says that nothing of a side is needed below an offset. It goes to whoever produces the stream, and may be lost, which costs
 /// speed only.
@@ -58,7 +62,7 @@ pub struct WorkerQueues {
     /// Skip hints, by the number of the capture thread. A full queue loses some.
     pub skips: Vec<Sender<SkipHint>>,
     /// Quarantined events.
-    pub quarantined: Sender<QuarantinedEvent>,
+    pub quarantined: Sender<Condemned>,
 }
 
 /// What becomes of a worker's records.
@@ -82,6 +86,8 @@ pub struct WorkerOptions {
     pub fault_time: Duration,
     /// Whether the input waits (files): then nothing is dropped because it comes too fast.
     pub lossless: bool,
+    /// How long TLS connections wait for secrets.
+    pub patience: Patience,
     /// The request to stop.
     pub shutdown: Shutdown,
 }
@@ -97,7 +103,7 @@ pub fn work(
     let WorkerQueues { slots, empty, skips, quarantined } = queues;
     let index = options.index;
     let results = Results {
-        opening: Opening::default(),
+        opening: Opening::patient(options.patience),
         outputs,
         skips,
         quarantined,
@@ -109,25 +115,37 @@ pub fn work(
         before: (0, 0),
     };
     let trials = Trials::new(driver.protocols());
-    let mut worker = Worker { trials, driver, results };
-    for mut slot in &slots {
+    let mut worker = Worker { trials, driver, results, released: Slot::default(), span: Span::default(), began: now() };
+    loop {
+        let received = if worker.results.opening.waits() {
+            slots.recv_timeout(LOOK_AGAIN)
+        } else {
+            slots.recv().map_err(|_| RecvTimeoutError::Disconnected)
+        };
         let started = now();
-        shared.health.slot(index);
-        worker.slot(&mut slot, started);
-        worker.results.counters.figures.busy += nanoseconds(started.elapsed());
-        shared.health.slot(index);
-        // The other end is gone only when the capture has ended.
-        drop(empty.try_send(slot));
-        worker.results.before = (worker.driver.memory() + worker.results.opening.memory(), slots.len());
-        worker.results.publish(&worker.driver.counters());
-        // Last, since a consumer may wait: by then the slot is back and what was counted is published.
-        worker.results.flush(!slots.is_empty());
+        match received {
+            Ok(mut slot) => {
+                shared.health.slot(index);
+                worker.release(Some(slot.span), started, false);
+                worker.slot(&mut slot, started);
+                worker.results.counters.figures.busy += nanoseconds(started.elapsed());
+                shared.health.slot(index);
+                // The other end is gone only when the capture has ended.
+                drop(empty.try_send(slot));
+                worker.publish(slots.len());
+                // Last, since a consumer may wait: by then the slot is back and what was counted is published.
+                worker.results.flush(!slots.is_empty());
+            }
+            Err(RecvTimeoutError::Timeout) => worker.release(None, started, false),
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
         if !worker.results.has_readers() {
             break;
         }
     }
     // A capture thread that waits for room in the queue of a worker that stopped early would wait for ever.
     drop(slots);
+    worker.wait_for_secrets();
     worker.close();
 }
 
@@ -136,20 +154,104 @@ struct Worker {
     driver: Driver<Exchange>,
     trials: Trials,
     results: Results,
+    /// For what waited for secrets.
+    released: Slot,
+    /// Of the last slot.
+    span: Span,
+    /// When it began, from which the time of [`Opening`] counts.
+    began: Instant,
 }
 
 impl Worker {
     /// Takes a slot through its stages.
     fn slot(&mut self, slot: &mut Slot, now: Instant) {
-        let Self { driver, trials, results } = self;
-        let Results { shared, options, .. } = results;
-        let (shared, index) = (Arc::clone(shared), options.index);
+        let since = self.since(now);
+        self.span = slot.span;
+        let shared = &self.results.shared;
+        if shared.decrypts() {
+            let opening = &mut self.results.opening;
+            opening.open(slot, &shared.keys.read().unwrap_or_else(PoisonError::into_inner), since);
+            self.results.counters.tls = *opening.counters();
+        }
+        self.parse(slot, now);
+    }
+
+    fn since(&self, now: Instant) -> i64 {
+        i64::try_from(nanoseconds(now.saturating_duration_since(self.began))).unwrap_or(i64::MAX)
+    }
+
+    /// Takes what waits for secrets no longer through the stages behind the first. `next`: events that come behind it. `last`: it
+    /// is all that comes.
+    fn release(&mut self, next: Option<Span>, now: Instant, last: bool) {
+        let since = self.since(now);
+        let mut slot = std::mem::take(&mut self.released);
+        loop {
+            let Results { opening, shared, .. } = &mut self.results;
+            if !opening.waits() {
+                break;
+            }
+            let keys = shared.keys.read().unwrap_or_else(PoisonError::into_inner);
+            if !opening.release(&mut slot, &keys, since, last) {
+                break;
+            }
+            drop(keys);
+            self.results.counters.tls = *opening.counters();
+            // Its lines come before those of the next slot, or with the last events.
+            slot.span = match next {
+                Some(next) => Span { end: next.start, ..next },
+                None => Span { start: self.span.end.saturating_sub(1), ..self.span },
+            };
+            self.parse(&slot, now);
+            self.publish(0);
+            self.results.flush(next.is_some());
+        }
+        self.released = slot;
+    }
+
+    /// No slot comes any more. What waits does so as long as it may, since its secrets may still come: live.
+    fn wait_for_secrets(&mut self) {
+        while self.results.opening.waits() && self.results.has_readers() {
+            let last = self.results.options.lossless;
+            self.release(None, now(), last);
+            if !last && self.results.opening.waits() {
+                std::thread::sleep(LOOK_AGAIN);
+            }
+        }
+    }
+
+    /// Takes a slot of plaintext through the parser, and what is inside tunnels that begin in it.
+    fn parse(&mut self, slot: &Slot, now: Instant) {
+        let results = &mut self.results;
         results.start = slot.span.start;
         results.outputs.consumers.iter_mut().for_each(|consumer| consumer.slot(slot.span));
-        if shared.decrypts() {
-            results.opening.open(slot, &shared.keys.read().unwrap_or_else(PoisonError::into_inner));
-            results.counters.tls = *results.opening.counters();
+        if results.shared.decrypts() {
+            self.driver.set_aside();
+            results.outputs.shadow.iter_mut().for_each(Shadow::set_aside);
         }
+        self.process(slot, now);
+        let mut aside = self.driver.take_aside();
+        // Each tunnel inside another is deeper, and depth is bounded.
+        while !aside.is_empty() {
+            let mut inside = Slot::default();
+            inside.span = slot.span;
+            let since = self.since(now);
+            let Results { opening, shared, counters, .. } = &mut self.results;
+            let keys = shared.keys.read().unwrap_or_else(PoisonError::into_inner);
+            for Aside { connection, depth, base, events } in aside {
+                opening.begin_inner((&connection, depth, base), events, &mut inside, &keys, since);
+            }
+            drop(keys);
+            counters.tls = *opening.counters();
+            self.process(&inside, now);
+            aside = self.driver.take_aside();
+        }
+    }
+
+    /// Takes a slot through the driver and the shadow.
+    fn process(&mut self, slot: &Slot, now: Instant) {
+        let Self { driver, trials, results, .. } = self;
+        let Results { shared, options, .. } = results;
+        let (shared, index) = (Arc::clone(shared), options.index);
         // After a stop was asked for, what is left of the present second is all that faults may take.
         let now = (!options.shutdown.asked()).then_some(now);
         trials.follow(driver, results.outputs.shadow.as_mut(), &shared, index);
@@ -168,6 +270,12 @@ impl Worker {
         }
     }
 
+    /// Publishes what was counted, while so many slots wait.
+    fn publish(&mut self, queued: usize) {
+        self.results.before = (self.driver.memory() + self.results.opening.memory(), queued);
+        self.results.publish(&self.driver.counters());
+    }
+
     /// Publishes what was counted, and ends the consumers.
     fn close(self) {
         let Results { outputs, counters, options, shared, opening, .. } = self.results;
@@ -182,7 +290,7 @@ struct Results {
     opening: Opening,
     outputs: WorkerOutputs,
     skips: Vec<Sender<SkipHint>>,
-    quarantined: Sender<QuarantinedEvent>,
+    quarantined: Sender<Condemned>,
     counters: WorkerCounters,
     budget: FaultBudget,
     options: WorkerOptions,
@@ -234,8 +342,8 @@ impl Receiver for Results {
         if let Some(shadow) = &mut self.outputs.shadow {
             shadow.first(connection, record);
         }
-        if connection.secured || self.outputs.context.secured.is_some() {
-            self.outputs.context.secured = self.opening.secured(connection.id()).cloned();
+        if connection.secured || connection.depth() > 0 || self.outputs.context.secured.is_some() {
+            self.outputs.context.secure(self.opening.secured(connection));
         }
         let (context, mut finish) = self.parts();
         state.record(context, connection, record, &mut finish);
@@ -257,7 +365,7 @@ impl Receiver for Results {
 
     fn skip(&mut self, connection: &Connection, side: Side, upto: u64) {
         // The offsets are those of plaintext, and all of the ciphertext is needed.
-        if connection.secured {
+        if connection.secured || self.opening.has_opened(connection.number) {
             return;
         }
         let hint = SkipHint { id: connection.id(), side, upto };
@@ -269,7 +377,9 @@ impl Receiver for Results {
     }
 
     fn quarantine(&mut self, quarantined: &QuarantinedEvent) {
-        if self.quarantined.try_send(quarantined.clone()).is_err() {
+        let decrypted = self.opening.has_opened(quarantined.connection);
+        let condemned = Condemned { event: quarantined.clone(), decrypted };
+        if self.quarantined.try_send(condemned).is_err() {
             self.counters.figures.quarantine_unsent += 1;
         }
     }

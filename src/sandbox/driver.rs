@@ -25,6 +25,7 @@ use crate::http::record::Record;
 use crate::stream::{Connection, EndReason, Endpoint, Side};
 
 mod absorb;
+mod aside;
 mod commit;
 mod connections;
 mod counters;
@@ -36,6 +37,7 @@ mod timer;
 
 use connections::Connections;
 
+pub use aside::Aside;
 pub use commit::MAX_STALLS;
 pub use counters::SandboxCounters;
 
@@ -149,6 +151,8 @@ pub struct Driver<S> {
     /// Of each protocol, in the order of the call's: the format of the module in charge, and its first window.
     modules: Vec<(FormatRef, u32)>,
     closing: Vec<u32>,
+    /// Of tunnels that began in the last slot; `None`: nothing is set aside.
+    aside: Option<Vec<Aside>>,
     timer: timer::Timer,
     /// Only connections whose number is a multiple of this are taken.
     sample: u64,
@@ -204,6 +208,7 @@ impl<S: Default> Driver<S> {
             held: encode::Held::default(),
             extras: Extras::default(),
             closing: Vec::new(),
+            aside: None,
             timer: timer::Timer::default(),
             sample: 1,
         })
@@ -249,6 +254,16 @@ impl<S: Default> Driver<S> {
     /// Takes only connections whose number is a multiple of `sample`; the others are not even counted.
     pub const fn sample(&mut self, sample: u64) {
         self.sample = sample;
+    }
+
+    /// From now on, where a tunnel begins the rest of its connection in the slot is set aside.
+    pub fn set_aside(&mut self) {
+        self.aside.get_or_insert_default();
+    }
+
+    /// What was set aside of the last slot, to be given back in a slot of its own. Its bytes have not come yet.
+    pub fn take_aside(&mut self) -> Vec<Aside> {
+        self.aside.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// Whether a connection is open here.

@@ -243,6 +243,11 @@ impl Shadow {
         }
     }
 
+    /// From now on what comes behind the beginning of a tunnel is left out, and comes in a slot of its own.
+    pub fn set_aside(&mut self) {
+        self.driver.set_aside();
+    }
+
     /// Takes a slot that the first parser has parsed, and compares. `now`: `None` when the program is to end; then the budget
     /// is not renewed any more.
     pub fn process(&mut self, slot: &Slot, now: Option<Instant>) {
@@ -258,6 +263,8 @@ impl Shadow {
         } else {
             driver.process(slot, &mut second)
         };
+        // The first parser has set the same aside, or they differ anyway.
+        drop(driver.take_aside());
         if !whole {
             self.counters.skipped_slots += 1;
             for row in slot.rows.iter().filter(|row| row.connection.number.is_multiple_of(self.sample)) {

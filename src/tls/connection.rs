@@ -178,6 +178,11 @@ impl Connection {
         self.release(context, side.other(), taken, output)
     }
 
+    /// Reads no more of either side.
+    pub fn give_up(&mut self, context: &mut Context<'_>, reason: Dark) {
+        self.darken_both(context, reason);
+    }
+
     /// Tries again what waited for a secret.
     pub fn retry(&mut self, context: &mut Context<'_>, output: &mut impl Output) -> Progress {
         let wants = self.resume(context, Side::First, output) || self.resume(context, Side::Second, output);

@@ -100,20 +100,28 @@ impl KeyLog {
         // `clear` would leave the bytes.
         self.line.zeroize();
         self.too_long = false;
-        let counter = match line {
-            Line::Secret(random, label, secret) => {
-                store.insert(*random, label, secret);
-                &mut self.counters.secrets
-            }
-            Line::Comment => &mut self.counters.comments,
-            Line::Ignored => &mut self.counters.ignored,
-            Line::Rsa => &mut self.counters.rsa,
-            Line::Malformed => {
-                self.first_malformed.get_or_insert(self.lines);
-                &mut self.counters.malformed
-            }
-        };
-        *counter += 1;
+        if let Line::Malformed = line {
+            self.first_malformed.get_or_insert(self.lines);
+        }
+        for counters in [&mut self.counters, &mut store.lines] {
+            *match line {
+                Line::Secret(..) => &mut counters.secrets,
+                Line::Comment => &mut counters.comments,
+                Line::Ignored => &mut counters.ignored,
+                Line::Rsa => &mut counters.rsa,
+                Line::Malformed => &mut counters.malformed,
+            } += 1;
+        }
+        if let Line::Secret(random, label, secret) = line {
+            store.insert(*random, label, secret);
+        }
+    }
+
+    /// Begins anew, since the log does: what waits of a line is forgotten.
+    pub fn restart(&mut self) {
+        self.line.zeroize();
+        self.too_long = false;
+        self.lines = 0;
     }
 
     /// What was counted.

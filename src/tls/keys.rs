@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
+use super::keylog::LineCounters;
 use super::secrets::Secret;
 use crate::counters::{counters, families};
 
@@ -68,6 +69,8 @@ pub struct KeyStore {
     secrets: usize,
     limit: usize,
     counters: KeyCounters,
+    /// Of the key logs that were read into it.
+    pub(super) lines: LineCounters,
 }
 
 impl Default for KeyStore {
@@ -88,6 +91,7 @@ impl KeyStore {
             secrets: 0,
             limit,
             counters: KeyCounters::default(),
+            lines: LineCounters::default(),
         }
     }
 
@@ -159,6 +163,12 @@ impl KeyStore {
     #[must_use]
     pub const fn counters(&self) -> &KeyCounters {
         &self.counters
+    }
+
+    /// The lines of all key logs.
+    #[must_use]
+    pub const fn lines(&self) -> &LineCounters {
+        &self.lines
     }
 
     /// Memory of secrets, in bytes, estimated.

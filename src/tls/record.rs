@@ -180,6 +180,12 @@ pub struct Midstream {
 }
 
 impl Midstream {
+    /// Whether one record was seen, and another has to follow it.
+    #[must_use]
+    pub const fn waits(&self) -> bool {
+        self.next.is_some()
+    }
+
     /// Looks at a segment, whose first byte has this offset. True: this is TLS.
     pub fn segment(&mut self, offset: u64, payload: &[u8]) -> bool {
         let is_record = |bytes: &[u8; HEADER]| {

@@ -2,18 +2,42 @@
 //! acknowledgements of their own, all others as they are.
 //!
 //! A connection is looked at when its first bytes come. If these are a client's hello it is a TLS connection to its end, and what cannot
-//! be read of it is dropped and counted: nothing of its ciphertext goes on.
+//! be read of it is dropped and counted: nothing of its ciphertext goes on. The same holds for one whose start was not captured, once
+//! it has shown two records in a row.
+//!
+//! Where secrets are missing that may still come, the connection waits: all that comes of it is put into a queue, until the secrets
+//! are there ([`Opening::release`]) or it has waited for too long ([`Patience`]).
 
-use std::collections::HashMap;
+mod open;
+mod queue;
+
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::connection::Connection;
+use self::open::{Open, Tools, begins_with_hello};
 use super::keys::KeyStore;
-use super::outcome::{Buffers, Context, Dark, Output, Progress, TlsCounters};
-use super::record::begins_tls;
-use crate::batch::{Rewritten, Slot, SlotEvent, What};
-use crate::stream::{ConnectionId, Position, Secured, Side};
+use super::outcome::{Buffers, Dark, TlsCounters};
+use crate::batch::{NONE, Rewritten, SLOT_BYTES, SLOT_EVENTS, Slot, SlotEvent, What};
+use crate::stream::{Connection, INNER_SHIFT, Position, Secured, Side};
+
+/// How long bytes wait for secrets that may still come. Of one connection at most 64 KiB wait, with what they take of memory.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// The longest that a connection waits, in nanoseconds; `None`: to the end of the input.
+    pub time: Option<i64>,
+    /// Memory that all connections which wait may take, in bytes. Beyond it those that have waited longest are given up.
+    pub memory: u64,
+    /// Why what waited in vain is dark.
+    pub reason: Dark,
+}
+
+impl Default for Patience {
+    /// Nothing waits for long: what waits is given up with the next call.
+    fn default() -> Self {
+        Self { time: Some(0), memory: 0, reason: Dark::NoKey }
+    }
+}
 
 /// Opens the TLS connections of one worker.
 #[derive(Default)]
@@ -27,37 +51,36 @@ pub struct Opening {
     over: Vec<u64>,
     /// Of all connections, in bytes.
     memory: u64,
-}
-
-/// A connection that is open.
-#[derive(Default)]
-struct Open {
-    connection: Connection,
-    /// Sides that have ended.
-    ended: [bool; 2],
-    /// A gap before the next bytes of a side is inexact.
-    inexact: [bool; 2],
-    /// What is told of it with its plaintext.
-    secured: Option<Arc<Secured>>,
-}
-
-impl Open {
-    /// Memory, and bytes that wait.
-    fn held(&self) -> (u64, u64) {
-        (self.connection.memory() as u64, self.connection.kept() as u64)
-    }
+    /// `None`: secrets are there before the packets, or never.
+    patience: Option<Patience>,
+    /// Connections that wait, by the order in which they began to.
+    waiting: BTreeMap<u64, u64>,
+    /// What waits takes so much of the memory.
+    queued: u64,
+    /// The next place in that order.
+    serial: u64,
+    /// How many secrets the store had taken when they were last looked up for connections that wait, and the first of those for
+    /// which this has still to be done.
+    stored: u64,
+    next: u64,
 }
 
 impl Opening {
-    /// Rewrites a slot. Where secrets are missing the connection is dark from there on: they have to be in the store before its
-    /// packets come.
-    pub fn open(&mut self, slot: &mut Slot, keys: &KeyStore) {
+    /// One in which bytes wait for secrets.
+    #[must_use]
+    pub fn patient(patience: Patience) -> Self {
+        Self { patience: Some(patience), ..Self::default() }
+    }
+
+    /// Rewrites a slot. Where secrets are missing the connection waits for them, or is dark from there on if it may not.
+    /// `now`: by any clock that does not go back, in nanoseconds.
+    pub fn open(&mut self, slot: &mut Slot, keys: &KeyStore, now: i64) {
         self.forget();
         if !self.has_work(slot) {
             return;
         }
         let mut spare = std::mem::take(&mut self.spare);
-        slot.rewrite(&mut spare, |to, event, payload| self.event(keys, to, event, payload));
+        slot.rewrite(&mut spare, |to, event, payload| self.event(keys, now, to, event, payload));
         self.spare = spare;
     }
 
@@ -67,63 +90,155 @@ impl Opening {
         slot.rows.iter().any(|row| known(row.connection.number)) || slot.events.iter().any(|event| begins(slot, event))
     }
 
-    fn event(&mut self, keys: &KeyStore, to: &mut Rewritten<'_>, event: &SlotEvent, payload: &mut [u8]) {
-        let Some(number) = to.connection().map(|connection| connection.number) else { return };
+    fn event(&mut self, keys: &KeyStore, now: i64, to: &mut Rewritten<'_>, event: &SlotEvent, payload: &mut [u8]) {
+        let Some(connection) = to.connection() else { return };
+        let (number, midstream) = (connection.number, connection.midstream);
         let open = match self.open.entry(number) {
             Entry::Occupied(open) => open.into_mut(),
             Entry::Vacant(place) => {
-                // A server's hello comes after a client's, or after something else that it cannot be read without.
-                let client = payload.get(5).is_none_or(|kind| *kind == 1);
-                if event.at.offset > 0 || payload.is_empty() || !client || begins_tls(payload) == Some(false) {
-                    return to.keep(payload);
-                }
-                self.memory += size_of::<Open>() as u64;
-                place.insert(Box::default())
+                let Some(open) = beginning(event, payload, midstream) else { return to.keep(payload) };
+                self.memory += size_of::<Open>() as u64 + open.held().memory;
+                place.insert(Box::new(open))
             }
         };
         let before = open.held();
         let (counters, buffers) = (&mut self.counters, &mut self.buffers);
-        let mut context = Context { keys, without_keys: Some(Dark::NoKey), counters, buffers };
-        let mut output = Into { to, inexact: &mut open.inexact, told: false };
-        match event.what {
-            What::Bytes { .. } => {
-                let progress = open.connection.bytes(&mut context, event.side, event.at, payload, &mut output);
-                debug_assert_eq!(progress, Progress::Done, "nothing waits for secrets");
+        let mut tools = Tools { keys, counters, buffers, patience: self.patience, now, serial: self.serial };
+        open.event(&mut tools, to, event, payload);
+        self.settle(number, before);
+    }
+
+    /// Takes over what a connection holds now, and before.
+    fn settle(&mut self, number: u64, before: Held) {
+        let Some(open) = self.open.get(&number) else { return };
+        let after = open.held();
+        self.memory = (self.memory + after.memory).saturating_sub(before.memory);
+        self.counters.held = (self.counters.held + after.bytes).saturating_sub(before.bytes);
+        self.queued = (self.queued + after.queued).saturating_sub(before.queued);
+        if before.serial != after.serial {
+            if let Some(serial) = before.serial {
+                self.waiting.remove(&serial);
             }
-            // Whatever was not captured is a gap before what comes next.
-            What::Skipped { .. } => {}
-            What::End(_) => {
-                let at = open.connection.end(&mut context, event.side, event.at, &mut output);
-                *of(&mut open.ended, event.side) = true;
-                let inexact = std::mem::take(of(output.inexact, event.side));
-                output.to.event(at, inexact);
+            if let Some(serial) = after.serial {
+                self.waiting.insert(serial, number);
+                self.serial = self.serial.max(serial + 1);
             }
         }
-        if output.told && open.secured.is_none() {
-            open.secured = Some(Arc::new(open.connection.info().secured()));
-        }
-        if let Some(connection) = to.connection() {
-            connection.secured = true;
-        }
-        let (memory, kept) = open.held();
-        self.memory = (self.memory + memory).saturating_sub(before.0);
-        self.counters.held = (self.counters.held + kept).saturating_sub(before.1);
-        if open.ended == [true; 2] {
+        if open.is_over() {
             self.over.push(number);
         }
     }
 
-    /// How a connection of the last slot, or an open one, is encrypted; `None` before its first plaintext.
+    /// Fills a slot, whatever was in it, with what waits no longer: of connections whose secrets are there now, and of those that are given up.
+    /// Whether there were any; then there may be more. `last`: nothing is waited for any more.
+    pub fn release(&mut self, slot: &mut Slot, keys: &KeyStore, now: i64, last: bool) -> bool {
+        if self.waiting.is_empty() {
+            return false;
+        }
+        self.forget();
+        slot.clear();
+        let stored = keys.counters().stored;
+        if stored != self.stored {
+            (self.stored, self.next) = (stored, 0);
+        }
+        let mut tried = false;
+        while slot.arena.len() < SLOT_BYTES / 2 && slot.events.len() < SLOT_EVENTS / 2 {
+            let Some((serial, number, give_up)) = self.next_to_try(keys, now, last) else { break };
+            self.next = self.next.max(serial + 1);
+            tried = true;
+            self.try_again(number, give_up, slot, keys, now);
+        }
+        tried
+    }
+
+    /// Which connection is given up, or tried again, next.
+    fn next_to_try(&self, keys: &KeyStore, now: i64, last: bool) -> Option<(u64, u64, bool)> {
+        let (serial, number) = self.waiting.first_key_value()?;
+        let since = self.open.get(number).and_then(|open| open.since())?;
+        let patience = self.patience?;
+        let expired = patience.time.is_some_and(|time| now.saturating_sub(since) >= time);
+        if last || expired || self.queued > patience.memory {
+            // With the secrets that are there, if any are.
+            return Some((*serial, *number, true));
+        }
+        let has_keys = |number: &u64| self.open.get(number).is_some_and(|open| open.may_go_on(keys));
+        let mut later = self.waiting.range(self.next..);
+        later.find(|(_, number)| has_keys(number)).map(|(serial, number)| (*serial, *number, false))
+    }
+
+    fn try_again(&mut self, number: u64, give_up: bool, slot: &mut Slot, keys: &KeyStore, now: i64) {
+        let Some(open) = self.open.get_mut(&number) else { return };
+        let before = open.held();
+        let Some(connection) = open.waiting_connection() else { return };
+        let row = slot.add_row(connection);
+        let (counters, buffers) = (&mut self.counters, &mut self.buffers);
+        let mut tools = Tools { keys, counters, buffers, patience: self.patience, now, serial: self.serial };
+        let at = Position { offset: 0, peer_acked: 0, time: 0 };
+        let what = What::Skipped { length: 0, lost: 0 };
+        let here = SlotEvent { side: Side::First, what, at, inexact: false, next: NONE, order: 0, row };
+        open.go_on(&mut tools, &mut slot.adding(&here), give_up);
+        self.settle(number, before);
+    }
+
+    /// A tunnel begins on a connection: inside so many, and at these offsets. Adds to a slot what takes the place of its first
+    /// events (with their payload), which the parser was not shown.
+    pub fn begin_inner(
+        &mut self,
+        (connection, depth, base): (&Connection, u8, [u64; 2]),
+        events: Vec<(SlotEvent, Vec<u8>)>,
+        slot: &mut Slot,
+        keys: &KeyStore,
+        now: i64,
+    ) {
+        let number = connection.number;
+        let open = self.open.entry(number).or_insert_with(|| {
+            let open = Box::new(Open::carrier());
+            self.memory += size_of::<Open>() as u64 + open.held().memory;
+            open
+        });
+        let before = open.held();
+        let row = slot.add_row(connection.clone());
+        open.begin_inner(depth, base);
+        for (event, mut payload) in events {
+            let (counters, buffers) = (&mut self.counters, &mut self.buffers);
+            let mut tools = Tools { keys, counters, buffers, patience: self.patience, now, serial: self.serial };
+            let event = SlotEvent { row, next: NONE, ..event };
+            open.inner_event(&mut tools, &mut slot.adding(&event), &event, &mut payload);
+        }
+        open.leave();
+        self.settle(number, before);
+    }
+
+    /// Whether anything waits for secrets.
     #[must_use]
-    pub fn secured(&self, id: ConnectionId) -> Option<&Arc<Secured>> {
-        self.open.get(&id.number)?.secured.as_ref()
+    pub fn waits(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// How a connection of the last slot, or an open one, is encrypted, and whether it is so itself, and not only the one that
+    /// carries it. `None` before its first plaintext.
+    #[must_use]
+    pub fn secured(&self, connection: &Connection) -> Option<(&Arc<Secured>, bool)> {
+        let depth = connection.depth();
+        let (secured, found) = self.open.get(&connection.id().number)?.secured(depth)?;
+        Some((secured, found == depth))
+    }
+
+    /// Whether a connection of the last slot, or an open one, is read here: what goes on of it, and of what is inside it, is plaintext.
+    #[must_use]
+    pub fn has_opened(&self, number: u64) -> bool {
+        self.open.contains_key(&(number & ((1 << INNER_SHIFT) - 1)))
     }
 
     /// Forgets connections that ended in the slot before.
     fn forget(&mut self) {
         for number in self.over.drain(..) {
-            if let Some(open) = self.open.remove(&number) {
-                self.memory = self.memory.saturating_sub(open.held().0 + size_of::<Open>() as u64);
+            // One that was over has gone on if a tunnel has begun on it since.
+            if let Entry::Occupied(open) = self.open.entry(number)
+                && open.get().is_over()
+            {
+                let open = open.remove();
+                self.memory = self.memory.saturating_sub(open.held().memory + size_of::<Open>() as u64);
             }
         }
     }
@@ -141,41 +256,32 @@ impl Opening {
     }
 }
 
-/// Puts plaintext into a slot.
-struct Into<'a, 'slot> {
-    to: &'a mut Rewritten<'slot>,
-    inexact: &'a mut [bool; 2],
-    /// Something was told.
-    told: bool,
+/// What a connection holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Held {
+    memory: u64,
+    /// Payload without an account.
+    bytes: u64,
+    /// Memory of what waits for secrets, and its place among those that do.
+    queued: u64,
+    serial: Option<u64>,
 }
 
-impl Output for Into<'_, '_> {
-    fn data(&mut self, side: Side, at: Position, plaintext: &[u8]) {
-        self.told = true;
-        let inexact = std::mem::take(of(self.inexact, side));
-        self.to.bytes(side, at, inexact, plaintext);
+/// A connection that begins with this event, if it is, or may be, one of TLS.
+fn beginning(event: &SlotEvent, payload: &[u8], midstream: bool) -> Option<Open> {
+    if event.at.offset > 0 || payload.is_empty() {
+        return None;
     }
-
-    fn gap(&mut self, side: Side, _: Position, _: u64, exact: bool) {
-        *of(self.inexact, side) |= !exact;
+    if begins_with_hello(payload) {
+        return Some(Open::default());
     }
-
-    // The end of the TCP stream follows; and after a `close_notify` there is nothing before it.
-    fn closed(&mut self, _: Side, _: Position) {}
-}
-
-const fn of(both: &mut [bool; 2], side: Side) -> &mut bool {
-    let [first, second] = both;
-    match side {
-        Side::First => first,
-        Side::Second => second,
-    }
+    midstream.then(|| Open::suspected(event, payload)).flatten()
 }
 
 /// Whether an event may be the first of a TLS connection.
 fn begins(slot: &Slot, event: &SlotEvent) -> bool {
     let What::Bytes { data, .. } = event.what else { return false };
-    event.at.offset == 0 && slot.arena.get(data as usize) == Some(&22)
+    event.at.offset == 0 && matches!(slot.arena.get(data as usize), Some(22 | 23))
 }
 
 #[cfg(test)]
@@ -202,7 +308,7 @@ mod tests {
         batcher.flush();
         let mut slot = batcher.deliverer().0.remove(0);
         let mut opening = Opening::default();
-        opening.open(&mut slot, &KeyStore::default());
+        opening.open(&mut slot, &KeyStore::default(), 0);
         assert_eq!(slot.rows[0].connection.secured, opening.counters().accounted() > 0);
         let ends = slot.events.iter().filter(|event| matches!(event.what, What::End(_))).count();
         (slot.arena.clone(), ends, opening)
@@ -227,7 +333,7 @@ mod tests {
             assert_eq!((bytes.len(), ends), (0, 2));
             assert_eq!(opening.counters().accounted(), hello.len() as u64 + 8);
             let mut opening = opening;
-            opening.open(&mut Slot::new(), &KeyStore::default());
+            opening.open(&mut Slot::new(), &KeyStore::default(), 0);
             assert!(opening.open.is_empty(), "an ended connection is forgotten");
             assert_eq!((opening.memory(), opening.counters().held), (0, 0));
         }

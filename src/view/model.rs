@@ -211,7 +211,7 @@ impl Model {
             sum.get_or_insert_with(|| newest.tables.clone()).merge(&older.tables);
         }
         let tables = sum.as_ref().unwrap_or(&newest.tables);
-        let Tables { total, hosts, routes, pairs } = tables;
+        let Tables { total, hosts, routes, pairs, .. } = tables;
         snapshot.total = total.counts();
         let host = |(host, sum): (&super::table::Host, &super::facts::Sum)| HostRow {
             host: shown(&host.0),

@@ -18,10 +18,10 @@ const MAX_METHOD: usize = 32;
 
 /// Says which row a transaction belongs to. `'t`: how long its texts live.
 pub(super) trait Key {
-    /// The key as it is found in a transaction, without a copy.
-    type Found<'t>;
-    /// Of a transaction.
-    fn find(transaction: &Transaction) -> Self::Found<'_>;
+    /// The key as it is found in a transaction.
+    type Found<'t>: Copy;
+    /// Of a transaction. `text`: for a key that is put together.
+    fn find<'t>(transaction: &'t Transaction, text: &'t mut Vec<u8>) -> Self::Found<'t>;
     /// Its hash.
     fn hash(found: &Self::Found<'_>, hasher: &RandomState) -> u64;
     /// Whether it is this one.
@@ -37,7 +37,7 @@ pub(super) struct Host(pub(super) Box<[u8]>);
 impl Key for Host {
     type Found<'t> = &'t [u8];
 
-    fn find(transaction: &Transaction) -> &[u8] {
+    fn find<'t>(transaction: &'t Transaction, _: &'t mut Vec<u8>) -> &'t [u8] {
         cut(transaction.host(), MAX_HOST)
     }
 
@@ -74,34 +74,35 @@ impl Route {
 }
 
 impl Key for Route {
-    type Found<'t> = [&'t [u8]; 4];
+    /// As it is kept: its hash and a comparison take one text in place of four.
+    type Found<'t> = (&'t [u8], [usize; 3]);
 
-    fn find(transaction: &Transaction) -> [&[u8]; 4] {
-        let protocol = cut(transaction.protocol().map(str::as_bytes), MAX_METHOD);
-        let method = cut(transaction.method(), MAX_METHOD);
-        [Host::find(transaction), protocol, method, transaction.route().unwrap_or_default()]
+    fn find<'t>(transaction: &'t Transaction, text: &'t mut Vec<u8>) -> Self::Found<'t> {
+        text.clear();
+        text.extend_from_slice(cut(transaction.host(), MAX_HOST));
+        let host = text.len();
+        if let Some(protocol) = transaction.protocol() {
+            text.extend_from_slice(cut(Some(protocol.as_bytes()), MAX_METHOD));
+        }
+        let protocol = text.len();
+        text.extend_from_slice(cut(transaction.method(), MAX_METHOD));
+        let method = text.len();
+        text.extend_from_slice(transaction.route().unwrap_or_default());
+        (text, [host, protocol, method])
     }
 
-    fn hash([host, protocol, method, route]: &[&[u8]; 4], hasher: &RandomState) -> u64 {
+    fn hash((text, _): &Self::Found<'_>, hasher: &RandomState) -> u64 {
         let mut hasher = hasher.build_hasher();
-        hasher.write(host);
-        if !protocol.is_empty() {
-            hasher.write(protocol);
-        }
-        hasher.write(method);
-        hasher.write(route);
+        hasher.write(text);
         hasher.finish()
     }
 
-    fn is(&self, [host, protocol, method, route]: &[&[u8]; 4]) -> bool {
-        // Their hash is the same, so that they are seldom different.
-        let [own_host, own_protocol, own_method, own_route] = self.parts();
-        own_route == *route && own_host == *host && own_method == *method && own_protocol == *protocol
+    fn is(&self, (text, ends): &Self::Found<'_>) -> bool {
+        self.ends == *ends && *self.text == **text
     }
 
-    fn new(found: &[&[u8]; 4]) -> Self {
-        let [host, protocol, method, _] = found.map(<[u8]>::len);
-        Self { text: found.concat().into(), ends: [host, host + protocol, host + protocol + method] }
+    fn new((text, ends): &Self::Found<'_>) -> Self {
+        Self { text: (*text).into(), ends: *ends }
     }
 }
 
@@ -112,7 +113,7 @@ pub(super) struct Pair(pub(super) IpAddr, pub(super) Endpoint);
 impl Key for Pair {
     type Found<'t> = (IpAddr, Endpoint);
 
-    fn find(transaction: &Transaction) -> (IpAddr, Endpoint) {
+    fn find<'t>(transaction: &'t Transaction, _: &'t mut Vec<u8>) -> (IpAddr, Endpoint) {
         (transaction.client.ip, transaction.server)
     }
 
@@ -149,7 +150,8 @@ struct Row<K> {
     sum: Sum,
     /// A worker's row: its index in the table that takes it over, if that has one.
     there: Option<usize>,
-    /// A worker's row: the row of another table of the worker that counts the same transactions and more.
+    /// A worker's row: the row of another table of the worker that counts the same transactions and more, but only when they are
+    /// taken over.
     with: Option<usize>,
 }
 
@@ -164,39 +166,74 @@ pub(super) struct Table<K> {
     touched: Vec<usize>,
     /// Transactions of keys for which there was no room.
     beyond: u64,
+    /// Where a key is put together.
+    text: Vec<u8>,
 }
 
 impl<K: Key + Clone + PartialEq> Table<K> {
     pub(super) const fn new(capacity: usize) -> Self {
-        Self { capacity, indices: HashTable::new(), rows: Vec::new(), touched: Vec::new(), beyond: 0 }
+        Self { capacity, indices: HashTable::new(), rows: Vec::new(), touched: Vec::new(), beyond: 0, text: Vec::new() }
     }
 
     /// Adds a transaction. The row that it belongs to; none if there is no room for it.
     pub(super) fn add(&mut self, transaction: &Transaction, facts: &Facts, hasher: &RandomState) -> Option<usize> {
-        let found = K::find(transaction);
+        let row = self.row(transaction, hasher);
+        if let Some(row) = row {
+            self.add_to(row, facts);
+        }
+        row
+    }
+
+    /// Adds a transaction to a row that is likely to be its own; whether it is.
+    pub(super) fn add_likely(&mut self, index: usize, transaction: &Transaction, facts: &Facts) -> bool {
+        let found = K::find(transaction, &mut self.text);
+        let is = self.rows.get(index).is_some_and(|row| row.key.is(&found));
+        if is {
+            self.add_to(index, facts);
+        }
+        is
+    }
+
+    /// Adds a transaction of a row.
+    pub(super) fn add_to(&mut self, index: usize, facts: &Facts) {
+        if let Some(row) = self.touch(index) {
+            row.sum.add(facts);
+        }
+    }
+
+    /// The row that a transaction belongs to; if there is no room for it, it is counted.
+    pub(super) fn row(&mut self, transaction: &Transaction, hasher: &RandomState) -> Option<usize> {
+        let mut text = std::mem::take(&mut self.text);
+        let found = K::find(transaction, &mut text);
         let hash = K::hash(&found, hasher);
         let rows = &self.rows;
         let is = |index: &usize| rows.get(*index).is_some_and(|row| row.hash == hash && row.key.is(&found));
         let known = self.indices.find(hash, is).copied();
         let index = known.or_else(|| self.insert(hash, || K::new(&found)));
-        match index {
-            Some(index) => self.add_to(index, facts),
-            None => self.beyond += 1,
-        }
+        self.beyond += u64::from(index.is_none());
+        self.text = text;
         index
     }
 
-    /// Adds a transaction of a row.
-    pub(super) fn add_to(&mut self, index: usize, facts: &Facts) {
-        if let Some(row) = self.rows.get_mut(index) {
-            if row.sum.transactions() == 0 {
-                self.touched.push(index);
+    /// A row that is about to count something.
+    fn touch(&mut self, index: usize) -> Option<&mut Row<K>> {
+        let row = self.rows.get_mut(index)?;
+        if row.sum.transactions() == 0 {
+            self.touched.push(index);
+        }
+        Some(row)
+    }
+
+    /// Adds to a row what a row of another table has counted, which is told by its [`with`](Self::with).
+    pub(super) fn add_rows<L>(&mut self, others: &Table<L>) {
+        for other in others.touched.iter().filter_map(|index| others.rows.get(*index)) {
+            if let Some(row) = other.with.and_then(|index| self.touch(index)) {
+                row.sum.merge(&other.sum);
             }
-            row.sum.add(facts);
         }
     }
 
-    /// The row of another table that counts what this row counts, where it is known.
+    /// The row of another table that counts what this row counts, too: where it is known.
     pub(super) fn with(&mut self, index: usize) -> Option<&mut Option<usize>> {
         self.rows.get_mut(index).map(|row| &mut row.with)
     }

@@ -12,6 +12,10 @@ pub(super) const HOSTS: usize = 256;
 pub(super) const ROUTES: usize = 1024;
 /// Rows of pairs.
 pub(super) const PAIRS: usize = 512;
+/// Connections that are told apart where a worker keeps the row of the last pair.
+const CONNECTIONS: usize = 4096;
+/// No row.
+const NONE: u16 = u16::MAX;
 
 /// What the transactions of some time add up to.
 #[derive(Debug, Clone)]
@@ -20,29 +24,50 @@ pub(super) struct Tables {
     pub(super) hosts: Table<Host>,
     pub(super) routes: Table<Route>,
     pub(super) pairs: Table<Pair>,
+    /// A worker's: by connection, the row of the last pair.
+    known: Vec<u16>,
 }
 
 impl Default for Tables {
     fn default() -> Self {
-        Self { total: Sum::default(), hosts: Table::new(HOSTS), routes: Table::new(ROUTES), pairs: Table::new(PAIRS) }
+        Self {
+            total: Sum::default(),
+            hosts: Table::new(HOSTS),
+            routes: Table::new(ROUTES),
+            pairs: Table::new(PAIRS),
+            known: Vec::new(),
+        }
     }
 }
 
 impl Tables {
     /// Adds a transaction, but not to the total: the parts of time have that.
     pub(super) fn add(&mut self, transaction: &Transaction, facts: &Facts, hasher: &RandomState) {
-        // A route is of one host, which need not be looked up again.
-        let route = self.routes.add(transaction, facts, hasher);
-        match route.and_then(|route| self.routes.with(route)) {
-            Some(Some(host)) => self.hosts.add_to(*host, facts),
-            Some(host) => *host = self.hosts.add(transaction, facts, hasher),
-            None => drop(self.hosts.add(transaction, facts, hasher)),
+        // A route is of one host, to whose sum its own is added when that is taken over.
+        match self.routes.add(transaction, facts, hasher).map(|route| self.routes.with(route)) {
+            Some(Some(Some(_))) => (),
+            Some(Some(host)) => *host = self.hosts.row(transaction, hasher),
+            _ => drop(self.hosts.add(transaction, facts, hasher)),
         }
-        self.pairs.add(transaction, facts, hasher);
+        self.add_pair(transaction, facts, hasher);
+    }
+
+    fn add_pair(&mut self, transaction: &Transaction, facts: &Facts, hasher: &RandomState) {
+        if self.known.is_empty() {
+            self.known.resize(CONNECTIONS, NONE);
+        }
+        let place = usize::try_from(transaction.conn % CONNECTIONS as u64).unwrap_or(0);
+        let Some(known) = self.known.get_mut(place) else { return };
+        // A connection is of one pair, which need not be looked up again.
+        if !self.pairs.add_likely(usize::from(*known), transaction, facts) {
+            let pair = self.pairs.add(transaction, facts, hasher);
+            *known = pair.and_then(|pair| u16::try_from(pair).ok()).unwrap_or(NONE);
+        }
     }
 
     /// Takes over what a worker's tables have counted.
     pub(super) fn absorb(&mut self, other: &mut Self) {
+        other.hosts.add_rows(&other.routes);
         self.hosts.absorb(&mut other.hosts);
         self.routes.absorb(&mut other.routes);
         self.pairs.absorb(&mut other.pairs);
@@ -68,10 +93,15 @@ impl Tables {
         self.hosts.clear();
         self.routes.clear();
         self.pairs.clear();
+        self.known.clear();
     }
 
     #[cfg(test)]
     pub(super) fn size(&self) -> usize {
-        self.total.size() + self.hosts.size() + self.routes.size() + self.pairs.size()
+        self.total.size()
+            + self.hosts.size()
+            + self.routes.size()
+            + self.pairs.size()
+            + self.known.capacity() * size_of::<u16>()
     }
 }

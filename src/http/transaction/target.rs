@@ -4,11 +4,11 @@ use super::{MAX_TEXT, TextRange, Transaction};
 use crate::http::route::Routes;
 
 impl Transaction {
-    /// Scheme of the URL: as the request names it; else `https` if its connection was decrypted; otherwise, and inside of a
-    /// tunnel, `http`.
+    /// Scheme of the URL: as the request names it; else `https` if it was decrypted; otherwise, and where only the connection
+    /// around a tunnel was, `http`.
     #[must_use]
     pub fn scheme(&self) -> &[u8] {
-        let decrypted = self.secured.is_some() && self.outer.is_none();
+        let decrypted = self.secured.is_some() && self.secured_itself;
         self.named_scheme().unwrap_or(if decrypted { b"https" } else { b"http" })
     }
 

@@ -76,7 +76,7 @@ pub struct Config {
     pub count: Option<u64>,
     /// Whether packets with a wrong checksum are skipped. By default not.
     pub verify_checksums: bool,
-    /// Key logs with secrets of TLS connections, read before the first frame: for files. By default none.
+    /// Key logs with secrets of TLS connections: for files read before the first frame, live while they grow. By default none.
     pub key_logs: Vec<PathBuf>,
     /// Whether a connection that is seen elsewhere is left out: on another interface, in a tunnel, or with other addresses. By
     /// default not.
@@ -125,6 +125,8 @@ pub struct Config {
     pub fault_time: Duration,
     /// Directory for quarantined events. By default they are not kept.
     pub quarantine: Option<PathBuf>,
+    /// Whether events of decrypted connections are kept there too. By default not.
+    pub quarantine_decrypted: bool,
     /// The privileges to keep: all others are dropped once the inputs and the endpoint are open. By default the process keeps
     /// what it has.
     pub drop_privileges: Option<DropPrivileges>,
@@ -180,6 +182,7 @@ impl Config {
             fault_limit: DEFAULT_FAULT_LIMIT,
             fault_time: Duration::from_millis(u64::from(DEFAULT_FAULT_MS)),
             quarantine: None,
+            quarantine_decrypted: false,
             drop_privileges: None,
             lines: true,
             shown: false,

@@ -13,7 +13,7 @@ use crate::export::log::Log;
 use crate::export::metrics::Metrics;
 use crate::export::open::{self, LOG_MODE};
 use crate::export::server::{self, Bound, EndpointCounters, Server};
-use crate::pipeline::key_logs;
+use crate::pipeline::key_logs::{self, KeyLogFile};
 use crate::pipeline::load::{self, Parsers};
 use crate::pipeline::opened::Opened;
 use crate::pipeline::scrape::{Samples, Scrape, pages};
@@ -53,6 +53,8 @@ pub(super) struct Prepared {
     pub(super) log: Log,
     /// What the threads will share.
     pub(super) shared: Arc<Shared>,
+    /// Key logs that are read while the run goes on: live.
+    pub(super) key_logs: Vec<KeyLogFile>,
     /// Metrics over transactions, if they are served or written.
     pub(super) metrics: Option<Arc<Metrics>>,
 }
@@ -69,9 +71,16 @@ pub(super) fn prepare(config: &Config, shutdown: &Shutdown, shown: bool) -> Resu
     let (live, captures) = (config.is_live(), config.captures());
     let supervisor = Arc::new(connect_supervisor(live)?);
     let mut keys = KeyStore::default();
-    for notice in key_logs::read(&config.key_logs, &mut keys)? {
-        if !config.quiet {
-            eprintln!("picotap: {notice}");
+    if !config.key_logs.is_empty() {
+        // Secrets, and what they open.
+        privileges::forbid_dumps()?;
+    }
+    let mut logs = key_logs::open(&config.key_logs, live)?;
+    if !live {
+        for notice in key_logs::read(std::mem::take(&mut logs), &mut keys)? {
+            if !config.quiet {
+                eprintln!("picotap: {notice}");
+            }
         }
     }
     drop_privileges(config, &input)?;
@@ -103,13 +112,28 @@ pub(super) fn prepare(config: &Config, shutdown: &Shutdown, shown: bool) -> Resu
         shared.with_keys(|store| *store = keys);
     }
     if let Opened::Files(files) = &mut input {
-        key_logs::follow(files, &shared);
+        key_logs::take_from(files, &shared, config.drop_privileges.is_some());
     }
     if let Some(metrics) = &metrics {
         let set = scrape.set(Scrape { shared: Arc::clone(&shared), metrics: Arc::clone(metrics) });
         debug_assert!(set.is_ok(), "nothing else sets it");
     }
-    Ok(Some(Prepared { input, names, supervisor, server, scrape, view, show, engine, parsers, log, shared, metrics }))
+    let key_logs = logs;
+    Ok(Some(Prepared {
+        input,
+        names,
+        supervisor,
+        server,
+        scrape,
+        view,
+        show,
+        engine,
+        parsers,
+        log,
+        shared,
+        key_logs,
+        metrics,
+    }))
 }
 
 /// Instances that may exist at once: in each worker, and in its shadow, one for each state format of each protocol and one

@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::thread::{Builder, JoinHandle};
 
-use crossbeam_channel::{Receiver, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 use signal_hook::iterator::Handle;
 
 use super::config::{Config, Failure};
@@ -19,10 +19,11 @@ use crate::flow::{self, Sightings, Table};
 use crate::http::HttpContext;
 use crate::packet::Decoder;
 use crate::pipeline::capture::{Capture, Delivery, FileProducer, LiveProducer, Packets, WorkerChannel};
+use crate::pipeline::key_logs::{self, KeyLogFile};
 use crate::pipeline::load::{Parsers, Second};
 use crate::pipeline::opened::Opened;
 use crate::pipeline::outputs::outputs;
-use crate::pipeline::quarantine;
+use crate::pipeline::quarantine::{self, Condemned};
 use crate::pipeline::reload::Reloader;
 use crate::pipeline::scrape::Scrape;
 use crate::pipeline::shared::{CaptureCounters, Shared};
@@ -33,10 +34,11 @@ use crate::sandbox::call::Bounds;
 use crate::sandbox::driver::Driver;
 use crate::sandbox::engine::Engine;
 use crate::sandbox::fault::Fault;
-use crate::sandbox::quarantine::QuarantinedEvent;
 use crate::sandbox::shadow::Shadow;
 use crate::source;
 use crate::source::live::{Live, Stopper};
+use crate::tls::Dark;
+use crate::tls::stage::Patience;
 
 /// Chunks of lines in the queue of the export thread.
 const LINES_IN_QUEUE: usize = 64;
@@ -46,6 +48,8 @@ const SKIPS_IN_QUEUE: usize = 4096;
 const QUARANTINE_QUEUE: usize = 64;
 /// Nanoseconds of frame time after which a slot that is not full goes to its worker: live only.
 const SLOT_AGE: i64 = 5_000_000;
+/// Nanoseconds for which packets wait for secrets that come late: live only.
+const MOST_LATE: i64 = 200_000_000;
 /// Native stack of a worker: that of the guest, of the host's functions, and a reserve.
 const WORKER_STACK: usize = 4 << 20;
 
@@ -59,6 +63,8 @@ pub(super) struct Running {
     pub(super) exporter: Exporter,
     /// The thread that keeps quarantined events.
     pub(super) quarantine: JoinHandle<Vec<String>>,
+    /// The thread that reads key logs, which ends when what is beside it is dropped.
+    pub(super) key_logs: Option<(JoinHandle<()>, Sender<()>)>,
     /// Ends the threads for signals and reloads.
     pub(super) signals: Handle,
     /// Bytes of the input, if known.
@@ -83,12 +89,13 @@ pub(super) struct Running {
 /// What the system or the sandbox refuses.
 pub(super) fn start(config: &Config, prepared: Prepared, shutdown: &Shutdown) -> Result<Running, Failure> {
     let Workers { delivery, skips, lines, quarantined, workers } = Workers::start(config, &prepared, shutdown)?;
-    let Prepared { input, supervisor, server, scrape, show, engine, log, shared, .. } = prepared;
+    let Prepared { input, supervisor, server, scrape, show, engine, log, shared, key_logs, .. } = prepared;
+    let key_logs = (!key_logs.is_empty()).then(|| follow(key_logs, config, &shared)).transpose()?;
     let merge = Merge::new(config.captures(), config.workers, config.is_live(), now());
     let exporter = Exporter::start(log, lines, merge, Arc::clone(&shared), shutdown.clone(), !config.is_live());
     let exporter = exporter.map_err(|e| Failure::System("a thread cannot be started", e))?;
-    let directory = config.quarantine.clone();
-    let quarantine = spawn("quarantine", move || quarantine::keep(directory.as_deref(), &quarantined))?;
+    let (directory, decrypted) = (config.quarantine.clone(), config.quarantine_decrypted);
+    let quarantine = spawn("quarantine", move || quarantine::keep(directory.as_deref(), decrypted, &quarantined))?;
     let reloader = Reloader {
         engine: Arc::clone(&engine),
         files: config.guests.iter().filter_map(|module| Some((module.protocol, module.file.clone()?))).collect(),
@@ -104,6 +111,7 @@ pub(super) fn start(config: &Config, prepared: Prepared, shutdown: &Shutdown) ->
         workers,
         exporter,
         quarantine,
+        key_logs,
         signals,
         input_bytes,
         shared,
@@ -113,6 +121,17 @@ pub(super) fn start(config: &Config, prepared: Prepared, shutdown: &Shutdown) ->
         show,
         engine,
     })
+}
+
+/// Starts the thread that reads key logs.
+fn follow(
+    logs: Vec<KeyLogFile>,
+    config: &Config,
+    shared: &Arc<Shared>,
+) -> Result<(JoinHandle<()>, Sender<()>), Failure> {
+    let (stop, stopped) = bounded(0);
+    let (shared, quiet) = (Arc::clone(shared), config.quiet);
+    Ok((spawn("keys", move || key_logs::follow(logs, &shared, quiet, &stopped))?, stop))
 }
 
 /// Starts a thread with room for a sandbox on its stack.
@@ -222,6 +241,14 @@ fn flow_config(config: &Config, index: usize, captures: usize) -> flow::Config {
     }
 }
 
+/// How long the TLS connections of a worker wait for secrets: of the memory limit a sixteenth is for what waits.
+fn patience(config: &Config) -> Patience {
+    let memory = config.memory_limit / 16 / config.workers.max(1) as u64;
+    // Those of files are read with the files, or before them.
+    let (time, reason) = if config.is_live() { (Some(MOST_LATE), Dark::TooLate) } else { (None, Dark::NoKey) };
+    Patience { time, memory, reason }
+}
+
 /// A worker's shadow: of it the same bounds hold as of the worker.
 fn shadow(config: &Config, second: &Second) -> Result<Shadow, Fault> {
     let shadow = Shadow::new(&second.parsers, second.sample, config.fault_time)?;
@@ -235,7 +262,7 @@ struct Workers {
     delivery: Vec<WorkerChannel>,
     skips: Vec<Receiver<SkipHint>>,
     lines: ChunkReceiver,
-    quarantined: Receiver<QuarantinedEvent>,
+    quarantined: Receiver<Condemned>,
     workers: Vec<JoinHandle<()>>,
 }
 
@@ -270,6 +297,7 @@ impl Workers {
                 fault_limit: config.fault_limit,
                 fault_time: config.fault_time,
                 lossless: !live,
+                patience: patience(config),
                 shutdown: shutdown.clone(),
             };
             let shared = Arc::clone(shared);

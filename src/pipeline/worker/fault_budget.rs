@@ -85,10 +85,18 @@ mod tests {
     use super::*;
     use crate::clock::now;
     use crate::daemon::shutdown::Shutdown;
+    use crate::tls::stage::Patience;
 
     fn budget(fault_limit: u32, lossless: bool) -> FaultBudget {
         let (fault_time, shutdown) = (Duration::from_millis(500), Shutdown::default());
-        FaultBudget::new(&WorkerOptions { index: 0, fault_limit, fault_time, lossless, shutdown })
+        FaultBudget::new(&WorkerOptions {
+            index: 0,
+            fault_limit,
+            fault_time,
+            lossless,
+            patience: Patience::default(),
+            shutdown,
+        })
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Committing: applies a checked reply to connections, and hands on its records.
 
+use super::aside::Aside;
 use super::connections::Connections;
 use super::encode::{Held, rebased};
 use super::{Driver, LoadedParser, Pace, Receiver, SandboxCounters, Work};
@@ -62,9 +63,15 @@ impl<S: Default> Driver<S> {
             extras: &mut self.extras,
             loaded: &self.modules,
             closing: &mut closing,
+            aside: self.aside.as_mut(),
             receiver,
         };
+        let before = commit.aside.as_ref().map_or(0, |aside| aside.len());
         commit.reply(reply);
+        if self.sample == 1 {
+            let new = self.aside.iter().flat_map(|aside| aside.iter().skip(before));
+            self.counters.bytes_in -= new.map(Aside::bytes).sum::<u64>();
+        }
         for key in closing.drain(..) {
             self.forget(key);
         }
@@ -128,6 +135,7 @@ struct Commit<'a, S, R> {
     /// Of each protocol, in order: the format that new connections get, and its first window.
     loaded: &'a [(FormatRef, u32)],
     closing: &'a mut Vec<u32>,
+    aside: Option<&'a mut Vec<Aside>>,
     receiver: &'a mut R,
 }
 
@@ -261,6 +269,9 @@ impl<S: Default, R: Receiver<State = S>> Commit<'_, S, R> {
             for mark in half.waiting.iter_mut().flat_map(|waiting| &mut waiting.marks) {
                 mark.peer_acked = rebased(mark.peer_acked, by);
             }
+        }
+        if let (Some(aside), Some(work)) = (&mut self.aside, self.works.get_mut(encoded.slot_row as usize)) {
+            aside.extend(Aside::take(self.slot, encoded.slot_row, work, &mut inner, self.held));
         }
         let inner = self.connections.insert(inner);
         if let Some(connection) = self.connections.get_mut(key) {

@@ -1,0 +1,380 @@
+//! A connection in the stage: read, or waiting for secrets, or for the proof that it is TLS at all.
+
+use std::sync::Arc;
+
+use super::queue::{MAX_QUEUE, Queue};
+use super::{Held, Patience};
+use crate::batch::{NONE, Rewritten, SlotEvent, What};
+use crate::stream::{self, EndReason, Position, Secured, Side, UNKNOWN};
+use crate::tls::connection::Connection;
+use crate::tls::keys::KeyStore;
+use crate::tls::outcome::{Buffers, Context, Dark, Output, Progress, TlsCounters};
+use crate::tls::record::{Midstream, begins_tls};
+
+/// What a connection needs while it takes events.
+pub(super) struct Tools<'a> {
+    pub(super) keys: &'a KeyStore,
+    pub(super) counters: &'a mut TlsCounters,
+    pub(super) buffers: &'a mut Buffers,
+    pub(super) patience: Option<Patience>,
+    pub(super) now: i64,
+    /// The place of the next connection that waits.
+    pub(super) serial: u64,
+}
+
+impl Tools<'_> {
+    fn reason(&self) -> Dark {
+        self.patience.map_or(Dark::NoKey, |patience| patience.reason)
+    }
+}
+
+/// A connection that is open, or a stream inside a tunnel on it.
+#[derive(Default)]
+pub(super) struct Open {
+    connection: Connection,
+    /// Sides that have ended.
+    ended: [bool; 2],
+    /// A gap before the next bytes of a side is inexact.
+    inexact: [bool; 2],
+    /// What is told of it with its plaintext.
+    secured: Option<Arc<Secured>>,
+    /// Its start was not captured, and one record was seen of it. Everything waits until it is known what it is.
+    suspect: Option<[Midstream; 2]>,
+    /// What waits.
+    queue: Option<Box<Queue>>,
+    /// It waits no more, and is dark for this reason where secrets are missing.
+    given_up: Option<Dark>,
+    /// It is not TLS.
+    plain: bool,
+    /// Its first bytes say whether it is TLS.
+    undecided: bool,
+    /// Inside how many tunnels it is, and the offsets at which its sides begin among those of the slots.
+    depth: u8,
+    base: [u64; 2],
+    /// The stream inside the tunnel that it has become.
+    inner: Option<Box<Self>>,
+}
+
+impl Open {
+    /// One whose start was not captured, if its first bytes may be a record of TLS.
+    pub(super) fn suspected(event: &SlotEvent, payload: &[u8]) -> Option<Self> {
+        let mut first = Midstream::default();
+        let known = first.segment(event.at.offset, payload);
+        (known || first.waits()).then(|| Self { suspect: Some(Default::default()), ..Self::default() })
+    }
+
+    /// One that is not TLS, and carries a tunnel.
+    pub(super) fn carrier() -> Self {
+        Self { plain: true, ..Self::default() }
+    }
+
+    /// A tunnel begins: inside so many, more than those before, and at these offsets.
+    pub(super) fn begin_inner(&mut self, depth: u8, base: [u64; 2]) {
+        match &mut self.inner {
+            Some(inner) if inner.depth < depth => inner.begin_inner(depth, base),
+            Some(_) => {}
+            None => self.inner = Some(Box::new(Self { undecided: true, depth, base, ..Self::default() })),
+        }
+    }
+
+    /// Takes an event of the stream inside of all tunnels.
+    pub(super) fn inner_event(
+        &mut self,
+        tools: &mut Tools<'_>,
+        to: &mut Rewritten<'_>,
+        event: &SlotEvent,
+        payload: &mut [u8],
+    ) {
+        match &mut self.inner {
+            Some(inner) => inner.inner_event(tools, to, event, payload),
+            None => self.event(tools, to, event, payload),
+        }
+        // The connection ends with what is inside it.
+        if self.plain && matches!(event.what, What::End(_)) {
+            *of(&mut self.ended, event.side) = true;
+        }
+    }
+
+    /// Forgets a stream inside that is not TLS and carries nothing that is.
+    pub(super) fn leave(&mut self) {
+        if let Some(inner) = &mut self.inner {
+            inner.leave();
+        }
+        if self.inner.as_ref().is_some_and(|inner| inner.plain && inner.inner.is_none()) {
+            self.inner = None;
+        }
+    }
+
+    pub(super) fn held(&self) -> Held {
+        let queue = self.queue.as_deref();
+        let queued = queue.map_or(0, Queue::memory);
+        let inner = self.inner.as_ref().map(|inner| (inner.held(), size_of::<Self>() as u64));
+        let (inner, own) = inner.unwrap_or_default();
+        Held {
+            memory: (self.connection.memory() + queued) as u64 + inner.memory + own,
+            bytes: (self.connection.kept() + queue.map_or(0, Queue::bytes)) as u64 + inner.bytes,
+            queued: queued as u64 + inner.queued,
+            serial: queue.map(|queue| queue.serial).or(inner.serial),
+        }
+    }
+
+    /// Whether nothing more is to be done here with it.
+    pub(super) fn is_over(&self) -> bool {
+        self.plain && self.inner.is_none() || self.ended == [true; 2] && self.queue().is_none()
+    }
+
+    /// What waits, of it or of the stream inside.
+    fn queue(&self) -> Option<&Queue> {
+        self.queue.as_deref().or_else(|| self.inner.as_ref()?.queue())
+    }
+
+    /// Since when it waits.
+    pub(super) fn since(&self) -> Option<i64> {
+        self.queue().map(|queue| queue.since)
+    }
+
+    /// Whose events wait.
+    pub(super) fn waiting_connection(&self) -> Option<stream::Connection> {
+        self.queue().map(|queue| queue.connection.clone())
+    }
+
+    /// How it is encrypted, or the stream inside so many tunnels: what is known of the innermost that is, and how deep that is.
+    pub(super) fn secured(&self, depth: u8) -> Option<(&Arc<Secured>, u8)> {
+        let inner = self.inner.as_ref().filter(|inner| inner.depth <= depth);
+        inner.and_then(|inner| inner.secured(depth)).or_else(|| Some((self.secured.as_ref()?, self.depth)))
+    }
+
+    /// Whether there are secrets for which it may have waited.
+    pub(super) fn may_go_on(&self, keys: &KeyStore) -> bool {
+        let known = |random: &[u8; 32]| keys.has(random) || keys.was_evicted(random);
+        let own = self.queue.is_some() && self.suspect.is_none() && self.connection.random().is_none_or(known);
+        own || self.inner.as_ref().is_some_and(|inner| inner.may_go_on(keys))
+    }
+
+    /// Takes an event of a slot, or lets it wait behind those that do.
+    pub(super) fn event(
+        &mut self,
+        tools: &mut Tools<'_>,
+        to: &mut Rewritten<'_>,
+        event: &SlotEvent,
+        payload: &mut [u8],
+    ) {
+        if self.undecided && !payload.is_empty() {
+            self.undecided = false;
+            let [first, second] = self.base;
+            let start = if event.side == Side::First { first } else { second };
+            self.plain = event.at.offset != start || !begins_with_hello(payload);
+        }
+        if self.plain || self.undecided {
+            return self.pass(tools, to, event, payload);
+        }
+        if self.suspect.is_some() {
+            self.wait(tools, to, event, payload, 0);
+            match self.judge(event, payload) {
+                None => {}
+                Some(true) => {
+                    (self.suspect, self.connection) = (None, Connection::midstream());
+                    return self.go_on(tools, to, false);
+                }
+                Some(false) => return self.go_on(tools, to, true),
+            }
+        } else if self.queue.is_some() {
+            self.wait(tools, to, event, payload, 0);
+        } else if let Some(taken) = self.take(tools, to, event, payload) {
+            self.wait(tools, to, event, payload, taken);
+        }
+        let full = self.queue.as_ref().is_some_and(|queue| queue.memory() > MAX_QUEUE);
+        if full || (event.what == What::End(EndReason::Evicted) && self.queue.is_some()) {
+            self.go_on(tools, to, true);
+        }
+    }
+
+    /// Hands on an event of what is not TLS.
+    fn pass(&mut self, tools: &mut Tools<'_>, to: &mut Rewritten<'_>, event: &SlotEvent, payload: &mut [u8]) {
+        if matches!(event.what, What::End(_)) {
+            *of(&mut self.ended, event.side) = true;
+        }
+        self.hand_on(tools, to, event, payload);
+    }
+
+    /// Hands an event on as it is: to the stream inside, if it is of that.
+    fn hand_on(&mut self, tools: &mut Tools<'_>, to: &mut Rewritten<'_>, event: &SlotEvent, payload: &mut [u8]) {
+        if let Some(inner) = &mut self.inner
+            && inner.begins_before(event)
+        {
+            inner.event(tools, to, event, payload);
+            return self.leave();
+        }
+        to.earlier(event).keep(payload);
+    }
+
+    /// Whether an event is of this stream, not of what came before the tunnel.
+    fn begins_before(&self, event: &SlotEvent) -> bool {
+        let [first, second] = self.base;
+        let start = if event.side == Side::First { first } else { second };
+        event.at.offset >= start || matches!(event.what, What::End(_))
+    }
+
+    /// Puts an event into the queue, of whose payload so many bytes were taken.
+    fn wait(&mut self, tools: &Tools<'_>, to: &mut Rewritten<'_>, event: &SlotEvent, payload: &[u8], taken: usize) {
+        let Some(connection) = to.connection() else { return };
+        let new = || Box::new(Queue::new(connection.clone(), tools.serial, tools.now));
+        self.queue.get_or_insert_with(new).push(event, payload, taken);
+    }
+
+    /// Whether one that was suspected is TLS, if that is known by now.
+    fn judge(&mut self, event: &SlotEvent, payload: &[u8]) -> Option<bool> {
+        let sides = self.suspect.as_mut()?;
+        let side = of(sides, event.side);
+        match event.what {
+            What::Bytes { .. } => {
+                if side.segment(event.at.offset, payload) {
+                    return Some(true);
+                }
+            }
+            What::Skipped { .. } => {}
+            // The second record does not come.
+            What::End(_) => *side = Midstream::default(),
+        }
+        (!sides.iter().any(Midstream::waits)).then_some(false)
+    }
+
+    /// Takes what waits, as far as the secrets go. `give_up`: then all of it, and it does not wait again.
+    pub(super) fn go_on(&mut self, tools: &mut Tools<'_>, to: &mut Rewritten<'_>, give_up: bool) {
+        let Some(mut queue) = self.queue.take() else {
+            if let Some(inner) = &mut self.inner {
+                inner.go_on(tools, to, give_up);
+                self.leave();
+            }
+            return;
+        };
+        if give_up {
+            self.plain = self.suspect.take().is_some();
+            self.given_up = Some(tools.reason());
+        }
+        while let Some((event, mut payload)) = queue.pop() {
+            let event = to.place(&event);
+            let mut to = to.earlier(&event);
+            if self.plain {
+                self.pass(tools, &mut to, &event, &mut payload);
+            } else if let Some(taken) = self.take(tools, &mut to, &event, &mut payload) {
+                queue.put_back(&event, payload, taken);
+                self.queue = Some(queue);
+                return;
+            }
+        }
+    }
+
+    /// Takes an event. Some: a secret is missing that may still come, and so many bytes were taken.
+    fn take(
+        &mut self,
+        tools: &mut Tools<'_>,
+        to: &mut Rewritten<'_>,
+        event: &SlotEvent,
+        payload: &mut [u8],
+    ) -> Option<usize> {
+        let at_once = tools.patience.is_none().then_some(Dark::NoKey);
+        let Tools { keys, counters, buffers, .. } = tools;
+        let mut context = Context { keys, without_keys: self.given_up.or(at_once), counters, buffers };
+        let [first, second] = self.base;
+        let bases = if event.side == Side::First { [first, second] } else { [second, first] };
+        let at = shifted(event.at, bases, u64::saturating_sub);
+        let inside = self.inner.is_some().then(Vec::new);
+        let mut output = Into { to, inexact: &mut self.inexact, base: self.base, inside, told: false };
+        let mut progress = Progress::Done;
+        match event.what {
+            What::Bytes { .. } => {
+                if event.inexact {
+                    // How much is missing has to be known, to find the place behind it.
+                    self.connection.give_up(&mut context, Dark::Gap);
+                }
+                progress = self.connection.bytes(&mut context, event.side, at, payload, &mut output);
+            }
+            // Whatever was not captured is a gap before what comes next.
+            What::Skipped { .. } => {}
+            What::End(_) => {
+                let at = self.connection.end(&mut context, event.side, at, &mut output);
+                *of(&mut self.ended, event.side) = true;
+                let inexact = std::mem::take(of(output.inexact, event.side));
+                let at = shifted(at, bases, u64::saturating_add);
+                match &mut output.inside {
+                    Some(inside) => inside.push((SlotEvent { at, inexact, ..*event }, Vec::new())),
+                    None => output.to.event(at, inexact),
+                }
+            }
+        }
+        let (told, inside) = (output.told, output.inside);
+        if told && self.secured.is_none() {
+            self.secured = Some(Arc::new(self.connection.info().secured()));
+        }
+        if self.depth == 0
+            && let Some(connection) = to.connection()
+        {
+            connection.secured = true;
+        }
+        for (event, mut payload) in inside.into_iter().flatten() {
+            let event = to.place(&event);
+            self.hand_on(tools, &mut to.earlier(&event), &event, &mut payload);
+        }
+        match progress {
+            Progress::Done => None,
+            Progress::WantsKeys { taken } => Some(taken),
+        }
+    }
+}
+
+/// A position with the bases of its own side and of the other added, or taken away.
+fn shifted(at: Position, [own, other]: [u64; 2], by: impl Fn(u64, u64) -> u64) -> Position {
+    let peer_acked = if at.peer_acked == UNKNOWN { UNKNOWN } else { by(at.peer_acked, other) };
+    Position { offset: by(at.offset, own), peer_acked, time: at.time }
+}
+
+/// Whether bytes may be the first of a client.
+pub(super) fn begins_with_hello(payload: &[u8]) -> bool {
+    // A server's hello comes after a client's, or after something else that it cannot be read without.
+    payload.get(5).is_none_or(|kind| *kind == 1) && begins_tls(payload) != Some(false)
+}
+
+/// Puts plaintext into a slot.
+struct Into<'a, 'slot> {
+    to: &'a mut Rewritten<'slot>,
+    inexact: &'a mut [bool; 2],
+    base: [u64; 2],
+    /// What is for the stream inside; `None` if there is none.
+    inside: Option<Vec<(SlotEvent, Vec<u8>)>>,
+    /// Something was told.
+    told: bool,
+}
+
+impl Output for Into<'_, '_> {
+    fn data(&mut self, side: Side, at: Position, plaintext: &[u8]) {
+        self.told = true;
+        let inexact = std::mem::take(of(self.inexact, side));
+        let [first, second] = self.base;
+        let at = shifted(at, if side == Side::First { [first, second] } else { [second, first] }, u64::saturating_add);
+        match &mut self.inside {
+            Some(inside) => {
+                let len = u32::try_from(plaintext.len()).unwrap_or(u32::MAX);
+                let what = What::Bytes { data: 0, len, starts_segment: true };
+                let event = SlotEvent { side, what, at, inexact, next: NONE, order: 0, row: 0 };
+                inside.push((event, plaintext.to_vec()));
+            }
+            None => self.to.bytes(side, at, inexact, plaintext),
+        }
+    }
+
+    fn gap(&mut self, side: Side, _: Position, _: u64, exact: bool) {
+        *of(self.inexact, side) |= !exact;
+    }
+
+    // The end of the TCP stream follows; and after a `close_notify` there is nothing before it.
+    fn closed(&mut self, _: Side, _: Position) {}
+}
+
+const fn of<T>(both: &mut [T; 2], side: Side) -> &mut T {
+    let [first, second] = both;
+    match side {
+        Side::First => first,
+        Side::Second => second,
+    }
+}
