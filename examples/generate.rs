@@ -4,11 +4,15 @@
 //! another one: number of connections, transactions on each, average bytes of a body. The same arguments give the same
 //! bytes on every machine. `H2` is 200,000 transactions over HTTP/2 on 1,000 connections, ten at once on each;
 //! `CONNECTIONS,EACH,BODY,2` is another one over HTTP/2.
+//!
+//! `generate -- A a.pcap keys.txt` carries the same over TLS 1.3 (full handshakes, one certificate, AES-128-GCM), and writes
+//! the key log; not of those over HTTP/2. Its randoms are new each time. Needs openssl, for the certificate.
 #![expect(
     clippy::print_stdout,
     clippy::indexing_slicing,
     clippy::cast_possible_truncation,
     unreachable_pub,
+    clippy::unwrap_used,
     reason = "a tool of the project's own, which reads nothing from the wire"
 )]
 
@@ -17,16 +21,53 @@ use std::io::{BufWriter, Write};
 
 #[path = "../tests/support/streams.rs"]
 mod streams;
+#[path = "../tests/tls_support/mod.rs"]
+mod tls_support;
 #[path = "../tests/support/workload.rs"]
 mod workload;
 
+use picotap::stream::Side;
 use streams::{H2, Streams};
-use workload::{A, B, Workload};
+use tls_support::talk::{Ends, SUITES, Setting, Talk};
+use workload::{A, B, Layer, Workload};
+
+/// A TLS connection.
+struct Tls(Talk);
+
+impl Tls {
+    /// What was sent since.
+    fn sent(&mut self) -> Vec<(usize, Vec<u8>)> {
+        self.0.script.sent.drain(..).map(|sent| (sent.side.index(), sent.bytes)).collect()
+    }
+}
+
+impl Layer for Tls {
+    fn begin(&mut self) -> Vec<(usize, Vec<u8>)> {
+        self.0.handshake();
+        self.sent()
+    }
+
+    fn say(&mut self, side: usize, text: &[u8]) -> Vec<(usize, Vec<u8>)> {
+        self.0.say(if side == 0 { Side::First } else { Side::Second }, text);
+        self.sent()
+    }
+
+    fn end(&mut self) -> Vec<(usize, Vec<u8>)> {
+        self.0.close();
+        self.sent()
+    }
+}
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [which, path] = arguments.as_slice() else {
-        return Err("usage: generate A|B|H2|CONNECTIONS,EACH,BODY[,2] FILE".into());
+    let (which, path, keys) = match arguments.as_slice() {
+        [which, path] => (which, path, None),
+        [which, path, keys] => (which, path, Some(keys)),
+        _ => {
+            return Err(
+                "usage: generate A|B|CONNECTIONS,EACH,BODY FILE [KEYLOG], or H2|CONNECTIONS,EACH,BODY,2 FILE".into()
+            );
+        }
     };
     let (which, over_http2) = match which.strip_suffix(",2").filter(|rest| rest.split(',').count() == 3) {
         Some(rest) => (rest, true),
@@ -43,11 +84,20 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
     };
     let mut out = BufWriter::with_capacity(1 << 20, File::create(path)?);
-    let (packets, bytes) = if over_http2 {
-        let mut streams = Streams::new(&workload);
-        workload.write_rounds(&mut out, |connection, round| streams.round(&workload, connection, round))?
-    } else {
-        workload.write(&mut out)?
+    let (packets, bytes) = match keys {
+        None if over_http2 => {
+            let mut streams = Streams::new(&workload);
+            workload.write_rounds(&mut out, |connection, round| streams.round(&workload, connection, round))?
+        }
+        Some(_) if over_http2 => return Err("over HTTP/2 there is no key log".into()),
+        None => workload.write(&mut out)?,
+        Some(keys) => {
+            let (version, suite, _) = SUITES[0];
+            let ends = Ends::new(version, suite, Setting::default());
+            let written = workload.write_over(&mut out, |_| Some(Box::new(Tls(ends.talk()))))?;
+            std::fs::write(keys, ends.log.0.lock().unwrap().as_bytes())?;
+            written
+        }
     };
     out.flush()?;
     println!("{path}: {packets} packets, {bytes} bytes, {} transactions", workload.connections * workload.each);

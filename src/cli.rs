@@ -11,6 +11,7 @@ use crate::http::filter::Filter;
 use crate::http::route::Route;
 use crate::pipeline::{DEFAULT_FAULT_LIMIT, DEFAULT_FAULT_MS, DEFAULT_MEMORY_MIB, GuestFile, Shard};
 use crate::source::live::{DEFAULT_BUFFER_KIB, Direction, MAX_SNAPLEN};
+use crate::tls::NameFilter;
 
 /// The end of the help.
 const AFTER: &str = "\
@@ -177,6 +178,10 @@ pub struct Watch {
     /// a file that grows or a named pipe. Secrets in a pcapng file are used without it
     #[arg(long, value_name = "FILE", help_heading = "Input")]
     pub keylog: Vec<PathBuf>,
+    /// Decrypt only the TLS connections to servers with a name that matches: PATTERN[,PATTERN...], or none of them with ! in front,
+    /// such as '*.example.com' or '!*.bank.example'; may be repeated, all must match
+    #[arg(long, value_name = "PATTERN", help_heading = "Input")]
+    pub tls_filter: Vec<NameFilter>,
     /// Skip packets with a wrong IPv4 or TCP checksum
     #[arg(long, help_heading = "Input")]
     pub verify_checksums: bool,
@@ -202,6 +207,10 @@ pub struct Watch {
     /// Omit the Community ID
     #[arg(long, help_heading = "Output")]
     pub no_community_id: bool,
+    /// Log TLS connections instead of transactions, each at its end: who, server name, version, cipher, bytes, and whether it was
+    /// decrypted or why not (json, text, ecs and zeek formats). Of --filter, host and interface apply
+    #[arg(long, help_heading = "Output")]
+    pub tls: bool,
     /// Log only matching transactions: KEY=PATTERN or KEY!=PATTERN, where KEY is method, status, host, path, version,
     /// grpc_service, grpc_method, grpc_status or interface;
     /// may be repeated, all must match

@@ -39,6 +39,7 @@ pub mod daemon;
 pub mod escape;
 pub mod export;
 pub mod flow;
+mod glob;
 pub mod http;
 mod inline;
 pub mod manual;

@@ -12,12 +12,12 @@ use thiserror::Error;
 
 use crate::cli::{Duplicates, Watch, When};
 use crate::daemon::privileges::{DropPrivileges, named_descriptor};
-use crate::export::FormatName;
 use crate::export::log::{Rotation, Target};
 use crate::export::open;
 use crate::export::terminal::Terminal;
+use crate::export::{FormatName, Subject};
 use crate::http::Settings;
-use crate::http::filter::Selection;
+use crate::http::filter::{Filter, Selection};
 use crate::http::redact::Redaction;
 use crate::http::route::Routes;
 use crate::pipeline::{Config, GuestFile, Guests, GuestsError, PageOptions, ShadowModule};
@@ -51,6 +51,12 @@ pub enum PlanError {
     /// A page without an endpoint.
     #[error("nothing is served: --page needs --metrics-addr or -i")]
     NoEndpoint,
+    /// A format without lines about TLS connections.
+    #[error("--tls has no lines in format {0}: needed --format json, text, ecs or zeek")]
+    NoTlsFormat(FormatName),
+    /// A filter that is not about TLS connections.
+    #[error("--tls logs connections, which have no method, status or path: needed --filter host=... or interface=...")]
+    NoTlsFilter,
     /// Rotation without a file.
     #[error("standard output cannot be rotated: --rotate-size and --rotate-interval need --output FILE")]
     NoLogFile,
@@ -138,6 +144,13 @@ impl Plan {
         if args.page && args.metrics_addr.is_none() && !live {
             return Err(PlanError::NoEndpoint);
         }
+        let subject = if args.tls { Subject::Tls } else { Subject::Transactions };
+        if !format(args, machine).has(subject) {
+            return Err(PlanError::NoTlsFormat(format(args, machine)));
+        }
+        if args.tls && !args.filter.iter().all(Filter::is_for_tls) {
+            return Err(PlanError::NoTlsFilter);
+        }
         let expression = args.filter_expression.join(" ");
         let input =
             if live { Config::live(sources(args, &expression, machine.process_id)) } else { Config::files(&args.pcap) };
@@ -146,11 +159,13 @@ impl Plan {
             count: args.count,
             verify_checksums: args.verify_checksums,
             key_logs: args.keylog.clone(),
+            tls_filters: args.tls_filter.clone(),
             drop_duplicates: drop_duplicates(args),
             shard: args.shard,
             workers: workers(args, machine),
             queue: args.queue.map(usize::from),
             format: format(args, machine),
+            subject,
             target: args.output.clone().map_or(Target::Stdout, Target::File),
             terminal: terminal(args, machine, args.output.is_none() && machine.stdout_is_terminal),
             rotation,
@@ -305,6 +320,7 @@ fn terminal(args: &Watch, machine: &Machine, is_terminal: bool) -> Terminal {
 fn lines_option(args: &Watch) -> Option<&'static str> {
     let given = [
         (args.format.is_some(), "--format"),
+        (args.tls, "--tls"),
         (!args.filter.is_empty(), "--filter"),
         (args.slow.is_some(), "--slow"),
         (args.errors, "--errors"),

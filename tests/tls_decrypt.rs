@@ -27,6 +27,9 @@ use support::wire::{Packet, Side};
 use tls_support::Script;
 use tls_support::talk::{SUITES, Setting, Talk};
 
+/// A parser that fails where a header asks for it.
+const PLANTED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/planted.wasm"));
+
 const CONNECTIONS: usize = 10;
 const EACH: usize = 12;
 
@@ -220,13 +223,13 @@ fn secrets_in_a_pcapng_file_need_no_option() {
 }
 
 #[test]
-fn without_keys_nothing_changes_and_with_wrong_ones_all_is_counted() {
+fn without_keys_and_with_wrong_ones_all_is_counted() {
     let traffic = traffic(Some(4000));
     let (capture, keys) = traffic.write("tls-dark");
     let outcome = read(&capture, &["--stats"]);
     assert!(outcome.lines().is_empty());
     balanced(&outcome.stderr);
-    assert!(!outcome.stderr.contains("tls_"), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("tls_no_key"), "{}", outcome.stderr);
     fs::write(&keys, "# none\nrubbish\nRSA 00 11\n").unwrap();
     let outcome = read(&capture, &["--keylog", keys.to_str().unwrap(), "--stats"]);
     assert!(outcome.lines().is_empty());
@@ -450,5 +453,33 @@ fn tls_inside_of_tunnels_is_decrypted() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn what_was_decrypted_is_quarantined_only_on_request() {
+    let guest = scratch("tls-planted.wasm");
+    fs::write(&guest, PLANTED).unwrap();
+    let messages = [
+        (Side::Client, b"GET /1 HTTP/1.1\r\nHost: a\r\nX-Poison: stall\r\n\r\n".to_vec()),
+        (Side::Server, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_vec()),
+    ];
+    let script = encrypt(0, 16_384, &messages);
+    let mut scene = Scene::default();
+    let mut c = scene.connection();
+    c.open();
+    script.sent.iter().for_each(|sent| c.send(side(sent.side), &sent.bytes));
+    c.close();
+    let packets = std::mem::take(&mut c.packets);
+    let (capture, keys) = Traffic { scene, packets, key_log: script.key_log }.write("tls-quarantine");
+    for (option, files) in [(None, 0), (Some("--quarantine-decrypted"), 1)] {
+        let kept = tempfile::tempdir().unwrap();
+        let mut command = picotap();
+        command.arg("-r").arg(&capture).arg("--keylog").arg(&keys).arg("--guest").arg(&guest);
+        let outcome = run(command.arg("--quarantine-dir").arg(kept.path()).args(option).arg("--stats"));
+        balanced(&outcome.stderr);
+        assert!(outcome.stderr.contains("(reply_stalled)"), "{}", outcome.stderr);
+        assert_eq!(outcome.stderr.contains("not kept, since it was decrypted"), files == 0, "{}", outcome.stderr);
+        assert_eq!(fs::read_dir(kept.path()).unwrap().count(), files);
     }
 }

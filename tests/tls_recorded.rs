@@ -103,8 +103,12 @@ fn tshark_lists_the_same_with_the_same_keys() {
     }
     let capture = fixture("https.pcap");
     let (_, lines) = with_keys(&capture);
-    let mut requests: Vec<String> =
-        lines.iter().map(|line| format!("{} {}", text(&line["method"]), text(&line["target"]))).collect();
+    let (second, lines): (Vec<Value>, Vec<Value>) = lines.into_iter().partition(|line| line["version"] == "2");
+    let asked = |line: &Value| format!("{} {}", text(&line["method"]), text(&line["target"]));
+    let found = tshark(&capture, ["http2.headers.method", "http2.headers.path"], "http2.headers.method");
+    assert_eq!(second.len(), 6);
+    assert_lines(&found, &sorted(second.iter().map(asked).collect()), &capture);
+    let mut requests: Vec<String> = lines.iter().map(asked).collect();
     // The suite that we do not open; and early data that was refused, which is no request that the server got.
     requests.extend([format!("GET {UNSUPPORTED}"), "GET /?early=taken".to_owned()]);
     let found = tshark(&capture, ["http.request.method", "http.request.uri"], "http.request");

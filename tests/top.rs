@@ -251,7 +251,7 @@ fn the_screen_follows_the_size_of_the_terminal() {
     terminal.tmux(&["resize-window", "-x", "40", "-y", "12"]);
     let screen = terminal.hides("PER S");
     assert!(screen.iter().all(|line| line.chars().count() <= 40), "{screen:#?}");
-    terminal.until("all of it", |screen| screen[11].starts_with("1-6 panes"));
+    terminal.until("all of it", |screen| screen[11].starts_with("1-7 panes"));
 }
 
 #[test]
@@ -464,9 +464,9 @@ fn hostile_texts_move_nothing() {
         for pane in ["1", "2", "3", "4", "5", "6"] {
             terminal.keys(&[pane]);
             // The frame stands where it stood: what is in a row stays in its row.
-            let screen = terminal.shows("1-6 panes");
+            let screen = terminal.shows("1-7 panes");
             assert_eq!((screen[0].as_str(), screen[2].as_str()), (read[0].as_str(), read[2].as_str()), "{screen:#?}");
-            assert!(screen[usize::from(size.1) - 1].starts_with("1-6 panes"), "{screen:#?}");
+            assert!(screen[usize::from(size.1) - 1].starts_with("1-7 panes"), "{screen:#?}");
             let wide = screen.iter().find(|line| line.chars().count() > usize::from(size.0));
             assert!(wide.is_none(), "{wide:?}");
             assert!(!screen.concat().contains('\u{202e}'), "a character that turns text round");
@@ -482,7 +482,7 @@ fn hostile_texts_move_nothing() {
             terminal.keys(&["Down"]);
         }
         terminal.keys(&["q"]);
-        terminal.hides("1-6 panes");
+        terminal.hides("1-7 panes");
         assert_eq!(terminal.state(), before);
     }
 }

@@ -5,7 +5,9 @@
                                                  files of the directory; a PodMonitor is checked against its model
     fields.py otlp LINES.jsonl < SPANS           parses OTLP lines into the messages of opentelemetry-proto, and compares them with
                                                  the JSON lines of the same run
-    fields.py schema SCHEMA README < LINES       JSON lines against the published schema, and the schema against the README's table
+    fields.py schema SCHEMA README SECTION < LINES
+                                                 JSON lines against the published schema, and the schema against the table in this
+                                                 section of the README
     fields.py servicemonitor FILE.yaml           against the models of the Prometheus operator's resources
     fields.py vector FILE.yaml TABLE.sql < LINES runs the remap transform (VRL) over picotap's JSON lines; what comes out
                                                  must be what the ClickHouse table takes
@@ -71,7 +73,8 @@ def columns(path):
     with open(path) as file:
         body = re.search(r"CREATE TABLE[^(]*\(\n(.*?)\n\)\n", file.read(), re.S).group(1)
     lines = [line.strip() for line in body.splitlines()]
-    optional = {line.split()[0] for line in lines if " DEFAULT " in line or "Nullable(" in line or "Array(" in line}
+    filled = (" DEFAULT ", "Nullable(", "Array(", "Tuple(")
+    optional = {line.split()[0] for line in lines if any(text in line for text in filled)}
     names = {line.split()[0] for line in lines}
     return names, names - optional
 
@@ -108,8 +111,8 @@ def vector(path, table):
     missing = seen - names - {"request_headers", "response_headers"}
     if missing:
         sys.exit(f"{table}: no columns for {', '.join(sorted(missing))}")
-    # A line has its interface when it was captured live; the table itself says when it was inserted.
-    idle = names - seen - {"interface", "inserted"}
+    # A line has its interface when it was captured live, and tls when it was decrypted; the table itself says when it was inserted.
+    idle = names - seen - {"interface", "inserted", "tls"}
     if idle:
         sys.exit(f"{table}: columns that no line has: {', '.join(sorted(idle))}")
     for rubbish in ["no JSON", "[1]"]:
@@ -191,7 +194,16 @@ def otlp(path):
     print(f"good, {len(found)} spans, {parents} with a parent")
 
 
-def schema(path, readme):
+def section_of(readme, title):
+    """The text of a section, its subsections included."""
+    with open(readme) as file:
+        text = file.read()
+    heading = re.search(rf"^(#+) {re.escape(title)}\n", text, re.M)
+    level = len(heading.group(1))
+    return re.split(rf"^#{{1,{level}}} ", text[heading.end() :], maxsplit=1, flags=re.M)[0]
+
+
+def schema(path, readme, title):
     from jsonschema import Draft202012Validator
 
     with open(path) as file:
@@ -205,14 +217,12 @@ def schema(path, readme):
             sys.exit(f"{path}: {fault.json_path}: {fault.message}: {line}")
         seen |= value.keys()
         count += 1
-    with open(readme) as file:
-        section = file.read().split("\n## Fields\n")[1].split("\n## ")[0]
-    rows = [row.split("|")[1] for row in section.splitlines() if row.startswith("| `")]
+    rows = [row.split("|")[1] for row in section_of(readme, title).splitlines() if row.startswith("| `")]
     described = {key for row in rows for key in re.findall(r"`(\w+)`", row)}
     for one, other, text in [
         (given["properties"].keys(), described, "are in the schema and not in the README"),
         (described, given["properties"].keys(), "are in the README and not in the schema"),
-        (given["properties"].keys(), seen | {"interface", "tls"}, "are in the schema, and no line has them"),
+        (given["properties"].keys(), seen | {"interface", "tls", "ech"}, "are in the schema, and no line has them"),
     ]:
         if one - other:
             sys.exit(f"{path}: {', '.join(sorted(one - other))} {text}")
@@ -223,8 +233,8 @@ if __name__ == "__main__":
     match sys.argv[1:]:
         case ["otlp", path]:
             otlp(path)
-        case ["schema", path, readme]:
-            schema(path, readme)
+        case ["schema", path, readme, title]:
+            schema(path, readme, title)
         case ["helm", chart, directory]:
             helm(chart, directory)
         case ["servicemonitor", path]:

@@ -10,6 +10,7 @@ N of them, each of which takes its part of the connections. So the table has exa
 import argparse
 import json
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -23,8 +24,13 @@ SCHEMA = "picotap.schema.json"
 # The table of faults: a capture that could not be read to its end, and why.
 FAULTS = "sensor STRING, series STRING, capture STRING, fault STRING"
 CHUNK = 1 << 20
+MOST_SHARDS = 4096
 # The most that is kept of what picotap says.
 MOST_MESSAGES = 1 << 20
+
+
+class Failure(Exception):
+    """What the user is told. Spark passes it on within its own traceback."""
 
 
 def arguments():
@@ -43,9 +49,12 @@ def arguments():
     parser.add_argument("--stream", action="store_true", help="read captures in file: by Spark's connectors too, not by their paths")
     parser.add_argument("--overwrite", action="store_true", help="replace the tables if they exist")
     args = parser.parse_args()
-    args.series = re.compile(args.series)
-    if args.shards < 1:
-        parser.error("--shards: at least 1")
+    try:
+        args.series = re.compile(args.series)
+    except re.error as error:
+        parser.error(f"--series {args.series}: {error}")
+    if not 1 <= args.shards <= MOST_SHARDS:
+        parser.error(f"--shards {args.shards}: from 1 to {MOST_SHARDS}")
     if "sensor" not in args.series.groupindex:
         parser.error("--series: has no group named sensor, such as (?P<sensor>[^/]+)")
     return args
@@ -90,12 +99,13 @@ def series_of(spark, args):
         statuses = path.getFileSystem(conf).globStatus(path)
         files = [s for s in (statuses or []) if s.isFile()]
         if not files:
-            sys.exit(f"--captures {pattern}: no files")
+            sys.exit(f"--captures {pattern}: no files (of a directory, the pattern of its files is needed, such as {pattern.rstrip('/')}/*.pcap)"
+                     if statuses else f"--captures {pattern}: no files")
         for status in files:
             name = status.getPath().toString()
             match = args.series.search(name)
-            if match is None:
-                sys.exit(f"{name}: --series does not match it")
+            if match is None or not match["sensor"]:
+                sys.exit(f"--series {args.series.pattern}: names no sensor for {name}")
             key = (match["sensor"], "/".join(text or "" for text in match.groups()))
             found.setdefault(key, {})[name] = status.getLen()
     return {key: sorted(files.items()) for key, files in sorted(found.items())}
@@ -139,7 +149,7 @@ class Feeder(threading.Thread):
             for (name, size), pipe in zip(self.captures, self.pipes):
                 self.feed(name, size, pipe)
             if self.process.stdout.read(1) or self.process.wait() != 0:
-                raise RuntimeError("the captures are not what was listed: " + self.said())
+                raise Failure("the captures are not what was listed: " + self.said())
         except Exception as error:
             self.error = error
             self.reader.kill()
@@ -156,7 +166,7 @@ class Feeder(threading.Thread):
                 descriptor = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
             except OSError:
                 if self.reader.poll() is not None:
-                    raise RuntimeError(f"{name}: picotap has ended before it was read") from None
+                    raise Failure(f"{name}: picotap has ended before it was read") from None
                 time.sleep(0.005)
         os.set_blocking(descriptor, True)
         wanted = True
@@ -164,7 +174,7 @@ class Feeder(threading.Thread):
             while size > 0:
                 chunk = self.process.stdout.read(min(size, CHUNK))
                 if not chunk:
-                    raise RuntimeError(f"{name}: {size} bytes are missing: {self.said()}")
+                    raise Failure(f"{name}: {size} bytes are missing: {self.said()}")
                 size -= len(chunk)
                 while wanted and chunk:
                     try:
@@ -186,7 +196,7 @@ def task(work, args, hadoop):
             if stream:
                 os.mkfifo(path, 0o600)
             elif not os.path.exists(path):
-                raise FileNotFoundError(f"{path}: is not on this node")
+                raise Failure(f"{path}: is not on {platform.node()} (--stream reads it there through Spark, if it is on a shared file system)")
         # Options in a file: a series may have more captures than fit a command line.
         config = os.path.join(directory, "picotap.toml")
         with open(config, "w") as file:
@@ -194,7 +204,11 @@ def task(work, args, hadoop):
         command = [program(args.picotap), "--config", config, "--format", "json", "--quiet", "--sensor", sensor]
         command += ["--shard", f"{shard}/{args.shards}", *args.option]
         with open(os.path.join(directory, "messages"), "w+b") as messages:
-            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=messages, stdin=subprocess.DEVNULL)
+            try:
+                process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=messages, stdin=subprocess.DEVNULL)
+            except OSError as error:
+                raise Failure(f"{command[0]}: cannot be started on {platform.node()}: {error.strerror}: send the program with --files"
+                              " target/static/picotap, or name it with --picotap as it is on each node") from None
             if stream:
                 feeder = Feeder(captures, paths, directory, hadoop, process)
                 feeder.start()
@@ -217,7 +231,7 @@ def task(work, args, hadoop):
                 others.append(message)
         # 1: something was damaged. What was not a capture is a failure, and is tried again.
         if code not in (0, 1) or (code == 1 and (others or not faults)):
-            raise RuntimeError(f"picotap: exit code {code}: {said[-2000:]}")
+            raise Failure(f"picotap: exit code {code}: {said[-2000:]}")
         if shard == 1:
             yield from ((None, fault) for fault in faults)
     finally:
@@ -237,6 +251,11 @@ def main():
     from pyspark.sql import functions as f
 
     spark = SparkSession.builder.appName("picotap").config("spark.sql.session.timeZone", "UTC").getOrCreate()
+    tables = [spark._jvm.org.apache.hadoop.fs.Path(f"{args.out}/{name}") for name in ("transactions", "faults")]
+    files = tables[0].getFileSystem(spark._jsc.hadoopConfiguration())
+    for table in tables:
+        if not args.overwrite and files.exists(table):
+            sys.exit(f"--out {args.out}: {table} exists: name another directory, or replace the tables with --overwrite")
     series = series_of(spark, args)
     hadoop = configuration(spark)
     # The longest series first. Plain values only: what is sent to the nodes must be picklable.
@@ -251,12 +270,23 @@ def main():
     known = f.array(*(f.lit(name) for name in properties))
     others = f.array_except(f.json_object_keys("line"), known)
     # A key without a column: the schema is of another release. Better no table than one that lacks it.
-    message = f.concat(f.lit("keys that are not in the schema: "), f.array_join(others, ", "))
+    message = f.concat(f.lit(f"{SCHEMA} is of another release than picotap: it lacks "), f.array_join(others, ", "))
     lines = all_rows.where("line IS NOT NULL").where(f.assert_true(f.size(others) == 0, message).isNull())
     lines = lines.select(f.from_json("line", columns, options).alias("t")).select("t.*")
     # Spark's committer takes the files of one attempt of each task.
-    lines.withColumn("day", f.to_date("ts")).write.mode(mode).partitionBy("day", "sensor").parquet(args.out + "/transactions")
-    all_rows.where("fault IS NOT NULL").select("fault.*").coalesce(1).write.mode(mode).parquet(args.out + "/faults")
+    lines = lines.withColumn("day", f.to_date("ts"))
+    faults = all_rows.where("fault IS NOT NULL").select("fault.*").coalesce(1)
+    try:
+        lines.write.mode(mode).partitionBy("day", "sensor").parquet(tables[0].toString())
+        faults.write.mode(mode).parquet(tables[1].toString())
+    except Exception as error:
+        # Half a result is none, and must not be in the way of the next try.
+        for table in tables:
+            files.delete(table, True)
+        told = re.search(r"Failure: (.+)|\[USER_RAISED_EXCEPTION\] (.+?)(?: SQLSTATE|$)", str(error), re.M)
+        if told is None:
+            raise
+        sys.exit(f"picotap_spark.py: {told[1] or told[2]}")
     spark.stop()
 
 

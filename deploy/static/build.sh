@@ -1,8 +1,8 @@
 #!/bin/sh
 # Builds picotap as one static binary: glibc and libpcap inside, no shared libraries, no names looked up but in files.
-#   deploy/static/build.sh        writes target/static/picotap, and picotap.sha256 beside it
-# Made so that the same commit gives the same bits with the same versions of rustc, clang, gcc and glibc: paths of the repository and
-# of cargo's home are mapped away, and the only time is that of the commit. Two builds in different places have not been compared yet.
+#   deploy/static/build.sh        writes target/static/picotap; picotap.sha256 and picotap.cdx.json (what is in it, CycloneDX) beside it
+# The same commit gives the same bits with the same versions of rustc, clang, gcc and glibc: paths of the repository and
+# of cargo's home are mapped away, and the only time is that of the commit. `deploy/static/compare.sh` builds twice and compares.
 # Needs what `deploy/setup.sh --static` installs, and Debian's or Ubuntu's package source. For the machine's own architecture:
 # x86-64, and aarch64 (untried).
 set -eu
@@ -62,7 +62,8 @@ CFLAGS="-ffile-prefix-map=$root=/picotap -ffile-prefix-map=$cargo_home=/cargo"
 LIBPCAP_LIBDIR=$pcap/lib
 LIBPCAP_VER=$(sed 's/^libpcap_\([0-9.]*\).*/\1/' "$pcap/version")
 export RUSTFLAGS CFLAGS LIBPCAP_LIBDIR LIBPCAP_VER
-export CARGO_INCREMENTAL=0
+# With --target nothing is shared with the build's own tools, which run once: optimising them takes longer than they do.
+export CARGO_INCREMENTAL=0 CARGO_PROFILE_RELEASE_BUILD_OVERRIDE_OPT_LEVEL=0
 cargo build --release --locked --bin picotap --target "$target" --target-dir "$work/cargo"
 
 install -m 0755 "$work/cargo/$target/release/picotap" "$work/picotap"
@@ -72,5 +73,6 @@ if readelf -d "$work/picotap" | grep -q NEEDED; then
     readelf -d "$work/picotap" | grep NEEDED >&2
     exit 1
 fi
-(cd "$work" && sha256sum picotap > picotap.sha256 && cat picotap.sha256)
+python3 deploy/static/sbom.py "$work/picotap" "$target" "$(cat "$pcap/version")" > "$work/picotap.cdx.json"
+(cd "$work" && sha256sum picotap picotap.cdx.json > picotap.sha256 && cat picotap.sha256)
 echo "static: $(stat -c %s "$work/picotap") bytes, with $(cat "$pcap/version") of Debian"

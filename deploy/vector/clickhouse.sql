@@ -60,6 +60,7 @@ CREATE TABLE IF NOT EXISTS picotap.transactions
     via_target String DEFAULT '' CODEC(ZSTD(1)),
     proxy Nullable(IPv6),
     proxy_port UInt16 DEFAULT 0,
+    tls Tuple(version LowCardinality(String), cipher LowCardinality(String), sni LowCardinality(String), alpn LowCardinality(String), resumed Bool, ja4 LowCardinality(String)),
     community_id String DEFAULT '',
     trace_id String DEFAULT '' CODEC(ZSTD(1)),
     parent_id String DEFAULT '' CODEC(ZSTD(1)),

@@ -14,6 +14,8 @@ pub mod batch;
 pub mod counters;
 #[path = "../../src/flow/mod.rs"]
 pub mod flow;
+#[path = "../../src/glob.rs"]
+pub mod glob;
 #[path = "../../src/packet/mod.rs"]
 pub mod packet;
 #[path = "../../src/source/mod.rs"]

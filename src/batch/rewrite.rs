@@ -1,7 +1,7 @@
 //! Rewriting a slot: other events take the place of those in it. A worker's first stage does so where it decrypts.
 
 use super::{NONE, Slot, SlotEvent, SlotRow, What};
-use crate::stream::{Connection, MAX_PIECE, Position, Side};
+use crate::stream::{Connection, MAX_PIECE, Position, Side, UNKNOWN};
 
 impl Slot {
     /// Gives each event to `each`, in the order in which they came, with its payload, which may be spoilt. What `each` puts in
@@ -63,11 +63,20 @@ impl Rewritten<'_> {
 
     /// Keeps the event as it is.
     pub fn keep(&mut self, payload: &[u8]) {
-        let mut event = SlotEvent { next: NONE, ..*self.event };
+        self.keep_as(*self.event, payload);
+    }
+
+    fn keep_as(&mut self, event: SlotEvent, payload: &[u8]) {
+        let mut event = SlotEvent { next: NONE, ..event };
         if let What::Bytes { data, .. } = &mut event.what {
             *data = self.store(payload);
         }
         self.slot.append(event);
+    }
+
+    /// Keeps the event, without what it acknowledges: that of the other side is not kept.
+    pub fn keep_unacked(&mut self, payload: &[u8]) {
+        self.keep_as(SlotEvent { at: Position { peer_acked: UNKNOWN, ..self.event.at }, ..*self.event }, payload);
     }
 
     /// Puts payload in its place, in pieces of at most [`MAX_PIECE`] bytes. `inexact`: the gap before it is. What follows the
@@ -117,7 +126,7 @@ impl Rewritten<'_> {
 mod tests {
     use super::*;
     use crate::batch::{Batcher, CollectSlots};
-    use crate::stream::{EndReason, OpenConnection, Sink, UNKNOWN};
+    use crate::stream::{EndReason, OpenConnection, Sink};
 
     fn at(offset: u64) -> Position {
         Position { offset, peer_acked: UNKNOWN, time: 5 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, TrySendError, bounded};
 
 use super::consumer::Consumer;
-use crate::http::Transaction;
+use crate::http::{TlsConnection, Transaction};
 use crate::stream::Span;
 
 /// Bytes that are handed over though more slots wait: each hand-over wakes the export thread.
@@ -84,6 +84,11 @@ impl Chunk {
 pub trait Encoder: Send {
     /// Appends the record of a transaction, if it is to have one. Whether it is.
     fn encode(&mut self, transaction: &Transaction, out: &mut Vec<u8>) -> bool;
+    /// The same of a TLS connection.
+    fn encode_tls(&mut self, connection: &TlsConnection, out: &mut Vec<u8>) -> bool {
+        let _ = (connection, out);
+        false
+    }
 }
 
 /// A channel for `capacity` chunks of so many workers. `lossless`: a worker waits for room; otherwise its chunk is dropped and
@@ -212,6 +217,17 @@ impl<E: Encoder> EncodingConsumer<E> {
         self.has_reader &= self.sender.send(full);
     }
 
+    /// Marks the record that begins here.
+    fn mark(&mut self, completed: u64, start: u32) {
+        let end = length(&self.chunk.bytes);
+        self.chunk.records += 1;
+        self.chunk.marks.push(Mark { completed, start, end });
+        if self.chunk.bytes.len() >= MAX_CHUNK {
+            self.sort();
+            self.hand_over();
+        }
+    }
+
     /// Puts the records that were added since the last call in the order of completion. Those of one event keep theirs.
     fn sort(&mut self) {
         let marks = self.chunk.marks.get_mut(self.sorted..).unwrap_or_default();
@@ -232,13 +248,14 @@ impl<E: Encoder> Consumer for EncodingConsumer<E> {
     fn transaction(&mut self, transaction: &Transaction) {
         let start = length(&self.chunk.bytes);
         if self.encoder.encode(transaction, &mut self.chunk.bytes) {
-            let end = length(&self.chunk.bytes);
-            self.chunk.records += 1;
-            self.chunk.marks.push(Mark { completed: transaction.completed, start, end });
-            if self.chunk.bytes.len() >= MAX_CHUNK {
-                self.sort();
-                self.hand_over();
-            }
+            self.mark(transaction.completed, start);
+        }
+    }
+
+    fn tls(&mut self, connection: &TlsConnection) {
+        let start = length(&self.chunk.bytes);
+        if self.encoder.encode_tls(connection, &mut self.chunk.bytes) {
+            self.mark(connection.completed, start);
         }
     }
 

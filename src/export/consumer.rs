@@ -5,13 +5,13 @@
 //! metrics hand over what they have counted after each slot. Those that need order encode records into chunks, which the
 //! export thread takes from all workers: see [`chunk`](super::chunk).
 
-use crate::http::Transaction;
+use crate::http::{TlsConnection, Transaction};
 use crate::stream::Span;
 
 /// Takes the transactions of one worker, those of a connection in the order in which they were completed.
 ///
-/// It lives in the worker's thread, which alone calls it: for each [`slot`](Self::slot) any number of
-/// [`transaction`](Self::transaction)s, then one [`flush`](Self::flush); and at the end of the run one [`close`](Self::close). It starts no thread of its own.
+/// It lives in the worker's thread, which alone calls it: for each [`slot`](Self::slot) any number of TLS
+/// connections ([`tls`](Self::tls)) and [`transaction`](Self::transaction)s, then one [`flush`](Self::flush); and at the end of the run one [`close`](Self::close). It starts no thread of its own.
 /// What it does is on the way of every transaction, so it must be fast, and it may wait only for an output that must lose
 /// nothing.
 pub trait Consumer: Send {
@@ -22,6 +22,11 @@ pub trait Consumer: Send {
 
     /// Takes a transaction that has just been completed.
     fn transaction(&mut self, transaction: &Transaction);
+
+    /// Takes a TLS connection that has just ended, before the transactions of the slot in which it did.
+    fn tls(&mut self, connection: &TlsConnection) {
+        let _ = connection;
+    }
 
     /// A slot has been parsed: what was gathered becomes visible. `more`: another slot already waits, so that what is costly to
     /// hand over may be gathered further.

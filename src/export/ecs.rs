@@ -1,15 +1,17 @@
 //! An ECS line is a transaction as one JSON object in the Elastic Common Schema.
 //!
-//! Fields that the schema has no name for stand under `picotap`: `conn`, `seq`, `ttfb_us`, `interim`, `tunnel`,
+//! Fields that the schema has no name for stand under `picotap`: `conn`, `seq`, `ja4`, `ttfb_us`, `interim`, `tunnel`,
 //! `parent_id` (of `traceparent`), `lost_bytes`, `request_headers`, `response_headers`, `flags`. `http.*.bytes` is head and body as on the wire. Texts are
-//! escaped as [`crate::escape`] says.
+//! escaped as [`crate::escape`] says. With `--tls` a line is a TLS connection.
+
+mod tls;
 
 use crate::escape;
 use crate::export::json::{grpc, headers, numeric, optional, tunnel, via};
 use crate::export::numbers::{address, number, rfc3339};
 use crate::export::{Format, Origin};
 use crate::http::filter::{is_error, without_port, without_user};
-use crate::http::{Flags, Message, Transaction};
+use crate::http::{Flags, Message, TlsConnection, Transaction};
 use crate::stream::Endpoint;
 
 /// Version of the schema that the fields are taken from.
@@ -44,6 +46,10 @@ impl Format for Ecs {
             http(transaction, out);
             url(transaction, out);
         }
+        if let Some(secured) = &transaction.secured {
+            // Its plaintext was read.
+            tls::object(secured, true, out);
+        }
         if let Some(user_agent) = transaction.user_agent() {
             optional(b",\"user_agent\":{\"original\":", Some(user_agent), out);
             out.push(b'}');
@@ -55,6 +61,10 @@ impl Format for Ecs {
         observer(self.origin.sensor(), self.origin.interfaces.get(transaction.interface), out);
         own(transaction, out);
         out.extend_from_slice(b"}\n");
+    }
+
+    fn tls(&mut self, connection: &TlsConnection, out: &mut Vec<u8>) {
+        tls::line(&self.origin, connection, out);
     }
 }
 
@@ -107,12 +117,18 @@ fn event(transaction: &Transaction, out: &mut Vec<u8>) {
 }
 
 fn endpoint(key: &[u8], endpoint: Endpoint, out: &mut Vec<u8>) {
+    endpoint_with(key, endpoint, None, out);
+}
+
+/// The same, with the bytes that it sent.
+fn endpoint_with(key: &[u8], endpoint: Endpoint, bytes: Option<u64>, out: &mut Vec<u8>) {
     out.extend_from_slice(key);
     address(endpoint.ip, out);
     out.extend_from_slice(b"\",\"ip\":\"");
     address(endpoint.ip, out);
     out.extend_from_slice(b"\",\"port\":");
     number(endpoint.port, out);
+    numeric(b",\"bytes\":", bytes, out);
     out.push(b'}');
 }
 
@@ -176,6 +192,8 @@ fn own(transaction: &Transaction, out: &mut Vec<u8>) {
     out.extend_from_slice(transaction.uid.as_bytes());
     out.push(b'"');
     numeric(b",\"seq\":", Some(u64::from(transaction.seq)), out);
+    let secured = transaction.secured.as_ref();
+    optional(b",\"ja4\":", secured.and_then(|secured| secured.ja4.as_ref()).map(|print| print.as_bytes()), out);
     let ttfb = transaction.time_to_first_byte().and_then(|time| u64::try_from(time / 1000).ok());
     numeric(b",\"ttfb_us\":", ttfb, out);
     numeric(b",\"interim\":", Some(u64::from(transaction.interim)).filter(|interim| *interim != 0), out);

@@ -38,13 +38,15 @@
 //!
 //! Texts are escaped as [`crate::escape`] says.
 
+mod tls;
+
 use crate::abi::Tunnel;
 use crate::escape;
 use crate::export::numbers::{address, number, rfc3339};
 use crate::export::{Format, Origin};
 use crate::http::grpc::Call;
 use crate::http::transaction::Outer;
-use crate::http::{Flags, Message, Transaction};
+use crate::http::{Flags, Message, TlsConnection, Transaction};
 use crate::stream::Secured;
 
 /// Writes JSON lines.
@@ -97,7 +99,7 @@ impl Format for Json {
             via(outer, out);
         }
         if let Some(secured) = &transaction.secured {
-            tls(secured, out);
+            tls(secured, &[], out);
         }
         headers(b",\"request_headers\":{", transaction, true, out);
         headers(b",\"response_headers\":{", transaction, false, out);
@@ -116,6 +118,10 @@ impl Format for Json {
             out.extend_from_slice(name.as_bytes());
         }
         out.extend_from_slice(if transaction.flags.is_empty() { b"}\n" } else { b"\"]}\n" });
+    }
+
+    fn tls(&mut self, connection: &TlsConnection, out: &mut Vec<u8>) {
+        tls::line(&self.origin, connection, out);
     }
 }
 
@@ -166,7 +172,8 @@ fn operation(protocol: &str, transaction: &Transaction, out: &mut Vec<u8>) {
     }
 }
 
-fn tls(secured: &Secured, out: &mut Vec<u8>) {
+/// Appends how a connection is encrypted; `offered`: protocols of which the server chose one that is not known.
+fn tls(secured: &Secured, offered: &[Box<str>], out: &mut Vec<u8>) {
     let Secured { version, cipher, server_name, alpn, resumed, ja4 } = secured;
     let fields = [
         ("version", *version),
@@ -185,11 +192,18 @@ fn tls(secured: &Secured, out: &mut Vec<u8>) {
         optional(b"\":", Some(value.as_bytes()), out);
         separator = ",";
     }
+    for (index, name) in offered.iter().enumerate() {
+        out.extend_from_slice(if index == 0 { separator.as_bytes() } else { b"," });
+        out.extend_from_slice(if index == 0 { b"\"alpn_offered\":[" } else { b"" });
+        escape::json(name.as_bytes(), out);
+        separator = "],";
+    }
     if *resumed == Some(true) {
         out.extend_from_slice(separator.as_bytes());
-        out.extend_from_slice(b"\"resumed\":true");
+        out.extend_from_slice(b"\"resumed\":true}");
+    } else {
+        out.extend_from_slice(if offered.is_empty() { b"}" } else { b"]}" });
     }
-    out.push(b'}');
 }
 
 /// How a tunnel was opened that a stream is inside of.

@@ -18,13 +18,13 @@ use prometheus::{IntCounter, IntCounterVec, Opts, Registry, TextEncoder};
 use self::admitted::{Admission, Admitted};
 use self::calls::{Calls, LocalCalls};
 pub use self::labels::OTHER;
-use self::labels::{OUTCOMES, SCHEME, answer, answer_labels, method, method_label, outcome};
+use self::labels::{OUTCOMES, answer, answer_labels, method, method_label, outcome};
 use crate::escape;
 use crate::export::consumer::{Consumer, Output};
 use crate::export::histogram::{Histograms, LocalHistogram};
 use crate::http::filter::{without_port, without_user};
 use crate::http::flags::{ALL, Flags};
-use crate::http::{Message, Transaction};
+use crate::http::{Message, TlsConnection, Transaction};
 
 /// Bounds of the time histograms, in seconds. `histogram_quantile` interpolates within a bucket, so its error is at most what
 /// the bucket's upper bound exceeds the lower by, whatever is distributed in it:
@@ -73,6 +73,8 @@ pub struct Metrics {
     operations: IntCounterVec,
     operation_seconds: Histograms,
     calls: Calls,
+    /// TLS connections.
+    tls: IntCounterVec,
 }
 
 impl Metrics {
@@ -124,6 +126,14 @@ impl Metrics {
             &["protocol", "result"],
         )?;
         registry.register(Box::new(operations.clone()))?;
+        let tls = IntCounterVec::new(
+            Opts::new(
+                "picotap_tls_connections_total",
+                "TLS connections that have ended, by whether any of it was decrypted, and why not, or not to the end.",
+            ),
+            &["decrypted", "reason"],
+        )?;
+        registry.register(Box::new(tls.clone()))?;
         let operation_seconds = Histograms::new(
             "picotap_operation_duration_seconds",
             "Time from the first byte of an operation of another protocol than HTTP to its outcome.",
@@ -149,6 +159,7 @@ impl Metrics {
             operations,
             operation_seconds,
             calls,
+            tls,
             hosts: hosts.map(Admission::new),
             routes: routes.map(Admission::new),
             registry,
@@ -203,8 +214,9 @@ struct Operations {
     seconds: LocalHistogram,
 }
 
-/// Numbers: of the method and of what it was answered with in the closed sets, of the host in the observer's list.
-type Key = (u8, u8, u16, u16);
+/// Numbers: of the method and of what it was answered with in the closed sets, of the host and the route in the observer's
+/// lists; and whether its connection was decrypted.
+type Key = (u8, u8, u16, u16, bool);
 
 /// What one worker counts by itself until it is flushed.
 #[derive(Debug)]
@@ -345,7 +357,8 @@ impl Observer {
         let host = shared.hosts.as_ref().map_or(0, |admission| hosts.number(transaction.host(), admission, host_label));
         let route =
             shared.routes.as_ref().map_or(0, |admission| routes.number(transaction.route(), admission, route_label));
-        (method(transaction.method()), answer(transaction.status, transaction.flags), host, route)
+        let secure = transaction.scheme().eq_ignore_ascii_case(b"https");
+        (method(transaction.method()), answer(transaction.status, transaction.flags), host, route, secure)
     }
 
     /// Index of a key's series.
@@ -359,9 +372,10 @@ impl Observer {
         index
     }
 
-    fn new_series(&self, (method, answer, host, route): Key) -> Series {
+    fn new_series(&self, (method, answer, host, route, secure): Key) -> Series {
         let (status, error) = answer_labels(answer);
-        let mut labels = vec![method_label(method).to_owned(), status, error, SCHEME.to_owned()];
+        let scheme = if secure { "https" } else { "http" };
+        let mut labels = vec![method_label(method).to_owned(), status, error, scheme.to_owned()];
         if self.shared.hosts.is_some() {
             labels.push(self.hosts.value(host).to_owned());
         }
@@ -382,6 +396,13 @@ impl Output for Arc<Metrics> {
 impl Consumer for Observer {
     fn transaction(&mut self, transaction: &Transaction) {
         self.observe(transaction);
+    }
+
+    // Few, beside their bytes: each costs a lock.
+    fn tls(&mut self, connection: &TlsConnection) {
+        let fate = connection.fate();
+        let decrypted = if fate.decrypted { "true" } else { "false" };
+        self.shared.tls.with_label_values(&[decrypted, fate.reason().unwrap_or_default()]).inc();
     }
 
     fn flush(&mut self, _: bool) {

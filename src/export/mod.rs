@@ -31,7 +31,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use self::terminal::Terminal;
-use crate::http::Transaction;
+use crate::http::{TlsConnection, Transaction};
 use crate::stream::InterfaceNames;
 
 pub(crate) use json::{tunnel as tunnel_name, via_name};
@@ -49,6 +49,10 @@ pub trait Format: Send {
     }
     /// Appends one line, its end included.
     fn line(&mut self, transaction: &Transaction, out: &mut Vec<u8>);
+    /// Appends the line of a TLS connection; nothing if it has none ([`FormatName::has`]).
+    fn tls(&mut self, connection: &TlsConnection, out: &mut Vec<u8>) {
+        let _ = (connection, out);
+    }
     /// Appends what stands at the end of a file closed at `time`.
     fn footer(&mut self, time: i64, out: &mut Vec<u8>) {
         let _ = (time, out);
@@ -71,6 +75,16 @@ impl Origin {
     }
 }
 
+/// What the lines of a log are about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Subject {
+    /// Requests and responses.
+    #[default]
+    Transactions,
+    /// TLS connections, each at its end.
+    Tls,
+}
+
 /// The name of a format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FormatName {
@@ -80,7 +94,7 @@ pub enum FormatName {
     Text,
     /// One object a line in the Elastic Common Schema.
     Ecs,
-    /// Zeek's `http.log`.
+    /// Zeek's `http.log`, or `ssl.log`.
     Zeek,
     /// NCSA combined log format.
     Clf,
@@ -99,20 +113,29 @@ impl FormatName {
         ("otlp", Self::Otlp),
     ];
 
-    /// A writer of this format.
+    /// Whether it has lines about this.
     #[must_use]
-    pub fn writer(self, origin: Origin) -> Box<dyn Format> {
-        self.writer_for(&Terminal::default(), origin)
+    pub const fn has(self, subject: Subject) -> bool {
+        match subject {
+            Subject::Transactions => true,
+            Subject::Tls => matches!(self, Self::Json | Self::Text | Self::Ecs | Self::Zeek),
+        }
     }
 
-    /// The same, for lines that go to a terminal.
+    /// A writer of this format, for transactions.
     #[must_use]
-    pub fn writer_for(self, terminal: &Terminal, origin: Origin) -> Box<dyn Format> {
+    pub fn writer(self, origin: Origin) -> Box<dyn Format> {
+        self.writer_for(Subject::Transactions, &Terminal::default(), origin)
+    }
+
+    /// The same, for lines about something, that go to a terminal.
+    #[must_use]
+    pub fn writer_for(self, subject: Subject, terminal: &Terminal, origin: Origin) -> Box<dyn Format> {
         match self {
             Self::Json => Box::new(json::Json::new(origin)),
             Self::Text => Box::new(text::Text::new(terminal.clone())),
             Self::Ecs => Box::new(ecs::Ecs::new(origin)),
-            Self::Zeek => Box::new(zeek::Zeek),
+            Self::Zeek => Box::new(zeek::Zeek::new(subject)),
             Self::Clf => Box::new(clf::Clf),
             Self::Otlp => Box::new(otlp::Otlp::new(origin)),
         }

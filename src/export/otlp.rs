@@ -7,7 +7,7 @@
 //! transaction's number (4 bytes in network byte order): 8 bytes for the span, the next 16 for a trace. So the same capture
 //! gives the same spans. The resource is the observer: service `picotap`, and the sensor as `service.instance.id`.
 //!
-//! What has no name there stands under `picotap.`: `conn`, `seq`, `flags`, `ttfb_us`, and of other protocols `target`. Texts are
+//! What has no name there stands under `picotap.`: `conn`, `seq`, `flags`, `ttfb_us`, `tls.server_name`, `tls.ja4`, and of other protocols `target`. Texts are
 //! escaped as [`crate::escape`] says.
 
 use data_encoding::HEXLOWER;
@@ -18,6 +18,7 @@ use crate::export::numbers::{address, number};
 use crate::export::{Format, Origin};
 use crate::http::filter::{without_port, without_user};
 use crate::http::{Flags, Message, Transaction, grpc};
+use crate::stream::Secured;
 
 /// Methods that the conventions know; others are `_OTHER`.
 const METHODS: [&[u8]; 9] = [b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"TRACE", b"PATCH"];
@@ -163,6 +164,9 @@ fn attributes(transaction: &Transaction, interface: Option<&str>, to: &mut Attri
     to.number("network.local.port", Some(u64::from(transaction.server.port)));
     to.text("network.transport", Some(b"tcp"));
     to.text("network.interface.name", interface.map(str::as_bytes));
+    if let Some(secured) = &transaction.secured {
+        tls(secured, to);
+    }
     to.text("picotap.conn", Some(transaction.uid.as_bytes()));
     to.number("picotap.seq", Some(u64::from(transaction.seq)));
     let ttfb = transaction.time_to_first_byte().and_then(|time| u64::try_from(time / 1000).ok());
@@ -219,6 +223,20 @@ fn http(transaction: &Transaction, to: &mut Attributes<'_>) {
     }
 }
 
+/// By the conventions; they have no JA4.
+fn tls(secured: &Secured, to: &mut Attributes<'_>) {
+    if let Some((name, number)) = secured.version.and_then(|version| version.split_once('v')) {
+        to.text("tls.protocol.name", Some(name.to_ascii_lowercase().as_bytes()));
+        to.text("tls.protocol.version", Some(number.as_bytes()));
+    }
+    to.text("tls.cipher", secured.cipher.map(str::as_bytes));
+    to.text("tls.next_protocol", secured.alpn.as_ref().map(|name| name.to_lowercase()).as_deref().map(str::as_bytes));
+    to.flag("tls.established", Some(true));
+    to.flag("tls.resumed", secured.resumed);
+    to.text("picotap.tls.server_name", secured.server_name.as_deref().map(str::as_bytes));
+    to.text("picotap.tls.ja4", secured.ja4.as_deref().map(str::as_bytes));
+}
+
 /// A list of attributes that is being written.
 struct Attributes<'a> {
     out: &'a mut Vec<u8>,
@@ -262,6 +280,13 @@ impl<'a> Attributes<'a> {
         self.out.extend_from_slice(b"\"intValue\":\"");
         number(value, self.out);
         self.out.extend_from_slice(b"\"}}");
+    }
+
+    /// A truth value, if it is known.
+    fn flag(&mut self, key: &str, value: Option<bool>) {
+        let Some(value) = value else { return };
+        self.key(key.as_bytes());
+        self.out.extend_from_slice(if value { b"\"boolValue\":true}}" } else { b"\"boolValue\":false}}" });
     }
 
     /// Texts, if there are any.

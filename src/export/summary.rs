@@ -3,12 +3,15 @@
 //! Every worker has one and counts for itself; at the end they are merged (see [`Total`](super::total::Total)). All of it is
 //! bounded: about 200 KiB.
 
+mod tls;
+
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
+use self::tls::{ADVICE, TlsSum};
 use crate::escape;
 use crate::export::numbers::grouped;
 use crate::export::ranking::Ranking;
@@ -16,7 +19,7 @@ use crate::export::terminal::{Color, ELLIPSIS, Terminal, shorten};
 use crate::export::text;
 use crate::export::total::Sum;
 use crate::http::flags::{ALL, Flags};
-use crate::http::{Message, Transaction};
+use crate::http::{Message, TlsConnection, Transaction};
 
 /// Hosts and paths that are counted.
 const RANKED: usize = 256;
@@ -79,6 +82,7 @@ pub struct Summary {
     /// Whether they do.
     routed: bool,
     flags: [u64; 64],
+    tls: TlsSum,
     /// Operations of other protocols than HTTP, by protocol: how many, and how many failed. Of few protocols: one for each
     /// parser module, and SOCKS.
     operations: BTreeMap<String, (u64, u64)>,
@@ -99,6 +103,7 @@ impl Default for Summary {
             routed: false,
             flags: [0; 64],
             operations: BTreeMap::new(),
+            tls: TlsSum::default(),
         }
     }
 }
@@ -142,7 +147,12 @@ impl Sum for Summary {
         }
     }
 
+    fn add_tls(&mut self, connection: &TlsConnection) {
+        self.tls.add(connection);
+    }
+
     fn merge(&mut self, other: &Self) {
+        self.tls.merge(&other.tls);
         self.transactions += other.transactions;
         self.span = match (self.span, other.span) {
             (Some((first, last)), Some((begin, end))) => Some((first.min(begin), last.max(end))),
@@ -194,6 +204,7 @@ impl Printer<'_> {
         for (protocol, (count, failed)) in &self.summary.operations {
             writeln!(out, "  {protocol}: {} operations, {} failed", grouped(*count), grouped(*failed))?;
         }
+        self.write_tls(out)?;
         if *transactions == 0 {
             return self.write_losses(losses, out);
         }
@@ -244,6 +255,23 @@ impl Printer<'_> {
         }
         let (doing, elapsed) = (if run.live { "captured for" } else { "read in" }, time(run.elapsed));
         writeln!(out, ", {doing} {elapsed}")
+    }
+
+    /// TLS connections, what became of them, and what helps.
+    fn write_tls(&self, out: &mut String) -> std::fmt::Result {
+        let TlsSum { connections, decrypted, reasons, dark } = &self.summary.tls;
+        if *connections == 0 {
+            return Ok(());
+        }
+        write!(out, "  TLS connections:  {}  decrypted {}", grouped(*connections), grouped(*decrypted))?;
+        for (reason, count) in reasons {
+            write!(out, "  {reason} {}", grouped(*count))?;
+        }
+        out.push('\n');
+        for (_, advice) in ADVICE.iter().filter(|(reason, _)| reasons.contains_key(reason)) {
+            writeln!(out, "    {advice}")?;
+        }
+        self.write_top("servers that stay dark", dark, out)
     }
 
     /// Lower bounds bear a plus.

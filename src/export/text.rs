@@ -3,11 +3,14 @@
 //! `time status duration size method URL client > server [flags]`, for example
 //! `2026-01-02T03:04:05.123456Z 200   12.3ms   1.2kB GET http://example.com/a 10.0.0.1:4321 > 10.0.0.2:80`
 //!
-//! Behind the URL of a gRPC call stands its outcome, such as ` grpc NOT_FOUND`.
-//! Inside a tunnel ` via connect example.com:80` follows. An operation of another protocol has `ok` or `err` as its status, and
+//! Behind the URL of a gRPC call stands its outcome, such as ` grpc NOT_FOUND`. Of a decrypted connection the URL begins with
+//! `https`; ` sni NAME` follows where the client named another server in TLS than in the request, and where the request names none
+//! that name stands in the URL. Inside a tunnel ` via connect example.com:80` follows. An operation of another protocol has `ok` or `err` as
+//! its status, and
 //! the protocol's name before its own. On a terminal the line is [`fitted`] to its width.
 
 mod fitted;
+mod tls;
 
 use std::io::Write;
 
@@ -16,7 +19,8 @@ use crate::export::Format;
 use crate::export::json::via_name;
 use crate::export::numbers::{address, number, rfc3339};
 use crate::export::terminal::{Color, Terminal};
-use crate::http::{Flags, Message, Transaction, grpc};
+use crate::http::filter::{without_port, without_user};
+use crate::http::{Flags, Message, TlsConnection, Transaction, grpc};
 use crate::stream::Endpoint;
 
 /// Writes text lines.
@@ -55,6 +59,7 @@ impl Text {
             out.extend_from_slice(b" > ");
             endpoint(transaction.server, out);
             via(transaction, out);
+            other_name(transaction, out);
         });
         if !transaction.flags.is_empty() {
             out.push(b' ');
@@ -76,6 +81,10 @@ impl Format for Text {
             Some(columns) => fitted::line(transaction, &self.terminal, columns, out),
             None => self.whole(transaction, out),
         }
+    }
+
+    fn tls(&mut self, connection: &TlsConnection, out: &mut Vec<u8>) {
+        tls::line(connection, &self.terminal, out);
     }
 }
 
@@ -130,13 +139,36 @@ fn via(transaction: &Transaction, out: &mut Vec<u8>) {
     }
 }
 
+fn scheme(transaction: &Transaction, out: &mut Vec<u8>) {
+    escape::shown(transaction.scheme(), false, out);
+    out.extend_from_slice(b"://");
+}
+
+/// The server that the client named in TLS, if the connection was decrypted.
+fn server_name(transaction: &Transaction) -> Option<&str> {
+    transaction.secured.as_ref()?.server_name.as_deref()
+}
+
+/// Appends ` sni ` and the server's name in TLS, if the request names another host.
+fn other_name(transaction: &Transaction, out: &mut Vec<u8>) {
+    let Some((name, host)) = server_name(transaction).zip(transaction.host()) else { return };
+    if !name.as_bytes().eq_ignore_ascii_case(without_port(without_user(host))) {
+        out.extend_from_slice(b" sni ");
+        escape::shown(name.as_bytes(), false, out);
+    }
+}
+
 /// Appends a URL: the target behind the host, where it is a path.
 fn url(transaction: &Transaction, out: &mut Vec<u8>) {
     match (transaction.target(), transaction.host()) {
         (Some(target), Some(host)) if target.starts_with(b"/") => {
-            escape::shown(transaction.scheme(), false, out);
-            out.extend_from_slice(b"://");
+            scheme(transaction, out);
             escape::shown(host, false, out);
+            escape::shown(target, false, out);
+        }
+        (Some(target), None) if target.starts_with(b"/") && server_name(transaction).is_some() => {
+            scheme(transaction, out);
+            escape::shown(server_name(transaction).unwrap_or_default().as_bytes(), false, out);
             escape::shown(target, false, out);
         }
         (Some(target), _) => escape::shown(target, false, out),

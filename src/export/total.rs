@@ -4,12 +4,16 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::consumer::{Consumer, Output};
-use crate::http::Transaction;
+use crate::http::{TlsConnection, Transaction};
 
 /// Something that transactions are added to, in any order and in any number of parts.
 pub trait Sum: Clone + Default + Send + 'static {
     /// Adds a transaction.
     fn add(&mut self, transaction: &Transaction);
+    /// Adds a TLS connection.
+    fn add_tls(&mut self, connection: &TlsConnection) {
+        let _ = connection;
+    }
     /// Adds another part: the same as adding all of its transactions.
     fn merge(&mut self, other: &Self);
 }
@@ -45,6 +49,10 @@ struct Part<S> {
 impl<S: Sum> Consumer for Part<S> {
     fn transaction(&mut self, transaction: &Transaction) {
         self.own.add(transaction);
+    }
+
+    fn tls(&mut self, connection: &TlsConnection) {
+        self.own.add_tls(connection);
     }
 
     fn close(self: Box<Self>) {

@@ -2,12 +2,16 @@
 //!
 //! The columns are Zeek's, in its order; those that picotap has nothing for are unset. Behind them stand `ttfb` and
 //! `duration` (seconds), `community_id`, `flags`, and of HTTP/2 the `stream` and what is known of a gRPC call. Body lengths are without
-//! chunk framing, as Zeek's are. A `uid` is as long as Zeek's, but another: see [`crate::http::uid`].
+//! chunk framing, as Zeek's are. A `uid` is as long as Zeek's, but another: see [`crate::http::uid`]. With `--tls` a line is a TLS
+//! connection as a row of `ssl.log`.
+
+mod ssl;
 
 use crate::escape;
-use crate::export::Format;
 use crate::export::numbers::{Calendar, address, epoch, number, padded};
-use crate::http::{Message, Transaction};
+use crate::export::{Format, Subject};
+use crate::http::{Message, TlsConnection, Transaction};
+use crate::stream::Endpoint;
 
 /// Names and types of the columns.
 pub(super) const COLUMNS: [(&str, &str); 38] = [
@@ -51,9 +55,18 @@ pub(super) const COLUMNS: [(&str, &str); 38] = [
     ("grpc_status", "count"),
 ];
 
-/// Writes rows of `http.log`.
+/// Writes rows of `http.log` or `ssl.log`.
 #[derive(Debug)]
-pub(super) struct Zeek;
+pub(super) struct Zeek {
+    subject: Subject,
+}
+
+impl Zeek {
+    /// `subject`: which log it is.
+    pub(super) const fn new(subject: Subject) -> Self {
+        Self { subject }
+    }
+}
 
 impl Format for Zeek {
     fn takes(&self, transaction: &Transaction) -> bool {
@@ -61,13 +74,17 @@ impl Format for Zeek {
     }
 
     fn header(&mut self, time: i64, out: &mut Vec<u8>) {
-        out.extend_from_slice(
-            b"#separator \\x09\n#set_separator\t,\n#empty_field\t(empty)\n#unset_field\t-\n#path\thttp\n",
-        );
+        let (path, columns) = match self.subject {
+            Subject::Transactions => ("http", &COLUMNS[..]),
+            Subject::Tls => ("ssl", &ssl::COLUMNS[..]),
+        };
+        out.extend_from_slice(b"#separator \\x09\n#set_separator\t,\n#empty_field\t(empty)\n#unset_field\t-\n#path\t");
+        out.extend_from_slice(path.as_bytes());
+        out.push(b'\n');
         moment(b"#open", time, out);
         for (name, column) in [("#fields", 0), ("#types", 1)] {
             out.extend_from_slice(name.as_bytes());
-            for (name, kind) in COLUMNS {
+            for (name, kind) in columns {
                 out.push(b'\t');
                 out.extend_from_slice(if column == 0 { name } else { kind }.as_bytes());
             }
@@ -80,11 +97,7 @@ impl Format for Zeek {
         epoch(transaction.time(), out);
         out.push(b'\t');
         out.extend_from_slice(transaction.uid.as_bytes());
-        for endpoint in [transaction.client, transaction.server] {
-            out.push(b'\t');
-            address(endpoint.ip, out);
-            count(Some(endpoint.port), out);
-        }
+        endpoints([transaction.client, transaction.server], out);
         count(Some(transaction.seq), out);
         for value in [transaction.method(), transaction.host(), transaction.target(), transaction.referer()] {
             text(value, out);
@@ -123,8 +136,20 @@ impl Format for Zeek {
         out.push(b'\n');
     }
 
+    fn tls(&mut self, connection: &TlsConnection, out: &mut Vec<u8>) {
+        ssl::line(connection, out);
+    }
+
     fn footer(&mut self, time: i64, out: &mut Vec<u8>) {
         moment(b"#close", time, out);
+    }
+}
+
+fn endpoints(endpoints: [Endpoint; 2], out: &mut Vec<u8>) {
+    for endpoint in endpoints {
+        out.push(b'\t');
+        address(endpoint.ip, out);
+        count(Some(endpoint.port), out);
     }
 }
 
@@ -197,9 +222,10 @@ mod tests {
 
     fn log(wire: &Wire) -> Vec<u8> {
         let mut out = Vec::new();
-        Zeek.header(0, &mut out);
-        wire.done.iter().for_each(|transaction| Zeek.line(transaction, &mut out));
-        Zeek.footer(1_000_000_000, &mut out);
+        let mut zeek = Zeek::new(Subject::Transactions);
+        zeek.header(0, &mut out);
+        wire.done.iter().for_each(|transaction| zeek.line(transaction, &mut out));
+        zeek.footer(1_000_000_000, &mut out);
         out
     }
 

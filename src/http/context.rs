@@ -4,14 +4,17 @@ use std::sync::Arc;
 
 use crate::abi::{self, Framing, Tunnel};
 use crate::counters::{counters, families};
+use crate::http::community_id;
 use crate::http::flags::Flags;
 use crate::http::record::{Headers, Operation, Outcome, Record, Request, Response};
 use crate::http::redact::{Redaction, Shape};
 use crate::http::route::Routes;
+use crate::http::tls::TlsConnection;
 use crate::http::trace;
 use crate::http::transaction::{Body, Http2, Kept, MAX_HEADERS, MAX_TARGET, MAX_TEXT, Message, TextRange, Transaction};
 use crate::http::uid::Uid;
-use crate::stream::{Connection, Secured};
+use crate::stream::{Connection, Secured, Side};
+use crate::tls::Closed;
 
 /// The most open transactions of one connection: twice what Suricata allows, an arbitrary number.
 pub const MAX_OPEN: usize = 1024;
@@ -178,6 +181,26 @@ impl HttpContext {
     /// Identifier of a connection.
     pub(crate) fn uid(&self, connection: &Connection) -> Uid {
         Uid::of(&self.sensor, connection)
+    }
+
+    /// A TLS connection that has ended, for the outputs. `start`: number of the first event of the slot at hand.
+    #[must_use]
+    pub fn tls(&self, closed: Closed, start: u64) -> TlsConnection {
+        let connection = &closed.connection;
+        let [first, second] = connection.endpoints;
+        let (client, server) = match closed.client {
+            Side::First => (first, second),
+            Side::Second => (second, first),
+        };
+        TlsConnection {
+            uid: (0..connection.depth()).fold(self.uid(connection), |uid, _| uid.inner()),
+            community_id: self.community_id.then(|| community_id::identifier(first, second)),
+            client,
+            server,
+            interface: connection.interface,
+            completed: start + u64::from(closed.order),
+            closed,
+        }
     }
 
     /// A new transaction. The client is side `client_side`.

@@ -12,48 +12,21 @@
 //! - `grpc_status=5`, `not_found`, `1-16`: the outcome of a gRPC call, by code, name or range
 //! - `interface=veth*`: the capture interface, where it has a name
 //!
-//! In `host`, `path`, `interface`, `grpc_service` and `grpc_method`, `*` stands for any bytes and `?` for any one byte. A transaction is logged if it matches every
+//! Of TLS connections (`--tls`) there are `host`, the server's name that the client said, and `interface`.
+//!
+//! In `host`, `path`, `interface`, `grpc_service` and `grpc_method`, `*` stands for any bytes and `?` for any one byte. A transaction is
+//! logged if it matches every
 //! `--filter`, `--slow` and `--errors`.
 
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
+use crate::glob::Glob;
 use crate::http::flags::Flags;
 use crate::http::grpc::status_code;
+use crate::http::tls::TlsConnection;
 use crate::http::transaction::Transaction;
 use crate::stream::InterfaceNames;
-
-/// A pattern in which `*` stands for any bytes and `?` for any one byte.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Glob(Vec<u8>);
-
-impl Glob {
-    /// Whether the pattern matches all of `text`, in at most as many steps as the product of both lengths.
-    fn fits(&self, text: &[u8]) -> bool {
-        let pattern = &self.0;
-        let (mut at, mut taken) = (0, 0);
-        // Index of the last star in the pattern, and of the end of what it stands for in the text.
-        let mut star: Option<(usize, usize)> = None;
-        while taken < text.len() {
-            match pattern.get(at) {
-                Some(b'*') => {
-                    star = Some((at, taken));
-                    at += 1;
-                }
-                Some(byte) if *byte == b'?' || Some(byte) == text.get(taken) => {
-                    at += 1;
-                    taken += 1;
-                }
-                _ => {
-                    let Some((star_at, star_end)) = star else { return false };
-                    star = Some((star_at, star_end + 1));
-                    (at, taken) = (star_at + 1, star_end + 1);
-                }
-            }
-        }
-        pattern.get(at..).unwrap_or_default().iter().all(|byte| *byte == b'*')
-    }
-}
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Patterns {
@@ -138,8 +111,8 @@ impl FromStr for Filter {
         let bytes = || patterns.iter().map(|pattern| pattern.as_bytes().to_vec());
         let patterns = match key.trim() {
             "method" => Patterns::Method(bytes().collect()),
-            "host" => Patterns::Host(bytes().map(|text| Glob(text.to_ascii_lowercase())).collect()),
-            "path" => Patterns::Path(bytes().map(Glob).collect()),
+            "host" => Patterns::Host(bytes().map(|text| Glob::new(&text.to_ascii_lowercase())).collect()),
+            "path" => Patterns::Path(bytes().map(|text| Glob::new(&text)).collect()),
             "version" => {
                 let known = |version: &&str| {
                     let minor = version.strip_prefix("1.").filter(|minor| minor.len() == 1);
@@ -150,15 +123,15 @@ impl FromStr for Filter {
                 }
                 Patterns::Version(bytes().collect())
             }
-            "grpc_service" => Patterns::GrpcService(bytes().map(Glob).collect()),
-            "grpc_method" => Patterns::GrpcMethod(bytes().map(Glob).collect()),
+            "grpc_service" => Patterns::GrpcService(bytes().map(|text| Glob::new(&text)).collect()),
+            "grpc_method" => Patterns::GrpcMethod(bytes().map(|text| Glob::new(&text)).collect()),
             "grpc_status" => {
                 let wrong =
                     |status: &str| FilterError::GrpcStatus { filter: text.to_owned(), status: status.to_owned() };
                 let ranges = patterns.iter().map(|status| grpc_range(status).ok_or_else(|| wrong(status)));
                 Patterns::GrpcStatus(ranges.collect::<Result<_, _>>()?)
             }
-            "interface" => Patterns::Interface(bytes().map(Glob).collect()),
+            "interface" => Patterns::Interface(bytes().map(|text| Glob::new(&text)).collect()),
             "status" => {
                 let ranges = patterns.iter().map(|status| {
                     range(status)
@@ -210,7 +183,7 @@ impl Filter {
             }
             Patterns::Host(globs) => transaction.host().is_some_and(|host| {
                 let host = without_user(host).to_ascii_lowercase();
-                globs.iter().any(|glob| glob.fits(if glob.0.contains(&b':') { &host } else { without_port(&host) }))
+                globs.iter().any(|glob| glob.fits(if glob.contains(b':') { &host } else { without_port(&host) }))
             }),
             Patterns::Path(globs) => transaction.path().is_some_and(|path| globs.iter().any(|glob| glob.fits(path))),
             Patterns::Version(versions) => {
@@ -225,13 +198,46 @@ impl Filter {
             Patterns::GrpcStatus(ranges) => {
                 transaction.grpc_status().is_some_and(|status| ranges.iter().any(|range| range.contains(&status)))
             }
-            Patterns::Interface(globs) => {
-                let name = interfaces.get(transaction.interface);
-                name.is_some_and(|name| globs.iter().any(|glob| glob.fits(name.as_bytes())))
-            }
+            Patterns::Interface(globs) => fits_interface(globs, transaction.interface, interfaces),
         };
         fits != self.negated
     }
+
+    /// Whether it is about what a TLS connection has.
+    #[must_use]
+    pub const fn is_for_tls(&self) -> bool {
+        matches!(self.patterns, Patterns::Host(_) | Patterns::Interface(_))
+    }
+
+    /// Whether the TLS connection matches this filter. It matches none that is not for TLS.
+    #[must_use]
+    pub fn fits_tls(&self, connection: &TlsConnection, interfaces: &InterfaceNames) -> bool {
+        let fits = match &self.patterns {
+            Patterns::Host(globs) => connection.server_name().is_some_and(|name| {
+                let name = name.to_ascii_lowercase();
+                let with_port = || format!("{name}:{}", connection.server.port);
+                let fits = |glob: &Glob| match glob.contains(b':') {
+                    true => glob.fits(with_port().as_bytes()),
+                    false => glob.fits(name.as_bytes()),
+                };
+                globs.iter().any(fits)
+            }),
+            Patterns::Interface(globs) => fits_interface(globs, connection.interface, interfaces),
+            Patterns::Method(_)
+            | Patterns::Status(_)
+            | Patterns::Path(_)
+            | Patterns::Version(_)
+            | Patterns::GrpcService(_)
+            | Patterns::GrpcMethod(_)
+            | Patterns::GrpcStatus(_) => return false,
+        };
+        fits != self.negated
+    }
+}
+
+fn fits_interface(globs: &[Glob], interface: u32, interfaces: &InterfaceNames) -> bool {
+    let name = interfaces.get(interface);
+    name.is_some_and(|name| globs.iter().any(|glob| glob.fits(name.as_bytes())))
 }
 
 /// A host without `:port`. A bracketed IPv6 address keeps its colons.
@@ -271,6 +277,16 @@ impl Selection {
         self.slow.is_none_or(slow)
             && (!self.errors || is_error(transaction))
             && self.filters.iter().all(|filter| filter.fits(transaction, interfaces))
+    }
+
+    /// The same of a TLS connection: its duration is that from its first packet to its last, and an error is that it was not
+    /// established.
+    #[must_use]
+    pub fn takes_tls(&self, connection: &TlsConnection, interfaces: &InterfaceNames) -> bool {
+        let slow = |limit| connection.closed.duration().is_some_and(|duration| duration >= limit);
+        self.slow.is_none_or(slow)
+            && (!self.errors || !connection.fate().established)
+            && self.filters.iter().all(|filter| filter.fits_tls(connection, interfaces))
     }
 }
 
@@ -328,7 +344,6 @@ mod tests {
     use crate::http::Settings;
     use crate::http::test_wire::Wire;
     use crate::stream::EndReason;
-    use proptest::prelude::*;
 
     fn takes(filter: &str, wire: &Wire) -> bool {
         Selection { filters: vec![filter.parse().unwrap()], ..Selection::default() }.takes(wire.last(), &interfaces())
@@ -416,25 +431,6 @@ mod tests {
             [("a:80", "a"), ("a", "a"), ("[::1]:80", "[::1]"), ("[::1]", "[::1]"), ("a:b", "a:b"), ("::1", "::1")]
         {
             assert_eq!(without_port(host.as_bytes()), wanted.as_bytes());
-        }
-    }
-
-    /// The obvious model of a glob.
-    fn model(pattern: &[u8], text: &[u8]) -> bool {
-        match (pattern, text) {
-            ([], []) => true,
-            ([b'*', rest @ ..], _) => (0..=text.len()).any(|taken| model(rest, &text[taken..])),
-            ([b'?', rest @ ..], [_, after @ ..]) => model(rest, after),
-            ([byte, rest @ ..], [same, after @ ..]) if byte == same => model(rest, after),
-            _ => false,
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn globs_agree_with_the_model(pattern in "[ab*?]{0,8}", text in "[ab]{0,10}") {
-            let glob = Glob(pattern.clone().into_bytes());
-            prop_assert_eq!(glob.fits(text.as_bytes()), model(pattern.as_bytes(), text.as_bytes()));
         }
     }
 }

@@ -15,6 +15,7 @@ pub mod redact;
 pub mod route;
 #[cfg(test)]
 pub(crate) mod test_wire;
+pub mod tls;
 mod trace;
 pub mod transaction;
 pub mod uid;
@@ -23,5 +24,6 @@ pub use crate::abi::Tunnel;
 pub use context::{HttpContext, HttpCounters, Settings};
 pub use exchange::Exchange;
 pub use flags::Flags;
+pub use tls::TlsConnection;
 pub use transaction::{Message, Transaction};
 pub use uid::Uid;

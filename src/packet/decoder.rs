@@ -3,6 +3,7 @@
 use super::captured::Captured;
 use super::fragment::{Fragment, Fragments, Key};
 use super::link::{self, ETHERNET, LINK_ETHERNET};
+use super::quic::QuicConnections;
 use super::tcp::{self, Context};
 use super::{NoSegment, PacketCounters, Segment, fast, ip, shim, tunnel};
 use crate::source::Frame;
@@ -36,13 +37,15 @@ impl From<NoSegment> for End {
     }
 }
 
-/// Finds segments in frames. Holds at most 4 MiB of fragments, and 320 KiB for joined datagrams.
+/// Finds segments in frames. Holds at most 4 MiB of fragments, 320 KiB for joined datagrams, and 32 KiB to know QUIC's
+/// connections again.
 #[derive(Debug)]
 pub struct Decoder {
     verify_checksums: bool,
     shortcuts: bool,
     counts: PacketCounters,
     fragments: Fragments,
+    quic: QuicConnections,
     joined: [Vec<u8>; MAX_JOINED],
 }
 
@@ -58,6 +61,7 @@ impl Decoder {
             shortcuts: !verify_checksums,
             counts: PacketCounters::default(),
             fragments: Fragments::default(),
+            quic: QuicConnections::default(),
             joined: Default::default(),
         }
     }
@@ -98,8 +102,8 @@ impl Decoder {
     }
 
     fn decode_slow<'a>(&'a mut self, frame: &Frame<'a>) -> Outcome<'a> {
-        let Self { verify_checksums, shortcuts, counts, fragments, joined } = self;
-        let mut layers = Layers { verify: *verify_checksums, shortcuts: *shortcuts, counts, fragments };
+        let Self { verify_checksums, shortcuts, counts, fragments, quic, joined } = self;
+        let mut layers = Layers { verify: *verify_checksums, shortcuts: *shortcuts, counts, fragments, quic };
         let result = layers.follow(frame, joined);
         match result {
             Ok(segment) => {
@@ -133,6 +137,7 @@ struct Layers<'d> {
     shortcuts: bool,
     counts: &'d mut PacketCounters,
     fragments: &'d mut Fragments,
+    quic: &'d mut QuicConnections,
 }
 
 impl Layers<'_> {
@@ -172,7 +177,11 @@ impl Layers<'_> {
             if packet.protocol == ip::TCP {
                 return Ok((tcp::segment(context, &packet, self.verify)?, tunnels));
             }
-            let inner = tunnel::inner(&packet)?;
+            let inner = tunnel::inner(&packet).inspect_err(|reason| {
+                if *reason == NoSegment::Quic {
+                    self.quic.count(&packet, self.counts);
+                }
+            })?;
             (ether_type, bytes) = (inner.ether_type, inner.bytes);
             context.realm = inner.realm.unwrap_or(context.realm);
         }

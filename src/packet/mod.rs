@@ -15,6 +15,7 @@ pub(crate) mod frames;
 mod gre;
 mod ip;
 mod link;
+mod quic;
 mod shim;
 mod skip;
 mod tcp;

@@ -58,8 +58,10 @@ skips! {
     ExtensionDepth = "extension_depth",
     /// ICMP and ICMPv6.
     Icmp = "icmp",
-    /// UDP that is not a known tunnel.
+    /// UDP that is neither a known tunnel nor QUIC.
     Udp = "udp",
+    /// QUIC (HTTP/3 and others): packets with a long header, those behind them are like any UDP.
+    Quic = "quic",
     /// SCTP.
     Sctp = "sctp",
     /// Encrypted by IPsec.
@@ -116,6 +118,7 @@ families! {
     FRAMES_SKIPPED = Counter "picotap_skipped_packets_total" ["reason"] "frames skipped", "Frames that gave no TCP segment, by reason.";
     FRAGMENT_OVERLAPS = Counter "picotap_fragment_overlaps_total" [] "fragments that overlap", "Fragments that overlap an earlier one of their datagram.";
     CUT_FRAMES = Counter "picotap_cut_packets_total" [] "frames cut by the snap length", "Frames cut by the snap length.";
+    QUIC = Counter "picotap_quic_connections_total" [] "QUIC connections", "QUIC connections (HTTP/3 and others), counted by their first packets: nothing of them is read.";
     TUNNELLED = Counter "picotap_tunnelled_segments_total" [] "segments out of tunnels", "TCP segments taken out of a tunnel.";
 }
 
@@ -137,6 +140,8 @@ counters! {
         fragment_overlaps => FRAGMENT_OVERLAPS,
         /// Beside the balance: frames that the snap length cut.
         cut_frames => CUT_FRAMES,
+        /// Beside the balance: QUIC connections.
+        quic => QUIC,
         /// Beside the balance: segments out of a tunnel.
         tunnelled => TUNNELLED,
     }

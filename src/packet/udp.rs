@@ -6,7 +6,7 @@ use etherparse::UdpHeaderSlice;
 use super::captured::Captured;
 use super::link::{self, ETHERNET, IPV4, IPV6, MPLS};
 use super::tunnel::{Inner, behind, short};
-use super::{NoSegment, gre, ip};
+use super::{NoSegment, gre, ip, quic};
 
 /// UDP ports: VXLAN (RFC 7348), the one that Linux used before, and the one of its extension; Geneve (RFC 8926); GRE (RFC
 /// 8086); MPLS (RFC 7510); TZSP, by which access points and routers mirror.
@@ -194,6 +194,7 @@ fn by_content(bytes: Captured<'_>) -> Result<Inner<'_>, NoSegment> {
             gtp_u(bytes).ok().filter(|inner| fills(inner.bytes)).ok_or(NoSegment::Udp)
         }
         [0x60..=0x6f, ..] => teredo(bytes),
+        [0xc0..=0xff, ..] if quic::long(bytes).is_some() => Err(NoSegment::Quic),
         _ => Err(NoSegment::Udp),
     }
 }

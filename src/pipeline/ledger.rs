@@ -8,6 +8,8 @@ use crate::export::log;
 use crate::sandbox::{driver, shadow};
 use crate::source::live::LiveStats;
 use crate::tls::TlsCounters;
+use crate::tls::keylog::LineCounters;
+use crate::tls::keys::KeyCounters;
 use crate::{batch, flow, http, packet};
 
 families! {
@@ -36,8 +38,12 @@ pub struct Ledger {
     pub shadow: shadow::ShadowCounters,
     /// Transactions.
     pub http: http::HttpCounters,
-    /// Bytes of TLS connections, where secrets are known.
+    /// TLS connections, and their bytes.
     pub tls: TlsCounters,
+    /// Secrets of TLS, and the lines of key logs.
+    pub keys: KeyCounters,
+    /// See [`Self::keys`].
+    pub key_lines: LineCounters,
     /// Log lines.
     pub log: log::LogCounters,
     /// Whether all threads have ended, so that no channel holds anything.
@@ -47,7 +53,7 @@ pub struct Ledger {
 impl Ledger {
     /// Passes every counter to `to`, except those that each interface has of its own (`live`).
     pub fn visit(&self, to: &mut Visitor<'_>) {
-        let Self { capture, live: _, packets, flow, batch, sandbox, worker, shadow, http, tls, log, ended: _ } = self;
+        let Self { capture, live: _, packets, flow, batch, sandbox, worker, shadow, http, tls, log, .. } = self;
         packets.visit("", to);
         capture.visit("", to);
         flow.visit("", to);
@@ -57,6 +63,8 @@ impl Ledger {
         shadow.visit("", to);
         http.visit("", to);
         tls.visit("", to);
+        self.keys.visit("", to);
+        self.key_lines.visit("", to);
         log.visit("", to);
         to(&IMBALANCE_FRAMES, "", differ(self.packets.balance()));
         to(&IMBALANCE_BYTES, "", self.imbalance_bytes());
@@ -80,6 +88,7 @@ impl Ledger {
             ("packets dropped by the interface", self.live.if_dropped),
             ("log lines lost", lines),
             ("bytes never seen", self.flow.gap),
+            ("QUIC connections (HTTP/3), which are not read", self.packets.quic),
             ("frames cut by the snap length", self.packets.cut_frames),
             ("bytes of payload cut by the snap length", self.flow.cut),
             ("bytes dropped because a queue was full", self.batch.bytes_dropped),

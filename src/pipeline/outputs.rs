@@ -34,10 +34,10 @@ pub(super) fn outputs(
         outputs.push(Box::new(shared.summary.clone()));
     }
     let origin = Origin { interfaces: interfaces.clone(), sensor: config.settings.sensor.clone() };
-    let (format, selection) = (config.format, config.selection.clone());
+    let (format, subject, selection) = (config.format, config.subject, config.selection.clone());
     let terminal = config.terminal.clone();
     match config.lines {
-        true => outputs.push(Box::new(LogOutput { format, terminal, origin, selection, chunks })),
+        true => outputs.push(Box::new(LogOutput { format, subject, terminal, origin, selection, chunks })),
         false => outputs.push(Box::new(NoLog(chunks))),
     }
     outputs

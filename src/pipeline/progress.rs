@@ -81,10 +81,10 @@ impl ProgressReporter {
         if ledger.http.transactions > 0 {
             return;
         }
-        let tls = ledger.http.not_http.get(usize::from(crate::abi::NotHttp::Tls.code())).copied().unwrap_or(0);
+        let tls = ledger.tls.started;
         eprintln!(
-            "picotap: no HTTP in the first {} seconds: {} packets, {} connections ({} picked up in mid-stream), {tls} sides with \
-             TLS, {} packets cut by the snap length, {} bytes of payload, {} packets without TCP",
+            "picotap: no HTTP in the first {} seconds: {} packets, {} connections ({} picked up in mid-stream), {tls} with TLS, \
+             {} packets cut by the snap length, {} bytes of payload, {} packets without TCP",
             HINT_AFTER.as_secs(),
             ledger.packets.frames,
             ledger.flow.connections,

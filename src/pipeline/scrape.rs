@@ -25,6 +25,8 @@ families! {
     HTTP_TURNED_AWAY = Counter "picotap_http_turned_away_total" [] "pages turned away", "Clients of /events that were turned away because there were as many as there may be.";
     HTTP_REFUSED = Counter "picotap_http_refused_connections_total" [] "endpoint connections closed", "Connections to this endpoint that were closed because newer ones came.";
     INTERFACE_UP = Gauge "picotap_capture_interface_up" ["interface"] "interfaces up", "Whether the interface delivers: 1, or 0 while it is down or away.";
+    HELD_SECRETS = Gauge "picotap_tls_held_secrets" [] "TLS secrets held", "TLS secrets that are held now.";
+    DECRYPTS = Gauge "picotap_tls_decrypts" [] "runs that decrypt", "Whether there is a key log, or there are secrets from a capture file: 1, or 0.";
     START_TIME = Gauge "process_start_time_seconds" [] "start", "Start of the process, seconds since the Unix epoch.";
 }
 
@@ -112,6 +114,8 @@ impl Samples {
         for (family, count) in [(&HTTP_REFUSED, refused), (&HTTP_LATE, late), (&HTTP_TURNED_AWAY, turned_away)] {
             add(family, "", count.load(Ordering::Relaxed));
         }
+        add(&HELD_SECRETS, "", shared.held_secrets() as u64);
+        add(&DECRYPTS, "", u64::from(shared.decrypts()));
         add(&START_TIME, "", self.started);
         tally
     }
@@ -131,6 +135,8 @@ pub fn all() -> Vec<MetricFamily> {
         &HTTP_LATE,
         &HTTP_TURNED_AWAY,
         &INTERFACE_UP,
+        &HELD_SECRETS,
+        &DECRYPTS,
         &START_TIME,
     ] {
         tally.add(family, "", 0);

@@ -190,6 +190,12 @@ impl Shared {
         self.decrypts.load(Ordering::Acquire)
     }
 
+    /// Secrets that are held.
+    #[must_use]
+    pub fn held_secrets(&self) -> usize {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     /// Takes over a worker's counters.
     pub fn publish_worker(&self, index: usize, counters: &WorkerCounters, memory: u64, queued: usize) {
         debug_assert!(index < self.workers.len(), "each worker has its counters");
@@ -279,6 +285,9 @@ impl Shared {
             ledger.batch.add(&batch);
             ledger.live.add(&live);
         }
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        (ledger.keys, ledger.key_lines) = (*keys.counters(), *keys.lines());
+        drop(keys);
         ledger.log = self.log();
         ledger
     }

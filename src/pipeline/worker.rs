@@ -3,7 +3,7 @@
 //! A slot goes through these stages, one after the other, all in `Worker::slot`:
 //!
 //! 1. What is encrypted is opened, where secrets are known: the events of TLS connections become those of their plaintext, so
-//!    that everything behind it sees the same. Slots that are dropped are opened as well, since what is known of a connection must
+//!    that everything behind it sees the same. TLS connections that have ended go to the consumers. Slots that are dropped are opened as well, since what is known of a connection must
 //!    not have holes. What waits for secrets comes out of it later, in a slot of the worker's own.
 //! 2. The driver takes it through the parser, or drops its payload while the fault budget is spent. Transactions are made of the
 //!    parser's records, and go to the consumers.
@@ -36,6 +36,7 @@ use crate::sandbox::fault::Fault;
 use crate::sandbox::quarantine::QuarantinedEvent;
 use crate::sandbox::shadow::Shadow;
 use crate::stream::{Connection, ConnectionId, EndReason, Endpoint, Side, Span};
+use crate::tls::NameFilter;
 use crate::tls::stage::{Opening, Patience};
 
 /// While something waits for secrets, the time after which these are looked up again if no slot comes.
@@ -84,6 +85,8 @@ pub struct WorkerOptions {
     pub fault_limit: u32,
     /// Time that faults may take in a second.
     pub fault_time: Duration,
+    /// Of TLS connections, those are opened whose server's name fits all of these.
+    pub tls_filters: Vec<NameFilter>,
     /// Whether the input waits (files): then nothing is dropped because it comes too fast.
     pub lossless: bool,
     /// How long TLS connections wait for secrets.
@@ -103,7 +106,7 @@ pub fn work(
     let WorkerQueues { slots, empty, skips, quarantined } = queues;
     let index = options.index;
     let results = Results {
-        opening: Opening::patient(options.patience),
+        opening: Opening::patient(options.patience).only(&options.tls_filters),
         outputs,
         skips,
         quarantined,
@@ -167,12 +170,12 @@ impl Worker {
     fn slot(&mut self, slot: &mut Slot, now: Instant) {
         let since = self.since(now);
         self.span = slot.span;
-        let shared = &self.results.shared;
-        if shared.decrypts() {
-            let opening = &mut self.results.opening;
-            opening.open(slot, &shared.keys.read().unwrap_or_else(PoisonError::into_inner), since);
-            self.results.counters.tls = *opening.counters();
-        }
+        let Results { opening, shared, .. } = &mut self.results;
+        let keys = shared.keys.read().unwrap_or_else(PoisonError::into_inner);
+        opening.expect_keys(shared.decrypts());
+        opening.open(slot, &keys, since);
+        drop(keys);
+        self.results.counters.tls = *self.results.opening.counters();
         self.parse(slot, now);
     }
 
@@ -224,10 +227,9 @@ impl Worker {
         let results = &mut self.results;
         results.start = slot.span.start;
         results.outputs.consumers.iter_mut().for_each(|consumer| consumer.slot(slot.span));
-        if results.shared.decrypts() {
-            self.driver.set_aside();
-            results.outputs.shadow.iter_mut().for_each(Shadow::set_aside);
-        }
+        self.driver.set_aside();
+        results.outputs.shadow.iter_mut().for_each(Shadow::set_aside);
+        results.tell_tls();
         self.process(slot, now);
         let mut aside = self.driver.take_aside();
         // Each tunnel inside another is deeper, and depth is bounded.
@@ -242,6 +244,7 @@ impl Worker {
             }
             drop(keys);
             counters.tls = *opening.counters();
+            self.results.tell_tls();
             self.process(&inside, now);
             aside = self.driver.take_aside();
         }
@@ -306,6 +309,21 @@ impl Results {
         self.outputs.consumers.iter().all(|consumer| consumer.has_reader())
     }
 
+    /// Tells the consumers of the TLS connections that ended in the slot at hand. Where there are no secrets, nothing is needed of
+    /// what is not read; where there are, its bytes are counted by the reason.
+    fn tell_tls(&mut self) {
+        let WorkerOutputs { context, consumers, .. } = &mut self.outputs;
+        for closed in self.opening.closed() {
+            let connection = context.tls(closed, self.start);
+            consumers.iter_mut().for_each(|consumer| consumer.tls(&connection));
+        }
+        let decrypts = self.shared.decrypts();
+        for (connection, side) in self.opening.dark().filter(|_| !decrypts) {
+            let hint = SkipHint { id: connection.id(), side, upto: u64::MAX };
+            self.counters.figures.skips_unsent += u64::from(!hinted(&self.skips, &connection, hint));
+        }
+    }
+
     /// Ends a slot for the consumers. `more`: another one waits.
     fn flush(&mut self, more: bool) {
         self.outputs.consumers.iter_mut().for_each(|consumer| consumer.flush(more));
@@ -329,6 +347,13 @@ impl Results {
         };
         (context, finish)
     }
+}
+
+/// Sends a skip hint to the capture thread of its connection; whether there was room.
+fn hinted(skips: &[Sender<SkipHint>], connection: &Connection, hint: SkipHint) -> bool {
+    let hints = skips.get(usize::from(connection.producer));
+    debug_assert!(hints.is_some(), "each capture thread has a queue for skip hints");
+    hints.is_some_and(|hints| hints.try_send(hint).is_ok())
 }
 
 impl Receiver for Results {
@@ -369,11 +394,7 @@ impl Receiver for Results {
             return;
         }
         let hint = SkipHint { id: connection.id(), side, upto };
-        let hints = self.skips.get(usize::from(connection.producer));
-        debug_assert!(hints.is_some(), "each capture thread has a queue for skip hints");
-        if hints.is_none_or(|hints| hints.try_send(hint).is_err()) {
-            self.counters.figures.skips_unsent += 1;
-        }
+        self.counters.figures.skips_unsent += u64::from(!hinted(&self.skips, connection, hint));
     }
 
     fn quarantine(&mut self, quarantined: &QuarantinedEvent) {

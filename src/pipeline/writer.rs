@@ -20,6 +20,7 @@ use crate::export::Origin;
 use crate::export::chunk::{Chunk, ChunkReceiver};
 use crate::export::log::{Hand, Log, LogCounters, LogError, LogNotice, Stalled, WriteProgress};
 use crate::export::merge::Merge;
+use crate::export::terminal::Terminal;
 use crate::stream::InterfaceNames;
 
 /// Bytes that are gathered before they are written, while more are at hand.
@@ -34,7 +35,8 @@ const CHECK_EVERY: Duration = Duration::from_millis(100);
 pub fn open(config: &Config, names: &InterfaceNames, started: i64, shutdown: &Shutdown) -> Result<Log, LogError> {
     let mut reported = false;
     loop {
-        let format = config.format.writer(Origin { interfaces: names.clone(), sensor: config.settings.sensor.clone() });
+        let origin = Origin { interfaces: names.clone(), sensor: config.settings.sensor.clone() };
+        let format = config.format.writer_for(config.subject, &Terminal::default(), origin);
         match Log::open(config.target.clone(), config.rotation, format, started) {
             Err(error) if error.has_no_reader() && !shutdown.asked() => {
                 if !config.quiet && !reported {

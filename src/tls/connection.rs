@@ -11,8 +11,12 @@ mod loss;
 mod messages;
 mod records;
 
+use std::sync::Arc;
+
 use super::cipher::Role;
+use super::closed::Fate;
 use super::half::{Choosing, Epoch, Half, Held, MAX_HELD, Phase, Times};
+use super::names::NameFilter;
 use super::negotiation::{Absence, Early, Info, Negotiation};
 use super::outcome::{Context, Dark, Output, Progress};
 use super::record::{ContentType, Front, HEADER, Header, Taken};
@@ -78,6 +82,23 @@ impl Connection {
     #[must_use]
     pub const fn info(&self) -> &Info {
         &self.negotiation.info
+    }
+
+    /// The side that is the client, once a hello was seen.
+    #[must_use]
+    pub fn client(&self) -> Option<Side> {
+        [Side::First, Side::Second].into_iter().find(|side| self.is_client(*side))
+    }
+
+    /// Whether it was read, as far as it went.
+    #[must_use]
+    pub fn fate(&self) -> Fate {
+        Fate::of(&self.halves, self.info())
+    }
+
+    /// Opens it only if the name of its server fits all of these. To be called before its first bytes.
+    pub(super) fn open_only(&mut self, names: &Arc<[NameFilter]>) {
+        self.negotiation.names = Some(Arc::clone(names));
     }
 
     /// The client's random, once it was seen.

@@ -152,6 +152,12 @@ impl KeyStore {
         self.evicted.contains(&beginning(random)) && !self.has(random)
     }
 
+    /// Secrets that it holds.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.secrets
+    }
+
     /// Whether it holds nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -2,10 +2,12 @@
 //!
 //! Bytes, times and secrets are arguments; nothing here reads a file or a clock.
 
+mod alert;
 mod borders;
 mod cbc;
 pub mod cipher;
 pub mod client_hello;
+pub mod closed;
 pub mod connection;
 mod half;
 pub mod handshake;
@@ -13,6 +15,7 @@ pub mod ja4;
 pub mod keylog;
 pub mod keys;
 mod lost;
+pub mod names;
 mod negotiation;
 pub mod outcome;
 pub mod record;
@@ -22,7 +25,9 @@ pub mod stage;
 pub mod suites;
 mod wire;
 
+pub use closed::{Closed, Fate};
 pub use connection::Connection;
+pub use names::NameFilter;
 pub use negotiation::{Early, Info};
 pub use outcome::{Buffers, Context, Dark, Output, Progress, TlsCounters};
 

@@ -1,11 +1,16 @@
 //! What the two sides agreed on, as far as their messages were seen, and the keys that follow from it.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::alert;
 use super::cipher::{Opener, Role};
 use super::client_hello::ClientHello;
 use super::half::{Epoch, Keys};
 use super::handshake::Message;
 use super::ja4::Fingerprint;
 use super::keys::{KeyStore, Label};
+use super::names::{self, NameFilter};
 use super::outcome::Dark;
 use super::secrets::updated;
 use super::server_hello::ServerHello;
@@ -52,6 +57,13 @@ impl Info {
             TLS13 => "TLSv1.3",
             _ => return None,
         })
+    }
+
+    /// Name of the alert, or its number as text.
+    #[must_use]
+    pub fn alert_name(&self) -> Option<Cow<'static, str>> {
+        let alert = self.alert?;
+        Some(alert::name(alert).map_or_else(|| alert.to_string().into(), Cow::Borrowed))
     }
 
     /// Name of the cipher suite.
@@ -117,6 +129,8 @@ struct Server {
 #[derive(Default)]
 pub(super) struct Negotiation {
     pub(super) info: Info,
+    /// The names of servers whose connections are opened. By default all.
+    pub(super) names: Option<Arc<[NameFilter]>>,
     /// The side that is the client.
     client: Option<Side>,
     random: Option<[u8; 32]>,
@@ -254,6 +268,9 @@ impl Negotiation {
         };
         if server.version != TLS12 && server.version != TLS13 {
             return Err(Absence::Dark(Dark::UnsupportedVersion));
+        }
+        if !names::admit(self.names.as_deref(), self.info.server_name.as_deref()) {
+            return Err(Absence::Dark(Dark::Filtered));
         }
         let suite = Suite::of(server.suite).filter(|_| !server.compressed);
         let suite = suite.ok_or(Absence::Dark(Dark::UnsupportedSuite))?;

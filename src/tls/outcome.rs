@@ -26,6 +26,8 @@ pub enum Dark {
     KeysEvicted,
     /// These are no records, or the hellos contradict each other.
     Malformed,
+    /// The server's name is not among those that are opened.
+    Filtered,
 }
 
 /// Names of the reasons, in their order.
@@ -39,6 +41,7 @@ pub const REASONS: &[&str] = &[
     "too_late",
     "keys_evicted",
     "malformed",
+    "filtered",
 ];
 
 impl Dark {
@@ -60,16 +63,20 @@ const ACCOUNTS: &[&str] = &[
     "tls_too_late",
     "tls_keys_evicted",
     "tls_malformed",
+    "tls_filtered",
 ];
 
 families! {
     PLAINTEXT = Counter "picotap_tls_plaintext_bytes_total" [] "bytes of plaintext from TLS", "Bytes of plaintext that TLS connections gave.";
+    STARTED = Counter "picotap_tls_started_connections_total" [] "TLS connections", "TLS connections of which the first bytes came. picotap_tls_connections_total has those that have ended.";
     SEARCHED = Counter "picotap_tls_search_bytes_total" [] "bytes opened to find a place after loss", "Bytes of records that were opened to find out where in a TLS connection they belong.";
 }
 
 counters! {
     /// Every byte of a TLS connection ends in one of these, or is held.
     pub struct TlsCounters {
+        /// Connections.
+        started => STARTED,
         /// Plaintext of applications that was handed on.
         plaintext => PLAINTEXT,
         /// What protects it: headers, nonces, padding, tags.

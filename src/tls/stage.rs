@@ -8,15 +8,21 @@
 //! Where secrets are missing that may still come, the connection waits: all that comes of it is put into a queue, until the secrets
 //! are there ([`Opening::release`]) or it has waited for too long ([`Patience`]).
 
+mod gathered;
 mod open;
 mod queue;
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
+
 use self::open::{Open, Tools, begins_with_hello};
+use super::closed::Closed;
 use super::keys::KeyStore;
+use super::names::NameFilter;
 use super::outcome::{Buffers, Dark, TlsCounters};
 use crate::batch::{NONE, Rewritten, SLOT_BYTES, SLOT_EVENTS, Slot, SlotEvent, What};
 use crate::stream::{Connection, INNER_SHIFT, Position, Secured, Side};
@@ -42,8 +48,8 @@ impl Default for Patience {
 /// Opens the TLS connections of one worker.
 #[derive(Default)]
 pub struct Opening {
-    /// By their number.
-    open: HashMap<u64, Box<Open>>,
+    /// By their number, which nobody outside chooses.
+    open: HashMap<u64, Box<Open>, RandomState>,
     counters: TlsCounters,
     buffers: Buffers,
     spare: Slot,
@@ -63,6 +69,13 @@ pub struct Opening {
     /// which this has still to be done.
     stored: u64,
     next: u64,
+    expects_none: bool,
+    /// The names of servers whose connections are opened. By default all.
+    names: Option<Arc<[NameFilter]>>,
+    /// What is told of connections that ended in the last slot.
+    closed: Vec<Closed>,
+    /// Sides of which nothing is read any more since the last slot.
+    dark: Vec<(Connection, Side)>,
 }
 
 impl Opening {
@@ -70,6 +83,17 @@ impl Opening {
     #[must_use]
     pub fn patient(patience: Patience) -> Self {
         Self { patience: Some(patience), ..Self::default() }
+    }
+
+    /// The same, which opens only the connections to servers whose names fit all of these filters.
+    #[must_use]
+    pub fn only(self, names: &[NameFilter]) -> Self {
+        Self { names: (!names.is_empty()).then(|| names.into()), ..self }
+    }
+
+    /// Whether secrets may come: if not, nothing begins to wait for them. By default they may.
+    pub const fn expect_keys(&mut self, expects: bool) {
+        self.expects_none = !expects;
     }
 
     /// Rewrites a slot. Where secrets are missing the connection waits for them, or is dark from there on if it may not.
@@ -96,22 +120,29 @@ impl Opening {
         let open = match self.open.entry(number) {
             Entry::Occupied(open) => open.into_mut(),
             Entry::Vacant(place) => {
-                let Some(open) = beginning(event, payload, midstream) else { return to.keep(payload) };
-                self.memory += size_of::<Open>() as u64 + open.held().memory;
+                let Some(mut open) = beginning(event, payload, midstream) else { return to.keep(payload) };
+                self.counters.started += u64::from(!open.is_suspect());
+                open.open_only(self.names.as_ref());
+                self.memory += size_of::<Open>() as u64;
                 place.insert(Box::new(open))
             }
         };
-        let before = open.held();
         let (counters, buffers) = (&mut self.counters, &mut self.buffers);
-        let mut tools = Tools { keys, counters, buffers, patience: self.patience, now, serial: self.serial };
+        let patience = self.patience.filter(|_| !self.expects_none);
+        let names = self.names.as_ref();
+        let mut tools = Tools { keys, counters, buffers, patience, names, now, serial: self.serial };
         open.event(&mut tools, to, event, payload);
-        self.settle(number, before);
+        if let Some(connection) = to.connection() {
+            tell(open, connection, event.order, &mut self.dark, &mut self.closed);
+        }
+        self.settle(number);
     }
 
-    /// Takes over what a connection holds now, and before.
-    fn settle(&mut self, number: u64, before: Held) {
-        let Some(open) = self.open.get(&number) else { return };
+    /// Takes over what a connection holds now.
+    fn settle(&mut self, number: u64) {
+        let Some(open) = self.open.get_mut(&number) else { return };
         let after = open.held();
+        let before = std::mem::replace(&mut open.counted, after);
         self.memory = (self.memory + after.memory).saturating_sub(before.memory);
         self.counters.held = (self.counters.held + after.bytes).saturating_sub(before.bytes);
         self.queued = (self.queued + after.queued).saturating_sub(before.queued);
@@ -168,16 +199,20 @@ impl Opening {
 
     fn try_again(&mut self, number: u64, give_up: bool, slot: &mut Slot, keys: &KeyStore, now: i64) {
         let Some(open) = self.open.get_mut(&number) else { return };
-        let before = open.held();
         let Some(connection) = open.waiting_connection() else { return };
         let row = slot.add_row(connection);
         let (counters, buffers) = (&mut self.counters, &mut self.buffers);
-        let mut tools = Tools { keys, counters, buffers, patience: self.patience, now, serial: self.serial };
+        let patience = self.patience.filter(|_| !self.expects_none);
+        let names = self.names.as_ref();
+        let mut tools = Tools { keys, counters, buffers, patience, names, now, serial: self.serial };
         let at = Position { offset: 0, peer_acked: 0, time: 0 };
         let what = What::Skipped { length: 0, lost: 0 };
         let here = SlotEvent { side: Side::First, what, at, inexact: false, next: NONE, order: 0, row };
         open.go_on(&mut tools, &mut slot.adding(&here), give_up);
-        self.settle(number, before);
+        if let Some(row) = slot.rows.get(row as usize) {
+            tell(open, &row.connection, 0, &mut self.dark, &mut self.closed);
+        }
+        self.settle(number);
     }
 
     /// A tunnel begins on a connection: inside so many, and at these offsets. Adds to a slot what takes the place of its first
@@ -192,21 +227,32 @@ impl Opening {
     ) {
         let number = connection.number;
         let open = self.open.entry(number).or_insert_with(|| {
-            let open = Box::new(Open::carrier());
-            self.memory += size_of::<Open>() as u64 + open.held().memory;
-            open
+            self.memory += size_of::<Open>() as u64;
+            Box::new(Open::carrier())
         });
-        let before = open.held();
         let row = slot.add_row(connection.clone());
         open.begin_inner(depth, base);
         for (event, mut payload) in events {
             let (counters, buffers) = (&mut self.counters, &mut self.buffers);
-            let mut tools = Tools { keys, counters, buffers, patience: self.patience, now, serial: self.serial };
+            let patience = self.patience.filter(|_| !self.expects_none);
+            let names = self.names.as_ref();
+            let mut tools = Tools { keys, counters, buffers, patience, names, now, serial: self.serial };
             let event = SlotEvent { row, next: NONE, ..event };
             open.inner_event(&mut tools, &mut slot.adding(&event), &event, &mut payload);
+            tell(open, connection, event.order, &mut self.dark, &mut self.closed);
         }
         open.leave();
-        self.settle(number, before);
+        self.settle(number);
+    }
+
+    /// What is told of the connections that ended in the last slot.
+    pub fn closed(&mut self) -> std::vec::Drain<'_, Closed> {
+        self.closed.drain(..)
+    }
+
+    /// Sides of which nothing is read any more since the last slot.
+    pub fn dark(&mut self) -> std::vec::Drain<'_, (Connection, Side)> {
+        self.dark.drain(..)
     }
 
     /// Whether anything waits for secrets.
@@ -227,18 +273,20 @@ impl Opening {
     /// Whether a connection of the last slot, or an open one, is read here: what goes on of it, and of what is inside it, is plaintext.
     #[must_use]
     pub fn has_opened(&self, number: u64) -> bool {
-        self.open.contains_key(&(number & ((1 << INNER_SHIFT) - 1)))
+        self.open.get(&(number & ((1 << INNER_SHIFT) - 1))).is_some_and(|open| open.is_read())
     }
 
-    /// Forgets connections that ended in the slot before.
+    /// Forgets connections that ended in the slot before, and what was to be told of it.
     fn forget(&mut self) {
+        self.closed.clear();
+        self.dark.clear();
         for number in self.over.drain(..) {
             // One that was over has gone on if a tunnel has begun on it since.
             if let Entry::Occupied(open) = self.open.entry(number)
                 && open.get().is_over()
             {
                 let open = open.remove();
-                self.memory = self.memory.saturating_sub(open.held().memory + size_of::<Open>() as u64);
+                self.memory = self.memory.saturating_sub(open.counted.memory + size_of::<Open>() as u64);
             }
         }
     }
@@ -267,13 +315,26 @@ struct Held {
     serial: Option<u64>,
 }
 
+/// Adds what is to be told of a connection after an event with this number.
+fn tell(
+    open: &mut Open,
+    connection: &Connection,
+    order: u32,
+    dark: &mut Vec<(Connection, Side)>,
+    closed: &mut Vec<Closed>,
+) {
+    let sides = open.newly_dark();
+    dark.extend(sides.into_iter().flatten().map(|side| (connection.clone(), side)));
+    open.close(connection, order, closed);
+}
+
 /// A connection that begins with this event, if it is, or may be, one of TLS.
 fn beginning(event: &SlotEvent, payload: &[u8], midstream: bool) -> Option<Open> {
     if event.at.offset > 0 || payload.is_empty() {
         return None;
     }
     if begins_with_hello(payload) {
-        return Some(Open::default());
+        return Some(Open::begun(event.side));
     }
     midstream.then(|| Open::suspected(event, payload)).flatten()
 }

@@ -94,6 +94,16 @@ pub(super) const HEALTH: &[Column] = &[
     column("METRIC", Field::Metric, Width::Rest(2), 110),
 ];
 
+/// Columns of TLS connections.
+pub(super) const TLS: &[Column] = &[
+    column("COUNT", Field::Transactions, Width::Number(6), 0),
+    column("RESULT", Field::Outcome, Width::Text(20), 0),
+    column("VERSION", Field::Protocol, Width::Text(8), 0),
+    column("BYTES", Field::Bytes, Width::Number(8), 0),
+    column("LAST", Field::Last, Width::Number(8), 100),
+    column("SERVER NAME", Field::Host, Width::Rest(1), 0),
+];
+
 /// The columns that a terminal of this width has room for, and what each takes. Between two is a blank.
 pub(super) fn laid_out(columns: &'static [Column], width: usize) -> Vec<(&'static Column, usize)> {
     let shown: Vec<&Column> = columns.iter().filter(|column| width >= column.from).collect();
@@ -123,7 +133,7 @@ mod tests {
 
     #[test]
     fn columns_fill_every_width_from_eighty_on() {
-        for columns in [ROUTES, ROUTES_OF_HOST, HOSTS, PAIRS, TRANSACTIONS, HEALTH] {
+        for columns in [ROUTES, ROUTES_OF_HOST, HOSTS, PAIRS, TRANSACTIONS, HEALTH, TLS] {
             for width in 80..400 {
                 let shown = laid_out(columns, width);
                 let taken: usize = shown.iter().map(|(_, wide)| wide).sum::<usize>() + shown.len() - 1;
@@ -135,7 +145,7 @@ mod tests {
 
     #[test]
     fn a_terminal_of_any_width_has_columns() {
-        for columns in [ROUTES, ROUTES_OF_HOST, HOSTS, PAIRS, TRANSACTIONS, HEALTH] {
+        for columns in [ROUTES, ROUTES_OF_HOST, HOSTS, PAIRS, TRANSACTIONS, HEALTH, TLS] {
             for width in 0..80 {
                 assert!(!laid_out(columns, width).is_empty());
             }

@@ -252,6 +252,7 @@ fn empty(state: &State) -> String {
     let text = match (&view.list, state.ended, state.snapshot.live) {
         (List::OfRoute(_) | List::OfPair(_), ..) => "None of the last and of the slowest transactions belongs to it.",
         (List::Health, ..) => "Nothing is known yet.",
+        (List::Tls, ..) => "No TLS connection has ended yet.",
         (_, true, _) => "No transactions: pane 6 shows what was read.",
         (_, _, true) => "No transactions yet: pane 6 shows what is captured.",
         _ => "No transactions yet.",
@@ -296,9 +297,11 @@ fn keys(frame: &mut Frame<'_>, state: &State, area: Rect) {
         }
         let hints: &[&str] = match view.list {
             List::Transaction(_) => &["Esc back", "j/k scroll", "p pause", "? help", "q quit"],
-            List::Health => &["1-6 panes", "/ filter", "s sort", "r reverse", "p pause", "? help", "q quit"],
+            List::Health | List::Tls => {
+                &["1-7 panes", "/ filter", "s sort", "r reverse", "p pause", "? help", "q quit"]
+            }
             _ => &[
-                "1-6 panes",
+                "1-7 panes",
                 "Enter open",
                 "Esc back",
                 "/ filter",

@@ -101,7 +101,7 @@ impl State {
                 view.descending = !view.descending;
                 self.settle();
             }
-            KeyCode::Char(digit @ '1'..='6') => {
+            KeyCode::Char(digit @ '1'..='7') => {
                 self.show_pane(usize::try_from(u32::from(digit) - u32::from('1')).unwrap_or(0));
             }
             KeyCode::Tab => self.show_pane((self.pane + 1) % PANES.len()),

@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 use super::text::{clock, duration, short, size, tenths};
 use crate::export::numbers::grouped;
-use crate::view::{Counts, HealthItem, HostRow, Level, PairRow, RouteRow, Snapshot, TransactionRow};
+use crate::view::{Counts, HealthItem, HostRow, Level, PairRow, RouteRow, Snapshot, TlsRow, TransactionRow};
 
 /// A row of a snapshot.
 #[derive(Debug, Clone, Copy)]
@@ -21,6 +21,8 @@ pub(super) enum Row<'a> {
     Transaction(&'a TransactionRow),
     /// A number of the capture's health.
     Health(&'a HealthItem),
+    /// TLS connections to a server.
+    Tls(&'a TlsRow),
 }
 
 /// What a column shows of each row.
@@ -54,6 +56,8 @@ pub(super) enum Field {
     Number,
     Level,
     Metric,
+    Outcome,
+    Bytes,
 }
 
 /// What a row says in a column.
@@ -169,6 +173,15 @@ impl Row<'_> {
                 Field::Metric => text(item.metric),
                 _ => text(""),
             },
+            Self::Tls(row) => match field {
+                Field::Host => text(&row.host),
+                Field::Transactions => Value::Number(row.connections),
+                Field::Outcome => Value::Text(outcome(row)),
+                Field::Protocol => text(row.version.unwrap_or("-")),
+                Field::Bytes => Value::Bytes(Some(row.bytes)),
+                Field::Last => Value::Time(row.last),
+                _ => text(""),
+            },
         }
     }
 
@@ -184,6 +197,7 @@ impl Row<'_> {
                 format!("{}\n{}\n{}\n{target}", row.connection, row.time, row.client)
             }
             Self::Health(item) => format!("{}\n{}\n{}", item.group, item.name, item.label),
+            Self::Tls(row) => format!("{}\n{}", row.host, outcome(row)),
         }
     }
 
@@ -219,6 +233,15 @@ impl Row<'_> {
             }
             _ => self.key(),
         }
+    }
+}
+
+/// What became of TLS connections.
+fn outcome(row: &TlsRow) -> String {
+    match (row.decrypted, row.reason) {
+        (true, "") => "decrypted".to_owned(),
+        (true, reason) => format!("in part: {reason}"),
+        (false, reason) => format!("dark: {reason}"),
     }
 }
 

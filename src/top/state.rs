@@ -10,7 +10,7 @@ use super::row::{Field, Row};
 use crate::view::{Snapshot, TransactionRow};
 
 /// The panes, in the order of their numbers.
-pub(super) const PANES: [&str; 6] = ["Routes", "Hosts", "Pairs", "Slowest", "Live", "Health"];
+pub(super) const PANES: [&str; 7] = ["Routes", "Hosts", "Pairs", "Slowest", "Live", "Health", "TLS"];
 
 /// What a list has.
 #[derive(Debug, Clone)]
@@ -31,6 +31,8 @@ pub(super) enum List {
     OfPair([String; 2]),
     /// The capture's health.
     Health,
+    /// TLS connections by server and what became of them.
+    Tls,
     /// Everything about one transaction.
     Transaction(Box<TransactionRow>),
 }
@@ -57,7 +59,7 @@ pub(super) struct View {
 impl View {
     fn new(list: List) -> Self {
         let sort = match &list {
-            List::Routes(_) | List::Hosts | List::Pairs => Some(Field::Transactions),
+            List::Routes(_) | List::Hosts | List::Pairs | List::Tls => Some(Field::Transactions),
             List::Slowest => Some(Field::Duration),
             List::Live | List::OfRoute(_) | List::OfPair(_) => Some(Field::Time),
             List::Health | List::Transaction(_) => None,
@@ -74,6 +76,7 @@ impl View {
             List::Pairs => column::PAIRS,
             List::Slowest | List::Live | List::OfRoute(_) | List::OfPair(_) => column::TRANSACTIONS,
             List::Health => column::HEALTH,
+            List::Tls => column::TLS,
             List::Transaction(_) => &[],
         }
     }
@@ -108,6 +111,7 @@ impl View {
                 known(snapshot, |row| row.server == *server && without_port(&row.client) == client)
             }
             List::Health => snapshot.health.iter().map(Row::Health).collect(),
+            List::Tls => snapshot.tls.servers.iter().map(Row::Tls).collect(),
             List::Transaction(_) => Vec::new(),
         }
     }
@@ -166,12 +170,12 @@ pub(super) struct State {
     /// Columns and rows of the terminal.
     pub(super) size: (u16, u16),
     /// Of each pane, the list and what was opened from it, of which the last is shown. None is ever empty.
-    stacks: [Vec<View>; 6],
+    stacks: [Vec<View>; PANES.len()],
 }
 
 impl State {
     pub(super) fn new(colour: bool) -> Self {
-        let lists = [List::Routes(None), List::Hosts, List::Pairs, List::Slowest, List::Live, List::Health];
+        let lists = [List::Routes(None), List::Hosts, List::Pairs, List::Slowest, List::Live, List::Health, List::Tls];
         Self {
             snapshot: Arc::default(),
             paused: false,
@@ -271,7 +275,7 @@ impl State {
             Some(Row::Route(row)) => List::OfRoute([&row.host, &row.method, &row.route].map(String::clone)),
             Some(Row::Pair(row)) => List::OfPair([&row.client, &row.server].map(String::clone)),
             Some(Row::Transaction(row)) => List::Transaction(Box::new((*row).clone())),
-            Some(Row::Health(_)) | None => return,
+            Some(Row::Health(_) | Row::Tls(_)) | None => return,
         };
         if let Some(stack) = self.stacks.get_mut(self.pane) {
             stack.push(View::new(list));

@@ -14,7 +14,9 @@ use super::draw::draw;
 use super::keys::Request;
 use super::row::Field;
 use super::state::{List, Mode, PANES, State};
-use crate::view::{Counts, HealthItem, HostRow, Level, PairRow, RouteRow, Second, Snapshot, Times, TransactionRow};
+use crate::view::{
+    Counts, HealthItem, HostRow, Level, PairRow, RouteRow, Second, Snapshot, Times, TlsRow, TlsView, TransactionRow,
+};
 
 const NOW: i64 = 1_767_323_045_000_000;
 const SIZES: [(u16, u16); 2] = [(80, 24), (200, 50)];
@@ -67,6 +69,11 @@ fn transaction(id: u64) -> TransactionRow {
     }
 }
 
+fn tls(host: &str, decrypted: bool, reason: &'static str, version: Option<&'static str>, connections: u64) -> TlsRow {
+    let (host, bytes, last) = (host.into(), connections * 9_000, NOW - 3_000_000);
+    TlsRow { host, decrypted, reason, version, connections, bytes, last }
+}
+
 /// A quarter of an hour of a shop.
 fn shop() -> Snapshot {
     let host = |n: u64| HostRow { host: format!("host-{n}.example"), counts: counts(9_000 / n, n % 3, 700 * n) };
@@ -117,6 +124,15 @@ fn shop() -> Snapshot {
         slowest: (1..=50).rev().map(transaction).collect(),
         recent: (1..=55).map(transaction).collect(),
         left_out: 1_234,
+        tls: TlsView {
+            servers: vec![
+                tls("bank.example", false, "no_key", Some("TLSv1.3"), 1_200),
+                tls("shop.example", true, "", Some("TLSv1.2"), 340),
+                tls("", false, "midstream", None, 2),
+                tls("shop.example", true, "gap", Some("TLSv1.3"), 1),
+            ],
+            ..TlsView::default()
+        },
         health: vec![
             health("capture", "frames", "", 5_000_000, "frames", None, Level::Ok, "picotap_frames_total"),
             health(
@@ -157,6 +173,9 @@ fn hostile() -> Snapshot {
     }
     for item in &mut snapshot.health {
         (item.name, item.label) = (text(), text());
+    }
+    for row in &mut snapshot.tls.servers {
+        row.host = text();
     }
     snapshot
 }

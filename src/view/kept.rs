@@ -131,6 +131,14 @@ fn fields(transaction: &Transaction) -> Vec<(String, String)> {
         text("via_conn", Some(outer.uid.as_bytes()));
         text("via_target", Some(&outer.target[..]).filter(|target| !target.is_empty()));
     }
+    if let Some(secured) = &transaction.secured {
+        text("tls.version", secured.version.map(str::as_bytes));
+        text("tls.cipher", secured.cipher.map(str::as_bytes));
+        text("tls.sni", secured.server_name.as_deref().map(str::as_bytes));
+        text("tls.alpn", secured.alpn.as_deref().map(str::as_bytes));
+        text("tls.resumed", secured.resumed.filter(|resumed| *resumed).map(|_| &b"true"[..]));
+        text("tls.ja4", secured.ja4.as_deref().map(str::as_bytes));
+    }
     text("community_id", transaction.community_id.as_ref().map(|id| &id[..]));
     for of_request in [true, false] {
         for (name, value) in transaction.headers(of_request) {

@@ -7,6 +7,7 @@ use super::part::{Part, SLOWEST, take_fastest};
 use super::snapshot::{HostRow, PairRow, RouteRow, Snapshot, TransactionRow};
 use super::tables::{HOSTS, PAIRS, ROUTES, Tables};
 use super::timeline::{SECOND, Timeline};
+use super::tls::Tls;
 use crate::stream::InterfaceNames;
 
 /// The most rows of transactions.
@@ -60,6 +61,7 @@ pub(super) struct Model {
     rows: u64,
     /// How often parts were taken over.
     changes: u64,
+    tls: Tls,
 }
 
 impl Model {
@@ -80,11 +82,13 @@ impl Model {
             spare: Vec::new(),
             rows: 0,
             changes: 0,
+            tls: Tls::default(),
         }
     }
 
     /// Takes over what a part has, which is empty afterwards.
     pub(super) fn absorb(&mut self, part: &mut Part) {
+        self.tls.absorb(&mut part.tls);
         if part.transactions == 0 {
             return;
         }
@@ -190,6 +194,7 @@ impl Model {
             slowest: self.slowest(interfaces),
             recent: self.recent.iter().filter(|kept| kept.id > known).map(rows).collect(),
             left_out: self.left_out,
+            tls: self.tls.view(),
             ..Snapshot::default()
         };
         self.tables(&mut snapshot);
@@ -239,6 +244,6 @@ impl Model {
             generation.tables.size() + generation.slowest.iter().map(Kept::size).sum::<usize>()
         };
         let rows = self.incoming.iter().chain(&self.recent).chain(&self.spare).map(Kept::size);
-        self.times.size() + self.generations.iter().map(of).sum::<usize>() + rows.sum::<usize>()
+        self.times.size() + self.tls.size() + self.generations.iter().map(of).sum::<usize>() + rows.sum::<usize>()
     }
 }

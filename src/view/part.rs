@@ -10,8 +10,9 @@ use super::kept::Kept;
 use super::sampler::Sampler;
 use super::tables::Tables;
 use super::timeline::Recent;
+use super::tls::Tls;
 use crate::export::consumer::Consumer;
-use crate::http::Transaction;
+use crate::http::{TlsConnection, Transaction};
 
 /// The slowest that are kept.
 pub(super) const SLOWEST: usize = 50;
@@ -38,6 +39,7 @@ pub(super) struct Part {
     /// Only what took longer is slow; none while there is room for any.
     pub(super) threshold: Option<u64>,
     pub(super) rows: Vec<Kept>,
+    pub(super) tls: Tls,
     /// Memory for rows.
     pub(super) spare: Vec<Kept>,
     samplers: [Sampler; 2],
@@ -57,6 +59,7 @@ impl Part {
             slowest: Vec::new(),
             threshold: None,
             rows: Vec::new(),
+            tls: Tls::default(),
             spare: Vec::new(),
             samplers: if live { RATES } else { FILE_RATES }.map(Sampler::new),
             hasher,
@@ -99,7 +102,11 @@ impl Part {
     #[cfg(test)]
     pub(super) fn size(&self) -> usize {
         let kept = self.slowest.iter().chain(&self.rows).chain(&self.spare);
-        size_of::<Self>() + self.times.size() + self.tables.size() + kept.map(Kept::size).sum::<usize>()
+        size_of::<Self>()
+            + self.times.size()
+            + self.tables.size()
+            + self.tls.size()
+            + kept.map(Kept::size).sum::<usize>()
     }
 }
 
@@ -126,6 +133,11 @@ impl Consumer for Watcher {
             let added = part.add(transaction, &facts);
             debug_assert!(added, "an empty part has room");
         }
+    }
+
+    fn tls(&mut self, connection: &TlsConnection) {
+        let Self { view, seat, own } = self;
+        own.get_or_insert_with(|| view.take(seat)).tls.add(connection);
     }
 
     fn flush(&mut self, _: bool) {

@@ -46,8 +46,52 @@ pub struct Snapshot {
     pub recent: Vec<TransactionRow>,
     /// Transactions that were counted, but not kept as rows of [`recent`](Self::recent), since counting began.
     pub left_out: u64,
+    /// TLS connections that have ended, since counting began.
+    pub tls: TlsView,
     /// How the capture goes.
     pub health: Vec<HealthItem>,
+}
+
+/// TLS connections.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct TlsView {
+    /// All of them, by what became of them.
+    pub results: Vec<TlsResult>,
+    /// The same by the server that the client named, most connections first; at most 256.
+    pub servers: Vec<TlsRow>,
+    /// Connections that are in none of these, since they were full.
+    pub beyond: u64,
+}
+
+/// TLS connections of which the same became.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct TlsResult {
+    /// All that was encrypted was read, or some plaintext of it.
+    pub decrypted: bool,
+    /// Why it was not read, or not to the end, as in the log; empty if all was read.
+    pub reason: &'static str,
+    /// How many.
+    pub connections: u64,
+}
+
+/// TLS connections to a server of which the same became.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct TlsRow {
+    /// The server that the client named; empty for those without.
+    pub host: String,
+    /// As above.
+    pub decrypted: bool,
+    /// As above.
+    pub reason: &'static str,
+    /// The version of the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<&'static str>,
+    /// How many.
+    pub connections: u64,
+    /// Bytes that both sides sent.
+    pub bytes: u64,
+    /// When the last ended.
+    pub last: i64,
 }
 
 /// A part of time.

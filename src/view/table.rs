@@ -194,6 +194,11 @@ impl<K: Key + Clone + PartialEq> Table<K> {
         is
     }
 
+    /// Counts a transaction for which there is no room.
+    pub(super) const fn add_beyond(&mut self) {
+        self.beyond += 1;
+    }
+
     /// Adds a transaction of a row.
     pub(super) fn add_to(&mut self, index: usize, facts: &Facts) {
         if let Some(row) = self.touch(index) {

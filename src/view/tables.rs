@@ -12,10 +12,17 @@ pub(super) const HOSTS: usize = 256;
 pub(super) const ROUTES: usize = 1024;
 /// Rows of pairs.
 pub(super) const PAIRS: usize = 512;
-/// Connections that are told apart where a worker keeps the row of the last pair.
+/// Connections whose pair a worker has at hand.
 const CONNECTIONS: usize = 4096;
-/// No row.
-const NONE: u16 = u16::MAX;
+
+/// The row of a connection's pair.
+#[derive(Debug, Clone, Copy, Default)]
+struct Known {
+    /// Its number.
+    connection: Option<u64>,
+    /// None: there is no room for it, which stays so until all keys are forgotten.
+    pair: Option<usize>,
+}
 
 /// What the transactions of some time add up to.
 #[derive(Debug, Clone)]
@@ -24,8 +31,8 @@ pub(super) struct Tables {
     pub(super) hosts: Table<Host>,
     pub(super) routes: Table<Route>,
     pub(super) pairs: Table<Pair>,
-    /// A worker's: by connection, the row of the last pair.
-    known: Vec<u16>,
+    /// A worker's: of the last connections, by their number.
+    known: Vec<Known>,
 }
 
 impl Default for Tables {
@@ -54,14 +61,22 @@ impl Tables {
 
     fn add_pair(&mut self, transaction: &Transaction, facts: &Facts, hasher: &RandomState) {
         if self.known.is_empty() {
-            self.known.resize(CONNECTIONS, NONE);
+            self.known.resize(CONNECTIONS, Known::default());
         }
         let place = usize::try_from(transaction.conn % CONNECTIONS as u64).unwrap_or(0);
         let Some(known) = self.known.get_mut(place) else { return };
         // A connection is of one pair, which need not be looked up again.
-        if !self.pairs.add_likely(usize::from(*known), transaction, facts) {
+        let done = match known.pair {
+            _ if known.connection != Some(transaction.conn) => false,
+            Some(pair) => self.pairs.add_likely(pair, transaction, facts),
+            None => {
+                self.pairs.add_beyond();
+                true
+            }
+        };
+        if !done {
             let pair = self.pairs.add(transaction, facts, hasher);
-            *known = pair.and_then(|pair| u16::try_from(pair).ok()).unwrap_or(NONE);
+            *known = Known { connection: Some(transaction.conn), pair };
         }
     }
 
@@ -102,6 +117,6 @@ impl Tables {
             + self.hosts.size()
             + self.routes.size()
             + self.pairs.size()
-            + self.known.capacity() * size_of::<u16>()
+            + self.known.capacity() * size_of::<Known>()
     }
 }

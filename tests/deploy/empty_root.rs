@@ -1,8 +1,9 @@
 //! The static binary where there is nothing else: no libraries, no /proc, no list of users.
 
+use std::collections::BTreeSet;
 use std::fs;
 
-use super::files::run;
+use super::files::{read, run, succeeds};
 use crate::tool;
 
 const BINARY: &str = "target/static/picotap";
@@ -38,5 +39,36 @@ fn the_static_binary_captures_in_an_empty_root() {
         for name in ["nsswitch.conf", "resolv.conf", "/etc/hosts", "libnss", ".so", "connect("] {
             assert!(!call.contains(name), "{call}");
         }
+    }
+}
+
+/// What is linked says so itself: the texts of panics name the files of crates.
+#[test]
+#[ignore = "needs `make static`: part of the soak"]
+fn the_bill_of_materials_is_valid_and_has_what_is_in_the_binary() {
+    const PYTHON: &str = "target/tools/soak/bin/python";
+    const BILL: &str = "target/static/picotap.cdx.json";
+    if !tool::has(&[BINARY, BILL, PYTHON]) {
+        return;
+    }
+    succeeds(PYTHON, &["deploy/check/bill.py", BILL]);
+    let bill: serde_json::Value = serde_json::from_str(&read(BILL)).expect("JSON");
+    let listed: BTreeSet<String> = bill["components"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|one| format!("{}-{}", one["name"].as_str().expect("a name"), one["version"].as_str().expect("a version")))
+        .collect();
+    let binary = fs::read(BINARY).expect("the binary");
+    // /cargo/registry/src/REGISTRY/NAME-VERSION/src/..., as the build maps the paths.
+    let text = String::from_utf8_lossy(&binary);
+    let named: BTreeSet<&str> =
+        text.split("/cargo/registry/src/").skip(1).filter_map(|path| path.split('/').nth(1)).collect();
+    assert!(named.len() > 40, "{named:?}");
+    for name in named {
+        assert!(listed.contains(name), "{name}");
+    }
+    for name in ["libpcap-1.", "libc6-dev-2.", "wasi-libc-", "picohttpparser-sys-1."] {
+        assert!(listed.iter().any(|one| one.starts_with(name)), "{name}: {listed:?}");
     }
 }

@@ -1,6 +1,7 @@
 //! The daemon's edges and the files it is deployed with, tried against the kernel and the tools that read them.
 
 mod dependencies;
+mod documentation;
 mod empty_root;
 mod files;
 mod helm;

@@ -1,6 +1,9 @@
 //! Snapshots, made by hand and by rule.
 
-use picotap::view::{Counts, HealthItem, HostRow, Level, PairRow, RouteRow, Second, Snapshot, Times, TransactionRow};
+use picotap::view::{
+    Counts, HealthItem, HostRow, Level, PairRow, RouteRow, Second, Snapshot, Times, TlsResult, TlsRow, TlsView,
+    TransactionRow,
+};
 
 /// 2026-11-22 21:00:00 UTC.
 pub(crate) const BEGAN: i64 = 1_795_381_200_000_000;
@@ -111,7 +114,37 @@ pub(crate) fn snapshot() -> Snapshot {
         slowest,
         recent: (1..=60).map(row).collect(),
         left_out: 17_940,
+        tls: tls(),
         health: health(Level::Warning),
+    }
+}
+
+/// TLS connections to three servers, and to one that was not named.
+fn tls() -> TlsView {
+    let row = |host: &str, decrypted, reason, version, connections| TlsRow {
+        host: host.into(),
+        decrypted,
+        reason,
+        version,
+        connections,
+        bytes: connections * 4_000,
+        last: BEGAN + 599 * SECOND,
+    };
+    let result = |decrypted, reason, connections| TlsResult { decrypted, reason, connections };
+    TlsView {
+        results: vec![
+            result(false, "midstream", 2),
+            result(false, "no_key", 1_200),
+            result(true, "", 40),
+            result(true, "gap", 1),
+        ],
+        servers: vec![
+            row("bank.example", false, "no_key", Some("TLSv1.3"), 1_200),
+            row("www.example.org", true, "", Some("TLSv1.2"), 40),
+            row("", false, "midstream", None, 2),
+            row("www.example.org", true, "gap", Some("TLSv1.3"), 1),
+        ],
+        beyond: 7,
     }
 }
 
@@ -248,6 +281,10 @@ pub(crate) fn hostile() -> Snapshot {
             .iter()
             .map(|text| PairRow { client: text.clone(), server: text.clone(), counts: count(text) })
             .collect(),
+        tls: TlsView {
+            servers: texts.iter().map(|text| TlsRow { host: text.clone(), ..TlsRow::default() }).collect(),
+            ..TlsView::default()
+        },
         health: texts
             .iter()
             .map(|text| HealthItem { group: "lost", name: text.clone(), label: text.clone(), ..HealthItem::default() })

@@ -95,6 +95,17 @@ fn each_tab_has_its_table() {
     assert_eq!(browser.text("#routes .note"), "4 of 4 rows · 12 transactions are in no row, since the table was full");
     browser.click("#tab-pairs");
     assert_eq!(rows(&mut browser, "pairs")[0][..3], ["10.0.0.3", "10.0.9.1:80", "300"]);
+    browser.click("#tab-tls");
+    let tls = rows(&mut browser, "tls");
+    assert_eq!(tls[0], ["bank.example", "dark: no_key", "TLSv1.3", "1,200", "4.8 MB", "21:09:59"]);
+    assert_eq!(tls[1][..3], ["www.example.org", "decrypted", "TLSv1.2"]);
+    assert_eq!(tls[2][..2], ["(none)", "dark: midstream"]);
+    assert_eq!(tls[3][1], "in part: gap");
+    assert_eq!(
+        browser.text("#tls .note"),
+        "4 of 4 rows · 1,243 TLS connections have ended: 41 decrypted; midstream 2, no_key 1,200, gap 1; \
+         7 are in no row, since the table was full"
+    );
     browser.click("#tab-slowest");
     let slowest = column(&mut browser, "slowest", "Duration ms");
     assert_eq!((slowest.len(), slowest[0].as_str()), (20, "1.114"));

@@ -79,6 +79,15 @@ impl Workload {
 
     /// Writes the capture (pcap, microseconds, little-endian, Ethernet). Gives the number of packets and of bytes.
     pub fn write(&self, out: &mut impl Write) -> io::Result<(u64, u64)> {
+        self.write_over(out, |_| None)
+    }
+
+    /// The same with something between TCP and HTTP, such as TLS, which `layer` gives for each connection.
+    pub fn write_over(
+        &self,
+        out: &mut impl Write,
+        layer: impl Fn(u32) -> Option<Box<dyn Layer>>,
+    ) -> io::Result<(u64, u64)> {
         let mut writer = Writer::new(self, out)?;
         let mut states: Vec<State> = (0..self.connections).map(|number| State::new(self, number)).collect();
         let mut open: Vec<u32> = (0..self.connections).collect();
@@ -86,12 +95,24 @@ impl Workload {
         while !open.is_empty() {
             dice = dice.wrapping_add(0x9e37_79b9_7f4a_7c15);
             let index = ((u128::from(mix(dice)) * open.len() as u128) >> 64) as usize;
-            if !states[open[index] as usize].step(self, &mut writer)? {
+            let state = &mut states[open[index] as usize];
+            if state.step == 0 {
+                state.layer = layer(state.number);
+            }
+            if !state.step(self, &mut writer)? {
+                state.layer = None;
                 open.swap_remove(index);
             }
         }
         Ok((writer.packets, writer.bytes))
     }
+}
+
+/// What both ends put between TCP and HTTP. It gives what is sent: by the client (0) or the server (1), and the bytes.
+pub trait Layer {
+    fn begin(&mut self) -> Vec<(usize, Vec<u8>)>;
+    fn say(&mut self, side: usize, text: &[u8]) -> Vec<(usize, Vec<u8>)>;
+    fn end(&mut self) -> Vec<(usize, Vec<u8>)>;
 }
 
 /// What a connection says in a step: side (0: the client) and bytes of each segment.
@@ -133,12 +154,13 @@ struct State {
     step: u32,
     /// Next sequence number of client and server.
     seq: [u32; 2],
+    layer: Option<Box<dyn Layer>>,
 }
 
 impl State {
     fn new(workload: &Workload, number: u32) -> Self {
         let isn = mix(workload.seed.wrapping_mul(31) ^ u64::from(number));
-        Self { number, step: 0, seq: [isn as u32, (isn >> 32) as u32] }
+        Self { number, step: 0, seq: [isn as u32, (isn >> 32) as u32], layer: None }
     }
 
     /// Takes the next step. Returns whether the connection continues.
@@ -147,10 +169,14 @@ impl State {
         self.step += 1;
         if step == 0 {
             self.open(w, workload)?;
+            let begun = self.layer.as_mut().map(|layer| layer.begin());
+            self.flights(w, workload, begun.unwrap_or_default())?;
             return Ok(true);
         }
         let n = (step - 1) / 2;
         if n == workload.each {
+            let ended = self.layer.as_mut().map(|layer| layer.end());
+            self.flights(w, workload, ended.unwrap_or_default())?;
             self.close(w, workload)?;
             return Ok(false);
         }
@@ -163,8 +189,11 @@ impl State {
         } else {
             response(&plan, w.pool, &mut text)
         }
-        for piece in text.chunks(MSS) {
-            self.packet(w, workload, side, ACK | 8, piece)?;
+        if let Some(layer) = &mut self.layer {
+            let said = layer.say(side, &text);
+            self.flights(w, workload, said)?;
+        } else {
+            self.send(w, workload, side, &text)?;
         }
         // An answer of one segment is acknowledged by the next request.
         if side == 1 && text.len() > MSS {
@@ -185,15 +214,12 @@ impl State {
         }
         let talk = round(self.number, self.step);
         self.step += 1;
-        for (side, bytes) in &talk {
-            for piece in bytes.chunks(MSS) {
-                self.packet(w, workload, *side, ACK | 8, piece)?;
-            }
-        }
-        if talk.is_empty() {
+        let goes_on = !talk.is_empty();
+        self.flights(w, workload, talk)?;
+        if !goes_on {
             self.close(w, workload)?;
         }
-        Ok(!talk.is_empty())
+        Ok(goes_on)
     }
 
     fn open(&mut self, w: &mut Writer<impl Write>, workload: &Workload) -> io::Result<()> {
@@ -206,6 +232,19 @@ impl State {
         self.packet(w, workload, 0, ACK | 1, &[])?;
         self.packet(w, workload, 1, ACK | 1, &[])?;
         self.packet(w, workload, 0, ACK, &[])
+    }
+
+    fn flights(
+        &mut self,
+        w: &mut Writer<impl Write>,
+        workload: &Workload,
+        flights: Vec<(usize, Vec<u8>)>,
+    ) -> io::Result<()> {
+        flights.iter().try_for_each(|(side, bytes)| self.send(w, workload, *side, bytes))
+    }
+
+    fn send(&mut self, w: &mut Writer<impl Write>, workload: &Workload, side: usize, bytes: &[u8]) -> io::Result<()> {
+        bytes.chunks(MSS).try_for_each(|piece| self.packet(w, workload, side, ACK | 8, piece))
     }
 
     fn packet(

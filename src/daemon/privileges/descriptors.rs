@@ -22,7 +22,7 @@ pub fn named(path: &Path) -> Option<RawFd> {
 /// program opens anything.
 ///
 /// It goes by the list in `/proc`: there is no safe binding of close_range(2), and the descriptors are few. Where `/proc` is not
-/// mounted, as in an empty root, it tries every number below the limit of open files, at most 1,048,576.
+/// mounted, as in an empty root, it tries every number below the hard limit of open files, at most 1,048,576.
 ///
 /// # Errors
 /// If the list cannot be read.
@@ -33,7 +33,7 @@ pub fn close_inherited(keep: &[RawFd]) -> io::Result<usize> {
             names.iter().filter_map(|name| name.to_str()?.parse().ok()).collect()
         }
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            let (limit, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
+            let (_, limit) = getrlimit(Resource::RLIMIT_NOFILE)?;
             (0..RawFd::try_from(limit).unwrap_or(MOST_DESCRIPTORS).min(MOST_DESCRIPTORS)).collect()
         }
         Err(error) => return Err(error),

@@ -4,15 +4,17 @@
 use crate::export::chunk::{ChunkSender, Encoder, EncodingConsumer};
 use crate::export::consumer::{Consumer, Output};
 use crate::export::terminal::Terminal;
-use crate::export::{Format, FormatName, Origin};
-use crate::http::Transaction;
+use crate::export::{Format, FormatName, Origin, Subject};
 use crate::http::filter::Selection;
+use crate::http::{TlsConnection, Transaction};
 use crate::stream::InterfaceNames;
 
 /// What a worker's lines are made with.
 pub struct LogOutput {
     /// Format of lines.
     pub format: FormatName,
+    /// What they are about.
+    pub subject: Subject,
     /// Where people read them.
     pub terminal: Terminal,
     /// Where the transactions were captured.
@@ -25,13 +27,15 @@ pub struct LogOutput {
 
 impl Output for LogOutput {
     fn consumer(&self) -> Box<dyn Consumer> {
-        let format = self.format.writer_for(&self.terminal, self.origin.clone());
+        let format = self.format.writer_for(self.subject, &self.terminal, self.origin.clone());
+        let subject = self.subject;
         let (selection, interfaces) = (self.selection.clone(), self.origin.interfaces.clone());
-        Box::new(EncodingConsumer::new(LogLines { selection, interfaces, format }, self.chunks.clone()))
+        Box::new(EncodingConsumer::new(LogLines { subject, selection, interfaces, format }, self.chunks.clone()))
     }
 }
 
 struct LogLines {
+    subject: Subject,
     selection: Selection,
     interfaces: InterfaceNames,
     format: Box<dyn Format>,
@@ -39,9 +43,19 @@ struct LogLines {
 
 impl Encoder for LogLines {
     fn encode(&mut self, transaction: &Transaction, out: &mut Vec<u8>) -> bool {
-        let logged = self.format.takes(transaction) && self.selection.takes(transaction, &self.interfaces);
+        let logged = self.subject == Subject::Transactions
+            && self.format.takes(transaction)
+            && self.selection.takes(transaction, &self.interfaces);
         if logged {
             self.format.line(transaction, out);
+        }
+        logged
+    }
+
+    fn encode_tls(&mut self, connection: &TlsConnection, out: &mut Vec<u8>) -> bool {
+        let logged = self.subject == Subject::Tls && self.selection.takes_tls(connection, &self.interfaces);
+        if logged {
+            self.format.tls(connection, out);
         }
         logged
     }
@@ -62,7 +76,8 @@ mod tests {
         let (chunks, lines) = chunk::channel(1, 1, true, Arc::default());
         let selection = Selection { errors: true, ..Selection::default() };
         let (origin, terminal) = (Origin::default(), Terminal::default());
-        let output = LogOutput { format: FormatName::Clf, terminal, origin, selection, chunks };
+        let output =
+            LogOutput { format: FormatName::Clf, subject: Subject::Transactions, terminal, origin, selection, chunks };
         let mut wire = Wire::new(Settings::default());
         for (number, status) in (1..).zip([200, 500, 404, 204]) {
             wire.get(number, "/").reply(number, status, 0);

@@ -5,9 +5,6 @@ use crate::http::flags::Flags;
 /// Stands for every value beyond a closed set, as OpenTelemetry has it.
 pub const OTHER: &str = "_OTHER";
 
-/// What `url_scheme` says of a request that was read from TCP as it is.
-pub(super) const SCHEME: &str = "http";
-
 /// Methods that are distinguished: OpenTelemetry's known set.
 const METHODS: [&str; 10] = ["CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"];
 

@@ -3,7 +3,7 @@
 //! What does not fit is left out: of the target its middle, of the time its date, and below [`WIDE`] columns the addresses,
 //! so that a host that is not named is the server's address.
 
-use super::{duration, endpoint, grpc_status, right, size, status, status_color, via};
+use super::{duration, endpoint, grpc_status, other_name, right, server_name, size, status, status_color, via};
 use crate::escape;
 use crate::export::numbers::rfc3339;
 use crate::export::terminal::{Color, Terminal, shorten, width};
@@ -59,6 +59,7 @@ pub(super) fn line(transaction: &Transaction, terminal: &Terminal, columns: usiz
     let notes = text(|out| {
         grpc_status(transaction, out);
         via(transaction, out);
+        other_name(transaction, out);
     });
     let mut notes = notes.trim_start().to_owned();
     for name in transaction.flags.names() {
@@ -97,9 +98,13 @@ fn operation(transaction: &Transaction, out: &mut Vec<u8>) {
 fn address(transaction: &Transaction, out: &mut Vec<u8>) {
     let target = transaction.target();
     if target.is_none_or(|target| target.starts_with(b"/")) {
-        match transaction.host() {
-            Some(host) => escape::shown(host, false, out),
-            None => endpoint(transaction.server, out),
+        if transaction.scheme() == b"https" {
+            out.extend_from_slice(b"https://");
+        }
+        match (transaction.host(), server_name(transaction)) {
+            (Some(host), _) => escape::shown(host, false, out),
+            (None, Some(name)) => escape::shown(name.as_bytes(), false, out),
+            (None, None) => endpoint(transaction.server, out),
         }
     }
     escape::shown(target.unwrap_or_default(), false, out);

@@ -10,12 +10,12 @@ use super::guests::{Guests, ShadowModule};
 use crate::batch::{SLOT_BYTES, SLOT_EVENTS, SlotEvent};
 use crate::daemon::privileges::{DropPrivileges, PrivilegeError};
 use crate::daemon::shutdown::Why;
-use crate::export::FormatName;
 use crate::export::log::{LogError, Rotation, Target};
 use crate::export::merge::MAX_HELD;
 use crate::export::server::ServerError;
 use crate::export::summary::Summary;
 use crate::export::terminal::Terminal;
+use crate::export::{FormatName, Subject};
 use crate::flow::Shard;
 use crate::http::Settings;
 use crate::http::filter::Selection;
@@ -26,6 +26,7 @@ use crate::sandbox::engine::{LoadError, MAX_GUEST_MEMORY};
 use crate::sandbox::fault::Fault;
 use crate::source;
 use crate::source::live::{LiveConfig, LiveError};
+use crate::tls::NameFilter;
 use crate::view;
 
 /// Slots that may wait for one worker: files, where the reader waits for room. A longer queue gains nothing.
@@ -78,6 +79,8 @@ pub struct Config {
     pub verify_checksums: bool,
     /// Key logs with secrets of TLS connections: for files read before the first frame, live while they grow. By default none.
     pub key_logs: Vec<PathBuf>,
+    /// Of TLS connections, those are decrypted whose server's name fits all of these. By default all.
+    pub tls_filters: Vec<NameFilter>,
     /// Whether a connection that is seen elsewhere is left out: on another interface, in a tunnel, or with other addresses. By
     /// default not.
     pub drop_duplicates: bool,
@@ -89,6 +92,8 @@ pub struct Config {
     pub queue: Option<usize>,
     /// Format of lines. By default JSON.
     pub format: FormatName,
+    /// What lines are about. By default transactions.
+    pub subject: Subject,
     /// Where lines go. By default to standard output.
     pub target: Target,
     /// How texts for people are written there. By default without colours, and of any width.
@@ -97,7 +102,7 @@ pub struct Config {
     pub rotation: Option<Rotation>,
     /// What transactions keep. By default no further headers, the community identifier, routes, and no secrets.
     pub settings: Settings,
-    /// Which transactions are logged. By default all.
+    /// Which transactions, or TLS connections, are logged. By default all.
     pub selection: Selection,
     /// Where metrics are served. By default nowhere.
     pub metrics_address: Option<SocketAddr>,
@@ -159,11 +164,13 @@ impl Config {
             count: None,
             verify_checksums: false,
             key_logs: Vec::new(),
+            tls_filters: Vec::new(),
             drop_duplicates: false,
             shard: None,
             workers: 1,
             queue: None,
             format: FormatName::Json,
+            subject: Subject::default(),
             target: Target::Stdout,
             terminal: Terminal::default(),
             rotation: None,

@@ -296,6 +296,7 @@ impl Workers {
                 index,
                 fault_limit: config.fault_limit,
                 fault_time: config.fault_time,
+                tls_filters: config.tls_filters.clone(),
                 lossless: !live,
                 patience: patience(config),
                 shutdown: shutdown.clone(),

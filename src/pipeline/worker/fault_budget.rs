@@ -94,6 +94,7 @@ mod tests {
             fault_limit,
             fault_time,
             lossless,
+            tls_filters: Vec::new(),
             patience: Patience::default(),
             shutdown,
         })

@@ -70,8 +70,15 @@ fn notes(connections: &[u64], taken: usize) -> Vec<String> {
     let context = HttpContext::new(Settings::default());
     let outputs = WorkerOutputs { context, consumers: vec![Box::new(consumer)], shadow: None };
     let (fault_time, shutdown) = (Duration::from_millis(500), Shutdown::default());
-    let options =
-        WorkerOptions { index: 0, fault_limit: 0, fault_time, lossless: true, patience: Patience::default(), shutdown };
+    let options = WorkerOptions {
+        index: 0,
+        fault_limit: 0,
+        fault_time,
+        lossless: true,
+        tls_filters: Vec::new(),
+        patience: Patience::default(),
+        shutdown,
+    };
     work(Driver::new(parser, Bounds::default()).unwrap(), outputs, queues, &shared, options);
     Arc::into_inner(notes).unwrap().into_inner().unwrap()
 }

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use super::gathered::Gathered;
 use super::queue::{MAX_QUEUE, Queue};
 use super::{Held, Patience};
 use crate::batch::{NONE, Rewritten, SlotEvent, What};
 use crate::stream::{self, EndReason, Position, Secured, Side, UNKNOWN};
+use crate::tls::closed::Closed;
 use crate::tls::connection::Connection;
 use crate::tls::keys::KeyStore;
+use crate::tls::names::NameFilter;
 use crate::tls::outcome::{Buffers, Context, Dark, Output, Progress, TlsCounters};
 use crate::tls::record::{Midstream, begins_tls};
 
@@ -17,6 +20,8 @@ pub(super) struct Tools<'a> {
     pub(super) counters: &'a mut TlsCounters,
     pub(super) buffers: &'a mut Buffers,
     pub(super) patience: Option<Patience>,
+    /// The names of servers whose connections are opened. By default all.
+    pub(super) names: Option<&'a Arc<[NameFilter]>>,
     pub(super) now: i64,
     /// The place of the next connection that waits.
     pub(super) serial: u64,
@@ -53,14 +58,59 @@ pub(super) struct Open {
     base: [u64; 2],
     /// The stream inside the tunnel that it has become.
     inner: Option<Box<Self>>,
+    /// What of it the stage has counted.
+    pub(super) counted: Held,
+    /// What is told of it at its end.
+    gathered: Gathered,
 }
 
 impl Open {
+    /// One that begins with the hello of this side.
+    pub(super) fn begun(side: Side) -> Self {
+        Self { gathered: Gathered::begun(side), ..Self::default() }
+    }
+
     /// One whose start was not captured, if its first bytes may be a record of TLS.
     pub(super) fn suspected(event: &SlotEvent, payload: &[u8]) -> Option<Self> {
         let mut first = Midstream::default();
         let known = first.segment(event.at.offset, payload);
         (known || first.waits()).then(|| Self { suspect: Some(Default::default()), ..Self::default() })
+    }
+
+    /// Whether it may still not be TLS.
+    pub(super) const fn is_suspect(&self) -> bool {
+        self.suspect.is_some()
+    }
+
+    /// Whether it, or a stream inside, is TLS, or may be.
+    pub(super) fn is_read(&self) -> bool {
+        !self.plain || self.inner.as_ref().is_some_and(|inner| inner.is_read())
+    }
+
+    /// Opens it only if the name of its server fits all of these.
+    pub(super) fn open_only(&mut self, names: Option<&Arc<[NameFilter]>>) {
+        if let Some(names) = names {
+            self.connection.open_only(names);
+        }
+    }
+
+    /// The sides of which nothing is read any more since the last time, on a stream that nothing else is around.
+    pub(super) fn newly_dark(&mut self) -> [Option<Side>; 2] {
+        match &mut self.inner {
+            Some(inner) if self.plain => inner.newly_dark(),
+            _ => self.gathered.newly_dark(&self.connection),
+        }
+    }
+
+    /// Adds what is told of it and of the streams inside, of each once, after its end.
+    pub(super) fn close(&mut self, carrier: &stream::Connection, order: u32, out: &mut Vec<Closed>) {
+        let is_tls = !self.plain && !self.undecided && self.suspect.is_none();
+        if is_tls && self.ended == [true; 2] && self.queue.is_none() {
+            out.extend(self.gathered.close(&self.connection, carrier, self.depth, order));
+        }
+        if let Some(inner) = &mut self.inner {
+            inner.close(carrier, order, out);
+        }
     }
 
     /// One that is not TLS, and carries a tunnel.
@@ -164,9 +214,20 @@ impl Open {
             let [first, second] = self.base;
             let start = if event.side == Side::First { first } else { second };
             self.plain = event.at.offset != start || !begins_with_hello(payload);
+            if !self.plain {
+                self.gathered = Gathered::begun(event.side);
+                self.open_only(tools.names);
+                tools.counters.started += 1;
+            }
         }
         if self.plain || self.undecided {
             return self.pass(tools, to, event, payload);
+        }
+        let [first, second] = self.base;
+        let start = if event.side == Side::First { first } else { second };
+        if self.gathered.note(event, start, payload) {
+            *of(&mut self.ended, event.side) |= matches!(event.what, What::End(_));
+            return to.earlier(event).keep_unacked(payload);
         }
         if self.suspect.is_some() {
             self.wait(tools, to, event, payload, 0);
@@ -174,6 +235,7 @@ impl Open {
                 None => {}
                 Some(true) => {
                     (self.suspect, self.connection) = (None, Connection::midstream());
+                    tools.counters.started += 1;
                     return self.go_on(tools, to, false);
                 }
                 Some(false) => return self.go_on(tools, to, true),
@@ -371,7 +433,7 @@ impl Output for Into<'_, '_> {
     fn closed(&mut self, _: Side, _: Position) {}
 }
 
-const fn of<T>(both: &mut [T; 2], side: Side) -> &mut T {
+pub(super) const fn of<T>(both: &mut [T; 2], side: Side) -> &mut T {
     let [first, second] = both;
     match side {
         Side::First => first,

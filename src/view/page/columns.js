@@ -134,6 +134,39 @@ const COUNTS = [
     text: (row, data) => moment(row.last, data.now).replace(/\.\d+$/, ''),
   },
 ];
+const TLS = [
+  wire('Server name', 'host', (row) => row.host || '(none)', 'The server that the client named (SNI)'),
+  {
+    ...wire(
+      'Result',
+      'label',
+      (row) => `${row.decrypted ? (row.reason ? 'in part' : 'decrypted') : 'dark'}${row.reason ? `: ${row.reason}` : ''}`,
+      'Whether it was decrypted, or why not: README, TLS, lists the reasons',
+    ),
+    level: (row) => (row.decrypted && !row.reason ? '' : 'warning'),
+  },
+  wire('Version', 'label', (row) => row.version, 'Of the last connection'),
+  number('Count', 'count', (row) => row.connections, 'Connections that have ended'),
+  number('Bytes', 'size', (row) => row.bytes, 'What both sides sent, encrypted', bytes),
+  {
+    name: 'Last',
+    kind: 'time last',
+    down: true,
+    title: 'Local time at which the last ended',
+    value: (row) => row.last,
+    text: (row, data) => moment(row.last, data.now).replace(/\.\d+$/, ''),
+  },
+];
+/** What became of all TLS connections, in a line. */
+function tlsLine({ results, beyond }) {
+  if (!results.length) return '';
+  const sum = (rows) => rows.reduce((all, row) => all + row.connections, 0);
+  const reasons = results.filter((row) => row.reason).map((row) => `${row.reason} ${count(row.connections)}`);
+  const decrypted = sum(results.filter((row) => row.decrypted));
+  return `${count(sum(results))} TLS connections have ended: ${count(decrypted)} decrypted${
+    reasons.length ? `; ${reasons.join(', ')}` : ''
+  }${beyond ? `; ${count(beyond)} are in no row, since the table was full` : ''}`;
+}
 const GROUPS = ['capture', 'lost', 'queues', 'parser', 'ledger'];
 const HEALTH = [
   { ...wire('Group', 'group', (row) => row.group), value: (row) => GROUPS.indexOf(row.group) },

@@ -99,6 +99,7 @@ const ROWS = {
   hosts: (data) => data.hosts,
   routes: (data) => data.routes,
   pairs: (data) => data.pairs,
+  tls: (data) => data.tls.servers,
   health: (data) => data.health,
 };
 
@@ -178,6 +179,14 @@ const tables = {
       },
     ),
   ),
+  tls: new Table(at('tls'), {
+    caption: 'TLS connections',
+    columns: TLS,
+    sort: { column: 'Count', down: true },
+    id: (row) => `${row.host}\n${row.decrypted}\n${row.reason}`,
+    keys: ['host', 'reason'],
+    empty: () => [element('p', '', 'No TLS connection has ended yet.')],
+  }),
   health: new Table(at('health'), {
     caption: 'How the capture goes',
     columns: HEALTH,
@@ -188,6 +197,7 @@ const tables = {
   }),
 };
 for (const table of Object.values(tables)) table.changed = changed;
+tables.tls.beyond = (data) => tlsLine(data.tls);
 tables.recent.beyond = (data) =>
   data.left_out ? `under load not every transaction is kept: ${count(data.left_out)} were counted only` : '';
 ['hosts', 'routes', 'pairs'].forEach((name, place) => {
@@ -205,11 +215,11 @@ function empty(data) {
         'Send a request that passes this interface: curl http://…',
         'Is it the right interface? picotap -D lists them; -i any takes all.',
         'A capture filter may leave the traffic out.',
-        'What is encrypted (https://) is not read.',
+        'What is encrypted (https://) is read only with --keylog; the tab TLS names it.',
         'The tab Capture says whether frames arrive, and why they are not used.',
       ]
     : [
-        'Is there HTTP in it, and not only TLS?',
+        'Is there HTTP in it, and not only TLS, which the tab TLS names? --keylog decrypts it.',
         'A capture filter may leave the traffic out.',
         'The tab Capture says what the frames were, and why they are not used.',
       ];

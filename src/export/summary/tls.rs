@@ -1,0 +1,60 @@
+//! What the TLS connections of a run add up to, for its summary.
+
+use std::collections::BTreeMap;
+
+use super::{LONGEST, RANKED};
+use crate::export::ranking::Ranking;
+use crate::http::TlsConnection;
+
+/// What helps against a reason.
+pub(super) const ADVICE: [(&str, &str); 5] = [
+    ("no_key", "no_key: --keylog FILE decrypts those whose secrets are in FILE (README, TLS)"),
+    (
+        "too_late",
+        "too_late: no secret came within 200 ms of their packets: their clients write no key log, or write it late",
+    ),
+    ("midstream", "midstream: their beginning was not captured, without which nothing can be decrypted"),
+    ("keys_evicted", "keys_evicted: the key log has more secrets than are kept (64 MiB)"),
+    ("bad_tag", "bad_tag: the secrets in the key log are of another connection"),
+];
+
+/// TLS connections.
+#[derive(Debug, Clone)]
+pub(super) struct TlsSum {
+    pub(super) connections: u64,
+    pub(super) decrypted: u64,
+    /// By the reason why they were not read, or not to the end.
+    pub(super) reasons: BTreeMap<&'static str, u64>,
+    /// Names of the servers of those of which nothing was read.
+    pub(super) dark: Ranking,
+}
+
+impl Default for TlsSum {
+    fn default() -> Self {
+        let dark = Ranking::new(RANKED, LONGEST + 1);
+        Self { connections: 0, decrypted: 0, reasons: BTreeMap::new(), dark }
+    }
+}
+
+impl TlsSum {
+    pub(super) fn add(&mut self, connection: &TlsConnection) {
+        let fate = connection.fate();
+        self.connections += 1;
+        self.decrypted += u64::from(fate.decrypted);
+        if let Some(reason) = fate.reason() {
+            *self.reasons.entry(reason).or_default() += 1;
+        }
+        if let Some(name) = connection.server_name().filter(|_| !fate.decrypted) {
+            self.dark.add(name.as_bytes());
+        }
+    }
+
+    pub(super) fn merge(&mut self, other: &Self) {
+        self.connections += other.connections;
+        self.decrypted += other.decrypted;
+        for (reason, count) in &other.reasons {
+            *self.reasons.entry(reason).or_default() += count;
+        }
+        self.dark.merge(&other.dark);
+    }
+}
