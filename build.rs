@@ -94,6 +94,12 @@ const GUESTS: &[Guest] = &[
         flags: &["-DPICO_PLANTED", "guest/http1/planted.c"],
     },
     Guest { name: "reformed", sources: PARSER, picohttpparser: true, flags: &["-DSTATE_FORMAT=1001u"] },
+    Guest {
+        name: "http2-planted",
+        sources: HTTP2,
+        picohttpparser: false,
+        flags: &["-DPICO_PLANTED", "guest/http1/planted.c"],
+    },
     // For tests: what the contract says of extra state, twice, and of connections that become something else.
     Guest { name: "state", sources: &["module.c", "testing/state.c"], picohttpparser: false, flags: &[] },
     Guest {

@@ -7,12 +7,12 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use picotap::batch::{Batcher, CollectSlots, Slot};
 use picotap::http::record::Record;
 use picotap::http::{Exchange, HttpContext, Settings};
-use picotap::sandbox::BUILTIN_GUEST;
 use picotap::sandbox::call::Bounds;
 use picotap::sandbox::driver::{Driver, Receiver};
 use picotap::sandbox::engine::Engine;
 use picotap::sandbox::fault::Fault;
 use picotap::sandbox::quarantine::QuarantinedEvent;
+use picotap::sandbox::{BUILTIN_GUEST, BUILTIN_HTTP2};
 use picotap::stream::{Connection, EndReason, OpenConnection, Position, Side, Sink};
 
 /// Pairs records, as a worker does, and counts the transactions.
@@ -120,6 +120,27 @@ fn repeated(front: &str, unit: &str, size: usize) -> Vec<u8> {
     (front.to_owned() + &unit.repeat(size / unit.len())).into_bytes()
 }
 
+/// A frame of HTTP/2.
+fn frame(of: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let [_, length @ ..] = u32::try_from(payload.len()).expect("short").to_be_bytes();
+    [&length[..], &[of, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// A client's bytes: the preface, and what `unit` makes of numbers from 0, until there are about `size` bytes.
+fn frames(size: usize, unit: impl Fn(u32) -> Vec<u8>) -> Vec<u8> {
+    let mut out = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &frame(4, 0, 0, &[])[..]].concat();
+    for number in 0.. {
+        out.extend(unit(number));
+        if out.len() >= size {
+            break;
+        }
+    }
+    out
+}
+
+/// GET, http, / of the static table.
+const SHORT: [u8; 3] = [0x82, 0x86, 0x84];
+
 /// A name, the sizes, and the conversation for a size.
 type Shape = (&'static str, &'static [usize], fn(usize) -> Talk);
 
@@ -129,6 +150,51 @@ const KIB: usize = 1024;
 const HEADS: &[usize] = &[15 * KIB, 30 * KIB, 60 * KIB];
 /// Beyond the limit of waiting bytes.
 const STREAMS: &[usize] = &[128 * KIB, 256 * KIB, 512 * KIB];
+
+/// Of HTTP/2.
+const FRAMES: &[Shape] = &[
+    ("h2_empty_settings", STREAMS, |n| Talk::of(Side::First, &frames(n, |_| frame(4, 0, 0, &[])), SEGMENT)),
+    ("h2_continuations_without_end", STREAMS, |n| {
+        let unit = |number| if number == 0 { frame(1, 0, 1, &SHORT) } else { frame(9, 0, 1, b"") };
+        Talk::of(Side::First, &frames(n, unit), SEGMENT)
+    }),
+    ("h2_continuations_byte_by_byte", STREAMS, |n| {
+        let unit = |number: u32| {
+            let stream = 2 * number + 1;
+            [frame(1, 0, stream, &SHORT), frame(9, 0, stream, b"").repeat(60), frame(9, 4, stream, b"")].concat()
+        };
+        Talk::of(Side::First, &frames(n, unit), 1)
+    }),
+    ("h2_rapid_reset", STREAMS, |n| {
+        let unit =
+            |number: u32| [frame(1, 5, 2 * number + 1, &SHORT), frame(3, 0, 2 * number + 1, &[0, 0, 0, 8])].concat();
+        Talk::of(Side::First, &frames(n, unit), SEGMENT)
+    }),
+    // The largest opens 170,000 streams.
+    ("h2_streams_never_answered", &[256 * KIB, 512 * KIB, 1024 * KIB, 2048 * KIB], |n| {
+        Talk::of(Side::First, &frames(n, |number| frame(1, 5, 2 * number + 1, &SHORT)), SEGMENT)
+    }),
+    // The table is made small and large in turn, and filled in between.
+    ("h2_table_sizes", STREAMS, |n| {
+        let entry = [&[0x40, 1, b'a', 100][..], &[b'x'; 100]].concat();
+        let block = [&[0x20, 0x3f, 0xe1, 0x1f][..], &SHORT, &entry.repeat(30)].concat();
+        Talk::of(Side::First, &frames(n, |number| frame(1, 5, 2 * number + 1, &block)), SEGMENT)
+    }),
+    // An entry of 4 kB, and a byte for each time that it is meant.
+    ("h2_bomb", STREAMS, |n| {
+        let entry = [&SHORT[..], &[0x40, 1, b'a', 0x7f, 0xa1, 0x1e], &[b'x'; 4000]].concat();
+        let block = [&SHORT[..], &[0xbe; 1000]].concat();
+        let unit = |number: u32| frame(1, 5, 2 * number + 1, if number == 0 { &entry } else { &block });
+        Talk::of(Side::First, &frames(n, unit), SEGMENT)
+    }),
+    ("h2_data_of_one_byte", STREAMS, |n| {
+        let unit = |number| if number == 0 { frame(1, 4, 1, &SHORT) } else { frame(0, 0, 1, b"x") };
+        Talk::of(Side::First, &frames(n, unit), SEGMENT)
+    }),
+    ("h2_searched_for_frames", STREAMS, |n| {
+        Talk::of(Side::First, &frames(n, |number| frame(1, 5, 2 * number + 1, &SHORT)), 16).with_gaps(1)
+    }),
+];
 
 const SHAPES: &[Shape] = &[
     ("head_of_one_header_byte_by_byte", &[KIB, 4 * KIB, 16 * KIB, 60 * KIB], |n| Talk::of(Side::First, &head(n, 1), 1)),
@@ -175,14 +241,13 @@ const SHAPES: &[Shape] = &[
 
 fn hostile(c: &mut Criterion) {
     let engine = Engine::new(64).expect("an engine");
-    let parser = Arc::new(engine.load(BUILTIN_GUEST).expect("the parser"));
-    for (name, sizes, shape) in SHAPES {
+    let parsers = [BUILTIN_GUEST, BUILTIN_HTTP2].map(|built_in| Arc::new(engine.load(built_in).expect("a parser")));
+    for (name, sizes, shape) in SHAPES.iter().chain(FRAMES) {
         let mut group = c.benchmark_group(format!("hostile/{name}"));
         for size in *sizes {
             let talk = shape(*size);
             let slots = talk.slots();
-            let mut driver: Driver<Exchange> =
-                Driver::new(Arc::clone(&parser), Bounds::default()).expect("an instance");
+            let mut driver: Driver<Exchange> = Driver::with(&parsers, Bounds::default()).expect("instances");
             let mut outputs = WorkerOutputs { context: HttpContext::new(Settings::default()), transactions: 0 };
             group.throughput(Throughput::Bytes(talk.len()));
             group.bench_function(BenchmarkId::from_parameter(size), |b| {

@@ -2,10 +2,11 @@
 //!
 //! `A` (about 570 MB) and `B` (about 180 MB) are the captures of the README's numbers; `CONNECTIONS,EACH,BODY` generates
 //! another one: number of connections, transactions on each, average bytes of a body. The same arguments give the same
-//! bytes on every machine.
+//! bytes on every machine. `H2` is 200,000 transactions over HTTP/2 on 1,000 connections, ten at once on each;
+//! `CONNECTIONS,EACH,BODY,2` is another one over HTTP/2.
 //!
 //! `generate -- A a.pcap keys.txt` carries the same over TLS 1.3 (full handshakes, one certificate, AES-128-GCM), and writes
-//! the key log. Its randoms are new each time. Needs openssl, for the certificate.
+//! the key log; not of those over HTTP/2. Its randoms are new each time. Needs openssl, for the certificate.
 #![expect(
     clippy::print_stdout,
     clippy::indexing_slicing,
@@ -18,12 +19,15 @@
 use std::fs::File;
 use std::io::{BufWriter, Write};
 
+#[path = "../tests/support/streams.rs"]
+mod streams;
 #[path = "../tests/tls_support/mod.rs"]
 mod tls_support;
 #[path = "../tests/support/workload.rs"]
 mod workload;
 
 use picotap::stream::Side;
+use streams::{H2, Streams};
 use tls_support::talk::{Ends, SUITES, Setting, Talk};
 use workload::{A, B, Layer, Workload};
 
@@ -59,11 +63,20 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (which, path, keys) = match arguments.as_slice() {
         [which, path] => (which, path, None),
         [which, path, keys] => (which, path, Some(keys)),
-        _ => return Err("usage: generate A|B|CONNECTIONS,EACH,BODY FILE [KEYLOG]".into()),
+        _ => {
+            return Err(
+                "usage: generate A|B|CONNECTIONS,EACH,BODY FILE [KEYLOG], or H2|CONNECTIONS,EACH,BODY,2 FILE".into()
+            );
+        }
     };
-    let workload = match which.as_str() {
+    let (which, over_http2) = match which.strip_suffix(",2").filter(|rest| rest.split(',').count() == 3) {
+        Some(rest) => (rest, true),
+        None => (&**which, which == "H2"),
+    };
+    let workload = match which {
         "A" => A,
         "B" => B,
+        "H2" => H2,
         other => {
             let numbers: Vec<u32> = other.split(',').map(str::parse).collect::<Result<_, _>>()?;
             let [connections, each, body] = numbers[..] else { return Err("three numbers are needed".into()) };
@@ -72,6 +85,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let mut out = BufWriter::with_capacity(1 << 20, File::create(path)?);
     let (packets, bytes) = match keys {
+        None if over_http2 => {
+            let mut streams = Streams::new(&workload);
+            workload.write_rounds(&mut out, |connection, round| streams.round(&workload, connection, round))?
+        }
+        Some(_) if over_http2 => return Err("over HTTP/2 there is no key log".into()),
         None => workload.write(&mut out)?,
         Some(keys) => {
             let (version, suite, _) = SUITES[0];

@@ -211,14 +211,15 @@ pub struct Watch {
     /// decrypted or why not (json, text, ecs and zeek formats). Of --filter, host and interface apply
     #[arg(long, help_heading = "Output")]
     pub tls: bool,
-    /// Log only matching transactions: KEY=PATTERN or KEY!=PATTERN, where KEY is method, status, host, path or interface;
+    /// Log only matching transactions: KEY=PATTERN or KEY!=PATTERN, where KEY is method, status, host, path, version,
+    /// grpc_service, grpc_method, grpc_status or interface;
     /// may be repeated, all must match
     #[arg(long, value_name = "KEY=PATTERN", help_heading = "Output")]
     pub filter: Vec<Filter>,
     /// Log only transactions that took at least MS milliseconds
     #[arg(long, value_name = "MS", help_heading = "Output")]
     pub slow: Option<u32>,
-    /// Log only errors: status 400 or above, no response, or an incomplete message
+    /// Log only errors: status 400 or above, a gRPC status other than OK, no response, or an incomplete message
     #[arg(long, help_heading = "Output")]
     pub errors: bool,
     /// Route of the paths that it fits, such as '/users/{id}': each {name} is one segment; may be repeated, the first that fits

@@ -24,6 +24,7 @@ mod wat_guest;
 
 use support::capture::{Compression, Format, Order, file};
 use support::conversation::Conversation;
+use support::http2::{END_STREAM, Http2};
 use support::message::{Message, filler, redis};
 use support::program::{Outcome, picotap, read, run, scratch, sorted};
 use support::random::Random;
@@ -33,6 +34,9 @@ use wat_guest::{guest_when, of_protocol};
 
 /// The parser as it is, but for what `guest/http1/planted.c` adds.
 const PLANTED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/planted.wasm"));
+
+/// The same of that of HTTP/2.
+const PLANTED_HTTP2: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/http2-planted.wasm"));
 
 /// A parser of another protocol.
 const RESP: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/resp.wasm"));
@@ -268,6 +272,119 @@ fn an_event_of_another_protocol_is_replayed_with_a_module_of_that_protocol() {
         assert_eq!((refused.code, refused.stdout.len()), (Some(1), 0), "{refused:?}");
         assert!(refused.stderr.contains(says), "{says}: {refused:?}");
     }
+    fs::remove_file(capture).unwrap();
+}
+
+/// Connections of HTTP/2, three streams at once on each; an attacker's have a poisoned request in the middle.
+fn streams(bugs: &[&str]) -> Scene {
+    let mut scene = Scene::default();
+    let mut random = Random::new(7);
+    let mut parts: Vec<Vec<Vec<Packet>>> = vec![];
+    for n in 0..HEALTHY + bugs.len() {
+        let mut h = Http2::start(scene.connection());
+        scene.packets.append(&mut h.conversation.packets);
+        let mut own = vec![];
+        let bug = bugs.get(n.wrapping_sub(HEALTHY));
+        for round in 0..2 {
+            let first = 6 * round + 1;
+            for stream in [first, first + 2, first + 4] {
+                match bug.filter(|_| stream == 3) {
+                    Some(bug) => poisoned_stream(&mut h, stream, bug),
+                    None => _ = h.get(stream, &format!("/{n}/{stream}")),
+                }
+                own.push(std::mem::take(&mut h.conversation.packets));
+            }
+            for stream in [first + 4, first, first + 2] {
+                h.head(Side::Server, stream, 0, &[(":status", "200"), ("server", "test")]);
+                h.data(Side::Server, stream, END_STREAM, &filler(700 * round as usize + 10));
+                own.push(std::mem::take(&mut h.conversation.packets));
+            }
+        }
+        h.conversation.close();
+        own.push(std::mem::take(&mut h.conversation.packets));
+        parts.push(own);
+    }
+    scene.interleave(parts, &mut random);
+    scene.stamp();
+    scene
+}
+
+fn poisoned_stream(h: &mut Http2, stream: u32, bug: &str) {
+    // Long enough to reach beyond every frame on the stack.
+    let value = if bug == "overflow" { format!("overflow {}", "A".repeat(16_000)) } else { bug.to_owned() };
+    let fields = [
+        (":method", "GET"),
+        (":scheme", "http"),
+        (":authority", "example.test"),
+        (":path", "/poison"),
+        ("x-poison", &value),
+    ];
+    h.head(Side::Client, stream, END_STREAM, &fields);
+}
+
+#[test]
+fn a_bug_in_the_parser_of_http2_costs_an_event_and_other_streams_go_on() {
+    let (bugs, faults): (Vec<&str>, Vec<&str>) = BUGS.iter().copied().unzip();
+    let scene = streams(&bugs);
+    let peaceful: Vec<Packet> = scene.packets.iter().filter(|p| p.conversation < HEALTHY).cloned().collect();
+    let without = read(&write(&scene, &peaceful, "poison-h2-without.pcap"), &[]);
+    let capture = write(&scene, &scene.packets, "poison-h2.pcap");
+    let guest = scratch("poison-h2.wasm");
+    fs::write(&guest, PLANTED_HTTP2).unwrap();
+    let guest = format!("http2={}", guest.display());
+    let quarantine = tempfile::tempdir().unwrap();
+    let kept = quarantine.path().join("kept");
+    let kept = kept.to_str().unwrap();
+    let outcome = read(&capture, &["--guest", &guest, "--quarantine-dir", kept, "--stats", "--fault-time", "1000"]);
+
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    assert_eq!(without.sorted().len(), HEALTHY * 6);
+    assert_eq!(healthy(&outcome), without.sorted(), "{}", capture.display());
+    assert!(outcome.stderr.contains("  balanced\n"), "{}", outcome.stderr);
+    assert_eq!(ledger(&outcome, "events condemned"), bugs.len() as u64, "{}", outcome.stderr);
+    for n in HEALTHY..HEALTHY + bugs.len() {
+        let lines: Vec<serde_json::Value> =
+            outcome.lines().iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let of_attacker = |line: &&serde_json::Value| line["client_port"] == 40_001 + n as u64;
+        let mut rows: Vec<String> = lines
+            .iter()
+            .filter(of_attacker)
+            .map(|line| {
+                format!("{} {} {} {} {}", line["stream"], line["method"], line["target"], line["status"], line["flags"])
+            })
+            .collect();
+        rows.sort();
+        let path = |stream: u32| format!("\"/{n}/{stream}\"");
+        let wanted = [
+            // It was asked before the attack.
+            format!("1 \"GET\" {} 200 null", path(1)),
+            format!("11 \"GET\" {} 200 [\"hpack_unknown\"]", path(11)),
+            // The attack.
+            "3 null null 200 [\"no_request\"]".to_owned(),
+            // The table is that of the attack's, of which nothing is known.
+            format!("5 \"GET\" {} 200 [\"resync\",\"hpack_unknown\"]", path(5)),
+            format!("7 \"GET\" {} 200 [\"hpack_unknown\"]", path(7)),
+            format!("9 \"GET\" {} 200 [\"hpack_unknown\"]", path(9)),
+        ];
+        // That head takes many segments, and what follows it may be joined to them.
+        let long = bugs[n - HEALTHY] == "overflow";
+        let told = |row: &String| !(long && (row.starts_with("5 ") || row.starts_with("7 ")));
+        rows.retain(told);
+        let wanted: Vec<String> = wanted.into_iter().filter(told).collect();
+        assert_eq!(rows, wanted, "{}", bugs[n - HEALTHY]);
+    }
+    let mut seen: Vec<String> = fs::read_dir(kept)
+        .unwrap()
+        .map(|file| {
+            let again = run(picotap().arg("replay").arg(file.unwrap().path()).args(["--guest", &guest]));
+            assert_eq!(again.code, Some(1), "{:?}", again.lines());
+            again.lines()[2].split_whitespace().nth(1).unwrap().to_owned()
+        })
+        .collect();
+    let mut faults = faults.clone();
+    faults.sort_unstable();
+    seen.sort_unstable();
+    assert_eq!(seen, faults);
     fs::remove_file(capture).unwrap();
 }
 

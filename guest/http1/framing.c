@@ -242,7 +242,7 @@ static void write_response(work *w, const head *h, const announced *a, uint32_t 
     /* What is inside is parsed if nothing of it is gone (the client waits, or has asked for the upgrade and no more), and if this
      * is the answer for certain: else it may be one from inside. */
     w->inner = w->nests && !f.cut && p.number != 0 && ((accepted && client == PHASE_CONNECT) ||
-                            (tunnel && !accepted && client == PHASE_START && switched_to(a) == PICO_TUNNEL_OTHER));
+                            (tunnel && !accepted && client == PHASE_START && switched_to(a) != PICO_TUNNEL_WEBSOCKET));
 }
 
 bool write_head(work *w, head *h, uint32_t flags)

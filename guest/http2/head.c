@@ -1,6 +1,7 @@
 /* Header blocks: HEADERS and PUSH_PROMISE with the CONTINUATIONs behind them, and the records that they become. */
 #include <string.h>
 
+#include "http1/planted.h"
 #include "state.h"
 
 /* The block of several frames, put together. */
@@ -187,6 +188,7 @@ static void put_pairs(work *w, pico_record *r, const field *method, const field 
         pico_pair *p = &c->pairs[c->out->num_pairs++];
         p->name = put(w, &f->name, &p->name_len);
         p->value = put(w, &f->value, &p->value_len);
+        planted_header(decoded.text + f->name.at, f->name.len, decoded.text + f->value.at, f->value.len);
     }
     r->num_pairs = c->out->num_pairs - r->first_pair;
 }

@@ -4,6 +4,7 @@
  * prefixes of gRPC's messages are looked at. */
 #include <string.h>
 
+#include "http1/planted.h"
 #include "notes.h"
 #include "state.h"
 
@@ -389,5 +390,6 @@ bool answer(call *c, uint32_t index, pico_row *row, pico_result *result)
         result->skip = e->kind == PICO_EVENT_END ? 0 : skip_of(&w);
         break;
     }
+    planted_reply(c, result);
     return true;
 }

@@ -7,7 +7,7 @@
 mod tls;
 
 use crate::escape;
-use crate::export::json::{headers, numeric, optional, tunnel, via};
+use crate::export::json::{grpc, headers, numeric, optional, tunnel, via};
 use crate::export::numbers::{address, number, rfc3339};
 use crate::export::{Format, Origin};
 use crate::http::filter::{is_error, without_port, without_user};
@@ -201,6 +201,11 @@ fn own(transaction: &Transaction, out: &mut Vec<u8>) {
     if let Some(outer) = &transaction.outer {
         via(outer, out);
     }
+    numeric(b",\"stream\":", transaction.stream().map(u64::from), out);
+    numeric(b",\"stream_error\":", transaction.stream_error().map(u64::from), out);
+    if let Some(call) = transaction.grpc() {
+        grpc(&call, out);
+    }
     if transaction.protocol().is_some() {
         optional(b",\"target\":", transaction.target(), out);
         optional(b",\"status\":", transaction.reason(), out);
@@ -276,6 +281,16 @@ mod tests {
         assert_eq!(observer("", vec![]), Value::Null);
         assert_eq!(observer("n\"1", vec![]), json!({"name": "n\"1"}));
         assert_eq!(observer("n", eth0()), json!({"name": "n", "ingress": {"interface": {"name": "eth0"}}}));
+    }
+
+    #[test]
+    fn a_call_of_grpc_has_keys_of_our_own() {
+        let mut wire = Wire::new(Settings::default());
+        let found = value(wire.call(3, "5"));
+        assert_eq!((&found["http"]["version"], &found["event"]["outcome"]), (&json!("2"), &json!("failure")));
+        let own = &found["picotap"];
+        assert_eq!((&own["stream"], &own["grpc_status"]), (&json!(3), &json!(5)));
+        assert_eq!((&own["grpc_service"], &own["grpc_method"]), (&json!("pkg.Greeter"), &json!("SayHello")));
     }
 
     #[test]

@@ -148,7 +148,8 @@ fn http(transaction: &Transaction, out: &mut Vec<u8>) {
     sizes(transaction, out);
 }
 
-fn grpc(call: &Call<'_>, out: &mut Vec<u8>) {
+/// The keys of a gRPC call.
+pub(crate) fn grpc(call: &Call<'_>, out: &mut Vec<u8>) {
     let text = |text| Some(text).filter(|text: &&[u8]| !text.is_empty());
     optional(b",\"grpc_service\":", text(call.service), out);
     optional(b",\"grpc_method\":", text(call.method), out);

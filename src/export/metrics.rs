@@ -5,6 +5,7 @@
 //! and then up to a cap, beyond which it is [`OTHER`]. What is not known is no label, and what was not observed no series.
 
 mod admitted;
+mod calls;
 mod labels;
 
 use std::collections::HashMap;
@@ -15,6 +16,7 @@ use prometheus::proto::MetricFamily;
 use prometheus::{IntCounter, IntCounterVec, Opts, Registry, TextEncoder};
 
 use self::admitted::{Admission, Admitted};
+use self::calls::{Calls, LocalCalls};
 pub use self::labels::OTHER;
 use self::labels::{OUTCOMES, answer, answer_labels, method, method_label, outcome};
 use crate::escape;
@@ -70,13 +72,14 @@ pub struct Metrics {
     /// Operations of other protocols than HTTP.
     operations: IntCounterVec,
     operation_seconds: Histograms,
+    calls: Calls,
     /// TLS connections.
     tls: IntCounterVec,
 }
 
 impl Metrics {
-    /// `hosts`, `routes`: how many may become values of the labels `server_address` and `http_route`; without a number there is
-    /// no such label.
+    /// `hosts`, `routes`: how many may become values of the labels `server_address` and `http_route` (of gRPC calls: `rpc_method`);
+    /// without a number there is no such label.
     ///
     /// # Errors
     /// None in practice: names and bounds are constants, which a test registers.
@@ -138,6 +141,7 @@ impl Metrics {
             &SECONDS,
         )?;
         registry.register(Box::new(operation_seconds.clone()))?;
+        let calls = Calls::new(&registry, routes)?;
         let anomaly = counter("picotap_http_anomalies_total", "Transactions by each flag that they bear.", "flag")?;
         let mut flags = vec![None; 64];
         for (flag, name, _) in ALL {
@@ -154,6 +158,7 @@ impl Metrics {
             flags,
             operations,
             operation_seconds,
+            calls,
             tls,
             hosts: hosts.map(Admission::new),
             routes: routes.map(Admission::new),
@@ -223,6 +228,7 @@ pub struct Observer {
     outcomes: [u64; OUTCOMES.len()],
     flags: [u64; 64],
     operations: Vec<Operations>,
+    calls: LocalCalls,
     /// Label values of hosts and of routes.
     hosts: Admitted,
     routes: Admitted,
@@ -240,6 +246,7 @@ impl Observer {
             outcomes: [0; OUTCOMES.len()],
             flags: [0; 64],
             operations: Vec::new(),
+            calls: LocalCalls::default(),
             hosts: Admitted::default(),
             routes: Admitted::default(),
         }
@@ -283,6 +290,7 @@ impl Observer {
                 *count += 1;
             }
         }
+        self.calls.observe(&self.shared.calls, transaction);
         let time = transaction.duration();
         let body = |message: &Option<Message>| message.as_ref().and_then(Message::body).map(|body| body.wire);
         let (request, response) = (body(&transaction.request), body(&transaction.response));
@@ -327,6 +335,7 @@ impl Observer {
                 all.into_iter().flatten().for_each(|local| local.flush());
             }
         }
+        self.calls.flush();
         for Operations { protocol, results, seconds } in &mut self.operations {
             seconds.flush();
             for (count, result) in results.iter_mut().zip(RESULTS).filter(|(count, _)| **count != 0) {

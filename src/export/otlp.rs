@@ -17,7 +17,7 @@ use crate::escape;
 use crate::export::numbers::{address, number};
 use crate::export::{Format, Origin};
 use crate::http::filter::{without_port, without_user};
-use crate::http::{Flags, Message, Transaction};
+use crate::http::{Flags, Message, Transaction, grpc};
 use crate::stream::Secured;
 
 /// Methods that the conventions know; others are `_OTHER`.
@@ -25,9 +25,11 @@ const METHODS: [&[u8]; 9] = [b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONN
 /// Flags of a span's context: whether its parent is on another host is known, and it is.
 const REMOTE: u32 = 0x300;
 /// What may have gone wrong beside the status, by the flag that says it.
-const WRONG: [(Flags, &str); 5] = [
+const WRONG: [(Flags, &str); 7] = [
     (Flags::RESET, "reset"),
     (Flags::TIMEOUT, "timeout"),
+    (Flags::NOT_PROCESSED, "not_processed"),
+    (Flags::STREAM_RESET, "stream_reset"),
     (Flags::NO_RESPONSE, "no_response"),
     (Flags::TRUNCATED, "truncated"),
     (Flags::FAILED, "failed"),
@@ -60,6 +62,7 @@ impl Format for Otlp {
         out.extend_from_slice(&self.head);
         identifiers(transaction, out);
         let name = match (transaction.protocol(), method(transaction)) {
+            (None, _) if transaction.grpc_name().is_some() => transaction.grpc_name().unwrap_or_default(),
             (None, Some((method, true))) => method,
             (None, _) => b"HTTP",
             (Some(protocol), _) => transaction.method().unwrap_or(protocol.as_bytes()),
@@ -130,6 +133,9 @@ fn method(transaction: &Transaction) -> Option<(&[u8], bool)> {
 
 /// What went wrong, in few words. Client errors are none of the server's.
 fn error(transaction: &Transaction) -> Option<&'static str> {
+    if let Some(status) = transaction.grpc_status() {
+        return grpc::is_server_error(status).then_some(grpc::status_name(status).unwrap_or("_OTHER"));
+    }
     let flag = WRONG.iter().find(|(flag, _)| transaction.flags.intersects(*flag));
     match transaction.status {
         500..=599 => Some(""),
@@ -197,6 +203,16 @@ fn http(transaction: &Transaction, to: &mut Attributes<'_>) {
     let body = |message: Option<Message>| message.and_then(|message| message.body()).map(|body| body.wire);
     to.number("http.request.body.size", body(transaction.request));
     to.number("http.response.body.size", body(transaction.response));
+    if transaction.is_grpc() {
+        to.text("rpc.system.name", Some(b"grpc"));
+        to.text("rpc.method", transaction.grpc_name());
+        match transaction.grpc_status().map(|status| (status, grpc::status_name(status))) {
+            Some((_, Some(name))) => to.text("rpc.response.status_code", Some(name.as_bytes())),
+            Some((status, None)) => to.written("rpc.response.status_code", |out| number(status, out)),
+            None => {}
+        }
+    }
+    to.number("picotap.stream", transaction.stream().map(u64::from));
     for (key, of_request) in [("http.request.header.", true), ("http.response.header.", false)] {
         let mut headers = transaction.headers(of_request).peekable();
         while let Some((name, value)) = headers.next() {
@@ -401,6 +417,27 @@ mod tests {
         assert_eq!(error(wire.get(2, "/").reply(2, 404, 0)), "", "the client's");
         assert_eq!(error(wire.get(3, "/").close(EndReason::Reset)), "reset");
         assert_eq!(error(wire.get(1, "/").close(EndReason::Capture)), "", "not known");
+    }
+
+    #[test]
+    fn a_call_of_grpc_is_named_by_what_it_calls() {
+        let mut wire = Wire::new(Settings::default());
+        let span = span(wire.call(3, "13"));
+        let found = attributes(&span["attributes"]);
+        assert_eq!((&span["name"], &span["status"]["code"]), (&json!("pkg.Greeter/SayHello"), &json!(2)));
+        for (key, value) in [
+            ("rpc.system.name", "grpc"),
+            ("rpc.method", "pkg.Greeter/SayHello"),
+            ("rpc.response.status_code", "INTERNAL"),
+            ("error.type", "INTERNAL"),
+            ("network.protocol.version", "2"),
+            ("url.scheme", "http"),
+        ] {
+            assert_eq!(found[key]["stringValue"], json!(value), "{key}");
+        }
+        assert_eq!(found["picotap.stream"]["intValue"], json!("3"));
+        let refused = self::span(wire.call(5, "5"));
+        assert!(refused.get("status").is_none() && !attributes(&refused["attributes"]).contains_key("error.type"));
     }
 
     #[test]

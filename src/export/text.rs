@@ -3,8 +3,10 @@
 //! `time status duration size method URL client > server [flags]`, for example
 //! `2026-01-02T03:04:05.123456Z 200   12.3ms   1.2kB GET http://example.com/a 10.0.0.1:4321 > 10.0.0.2:80`
 //!
-//! Of a decrypted connection the URL begins with `https`; ` sni NAME` follows where the client named another server in TLS than in the
-//! request, and where the request names none that name stands in the URL. Inside a tunnel ` via connect example.com:80` follows. An operation of another protocol has `ok` or `err` as its status, and
+//! Behind the URL of a gRPC call stands its outcome, such as ` grpc NOT_FOUND`. Of a decrypted connection the URL begins with
+//! `https`; ` sni NAME` follows where the client named another server in TLS than in the request, and where the request names none
+//! that name stands in the URL. Inside a tunnel ` via connect example.com:80` follows. An operation of another protocol has `ok` or `err` as
+//! its status, and
 //! the protocol's name before its own. On a terminal the line is [`fitted`] to its width.
 
 mod fitted;
@@ -18,7 +20,7 @@ use crate::export::json::via_name;
 use crate::export::numbers::{address, number, rfc3339};
 use crate::export::terminal::{Color, Terminal};
 use crate::http::filter::{without_port, without_user};
-use crate::http::{Flags, Message, TlsConnection, Transaction};
+use crate::http::{Flags, Message, TlsConnection, Transaction, grpc};
 use crate::stream::Endpoint;
 
 /// Writes text lines.
@@ -50,6 +52,7 @@ impl Text {
         escape::shown(transaction.method().unwrap_or(b"-"), false, out);
         out.push(b' ');
         url(transaction, out);
+        grpc_status(transaction, out);
         out.push(b' ');
         self.terminal.paint(Color::Faint, out, |out| {
             endpoint(transaction.client, out);
@@ -105,8 +108,21 @@ fn status_color(transaction: &Transaction) -> Color {
         Some(_) if transaction.protocol().is_some() => {
             Color::of_class(if transaction.flags.intersects(Flags::FAILED) { 5 } else { 2 })
         }
-        Some(_) => Color::of_class(transaction.status / 100),
+        Some(_) => match transaction.grpc_status() {
+            None | Some(0) => Color::of_class(transaction.status / 100),
+            Some(failed) => Color::of_class(if grpc::is_server_error(failed) { 5 } else { 4 }),
+        },
         None => Color::of_class(0),
+    }
+}
+
+/// Appends ` grpc ` and the outcome of the gRPC call, if it is one and that is known.
+fn grpc_status(transaction: &Transaction, out: &mut Vec<u8>) {
+    let Some(status) = transaction.grpc_status() else { return };
+    out.extend_from_slice(b" grpc ");
+    match grpc::status_name(status) {
+        Some(name) => out.extend_from_slice(name.as_bytes()),
+        None => number(status, out),
     }
 }
 
@@ -217,6 +233,8 @@ pub(super) fn size(bytes: Option<u64>, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::Settings;
+    use crate::http::test_wire::Wire;
 
     fn text(write: impl FnOnce(&mut Vec<u8>)) -> String {
         let mut out = Vec::new();
@@ -237,6 +255,18 @@ mod tests {
         assert_eq!(text(|out| size(Some(1_250), out)), "1.2kB");
         assert_eq!(text(|out| size(Some(7_900_000_000), out)), "7.9GB");
         assert_eq!(text(|out| size(Some(u64::MAX), out)), "18.4EB");
+    }
+
+    #[test]
+    fn a_call_of_grpc_has_its_outcome_and_its_colour() {
+        let mut wire = Wire::new(Settings::default());
+        let line = |wire: &Wire| text(|out| Text::new(Terminal::new(false, false)).line(wire.last(), out));
+        let failed = line(wire.call(1, "5"));
+        assert!(failed.contains(" POST http://h/pkg.Greeter/SayHello grpc NOT_FOUND 10.0.0.1:4321 > "), "{failed}");
+        assert!(line(wire.call(3, "99")).contains("SayHello grpc 99 "));
+        let colours =
+            ["0", "5", "13"].map(|status| status_color(Wire::new(Settings::default()).call(1, status).last()));
+        assert_eq!(colours, [Color::of_class(2), Color::of_class(4), Color::of_class(5)]);
     }
 
     #[test]

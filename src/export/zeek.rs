@@ -1,8 +1,9 @@
 //! A Zeek line is a transaction as a row of Zeek's `http.log`: tab-separated, with header lines that name the columns.
 //!
 //! The columns are Zeek's, in its order; those that picotap has nothing for are unset. Behind them stand `ttfb` and
-//! `duration` (seconds), `community_id` and `flags`. Body lengths are without chunk framing, as Zeek's are. A `uid` is as
-//! long as Zeek's, but another: see [`crate::http::uid`]. With `--tls` a line is a TLS connection as a row of `ssl.log`.
+//! `duration` (seconds), `community_id`, `flags`, and of HTTP/2 the `stream` and what is known of a gRPC call. Body lengths are without
+//! chunk framing, as Zeek's are. A `uid` is as long as Zeek's, but another: see [`crate::http::uid`]. With `--tls` a line is a TLS
+//! connection as a row of `ssl.log`.
 
 mod ssl;
 
@@ -13,7 +14,7 @@ use crate::http::{Message, TlsConnection, Transaction};
 use crate::stream::Endpoint;
 
 /// Names and types of the columns.
-pub(super) const COLUMNS: [(&str, &str); 34] = [
+pub(super) const COLUMNS: [(&str, &str); 38] = [
     ("ts", "time"),
     ("uid", "string"),
     ("id.orig_h", "addr"),
@@ -48,6 +49,10 @@ pub(super) const COLUMNS: [(&str, &str); 34] = [
     ("duration", "interval"),
     ("community_id", "string"),
     ("flags", "set[string]"),
+    ("stream", "count"),
+    ("grpc_service", "string"),
+    ("grpc_method", "string"),
+    ("grpc_status", "count"),
 ];
 
 /// Writes rows of `http.log` or `ssl.log`.
@@ -120,7 +125,15 @@ impl Format for Zeek {
             out.push(if index == 0 { b'\t' } else { b',' });
             out.extend_from_slice(name.as_bytes());
         }
-        out.extend_from_slice(if transaction.flags.is_empty() { b"\t(empty)\n" } else { b"\n" });
+        if transaction.flags.is_empty() {
+            out.extend_from_slice(b"\t(empty)");
+        }
+        count(transaction.stream(), out);
+        let call = transaction.grpc();
+        text(call.as_ref().map(|call| call.service), out);
+        text(call.as_ref().map(|call| call.method), out);
+        count(transaction.grpc_status(), out);
+        out.push(b'\n');
     }
 
     fn tls(&mut self, connection: &TlsConnection, out: &mut Vec<u8>) {
@@ -269,7 +282,13 @@ mod tests {
         ] {
             assert_eq!(row(name), value, "{name}");
         }
-        assert_eq!(rows[1]["status_code"], b"-");
+        assert_eq!((&rows[1]["status_code"][..], &rows[1]["stream"][..]), (&b"-"[..], &b"-"[..]));
+        let mut wire = Wire::new(Settings::default());
+        let rows = read(&log(wire.call(3, "5")));
+        let call = [("version", "2"), ("stream", "3"), ("grpc_service", "pkg.Greeter"), ("grpc_method", "SayHello")];
+        for (name, value) in call.into_iter().chain([("grpc_status", "5"), ("flags", "trailers")]) {
+            assert_eq!(rows[0][name], value.as_bytes(), "{name}");
+        }
     }
 
     proptest! {

@@ -112,6 +112,8 @@ pub struct HttpContext {
     pub counters: HttpCounters,
     /// Where the client of the tunnel that was opened last asked to be connected to: for the stream inside.
     pub(crate) tunnel_target: Vec<u8>,
+    /// The request whose upgrade to HTTP/2 was accepted last: for the stream inside.
+    pub(crate) upgraded: Option<Box<Transaction>>,
     /// What [`Transaction::completed`] is of those that are handed out now.
     pub completed: u64,
     /// How the connection is encrypted whose transactions are opened now.
@@ -152,6 +154,7 @@ impl HttpContext {
             folded: Vec::new(),
             counters: HttpCounters::default(),
             tunnel_target: Vec::new(),
+            upgraded: None,
             completed: 0,
             secured: None,
             secured_itself: false,
@@ -332,6 +335,12 @@ impl HttpContext {
         if transaction.tunnel == Tunnel::Connect {
             self.tunnel_target.extend_from_slice(transaction.target().unwrap_or_default());
         }
+    }
+
+    /// Keeps the request of an upgrade to HTTP/2, which the first stream answers (RFC 7540, section 3.2).
+    #[cold]
+    pub(crate) fn keep_upgraded(&mut self, transaction: &Transaction) {
+        self.upgraded = Some(Box::new(transaction.upgraded()));
     }
 
     fn headers(&mut self, transaction: &mut Transaction, headers: Headers<'_>, of_request: bool) {

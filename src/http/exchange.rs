@@ -90,7 +90,9 @@ impl Exchange {
         let community = self.community.or_else(of_packets);
         let uid = self.uid.unwrap_or_else(|| context.uid(outer));
         let target = std::mem::take(&mut context.tunnel_target).into_boxed_slice();
+        let upgraded = context.upgraded.take().filter(|_| tunnel == Tunnel::H2c);
         Self {
+            streams: upgraded.map(|request| streams::of_upgrade(context, request)),
             outer: Some(Arc::new(Outer { conn: outer.number, uid, tunnel, target, relay })),
             uid: Some(uid.inner()),
             community,
@@ -347,6 +349,9 @@ impl<F: FnMut(&Transaction)> Pairing<'_, F> {
         transaction.flags |= Flags::TUNNEL;
         transaction.tunnel = kind;
         context.tunnel_target(transaction);
+        if kind == Tunnel::H2c {
+            context.keep_upgraded(transaction);
+        }
         transaction.awaits_tunnel = false;
         for _ in 0..=index {
             self.hand_out(0);

@@ -7,11 +7,15 @@
 //! - `host=*.example.com`: without regard to case, without user information, and without port unless the pattern has
 //!   one
 //! - `path=/api/*`: the target without query
+//! - `version=1.1,2`: the version of HTTP
+//! - `grpc_service=pkg.*` and `grpc_method=Get*`: what a gRPC call calls
+//! - `grpc_status=5`, `not_found`, `1-16`: the outcome of a gRPC call, by code, name or range
 //! - `interface=veth*`: the capture interface, where it has a name
 //!
 //! Of TLS connections (`--tls`) there are `host`, the server's name that the client said, and `interface`.
 //!
-//! In `host`, `path` and `interface`, `*` stands for any bytes and `?` for any one byte. A transaction is logged if it matches every
+//! In `host`, `path`, `interface`, `grpc_service` and `grpc_method`, `*` stands for any bytes and `?` for any one byte. A transaction is
+//! logged if it matches every
 //! `--filter`, `--slow` and `--errors`.
 
 use std::ops::RangeInclusive;
@@ -19,6 +23,7 @@ use std::str::FromStr;
 
 use crate::glob::Glob;
 use crate::http::flags::Flags;
+use crate::http::grpc::status_code;
 use crate::http::tls::TlsConnection;
 use crate::http::transaction::Transaction;
 use crate::stream::InterfaceNames;
@@ -30,6 +35,10 @@ enum Patterns {
     Status(Vec<RangeInclusive<u16>>),
     Host(Vec<Glob>),
     Path(Vec<Glob>),
+    Version(Vec<Vec<u8>>),
+    GrpcService(Vec<Glob>),
+    GrpcMethod(Vec<Glob>),
+    GrpcStatus(Vec<RangeInclusive<u16>>),
     Interface(Vec<Glob>),
 }
 
@@ -47,7 +56,9 @@ pub enum FilterError {
     #[error("filter \"{0}\" has no \"=\": needed KEY=PATTERN, for example status=5xx")]
     NoSign(String),
     /// An unknown key.
-    #[error("filter \"{filter}\" begins with \"{key}\": needed method, status, host, path or interface")]
+    #[error(
+        "filter \"{filter}\" begins with \"{key}\": needed method, status, host, path, version, grpc_service, grpc_method, grpc_status or interface"
+    )]
     Key {
         /// The whole filter.
         filter: String,
@@ -62,6 +73,24 @@ pub enum FilterError {
         "filter \"{filter}\" has status \"{status}\": needed a code (404), a class (4xx), a range (500-599) or none"
     )]
     Status {
+        /// The whole filter.
+        filter: String,
+        /// The part that cannot be read.
+        status: String,
+    },
+    /// A version that there is not.
+    #[error("filter \"{filter}\" has version \"{version}\": needed 1.0 to 1.9, or 2")]
+    Version {
+        /// The whole filter.
+        filter: String,
+        /// The part that is no version.
+        version: String,
+    },
+    /// A status of gRPC that cannot be read.
+    #[error(
+        "filter \"{filter}\" has gRPC status \"{status}\": needed a code (5), a name (NOT_FOUND) or a range (1-16)"
+    )]
+    GrpcStatus {
         /// The whole filter.
         filter: String,
         /// The part that cannot be read.
@@ -84,6 +113,24 @@ impl FromStr for Filter {
             "method" => Patterns::Method(bytes().collect()),
             "host" => Patterns::Host(bytes().map(|text| Glob::new(&text.to_ascii_lowercase())).collect()),
             "path" => Patterns::Path(bytes().map(|text| Glob::new(&text)).collect()),
+            "version" => {
+                let known = |version: &&str| {
+                    let minor = version.strip_prefix("1.").filter(|minor| minor.len() == 1);
+                    **version == *"2" || minor.is_some_and(|minor| minor.bytes().all(|byte| byte.is_ascii_digit()))
+                };
+                if let Some(version) = patterns.iter().find(|version| !known(version)) {
+                    return Err(FilterError::Version { filter: text.to_owned(), version: (*version).to_owned() });
+                }
+                Patterns::Version(bytes().collect())
+            }
+            "grpc_service" => Patterns::GrpcService(bytes().map(|text| Glob::new(&text)).collect()),
+            "grpc_method" => Patterns::GrpcMethod(bytes().map(|text| Glob::new(&text)).collect()),
+            "grpc_status" => {
+                let wrong =
+                    |status: &str| FilterError::GrpcStatus { filter: text.to_owned(), status: status.to_owned() };
+                let ranges = patterns.iter().map(|status| grpc_range(status).ok_or_else(|| wrong(status)));
+                Patterns::GrpcStatus(ranges.collect::<Result<_, _>>()?)
+            }
             "interface" => Patterns::Interface(bytes().map(|text| Glob::new(&text)).collect()),
             "status" => {
                 let ranges = patterns.iter().map(|status| {
@@ -113,6 +160,15 @@ fn range(text: &str) -> Option<RangeInclusive<u16>> {
     }
 }
 
+/// Codes of gRPC's statuses.
+fn grpc_range(text: &str) -> Option<RangeInclusive<u16>> {
+    let code = |text: &str| status_code(text).or_else(|| text.parse().ok());
+    match text.split_once('-') {
+        Some((first, last)) => Some(code(first)?..=code(last)?).filter(|range| !range.is_empty()),
+        None => code(text).map(|code| code..=code),
+    }
+}
+
 impl Filter {
     /// Whether the transaction matches this filter. `interfaces`: names of the capture interfaces, by index.
     #[must_use]
@@ -130,6 +186,18 @@ impl Filter {
                 globs.iter().any(|glob| glob.fits(if glob.contains(b':') { &host } else { without_port(&host) }))
             }),
             Patterns::Path(globs) => transaction.path().is_some_and(|path| globs.iter().any(|glob| glob.fits(path))),
+            Patterns::Version(versions) => {
+                transaction.version().is_some_and(|version| versions.iter().any(|wanted| wanted == version.as_bytes()))
+            }
+            Patterns::GrpcService(globs) => {
+                transaction.grpc().is_some_and(|call| globs.iter().any(|glob| glob.fits(call.service)))
+            }
+            Patterns::GrpcMethod(globs) => {
+                transaction.grpc().is_some_and(|call| globs.iter().any(|glob| glob.fits(call.method)))
+            }
+            Patterns::GrpcStatus(ranges) => {
+                transaction.grpc_status().is_some_and(|status| ranges.iter().any(|range| range.contains(&status)))
+            }
             Patterns::Interface(globs) => fits_interface(globs, transaction.interface, interfaces),
         };
         fits != self.negated
@@ -155,7 +223,13 @@ impl Filter {
                 globs.iter().any(fits)
             }),
             Patterns::Interface(globs) => fits_interface(globs, connection.interface, interfaces),
-            Patterns::Method(_) | Patterns::Status(_) | Patterns::Path(_) => return false,
+            Patterns::Method(_)
+            | Patterns::Status(_)
+            | Patterns::Path(_)
+            | Patterns::Version(_)
+            | Patterns::GrpcService(_)
+            | Patterns::GrpcMethod(_)
+            | Patterns::GrpcStatus(_) => return false,
         };
         fits != self.negated
     }
@@ -237,6 +311,36 @@ pub fn is_error(transaction: &Transaction) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn calls_of_grpc_are_selected_by_what_they_call_and_how_they_end() {
+        let mut wire = Wire::new(Settings::default());
+        wire.ask_on(1, "POST /pkg.Greeter/SayHello h2\ncontent-type: application/grpc", 0).end_on(0, 1, 12, 0);
+        wire.answer_on(1, "h2 200\ncontent-type: application/grpc\ngrpc-status: 5", 0).end_on(1, 1, 0, 0);
+        for filter in [
+            "version=2",
+            "version!=1.1",
+            "grpc_service=pkg.*",
+            "grpc_method=Say*,Other",
+            "grpc_status=5",
+            "grpc_status=not_found",
+            "grpc_status=1-16",
+            "grpc_status=INVALID_ARGUMENT-6",
+            "grpc_status!=0",
+        ] {
+            assert!(takes(filter, &wire), "{filter}");
+        }
+        for filter in ["version=1.0,1.1", "grpc_service=other", "grpc_method=say*", "grpc_status=0,6-16"] {
+            assert!(!takes(filter, &wire), "{filter}");
+        }
+        assert!(Selection { errors: true, ..Selection::default() }.takes(wire.last(), &interfaces()));
+        wire.get(1, "/pkg.Greeter/SayHello").reply(1, 200, 0);
+        assert!(!takes("grpc_status=0-65535", &wire) && !takes("grpc_service=*", &wire) && takes("version=1.1", &wire));
+        for wrong in ["version=3", "version=1.10", "grpc_status=x", "grpc_status=6-5", "grpc_status=65536"] {
+            let error = wrong.parse::<Filter>().unwrap_err().to_string();
+            assert!(error.contains(wrong.split_once('=').unwrap().1) && error.contains("needed"), "{error}");
+        }
+    }
     use crate::http::Settings;
     use crate::http::test_wire::Wire;
     use crate::stream::EndReason;
@@ -307,7 +411,7 @@ mod tests {
         assert_eq!(say("GET"), "filter \"GET\" has no \"=\": needed KEY=PATTERN, for example status=5xx");
         assert_eq!(
             say("verb=GET"),
-            "filter \"verb=GET\" begins with \"verb\": needed method, status, host, path or interface"
+            "filter \"verb=GET\" begins with \"verb\": needed method, status, host, path, version, grpc_service, grpc_method, grpc_status or interface"
         );
         assert_eq!(say("path=/a,"), "filter \"path=/a,\" has an empty pattern");
         for status in ["20", "2000", "axx", "0xx", "99-200", "300-200", "+20", "xx", "200-"] {

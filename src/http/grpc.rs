@@ -23,6 +23,24 @@ const STATUSES: [&str; 17] = [
     "UNAUTHENTICATED",
 ];
 
+/// The name of a status code, if it has one.
+#[must_use]
+pub fn status_name(code: u16) -> Option<&'static str> {
+    STATUSES.get(usize::from(code)).copied()
+}
+
+/// Whether a status code says that the server failed, by OpenTelemetry's conventions: `UNKNOWN`, `DEADLINE_EXCEEDED`,
+/// `UNIMPLEMENTED`, `INTERNAL`, `UNAVAILABLE`, `DATA_LOSS`.
+#[must_use]
+pub const fn is_server_error(code: u16) -> bool {
+    matches!(code, 2 | 4 | 12 | 13 | 14 | 15)
+}
+
+/// The code of a name, without regard to case.
+pub(crate) fn status_code(name: &str) -> Option<u16> {
+    STATUSES.iter().position(|known| known.eq_ignore_ascii_case(name)).and_then(|code| u16::try_from(code).ok())
+}
+
 /// What is known of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call<'a> {
@@ -40,14 +58,6 @@ pub struct Call<'a> {
     pub messages: [Option<u32>; 2],
 }
 
-impl Call<'_> {
-    /// The name of the outcome; `None` if it is not known, or none of those that have a name.
-    #[must_use]
-    pub fn status_name(&self) -> Option<&'static str> {
-        STATUSES.get(usize::from(self.status?)).copied()
-    }
-}
-
 impl Transaction {
     /// The gRPC call that it is; `None`: it is none.
     #[must_use]
@@ -63,17 +73,36 @@ impl Transaction {
         Some(Call {
             service,
             method,
-            status: text(|http2| http2.grpc_status).and_then(|text| std::str::from_utf8(text).ok()?.parse().ok()),
+            status: self.grpc_status(),
             message: text(|http2| http2.grpc_message).map(undo_percent),
             timeout: text(|http2| http2.grpc_timeout).and_then(timeout),
             messages: http2.messages,
         })
     }
 
+    /// Whether it is a gRPC call.
+    #[must_use]
+    pub fn is_grpc(&self) -> bool {
+        self.http2.as_ref().is_some_and(|http2| http2.grpc)
+    }
+
+    /// Code of the outcome of the gRPC call that it is, 0: OK; `None` if that is not known.
+    #[must_use]
+    pub fn grpc_status(&self) -> Option<u16> {
+        let http2 = self.http2.as_ref().filter(|http2| http2.grpc)?;
+        std::str::from_utf8(self.text_of(http2.grpc_status)?).ok()?.parse().ok()
+    }
+
+    /// What the gRPC call that it is calls: `package.Service/Method`.
+    #[must_use]
+    pub fn grpc_name(&self) -> Option<&[u8]> {
+        self.path()?.strip_prefix(b"/").filter(|_| self.is_grpc())
+    }
+
     /// Whether it is a gRPC call that is known to have failed.
     #[must_use]
     pub fn grpc_failed(&self) -> bool {
-        self.http2.is_some() && self.grpc().is_some_and(|call| call.status.is_some_and(|status| status != 0))
+        self.grpc_status().is_some_and(|status| status != 0)
     }
 }
 

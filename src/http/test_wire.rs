@@ -160,6 +160,14 @@ impl Wire {
         self.on(stream, |wire| _ = wire.feed(side, 0, 20, Kind::Trailers { number: stream, fields }))
     }
 
+    /// A whole gRPC call of `pkg.Greeter/SayHello`, with a message each way.
+    pub(crate) fn call(&mut self, stream: u32, status: &str) -> &mut Self {
+        let ask = "POST /pkg.Greeter/SayHello h2\nhost: h\ncontent-type: application/grpc";
+        self.ask_on(stream, ask, 0).end_on(0, stream, 12, 0).wait(2);
+        self.answer_on(stream, "h2 200\ncontent-type: application/grpc", 0);
+        self.trailers_on(1, stream, &format!("grpc-status: {status}")).end_on(1, stream, 7, 0)
+    }
+
     /// A whole request without body.
     pub(crate) fn get(&mut self, number: u32, target: &str) -> &mut Self {
         self.ask(number, format!("GET {target} HTTP/1.1\nHost: example.com"), 0).end(0, number, 0, 0)

@@ -143,7 +143,9 @@ pub struct ConnectionState<S> {
     pub base: [u64; 2],
     /// Its sides.
     pub halves: [Half; 2],
-    /// An event of it was condemned: nothing of it is parsed any more.
+    /// Events of it that were condemned.
+    pub condemned: u8,
+    /// Too many events of it were condemned: nothing of it is parsed any more.
     pub ignored: bool,
     /// The receiver's.
     pub state: S,
@@ -164,6 +166,7 @@ impl<S: Default> ConnectionState<S> {
             outer: None,
             base: [0; 2],
             halves: [Half::default(), Half::default()],
+            condemned: 0,
             ignored: false,
             state: S::default(),
         }

@@ -2,6 +2,7 @@
 
 use super::histogram::{Histogram, bucket};
 use super::snapshot::{Counts, Second};
+use crate::http::grpc::is_server_error;
 use crate::http::{Flags, Message, Transaction};
 
 /// What of a transaction is counted. Times and durations are microseconds.
@@ -13,9 +14,9 @@ pub(super) struct Facts {
     pub(super) duration: Option<u64>,
     /// Its bucket in a histogram.
     pub(super) bucket: usize,
-    /// Whether its status is 4xx.
+    /// Whether its status is 4xx, or one of gRPC that says the same.
     pub(super) client_error: bool,
-    /// Whether it has a 5xx status, is without a response, or is an operation that failed.
+    /// Whether it has a 5xx status, or one of gRPC that says the same, is without a response, or is an operation that failed.
     pub(super) failed: bool,
     /// Bytes of the request's body.
     pub(super) request_bytes: u64,
@@ -30,12 +31,13 @@ impl Facts {
         let [asked, answered] = [request, response].map(|message| message.as_ref().map(last));
         let bytes = |message: &Option<Message>| message.as_ref().and_then(Message::body).map_or(0, |body| body.wire);
         let status = transaction.status;
+        let refused = transaction.grpc_status().is_some_and(|code| code != 0 && !is_server_error(code));
         let duration = transaction.duration().and_then(|time| u64::try_from(time / 1000).ok());
         Self {
             completed: asked.max(answered).unwrap_or(0) / 1000,
             duration,
             bucket: duration.map_or(0, bucket),
-            client_error: (400..500).contains(&status),
+            client_error: (400..500).contains(&status) || refused,
             failed: status >= 500 || failed(transaction),
             request_bytes: bytes(request),
             response_bytes: bytes(response),
@@ -48,7 +50,9 @@ fn failed(transaction: &Transaction) -> bool {
     const LEFT: Flags =
         Flags::OPEN.union(Flags::EVICTED).union(Flags::OVERFLOW).union(Flags::FAULT).union(Flags::RESPONSE_UNREAD);
     let flags = transaction.flags;
-    flags.intersects(Flags::FAILED) || transaction.response.is_none() && !flags.intersects(LEFT)
+    flags.intersects(Flags::FAILED)
+        || transaction.grpc_status().is_some_and(is_server_error)
+        || transaction.response.is_none() && !flags.intersects(LEFT)
 }
 
 /// What the facts of transactions add up to.
@@ -146,6 +150,11 @@ mod tests {
         let (no, yes) = (false, true);
         assert_eq!(errors, [(no, no), (yes, no), (no, yes), (no, yes), (no, yes), (no, no)]);
         assert_eq!((facts[0].duration, facts[0].response_bytes, facts[4].duration), (Some(2000), 7, None));
+        let outcome = |status: &str| {
+            let facts = Facts::of(Wire::new(Settings::default()).call(1, status).last());
+            (facts.client_error, facts.failed)
+        };
+        assert_eq!(["0", "5", "13"].map(outcome), [(no, no), (yes, no), (no, yes)]);
         let mut sum = Sum::default();
         facts.iter().for_each(|facts| sum.add(facts));
         let counts = sum.counts();

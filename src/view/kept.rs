@@ -6,7 +6,7 @@ use super::facts::Facts;
 use super::snapshot::TransactionRow;
 use crate::escape;
 use crate::export::{tunnel_name, via_name};
-use crate::http::{Message, Transaction};
+use crate::http::{Message, Transaction, grpc};
 use crate::stream::{Endpoint, InterfaceNames};
 
 /// The most bytes of a target that a row has.
@@ -64,7 +64,8 @@ impl Kept {
             target: target.map(shown),
             route: transaction.route().map(shown),
             status: transaction.known_status().filter(|_| is_http),
-            reason: transaction.reason().map(shown),
+            grpc_status: transaction.grpc_status(),
+            reason: transaction.reason().map(shown).or_else(|| outcome(transaction)),
             failed: facts.failed,
             request_time: took(transaction.request),
             wait_time: micros(transaction.time_to_first_byte()),
@@ -86,6 +87,12 @@ fn protocol(transaction: &Transaction) -> String {
     }
 }
 
+/// The outcome of a gRPC call, if it is known.
+fn outcome(transaction: &Transaction) -> Option<String> {
+    let status = transaction.grpc_status()?;
+    Some(grpc::status_name(status).map_or_else(|| format!("gRPC {status}"), |name| format!("gRPC {name}")))
+}
+
 /// Text for people: control characters and what is no UTF-8 are escaped as in the text log.
 pub(super) fn shown(text: &[u8]) -> String {
     let mut out = Vec::with_capacity(text.len());
@@ -105,6 +112,19 @@ fn fields(transaction: &Transaction) -> Vec<(String, String)> {
     let mut text = |name: &str, value: Option<&[u8]>| out.extend(value.map(|value| (name.to_owned(), shown(value))));
     text("user_agent", transaction.user_agent());
     text("referer", transaction.referer());
+    text("scheme", transaction.named_scheme());
+    text("stream_error", transaction.stream_error().map(|code| code.to_string()).as_deref().map(str::as_bytes));
+    if let Some(call) = transaction.grpc() {
+        let named = |text| Some(text).filter(|text: &&[u8]| !text.is_empty());
+        text("grpc_service", named(call.service));
+        text("grpc_method", named(call.method));
+        text("grpc_status", call.status.map(|status| status.to_string()).as_deref().map(str::as_bytes));
+        text("grpc_message", call.message.as_deref());
+        text("grpc_timeout_us", call.timeout.map(|timeout| (timeout / 1000).to_string()).as_deref().map(str::as_bytes));
+        for (name, count) in ["grpc_request_messages", "grpc_response_messages"].into_iter().zip(call.messages) {
+            text(name, count.map(|count| count.to_string()).as_deref().map(str::as_bytes));
+        }
+    }
     text("tunnel", tunnel_name(transaction).map(str::as_bytes));
     if let Some(outer) = &transaction.outer {
         text("via", Some(via_name(outer.tunnel).as_bytes()));
@@ -130,6 +150,7 @@ fn fields(transaction: &Transaction) -> Vec<(String, String)> {
         out.extend((value != 0).then(|| (name.to_owned(), value.to_string())));
     };
     number("seq", u64::from(transaction.seq));
+    number("stream", transaction.stream().map_or(0, u64::from));
     number("interim", u64::from(transaction.interim));
     number("lost_bytes", transaction.lost());
     if let Some(relay) = transaction.outer.as_ref().and_then(|outer| outer.relay) {

@@ -216,10 +216,13 @@ pub struct TransactionRow {
     /// Status of the final response.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
-    /// Reason phrase, or the outcome of an operation.
+    /// Code of the outcome of a gRPC call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grpc_status: Option<u16>,
+    /// Reason phrase, the outcome of a gRPC call (`gRPC NOT_FOUND`), or that of an operation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Whether it counts as an error: 5xx, no response, a failed operation.
+    /// Whether it counts as an error: 5xx, a status of gRPC that says the same, no response, a failed operation.
     pub failed: bool,
     /// First byte of the request to its last.
     #[serde(skip_serializing_if = "Option::is_none")]

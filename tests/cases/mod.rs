@@ -13,6 +13,7 @@ mod encapsulations;
 mod files;
 mod framing;
 mod heads;
+mod http2;
 mod lenient;
 mod lifecycle;
 mod loss;
@@ -54,6 +55,7 @@ pub(crate) fn all() -> Vec<Case> {
         duplicates::cases(),
         tunnels::cases(),
         relays::cases(),
+        http2::cases(),
         order::cases(),
     ]
     .into_iter()

@@ -37,7 +37,8 @@ pub(super) fn succeeds(program: &str, arguments: &[&str]) -> String {
 /// The tokens of a text that look like metrics' names, without what a histogram appends.
 fn metrics(text: &str) -> BTreeSet<String> {
     let tokens = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-    let named = tokens.filter(|token| ["http_server_", "picotap_", "process_"].iter().any(|p| token.starts_with(p)));
+    let named = tokens
+        .filter(|token| ["http_server_", "rpc_server_", "picotap_", "process_"].iter().any(|p| token.starts_with(p)));
     let base = |token: &str| {
         let cut = ["_bucket", "_sum", "_count"].iter().find_map(|suffix| token.strip_suffix(suffix));
         cut.unwrap_or(token).to_owned()
@@ -68,7 +69,7 @@ fn rules_and_dashboard_name_metrics_that_are_there() {
     named.extend(metrics(&queries("deploy/grafana/dashboards/picotap.json")));
     // Those of the pipeline stand in a table; the others in the texts that register them.
     let mut known: BTreeSet<String> = scrape::all().iter().map(|family| family.name().to_owned()).collect();
-    known.extend(metrics(&read("src/export/metrics.rs")));
+    known.extend(metrics(&(read("src/export/metrics.rs") + &read("src/export/metrics/calls.rs"))));
     let unknown: Vec<_> = named.difference(&known).collect();
     assert!(unknown.is_empty(), "{unknown:?}");
     assert!(named.len() > 20, "{named:?}");
@@ -90,9 +91,11 @@ const WITHOUT_PANEL: [(&str, &str); 8] = [
 fn every_metric_is_on_the_dashboard_or_excused() {
     let mut all: BTreeSet<String> = scrape::all().iter().map(|family| family.name().to_owned()).collect();
     // Those over transactions are registered by name.
-    let registered = read("src/export/metrics.rs");
-    let (code, _) = registered.split_once("#[cfg(test)]").expect("tests");
-    all.extend(code.split('"').filter(|text| metrics(text).contains(*text)).map(ToOwned::to_owned));
+    for file in ["src/export/metrics.rs", "src/export/metrics/calls.rs"] {
+        let registered = read(file);
+        let (code, _) = registered.split_once("#[cfg(test)]").expect("tests");
+        all.extend(code.split('"').filter(|text| metrics(text).contains(*text)).map(ToOwned::to_owned));
+    }
     assert!(all.contains("picotap_operations_total") && all.contains("http_server_request_duration_seconds"));
     let shown = metrics(&queries("deploy/grafana/dashboards/picotap.json"));
     for (excused, why) in WITHOUT_PANEL {
@@ -426,6 +429,7 @@ fn spans_are_read_by_opentelemetry_and_are_the_transactions() {
         "socks5/capture.pcap",
         "binary/capture.pcap",
         "reset-in-window/capture.pcap",
+        "http2-grpc/capture.pcap",
     ] {
         let capture = root().join("fixtures").join(name);
         for (format, all) in [("json", &mut lines), ("otlp", &mut spans)] {

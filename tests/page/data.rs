@@ -48,6 +48,7 @@ pub(crate) fn row(id: u64) -> TransactionRow {
         target: Some(format!("/users/{id}/orders?page={}", id % 4)),
         route: Some("/users/{n}/orders".into()),
         status,
+        grpc_status: None,
         reason: status.map(|status| if status == 404 { "Not Found" } else { "OK" }.into()),
         failed: status.is_none(),
         request_time: Some(request),

@@ -18,9 +18,12 @@ const PREFERENCES: &[&str] = &[
     "http.tcp.port:1-65535",
 ];
 
+/// A TCP connection.
 #[derive(Debug, Default)]
 struct Stream {
     client: String,
+    /// Of HTTP/2, by number: method, target and final status, as far as they were seen.
+    inner: BTreeMap<u64, [String; 3]>,
     /// Requests that wait for an answer: method and target.
     waiting: VecDeque<(String, String)>,
     rows: Vec<String>,
@@ -29,7 +32,7 @@ struct Stream {
 /// Rows of client, port, method, target and status, sorted; `-` for what is not there.
 pub fn transactions(tshark: &Path, capture: &Path) -> Vec<String> {
     let mut command = Command::new(tshark);
-    command.arg("-n").arg("-r").arg(capture).args(["-Y", "http", "-T", "json", "--no-duplicate-keys"]);
+    command.arg("-n").arg("-r").arg(capture).args(["-Y", "http or http2.headers", "-T", "json", "--no-duplicate-keys"]);
     for preference in PREFERENCES {
         command.args(["-o", preference]);
     }
@@ -48,6 +51,16 @@ pub fn transactions(tshark: &Path, capture: &Path) -> Vec<String> {
             let version = if ip["ip.src"].is_null() { "ipv6" } else { "ip" };
             ip[format!("{version}.{which}")].as_str().unwrap().to_owned()
         };
+        let mut heads = vec![];
+        collect(&layers["http2"], &mut heads);
+        for head in heads {
+            let id = number(&head["http2.streamid"]).unwrap();
+            let of_server = stream.note(id, head);
+            if stream.client.is_empty() {
+                let end = if of_server { "dst" } else { "src" };
+                stream.client = format!("{} {}", address(end), tcp[format!("tcp.{end}port")].as_str().unwrap());
+            }
+        }
         for message in each(&layers["http"]) {
             if let Some(method) = find(message, "http.request.method") {
                 let target = find(message, "http.request.uri").unwrap_or_default();
@@ -77,9 +90,39 @@ impl Stream {
         self.rows.push(format!("{} {method} {target} {status}", self.client));
     }
 
+    /// Notes a head of HTTP/2. Whether it is the server's. Trailers say nothing, and what an interim response says is not kept.
+    fn note(&mut self, id: u64, head: &Value) -> bool {
+        let of = |name: &str| find(head, &format!("http2.headers.{name}"));
+        let (method, status) = (of("method"), of("status"));
+        let of_server = status.is_some();
+        let known = method.is_some() || status.as_ref().is_some_and(|status| !status.starts_with('1'));
+        if known {
+            let row = self.inner.entry(id).or_insert_with(|| std::array::from_fn(|_| "-".to_owned()));
+            // CONNECT has no path.
+            let told = [method, of("path").or_else(|| of("authority")), status];
+            row.iter_mut()
+                .zip(told)
+                .filter_map(|(place, told)| Some((place, told?)))
+                .for_each(|(place, told)| *place = told);
+        }
+        of_server
+    }
+
     fn finish(mut self) -> Vec<String> {
+        let inner = self.inner.values().map(|row| format!("{} {}", self.client, row.join(" ")));
+        self.rows.extend(inner);
         self.rows.extend(self.waiting.iter().map(|(method, target)| format!("{} {method} {target} -", self.client)));
         self.rows
+    }
+}
+
+/// The frames of HTTP/2 with a header block.
+fn collect<'a>(value: &'a Value, heads: &mut Vec<&'a Value>) {
+    match value {
+        Value::Array(list) => list.iter().for_each(|one| collect(one, heads)),
+        Value::Object(map) if map.contains_key("http2.header") => heads.push(value),
+        Value::Object(map) => map.values().for_each(|one| collect(one, heads)),
+        _ => {}
     }
 }
 
@@ -94,6 +137,9 @@ fn each(layer: &Value) -> Vec<&Value> {
 
 /// The first text under a key, at any depth.
 fn find(value: &Value, key: &str) -> Option<String> {
+    if let Some(list) = value.as_array() {
+        return list.iter().find_map(|one| find(one, key));
+    }
     let map = value.as_object()?;
     if let Some(found) = map.get(key) {
         return innermost(found).as_str().map(str::to_owned);

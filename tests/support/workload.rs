@@ -25,6 +25,10 @@ pub const A: Workload = Workload { connections: 10_000, each: 20, body: 2000, se
 /// Bodies of 100 bytes on average: about 180 MB in 460,000 packets.
 pub const B: Workload = Workload { connections: 10_000, each: 20, body: 100, seed: 2 };
 
+/// Flags of TCP.
+const SYN: u8 = 2;
+const ACK: u8 = 16;
+
 /// Payload of a segment on an Ethernet of 1500 bytes.
 const MSS: usize = 1460;
 /// 2026-01-02T03:04:05Z in microseconds.
@@ -111,6 +115,32 @@ pub trait Layer {
     fn end(&mut self) -> Vec<(usize, Vec<u8>)>;
 }
 
+/// What a connection says in a step: side (0: the client) and bytes of each segment.
+pub type Talk = Vec<(usize, Vec<u8>)>;
+
+impl Workload {
+    /// As [`Self::write`], with another story: `round` gives what a connection says in each of its rounds, from 0; nothing: it ends.
+    pub fn write_rounds(
+        &self,
+        out: &mut impl Write,
+        mut round: impl FnMut(u32, u32) -> Talk,
+    ) -> io::Result<(u64, u64)> {
+        let mut writer = Writer::new(self, out)?;
+        let mut states: Vec<State> = (0..self.connections).map(|number| State::new(self, number)).collect();
+        let mut open: Vec<u32> = (0..self.connections).collect();
+        let mut dice = self.seed;
+        while !open.is_empty() {
+            dice = dice.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let index = ((u128::from(mix(dice)) * open.len() as u128) >> 64) as usize;
+            let state = &mut states[open[index] as usize];
+            if !state.round(self, &mut writer, &mut round)? {
+                open.swap_remove(index);
+            }
+        }
+        Ok((writer.packets, writer.bytes))
+    }
+}
+
 /// SplitMix64's mixing function.
 const fn mix(mut z: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -135,14 +165,10 @@ impl State {
 
     /// Takes the next step. Returns whether the connection continues.
     fn step(&mut self, workload: &Workload, w: &mut Writer<impl Write>) -> io::Result<bool> {
-        const SYN: u8 = 2;
-        const ACK: u8 = 16;
         let step = self.step;
         self.step += 1;
         if step == 0 {
-            self.packet(w, workload, 0, SYN, &[])?;
-            self.packet(w, workload, 1, SYN | ACK, &[])?;
-            self.packet(w, workload, 0, ACK, &[])?;
+            self.open(w, workload)?;
             let begun = self.layer.as_mut().map(|layer| layer.begin());
             self.flights(w, workload, begun.unwrap_or_default())?;
             return Ok(true);
@@ -151,9 +177,7 @@ impl State {
         if n == workload.each {
             let ended = self.layer.as_mut().map(|layer| layer.end());
             self.flights(w, workload, ended.unwrap_or_default())?;
-            self.packet(w, workload, 0, ACK | 1, &[])?;
-            self.packet(w, workload, 1, ACK | 1, &[])?;
-            self.packet(w, workload, 0, ACK, &[])?;
+            self.close(w, workload)?;
             return Ok(false);
         }
         let plan = workload.plan(self.number, n);
@@ -179,6 +203,37 @@ impl State {
         Ok(true)
     }
 
+    fn round(
+        &mut self,
+        workload: &Workload,
+        w: &mut Writer<impl Write>,
+        round: &mut impl FnMut(u32, u32) -> Talk,
+    ) -> io::Result<bool> {
+        if self.step == 0 {
+            self.open(w, workload)?;
+        }
+        let talk = round(self.number, self.step);
+        self.step += 1;
+        let goes_on = !talk.is_empty();
+        self.flights(w, workload, talk)?;
+        if !goes_on {
+            self.close(w, workload)?;
+        }
+        Ok(goes_on)
+    }
+
+    fn open(&mut self, w: &mut Writer<impl Write>, workload: &Workload) -> io::Result<()> {
+        self.packet(w, workload, 0, SYN, &[])?;
+        self.packet(w, workload, 1, SYN | ACK, &[])?;
+        self.packet(w, workload, 0, ACK, &[])
+    }
+
+    fn close(&mut self, w: &mut Writer<impl Write>, workload: &Workload) -> io::Result<()> {
+        self.packet(w, workload, 0, ACK | 1, &[])?;
+        self.packet(w, workload, 1, ACK | 1, &[])?;
+        self.packet(w, workload, 0, ACK, &[])
+    }
+
     fn flights(
         &mut self,
         w: &mut Writer<impl Write>,
@@ -189,8 +244,7 @@ impl State {
     }
 
     fn send(&mut self, w: &mut Writer<impl Write>, workload: &Workload, side: usize, bytes: &[u8]) -> io::Result<()> {
-        const ACK_PUSH: u8 = 24;
-        bytes.chunks(MSS).try_for_each(|piece| self.packet(w, workload, side, ACK_PUSH, piece))
+        bytes.chunks(MSS).try_for_each(|piece| self.packet(w, workload, side, ACK | 8, piece))
     }
 
     fn packet(

@@ -3,7 +3,7 @@
 //! What does not fit is left out: of the target its middle, of the time its date, and below [`WIDE`] columns the addresses,
 //! so that a host that is not named is the server's address.
 
-use super::{duration, endpoint, other_name, right, server_name, size, status, status_color, via};
+use super::{duration, endpoint, grpc_status, other_name, right, server_name, size, status, status_color, via};
 use crate::escape;
 use crate::export::numbers::rfc3339;
 use crate::export::terminal::{Color, Terminal, shorten, width};
@@ -57,6 +57,7 @@ pub(super) fn line(transaction: &Transaction, terminal: &Terminal, columns: usiz
     let room = if has_ends { room - for_ends } else { room };
 
     let notes = text(|out| {
+        grpc_status(transaction, out);
         via(transaction, out);
         other_name(transaction, out);
     });

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use super::{Pairing, count};
 use crate::abi::{self, Tunnel};
-use crate::http::context::{MAX_OPEN, MAX_OPEN_BYTES};
+use crate::http::context::{HttpContext, MAX_OPEN, MAX_OPEN_BYTES};
 use crate::http::flags::Flags;
 use crate::http::record::{Headers, Kind, Record, Request, Response};
 use crate::http::transaction::{Body, Transaction};
@@ -21,9 +21,26 @@ const REFUSED_STREAM: u64 = 7;
 /// The open transactions of a connection by stream.
 pub(super) type Streams = BTreeMap<u32, Box<Transaction>>;
 
+/// Where the request of an upgrade stands until something is said of a stream: only then is it known that the connection
+/// speaks HTTP/2.
+const UPGRADED: u32 = 0;
+
+/// The streams of a connection that an upgrade has begun: the first answers its request (RFC 7540, section 3.2).
+pub(super) fn of_upgrade(context: &mut HttpContext, request: Box<Transaction>) -> Box<Streams> {
+    context.hold(&request);
+    Box::new(Streams::from([(UPGRADED, request)]))
+}
+
+fn is_upgrade(streams: &Streams) -> bool {
+    streams.first_key_value().is_some_and(|(stream, _)| *stream == UPGRADED)
+}
+
 impl<F: FnMut(&Transaction)> Pairing<'_, F> {
     /// A record about a stream.
     pub(super) fn stream_record(&mut self, record: &Record) {
+        if self.exchange.streams.as_ref().is_some_and(|streams| is_upgrade(streams)) {
+            self.begin_upgraded();
+        }
         match &record.kind {
             Kind::Request(request) => self.stream_request(record, request),
             Kind::Response(response) => self.stream_response(record, response),
@@ -46,11 +63,24 @@ impl<F: FnMut(&Transaction)> Pairing<'_, F> {
 
     pub(super) fn close_streams(&mut self, reason: EndReason) {
         let unseen = matches!(reason, EndReason::Capture | EndReason::Fault);
-        for (_, mut transaction) in self.exchange.streams.take().map(|streams| *streams).unwrap_or_default() {
+        for (stream, mut transaction) in self.exchange.streams.take().map(|streams| *streams).unwrap_or_default() {
             self.context.release(&transaction);
+            if stream == UPGRADED {
+                continue;
+            }
             transaction.flags |= super::end_flag(reason);
             self.finish(transaction, unseen);
         }
+    }
+
+    /// The request of the upgrade is that of the first stream.
+    #[cold]
+    fn begin_upgraded(&mut self) {
+        let Some(mut request) = self.streams().remove(&UPGRADED) else { return };
+        self.context.release(&request);
+        let place = self.begin(request.client_side);
+        request.move_to(&place);
+        self.add(1, request);
     }
 
     fn streams(&mut self) -> &mut Streams {
@@ -58,7 +88,7 @@ impl<F: FnMut(&Transaction)> Pairing<'_, F> {
     }
 
     /// Changes the open transaction of a stream; counts the record if there is none.
-    fn change(&mut self, stream: u32, change: impl FnOnce(&mut crate::http::HttpContext, &mut Transaction)) -> bool {
+    fn change(&mut self, stream: u32, change: impl FnOnce(&mut HttpContext, &mut Transaction)) -> bool {
         let Self { exchange, context, .. } = self;
         let open = exchange.streams.as_mut().and_then(|streams| streams.get_mut(&stream));
         let Some(transaction) = open else {
@@ -182,6 +212,10 @@ impl<F: FnMut(&Transaction)> Pairing<'_, F> {
             transaction.flags |= Flags::TUNNEL;
             transaction.tunnel = kind;
             transaction.awaits_tunnel = false;
+            // What its client sends from here on is the tunnel's.
+            if let Some(request) = transaction.request.as_mut().filter(|request| request.end.is_none()) {
+                request.end = Some((request.head_end, Body::default()));
+            }
         });
         if known {
             self.hand_out_stream(stream);

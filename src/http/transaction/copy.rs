@@ -89,6 +89,9 @@ mod tests {
         let mut copy = Transaction::empty();
         copy.copy_from(wire.last());
         assert_eq!(format!("{copy:?}"), format!("{:?}", wire.last()));
+        copy.copy_from(Wire::new(Settings::default()).call(3, "5").last());
+        let call = copy.grpc().map(|call| (call.service.to_vec(), call.status));
+        assert_eq!((copy.stream(), call), (Some(3), Some((b"pkg.Greeter".to_vec(), Some(5)))));
         let (target, many) = ("x".repeat(7000), "X-A: c\r\n".repeat(40));
         wire.ask(2, format!("GET /{target} HTTP/1.1\r\n{many}Host: h"), 0).end(0, 2, 0, 0).reply(2, 200, 3);
         copy.copy_from(wire.last());

@@ -46,6 +46,25 @@ impl Transaction {
         self.http2.as_ref().and_then(|http2| self.text_of(http2.scheme))
     }
 
+    /// A copy of a request that was upgraded to HTTP/2, without the answer to the upgrade.
+    pub(crate) fn upgraded(&self) -> Self {
+        let kept = self.kept.iter().filter(|kept| kept.of_request).copied().collect();
+        Self {
+            http2: Some(Box::new(Http2 { stream: 1, ..Http2::default() })),
+            kept,
+            response: None,
+            status: 0,
+            reason: TextRange::default(),
+            ..self.clone()
+        }
+    }
+
+    /// Takes its place on another connection: that of a transaction which was opened there.
+    pub(crate) fn move_to(&mut self, place: &Self) {
+        (self.conn, self.seq, self.flags) = (place.conn, place.seq, place.flags);
+        self.outer.clone_from(&place.outer);
+    }
+
     pub(crate) fn note_stream_error(&mut self, code: u64) {
         if self.flags.intersects(Flags::STREAM_RESET | Flags::NOT_PROCESSED)
             && let Some(http2) = &mut self.http2

@@ -2,7 +2,7 @@
 //!
 //! The guest says which event it was on. That event is tried alone first; if it passes alone, the guest was wrong, and the
 //! rest is tried by halves. An event that fails twice alone is condemned: it goes to quarantine, and its connection is
-//! ignored from there on. One that runs past its deadline alone is condemned at once: processor time does not depend on
+//! ignored from there on. In HTTP/2 it is a gap instead, less than [`MOST_CONDEMNED`] times: the other streams go on. One that runs past its deadline alone is condemned at once: processor time does not depend on
 //! what else the machine does, and a second try would cost as much again.
 //!
 //! All of this is lost time, and after each call the receiver is asked whether to go on.
@@ -15,9 +15,12 @@ use crate::sandbox::cpu_time::Reading;
 use crate::sandbox::fault::Fault;
 use crate::sandbox::instance::Instance;
 use crate::sandbox::memory;
-use crate::sandbox::protocol::FormatRef;
+use crate::sandbox::protocol::{FormatRef, HTTP2};
 use crate::sandbox::quarantine::{QuarantinedEvent, Spent};
 use crate::stream::{EndReason, Side};
+
+/// With so many condemned events a connection of HTTP/2 is ignored.
+const MOST_CONDEMNED: u8 = 3;
 
 /// A range of the failed call's events, to be tried by itself.
 struct Part {
@@ -144,7 +147,7 @@ impl<S: Default> Driver<S> {
         go_on
     }
 
-    /// The event encoded alone goes to quarantine; its connection is ignored from here on.
+    /// The event encoded alone goes to quarantine; its connection is ignored from here on, or goes on behind it.
     fn condemn<R: Receiver<State = S>>(&mut self, slot: &Slot, receiver: &mut R, fault: &Fault, format: FormatRef) {
         let encoded = self.call.encoded.first().copied();
         let work = encoded.and_then(|encoded| self.works.get(encoded.slot_row as usize).copied());
@@ -181,14 +184,30 @@ impl<S: Default> Driver<S> {
         };
         receiver.at(encoded.after.order);
         receiver.quarantine(&quarantined);
+        self.counters.condemned += 1;
+        self.counters.quarantined += u64::from(encoded.event.len);
+        connection.condemned = connection.condemned.saturating_add(1);
+        let protocol = self.call.protocols.get(usize::from(format.protocol));
+        let goes_on = protocol == Some(&HTTP2) && encoded.event.kind == kind::BYTES;
+        if goes_on && connection.condemned < MOST_CONDEMNED {
+            let half = connection.half_mut(Side::of(encoded.event.side));
+            half.next = half.next.max(encoded.event.offset.saturating_add(u64::from(encoded.event.len)));
+            half.stalls = 0;
+            if let Some(waiting) = half.waiting.take_if(|_| encoded.took_waiting) {
+                self.held.memory -= waiting.memory();
+                self.held.bytes -= waiting.bytes.len() as u64;
+            }
+            if let Some(work) = self.works.get_mut(encoded.slot_row as usize) {
+                work.cursor = encoded.after;
+            }
+            return;
+        }
         let lengths = connection.lengths();
         receiver.closed(&connection.info, &mut connection.state, lengths, EndReason::Fault);
         connection.ignored = true;
         if let Some(extra) = connection.extra.take() {
             self.extras.remove(&extra);
         }
-        self.counters.condemned += 1;
-        self.counters.quarantined += u64::from(encoded.event.len);
         for (side, half) in [0, 1].into_iter().zip(&mut connection.halves) {
             half.skipped = None;
             let Some(waiting) = half.waiting.take() else { continue };

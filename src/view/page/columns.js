@@ -60,10 +60,14 @@ const TRANSACTION = [
   wire('Host', 'host', (row) => row.host),
   wire('Target', 'target', (row) => row.target),
   {
-    ...wire('Status', 'status', (row) => row.status, 'Status of the final response'),
+    ...wire('Status', 'status', (row) => row.status, 'Status of the final response; of a gRPC call also its own'),
     down: true,
     text: (row) =>
-      row.status === undefined ? shown(row.reason || '') || (row.failed ? 'none' : '') : String(row.status),
+      row.status === undefined
+        ? shown(row.reason || '') || (row.failed ? 'none' : '')
+        : row.grpc_status === undefined
+          ? String(row.status)
+          : `${row.status}/${row.grpc_status}`,
     level,
   },
   number(

@@ -135,4 +135,4 @@ class Details {
 }
 
 /** How a transaction went. */
-const level = (row) => (row.failed ? 'error' : row.status >= 400 ? 'warning' : undefined);
+const level = (row) => (row.failed ? 'error' : row.status >= 400 || row.grpc_status > 0 ? 'warning' : undefined);
