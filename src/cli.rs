@@ -29,7 +29,7 @@ Exit codes: 0 success; 1 an input was damaged or something failed (everything th
 2 wrong usage; 130 or 143 SIGINT or SIGTERM came before the end of a capture file (what was read was written). With -i
 these signals are the way to stop, and the code is 0.";
 
-/// Logs and measures HTTP/1.x traffic, and parses every byte of it inside a WebAssembly sandbox.
+/// Logs and measures HTTP/1, HTTP/2 and gRPC, and parses every byte of it inside a WebAssembly sandbox.
 ///
 /// Reads capture files or captures from network interfaces, writes one line per request and response, and exports metrics
 /// for Prometheus.

@@ -1,4 +1,4 @@
-//! picotap watches HTTP/1.x traffic and parses every byte of it inside a WebAssembly sandbox.
+//! picotap watches HTTP/1, HTTP/2 and gRPC and parses every byte of it inside a WebAssembly sandbox.
 //!
 //! [`Reader`] gives the transactions of a capture file to a program:
 //!

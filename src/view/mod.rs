@@ -5,8 +5,9 @@
 //! into the model, of which there is one.
 //!
 //! Memory: the model takes at most 32 MiB: 900 parts of time of 2 KB, three generations of tables of 1,792 rows of at most
-//! 3.5 KB, 256 rows of TLS connections of 0.4 KB, 4 MiB for the last 1,000 transactions, and as much for those that wait to become rows. Each worker has at most 12 MiB
-//! beside it: one set of tables, and 818 copies of transactions of at most 6 KB.
+//! 3.5 KB, 256 rows of TLS connections of 0.4 KB, 4 MiB for the last 1,000 transactions, and as much for those that wait to become
+//! rows. Each worker has at most 12 MiB beside it: one set of tables with the pairs of 16,384 connections, and 818 copies of
+//! transactions of at most 6 KB.
 
 mod facts;
 mod histogram;

@@ -13,16 +13,18 @@ pub(super) const ROUTES: usize = 1024;
 /// Rows of pairs.
 pub(super) const PAIRS: usize = 512;
 /// Connections whose pair a worker has at hand.
-const CONNECTIONS: usize = 4096;
+const CONNECTIONS: usize = 16_384;
 
 /// The row of a connection's pair.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 struct Known {
     /// Its number.
-    connection: Option<u64>,
-    /// None: there is no room for it, which stays so until all keys are forgotten.
-    pair: Option<usize>,
+    connection: u64,
+    /// [`NONE`]: there is no room for it, which stays so until all keys are forgotten.
+    pair: u32,
 }
+
+const NONE: u32 = u32::MAX;
 
 /// What the transactions of some time add up to.
 #[derive(Debug, Clone)]
@@ -61,22 +63,23 @@ impl Tables {
 
     fn add_pair(&mut self, transaction: &Transaction, facts: &Facts, hasher: &RandomState) {
         if self.known.is_empty() {
-            self.known.resize(CONNECTIONS, Known::default());
+            self.known.resize(CONNECTIONS, Known { connection: u64::MAX, pair: NONE });
         }
         let place = usize::try_from(transaction.conn % CONNECTIONS as u64).unwrap_or(0);
         let Some(known) = self.known.get_mut(place) else { return };
         // A connection is of one pair, which need not be looked up again.
         let done = match known.pair {
-            _ if known.connection != Some(transaction.conn) => false,
-            Some(pair) => self.pairs.add_likely(pair, transaction, facts),
-            None => {
+            _ if known.connection != transaction.conn => false,
+            NONE => {
                 self.pairs.add_beyond();
                 true
             }
+            pair => self.pairs.add_likely(pair as usize, transaction, facts),
         };
         if !done {
             let pair = self.pairs.add(transaction, facts, hasher);
-            *known = Known { connection: Some(transaction.conn), pair };
+            let pair = pair.and_then(|pair| u32::try_from(pair).ok()).unwrap_or(NONE);
+            *known = Known { connection: transaction.conn, pair };
         }
     }
 
