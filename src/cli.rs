@@ -13,12 +13,17 @@ use crate::pipeline::{DEFAULT_FAULT_LIMIT, DEFAULT_FAULT_MS, DEFAULT_MEMORY_MIB,
 use crate::source::live::{DEFAULT_BUFFER_KIB, Direction, MAX_SNAPLEN};
 use crate::tls::NameFilter;
 
+mod words;
+
+pub use words::WordsError;
+
 /// The end of the help.
 const AFTER: &str = "\
 Examples:
-  picotap --pcap capture.pcap                 print one line per transaction in a file
+  picotap capture.pcap                        print one line per transaction in a file
+  picotap capture.pcap 'tcp port 80'          the same for the packets that a capture filter chooses
   picotap -r /captures -r '/more/*.pcap*'     all captures there, in the order of capture
-  zcat big.pcap.gz | picotap -r - --format zeek -o http.log
+  zcat big.pcap.gz | picotap - --format zeek -o http.log
   picotap -i eth0 -o /var/log/picotap/http.json --metrics-addr 127.0.0.1:9464 'tcp port 80'
   picotap top -i eth0                         show the traffic on an interface in the terminal
   picotap -r day1.pcap -r day2.pcapng --errors --header content-type 'host 10.0.0.7'
@@ -185,8 +190,10 @@ pub struct Watch {
     /// Skip packets with a wrong IPv4 or TCP checksum
     #[arg(long, help_heading = "Input")]
     pub verify_checksums: bool,
-    /// Capture filter, see pcap-filter(7); also applies to files
-    #[arg(value_name = "FILTER", trailing_var_arg = true, help_heading = "Input")]
+    /// Without -r and -i: capture files, as with -r, and then a capture filter. With them: a capture filter, see
+    /// pcap-filter(7); it also applies to files. What is a file's name and a word of a filter is a file in the first place, and
+    /// behind it only with . or / in it
+    #[arg(value_name = "FILE|FILTER", help_heading = "Input", value_hint = ValueHint::AnyPath)]
     pub filter_expression: Vec<String>,
 
     /// Output format: json, text, ecs, zeek, clf or otlp [default: text on a terminal, json otherwise]

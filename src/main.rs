@@ -75,8 +75,8 @@ fn matches(command: &clap::Command, arguments: impl Iterator<Item = OsString>) -
 
 fn dispatch(cli: Cli) -> Result<ExitCode> {
     match cli.command {
-        None => watch(&cli.watch),
-        Some(Command::Top(top)) => show(&top.watch),
+        None => with_files(cli.watch, watch),
+        Some(Command::Top(top)) => with_files(top.watch, show),
         #[cfg(feature = "parse")]
         Some(Command::Parse(args)) => Ok(ExitCode::from(picotap::parse::run(&args, &mut std::io::stdout().lock())?)),
         Some(Command::Replay(replay)) => run_replay(&replay),
@@ -89,6 +89,14 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
 fn usage(text: &impl Display) -> ExitCode {
     eprintln!("picotap: {text}\nFor more information, try 'picotap --help'.");
     ExitCode::from(USAGE)
+}
+
+/// Runs with the files that stand behind the options.
+fn with_files(mut args: Watch, run: fn(&Watch) -> Result<ExitCode>) -> Result<ExitCode> {
+    match args.take_files(Path::exists) {
+        Err(error) if !args.list_interfaces => Ok(usage(&error)),
+        _ => run(&args),
+    }
 }
 
 fn watch(args: &Watch) -> Result<ExitCode> {

@@ -35,10 +35,10 @@ const METRICS_PORT: u16 = 9464;
 #[derive(Debug, Error)]
 pub enum PlanError {
     /// No input.
-    #[error("nothing to watch: needed --pcap FILE, or -i IFACE (-D lists them)")]
+    #[error("nothing to watch: needed a capture FILE (or --pcap FILE), or -i IFACE (-D lists them)")]
     NoInput,
     /// No input to show.
-    #[error("top: nothing to show: needed -i IFACE or -r FILE, such as: picotap top -i {0}")]
+    #[error("top: nothing to show: needed -i IFACE or a capture FILE, such as: picotap top -i {0}")]
     NothingToShow(String),
     /// Options of a log that there is not.
     #[error(

@@ -19,6 +19,8 @@ use std::time::{Duration, Instant};
 #[path = "cli/guests.rs"]
 mod guests;
 mod support;
+#[path = "cli/usage.rs"]
+mod usage;
 #[path = "hostile/wat_guest.rs"]
 #[expect(dead_code, reason = "the module is shared")]
 mod wat_guest;
