@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser, ValueParser};
 use clap::{Args, Parser, Subcommand, ValueHint};
@@ -9,13 +10,19 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 use crate::export::FormatName;
 use crate::http::filter::Filter;
 use crate::http::route::Route;
-use crate::pipeline::{DEFAULT_FAULT_LIMIT, DEFAULT_FAULT_MS, DEFAULT_MEMORY_MIB, GuestFile, Shard};
+use crate::pipeline::{DEFAULT_FAULT_LIMIT, GuestFile, Shard};
 use crate::source::live::{DEFAULT_BUFFER_KIB, Direction, MAX_SNAPLEN};
 use crate::tls::NameFilter;
 
+mod units;
 mod words;
 
 pub use words::WordsError;
+
+/// No transaction takes so long: a connection is forgotten after an hour of silence.
+const LONGEST_TIME: Duration = Duration::from_secs(49 * 86_400);
+/// Nobody waits so long for the next log file.
+const LONGEST_INTERVAL: Duration = Duration::from_secs(36_500 * 86_400);
 
 /// The end of the help.
 const AFTER: &str = "\
@@ -167,11 +174,11 @@ pub struct Watch {
     /// Do not put interfaces into promiscuous mode
     #[arg(short = 'p', long, help_heading = "Input")]
     pub no_promiscuous_mode: bool,
-    /// Capture at most BYTES of each packet; 0 means the default
-    #[arg(short = 's', long, value_name = "BYTES", default_value_t = MAX_SNAPLEN, help_heading = "Input")]
+    /// Capture at most SIZE of each packet, in bytes or as 4k; 0 means the default
+    #[arg(short = 's', long, value_name = "SIZE", default_value_t = MAX_SNAPLEN, help_heading = "Input", value_parser = snapshot_length)]
     pub snapshot_length: u32,
-    /// Size of the kernel's capture buffer per interface and capture thread, in KiB
-    #[arg(short = 'B', long, value_name = "KIB", default_value_t = DEFAULT_BUFFER_KIB, help_heading = "Input", value_parser = clap::value_parser!(u32).range(64..=2_097_151))]
+    /// Size of the kernel's capture buffer per interface and capture thread, in KiB or as 64M
+    #[arg(short = 'B', long, value_name = "SIZE", default_value_t = DEFAULT_BUFFER_KIB, help_heading = "Input", value_parser = buffer_size)]
     pub buffer_size: u32,
     /// Capture only packets in this direction: in, out or inout [default: inout; in on loopback]
     #[arg(short = 'Q', long, value_name = "DIRECTION", help_heading = "Input")]
@@ -223,9 +230,9 @@ pub struct Watch {
     /// may be repeated, all must match
     #[arg(long, value_name = "KEY=PATTERN", help_heading = "Output")]
     pub filter: Vec<Filter>,
-    /// Log only transactions that took at least MS milliseconds
-    #[arg(long, value_name = "MS", help_heading = "Output")]
-    pub slow: Option<u32>,
+    /// Log only transactions that took at least TIME, in milliseconds or as 250us, 10ms or 1.5s
+    #[arg(long, value_name = "TIME", help_heading = "Output", value_parser = slow)]
+    pub slow: Option<Duration>,
     /// Log only errors: status 400 or above, a gRPC status other than OK, no response, or an incomplete message
     #[arg(long, help_heading = "Output")]
     pub errors: bool,
@@ -243,12 +250,12 @@ pub struct Watch {
     /// Do not redact credentials, cookies, tokens and signatures
     #[arg(long, help_heading = "Output")]
     pub no_redact: bool,
-    /// Rotate the log file before it exceeds MIB mebibytes
-    #[arg(long, value_name = "MIB", help_heading = "Output", value_parser = clap::value_parser!(u32).range(1..))]
-    pub rotate_size: Option<u32>,
-    /// Rotate the log file every SECONDS seconds, counted from midnight UTC
-    #[arg(long, value_name = "SECONDS", help_heading = "Output", value_parser = clap::value_parser!(u32).range(1..))]
-    pub rotate_interval: Option<u32>,
+    /// Rotate the log file before it exceeds SIZE, in MiB or as 64M or 1GiB
+    #[arg(long, value_name = "SIZE", help_heading = "Output", value_parser = rotate_size)]
+    pub rotate_size: Option<u64>,
+    /// Rotate the log file every TIME, in seconds or as 10m or 1h, counted from midnight UTC
+    #[arg(long, value_name = "TIME", help_heading = "Output", value_parser = rotate_interval)]
+    pub rotate_interval: Option<Duration>,
     /// Number of rotated log files to keep; they are compressed
     #[arg(long, value_name = "N", default_value_t = 7, help_heading = "Output")]
     pub rotate_keep: u16,
@@ -314,13 +321,13 @@ pub struct Watch {
     /// Faults per second after which a sandbox drops its input for the rest of that second; 0 for no limit
     #[arg(long, value_name = "N", default_value_t = DEFAULT_FAULT_LIMIT, help_heading = "Sandbox")]
     pub fault_limit: u32,
-    /// Milliseconds per second that a sandbox may spend on faults; beyond that it drops the rest of the slot, and with -i
-    /// its input for the rest of that second
-    #[arg(long, value_name = "MS", default_value_t = DEFAULT_FAULT_MS, help_heading = "Sandbox", value_parser = clap::value_parser!(u32).range(1..=1000))]
-    pub fault_time: u32,
-    /// Memory limit for connections and their held payload, in MiB
-    #[arg(long, value_name = "MIB", default_value_t = DEFAULT_MEMORY_MIB, help_heading = "Sandbox", value_parser = clap::value_parser!(u32).range(4..=1_048_576))]
-    pub memory_limit: u32,
+    /// Time per second that a sandbox may spend on faults, in milliseconds or as 500ms; beyond that it drops the rest of the
+    /// slot, and with -i its input for the rest of that second
+    #[arg(long, value_name = "TIME", default_value = "500ms", help_heading = "Sandbox", value_parser = fault_time)]
+    pub fault_time: Duration,
+    /// Memory limit for connections and their held payload, in MiB or as 512M or 1GiB
+    #[arg(long, value_name = "SIZE", default_value = "256M", help_heading = "Sandbox", value_parser = memory_limit)]
+    pub memory_limit: u64,
 
     /// User (name, UID or UID:GID) to switch to once everything is open; needs root [default as root with -i: picotap, or
     /// nobody if there is no such user]
@@ -351,6 +358,38 @@ fn host_name(text: &str) -> Result<String, String> {
         true => Ok(text.trim_end_matches('.').to_owned()),
         false => Err(format!("expected the name of a host without port (such as tap.example.com), got {text:?}")),
     }
+}
+
+/// A number of bytes that fits what libpcap takes.
+fn snapshot_length(text: &str) -> Result<u32, String> {
+    let bytes = units::size(text, "B", 0..=u64::from(u32::MAX))?;
+    u32::try_from(bytes).map_err(|error| error.to_string())
+}
+
+/// Whole KiB, as libpcap takes them.
+fn buffer_size(text: &str) -> Result<u32, String> {
+    let bytes = units::size(text, "KiB", 64 << 10..=2_097_151 << 10)?;
+    u32::try_from(bytes.div_ceil(1024)).map_err(|error| error.to_string())
+}
+
+fn slow(text: &str) -> Result<Duration, String> {
+    units::duration(text, "ms", Duration::ZERO..=LONGEST_TIME)
+}
+
+fn rotate_size(text: &str) -> Result<u64, String> {
+    units::size(text, "MiB", 1 << 20..=1 << 50)
+}
+
+fn rotate_interval(text: &str) -> Result<Duration, String> {
+    units::duration(text, "s", Duration::from_secs(1)..=LONGEST_INTERVAL)
+}
+
+fn fault_time(text: &str) -> Result<Duration, String> {
+    units::duration(text, "ms", Duration::from_millis(1)..=Duration::from_secs(1))
+}
+
+fn memory_limit(text: &str) -> Result<u64, String> {
+    units::size(text, "MiB", 4 << 20..=1 << 40)
 }
 
 /// Accepts a name that can stand in a log.
@@ -412,6 +451,31 @@ mod tests {
         assert!(on.no_metrics && on.metrics_addr.is_none());
         parsed(&["--no-metrics=false", "--metrics-addr", "2"]).expect("no conflict");
         assert!(parsed(&["--no-metrics", "--metrics-addr", "2"]).is_err());
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_library() {
+        use crate::pipeline::{DEFAULT_FAULT_MS, DEFAULT_MEMORY_MIB};
+        let watch = Cli::parse_from(["picotap"]).watch;
+        assert_eq!(watch.fault_time, Duration::from_millis(u64::from(DEFAULT_FAULT_MS)));
+        assert_eq!(watch.memory_limit, u64::from(DEFAULT_MEMORY_MIB) << 20);
+    }
+
+    #[test]
+    fn a_number_alone_has_the_unit_that_it_always_had() {
+        let line = "-s 96 -B 100 --slow 20 --rotate-size 3 --rotate-interval 60 --fault-time 250 --memory-limit 5";
+        let unit =
+            "-s 96B -B 100KiB --slow 20ms --rotate-size 3MiB --rotate-interval 1m --fault-time 0.25s --memory-limit 5M";
+        let shown =
+            |line: &str| format!("{:?}", Cli::parse_from(std::iter::once("picotap").chain(line.split(' '))).watch);
+        assert_eq!(shown(line), shown(unit));
+        let refused = |line: &str| Cli::try_parse_from(std::iter::once("picotap").chain(line.split(' '))).is_err();
+        for line in
+            ["-s 4GiB", "-B 63k", "-B 2GiB", "--slow -1", "--slow 50d", "--rotate-size 1k", "--rotate-interval 1ms"]
+        {
+            assert!(refused(line), "{line}");
+        }
+        assert!(refused("--fault-time 0") && refused("--fault-time 1001") && refused("--memory-limit 3"));
     }
 
     #[test]

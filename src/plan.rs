@@ -180,9 +180,9 @@ impl Plan {
             metrics_file: args.metrics_file.clone(),
             host_labels: args.metrics_host_label.map(usize::from),
             route_labels: args.metrics_routes.map(usize::from),
-            memory_limit: u64::from(args.memory_limit) << 20,
+            memory_limit: args.memory_limit,
             fault_limit: args.fault_limit,
-            fault_time: Duration::from_millis(u64::from(args.fault_time)),
+            fault_time: args.fault_time,
             quarantine: args.quarantine_dir.clone(),
             quarantine_decrypted: args.quarantine_decrypted,
             guests: Guests::new(args.guest.iter().map(GuestFile::unread))?,
@@ -332,8 +332,8 @@ fn lines_option(args: &Watch) -> Option<&'static str> {
 
 fn rotation(args: &Watch) -> Option<Rotation> {
     (args.rotate_size.is_some() || args.rotate_interval.is_some()).then(|| Rotation {
-        size: args.rotate_size.map(|mebibytes| u64::from(mebibytes) << 20),
-        interval: args.rotate_interval.map(|seconds| i64::from(seconds) * 1_000_000_000),
+        size: args.rotate_size,
+        interval: args.rotate_interval.map(nanoseconds),
         keep: usize::from(args.rotate_keep),
     })
 }
@@ -360,8 +360,12 @@ fn routes(args: &Watch, machine: &Machine) -> Option<Routes> {
 }
 
 fn selection(args: &Watch) -> Selection {
-    let slow = args.slow.map(|ms| i64::from(ms) * 1_000_000);
-    Selection { filters: args.filter.clone(), slow, errors: args.errors }
+    Selection { filters: args.filter.clone(), slow: args.slow.map(nanoseconds), errors: args.errors }
+}
+
+/// As long as can be said in nanoseconds, 292 years.
+fn nanoseconds(time: Duration) -> i64 {
+    i64::try_from(time.as_nanos()).unwrap_or(i64::MAX)
 }
 
 /// The page of the endpoint, if there is one: on loopback, or where it was asked for.

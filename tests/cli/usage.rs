@@ -53,3 +53,28 @@ fn a_word_in_the_wrong_place_is_answered_with_what_to_type() {
         &["picotap: nothing to watch: there is no file \"port\""],
     );
 }
+
+#[test]
+fn times_and_sizes_have_units() {
+    let lines = |arguments: &[&str]| {
+        let outcome = read(&fixture("pipeline/capture.pcap"), arguments);
+        assert_eq!(outcome.code, Some(0), "{arguments:?}: {outcome:?}");
+        outcome.lines().len()
+    };
+    let all = lines(&["--memory-limit", "64M", "--fault-time", "0.5s", "-s", "64k"]);
+    assert_eq!(lines(&["--slow", "0"]), all);
+    for same in [["--slow", "0.5"], ["--slow", "0.5ms"], ["--slow", "500us"], ["--slow", "0.0005s"]] {
+        assert!((1..all).contains(&lines(&same)) && lines(&same) == lines(&["--slow", "500us"]), "{same:?}");
+    }
+    assert_eq!(lines(&["--slow", "1h"]), 0);
+    let config = crate::written("units.toml", b"slow = \"1h\"\nmemory-limit = \"1GiB\"\n");
+    assert_eq!(lines(&["--config", config.to_str().unwrap()]), 0);
+    for (option, value, says) in [
+        ("--slow", "fast", "expected a time from 0 to"),
+        ("--fault-time", "2s", "expected a time from 1ms to 1s, such as 250us, 10ms or 1.5s"),
+        ("--memory-limit", "1MB", "expected a size from 4mib to 1tib, such as 4k, 64m or 1gib"),
+        ("--rotate-interval", "0", "expected a time from 1s"),
+    ] {
+        complains(&read(&fixture("get/capture.pcap"), &[option, value]), 2, &[option, &value.to_lowercase(), says]);
+    }
+}
