@@ -14,9 +14,11 @@ use crate::pipeline::{DEFAULT_FAULT_LIMIT, GuestFile, Shard};
 use crate::source::live::{DEFAULT_BUFFER_KIB, Direction, MAX_SNAPLEN};
 use crate::tls::NameFilter;
 
+mod tcpdump;
 mod units;
 mod words;
 
+pub use tcpdump::{Tcpdump, TcpdumpError};
 pub use words::WordsError;
 
 /// No transaction takes so long: a connection is forgotten after an hour of silence.
@@ -34,6 +36,8 @@ Examples:
   picotap -i eth0 -o /var/log/picotap/http.json --metrics-addr 127.0.0.1:9464 'tcp port 80'
   picotap top -i eth0                         show the traffic on an interface in the terminal
   picotap -r day1.pcap -r day2.pcapng --errors --header content-type 'host 10.0.0.7'
+
+tcpdump's -n, -l, -U, -t and -v are taken and change nothing: no names are looked up, and lines are written as they come.
 
 --SWITCH=false turns off a switch that the configuration file turns on.
 
@@ -336,6 +340,10 @@ pub struct Watch {
     /// Read options from FILE (TOML); options on the command line override it
     #[arg(long, value_name = "FILE", help_heading = "Daemon")]
     pub config: Option<PathBuf>,
+
+    /// Options of tcpdump that picotap does not have.
+    #[command(flatten)]
+    pub tcpdump: Tcpdump,
 }
 
 /// `[PROTOCOL=]FILE`, of any bytes.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::cli::{Duplicates, Watch, When};
+use crate::cli::{Duplicates, TcpdumpError, Watch, When};
 use crate::daemon::privileges::{DropPrivileges, named_descriptor};
 use crate::export::log::{Rotation, Target};
 use crate::export::open;
@@ -60,6 +60,9 @@ pub enum PlanError {
     /// Rotation without a file.
     #[error("standard output cannot be rotated: --rotate-size and --rotate-interval need --output FILE")]
     NoLogFile,
+    /// An option of tcpdump that picotap cannot follow.
+    #[error("{0}")]
+    Tcpdump(#[from] TcpdumpError),
     /// Parser modules that cannot be used together.
     #[error("{0}")]
     Guests(#[from] GuestsError),
@@ -133,6 +136,7 @@ impl Plan {
     /// # Errors
     /// All but [`PlanError::Module`]: the arguments contradict each other or say too little.
     pub fn new(args: &Watch, machine: &Machine) -> Result<Self, PlanError> {
+        args.tcpdump.check()?;
         let live = is_live(args);
         if args.pcap.is_empty() && !live {
             return Err(PlanError::NoInput);

@@ -78,3 +78,29 @@ fn times_and_sizes_have_units() {
         complains(&read(&fixture("get/capture.pcap"), &[option, value]), 2, &[option, &value.to_lowercase(), says]);
     }
 }
+
+#[test]
+fn what_tcpdump_users_type_is_taken_or_answered() {
+    let plain = typed(&["x.pcap"]);
+    for arguments in
+        [&["-n"][..], &["-nn"], &["-nnvvvt"], &["-tttt"], &["-l", "-U"], &["-nls", "0"], &["-nq", "-c", "1000"]]
+    {
+        for input in [&["-r", "x.pcap"][..], &["x.pcap"]] {
+            let outcome = typed(&[arguments, input].concat());
+            assert_eq!((outcome.code, outcome.lines()), (Some(0), plain.lines()), "{arguments:?}: {}", outcome.stderr);
+        }
+    }
+    for (arguments, says) in [
+        (&["-w", "out.pcap"][..], &["picotap: -w: ", "tcpdump -w file", "-o file"][..]),
+        (&["-nnA"], &["picotap: -a: ", "--format json", "tcpdump -a"]),
+        (&["-XX"], &["picotap: -x: ", "--format json"]),
+        (&["-x"], &["picotap: -x: ", "--format json"]),
+        (&["-ne"], &["picotap: -e: ", "no link-layer addresses"]),
+    ] {
+        let outcome = typed(&[arguments, &["-r", "x.pcap"]].concat());
+        complains(&outcome, 2, says);
+        assert!(outcome.stdout.is_empty(), "{arguments:?}");
+    }
+    complains(&typed(&["-i", "lo", "-w", "out.pcap"]), 2, &["picotap: -w: "]);
+    assert_eq!(typed(&["-D", "-n"]).code, Some(0));
+}
