@@ -217,7 +217,7 @@ pub struct Watch {
     #[arg(short = 'o', long, value_name = "FILE", help_heading = "Output")]
     pub output: Option<PathBuf>,
     /// Also log this request and response header (json and ecs formats); may be repeated
-    #[arg(long, value_name = "NAME", help_heading = "Output")]
+    #[arg(long, value_name = "NAME", help_heading = "Output", value_parser = header_name)]
     pub header: Vec<String>,
     /// Name of this sensor: logged with each transaction (json and ecs formats), and part of the identifiers of connections
     #[arg(long, value_name = "NAME", help_heading = "Output", value_parser = sensor_name)]
@@ -409,7 +409,8 @@ fn sensor_name(text: &str) -> Result<String, String> {
     }
 }
 
-/// Accepts only the name of a header: any other text would never match, and the secret would be logged.
+/// Accepts only the name of a header, a token (RFC 9110, section 5.6.2): any other text would never match, and a secret would be
+/// logged.
 fn header_name(text: &str) -> Result<String, String> {
     let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     match !text.is_empty() && text.bytes().all(is_letter) {
@@ -497,10 +498,13 @@ mod tests {
     }
 
     #[test]
-    fn a_header_to_redact_must_be_a_header_name() {
+    fn a_header_to_log_or_to_redact_must_be_a_header_name() {
         assert!(header_name("X-Session_Key.1").is_ok());
         for text in ["", "content type", "cookie:", "a\nb", "\u{e9}"] {
             assert!(header_name(text).is_err(), "{text}");
+            for option in ["--header", "--redact-header"] {
+                assert!(Cli::try_parse_from(["picotap", "-r", "x.pcap", option, text]).is_err(), "{option} {text}");
+            }
         }
     }
 }

@@ -55,17 +55,27 @@ fn arguments() -> Result<Cli, ExitCode> {
         && std::env::args_os().nth(1).is_some_and(|name| name == "top")
     {
         let matches = matches(&top.clone().bin_name("picotap top"), given)?;
-        let top = Top::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+        let top = Top::from_arg_matches(&matches).map_err(|error| refuse(&error))?;
         return Ok(Cli { watch: top.watch.clone(), command: Some(Command::Top(Box::new(top))) });
     }
     let matches = matches(&command, program.into_iter().chain(given))?;
-    Cli::from_arg_matches(&matches).map_err(|error| error.exit())
+    Cli::from_arg_matches(&matches).map_err(|error| refuse(&error))
+}
+
+/// What clap says: help and version as they are, what is wrong as all errors are.
+fn refuse(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() || error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        error.exit();
+    }
+    let text = error.render().to_string();
+    eprint!("picotap: {}", text.strip_prefix("error: ").unwrap_or(&text));
+    ExitCode::from(USAGE)
 }
 
 /// What the arguments, of which the first is a name, and the configuration file say.
 fn matches(command: &clap::Command, arguments: impl Iterator<Item = OsString>) -> Result<ArgMatches, ExitCode> {
     config::matches(command, arguments).map_err(|error| match error {
-        ConfigError::Usage(error) => error.exit(),
+        ConfigError::Usage(error) => refuse(&error),
         other => {
             eprintln!("picotap: {other}");
             ExitCode::from(USAGE)
@@ -283,6 +293,7 @@ fn check_config(file: &Path) -> Result<ExitCode> {
             writeln!(out, "{}: good, {options} options", file.display())?;
             Ok(ExitCode::SUCCESS)
         }
+        Err(ConfigError::Usage(error)) => Ok(refuse(&error)),
         Err(error) => {
             eprintln!("picotap: {error}");
             Ok(ExitCode::from(USAGE))

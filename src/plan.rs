@@ -22,7 +22,7 @@ use crate::http::redact::Redaction;
 use crate::http::route::Routes;
 use crate::pipeline::{Config, GuestFile, Guests, GuestsError, PageOptions, ShadowModule};
 use crate::source::live::LiveConfig;
-use crate::source::{directory_of, total_bytes};
+use crate::source::{check_filter, directory_of, total_bytes};
 
 /// Capture files below this size go through one sandbox: two save no time that matters.
 const ONE_SANDBOX: u64 = 32 << 20;
@@ -60,6 +60,16 @@ pub enum PlanError {
     /// Rotation without a file.
     #[error("standard output cannot be rotated: --rotate-size and --rotate-interval need --output FILE")]
     NoLogFile,
+    /// A capture filter that is none.
+    #[error("capture filter {expression:?}: {message}: see pcap-filter(7){hint}")]
+    CaptureFilter {
+        /// As it was given.
+        expression: String,
+        /// libpcap's message.
+        message: String,
+        /// What may have been meant.
+        hint: String,
+    },
     /// An option of tcpdump that picotap cannot follow.
     #[error("{0}")]
     Tcpdump(#[from] TcpdumpError),
@@ -131,7 +141,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Decides everything that the arguments leave open. Reads no file.
+    /// Decides everything that the arguments leave open. Opens no input; names of hosts in a capture filter are looked up.
     ///
     /// # Errors
     /// All but [`PlanError::Module`]: the arguments contradict each other or say too little.
@@ -155,7 +165,7 @@ impl Plan {
         if args.tls && !args.filter.iter().all(Filter::is_for_tls) {
             return Err(PlanError::NoTlsFilter);
         }
-        let expression = args.filter_expression.join(" ");
+        let expression = capture_filter(args)?;
         let input =
             if live { Config::live(sources(args, &expression, machine.process_id)) } else { Config::files(&args.pcap) };
         let config = Config {
@@ -260,6 +270,15 @@ impl Plan {
         };
         Ok(Config { guests: self.config.guests.read(read)?, shadow, ..self.config })
     }
+}
+
+/// The capture filter; empty if there is none.
+fn capture_filter(args: &Watch) -> Result<String, PlanError> {
+    let expression = args.filter_expression.join(" ");
+    let Err(message) = check_filter(&expression) else { return Ok(expression) };
+    let meant = expression.parse::<Filter>().is_ok();
+    let hint = if meant { format!("; did you mean --filter '{expression}'?") } else { String::new() };
+    Err(PlanError::CaptureFilter { expression, message, hint })
 }
 
 /// Whether the arguments name an interface.

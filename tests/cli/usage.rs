@@ -104,3 +104,25 @@ fn what_tcpdump_users_type_is_taken_or_answered() {
     complains(&typed(&["-i", "lo", "-w", "out.pcap"]), 2, &["picotap: -w: "]);
     assert_eq!(typed(&["-D", "-n"]).code, Some(0));
 }
+
+#[test]
+fn every_error_begins_with_the_name_of_the_program() {
+    let config = crate::written("usage.toml", b"metrics-addr = \"1\"\nno-metrics = true\n");
+    let config = config.to_str().unwrap();
+    for (arguments, says) in [
+        (&["--no-such-option"][..], "unexpected argument '--no-such-option'"),
+        (&["-r", "x.pcap", "-i", "lo"], "cannot be used with"),
+        (&["--workers", "0", "-r", "x.pcap"], "invalid value '0' for '--workers <n>'"),
+        (&["-r", "x.pcap", "--header", "content type"], "expected the name of a header"),
+        (&["-r", "x.pcap", "--filter", "stauts=500"], "begins with \"stauts\": needed method, status"),
+        (&["top", "--no-such-option"], "unexpected argument '--no-such-option'"),
+        (&["replay"], "required arguments"),
+        (&["config", "check", config], "cannot be used with"),
+        (&["config", "check", "/nonexistent.toml"], "/nonexistent.toml: "),
+        (&[], "nothing to watch"),
+    ] {
+        let outcome = run(picotap().args(arguments));
+        complains(&outcome, 2, &["picotap: ", says]);
+        assert!(outcome.stderr.starts_with("picotap: ") && !outcome.stderr.contains("error: "), "{}", outcome.stderr);
+    }
+}
