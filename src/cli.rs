@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser, ValueParser};
-use clap::{Args, Parser, Subcommand, ValueHint};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueHint};
+use clap_complete::Shell;
 
 use crate::export::FormatName;
 use crate::http::filter::Filter;
@@ -78,6 +79,21 @@ pub enum Command {
     Top(Box<Top>),
     /// Run a quarantined event through the parser again and print the outcome
     Replay(Replay),
+    /// Print the completions for a shell
+    ///
+    /// For example: picotap completions bash > ~/.local/share/bash-completion/completions/picotap
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the manual page, of picotap or of one of its commands
+    ///
+    /// For example: picotap man | man -l -
+    Man {
+        /// The command [default: picotap itself]
+        #[arg(value_parser = command_name)]
+        command: Option<String>,
+    },
     /// Check a configuration file
     Config {
         /// The action.
@@ -351,6 +367,16 @@ fn guest_file() -> ValueParser {
     OsStringValueParser::new().try_map(GuestFile::parse).into()
 }
 
+/// Accepts a command that there is.
+fn command_name(text: &str) -> Result<String, String> {
+    let command = Cli::command();
+    if command.find_subcommand(text).is_some() {
+        return Ok(text.to_owned());
+    }
+    let names: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
+    Err(format!("expected one of {}", names.join(", ")))
+}
+
 /// `PORT` or `ADDRESS:PORT`.
 fn listen(text: &str) -> Result<SocketAddr, String> {
     if let Ok(port) = text.parse::<u16>() {
@@ -422,7 +448,7 @@ fn header_name(text: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::{CommandFactory, FromArgMatches};
+    use clap::FromArgMatches;
 
     use crate::config;
 

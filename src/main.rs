@@ -20,6 +20,7 @@ use picotap::daemon::signals;
 use picotap::export::log::LogError;
 use picotap::export::summary::Run;
 use picotap::export::terminal::Terminal;
+use picotap::manual;
 use picotap::pipeline::{self, Config, Failure, Report, Show};
 use picotap::plan::{Machine, Plan};
 use picotap::sandbox::engine::{Engine, Parser};
@@ -90,6 +91,8 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
         #[cfg(feature = "parse")]
         Some(Command::Parse(args)) => Ok(ExitCode::from(picotap::parse::run(&args, &mut std::io::stdout().lock())?)),
         Some(Command::Replay(replay)) => run_replay(&replay),
+        Some(Command::Completions { shell }) => print(&manual::completions(&Cli::command(), shell)),
+        Some(Command::Man { command }) => print(&manual::page(&Cli::command(), command.as_deref())?),
         Some(Command::Config { command: ConfigCommand::Check { file } }) => check_config(&file),
         Some(Command::Guest { command: GuestCommand::Inspect { file } }) => inspect(file.as_deref()),
     }
@@ -262,6 +265,14 @@ fn standard_error_takes() -> bool {
     let stderr = std::io::stderr();
     let mut polled = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
     poll(&mut polled, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+}
+
+/// Prints a text that was asked for. Who reads only its beginning has what they want.
+fn print(text: &[u8]) -> Result<ExitCode> {
+    match std::io::stdout().lock().write_all(text) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("standard output"),
+        _ => Ok(ExitCode::SUCCESS),
+    }
 }
 
 fn list_interfaces() -> Result<ExitCode> {

@@ -126,3 +126,31 @@ fn every_error_begins_with_the_name_of_the_program() {
         assert!(outcome.stderr.starts_with("picotap: ") && !outcome.stderr.contains("error: "), "{}", outcome.stderr);
     }
 }
+
+#[test]
+fn the_manual_and_the_completions_are_printed() {
+    for (shell, says) in
+        [("bash", "complete -F _picotap"), ("zsh", "#compdef picotap"), ("fish", "complete -c picotap")]
+    {
+        let outcome = run(picotap().args(["completions", shell]));
+        let text = String::from_utf8(outcome.stdout.clone()).unwrap();
+        assert!(outcome.code == Some(0) && text.contains(says) && text.contains("rotate-interval"), "{shell}: {text}");
+    }
+    for (arguments, title) in [(&["man"][..], ".TH picotap 1"), (&["man", "top"], ".TH picotap-top 1")] {
+        let outcome = run(picotap().args(arguments));
+        let text = String::from_utf8(outcome.stdout.clone()).unwrap();
+        assert!(outcome.code == Some(0) && text.contains(title) && text.contains("rotate"), "{text}");
+    }
+    complains(&run(picotap().args(["completions", "tcsh"])), 2, &["picotap: ", "invalid value 'tcsh'"]);
+    complains(&run(picotap().args(["man", "tpo"])), 2, &["picotap: ", "'tpo'", "expected one of", "top"]);
+    // Who reads no more is no fault.
+    let mut child = picotap()
+        .args(["completions", "zsh"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let outcome = crate::finish(child);
+    assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(0), ""));
+}
