@@ -15,6 +15,7 @@ use crate::pipeline::{DEFAULT_FAULT_LIMIT, GuestFile, Shard};
 use crate::source::live::{DEFAULT_BUFFER_KIB, Direction, MAX_SNAPLEN};
 use crate::tls::NameFilter;
 
+mod pointed;
 mod tcpdump;
 mod units;
 mod words;
@@ -248,7 +249,7 @@ pub struct Watch {
     /// Log only matching transactions: KEY=PATTERN or KEY!=PATTERN, where KEY is method, status, host, path, version,
     /// grpc_service, grpc_method, grpc_status or interface;
     /// may be repeated, all must match
-    #[arg(long, value_name = "KEY=PATTERN", help_heading = "Output")]
+    #[arg(long, value_name = "KEY=PATTERN", help_heading = "Output", value_parser = pointed::filter)]
     pub filter: Vec<Filter>,
     /// Log only transactions that took at least TIME, in milliseconds or as 250us, 10ms or 1.5s
     #[arg(long, value_name = "TIME", help_heading = "Output", value_parser = slow)]

@@ -123,6 +123,12 @@ fn every_error_begins_with_the_name_of_the_program() {
     ] {
         let outcome = run(picotap().args(arguments));
         complains(&outcome, 2, &["picotap: ", says]);
+        assert_eq!(
+            says.contains("stauts"),
+            outcome.stderr.contains("\n  stauts=500\n  ^^^^^^\n"),
+            "{}",
+            outcome.stderr
+        );
         assert!(outcome.stderr.starts_with("picotap: ") && !outcome.stderr.contains("error: "), "{}", outcome.stderr);
     }
 }
