@@ -57,7 +57,7 @@ mod tests {
             assert!(said.ends_with(&format!("\n  {text}\n  {marks}")), "{said}");
         }
         for text in ["status", "host=", "a\nb=c", "\u{1b}[0m=1"] {
-            assert_eq!(filter(text).expect_err(text).lines().count(), 1 + text.matches('\n').count(), "{text:?}");
+            assert!(!filter(text).expect_err(text).contains('^'), "{text:?}");
         }
         assert!(filter("status=5xx,none").is_ok());
     }

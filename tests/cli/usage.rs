@@ -8,8 +8,8 @@ use crate::{complains, fixture};
 /// Runs with these arguments in a directory with captures `x.pcap`, `trace.1` and `tcp`.
 fn typed(arguments: &[&str]) -> crate::Outcome {
     let directory = tempfile::tempdir().unwrap();
-    for (from, to) in [("link-ethernet", "x.pcap"), ("get", "trace.1"), ("get", "tcp")] {
-        fs::copy(fixture(from).join("capture.pcap"), directory.path().join(to)).unwrap();
+    for (from, to) in [("link-ethernet/capture.pcap", "x.pcap"), ("http.pcap", "trace.1"), ("http.pcap", "tcp")] {
+        fs::copy(fixture(from), directory.path().join(to)).unwrap();
     }
     run(picotap().current_dir(directory.path()).args(["--format", "json"]).args(arguments))
 }
@@ -29,12 +29,12 @@ fn a_file_needs_no_option() {
         let outcome = typed(arguments);
         assert_eq!((outcome.code, outcome.sorted()), (Some(0), expected.sorted()), "{arguments:?}: {}", outcome.stderr);
     }
+    let http = read(&fixture("http.pcap"), &[]).lines().len();
     for (arguments, count) in [
-        (&["x.pcap", "trace.1"][..], 3),
-        (&["tcp"], 1),
+        (&["x.pcap", "trace.1"][..], 2 + http),
+        (&["tcp"], http),
         (&["x.pcap", "tcp"], 2),
-        (&["x.pcap", "./tcp", "tcp"], 3),
-        (&["."], 4),
+        (&["x.pcap", "./tcp", "tcp"], 2 + http),
     ] {
         let outcome = typed(arguments);
         assert_eq!((outcome.code, outcome.lines().len()), (Some(0), count), "{arguments:?}: {outcome:?}");
