@@ -2,26 +2,44 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser, ValueParser};
-use clap::{Args, Parser, Subcommand, ValueHint};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueHint};
+use clap_complete::Shell;
 
 use crate::export::FormatName;
 use crate::http::filter::Filter;
 use crate::http::route::Route;
-use crate::pipeline::{DEFAULT_FAULT_LIMIT, DEFAULT_FAULT_MS, DEFAULT_MEMORY_MIB, GuestFile, Shard};
+use crate::pipeline::{DEFAULT_FAULT_LIMIT, GuestFile, Shard};
 use crate::source::live::{DEFAULT_BUFFER_KIB, Direction, MAX_SNAPLEN};
 use crate::tls::NameFilter;
+
+mod pointed;
+mod tcpdump;
+mod units;
+mod words;
+
+pub use tcpdump::{Tcpdump, TcpdumpError};
+pub use words::WordsError;
+
+/// No transaction takes so long: a connection is forgotten after an hour of silence.
+const LONGEST_TIME: Duration = Duration::from_secs(49 * 86_400);
+/// Nobody waits so long for the next log file.
+const LONGEST_INTERVAL: Duration = Duration::from_secs(36_500 * 86_400);
 
 /// The end of the help.
 const AFTER: &str = "\
 Examples:
-  picotap --pcap capture.pcap                 print one line per transaction in a file
+  picotap capture.pcap                        print one line per transaction in a file
+  picotap capture.pcap 'tcp port 80'          the same for the packets that a capture filter chooses
   picotap -r /captures -r '/more/*.pcap*'     all captures there, in the order of capture
-  zcat big.pcap.gz | picotap -r - --format zeek -o http.log
+  zcat big.pcap.gz | picotap - --format zeek -o http.log
   picotap -i eth0 -o /var/log/picotap/http.json --metrics-addr 127.0.0.1:9464 'tcp port 80'
   picotap top -i eth0                         show the traffic on an interface in the terminal
   picotap -r day1.pcap -r day2.pcapng --errors --header content-type 'host 10.0.0.7'
+
+tcpdump's -n, -l, -U, -t and -v are taken and change nothing: no names are looked up, and lines are written as they come.
 
 --SWITCH=false turns off a switch that the configuration file turns on.
 
@@ -62,6 +80,21 @@ pub enum Command {
     Top(Box<Top>),
     /// Run a quarantined event through the parser again and print the outcome
     Replay(Replay),
+    /// Print the completions for a shell
+    ///
+    /// For example: picotap completions bash > ~/.local/share/bash-completion/completions/picotap
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the manual page, of picotap or of one of its commands
+    ///
+    /// For example: picotap man | man -l -
+    Man {
+        /// The command [default: picotap itself]
+        #[arg(value_parser = command_name)]
+        command: Option<String>,
+    },
     /// Check a configuration file
     Config {
         /// The action.
@@ -162,11 +195,11 @@ pub struct Watch {
     /// Do not put interfaces into promiscuous mode
     #[arg(short = 'p', long, help_heading = "Input")]
     pub no_promiscuous_mode: bool,
-    /// Capture at most BYTES of each packet; 0 means the default
-    #[arg(short = 's', long, value_name = "BYTES", default_value_t = MAX_SNAPLEN, help_heading = "Input")]
+    /// Capture at most SIZE of each packet, in bytes or as 4k; 0 means the default
+    #[arg(short = 's', long, value_name = "SIZE", default_value_t = MAX_SNAPLEN, help_heading = "Input", value_parser = snapshot_length)]
     pub snapshot_length: u32,
-    /// Size of the kernel's capture buffer per interface and capture thread, in KiB
-    #[arg(short = 'B', long, value_name = "KIB", default_value_t = DEFAULT_BUFFER_KIB, help_heading = "Input", value_parser = clap::value_parser!(u32).range(64..=2_097_151))]
+    /// Size of the kernel's capture buffer per interface and capture thread, in KiB or as 64M
+    #[arg(short = 'B', long, value_name = "SIZE", default_value_t = DEFAULT_BUFFER_KIB, help_heading = "Input", value_parser = buffer_size)]
     pub buffer_size: u32,
     /// Capture only packets in this direction: in, out or inout [default: inout; in on loopback]
     #[arg(short = 'Q', long, value_name = "DIRECTION", help_heading = "Input")]
@@ -185,8 +218,10 @@ pub struct Watch {
     /// Skip packets with a wrong IPv4 or TCP checksum
     #[arg(long, help_heading = "Input")]
     pub verify_checksums: bool,
-    /// Capture filter, see pcap-filter(7); also applies to files
-    #[arg(value_name = "FILTER", trailing_var_arg = true, help_heading = "Input")]
+    /// Without -r and -i: capture files, as with -r, and then a capture filter. With them: a capture filter, see
+    /// pcap-filter(7); it also applies to files. What is a file's name and a word of a filter is a file in the first place, and
+    /// behind it only with . or / in it
+    #[arg(value_name = "FILE|FILTER", help_heading = "Input", value_hint = ValueHint::AnyPath)]
     pub filter_expression: Vec<String>,
 
     /// Output format: json, text, ecs, zeek, clf or otlp [default: text on a terminal, json otherwise]
@@ -199,7 +234,7 @@ pub struct Watch {
     #[arg(short = 'o', long, value_name = "FILE", help_heading = "Output")]
     pub output: Option<PathBuf>,
     /// Also log this request and response header (json and ecs formats); may be repeated
-    #[arg(long, value_name = "NAME", help_heading = "Output")]
+    #[arg(long, value_name = "NAME", help_heading = "Output", value_parser = header_name)]
     pub header: Vec<String>,
     /// Name of this sensor: logged with each transaction (json and ecs formats), and part of the identifiers of connections
     #[arg(long, value_name = "NAME", help_heading = "Output", value_parser = sensor_name)]
@@ -214,11 +249,11 @@ pub struct Watch {
     /// Log only matching transactions: KEY=PATTERN or KEY!=PATTERN, where KEY is method, status, host, path, version,
     /// grpc_service, grpc_method, grpc_status or interface;
     /// may be repeated, all must match
-    #[arg(long, value_name = "KEY=PATTERN", help_heading = "Output")]
+    #[arg(long, value_name = "KEY=PATTERN", help_heading = "Output", value_parser = pointed::filter)]
     pub filter: Vec<Filter>,
-    /// Log only transactions that took at least MS milliseconds
-    #[arg(long, value_name = "MS", help_heading = "Output")]
-    pub slow: Option<u32>,
+    /// Log only transactions that took at least TIME, in milliseconds or as 250us, 10ms or 1.5s
+    #[arg(long, value_name = "TIME", help_heading = "Output", value_parser = slow)]
+    pub slow: Option<Duration>,
     /// Log only errors: status 400 or above, a gRPC status other than OK, no response, or an incomplete message
     #[arg(long, help_heading = "Output")]
     pub errors: bool,
@@ -236,12 +271,12 @@ pub struct Watch {
     /// Do not redact credentials, cookies, tokens and signatures
     #[arg(long, help_heading = "Output")]
     pub no_redact: bool,
-    /// Rotate the log file before it exceeds MIB mebibytes
-    #[arg(long, value_name = "MIB", help_heading = "Output", value_parser = clap::value_parser!(u32).range(1..))]
-    pub rotate_size: Option<u32>,
-    /// Rotate the log file every SECONDS seconds, counted from midnight UTC
-    #[arg(long, value_name = "SECONDS", help_heading = "Output", value_parser = clap::value_parser!(u32).range(1..))]
-    pub rotate_interval: Option<u32>,
+    /// Rotate the log file before it exceeds SIZE, in MiB or as 64M or 1GiB
+    #[arg(long, value_name = "SIZE", help_heading = "Output", value_parser = rotate_size)]
+    pub rotate_size: Option<u64>,
+    /// Rotate the log file every TIME, in seconds or as 10m or 1h, counted from midnight UTC
+    #[arg(long, value_name = "TIME", help_heading = "Output", value_parser = rotate_interval)]
+    pub rotate_interval: Option<Duration>,
     /// Number of rotated log files to keep; they are compressed
     #[arg(long, value_name = "N", default_value_t = 7, help_heading = "Output")]
     pub rotate_keep: u16,
@@ -307,13 +342,13 @@ pub struct Watch {
     /// Faults per second after which a sandbox drops its input for the rest of that second; 0 for no limit
     #[arg(long, value_name = "N", default_value_t = DEFAULT_FAULT_LIMIT, help_heading = "Sandbox")]
     pub fault_limit: u32,
-    /// Milliseconds per second that a sandbox may spend on faults; beyond that it drops the rest of the slot, and with -i
-    /// its input for the rest of that second
-    #[arg(long, value_name = "MS", default_value_t = DEFAULT_FAULT_MS, help_heading = "Sandbox", value_parser = clap::value_parser!(u32).range(1..=1000))]
-    pub fault_time: u32,
-    /// Memory limit for connections and their held payload, in MiB
-    #[arg(long, value_name = "MIB", default_value_t = DEFAULT_MEMORY_MIB, help_heading = "Sandbox", value_parser = clap::value_parser!(u32).range(4..=1_048_576))]
-    pub memory_limit: u32,
+    /// Time per second that a sandbox may spend on faults, in milliseconds or as 500ms; beyond that it drops the rest of the
+    /// slot, and with -i its input for the rest of that second
+    #[arg(long, value_name = "TIME", default_value = "500ms", help_heading = "Sandbox", value_parser = fault_time)]
+    pub fault_time: Duration,
+    /// Memory limit for connections and their held payload, in MiB or as 512M or 1GiB
+    #[arg(long, value_name = "SIZE", default_value = "256M", help_heading = "Sandbox", value_parser = memory_limit)]
+    pub memory_limit: u64,
 
     /// User (name, UID or UID:GID) to switch to once everything is open; needs root [default as root with -i: picotap, or
     /// nobody if there is no such user]
@@ -322,11 +357,25 @@ pub struct Watch {
     /// Read options from FILE (TOML); options on the command line override it
     #[arg(long, value_name = "FILE", help_heading = "Daemon")]
     pub config: Option<PathBuf>,
+
+    /// Options of tcpdump that picotap does not have.
+    #[command(flatten)]
+    pub tcpdump: Tcpdump,
 }
 
 /// `[PROTOCOL=]FILE`, of any bytes.
 fn guest_file() -> ValueParser {
     OsStringValueParser::new().try_map(GuestFile::parse).into()
+}
+
+/// Accepts a command that there is.
+fn command_name(text: &str) -> Result<String, String> {
+    let command = Cli::command();
+    if command.find_subcommand(text).is_some() {
+        return Ok(text.to_owned());
+    }
+    let names: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
+    Err(format!("expected one of {}", names.join(", ")))
 }
 
 /// `PORT` or `ADDRESS:PORT`.
@@ -346,6 +395,38 @@ fn host_name(text: &str) -> Result<String, String> {
     }
 }
 
+/// A number of bytes that fits what libpcap takes.
+fn snapshot_length(text: &str) -> Result<u32, String> {
+    let bytes = units::size(text, "B", 0..=u64::from(u32::MAX))?;
+    u32::try_from(bytes).map_err(|error| error.to_string())
+}
+
+/// Whole KiB, as libpcap takes them.
+fn buffer_size(text: &str) -> Result<u32, String> {
+    let bytes = units::size(text, "KiB", 64 << 10..=2_097_151 << 10)?;
+    u32::try_from(bytes.div_ceil(1024)).map_err(|error| error.to_string())
+}
+
+fn slow(text: &str) -> Result<Duration, String> {
+    units::duration(text, "ms", Duration::ZERO..=LONGEST_TIME)
+}
+
+fn rotate_size(text: &str) -> Result<u64, String> {
+    units::size(text, "MiB", 1 << 20..=1 << 50)
+}
+
+fn rotate_interval(text: &str) -> Result<Duration, String> {
+    units::duration(text, "s", Duration::from_secs(1)..=LONGEST_INTERVAL)
+}
+
+fn fault_time(text: &str) -> Result<Duration, String> {
+    units::duration(text, "ms", Duration::from_millis(1)..=Duration::from_secs(1))
+}
+
+fn memory_limit(text: &str) -> Result<u64, String> {
+    units::size(text, "MiB", 4 << 20..=1 << 40)
+}
+
 /// Accepts a name that can stand in a log.
 fn sensor_name(text: &str) -> Result<String, String> {
     const MOST: usize = 255;
@@ -355,7 +436,8 @@ fn sensor_name(text: &str) -> Result<String, String> {
     }
 }
 
-/// Accepts only the name of a header: any other text would never match, and the secret would be logged.
+/// Accepts only the name of a header, a token (RFC 9110, section 5.6.2): any other text would never match, and a secret would be
+/// logged.
 fn header_name(text: &str) -> Result<String, String> {
     let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     match !text.is_empty() && text.bytes().all(is_letter) {
@@ -367,7 +449,7 @@ fn header_name(text: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::{CommandFactory, FromArgMatches};
+    use clap::FromArgMatches;
 
     use crate::config;
 
@@ -408,6 +490,31 @@ mod tests {
     }
 
     #[test]
+    fn the_defaults_are_those_of_the_library() {
+        use crate::pipeline::{DEFAULT_FAULT_MS, DEFAULT_MEMORY_MIB};
+        let watch = Cli::parse_from(["picotap"]).watch;
+        assert_eq!(watch.fault_time, Duration::from_millis(u64::from(DEFAULT_FAULT_MS)));
+        assert_eq!(watch.memory_limit, u64::from(DEFAULT_MEMORY_MIB) << 20);
+    }
+
+    #[test]
+    fn a_number_alone_has_the_unit_that_it_always_had() {
+        let line = "-s 96 -B 100 --slow 20 --rotate-size 3 --rotate-interval 60 --fault-time 250 --memory-limit 5";
+        let unit =
+            "-s 96B -B 100KiB --slow 20ms --rotate-size 3MiB --rotate-interval 1m --fault-time 0.25s --memory-limit 5M";
+        let shown =
+            |line: &str| format!("{:?}", Cli::parse_from(std::iter::once("picotap").chain(line.split(' '))).watch);
+        assert_eq!(shown(line), shown(unit));
+        let refused = |line: &str| Cli::try_parse_from(std::iter::once("picotap").chain(line.split(' '))).is_err();
+        for line in
+            ["-s 4GiB", "-B 63k", "-B 2GiB", "--slow -1", "--slow 50d", "--rotate-size 1k", "--rotate-interval 1ms"]
+        {
+            assert!(refused(line), "{line}");
+        }
+        assert!(refused("--fault-time 0") && refused("--fault-time 1001") && refused("--memory-limit 3"));
+    }
+
+    #[test]
     fn a_sensor_has_a_name_that_can_stand_in_a_log() {
         for text in ["node-1", "Büro 2", &"x".repeat(255)] {
             assert!(sensor_name(text).is_ok(), "{text}");
@@ -418,10 +525,13 @@ mod tests {
     }
 
     #[test]
-    fn a_header_to_redact_must_be_a_header_name() {
+    fn a_header_to_log_or_to_redact_must_be_a_header_name() {
         assert!(header_name("X-Session_Key.1").is_ok());
         for text in ["", "content type", "cookie:", "a\nb", "\u{e9}"] {
             assert!(header_name(text).is_err(), "{text}");
+            for option in ["--header", "--redact-header"] {
+                assert!(Cli::try_parse_from(["picotap", "-r", "x.pcap", option, text]).is_err(), "{option} {text}");
+            }
         }
     }
 }

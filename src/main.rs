@@ -20,6 +20,7 @@ use picotap::daemon::signals;
 use picotap::export::log::LogError;
 use picotap::export::summary::Run;
 use picotap::export::terminal::Terminal;
+use picotap::manual;
 use picotap::pipeline::{self, Config, Failure, Report, Show};
 use picotap::plan::{Machine, Plan};
 use picotap::sandbox::engine::{Engine, Parser};
@@ -55,17 +56,27 @@ fn arguments() -> Result<Cli, ExitCode> {
         && std::env::args_os().nth(1).is_some_and(|name| name == "top")
     {
         let matches = matches(&top.clone().bin_name("picotap top"), given)?;
-        let top = Top::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+        let top = Top::from_arg_matches(&matches).map_err(|error| refuse(&error))?;
         return Ok(Cli { watch: top.watch.clone(), command: Some(Command::Top(Box::new(top))) });
     }
     let matches = matches(&command, program.into_iter().chain(given))?;
-    Cli::from_arg_matches(&matches).map_err(|error| error.exit())
+    Cli::from_arg_matches(&matches).map_err(|error| refuse(&error))
+}
+
+/// What clap says: help and version as they are, what is wrong as all errors are.
+fn refuse(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() || error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        error.exit();
+    }
+    let text = error.render().to_string();
+    eprint!("picotap: {}", text.strip_prefix("error: ").unwrap_or(&text));
+    ExitCode::from(USAGE)
 }
 
 /// What the arguments, of which the first is a name, and the configuration file say.
 fn matches(command: &clap::Command, arguments: impl Iterator<Item = OsString>) -> Result<ArgMatches, ExitCode> {
     config::matches(command, arguments).map_err(|error| match error {
-        ConfigError::Usage(error) => error.exit(),
+        ConfigError::Usage(error) => refuse(&error),
         other => {
             eprintln!("picotap: {other}");
             ExitCode::from(USAGE)
@@ -75,11 +86,13 @@ fn matches(command: &clap::Command, arguments: impl Iterator<Item = OsString>) -
 
 fn dispatch(cli: Cli) -> Result<ExitCode> {
     match cli.command {
-        None => watch(&cli.watch),
-        Some(Command::Top(top)) => show(&top.watch),
+        None => with_files(cli.watch, watch),
+        Some(Command::Top(top)) => with_files(top.watch, show),
         #[cfg(feature = "parse")]
         Some(Command::Parse(args)) => Ok(ExitCode::from(picotap::parse::run(&args, &mut std::io::stdout().lock())?)),
         Some(Command::Replay(replay)) => run_replay(&replay),
+        Some(Command::Completions { shell }) => print(&manual::completions(&Cli::command(), shell)),
+        Some(Command::Man { command }) => print(&manual::page(&Cli::command(), command.as_deref())?),
         Some(Command::Config { command: ConfigCommand::Check { file } }) => check_config(&file),
         Some(Command::Guest { command: GuestCommand::Inspect { file } }) => inspect(file.as_deref()),
     }
@@ -89,6 +102,14 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
 fn usage(text: &impl Display) -> ExitCode {
     eprintln!("picotap: {text}\nFor more information, try 'picotap --help'.");
     ExitCode::from(USAGE)
+}
+
+/// Runs with the files that stand behind the options.
+fn with_files(mut args: Watch, run: fn(&Watch) -> Result<ExitCode>) -> Result<ExitCode> {
+    match args.take_files(Path::exists) {
+        Err(error) if !args.list_interfaces => Ok(usage(&error)),
+        _ => run(&args),
+    }
 }
 
 fn watch(args: &Watch) -> Result<ExitCode> {
@@ -246,6 +267,14 @@ fn standard_error_takes() -> bool {
     poll(&mut polled, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
 }
 
+/// Prints a text that was asked for. Who reads only its beginning has what they want.
+fn print(text: &[u8]) -> Result<ExitCode> {
+    match std::io::stdout().lock().write_all(text) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("standard output"),
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}
+
 fn list_interfaces() -> Result<ExitCode> {
     let mut out = std::io::stdout().lock();
     for interface in live::list()? {
@@ -275,6 +304,7 @@ fn check_config(file: &Path) -> Result<ExitCode> {
             writeln!(out, "{}: good, {options} options", file.display())?;
             Ok(ExitCode::SUCCESS)
         }
+        Err(ConfigError::Usage(error)) => Ok(refuse(&error)),
         Err(error) => {
             eprintln!("picotap: {error}");
             Ok(ExitCode::from(USAGE))

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::cli::{Duplicates, Watch, When};
+use crate::cli::{Duplicates, TcpdumpError, Watch, When};
 use crate::daemon::privileges::{DropPrivileges, named_descriptor};
 use crate::export::log::{Rotation, Target};
 use crate::export::open;
@@ -22,7 +22,7 @@ use crate::http::redact::Redaction;
 use crate::http::route::Routes;
 use crate::pipeline::{Config, GuestFile, Guests, GuestsError, PageOptions, ShadowModule};
 use crate::source::live::LiveConfig;
-use crate::source::{directory_of, total_bytes};
+use crate::source::{check_filter, directory_of, total_bytes};
 
 /// Capture files below this size go through one sandbox: two save no time that matters.
 const ONE_SANDBOX: u64 = 32 << 20;
@@ -35,10 +35,10 @@ const METRICS_PORT: u16 = 9464;
 #[derive(Debug, Error)]
 pub enum PlanError {
     /// No input.
-    #[error("nothing to watch: needed --pcap FILE, or -i IFACE (-D lists them)")]
+    #[error("nothing to watch: needed a capture FILE (or --pcap FILE), or -i IFACE (-D lists them)")]
     NoInput,
     /// No input to show.
-    #[error("top: nothing to show: needed -i IFACE or -r FILE, such as: picotap top -i {0}")]
+    #[error("top: nothing to show: needed -i IFACE or a capture FILE, such as: picotap top -i {0}")]
     NothingToShow(String),
     /// Options of a log that there is not.
     #[error(
@@ -60,6 +60,19 @@ pub enum PlanError {
     /// Rotation without a file.
     #[error("standard output cannot be rotated: --rotate-size and --rotate-interval need --output FILE")]
     NoLogFile,
+    /// A capture filter that is none.
+    #[error("capture filter {expression:?}: {message}: see pcap-filter(7){hint}")]
+    CaptureFilter {
+        /// As it was given.
+        expression: String,
+        /// libpcap's message.
+        message: String,
+        /// What may have been meant.
+        hint: String,
+    },
+    /// An option of tcpdump that picotap cannot follow.
+    #[error("{0}")]
+    Tcpdump(#[from] TcpdumpError),
     /// Parser modules that cannot be used together.
     #[error("{0}")]
     Guests(#[from] GuestsError),
@@ -128,11 +141,12 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Decides everything that the arguments leave open. Reads no file.
+    /// Decides everything that the arguments leave open. Opens no input; names of hosts in a capture filter are looked up.
     ///
     /// # Errors
     /// All but [`PlanError::Module`]: the arguments contradict each other or say too little.
     pub fn new(args: &Watch, machine: &Machine) -> Result<Self, PlanError> {
+        args.tcpdump.check()?;
         let live = is_live(args);
         if args.pcap.is_empty() && !live {
             return Err(PlanError::NoInput);
@@ -151,7 +165,7 @@ impl Plan {
         if args.tls && !args.filter.iter().all(Filter::is_for_tls) {
             return Err(PlanError::NoTlsFilter);
         }
-        let expression = args.filter_expression.join(" ");
+        let expression = capture_filter(args)?;
         let input =
             if live { Config::live(sources(args, &expression, machine.process_id)) } else { Config::files(&args.pcap) };
         let config = Config {
@@ -180,9 +194,9 @@ impl Plan {
             metrics_file: args.metrics_file.clone(),
             host_labels: args.metrics_host_label.map(usize::from),
             route_labels: args.metrics_routes.map(usize::from),
-            memory_limit: u64::from(args.memory_limit) << 20,
+            memory_limit: args.memory_limit,
             fault_limit: args.fault_limit,
-            fault_time: Duration::from_millis(u64::from(args.fault_time)),
+            fault_time: args.fault_time,
             quarantine: args.quarantine_dir.clone(),
             quarantine_decrypted: args.quarantine_decrypted,
             guests: Guests::new(args.guest.iter().map(GuestFile::unread))?,
@@ -256,6 +270,15 @@ impl Plan {
         };
         Ok(Config { guests: self.config.guests.read(read)?, shadow, ..self.config })
     }
+}
+
+/// The capture filter; empty if there is none.
+fn capture_filter(args: &Watch) -> Result<String, PlanError> {
+    let expression = args.filter_expression.join(" ");
+    let Err(message) = check_filter(&expression) else { return Ok(expression) };
+    let meant = expression.parse::<Filter>().is_ok();
+    let hint = if meant { format!("; did you mean --filter '{expression}'?") } else { String::new() };
+    Err(PlanError::CaptureFilter { expression, message, hint })
 }
 
 /// Whether the arguments name an interface.
@@ -332,8 +355,8 @@ fn lines_option(args: &Watch) -> Option<&'static str> {
 
 fn rotation(args: &Watch) -> Option<Rotation> {
     (args.rotate_size.is_some() || args.rotate_interval.is_some()).then(|| Rotation {
-        size: args.rotate_size.map(|mebibytes| u64::from(mebibytes) << 20),
-        interval: args.rotate_interval.map(|seconds| i64::from(seconds) * 1_000_000_000),
+        size: args.rotate_size,
+        interval: args.rotate_interval.map(nanoseconds),
         keep: usize::from(args.rotate_keep),
     })
 }
@@ -360,8 +383,12 @@ fn routes(args: &Watch, machine: &Machine) -> Option<Routes> {
 }
 
 fn selection(args: &Watch) -> Selection {
-    let slow = args.slow.map(|ms| i64::from(ms) * 1_000_000);
-    Selection { filters: args.filter.clone(), slow, errors: args.errors }
+    Selection { filters: args.filter.clone(), slow: args.slow.map(nanoseconds), errors: args.errors }
+}
+
+/// As long as can be said in nanoseconds, 292 years.
+fn nanoseconds(time: Duration) -> i64 {
+    i64::try_from(time.as_nanos()).unwrap_or(i64::MAX)
 }
 
 /// The page of the endpoint, if there is one: on loopback, or where it was asked for.

@@ -19,6 +19,8 @@ use std::time::{Duration, Instant};
 #[path = "cli/guests.rs"]
 mod guests;
 mod support;
+#[path = "cli/usage.rs"]
+mod usage;
 #[path = "hostile/wat_guest.rs"]
 #[expect(dead_code, reason = "the module is shared")]
 mod wat_guest;
@@ -163,10 +165,18 @@ fn wrong_usage_is_exit_code_2() {
 
 #[test]
 fn a_filter_that_is_none_is_an_error() {
-    let outcome = read(&fixture("get/capture.pcap"), &["tcp", "prot", "80"]);
-    assert_ne!(outcome.code, Some(0));
-    assert!(outcome.stderr.contains("picotap: "), "{outcome:?}");
-    assert!(outcome.stdout.is_empty(), "{outcome:?}");
+    // It is said before anything is opened.
+    let out = scratch("no-filter.jsonl");
+    fs::remove_file(&out).ok();
+    for input in
+        [&["-r", "fixtures/get/capture.pcap"][..], &["-r", "/nonexistent/x.pcap"], &["-i", "no-such-interface"]]
+    {
+        let outcome = run(picotap().args(input).arg("-o").arg(&out).args(["tcp", "prot", "80"]));
+        complains(&outcome, 2, &["picotap: capture filter \"tcp prot 80\": ", "syntax error", "see pcap-filter(7)"]);
+        assert!(outcome.stdout.is_empty() && !out.exists(), "{outcome:?}");
+    }
+    let outcome = read(&fixture("get/capture.pcap"), &["status=404"]);
+    complains(&outcome, 2, &["picotap: capture filter ", "did you mean --filter 'status=404'?"]);
 }
 
 #[test]

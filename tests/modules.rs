@@ -51,7 +51,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("plan", &["source", "http", "export", "daemon", "pipeline", "cli"]),
     ("manual", &[]),
     ("lib", &[]),
-    ("main", &["config", "source", "sandbox", "export", "daemon", "top", "pipeline", "parse", "cli", "plan"]),
+    ("main", &["config", "source", "sandbox", "export", "daemon", "top", "pipeline", "parse", "cli", "plan", "manual"]),
 ];
 
 /// Modules that must not know threads, clocks, files or the network: bytes and time are their arguments.

@@ -372,7 +372,7 @@ fn what_is_wrong_is_said() {
     refused(&[&given[..], &["--schema", schema]].concat(), "is of another release than picotap: it lacks route");
     refused(
         &[&given[..], &["--option=--nonsense"]].concat(),
-        "picotap: exit code 2: error: unexpected argument '--nonsense'",
+        "picotap: exit code 2: picotap: unexpected argument '--nonsense'",
     );
     fs::create_dir_all(directory.path().join("out/faults")).unwrap();
     refused(&given, "/out/faults exists");

@@ -422,7 +422,7 @@ fn what_cannot_be_shown_is_refused_with_what_to_type() {
         assert!(outcome.stderr.contains(said), "{arguments:?}: {}", outcome.stderr);
         assert!(outcome.stdout.is_empty());
     };
-    refused(&[], "top: nothing to show: needed -i IFACE or -r FILE, such as: picotap top -i ");
+    refused(&[], "top: nothing to show: needed -i IFACE or a capture FILE, such as: picotap top -i ");
     refused(&["-r", CAPTURE], "top: standard output is no terminal");
     refused(&["-r", CAPTURE, "--errors"], "top: --errors is about logged lines");
     refused(&["-r", CAPTURE, "--rotate-size", "1"], "top: --rotate-size is about logged lines");

@@ -7,6 +7,11 @@ use super::{Error, Frame};
 /// Link types that one filter is compiled for. Frames of further ones are left out, as if the expression did not compile.
 const MAX_LINKS: usize = 64;
 
+/// LINKTYPE_ number of Ethernet.
+const ETHERNET: i32 = 1;
+/// Link types that have words of their own in filters: PPP, raw IP, 802.11 with radio information, cooked (1 and 2), PF's log.
+const OTHER_LINKS: [i32; 6] = [9, 101, 127, 113, 276, 117];
+
 /// A BPF expression (pcap-filter(7)) for the frames of files.
 ///
 /// libpcap's program gets the captured length as the original length too (the binding offers nothing else), so `len`,
@@ -40,11 +45,9 @@ impl Filter {
 
     #[cold]
     fn compile(&mut self, link: i32) -> Result<(), Error> {
-        let compiled = Capture::dead(Linktype(data_link(link))).and_then(|dead| dead.compile(&self.expression, true));
-        let (program, failed) = match compiled {
+        let (program, failed) = match compile(&self.expression, link) {
             Ok(program) => (Some(program), None),
-            Err(pcap::Error::PcapError(message)) => (None, Some(message)),
-            Err(other) => (None, Some(other.to_string())),
+            Err(message) => (None, Some(message)),
         };
         self.programs.push((link, program));
         match failed {
@@ -52,6 +55,29 @@ impl Filter {
             Some(message) => Err(Error::Filter { expression: self.expression.clone(), link, message }),
         }
     }
+}
+
+/// Whether the expression can be a filter at all: whether it compiles for Ethernet or another common link type.
+///
+/// # Errors
+/// libpcap's message for Ethernet.
+pub fn check_filter(expression: &str) -> Result<(), String> {
+    let Err(message) = compile(expression, ETHERNET) else { return Ok(()) };
+    // A name that is not known is not asked for again: that may take seconds.
+    let known = !message.contains("unknown ");
+    match known && OTHER_LINKS.iter().any(|link| compile(expression, *link).is_ok()) {
+        true => Ok(()),
+        false => Err(message),
+    }
+}
+
+/// libpcap's program for a LINKTYPE_ number, or its message.
+fn compile(expression: &str, link: i32) -> Result<BpfProgram, String> {
+    let compiled = Capture::dead(Linktype(data_link(link))).and_then(|dead| dead.compile(expression, true));
+    compiled.map_err(|error| match error {
+        pcap::Error::PcapError(message) => message,
+        other => other.to_string(),
+    })
 }
 
 /// The DLT_ number that libpcap has for a LINKTYPE_ number on Linux. They differ where systems once disagreed.
@@ -64,5 +90,22 @@ fn data_link(link: i32) -> i32 {
         104 => 104, // Cisco HDLC
         106 => 19,  // ATM, Classical IP
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_expression_is_refused_only_if_no_link_type_takes_it() {
+        for good in
+            ["", "tcp port 80", "ether host 00:00:5e:00:53:01", "wlan type mgt", "inbound", "ifindex 2", "vlan 5"]
+        {
+            assert_eq!(check_filter(good), Ok(()), "{good}");
+        }
+        for bad in ["tcp prot 80", "port", "host=x", "(tcp", "port 99999", "len &"] {
+            assert!(check_filter(bad).is_err(), "{bad}");
+        }
     }
 }
