@@ -26,8 +26,10 @@ fn put(module: &[u8], file: &Path) {
 
 fn in_force(daemon: &Daemon<'_>, module: &[u8]) -> bool {
     let sha256: String = Sha256::digest(module).iter().map(|byte| format!("{byte:02x}")).collect();
-    daemon.sum("picotap_parser_info") as usize == 1
-        && daemon.metrics().keys().any(|key| key.starts_with("picotap_parser_info") && key.contains(&sha256))
+    let metrics = daemon.metrics();
+    let of_http1 = |key: &&String| key.starts_with("picotap_parser_info") && key.contains("protocol=\"http1\"");
+    let named: Vec<&String> = metrics.keys().filter(of_http1).collect();
+    matches!(&named[..], [one] if one.contains(&sha256))
 }
 
 /// What is in force for the process that parses, from the kernel.
