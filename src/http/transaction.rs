@@ -65,10 +65,7 @@ impl Message {
     /// Body sizes, if the message has ended and they are known.
     #[must_use]
     pub fn body(&self) -> Option<Body> {
-        match &self.end {
-            Some((_, body)) if !self.cut => Some(*body),
-            _ => None,
-        }
+        self.end.filter(|_| !self.cut).map(|(_, body)| body)
     }
 
     /// Too much chunk framing: at least so many bytes of it, and more than four for each byte of data (80 %). The numbers
@@ -364,14 +361,14 @@ impl Transaction {
     /// Capture time of its first byte, nanoseconds since the Unix epoch.
     #[must_use]
     pub fn time(&self) -> i64 {
-        self.request.as_ref().or(self.response.as_ref()).map_or(0, |message| message.start.time)
+        self.request.or(self.response).map_or(0, |message| message.start.time)
     }
 
     /// Version of the request, or of the response when no request was seen: `1.1`, `2`, ...
     #[must_use]
     pub fn version(&self) -> Option<&'static str> {
         const VERSIONS: [&str; 10] = ["1.0", "1.1", "1.2", "1.3", "1.4", "1.5", "1.6", "1.7", "1.8", "1.9"];
-        let message = self.request.as_ref().or(self.response.as_ref())?;
+        let message = self.request.or(self.response)?;
         match self.http2 {
             Some(_) => Some("2"),
             None => VERSIONS.get(usize::from(message.minor)).copied(),
@@ -388,8 +385,8 @@ impl Transaction {
     /// or if the response began before the request had ended.
     #[must_use]
     pub fn time_to_first_byte(&self) -> Option<i64> {
-        let (asked, _) = self.request.as_ref()?.end?;
-        let time = self.response.as_ref()?.start.time.checked_sub(asked.time)?;
+        let (asked, _) = self.request?.end?;
+        let time = self.response?.start.time.checked_sub(asked.time)?;
         (time >= 0 && !self.flags.intersects(Flags::EARLY_RESPONSE)).then_some(time)
     }
 
@@ -403,8 +400,8 @@ impl Transaction {
     /// Bytes of both bodies that were never seen.
     #[must_use]
     pub fn lost(&self) -> u64 {
-        let lost = |message: &Option<Message>| message.as_ref().and_then(Message::body).map_or(0, |body| body.lost);
-        lost(&self.request).saturating_add(lost(&self.response))
+        let lost = |message: Option<Message>| message.and_then(|message| message.body()).map_or(0, |body| body.lost);
+        lost(self.request).saturating_add(lost(self.response))
     }
 
     /// Adds what is certain once no more records come.

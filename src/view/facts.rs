@@ -26,7 +26,7 @@ pub(super) struct Facts {
 
 impl Facts {
     pub(super) fn of(transaction: &Transaction) -> Self {
-        let last = |message: &Message| message.end.as_ref().map_or(message.head_end.time, |(end, _)| end.time);
+        let last = |message: &Message| message.end.map_or(message.head_end.time, |(end, _)| end.time);
         let (request, response) = (&transaction.request, &transaction.response);
         let [asked, answered] = [request, response].map(|message| message.as_ref().map(last));
         let bytes = |message: &Option<Message>| message.as_ref().and_then(Message::body).map_or(0, |body| body.wire);
