@@ -88,42 +88,32 @@ impl Workload {
         out: &mut impl Write,
         layer: impl Fn(u32) -> Option<Box<dyn Layer>>,
     ) -> io::Result<(u64, u64)> {
-        let mut writer = Writer::new(self, out)?;
-        let mut states: Vec<State> = (0..self.connections).map(|number| State::new(self, number)).collect();
-        let mut open: Vec<u32> = (0..self.connections).collect();
-        let mut dice = self.seed;
-        while !open.is_empty() {
-            dice = dice.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let index = ((u128::from(mix(dice)) * open.len() as u128) >> 64) as usize;
-            let state = &mut states[open[index] as usize];
+        self.interleave(out, |state, writer| {
             if state.step == 0 {
                 state.layer = layer(state.number);
             }
-            if !state.step(self, &mut writer)? {
+            let goes_on = state.step(self, writer)?;
+            if !goes_on {
                 state.layer = None;
-                open.swap_remove(index);
             }
-        }
-        Ok((writer.packets, writer.bytes))
+            Ok(goes_on)
+        })
     }
-}
 
-/// What both ends put between TCP and HTTP. It gives what is sent: by the client (0) or the server (1), and the bytes.
-pub trait Layer {
-    fn begin(&mut self) -> Vec<(usize, Vec<u8>)>;
-    fn say(&mut self, side: usize, text: &[u8]) -> Vec<(usize, Vec<u8>)>;
-    fn end(&mut self) -> Vec<(usize, Vec<u8>)>;
-}
-
-/// What a connection says in a step: side (0: the client) and bytes of each segment.
-pub type Talk = Vec<(usize, Vec<u8>)>;
-
-impl Workload {
-    /// As [`Self::write`], with another story: `round` gives what a connection says in each of its rounds, from 0; nothing: it ends.
+    /// The same with another story: `round` gives what a connection says in each of its rounds, from 0; nothing: it ends.
     pub fn write_rounds(
         &self,
         out: &mut impl Write,
         mut round: impl FnMut(u32, u32) -> Talk,
+    ) -> io::Result<(u64, u64)> {
+        self.interleave(out, |state, writer| state.round(self, writer, &mut round))
+    }
+
+    /// Takes a step of one connection after the other, at random, until all have ended: until `step` says false of them.
+    fn interleave<W: Write>(
+        &self,
+        out: &mut W,
+        mut step: impl FnMut(&mut State, &mut Writer<'_, W>) -> io::Result<bool>,
     ) -> io::Result<(u64, u64)> {
         let mut writer = Writer::new(self, out)?;
         let mut states: Vec<State> = (0..self.connections).map(|number| State::new(self, number)).collect();
@@ -132,14 +122,23 @@ impl Workload {
         while !open.is_empty() {
             dice = dice.wrapping_add(0x9e37_79b9_7f4a_7c15);
             let index = ((u128::from(mix(dice)) * open.len() as u128) >> 64) as usize;
-            let state = &mut states[open[index] as usize];
-            if !state.round(self, &mut writer, &mut round)? {
+            if !step(&mut states[open[index] as usize], &mut writer)? {
                 open.swap_remove(index);
             }
         }
         Ok((writer.packets, writer.bytes))
     }
 }
+
+/// What both ends put between TCP and HTTP. It gives what is sent.
+pub trait Layer {
+    fn begin(&mut self) -> Talk;
+    fn say(&mut self, side: usize, text: &[u8]) -> Talk;
+    fn end(&mut self) -> Talk;
+}
+
+/// What a connection says in a step: side (0: the client) and bytes of each segment.
+pub type Talk = Vec<(usize, Vec<u8>)>;
 
 /// SplitMix64's mixing function.
 const fn mix(mut z: u64) -> u64 {
@@ -234,12 +233,7 @@ impl State {
         self.packet(w, workload, 0, ACK, &[])
     }
 
-    fn flights(
-        &mut self,
-        w: &mut Writer<impl Write>,
-        workload: &Workload,
-        flights: Vec<(usize, Vec<u8>)>,
-    ) -> io::Result<()> {
+    fn flights(&mut self, w: &mut Writer<impl Write>, workload: &Workload, flights: Talk) -> io::Result<()> {
         flights.iter().try_for_each(|(side, bytes)| self.send(w, workload, *side, bytes))
     }
 
