@@ -136,9 +136,6 @@ static bool row_holds(const call *c, const pico_row *row)
            (row->extra_size == 0 || lies_in(row->extra, row->extra_size, 1, 64, c->in->states_len));
 }
 
-/* Bits of row.scratch: what happened to the connection earlier in the call. */
-enum { SCRATCH_WAITS = 1 /* << side */, SCRATCH_DEFERS = 4 };
-
 /* What an answer means for later events of its row. */
 static uint32_t bits_after(const pico_result *result, const pico_event *e)
 {

@@ -40,6 +40,28 @@ bool answer(call *c, uint32_t index, pico_row *row, pico_result *result);
 
 /* ---- for parsers ------------------------------------------------------------------------------------------------------ */
 
+/* Bits of row.scratch: what happened to the connection earlier in the call. The first two are module.c's. */
+enum scratch { SCRATCH_WAITS = 1 /* << side */, SCRATCH_DEFERS = 4, SCRATCH_SEEN = 8 };
+
+/* Whether the call looks at a row for the first time: then what its flags say is taken in. */
+static inline bool is_first_look(pico_row *row)
+{
+    bool first = !(row->scratch & SCRATCH_SEEN);
+    row->scratch |= SCRATCH_SEEN;
+    return first;
+}
+
+/* Where the next segment of an event starts, from `pos` on; its length: nowhere. Marks before `*next_mark` lie before pos. */
+static inline uint32_t segment_from(const call *c, const pico_event *e, uint32_t pos, uint32_t *next_mark)
+{
+    const uint32_t *marks = c->marks + e->marks;
+    if (pos == 0 && e->flags & PICO_EVENT_SEGMENT)
+        return 0;
+    while (*next_mark < e->num_marks && marks[*next_mark] < pos)
+        ++*next_mark;
+    return *next_mark < e->num_marks ? marks[*next_mark] : e->len;
+}
+
 /* A new record about an event, zero but for kind, side, event and position. The caller has asked for room. */
 static inline pico_record *new_record(call *c, uint32_t event, unsigned kind, uint32_t start, uint32_t end)
 {

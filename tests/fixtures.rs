@@ -120,8 +120,9 @@ fn every_fixture_gives_its_lines() {
         for file in &scene.files {
             command.arg("--pcap").arg(case_directory.join(&file.name));
         }
-        let outcome = run(command.args(["--format", "json"]).args(&scene.args));
+        let outcome = run(command.args(["--format", "json", "--stats"]).args(&scene.args));
         let checked = std::panic::catch_unwind(|| {
+            assert!(!outcome.stderr.contains("sandbox faults"), "a parser of ours has failed: {}", outcome.stderr);
             assert_lines(&scene.expected(), &outcome.sorted(), &case_directory);
             assert_eq!(outcome.code, Some(scene.exit), "exit code; standard error: {}", outcome.stderr);
         });

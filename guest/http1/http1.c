@@ -100,15 +100,6 @@ static void end_side(work *w)
     *phase_of(w) = PHASE_ENDED;
 }
 
-/* Where the next segment starts behind w->pos. */
-static uint32_t next_segment_behind(work *w)
-{
-    uint32_t pos = w->pos++;
-    uint32_t next = next_segment(w);
-    w->pos = pos;
-    return next;
-}
-
 /* Bytes of a body of which nothing but their number matters. */
 static enum step step_data(work *w)
 {
@@ -117,7 +108,7 @@ static enum step step_data(work *w)
     uint32_t count = w->len - w->pos, start = w->body;
 
     if (*flags_of(w) & SIDE_ASSUMED)
-        count = next_segment_behind(w) - w->pos;
+        count = segment_from(w->call, w->event, w->pos + 1, &w->next_mark) - w->pos;
     if (phase != PHASE_CLOSE && count > side->remaining)
         count = (uint32_t)side->remaining;
     w->pos += count;
@@ -266,10 +257,8 @@ bool answer(call *c, uint32_t index, pico_row *row, pico_result *result)
 {
     const pico_event *e = &c->events[index];
     block *b = (block *)row->block;
-    if (row->flags & PICO_ROW_HANDED_OVER && row->scratch == 0) {
-        row->scratch = 1;
+    if (row->flags & PICO_ROW_HANDED_OVER && is_first_look(row))
         take_over(b);
-    }
     if (e->offset < b->sides[e->side].expected)
         return false;
     work w = {.call = c, .event = e, .block = b, .side = &b->sides[e->side], .bytes = c->arena + e->data, .len = e->len,

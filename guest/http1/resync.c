@@ -52,13 +52,7 @@ static bool is_known(const block *b)
 
 uint32_t next_segment(work *w)
 {
-    const pico_event *e = w->event;
-    const uint32_t *marks = w->call->marks + e->marks;
-    if (w->pos == 0 && (e->flags & PICO_EVENT_SEGMENT))
-        return w->pos;
-    while (w->next_mark < e->num_marks && marks[w->next_mark] < w->pos)
-        ++w->next_mark;
-    return w->next_mark < e->num_marks ? marks[w->next_mark] : w->len;
+    return segment_from(w->call, w->event, w->pos, &w->next_mark);
 }
 
 static uint32_t next_candidate(work *w)

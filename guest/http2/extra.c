@@ -86,7 +86,7 @@ bool wants_more(work *w)
         return false;
     for (uint32_t class = 0; class < NUM_SIZES; ++class)
         if (sizes[class] > w->row->extra_size) {
-            w->grow = sizes[class];
+            w->row->grow = sizes[class];
             return true;
         }
     return false;

@@ -92,7 +92,7 @@ static inline enum frames frames_at(const uint8_t *at, uint32_t len)
     return is_usual_frame(at + end) ? FRAMES_FOUND : FRAMES_NONE;
 }
 
-/* Whether a server's first frame begins here: SETTINGS, not empty of settings only by chance, and no answer to any. */
+/* Whether a server's first frame begins here: SETTINGS of at most 511 bytes that acknowledge none. */
 static inline enum frames settings_at(const uint8_t *at, uint32_t len)
 {
     for (uint32_t i = 0; i < FRAME_HEAD; ++i) {

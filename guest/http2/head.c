@@ -49,9 +49,7 @@ static enum step leave_block(work *w, const frame *f, unsigned code)
     hpack_reset(&w->extra.tables[w->me], HPACK_SIZE_UNKNOWN);
     w->side->flags &= (uint8_t)~SIDE_WHOLE;
     w->side->flags |= f->flags & FRAME_END_HEADERS ? 0 : SIDE_BLOCK;
-    w->pos += FRAME_HEAD;
-    enter_pass(w, f->length);
-    return STEP_ON;
+    return pass_frame(w, f, 0);
 }
 
 enum found { FOUND, FOUND_PART, FOUND_LONG, FOUND_BAD };
@@ -346,11 +344,7 @@ enum step step_block(work *w, const frame *f)
 
     switch (find_block(w, f, &l)) {
     case FOUND_PART:
-        if (!w->final)
-            return STEP_MORE;
-        w->pos = w->len; /* what follows is a gap, or the end */
-        enter_search(w);
-        return STEP_ON;
+        return wait_for_more(w);
     case FOUND_LONG:
         return leave_block(w, f, PICO_ERROR_HEAD_TOO_LONG);
     case FOUND_BAD:

@@ -11,9 +11,6 @@
 static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 #define PREFACE_LEN (sizeof(preface) - 1)
 
-/* In row.scratch: the row's flags were taken in, in this call. */
-#define SCRATCH_TAKEN 256u
-
 /* ---- frames --------------------------------------------------------------------------------------------------------------- */
 
 /* The open DATA frame is at its end, at `at` of the event. */
@@ -94,11 +91,11 @@ static enum step step_pass(work *w)
     return STEP_ON;
 }
 
-/* Leaves a frame of which no more than `read` bytes behind its head are looked at. */
-static enum step pass_frame(work *w, const frame *f, uint32_t read)
+enum step pass_frame(work *w, const frame *f, uint32_t read)
 {
     w->pos += FRAME_HEAD + read;
-    enter_pass(w, f->length - read);
+    w->side->left = f->length - read;
+    w->side->phase = PHASE_PASS;
     if (w->side->left == 0)
         finish_pass(w);
     return STEP_ON;
@@ -128,16 +125,6 @@ static enum step bad_frame(work *w)
     return STEP_ON;
 }
 
-/* The rest of a frame is not there. */
-static enum step wait_for_more(work *w)
-{
-    if (!w->final)
-        return STEP_MORE;
-    w->pos = w->len; /* what follows is a gap, or the end */
-    enter_search(w);
-    return STEP_ON;
-}
-
 static enum step step_frame(work *w)
 {
     uint32_t have = w->len - w->pos;
@@ -149,7 +136,6 @@ static enum step step_frame(work *w)
     uint32_t read = f.type == FRAME_RST_STREAM ? 4 : f.type == FRAME_GOAWAY ? 8 : 0;
     if (have - FRAME_HEAD < read)
         return wait_for_more(w);
-    w->side->flags |= SIDE_SPOKE;
     switch (f.type) {
     case FRAME_DATA: {
         enum step done = begin_data(w, &f);
@@ -304,9 +290,8 @@ static void begin(work *w)
 static void take_row_flags(work *w)
 {
     block *b = w->block;
-    if (w->row->scratch & SCRATCH_TAKEN)
+    if (!is_first_look(w->row))
         return;
-    w->row->scratch |= SCRATCH_TAKEN;
     if (w->row->flags & PICO_ROW_HANDED_OVER || !b->begun)
         begin(w);
     if (w->row->flags & PICO_ROW_EXTRA_LOST)
@@ -380,7 +365,6 @@ bool answer(call *c, uint32_t index, pico_row *row, pico_result *result)
         break;
     case STEP_GROW:
         result->verdict = PICO_GROW;
-        row->grow = w.grow;
         break;
     case STEP_HAND_OVER:
         result->verdict = PICO_HAND_OVER;

@@ -16,15 +16,13 @@ void enter_search(work *w)
     side->phase = PHASE_SEARCH;
 }
 
-static uint32_t next_segment(work *w)
+enum step wait_for_more(work *w)
 {
-    const pico_event *e = w->event;
-    const uint32_t *marks = w->call->marks + e->marks;
-    if (w->pos == 0 && e->flags & PICO_EVENT_SEGMENT)
-        return 0;
-    while (w->next_mark < e->num_marks && marks[w->next_mark] < w->pos)
-        ++w->next_mark;
-    return w->next_mark < e->num_marks ? marks[w->next_mark] : w->len;
+    if (!w->final)
+        return STEP_MORE;
+    w->pos = w->len; /* what follows is a gap, or the end */
+    enter_search(w);
+    return STEP_ON;
 }
 
 /* Passes over bytes up to `to`. */
@@ -41,13 +39,13 @@ static enum step pass(work *w, uint32_t to)
 
 enum step step_search(work *w)
 {
-    uint32_t at = next_segment(w), len = w->len - at;
+    uint32_t at = segment_from(w->call, w->event, w->pos, &w->next_mark), len = w->len - at;
     if (at != w->pos)
         return pass(w, at);
     switch (frames_at(w->bytes + at, len)) {
     case FRAMES_FOUND:
         w->side->phase = PHASE_FRAME;
-        w->side->flags |= SIDE_FOUND | SIDE_SPOKE;
+        w->side->flags |= SIDE_FOUND;
         return STEP_ON;
     case FRAMES_CUT:
         if (!w->final)

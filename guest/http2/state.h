@@ -38,9 +38,8 @@ enum side_flag {
     SIDE_BEGUN = 1,  /* `expected` is known */
     SIDE_ENDS = 2,   /* open DATA frame: with its end the stream ends */
     SIDE_WHOLE = 4,  /* every header block of the side was read: its table is that of the encoder */
-    SIDE_SPOKE = 16, /* a frame was read */
-    SIDE_FOUND = 64, /* the frame that comes was found by searching, and no head since */
-    SIDE_BLOCK = 32  /* PHASE_PASS: the frame belongs to a header block that is not read, and does not end it */
+    SIDE_BLOCK = 32, /* PHASE_PASS: the frame belongs to a header block that is not read, and does not end it */
+    SIDE_FOUND = 64  /* the frame that comes was found by searching, and no head since */
 };
 
 typedef struct side_state {
@@ -131,7 +130,6 @@ typedef struct work {
     uint32_t pos;         /* bytes consumed */
     uint32_t index;       /* of the event */
     uint32_t next_mark;   /* marks before this one lie before pos */
-    uint32_t grow;        /* bytes of extra state wanted */
     uint8_t me;           /* the side */
     bool final;           /* these bytes are not presented again */
 } work;
@@ -156,19 +154,17 @@ static inline bool has_room(const work *w)
     return has_records(w->call, UNIT_RECORDS);
 }
 
-/* A range of the event that is not looked at. */
-static inline void enter_pass(work *w, uint32_t bytes)
-{
-    w->side->left = bytes;
-    w->side->phase = PHASE_PASS;
-}
-
 /* ---- extra.c: the extra state ------------------------------------------------------------------------------------------ */
 
 /* Finds the extra state, and lays it out anew if it is new or has grown. */
 void open_extra(work *w);
 /* Asks for more extra state than there is, if that may be had. */
 bool wants_more(work *w);
+
+/* ---- http2.c: frames ---------------------------------------------------------------------------------------------------- */
+
+/* Leaves a frame of which no more than `read` bytes behind its head are looked at. */
+enum step pass_frame(work *w, const frame *f, uint32_t read);
 
 /* ---- streams.c: the open streams ---------------------------------------------------------------------------------------- */
 
@@ -199,6 +195,8 @@ enum step step_block(work *w, const frame *f);
 /* ---- search.c: the search for a frame ------------------------------------------------------------------------------------ */
 
 enum step step_search(work *w);
+/* The rest of what is read at w->pos is not there. */
+enum step wait_for_more(work *w);
 /* Bytes of this side are gone, or not to be read: its table is unknown, and a frame is searched for. */
 void enter_search(work *w);
 

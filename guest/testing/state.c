@@ -35,8 +35,6 @@ _Static_assert(sizeof(block) == PICO_BLOCK_SIZE, "the block is all there is");
 
 const module_properties properties = {.protocol = {"http1"}, .state_format = STATE_FORMAT, .first_window = 4};
 
-/* In row.scratch, beside the bits of module.c: this call has checked the row. */
-#define CHECKED 256u
 #define MOST_RECORDS 4u
 
 static uint8_t pattern(const block *b, uint32_t at)
@@ -65,9 +63,8 @@ static bool is_own(const block *b, const pico_row *row, const uint8_t *extra)
 static void check(call *c, pico_row *row, block *b)
 {
     const uint8_t *extra = c->states + row->extra;
-    if (row->scratch & CHECKED)
+    if (!is_first_look(row))
         return;
-    row->scratch |= CHECKED;
     if (row->flags & PICO_ROW_EXTRA_LOST) {
         b->used = 0;
         b->lost = 1;

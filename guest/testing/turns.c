@@ -22,8 +22,6 @@
 #define NOTE 0xa7
 #define LONGEST_LINE 4096u
 #define MOST_RECORDS 4u
-/* In row.scratch, beside the bits of module.c: this call has seen the row. */
-#define SEEN 256u
 
 /* Codes of error records: what they stand for here. */
 enum {
@@ -88,9 +86,8 @@ static bool is_own(const call *c, const pico_row *row, const block *b)
 /* Checks the row, before anything is answered. */
 static void see(call *c, pico_row *row, block *b)
 {
-    if (row->scratch & SEEN)
+    if (!is_first_look(row))
         return;
-    row->scratch |= SEEN;
     bool handed = (row->flags & PICO_ROW_HANDED_OVER) != 0;
     bool bad = b->tunnel || !(handed ? is_handed_over(c, row, b) : is_own(c, row, b));
     if (handed)

@@ -425,6 +425,16 @@ fn with_loss_no_field_is_wrong() {
     }
 }
 
+#[test]
+fn a_block_of_no_bytes_that_is_none_is_passed() {
+    for (kind, flags) in [(HEADERS, PADDED), (HEADERS, PRIORITISED), (PUSH_PROMISE, END_HEADERS)] {
+        let mut feed = Feed::new();
+        feed.bytes(First, PREFACE).bytes(Second, settings()).bytes(First, frame(kind, flags, 1, [])).slot();
+        feed.bytes(First, frame(PING, 0, 0, [7; 8])).close();
+        assert_eq!(feed.said(), ["0:0 error BadFrame"], "{kind} {flags}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
@@ -445,7 +455,7 @@ proptest! {
                 1 => _ = feed.bytes(side, bytes),
                 2 => {
                     let (kind, flags) = bytes.first().map_or((0, 0), |byte| (byte % 10, byte >> 3));
-                    feed.bytes(side, frame(kind, flags, u32::from(flags) % 8, bytes));
+                    feed.bytes(side, frame(kind, flags, u32::from(flags) % 8, bytes.get(1..).unwrap_or_default()));
                 }
                 _ => _ = feed.slot(),
             }
