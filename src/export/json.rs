@@ -47,7 +47,7 @@ use crate::export::{Format, Origin};
 use crate::http::grpc::Call;
 use crate::http::transaction::Outer;
 use crate::http::{Flags, Message, TlsConnection, Transaction};
-use crate::stream::Secured;
+use crate::stream::{Endpoint, Secured};
 
 /// Writes JSON lines.
 #[derive(Debug)]
@@ -73,14 +73,7 @@ impl Format for Json {
         out.extend_from_slice(transaction.uid.as_bytes());
         out.extend_from_slice(b"\",\"seq\":");
         number(transaction.seq, out);
-        out.extend_from_slice(b",\"client\":\"");
-        address(transaction.client.ip, out);
-        out.extend_from_slice(b"\",\"client_port\":");
-        number(transaction.client.port, out);
-        out.extend_from_slice(b",\"server\":\"");
-        address(transaction.server.ip, out);
-        out.extend_from_slice(b"\",\"server_port\":");
-        number(transaction.server.port, out);
+        endpoints([transaction.client, transaction.server], out);
         match transaction.protocol() {
             None => http(transaction, out),
             Some(protocol) => operation(protocol, transaction, out),
@@ -192,18 +185,16 @@ fn tls(secured: &Secured, offered: &[Box<str>], out: &mut Vec<u8>) {
         optional(b"\":", Some(value.as_bytes()), out);
         separator = ",";
     }
-    for (index, name) in offered.iter().enumerate() {
-        out.extend_from_slice(if index == 0 { separator.as_bytes() } else { b"," });
-        out.extend_from_slice(if index == 0 { b"\"alpn_offered\":[" } else { b"" });
-        escape::json(name.as_bytes(), out);
-        separator = "],";
+    if !offered.is_empty() {
+        out.extend_from_slice(separator.as_bytes());
+        list(b"\"alpn_offered\":[", offered, out);
+        separator = ",";
     }
     if *resumed == Some(true) {
         out.extend_from_slice(separator.as_bytes());
-        out.extend_from_slice(b"\"resumed\":true}");
-    } else {
-        out.extend_from_slice(if offered.is_empty() { b"}" } else { b"]}" });
+        out.extend_from_slice(b"\"resumed\":true");
     }
+    out.push(b'}');
 }
 
 /// How a tunnel was opened that a stream is inside of.
@@ -253,6 +244,34 @@ pub(crate) fn numeric(key: &[u8], value: Option<u64>, out: &mut Vec<u8>) {
         out.extend_from_slice(key);
         number(value, out);
     }
+}
+
+pub(crate) fn truth(key: &[u8], value: bool, out: &mut Vec<u8>) {
+    out.extend_from_slice(key);
+    out.extend_from_slice(if value { b"true" } else { b"false" });
+}
+
+/// Appends a list of texts, if there are any; `key` opens it.
+pub(crate) fn list(key: &[u8], texts: &[Box<str>], out: &mut Vec<u8>) {
+    for (index, text) in texts.iter().enumerate() {
+        out.extend_from_slice(if index == 0 { key } else { b"," });
+        escape::json(text.as_bytes(), out);
+    }
+    if !texts.is_empty() {
+        out.push(b']');
+    }
+}
+
+/// Appends client and server.
+fn endpoints([client, server]: [Endpoint; 2], out: &mut Vec<u8>) {
+    out.extend_from_slice(b",\"client\":\"");
+    address(client.ip, out);
+    out.extend_from_slice(b"\",\"client_port\":");
+    number(client.port, out);
+    out.extend_from_slice(b",\"server\":\"");
+    address(server.ip, out);
+    out.extend_from_slice(b"\",\"server_port\":");
+    number(server.port, out);
 }
 
 fn sizes(transaction: &Transaction, out: &mut Vec<u8>) {

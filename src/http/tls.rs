@@ -43,6 +43,12 @@ impl TlsConnection {
         self.closed.info.server_name.as_deref()
     }
 
+    /// The protocols that the client offered, if the server's choice is not known.
+    #[must_use]
+    pub fn alpn_offered(&self) -> &[Box<str>] {
+        if self.closed.info.alpn.is_none() { &self.closed.info.alpn_offered } else { &[] }
+    }
+
     /// Time of the first packet with TLS, in nanoseconds since the Unix epoch.
     #[must_use]
     pub const fn time(&self) -> i64 {

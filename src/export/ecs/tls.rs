@@ -3,17 +3,15 @@
 //! The schema has no JA4, so that it stands under `picotap`, as do `decrypted`, `reason`, `alert`, `alpn_offered` and `ech`.
 
 use super::{endpoint_with, observer};
-use crate::escape;
 use crate::export::Origin;
-use crate::export::json::{numeric, optional};
+use crate::export::json::{list, numeric, optional, truth};
 use crate::export::numbers::rfc3339;
 use crate::http::TlsConnection;
 use crate::stream::Secured;
 
 /// Appends `tls`; `established`: whether a handshake was completed.
 pub(super) fn object(secured: &Secured, established: bool, out: &mut Vec<u8>) {
-    out.extend_from_slice(b",\"tls\":{\"established\":");
-    truth(established, out);
+    truth(b",\"tls\":{\"established\":", established, out);
     // The schema takes name and number apart: TLSv1.2, SSLv3.
     if let Some((name, number)) = secured.version.and_then(|version| version.split_once('v')) {
         optional(b",\"version\":", Some(number.as_bytes()), out);
@@ -23,8 +21,7 @@ pub(super) fn object(secured: &Secured, established: bool, out: &mut Vec<u8>) {
     let protocol = secured.alpn.as_ref().map(|name| name.to_lowercase());
     optional(b",\"next_protocol\":", protocol.as_deref().map(str::as_bytes), out);
     if let Some(resumed) = secured.resumed {
-        out.extend_from_slice(b",\"resumed\":");
-        truth(resumed, out);
+        truth(b",\"resumed\":", resumed, out);
     }
     if let Some(name) = &secured.server_name {
         optional(b",\"client\":{\"server_name\":", Some(name.as_bytes()), out);
@@ -67,24 +64,13 @@ pub(super) fn line(origin: &Origin, connection: &TlsConnection, out: &mut Vec<u8
     object(&info.secured(), fate.established, out);
     observer(origin.sensor(), origin.interfaces.get(connection.interface), out);
     optional(b",\"picotap\":{\"conn\":", Some(connection.uid.as_bytes()), out);
-    out.extend_from_slice(b",\"decrypted\":");
-    truth(fate.decrypted, out);
+    truth(b",\"decrypted\":", fate.decrypted, out);
     optional(b",\"reason\":", fate.reason().map(str::as_bytes), out);
     optional(b",\"alert\":", info.alert_name().as_deref().map(str::as_bytes), out);
     optional(b",\"ja4\":", info.ja4.as_ref().map(|print| print.as_str().as_bytes()), out);
-    for (index, name) in info.alpn_offered.iter().filter(|_| info.alpn.is_none()).enumerate() {
-        out.extend_from_slice(if index == 0 { b",\"alpn_offered\":[" } else { b"," });
-        escape::json(name.as_bytes(), out);
-    }
-    if info.alpn.is_none() && !info.alpn_offered.is_empty() {
-        out.push(b']');
-    }
+    list(b",\"alpn_offered\":[", connection.alpn_offered(), out);
     if info.encrypted_hello {
         out.extend_from_slice(b",\"ech\":true");
     }
     out.extend_from_slice(b"}}\n");
-}
-
-fn truth(value: bool, out: &mut Vec<u8>) {
-    out.extend_from_slice(if value { b"true" } else { b"false" });
 }

@@ -13,9 +13,9 @@
 //! | `client_bytes`, `server_bytes` | bytes that they sent, as on the wire |
 //! | `duration_us` | first packet with TLS to the last packet |
 
-use super::{optional, tls};
+use super::{endpoints, numeric, optional, tls, truth};
 use crate::export::Origin;
-use crate::export::numbers::{address, number, rfc3339};
+use crate::export::numbers::rfc3339;
 use crate::http::TlsConnection;
 
 /// Appends the line.
@@ -26,42 +26,20 @@ pub(super) fn line(origin: &Origin, connection: &TlsConnection, out: &mut Vec<u8
     out.push(b'"');
     optional(b",\"sensor\":", origin.sensor(), out);
     optional(b",\"conn\":", Some(connection.uid.as_bytes()), out);
-    for (name, endpoint) in [("client", connection.client), ("server", connection.server)] {
-        key(name, out);
-        out.push(b'"');
-        address(endpoint.ip, out);
-        out.push(b'"');
-        key(&format!("{name}_port"), out);
-        number(endpoint.port, out);
-    }
-    tls(&info.secured(), if info.alpn.is_none() { &info.alpn_offered } else { &[] }, out);
+    endpoints([connection.client, connection.server], out);
+    tls(&info.secured(), connection.alpn_offered(), out);
     if info.encrypted_hello {
         out.extend_from_slice(b",\"ech\":true");
     }
-    flag("established", fate.established, out);
+    truth(b",\"established\":", fate.established, out);
     optional(b",\"alert\":", info.alert_name().as_deref().map(str::as_bytes), out);
-    flag("decrypted", fate.decrypted, out);
+    truth(b",\"decrypted\":", fate.decrypted, out);
     optional(b",\"reason\":", fate.reason().map(str::as_bytes), out);
-    for (name, bytes) in ["client_bytes", "server_bytes"].into_iter().zip(closed.bytes) {
-        key(name, out);
-        number(bytes, out);
-    }
-    if let Some(duration) = closed.duration() {
-        key("duration_us", out);
-        number(duration / 1000, out);
-    }
+    let [sent, answered] = closed.bytes;
+    numeric(b",\"client_bytes\":", Some(sent), out);
+    numeric(b",\"server_bytes\":", Some(answered), out);
+    numeric(b",\"duration_us\":", closed.duration().and_then(|time| u64::try_from(time / 1000).ok()), out);
     optional(b",\"interface\":", origin.interfaces.get(connection.interface).map(str::as_bytes), out);
     optional(b",\"community_id\":", connection.community_id.as_ref().map(|text| &text[..]), out);
     out.extend_from_slice(b"}\n");
-}
-
-fn key(name: &str, out: &mut Vec<u8>) {
-    out.extend_from_slice(b",\"");
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b"\":");
-}
-
-fn flag(name: &str, value: bool, out: &mut Vec<u8>) {
-    key(name, out);
-    out.extend_from_slice(if value { b"true" } else { b"false" });
 }
