@@ -178,18 +178,23 @@ pub fn ascii_line(text: &[u8], out: &mut Vec<u8>) {
 /// The bytes of an escaped text: of a JSON string once a JSON parser has read it, of the other formats as written.
 #[must_use]
 pub fn undo(text: &[u8]) -> Vec<u8> {
+    undo_behind(b"\\x", text)
+}
+
+/// The bytes of a text in which some are written as two hexadecimal digits behind a mark. What is not so written stays.
+pub(crate) fn undo_behind(mark: &[u8], text: &[u8]) -> Vec<u8> {
+    let byte = |digits: &[u8]| {
+        let digits = std::str::from_utf8(digits).ok().filter(|digits| !digits.starts_with('+'))?;
+        u8::from_str_radix(digits, 16).ok()
+    };
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text;
-    while let Some((byte, after)) = rest.split_first() {
-        let escaped = match rest {
-            [b'\\', b'x', high, low, ..] => std::str::from_utf8(&[*high, *low])
-                .ok()
-                .filter(|digits| !digits.starts_with('+'))
-                .and_then(|digits| u8::from_str_radix(digits, 16).ok()),
-            _ => None,
-        };
-        out.push(escaped.unwrap_or(*byte));
-        rest = if escaped.is_some() { rest.get(4..).unwrap_or_default() } else { after };
+    while let Some((first, after)) = rest.split_first() {
+        let escaped = rest.strip_prefix(mark).and_then(|digits| digits.split_at_checked(2));
+        let escaped = escaped.and_then(|(digits, behind)| Some((byte(digits)?, behind)));
+        let (next, left) = escaped.unwrap_or((*first, after));
+        out.push(next);
+        rest = left;
     }
     out
 }

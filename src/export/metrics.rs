@@ -416,7 +416,7 @@ fn host_label(host: &[u8]) -> Option<String> {
     is_host(&name).then_some(name)
 }
 
-/// The label value of a route.
+/// The label value of a route, or of a method of gRPC.
 fn route_label(route: &[u8]) -> Option<String> {
     let mut out = Vec::with_capacity(route.len());
     escape::shown(route, false, &mut out);

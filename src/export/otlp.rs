@@ -7,8 +7,8 @@
 //! transaction's number (4 bytes in network byte order): 8 bytes for the span, the next 16 for a trace. So the same capture
 //! gives the same spans. The resource is the observer: service `picotap`, and the sensor as `service.instance.id`.
 //!
-//! What has no name there stands under `picotap.`: `conn`, `seq`, `flags`, `ttfb_us`, `tls.server_name`, `tls.ja4`, and of other protocols `target`. Texts are
-//! escaped as [`crate::escape`] says.
+//! What has no name there stands under `picotap.`: `conn`, `seq`, `stream`, `flags`, `ttfb_us`, `tls.server_name`, `tls.ja4`, and
+//! of other protocols `target`. Texts are escaped as [`crate::escape`] says.
 
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
@@ -61,11 +61,11 @@ impl Format for Otlp {
     fn line(&mut self, transaction: &Transaction, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.head);
         identifiers(transaction, out);
-        let name = match (transaction.protocol(), method(transaction)) {
-            (None, _) if transaction.grpc_name().is_some() => transaction.grpc_name().unwrap_or_default(),
-            (None, Some((method, true))) => method,
-            (None, _) => b"HTTP",
-            (Some(protocol), _) => transaction.method().unwrap_or(protocol.as_bytes()),
+        let name = match (transaction.protocol(), transaction.grpc_name(), method(transaction)) {
+            (None, Some(name), _) => name,
+            (None, None, Some((method, true))) => method,
+            (None, None, _) => b"HTTP",
+            (Some(protocol), ..) => transaction.method().unwrap_or(protocol.as_bytes()),
         };
         out.extend_from_slice(b",\"name\":");
         escape::json(name, out);
@@ -206,11 +206,8 @@ fn http(transaction: &Transaction, to: &mut Attributes<'_>) {
     if transaction.is_grpc() {
         to.text("rpc.system.name", Some(b"grpc"));
         to.text("rpc.method", transaction.grpc_name());
-        match transaction.grpc_status().map(|status| (status, grpc::status_name(status))) {
-            Some((_, Some(name))) => to.text("rpc.response.status_code", Some(name.as_bytes())),
-            Some((status, None)) => to.written("rpc.response.status_code", |out| number(status, out)),
-            None => {}
-        }
+        let status = transaction.grpc_status().map(grpc::status_text);
+        to.text("rpc.response.status_code", status.as_deref().map(str::as_bytes));
     }
     to.number("picotap.stream", transaction.stream().map(u64::from));
     for (key, of_request) in [("http.request.header.", true), ("http.response.header.", false)] {

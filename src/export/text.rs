@@ -120,10 +120,7 @@ fn status_color(transaction: &Transaction) -> Color {
 fn grpc_status(transaction: &Transaction, out: &mut Vec<u8>) {
     let Some(status) = transaction.grpc_status() else { return };
     out.extend_from_slice(b" grpc ");
-    match grpc::status_name(status) {
-        Some(name) => out.extend_from_slice(name.as_bytes()),
-        None => number(status, out),
-    }
+    out.extend_from_slice(grpc::status_text(status).as_bytes());
 }
 
 /// Appends ` via ` and the tunnel around it, if there is one.
@@ -139,14 +136,14 @@ fn via(transaction: &Transaction, out: &mut Vec<u8>) {
     }
 }
 
-fn scheme(transaction: &Transaction, out: &mut Vec<u8>) {
-    escape::shown(transaction.scheme(), false, out);
-    out.extend_from_slice(b"://");
-}
-
 /// The server that the client named in TLS, if the connection was decrypted.
 fn server_name(transaction: &Transaction) -> Option<&str> {
     transaction.secured.as_ref()?.server_name.as_deref()
+}
+
+/// The host that the request names, or else the server that the client named in TLS.
+fn named_host(transaction: &Transaction) -> Option<&[u8]> {
+    transaction.host().or_else(|| server_name(transaction).map(str::as_bytes))
 }
 
 /// Appends ` sni ` and the server's name in TLS, if the request names another host.
@@ -160,15 +157,11 @@ fn other_name(transaction: &Transaction, out: &mut Vec<u8>) {
 
 /// Appends a URL: the target behind the host, where it is a path.
 fn url(transaction: &Transaction, out: &mut Vec<u8>) {
-    match (transaction.target(), transaction.host()) {
+    match (transaction.target(), named_host(transaction)) {
         (Some(target), Some(host)) if target.starts_with(b"/") => {
-            scheme(transaction, out);
+            escape::shown(transaction.scheme(), false, out);
+            out.extend_from_slice(b"://");
             escape::shown(host, false, out);
-            escape::shown(target, false, out);
-        }
-        (Some(target), None) if target.starts_with(b"/") && server_name(transaction).is_some() => {
-            scheme(transaction, out);
-            escape::shown(server_name(transaction).unwrap_or_default().as_bytes(), false, out);
             escape::shown(target, false, out);
         }
         (Some(target), _) => escape::shown(target, false, out),

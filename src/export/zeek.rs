@@ -132,7 +132,7 @@ impl Format for Zeek {
         let call = transaction.grpc();
         text(call.as_ref().map(|call| call.service), out);
         text(call.as_ref().map(|call| call.method), out);
-        count(transaction.grpc_status(), out);
+        count(call.as_ref().and_then(|call| call.status), out);
         out.push(b'\n');
     }
 

@@ -190,10 +190,10 @@ impl Filter {
                 transaction.version().is_some_and(|version| versions.iter().any(|wanted| wanted == version.as_bytes()))
             }
             Patterns::GrpcService(globs) => {
-                transaction.grpc().is_some_and(|call| globs.iter().any(|glob| glob.fits(call.service)))
+                transaction.grpc_called().is_some_and(|(service, _)| globs.iter().any(|glob| glob.fits(service)))
             }
             Patterns::GrpcMethod(globs) => {
-                transaction.grpc().is_some_and(|call| globs.iter().any(|glob| glob.fits(call.method)))
+                transaction.grpc_called().is_some_and(|(_, method)| globs.iter().any(|glob| glob.fits(method)))
             }
             Patterns::GrpcStatus(ranges) => {
                 transaction.grpc_status().is_some_and(|status| ranges.iter().any(|range| range.contains(&status)))

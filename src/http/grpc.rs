@@ -1,6 +1,9 @@
 //! A gRPC call is a transaction of HTTP/2 whose content type says so ("gRPC over HTTP2", the protocol's specification).
 
-use crate::http::transaction::{Http2, Transaction};
+use std::borrow::Cow;
+
+use crate::escape;
+use crate::http::transaction::Transaction;
 
 /// Names of the status codes, by number ("gRPC status codes").
 const STATUSES: [&str; 17] = [
@@ -27,6 +30,12 @@ const STATUSES: [&str; 17] = [
 #[must_use]
 pub fn status_name(code: u16) -> Option<&'static str> {
     STATUSES.get(usize::from(code)).copied()
+}
+
+/// The name of a status code, or its number.
+#[must_use]
+pub fn status_text(code: u16) -> Cow<'static, str> {
+    status_name(code).map_or_else(|| code.to_string().into(), Cow::Borrowed)
 }
 
 /// Whether a status code says that the server failed, by OpenTelemetry's conventions: `UNKNOWN`, `DEADLINE_EXCEEDED`,
@@ -63,19 +72,13 @@ impl Transaction {
     #[must_use]
     pub fn grpc(&self) -> Option<Call<'_>> {
         let http2 = self.http2.as_ref().filter(|http2| http2.grpc)?;
-        let path = self.path().unwrap_or_default();
-        let path = path.strip_prefix(b"/").unwrap_or_default();
-        let (service, method) = match memchr::memrchr(b'/', path) {
-            Some(at) => (path.get(..at).unwrap_or_default(), path.get(at.saturating_add(1)..).unwrap_or_default()),
-            None => (&b""[..], &b""[..]),
-        };
-        let text = |of: fn(&Http2) -> crate::http::transaction::TextRange| self.text_of(of(http2));
+        let (service, method) = self.grpc_called().unwrap_or_default();
         Some(Call {
             service,
             method,
             status: self.grpc_status(),
-            message: text(|http2| http2.grpc_message).map(undo_percent),
-            timeout: text(|http2| http2.grpc_timeout).and_then(timeout),
+            message: self.text_of(http2.grpc_message).map(|text| escape::undo_behind(b"%", text)),
+            timeout: self.text_of(http2.grpc_timeout).and_then(timeout),
             messages: http2.messages,
         })
     }
@@ -99,31 +102,21 @@ impl Transaction {
         self.path()?.strip_prefix(b"/").filter(|_| self.is_grpc())
     }
 
+    /// Service and method of the gRPC call that it is, each empty if it is not known.
+    pub(crate) fn grpc_called(&self) -> Option<(&[u8], &[u8])> {
+        if !self.is_grpc() {
+            return None;
+        }
+        let name = self.grpc_name().unwrap_or_default();
+        let Some(at) = memchr::memrchr(b'/', name) else { return Some((b"", b"")) };
+        Some((name.get(..at).unwrap_or_default(), name.get(at.saturating_add(1)..).unwrap_or_default()))
+    }
+
     /// Whether it is a gRPC call that is known to have failed.
     #[must_use]
     pub fn grpc_failed(&self) -> bool {
         self.grpc_status().is_some_and(|status| status != 0)
     }
-}
-
-/// The bytes of a text in which some are written as `%` and two hexadecimal digits. What is not so written stays.
-fn undo_percent(text: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let [first, behind @ ..] = rest {
-        let coded = behind.get(..2).filter(|_| *first == b'%').and_then(|digits| std::str::from_utf8(digits).ok());
-        match coded.and_then(|digits| u8::from_str_radix(digits, 16).ok().filter(|_| !digits.starts_with('+'))) {
-            Some(byte) => {
-                out.push(byte);
-                rest = behind.get(2..).unwrap_or_default();
-            }
-            None => {
-                out.push(*first);
-                rest = behind;
-            }
-        }
-    }
-    out
 }
 
 /// Nanoseconds of a `grpc-timeout`: up to eight digits and a unit.
@@ -150,8 +143,8 @@ mod tests {
 
     #[test]
     fn messages_are_percent_encoded() {
-        assert_eq!(undo_percent(b"a%20b%C3%bc%"), b"a b\xc3\xbc%");
-        assert_eq!(undo_percent(b"100% %zz%+1"), b"100% %zz%+1");
+        assert_eq!(escape::undo_behind(b"%", b"a%20b%C3%bc%"), b"a b\xc3\xbc%");
+        assert_eq!(escape::undo_behind(b"%", b"100% %zz%+1"), b"100% %zz%+1");
     }
 
     #[test]

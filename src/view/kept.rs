@@ -31,7 +31,7 @@ impl Kept {
 
     /// Bytes of memory.
     pub(super) fn size(&self) -> usize {
-        size_of::<Self>() + self.transaction.copy_size()
+        size_of::<Self>() + self.transaction.size()
     }
 
     /// Order of completion.
@@ -89,8 +89,7 @@ fn protocol(transaction: &Transaction) -> String {
 
 /// The outcome of a gRPC call, if it is known.
 fn outcome(transaction: &Transaction) -> Option<String> {
-    let status = transaction.grpc_status()?;
-    Some(grpc::status_name(status).map_or_else(|| format!("gRPC {status}"), |name| format!("gRPC {name}")))
+    transaction.grpc_status().map(|status| format!("gRPC {}", grpc::status_text(status)))
 }
 
 /// Text for people: control characters and what is no UTF-8 are escaped as in the text log.

@@ -4,10 +4,9 @@ use std::collections::HashMap;
 
 use prometheus::Registry;
 
-use super::SECONDS;
 use super::admitted::{Admission, Admitted};
 use super::labels::OTHER;
-use crate::escape;
+use super::{SECONDS, route_label};
 use crate::export::histogram::{Histograms, LocalHistogram};
 use crate::http::Transaction;
 use crate::http::grpc::{is_server_error, status_name};
@@ -50,11 +49,10 @@ impl Calls {
     }
 
     fn series(&self, status: u8, method: Option<&str>) -> LocalHistogram {
-        let name = status_name(status.into());
-        let (code, error) = match status {
-            UNKNOWN => ("", ""),
-            UNNAMED => (OTHER, OTHER),
-            code => (name.unwrap_or(OTHER), name.filter(|_| is_server_error(code.into())).unwrap_or_default()),
+        let (code, error) = match status_name(status.into()) {
+            Some(name) => (name, if is_server_error(status.into()) { name } else { "" }),
+            None if status == UNKNOWN => ("", ""),
+            None => (OTHER, OTHER),
         };
         let labels = ["grpc", code, error].into_iter().chain(method);
         self.seconds.local(&labels.collect::<Vec<_>>())
@@ -71,7 +69,7 @@ impl LocalCalls {
         };
         let Self { series, methods, touched } = self;
         let admission = shared.methods.as_ref();
-        let method = admission.map_or(0, |admission| methods.number(transaction.grpc_name(), admission, label));
+        let method = admission.map_or(0, |admission| methods.number(transaction.grpc_name(), admission, route_label));
         let local = series.entry((status, method));
         local
             .or_insert_with(|| shared.series(status, admission.map(|_| methods.value(method))))
@@ -85,13 +83,6 @@ impl LocalCalls {
             self.series.values_mut().for_each(LocalHistogram::flush);
         }
     }
-}
-
-/// The label value of a method.
-fn label(name: &[u8]) -> Option<String> {
-    let mut out = Vec::with_capacity(name.len());
-    escape::shown(name, false, &mut out);
-    String::from_utf8(out).ok()
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! What does not fit is left out: of the target its middle, of the time its date, and below [`WIDE`] columns the addresses,
 //! so that a host that is not named is the server's address.
 
-use super::{duration, endpoint, grpc_status, other_name, right, server_name, size, status, status_color, via};
+use super::{duration, endpoint, grpc_status, named_host, other_name, right, size, status, status_color, via};
 use crate::escape;
 use crate::export::numbers::rfc3339;
 use crate::export::terminal::{Color, Terminal, shorten, width};
@@ -101,10 +101,9 @@ fn address(transaction: &Transaction, out: &mut Vec<u8>) {
         if transaction.scheme() == b"https" {
             out.extend_from_slice(b"https://");
         }
-        match (transaction.host(), server_name(transaction)) {
-            (Some(host), _) => escape::shown(host, false, out),
-            (None, Some(name)) => escape::shown(name.as_bytes(), false, out),
-            (None, None) => endpoint(transaction.server, out),
+        match named_host(transaction) {
+            Some(host) => escape::shown(host, false, out),
+            None => endpoint(transaction.server, out),
         }
     }
     escape::shown(target.unwrap_or_default(), false, out);

@@ -1,6 +1,6 @@
 //! Copies of transactions that outlive them: bounded, and into memory that is there already.
 
-use super::{Http2, Kept, TextRange, Transaction};
+use super::{Kept, TextRange, Transaction};
 
 /// The most bytes of texts that a copy has.
 pub(crate) const MAX_COPY: usize = 4096;
@@ -66,13 +66,6 @@ impl Transaction {
         }
         self.flags |= super::Flags::TEXT_CUT;
     }
-
-    /// Bytes of memory of a copy.
-    pub(crate) fn copy_size(&self) -> usize {
-        let headers = self.kept.capacity().saturating_mul(size_of::<Kept>());
-        let http2 = if self.http2.is_some() { size_of::<Http2>() } else { 0 };
-        size_of::<Self>().saturating_add(self.text.capacity()).saturating_add(headers).saturating_add(http2)
-    }
 }
 
 #[cfg(test)]
@@ -95,7 +88,7 @@ mod tests {
         let (target, many) = ("x".repeat(7000), "X-A: c\r\n".repeat(40));
         wire.ask(2, format!("GET /{target} HTTP/1.1\r\n{many}Host: h"), 0).end(0, 2, 0, 0).reply(2, 200, 3);
         copy.copy_from(wire.last());
-        assert!(copy.copy_size() <= size_of::<Transaction>() + MAX_COPY + MAX_HEADERS * size_of::<Kept>());
+        assert!(copy.size() <= size_of::<Transaction>() + MAX_COPY + MAX_HEADERS * size_of::<Kept>());
         assert_eq!((copy.target().unwrap().len(), copy.host().unwrap()), (LONG_TARGET, &b"h"[..]));
         assert_eq!(copy.headers(true).count(), MAX_HEADERS);
         assert!(copy.headers(true).all(|header| header == (b"x-a", b"c")));
