@@ -24,11 +24,11 @@ use picotap::manual;
 use picotap::pipeline::{self, Config, Failure, Report, Show};
 use picotap::plan::{Machine, Plan};
 use picotap::sandbox::engine::{Engine, Parser};
-use picotap::sandbox::protocol::{ENTRY, Format, HTTP2};
+use picotap::sandbox::protocol::Format;
 use picotap::sandbox::quarantine::QuarantinedEvent;
 use picotap::sandbox::quote::quote;
 use picotap::sandbox::selftest::selftest;
-use picotap::sandbox::{BUILTIN_GUEST, BUILTIN_HTTP2};
+use picotap::sandbox::{BUILTIN_GUEST, built_in};
 use picotap::source::live;
 use picotap::top::{self, Notices, Screen};
 
@@ -335,14 +335,15 @@ fn run_replay(replay: &Replay) -> Result<ExitCode> {
 fn replay_parser(engine: &Engine, replay: &Replay, poison: &QuarantinedEvent) -> Result<Parser> {
     let (event, needed) = (replay.file.display(), poison.format.protocol);
     let guest = replay.guest.as_ref();
-    if guest.is_none() && needed != ENTRY && needed != HTTP2 {
-        bail!("{event}: a parser of {needed} failed on this event, and none is built in: needed --guest FILE");
-    }
-    let name = module_name(guest.map(|guest| guest.file.as_path()));
-    let wasm = match guest {
-        None if needed == HTTP2 => BUILTIN_HTTP2.to_vec(),
-        _ => module(guest.map(|guest| guest.file.as_path()))?,
+    let file = guest.map(|guest| guest.file.as_path());
+    let wasm = match (file, built_in(needed)) {
+        (None, Some(wasm)) => wasm.to_vec(),
+        (None, None) => {
+            bail!("{event}: a parser of {needed} failed on this event, and none is built in: needed --guest FILE")
+        }
+        (Some(_), _) => module(file)?,
     };
+    let name = module_name(file);
     let parser = engine.load(&wasm).with_context(|| name.clone())?;
     let Format { protocol, state } = parser.format;
     if let Some(named) = guest.and_then(|guest| guest.protocol).filter(|named| *named != protocol) {
