@@ -68,19 +68,17 @@ impl Tables {
         let place = usize::try_from(transaction.conn % CONNECTIONS as u64).unwrap_or(0);
         let Some(known) = self.known.get_mut(place) else { return };
         // A connection is of one pair, which need not be looked up again.
-        let done = match known.pair {
-            _ if known.connection != transaction.conn => false,
-            NONE => {
-                self.pairs.add_beyond();
-                true
+        if known.connection == transaction.conn {
+            if known.pair == NONE {
+                return self.pairs.add_beyond();
             }
-            pair => self.pairs.add_likely(pair as usize, transaction, facts),
-        };
-        if !done {
-            let pair = self.pairs.add(transaction, facts, hasher);
-            let pair = pair.and_then(|pair| u32::try_from(pair).ok()).unwrap_or(NONE);
-            *known = Known { connection: transaction.conn, pair };
+            if self.pairs.add_likely(known.pair as usize, transaction, facts) {
+                return;
+            }
         }
+        let pair = self.pairs.add(transaction, facts, hasher);
+        let pair = pair.and_then(|pair| u32::try_from(pair).ok()).unwrap_or(NONE);
+        *known = Known { connection: transaction.conn, pair };
     }
 
     /// Takes over what a worker's tables have counted.

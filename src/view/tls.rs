@@ -91,8 +91,9 @@ impl Tls {
         };
         let mut servers: Vec<TlsRow> = self.rows.iter().map(row).collect();
         servers.sort_by(|one, two| {
-            let key = |row: &TlsRow| (std::cmp::Reverse(row.connections), row.host.clone(), row.decrypted, row.reason);
-            key(one).cmp(&key(two))
+            let outcome = |row: &TlsRow| (row.decrypted, row.reason);
+            let by_host = one.host.cmp(&two.host).then_with(|| outcome(one).cmp(&outcome(two)));
+            two.connections.cmp(&one.connections).then(by_host)
         });
         TlsView { results: results.collect(), servers, beyond: self.beyond }
     }

@@ -45,6 +45,14 @@ const number = (name, kind, of, title, text = count) => ({
   value: of,
   text: (row) => text(of(row)),
 });
+const lastTime = (title) => ({
+  name: 'Last',
+  kind: 'time last',
+  down: true,
+  title,
+  value: (row) => row.last,
+  text: (row, data) => moment(row.last, data.now).replace(/\.\d+$/, ''),
+});
 
 const TRANSACTION = [
   number('No.', 'no', (row) => row.id, 'Number in this run, in the order of completion', String),
@@ -125,14 +133,7 @@ const COUNTS = [
     'Bytes of request and response bodies',
     bytes,
   ),
-  {
-    name: 'Last',
-    kind: 'time last',
-    down: true,
-    title: 'Local time at which the last was completed',
-    value: (row) => row.last,
-    text: (row, data) => moment(row.last, data.now).replace(/\.\d+$/, ''),
-  },
+  lastTime('Local time at which the last was completed'),
 ];
 const TLS = [
   wire('Server name', 'host', (row) => row.host || '(none)', 'The server that the client named (SNI)'),
@@ -148,14 +149,7 @@ const TLS = [
   wire('Version', 'label', (row) => row.version, 'Of the last connection'),
   number('Count', 'count', (row) => row.connections, 'Connections that have ended'),
   number('Bytes', 'size', (row) => row.bytes, 'What both sides sent, encrypted', bytes),
-  {
-    name: 'Last',
-    kind: 'time last',
-    down: true,
-    title: 'Local time at which the last ended',
-    value: (row) => row.last,
-    text: (row, data) => moment(row.last, data.now).replace(/\.\d+$/, ''),
-  },
+  lastTime('Local time at which the last ended'),
 ];
 /** What became of all TLS connections, in a line. */
 function tlsLine({ results, beyond }) {
