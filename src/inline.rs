@@ -169,9 +169,7 @@ impl Receiver for Pairing<'_> {
     }
 
     fn record(&mut self, connection: &Connection, exchange: &mut Exchange, record: &Record<'_>) {
-        if connection.secured || connection.depth() > 0 || self.context.secured.is_some() {
-            self.context.secure(self.opening.secured(connection));
-        }
+        self.context.secure(connection, self.opening);
         exchange.record(self.context, connection, record, &mut |transaction| self.done.push(transaction.clone()));
     }
 
@@ -190,8 +188,7 @@ impl Receiver for Pairing<'_> {
     }
 
     fn skip(&mut self, connection: &Connection, side: Side, upto: u64) {
-        // Offsets of plaintext are not those of the stream, all of which is needed.
-        if connection.secured || self.opening.has_opened(connection.number) {
+        if self.opening.reads(connection) {
             return;
         }
         self.hints.push((connection.id(), side, upto));

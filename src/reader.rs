@@ -2,21 +2,16 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
-use zeroize::Zeroizing;
 
 use crate::http::{Settings, Transaction};
 use crate::inline::Inline;
 use crate::sandbox::engine::LoadError;
 use crate::sandbox::fault::Fault;
-use crate::source::{self, Captures, Secrets};
+use crate::source::{self, Captures, Secrets, read_key_log};
 use crate::tls::keylog::KeyLog;
-
-/// Bytes of a key log that are read at once.
-const PIECE: usize = 64 * 1024;
 
 /// Why there is no transaction.
 #[derive(Debug, Error)]
@@ -115,16 +110,9 @@ impl Reader {
     pub fn key_log(self, path: impl AsRef<Path>) -> Result<Self, ReadError> {
         let failed = |cause| ReadError::KeyLog { path: path.as_ref().to_path_buf(), cause };
         let mut file = File::open(path.as_ref()).map_err(failed)?;
-        let (mut log, mut piece) = (KeyLog::new(), Zeroizing::new(vec![0; PIECE]));
+        let mut log = KeyLog::new();
         let keys = self.inline.keys();
-        loop {
-            match file.read(&mut piece) {
-                Ok(0) => break,
-                Ok(length) => log.read(piece.get(..length).unwrap_or_default(), &mut keys.lock()),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(failed(error)),
-            }
-        }
+        read_key_log(&mut file, |bytes| log.read(bytes, &mut keys.lock())).map_err(failed)?;
         log.finish(&mut keys.lock());
         Ok(self)
     }

@@ -153,7 +153,7 @@ pub struct Connection {
     pub interface: u32,
     /// Address of the first side and of the second.
     pub endpoints: [Endpoint; 2],
-    /// Its bytes were encrypted, and are decrypted here: offsets are of its plaintext.
+    /// Its bytes are TLS: what goes on of it is plaintext, if anything, with offsets of that.
     pub secured: bool,
 }
 
@@ -178,6 +178,12 @@ pub struct Secured {
 /// its depth shifted by so much. (JSON's readers take numbers up to 2^53.)
 pub const INNER_SHIFT: u32 = 50;
 
+/// The number of the TCP connection that a connection with this number is, or is inside of.
+#[must_use]
+pub const fn carrier(number: u64) -> u64 {
+    number & ((1 << INNER_SHIFT) - 1)
+}
+
 /// Identifies a connection to its producer. Opaque to everybody else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectionId {
@@ -191,7 +197,7 @@ impl Connection {
     /// Identifies it to its producer.
     #[must_use]
     pub const fn id(&self) -> ConnectionId {
-        ConnectionId { number: self.number & ((1 << INNER_SHIFT) - 1), handle: self.handle }
+        ConnectionId { number: carrier(self.number), handle: self.handle }
     }
 
     /// Inside how many tunnels it is.

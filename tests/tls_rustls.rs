@@ -299,7 +299,8 @@ fn read_late(script: &Script, mss: usize, late: &[(usize, &str)], patience: usiz
         held.push_back(segment);
         let impatient = wanted_since.is_some_and(|since| number - since >= patience);
         let without_keys = impatient.then_some(Dark::TooLate);
-        let mut context = Context { keys: &store, without_keys, counters: &mut counters, buffers: &mut buffers };
+        let mut context =
+            Context { keys: &store, names: &[], without_keys, counters: &mut counters, buffers: &mut buffers };
         while let Some(mut segment) = held.pop_front() {
             let mut bytes = segment.bytes.clone();
             match connection.bytes(&mut context, segment.side, segment.at, &mut bytes, &mut output) {
@@ -451,6 +452,7 @@ fn what_opening_costs() {
             let (mut counters, mut buffers) = (TlsCounters::default(), Buffers::default());
             let mut context = Context {
                 keys: &store,
+                names: &[],
                 without_keys: Some(Dark::NoKey),
                 counters: &mut counters,
                 buffers: &mut buffers,

@@ -84,7 +84,7 @@ pub(crate) fn check(input: &[u8]) {
     let (mut offsets, mut taken, mut time) = ([0_u64; 2], 0, 0);
     let mut give = |side: Side, gap: u64, patient: bool, bytes: &[u8]| {
         let without_keys = if patient { None } else { Some(Dark::NoKey) };
-        let mut context = Context { keys, without_keys, counters: &mut counters, buffers: &mut buffers };
+        let mut context = Context { keys, names: &[], without_keys, counters: &mut counters, buffers: &mut buffers };
         offsets[side.index()] += gap;
         let mut rest = bytes;
         time += 1;
@@ -130,7 +130,7 @@ pub(crate) fn check(input: &[u8]) {
             give(side, gap, patient, bytes);
         }
     }
-    let mut context = Context { keys, without_keys: None, counters: &mut counters, buffers: &mut buffers };
+    let mut context = Context { keys, names: &[], without_keys: None, counters: &mut counters, buffers: &mut buffers };
     for side in [Side::First, Side::Second] {
         let at = Position { offset: offsets[side.index()], peer_acked: u64::MAX, time };
         connection.end(&mut context, side, at, &mut Silence);

@@ -15,6 +15,7 @@ use crate::http::transaction::{Body, Http2, Kept, MAX_HEADERS, MAX_TARGET, MAX_T
 use crate::http::uid::Uid;
 use crate::stream::{Connection, Secured, Side};
 use crate::tls::Closed;
+use crate::tls::stage::Opening;
 
 /// The most open transactions of one connection: twice what Suricata allows, an arbitrary number.
 pub const MAX_OPEN: usize = 1024;
@@ -123,8 +124,13 @@ pub struct HttpContext {
 }
 
 impl HttpContext {
-    /// Says how the connection is encrypted whose records come now, and whether it is so itself.
-    pub fn secure(&mut self, secured: Option<(&Arc<Secured>, bool)>) {
+    /// Learns how the connection is encrypted whose records come now, and whether it is so itself.
+    pub fn secure(&mut self, connection: &Connection, opening: &Opening) {
+        // Of most connections nothing is to be said, as of the one before.
+        if !connection.secured && connection.depth() == 0 && self.secured.is_none() {
+            return;
+        }
+        let secured = opening.secured(connection);
         self.secured_itself = secured.is_some_and(|(_, itself)| itself);
         self.secured = secured.map(|(secured, _)| Arc::clone(secured));
     }

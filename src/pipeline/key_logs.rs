@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 use super::run::Failure;
 use super::shared::Shared;
 use crate::daemon::privileges::forbid_dumps;
-use crate::source::{Captures, Secrets};
+use crate::source::{Captures, Secrets, read_key_log};
 use crate::tls::keylog::KeyLog;
 use crate::tls::keys::KeyStore;
 
@@ -62,15 +62,10 @@ pub(super) fn open(paths: &[PathBuf], live: bool) -> Result<Vec<KeyLogFile>, Fai
 /// A file cannot be read.
 pub(super) fn read(logs: Vec<KeyLogFile>, store: &mut KeyStore) -> Result<Vec<String>, Failure> {
     let mut notices = Vec::new();
-    let mut piece = Zeroizing::new(vec![0; PIECE]);
     for mut opened in logs {
-        loop {
-            match opened.file.read(&mut piece) {
-                Ok(0) => break,
-                Ok(length) => opened.log.read(piece.get(..length).unwrap_or_default(), store),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(cause) => return Err(Failure::KeyLog { path: opened.path, cause }),
-            }
+        let KeyLogFile { file, log, .. } = &mut opened;
+        if let Err(cause) = read_key_log(file, |bytes| log.read(bytes, store)) {
+            return Err(Failure::KeyLog { path: opened.path, cause });
         }
         opened.log.finish(store);
         notices.extend(opened.complaint(false));

@@ -53,7 +53,22 @@ pub struct Ledger {
 impl Ledger {
     /// Passes every counter to `to`, except those that each interface has of its own (`live`).
     pub fn visit(&self, to: &mut Visitor<'_>) {
-        let Self { capture, live: _, packets, flow, batch, sandbox, worker, shadow, http, tls, log, .. } = self;
+        let Self {
+            capture,
+            live: _,
+            packets,
+            flow,
+            batch,
+            sandbox,
+            worker,
+            shadow,
+            http,
+            tls,
+            keys,
+            key_lines,
+            log,
+            ended: _,
+        } = self;
         packets.visit("", to);
         capture.visit("", to);
         flow.visit("", to);
@@ -63,8 +78,8 @@ impl Ledger {
         shadow.visit("", to);
         http.visit("", to);
         tls.visit("", to);
-        self.keys.visit("", to);
-        self.key_lines.visit("", to);
+        keys.visit("", to);
+        key_lines.visit("", to);
         log.visit("", to);
         to(&IMBALANCE_FRAMES, "", differ(self.packets.balance()));
         to(&IMBALANCE_BYTES, "", self.imbalance_bytes());

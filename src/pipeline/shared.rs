@@ -1,7 +1,7 @@
 //! What the threads share: the counters that they publish, and the parsers in charge.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use super::ledger::Ledger;
 use crate::counters::{counters, families};
@@ -140,7 +140,7 @@ pub struct Shared {
     /// Parsers put in charge, refused, and rolled back.
     pub swaps: [AtomicU64; 3],
     /// Secrets of TLS connections.
-    pub keys: RwLock<KeyStore>,
+    keys: RwLock<KeyStore>,
     /// There are secrets, or there were.
     decrypts: AtomicBool,
     /// Asks the export thread to open the log anew.
@@ -184,7 +184,12 @@ impl Shared {
         self.decrypts.store(true, Ordering::Release);
     }
 
-    /// Whether there are secrets: without any TLS is left as it is, and the parser recognises it.
+    /// The secrets.
+    pub fn keys(&self) -> RwLockReadGuard<'_, KeyStore> {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether there are secrets, or key logs that may bring some: without, no connection waits for any, and each is dark.
     #[must_use]
     pub fn decrypts(&self) -> bool {
         self.decrypts.load(Ordering::Acquire)
@@ -193,7 +198,7 @@ impl Shared {
     /// Secrets that are held.
     #[must_use]
     pub fn held_secrets(&self) -> usize {
-        self.keys.read().unwrap_or_else(PoisonError::into_inner).len()
+        self.keys().len()
     }
 
     /// Takes over a worker's counters.
@@ -285,7 +290,7 @@ impl Shared {
             ledger.batch.add(&batch);
             ledger.live.add(&live);
         }
-        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        let keys = self.keys();
         (ledger.keys, ledger.key_lines) = (*keys.counters(), *keys.lines());
         drop(keys);
         ledger.log = self.log();

@@ -1,10 +1,12 @@
 //! A worker owns a sandbox, and takes slots through it in a thread of its own.
 //!
-//! A slot goes through these stages, one after the other, all in `Worker::slot`:
+//! A slot goes through these stages, one after the other: the first in `Worker::slot`, or in `Worker::release` for what waited, the
+//! others in `Worker::process`:
 //!
 //! 1. What is encrypted is opened, where secrets are known: the events of TLS connections become those of their plaintext, so
-//!    that everything behind it sees the same. TLS connections that have ended go to the consumers. Slots that are dropped are opened as well, since what is known of a connection must
-//!    not have holes. What waits for secrets comes out of it later, in a slot of the worker's own.
+//!    that everything behind it sees the same. TLS connections that have ended go to the consumers. Slots that are dropped are
+//!    opened as well, since what is known of a connection must not have holes. What waits for secrets comes out of it later, in a
+//!    slot of the worker's own.
 //! 2. The driver takes it through the parser, or drops its payload while the fault budget is spent. Transactions are made of the
 //!    parser's records, and go to the consumers.
 //! 3. The shadow, a second parser, sees the same slot.
@@ -15,7 +17,7 @@
 mod fault_budget;
 mod trial;
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver as Queue, RecvTimeoutError, Sender};
@@ -97,16 +99,18 @@ pub struct WorkerOptions {
 
 /// Takes slots until no more come, or nobody takes what is made of them.
 pub fn work(
-    driver: Driver<Exchange>,
-    outputs: WorkerOutputs,
+    mut driver: Driver<Exchange>,
+    mut outputs: WorkerOutputs,
     queues: WorkerQueues,
     shared: &Arc<Shared>,
     options: WorkerOptions,
 ) {
     let WorkerQueues { slots, empty, skips, quarantined } = queues;
     let index = options.index;
+    driver.set_aside();
+    outputs.shadow.iter_mut().for_each(Shadow::set_aside);
     let results = Results {
-        opening: Opening::patient(options.patience).only(&options.tls_filters),
+        opening: Opening::patient(options.patience).only(options.tls_filters.clone()),
         outputs,
         skips,
         quarantined,
@@ -171,11 +175,8 @@ impl Worker {
         let since = self.since(now);
         self.span = slot.span;
         let Results { opening, shared, .. } = &mut self.results;
-        let keys = shared.keys.read().unwrap_or_else(PoisonError::into_inner);
         opening.expect_keys(shared.decrypts());
-        opening.open(slot, &keys, since);
-        drop(keys);
-        self.results.counters.tls = *self.results.opening.counters();
+        opening.open(slot, &shared.keys(), since);
         self.parse(slot, now);
     }
 
@@ -193,12 +194,9 @@ impl Worker {
             if !opening.waits() {
                 break;
             }
-            let keys = shared.keys.read().unwrap_or_else(PoisonError::into_inner);
-            if !opening.release(&mut slot, &keys, since, last) {
+            if !opening.release(&mut slot, &shared.keys(), since, last) {
                 break;
             }
-            drop(keys);
-            self.results.counters.tls = *opening.counters();
             // Its lines come before those of the next slot, or with the last events.
             slot.span = match next {
                 Some(next) => Span { end: next.start, ..next },
@@ -227,8 +225,6 @@ impl Worker {
         let results = &mut self.results;
         results.start = slot.span.start;
         results.outputs.consumers.iter_mut().for_each(|consumer| consumer.slot(slot.span));
-        self.driver.set_aside();
-        results.outputs.shadow.iter_mut().for_each(Shadow::set_aside);
         results.tell_tls();
         self.process(slot, now);
         let mut aside = self.driver.take_aside();
@@ -237,13 +233,12 @@ impl Worker {
             let mut inside = Slot::default();
             inside.span = slot.span;
             let since = self.since(now);
-            let Results { opening, shared, counters, .. } = &mut self.results;
-            let keys = shared.keys.read().unwrap_or_else(PoisonError::into_inner);
+            let Results { opening, shared, .. } = &mut self.results;
+            let keys = shared.keys();
             for Aside { connection, depth, base, events } in aside {
                 opening.begin_inner((&connection, depth, base), events, &mut inside, &keys, since);
             }
             drop(keys);
-            counters.tls = *opening.counters();
             self.results.tell_tls();
             self.process(&inside, now);
             aside = self.driver.take_aside();
@@ -332,6 +327,7 @@ impl Results {
     /// Publishes what was counted. `sandbox`: the driver's counters.
     fn publish(&mut self, sandbox: &driver::SandboxCounters) {
         let held = self.outputs.context.held() as u64;
+        self.counters.tls = *self.opening.counters();
         self.counters.sandbox = *sandbox;
         self.counters.http = self.outputs.context.counters;
         self.counters.figures.open_bytes = held;
@@ -367,9 +363,7 @@ impl Receiver for Results {
         if let Some(shadow) = &mut self.outputs.shadow {
             shadow.first(connection, record);
         }
-        if connection.secured || connection.depth() > 0 || self.outputs.context.secured.is_some() {
-            self.outputs.context.secure(self.opening.secured(connection));
-        }
+        self.outputs.context.secure(connection, &self.opening);
         let (context, mut finish) = self.parts();
         state.record(context, connection, record, &mut finish);
     }
@@ -389,8 +383,7 @@ impl Receiver for Results {
     }
 
     fn skip(&mut self, connection: &Connection, side: Side, upto: u64) {
-        // The offsets are those of plaintext, and all of the ciphertext is needed.
-        if connection.secured || self.opening.has_opened(connection.number) {
+        if self.opening.reads(connection) {
             return;
         }
         let hint = SkipHint { id: connection.id(), side, upto };

@@ -454,8 +454,7 @@ impl<S: Default> Driver<S> {
         }
         for half in connection.halves {
             if let Some(waiting) = half.waiting {
-                self.held.memory -= waiting.memory();
-                self.held.bytes -= waiting.bytes.len() as u64;
+                self.held.release(&waiting);
                 self.counters.unfinished += waiting.bytes.len() as u64;
             }
         }

@@ -1,8 +1,10 @@
 //! A capture file gives the frames that a file or pipe holds; several are read one after another.
 
-use std::io::Read;
+use std::io::{self, ErrorKind, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
 
 use super::blocks::Blocks;
 use super::file_bytes::FileBytes;
@@ -32,6 +34,25 @@ pub enum Secrets<'a> {
 
 /// Takes secrets, before the frames behind them are given.
 pub type OnSecrets = Box<dyn FnMut(Secrets<'_>) + Send>;
+
+/// Bytes of a key log read at once.
+const KEY_LOG_PIECE: usize = 64 * 1024;
+
+/// Gives all of a key log, piece by piece. No copy of it is left in memory here.
+///
+/// # Errors
+/// It cannot be read.
+pub fn read_key_log(file: &mut impl Read, mut take: impl FnMut(&[u8])) -> io::Result<()> {
+    let mut piece = Zeroizing::new(vec![0; KEY_LOG_PIECE]);
+    loop {
+        match file.read(&mut piece) {
+            Ok(0) => return Ok(()),
+            Ok(length) => take(piece.get(..length).unwrap_or_default()),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
 
 enum FileFormat {
     Pcap(PcapFile),

@@ -75,7 +75,7 @@ fn a_pcap_file_without_frames_is_no_error() {
 fn a_file_may_come_in_any_pieces() {
     struct Dribble(Cursor<Vec<u8>>, usize);
     impl Read for Dribble {
-        fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
             let length = into.len().min(self.1);
             self.0.read(&mut into[..length])
         }

@@ -11,12 +11,9 @@ mod loss;
 mod messages;
 mod records;
 
-use std::sync::Arc;
-
 use super::cipher::Role;
 use super::closed::Fate;
 use super::half::{Choosing, Epoch, Half, Held, MAX_HELD, Phase, Times};
-use super::names::NameFilter;
 use super::negotiation::{Absence, Early, Info, Negotiation};
 use super::outcome::{Context, Dark, Output, Progress};
 use super::record::{ContentType, Front, HEADER, Header, Taken};
@@ -94,11 +91,6 @@ impl Connection {
     #[must_use]
     pub fn fate(&self) -> Fate {
         Fate::of(&self.halves, self.info())
-    }
-
-    /// Opens it only if the name of its server fits all of these. To be called before its first bytes.
-    pub(super) fn open_only(&mut self, names: &Arc<[NameFilter]>) {
-        self.negotiation.names = Some(Arc::clone(names));
     }
 
     /// The client's random, once it was seen.
@@ -210,12 +202,6 @@ impl Connection {
         self.darken_both(context, reason);
     }
 
-    /// Tries again what waited for a secret.
-    pub fn retry(&mut self, context: &mut Context<'_>, output: &mut impl Output) -> Progress {
-        let wants = self.resume(context, Side::First, output) || self.resume(context, Side::Second, output);
-        if wants { Progress::WantsKeys { taken: 0 } } else { Progress::Done }
-    }
-
     /// A side has ended, at this offset. What waited is read with the secrets that are known. Returns where the plaintext ends.
     pub fn end(&mut self, context: &mut Context<'_>, side: Side, at: Position, output: &mut impl Output) -> Position {
         if at.offset > self.half(side).next && self.dark(side).is_none() {
@@ -224,6 +210,7 @@ impl Connection {
         let last = Some(context.without_keys.unwrap_or(Dark::NoKey));
         let mut context = Context {
             keys: context.keys,
+            names: context.names,
             without_keys: last,
             counters: &mut *context.counters,
             buffers: &mut *context.buffers,
@@ -427,7 +414,7 @@ impl Connection {
             epochs.extend(later.into_iter().filter(|later| *later > epoch));
         }
         for (at, found) in epochs.into_iter().enumerate() {
-            match self.negotiation.keys(context.keys, side, found) {
+            match self.negotiation.keys(context, side, found) {
                 Ok(candidates) => {
                     let early = client && matches!(self.info().early_data, Early::Offered | Early::Rejected);
                     let tolerant = at > 0 || (early && found == Epoch::Handshake);

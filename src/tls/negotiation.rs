@@ -1,7 +1,6 @@
 //! What the two sides agreed on, as far as their messages were seen, and the keys that follow from it.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
 use super::alert;
 use super::cipher::{Opener, Role};
@@ -9,9 +8,9 @@ use super::client_hello::ClientHello;
 use super::half::{Epoch, Keys};
 use super::handshake::Message;
 use super::ja4::Fingerprint;
-use super::keys::{KeyStore, Label};
-use super::names::{self, NameFilter};
-use super::outcome::Dark;
+use super::keys::Label;
+use super::names;
+use super::outcome::{Context, Dark};
 use super::secrets::updated;
 use super::server_hello::ServerHello;
 use super::suites::{self, Suite};
@@ -129,8 +128,6 @@ struct Server {
 #[derive(Default)]
 pub(super) struct Negotiation {
     pub(super) info: Info,
-    /// The names of servers whose connections are opened. By default all.
-    pub(super) names: Option<Arc<[NameFilter]>>,
     /// The side that is the client.
     client: Option<Side>,
     random: Option<[u8; 32]>,
@@ -276,14 +273,14 @@ impl Negotiation {
     }
 
     /// Keys of a side, one for each secret that is known.
-    pub(super) fn keys(&self, store: &KeyStore, side: Side, epoch: Epoch) -> Result<Vec<Keys>, Absence> {
+    pub(super) fn keys(&self, context: &Context<'_>, side: Side, epoch: Epoch) -> Result<Vec<Keys>, Absence> {
         let (Some(random), Some(server), Some(role)) = (self.random, self.server, self.role(side)) else {
             return Err(Absence::NotYet);
         };
         if server.version != TLS12 && server.version != TLS13 {
             return Err(Absence::Dark(Dark::UnsupportedVersion));
         }
-        if !names::admit(self.names.as_deref(), self.info.server_name.as_deref()) {
+        if !names::admit(context.names, self.info.server_name.as_deref()) {
             return Err(Absence::Dark(Dark::Filtered));
         }
         let suite = Suite::of(server.suite).filter(|_| !server.compressed);
@@ -293,7 +290,7 @@ impl Negotiation {
         if !fits {
             return Err(Absence::Dark(Dark::Malformed));
         }
-        let secrets = store.get(&random, Self::label(role, epoch));
+        let secrets = context.keys.get(&random, Self::label(role, epoch));
         let keys = secrets.filter_map(|secret| {
             let (opener, secret) = if epoch == Epoch::Tls12 {
                 let (random, etm) = (&server.random, server.encrypt_then_mac);
@@ -304,7 +301,7 @@ impl Negotiation {
             Some(Keys { opener, epoch, secret, number: 0 })
         });
         let keys: Vec<Keys> = keys.collect();
-        match (keys.is_empty(), store.was_evicted(&random)) {
+        match (keys.is_empty(), context.keys.was_evicted(&random)) {
             (false, _) => Ok(keys),
             (true, true) => Err(Absence::Dark(Dark::KeysEvicted)),
             (true, false) => Err(Absence::Missing),

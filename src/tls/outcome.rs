@@ -1,6 +1,7 @@
 //! What comes out of a TLS connection: plaintext, gaps in it, its end; and for what cannot be read, the reason.
 
 use super::keys::KeyStore;
+use super::names::NameFilter;
 use crate::counters::{HELD, PAYLOAD, counters, families};
 use crate::stream::{Position, Side};
 
@@ -112,6 +113,8 @@ impl TlsCounters {
 pub struct Context<'a> {
     /// The known secrets.
     pub keys: &'a KeyStore,
+    /// Only connections are opened whose server's name fits all of these.
+    pub names: &'a [NameFilter],
     /// What to do where a secret is missing: `None` waits for it ([`Progress::WantsKeys`]); with a reason the side
     /// becomes dark for that reason.
     pub without_keys: Option<Dark>,

@@ -25,7 +25,7 @@ use super::keys::KeyStore;
 use super::names::NameFilter;
 use super::outcome::{Buffers, Dark, TlsCounters};
 use crate::batch::{NONE, Rewritten, SLOT_BYTES, SLOT_EVENTS, Slot, SlotEvent, What};
-use crate::stream::{Connection, INNER_SHIFT, Position, Secured, Side};
+use crate::stream::{Connection, Position, Secured, Side, carrier};
 
 /// How long bytes wait for secrets that may still come. Of one connection at most 64 KiB wait, with what they take of memory.
 #[derive(Debug, Clone, Copy)]
@@ -50,50 +50,66 @@ impl Default for Patience {
 pub struct Opening {
     /// By their number, which nobody outside chooses.
     open: HashMap<u64, Box<Open>, RandomState>,
-    counters: TlsCounters,
-    buffers: Buffers,
+    common: Common,
     spare: Slot,
     /// Connections that ended in the last slot: what is behind this stage has still to do with them.
     over: Vec<u64>,
     /// Of all connections, in bytes.
     memory: u64,
-    /// `None`: secrets are there before the packets, or never.
-    patience: Option<Patience>,
     /// Connections that wait, by the order in which they began to.
     waiting: BTreeMap<u64, u64>,
     /// What waits takes so much of the memory.
     queued: u64,
-    /// The next place in that order.
-    serial: u64,
     /// How many secrets the store had taken when they were last looked up for connections that wait, and the first of those for
     /// which this has still to be done.
     stored: u64,
     next: u64,
-    expects_none: bool,
-    /// The names of servers whose connections are opened. By default all.
-    names: Option<Arc<[NameFilter]>>,
     /// What is told of connections that ended in the last slot.
     closed: Vec<Closed>,
     /// Sides of which nothing is read any more since the last slot.
     dark: Vec<(Connection, Side)>,
 }
 
+/// What all connections use.
+#[derive(Default)]
+struct Common {
+    counters: TlsCounters,
+    buffers: Buffers,
+    /// `None`: secrets are there before the packets, or never.
+    patience: Option<Patience>,
+    /// No secrets are expected: nothing begins to wait.
+    expects_none: bool,
+    /// Connections are opened whose server's name fits all of these.
+    names: Vec<NameFilter>,
+    /// The place of the next connection that waits.
+    serial: u64,
+}
+
+impl Common {
+    fn tools<'a>(&'a mut self, keys: &'a KeyStore, now: i64) -> Tools<'a> {
+        let Self { counters, buffers, patience, expects_none, names, serial } = self;
+        let patience = patience.filter(|_| !*expects_none);
+        Tools { keys, counters, buffers, patience, names, now, serial: *serial }
+    }
+}
+
 impl Opening {
     /// One in which bytes wait for secrets.
     #[must_use]
     pub fn patient(patience: Patience) -> Self {
-        Self { patience: Some(patience), ..Self::default() }
+        Self { common: Common { patience: Some(patience), ..Common::default() }, ..Self::default() }
     }
 
     /// The same, which opens only the connections to servers whose names fit all of these filters.
     #[must_use]
-    pub fn only(self, names: &[NameFilter]) -> Self {
-        Self { names: (!names.is_empty()).then(|| names.into()), ..self }
+    pub fn only(mut self, names: Vec<NameFilter>) -> Self {
+        self.common.names = names;
+        self
     }
 
     /// Whether secrets may come: if not, nothing begins to wait for them. By default they may.
     pub const fn expect_keys(&mut self, expects: bool) {
-        self.expects_none = !expects;
+        self.common.expects_none = !expects;
     }
 
     /// Rewrites a slot. Where secrets are missing the connection waits for them, or is dark from there on if it may not.
@@ -124,17 +140,13 @@ impl Opening {
         let open = match self.open.entry(number) {
             Entry::Occupied(open) => open.into_mut(),
             Entry::Vacant(place) => {
-                let Some(mut open) = beginning(event, payload, midstream) else { return to.keep(payload) };
-                self.counters.started += u64::from(!open.is_suspect());
-                open.open_only(self.names.as_ref());
+                let Some(open) = beginning(event, payload, midstream) else { return to.keep(payload) };
+                self.common.counters.started += u64::from(!open.is_suspect());
                 self.memory += size_of::<Open>() as u64;
                 place.insert(Box::new(open))
             }
         };
-        let (counters, buffers) = (&mut self.counters, &mut self.buffers);
-        let patience = self.patience.filter(|_| !self.expects_none);
-        let names = self.names.as_ref();
-        let mut tools = Tools { keys, counters, buffers, patience, names, now, serial: self.serial };
+        let mut tools = self.common.tools(keys, now);
         open.event(&mut tools, to, event, payload);
         if let Some(connection) = to.connection() {
             tell(open, connection, event.order, &mut self.dark, &mut self.closed);
@@ -148,7 +160,7 @@ impl Opening {
         let after = open.held();
         let before = std::mem::replace(&mut open.counted, after);
         self.memory = (self.memory + after.memory).saturating_sub(before.memory);
-        self.counters.held = (self.counters.held + after.bytes).saturating_sub(before.bytes);
+        self.common.counters.held = (self.common.counters.held + after.bytes).saturating_sub(before.bytes);
         self.queued = (self.queued + after.queued).saturating_sub(before.queued);
         if before.serial != after.serial {
             if let Some(serial) = before.serial {
@@ -156,7 +168,7 @@ impl Opening {
             }
             if let Some(serial) = after.serial {
                 self.waiting.insert(serial, number);
-                self.serial = self.serial.max(serial + 1);
+                self.common.serial = self.common.serial.max(serial + 1);
             }
         }
         if open.is_over() {
@@ -190,7 +202,7 @@ impl Opening {
     fn next_to_try(&self, keys: &KeyStore, now: i64, last: bool) -> Option<(u64, u64, bool)> {
         let (serial, number) = self.waiting.first_key_value()?;
         let since = self.open.get(number).and_then(|open| open.since())?;
-        let patience = self.patience?;
+        let patience = self.common.patience?;
         let expired = patience.time.is_some_and(|time| now.saturating_sub(since) >= time);
         if last || expired || self.queued > patience.memory {
             // With the secrets that are there, if any are.
@@ -205,10 +217,7 @@ impl Opening {
         let Some(open) = self.open.get_mut(&number) else { return };
         let Some(connection) = open.waiting_connection() else { return };
         let row = slot.add_row(connection);
-        let (counters, buffers) = (&mut self.counters, &mut self.buffers);
-        let patience = self.patience.filter(|_| !self.expects_none);
-        let names = self.names.as_ref();
-        let mut tools = Tools { keys, counters, buffers, patience, names, now, serial: self.serial };
+        let mut tools = self.common.tools(keys, now);
         let at = Position { offset: 0, peer_acked: 0, time: 0 };
         let what = What::Skipped { length: 0, lost: 0 };
         let here = SlotEvent { side: Side::First, what, at, inexact: false, next: NONE, order: 0, row };
@@ -237,10 +246,7 @@ impl Opening {
         let row = slot.add_row(connection.clone());
         open.begin_inner(depth, base);
         for (event, mut payload) in events {
-            let (counters, buffers) = (&mut self.counters, &mut self.buffers);
-            let patience = self.patience.filter(|_| !self.expects_none);
-            let names = self.names.as_ref();
-            let mut tools = Tools { keys, counters, buffers, patience, names, now, serial: self.serial };
+            let mut tools = self.common.tools(keys, now);
             let event = SlotEvent { row, next: NONE, ..event };
             open.inner_event(&mut tools, &mut slot.adding(&event), &event, &mut payload);
             tell(open, connection, event.order, &mut self.dark, &mut self.closed);
@@ -277,7 +283,13 @@ impl Opening {
     /// Whether a connection of the last slot, or an open one, is read here: what goes on of it, and of what is inside it, is plaintext.
     #[must_use]
     pub fn has_opened(&self, number: u64) -> bool {
-        self.open.get(&(number & ((1 << INNER_SHIFT) - 1))).is_some_and(|open| open.is_read())
+        self.open.get(&carrier(number)).is_some_and(|open| open.is_read())
+    }
+
+    /// Whether offsets of a connection are those of plaintext, so that its ciphertext is needed whatever is not.
+    #[must_use]
+    pub fn reads(&self, connection: &Connection) -> bool {
+        connection.secured || self.has_opened(connection.number)
     }
 
     /// Forgets connections that ended in the slot before, and what was to be told of it.
@@ -298,7 +310,7 @@ impl Opening {
     /// What became of the bytes.
     #[must_use]
     pub const fn counters(&self) -> &TlsCounters {
-        &self.counters
+        &self.common.counters
     }
 
     /// Memory that the connections take, in bytes.

@@ -182,7 +182,8 @@ pub fn read(segments: &[Segment], keys: &KeyStore, lengths: [u64; 2]) -> Reading
     let (mut connection, mut output) = (Connection::new(), Recorder::default());
     let (mut counters, mut buffers) = (TlsCounters::default(), Buffers::default());
     let (mut taken, mut memory) = (0, 0);
-    let mut context = Context { keys, without_keys: Some(Dark::NoKey), counters: &mut counters, buffers: &mut buffers };
+    let mut context =
+        Context { keys, names: &[], without_keys: Some(Dark::NoKey), counters: &mut counters, buffers: &mut buffers };
     for segment in segments {
         let mut bytes = segment.bytes.clone();
         let progress = connection.bytes(&mut context, segment.side, segment.at, &mut bytes, &mut output);

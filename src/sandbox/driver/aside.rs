@@ -34,8 +34,7 @@ impl Aside {
         let mut events = Vec::new();
         for (side, half) in [Side::First, Side::Second].into_iter().zip(&mut inner.halves) {
             let Some(waiting) = half.waiting.take() else { continue };
-            held.memory -= waiting.memory();
-            held.bytes -= waiting.bytes.len() as u64;
+            held.release(&waiting);
             half.next = waiting.offset;
             pieces(&waiting, side, inner.base, work.cursor.order, &mut events);
         }

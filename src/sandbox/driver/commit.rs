@@ -309,8 +309,7 @@ impl<S: Default, R: Receiver<State = S>> Commit<'_, S, R> {
         }
         let reusable = if encoded.took_waiting { half.waiting.take() } else { None };
         if let Some(waiting) = &reusable {
-            self.held.memory -= waiting.memory();
-            self.held.bytes -= waiting.bytes.len() as u64;
+            self.held.release(waiting);
         }
         let keeps = match answer.verdict {
             Verdict::NeedMore | Verdict::OutputFull | Verdict::Grow => true,

@@ -23,6 +23,14 @@ pub(super) struct Held {
     pub(super) bytes: u64,
 }
 
+impl Held {
+    /// This waits no longer.
+    pub(super) fn release(&mut self, waiting: &Waiting) {
+        self.memory -= waiting.memory();
+        self.bytes -= waiting.bytes.len() as u64;
+    }
+}
+
 /// What of a side is encoded in a call.
 #[derive(Debug, Clone, Copy, Default)]
 struct Shown {

@@ -194,8 +194,7 @@ impl<S: Default> Driver<S> {
             half.next = half.next.max(encoded.event.offset.saturating_add(u64::from(encoded.event.len)));
             half.stalls = 0;
             if let Some(waiting) = half.waiting.take_if(|_| encoded.took_waiting) {
-                self.held.memory -= waiting.memory();
-                self.held.bytes -= waiting.bytes.len() as u64;
+                self.held.release(&waiting);
             }
             if let Some(work) = self.works.get_mut(encoded.slot_row as usize) {
                 work.cursor = encoded.after;
@@ -212,8 +211,7 @@ impl<S: Default> Driver<S> {
             half.skipped = None;
             let Some(waiting) = half.waiting.take() else { continue };
             let len = waiting.bytes.len() as u64;
-            self.held.memory -= waiting.memory();
-            self.held.bytes -= len;
+            self.held.release(&waiting);
             // What waited on this side is part of the condemned event.
             if !(encoded.took_waiting && side == encoded.event.side) {
                 self.counters.ignored += len;

@@ -177,7 +177,7 @@ impl Connection {
         }
         let mut missing = Vec::new();
         for epoch in lost.epochs.clone() {
-            match self.negotiation.keys(context.keys, side, epoch) {
+            match self.negotiation.keys(context, side, epoch) {
                 Ok(keys) => {
                     if let Phase::Lost(lost) = &mut self.half_mut(side).phase {
                         lost.begin_with(keys);

@@ -20,8 +20,7 @@ pub(super) struct Tools<'a> {
     pub(super) counters: &'a mut TlsCounters,
     pub(super) buffers: &'a mut Buffers,
     pub(super) patience: Option<Patience>,
-    /// The names of servers whose connections are opened. By default all.
-    pub(super) names: Option<&'a Arc<[NameFilter]>>,
+    pub(super) names: &'a [NameFilter],
     pub(super) now: i64,
     /// The place of the next connection that waits.
     pub(super) serial: u64,
@@ -85,13 +84,6 @@ impl Open {
     /// Whether it, or a stream inside, is TLS, or may be.
     pub(super) fn is_read(&self) -> bool {
         !self.plain || self.inner.as_ref().is_some_and(|inner| inner.is_read())
-    }
-
-    /// Opens it only if the name of its server fits all of these.
-    pub(super) fn open_only(&mut self, names: Option<&Arc<[NameFilter]>>) {
-        if let Some(names) = names {
-            self.connection.open_only(names);
-        }
     }
 
     /// The sides of which nothing is read any more since the last time, on a stream that nothing else is around.
@@ -221,7 +213,6 @@ impl Open {
             self.plain = event.at.offset != start || !begins_with_hello(payload);
             if !self.plain {
                 self.gathered = Gathered::begun(event.side);
-                self.open_only(tools.names);
                 tools.counters.started += 1;
             }
         }
@@ -341,8 +332,8 @@ impl Open {
         payload: &mut [u8],
     ) -> Option<usize> {
         let at_once = tools.patience.is_none().then_some(Dark::NoKey);
-        let Tools { keys, counters, buffers, .. } = tools;
-        let mut context = Context { keys, without_keys: self.given_up.or(at_once), counters, buffers };
+        let Tools { keys, names, counters, buffers, .. } = tools;
+        let mut context = Context { keys, names, without_keys: self.given_up.or(at_once), counters, buffers };
         let [first, second] = self.base;
         let bases = if event.side == Side::First { [first, second] } else { [second, first] };
         let at = shifted(event.at, bases, u64::saturating_sub);
