@@ -203,7 +203,9 @@ impl Worker {
                 None => Span { start: self.span.end.saturating_sub(1), ..self.span },
             };
             self.parse(&slot, now);
-            self.publish(0);
+            // As many slots wait as before.
+            let (_, queued) = self.results.before;
+            self.publish(queued);
             self.results.flush(next.is_some());
         }
         self.released = slot;
