@@ -152,6 +152,17 @@ packages() {
 }
 
 # ---- installing ---------------------------------------------------------------------------------------------------
+# python_tools DIRECTORY REQUIREMENTS: with pip, below target/; the system's Python is not touched.
+python_tools() {
+    if cmp -s "$2" "$root/$1/installed.txt"; then return; fi
+    echo "setup: installing with pip into $1: $(grep -v '^#' "$2" | tr '\n' ' ' | sed 's/ $//')"
+    rm -rf "${root:?}/$1"
+    mkdir -p "$(dirname "$root/$1")"
+    python3 -m venv "$root/$1"
+    "$root/$1/bin/pip" install -q --disable-pip-version-check -r "$2"
+    cp "$2" "$root/$1/installed.txt"
+}
+
 # invoke-rc.d runs this file before a package's script starts a service: exit code 101 forbids it.
 forbid_services() {
     if [ "$(id -u)" = 0 ] && [ ! -e /usr/sbin/policy-rc.d ]; then
@@ -259,29 +270,11 @@ if [ $with_tests = yes ]; then
     # cargo deny reads the manifests of all crates, those of other platforms too.
     cargo fetch -q --locked --manifest-path "$root/Cargo.toml" || echo "setup: cargo fetch failed; the test of licences needs all crates" >&2
 
-    # The checkers of the deployment files, installed below target/: the system's Python is not touched.
-    tools=$root/target/tools
-    wanted=$root/deploy/check/requirements.txt
-    if ! cmp -s "$wanted" "$tools/installed.txt"; then
-        echo "setup: installing with pip into target/tools: $(grep -v '^#' "$wanted" | tr '\n' ' ' | sed 's/ $//')"
-        rm -rf "$tools"
-        mkdir -p "$root/target"
-        python3 -m venv "$tools"
-        "$tools/bin/pip" install -q --disable-pip-version-check -r "$wanted"
-        cp "$wanted" "$tools/installed.txt"
-    fi
+    # The checkers of the deployment files.
+    python_tools target/tools "$root/deploy/check/requirements.txt"
 fi
 
 # Spark and DuckDB, for the long tests only: some 500 MB.
 if [ $with_soak = yes ]; then
-    tools=$root/target/tools/soak
-    wanted=$root/deploy/soak/requirements.txt
-    if ! cmp -s "$wanted" "$tools/installed.txt"; then
-        echo "setup: installing with pip into target/tools/soak: $(tr '\n' ' ' < "$wanted" | sed 's/ $//')"
-        rm -rf "$tools"
-        mkdir -p "$root/target/tools"
-        python3 -m venv "$tools"
-        "$tools/bin/pip" install -q --disable-pip-version-check -r "$wanted"
-        cp "$wanted" "$tools/installed.txt"
-    fi
+    python_tools target/tools/soak "$root/deploy/soak/requirements.txt"
 fi
