@@ -142,7 +142,7 @@ pub struct Top {
 pub struct Replay {
     /// File from the quarantine directory
     pub file: PathBuf,
-    /// Parser module to use instead of the built-in one; required if the event is of a protocol other than http1
+    /// Parser module to use instead of the built-in one; required if there is none for the protocol of the event
     #[arg(long, value_name = "[PROTOCOL=]FILE.wasm", value_parser = guest_file(), value_hint = ValueHint::FilePath)]
     pub guest: Option<GuestFile>,
 }

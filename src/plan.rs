@@ -1,6 +1,7 @@
 //! A plan is what the command line asks for, decided for this machine: every choice between arguments and a run.
 //!
-//! What a choice depends on beside the arguments is in [`Machine`], so that each is a function of values.
+//! What a choice depends on beside the arguments is in [`Machine`], so that each is a function of values; but the capture filter
+//! is checked by libpcap, which may look names up.
 
 use std::io::{self, IsTerminal};
 use std::num::NonZero;

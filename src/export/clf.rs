@@ -1,6 +1,6 @@
 //! A CLF line is a transaction in the NCSA combined log format, as web servers write it.
 //!
-//! `client - - [time] "method target HTTP/1.x" status bytes "referer" "user agent"`. The bytes are those of the response's
+//! `client - - [time] "method target HTTP/VERSION" status bytes "referer" "user agent"`. The bytes are those of the response's
 //! body without chunk framing; `-` stands for none, and for what is not known. Where no answer was seen the status is 444, with
 //! which nginx logs that it has closed a connection without one: no server sends it, and programs that read these lines, such
 //! as goaccess, refuse a line without a number there.

@@ -23,7 +23,8 @@ pub trait Consumer: Send {
     /// Takes a transaction that has just been completed.
     fn transaction(&mut self, transaction: &Transaction);
 
-    /// Takes a TLS connection that has just ended, before the transactions of the slot in which it did.
+    /// Takes a TLS connection that has just ended, before or behind transactions of the slot in which it did: `completed` tells the
+    /// order.
     fn tls(&mut self, connection: &TlsConnection) {
         let _ = connection;
     }

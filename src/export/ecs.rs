@@ -1,8 +1,9 @@
 //! An ECS line is a transaction as one JSON object in the Elastic Common Schema.
 //!
 //! Fields that the schema has no name for stand under `picotap`: `conn`, `seq`, `ja4`, `ttfb_us`, `interim`, `tunnel`,
-//! `parent_id` (of `traceparent`), `lost_bytes`, `request_headers`, `response_headers`, `flags`. `http.*.bytes` is head and body as on the wire. Texts are
-//! escaped as [`crate::escape`] says. With `--tls` a line is a TLS connection.
+//! `via` and what goes with it, `stream`, `stream_error`, those of gRPC, `parent_id` (of `traceparent`), `lost_bytes`,
+//! `request_headers`, `response_headers`, `flags`; of other protocols `target`. `http.*.bytes` is head and body as on the
+//! wire. Texts are escaped as [`crate::escape`] says. With `--tls` a line is a TLS connection.
 
 mod tls;
 

@@ -79,7 +79,7 @@ pub struct Request<'a> {
 pub struct Response<'a> {
     /// The number of the request that it answers; 0: none or not known.
     pub number: u32,
-    /// Status code, 100 to 999.
+    /// Status code, 100 to 999; on a stream 0 if it is not known.
     pub status: u16,
     /// Reason phrase, any bytes.
     pub reason: &'a [u8],

@@ -30,9 +30,9 @@ pub const MAX_HEADERS: usize = 64;
 /// Body sizes, known when the message has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Body {
-    /// Bytes on the wire, chunk framing included.
+    /// Bytes on the wire, with chunk framing, or with the heads and padding of frames in HTTP/2.
     pub wire: u64,
-    /// Bytes without chunk framing.
+    /// Bytes without these.
     pub decoded: u64,
     /// Of the bytes on the wire, those never seen.
     pub lost: u64,

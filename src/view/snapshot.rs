@@ -59,7 +59,7 @@ pub struct TlsView {
     pub results: Vec<TlsResult>,
     /// The same by the server that the client named, most connections first; at most 256.
     pub servers: Vec<TlsRow>,
-    /// Connections that are in none of these, since they were full.
+    /// Connections that are in no row of `servers`, since it was full.
     pub beyond: u64,
 }
 
@@ -101,9 +101,9 @@ pub struct Second {
     pub time: i64,
     /// Transactions that were completed in it.
     pub transactions: u64,
-    /// Of them, those with a 4xx status.
+    /// Of them, those with a 4xx status, or with a status of gRPC that says the same.
     pub client_errors: u64,
-    /// Of them, those with a 5xx status, without a response, or failed operations.
+    /// Of them, those with a 5xx status, or with a status of gRPC that says the same, without a response, or failed operations.
     pub server_errors: u64,
     /// Bytes of bodies, both ways.
     pub bytes: u64,
@@ -133,9 +133,9 @@ pub struct Times {
 pub struct Counts {
     /// How many.
     pub transactions: u64,
-    /// Of them, those with a 4xx status.
+    /// Of them, those with a 4xx status, or with a status of gRPC that says the same.
     pub client_errors: u64,
-    /// Of them, those with a 5xx status, without a response, or failed operations.
+    /// Of them, those with a 5xx status, or with a status of gRPC that says the same, without a response, or failed operations.
     pub server_errors: u64,
     /// Bytes of request bodies.
     pub request_bytes: u64,
