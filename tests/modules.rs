@@ -28,7 +28,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("flow", &["counters", "packet", "stream"]),
     ("batch", &["counters", "stream"]),
     ("tls", &["counters", "glob", "stream", "batch"]),
-    ("http", &["abi", "counters", "glob", "stream", "tls"]),
+    ("http", &["abi", "counters", "escape", "glob", "stream", "tls"]),
     ("sandbox", &["abi", "counters", "stream", "batch", "http"]),
     ("export", &["abi", "counters", "escape", "http", "stream", "tls"]),
     ("view", &["abi", "counters", "escape", "export", "http", "stream", "tls"]),
