@@ -51,6 +51,12 @@ static inline bool is_first_look(pico_row *row)
     return first;
 }
 
+/* Whether an event of this row is deferred, as the call stands. */
+static inline bool is_deferred(const pico_row *row, const pico_event *e)
+{
+    return row->scratch & ((uint32_t)SCRATCH_DEFERS | (uint32_t)SCRATCH_WAITS << e->side);
+}
+
 /* Where the next segment of an event starts, from `pos` on; its length: nowhere. Marks before `*next_mark` lie before pos. */
 static inline uint32_t segment_from(const call *c, const pico_event *e, uint32_t pos, uint32_t *next_mark)
 {

@@ -10,6 +10,9 @@
 #[path = "../support/random.rs"]
 #[allow(dead_code, unreachable_pub, missing_docs, reason = "shared with tests that use other parts of it")]
 mod random;
+#[path = "../support/frame.rs"]
+#[allow(dead_code, unreachable_pub, missing_docs, reason = "shared with tests that use other parts of it")]
+mod frame;
 
 mod feed;
 mod frames;
