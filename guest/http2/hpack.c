@@ -237,14 +237,6 @@ static void insert(table *t, const uint8_t *bytes, const field *f)
     ++t->count;
 }
 
-/* A field, or its name alone, of texts that lie one behind the other where they are copied to next. */
-static void take_texts(fields *out, field *f, uint32_t name_len, uint32_t value_len, bool name_only)
-{
-    f->name = (text){.at = out->text_len, .len = name_len, .known = true};
-    f->value = (text){.at = out->text_len + name_len, .len = value_len, .known = !name_only};
-    out->text_len += name_len + (name_only ? 0 : value_len);
-}
-
 /* Whether there is room for so much text. */
 static bool has_text(fields *out, uint32_t len)
 {
@@ -255,26 +247,27 @@ static bool has_text(fields *out, uint32_t len)
 
 static void copy_constant(const static_field *s, fields *out, field *f, bool name_only)
 {
-    uint32_t len = s->name_len + (name_only ? 0u : s->value_len);
-    *f = (field){.name.len = s->name_len, .value.len = s->value_len};
-    if (!has_text(out, len))
+    uint32_t at = out->text_len, len = s->name_len + (name_only ? 0u : s->value_len);
+    bool fits = has_text(out, len);
+    f->name = (text){.at = at, .len = s->name_len, .known = fits};
+    f->value = (text){.at = at + s->name_len, .len = s->value_len, .known = fits && !name_only};
+    if (!fits)
         return;
-    copy_text(out->text + out->text_len, s->texts, len);
-    take_texts(out, f, s->name_len, s->value_len, name_only);
+    copy_text(out->text + at, s->texts, len);
+    out->text_len += len;
 }
 
 static void copy_entry(const table *t, const slot *s, fields *out, field *f, bool name_only)
 {
-    uint32_t name_len = s->name_unknown ? 0 : s->name_len, value_len = s->value_unknown || name_only ? 0 : s->value_len;
-    *f = (field){.name.len = s->name_len, .value.len = s->value_len};
-    if (!has_text(out, name_len + value_len))
+    bool has_name = !s->name_unknown, has_value = !s->value_unknown && !name_only;
+    uint32_t at = out->text_len, name_len = has_name ? s->name_len : 0, len = name_len + (has_value ? s->value_len : 0u);
+    bool fits = has_text(out, len);
+    f->name = (text){.at = at, .len = s->name_len, .known = fits && has_name};
+    f->value = (text){.at = at + name_len, .len = s->value_len, .known = fits && has_value};
+    if (!fits)
         return;
-    read_ring(t, s->at, name_len + value_len, out->text + out->text_len);
-    take_texts(out, f, name_len, value_len, name_only);
-    f->name.len = s->name_len;
-    f->name.known = !s->name_unknown;
-    f->value.len = s->value_len;
-    f->value.known = !s->value_unknown && !name_only;
+    read_ring(t, s->at, len, out->text + at);
+    out->text_len += len;
 }
 
 /* The field of an index, or its name alone. */

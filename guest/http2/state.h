@@ -154,7 +154,7 @@ static inline bool has_room(const work *w)
 void open_extra(work *w);
 /* Packs it, unless the next event is the row's too and goes on with it. */
 void close_extra(work *w, const pico_result *result);
-/* Whether a header block may be too much for it: bytes that were never decoded. */
+/* Whether there is room for another stream, and for all that a header block adds to the table of its side. */
 bool fits_extra(const work *w, const uint8_t *block, uint32_t len);
 /* Asks for more extra state than there is, if that may be had. */
 bool wants_more(work *w);
