@@ -107,9 +107,22 @@ static void join_block(const work *w, const frame *f, located *l)
 
 /* ---- what it says ---------------------------------------------------------------------------------------------------------- */
 
-static bool text_is(const text *t, const char *word, uint32_t len)
+/* Whether bytes are those of a word of at least four: without a call, which takes longer. */
+static inline bool is_word(const uint8_t *at, const char *word, uint32_t len)
 {
-    return t->known && t->len == len && __builtin_memcmp(decoded.text + t->at, word, len) == 0;
+    uint64_t front[2], back[2];
+    uint32_t size = len < sizeof(front[0]) ? 4 : sizeof(front[0]);
+    front[0] = front[1] = back[0] = back[1] = 0;
+    __builtin_memcpy(&front[0], at, size);
+    __builtin_memcpy(&front[1], word, size);
+    __builtin_memcpy(&back[0], at + len - size, size);
+    __builtin_memcpy(&back[1], word + len - size, size);
+    return front[0] == front[1] && back[0] == back[1];
+}
+
+static inline bool text_is(const text *t, const char *word, uint32_t len)
+{
+    return t->known && t->len == len && is_word(decoded.text + t->at, word, len);
 }
 
 #define IS(t, word) text_is(t, word, sizeof(word) - 1)

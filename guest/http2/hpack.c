@@ -78,16 +78,38 @@ static unsigned long_code(const bits *b, uint8_t *symbol)
     return 0;
 }
 
+/* Takes a code of at most 8 bits, if such a one comes next: 8 bits are there. */
+static inline bool take_short(bits *b, uint8_t *symbol)
+{
+    huffman_code code = huffman_short[b->bits >> 56];
+    *symbol = code.symbol;
+    b->bits <<= code.length;
+    b->count -= code.length;
+    return code.length != 0;
+}
+
+/* Takes at most four such codes, of the 32 bits that are there. */
+static inline uint32_t take_four(bits *b, uint8_t *out)
+{
+    return !take_short(b, out) ? 0 : !take_short(b, out + 1) ? 1 : !take_short(b, out + 2) ? 2 : !take_short(b, out + 3) ? 3 : 4;
+}
+
 /* Decodes Huffman code to `out`, of which `room` bytes are free. Returns the length of the text, of which no more than `room`
- * bytes were written. */
-static uint32_t decode_huffman(reader *r, uint32_t len, uint8_t *out, uint32_t room)
+ * bytes were written. A function of its own has registers for all that it needs. */
+__attribute__((noinline)) static uint32_t decode_huffman(reader *r, uint32_t len, uint8_t *out, uint32_t room)
 {
     const uint8_t *at = r->at, *end = r->at + len;
     uint32_t count = 0;
     bits b = {0, 0};
     for (;;) {
-        if (b.count < HUFFMAN_LONGEST)
+        if (b.count < 32)
             refill(&b, &at, end);
+        if (b.count >= 32 && count < room && room - count >= 4) {
+            uint32_t taken = take_four(&b, out + count);
+            count += taken;
+            if (taken != 0)
+                continue;
+        }
         /* Padded with ones, as the last byte is. */
         uint32_t byte = (uint32_t)(b.bits >> 56) | (b.count < 8 ? 255u >> b.count : 0);
         huffman_code code = huffman_short[byte];
@@ -289,6 +311,17 @@ uint32_t hpack_packed(const table *t)
     return t->count * (uint32_t)sizeof(slot) + t->used;
 }
 
+/* Copies many bytes, 64 at a time. */
+static inline void copy_bytes(void *to, const void *from, uint32_t len)
+{
+    uint8_t *out = to;
+    const uint8_t *in = from;
+    for (; len >= 64; len -= 64, in += 64, out += 64)
+        __builtin_memcpy(out, in, 64);
+    if (len != 0)
+        memcpy(out, in, len);
+}
+
 void hpack_shrink(table *t, uint32_t bytes)
 {
     while (t->count != 0 && hpack_packed(t) > bytes)
@@ -299,13 +332,13 @@ uint8_t *hpack_pack(const table *t, uint8_t *out)
 {
     uint32_t first = (t->next - t->count) % HPACK_ENTRIES, at = (t->end - t->used) % HPACK_RING;
     uint32_t behind = t->count < HPACK_ENTRIES - first ? t->count : HPACK_ENTRIES - first;
-    memcpy(out, t->slots + first, behind * sizeof(slot));
+    copy_bytes(out, t->slots + first, behind * sizeof(slot));
     out += behind * sizeof(slot);
-    memcpy(out, t->slots, (t->count - behind) * sizeof(slot));
+    copy_bytes(out, t->slots, (t->count - behind) * sizeof(slot));
     out += (t->count - behind) * sizeof(slot);
     behind = t->used < HPACK_RING - at ? t->used : HPACK_RING - at;
-    memcpy(out, t->ring + at, behind);
-    memcpy(out + behind, t->ring, t->used - behind);
+    copy_bytes(out, t->ring + at, behind);
+    copy_bytes(out + behind, t->ring, t->used - behind);
     return out + t->used;
 }
 
@@ -314,7 +347,7 @@ const uint8_t *hpack_unpack(table *t, uint32_t count, const uint8_t *from, const
     uint32_t used = 0, size = 0;
     if (count > HPACK_ENTRIES || count * sizeof(slot) > (uint32_t)(end - from))
         return NULL;
-    memcpy(t->slots, from, count * sizeof(slot));
+    copy_bytes(t->slots, from, count * sizeof(slot));
     from += count * sizeof(slot);
     for (uint32_t i = 0; i < count; ++i) {
         slot *s = &t->slots[i];
@@ -324,7 +357,7 @@ const uint8_t *hpack_unpack(table *t, uint32_t count, const uint8_t *from, const
     }
     if (used > HPACK_RING || used > (uint32_t)(end - from))
         return NULL;
-    memcpy(t->ring, from, used);
+    copy_bytes(t->ring, from, used);
     t->size = size;
     t->used = used;
     t->end = used % HPACK_RING;
@@ -418,6 +451,10 @@ uint32_t hpack_packed_after(const table *t, const uint8_t *block, uint32_t len)
     uint32_t added = 0, bytes = hpack_packed(t), longest = 0, most = kept_of(t->max);
 
     while (r.at != r.end && !r.bad) {
+        if (*r.at >= 0x80 && *r.at != 0xff) { /* an index of one byte: most fields are no more */
+            ++r.at;
+            continue;
+        }
         unsigned number_bits;
         enum form form = form_of(*r.at, &number_bits);
         uint32_t number = read_number(&r, number_bits);
