@@ -51,10 +51,10 @@ static inline bool is_first_look(pico_row *row)
     return first;
 }
 
-/* Whether an event of this row is deferred, as the call stands. */
-static inline bool is_deferred(const pico_row *row, const pico_event *e)
+/* The bits of row.scratch of which any defers an event of this side. */
+static inline uint32_t deferring(uint8_t side)
 {
-    return row->scratch & ((uint32_t)SCRATCH_DEFERS | (uint32_t)SCRATCH_WAITS << e->side);
+    return (uint32_t)SCRATCH_DEFERS | (uint32_t)SCRATCH_WAITS << side;
 }
 
 /* Where the next segment of an event starts, from `pos` on; its length: nowhere. Marks before `*next_mark` lie before pos. */

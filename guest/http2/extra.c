@@ -110,7 +110,7 @@ void close_extra(work *w, const pico_result *result)
     uint32_t next = w->index + 1;
     if (result->verdict == PICO_DONE && next < w->call->in->num_events && w->row->extra_size != 0) {
         const pico_event *e = &w->call->events[next];
-        if (e->row == w->event->row && !is_deferred(w->row, e))
+        if (e->row == w->event->row && !(w->row->scratch & deferring(e->side)))
             return;
     }
     w->row->scratch &= ~(uint32_t)SCRATCH_UNPACKED;

@@ -151,12 +151,15 @@ impl TextCheck<'_> {
         let headers = self.pairs.get(first..first.saturating_add(record.num_pairs as usize));
         let headers = headers.ok_or_else(|| wrong("first_pair", record.first_pair))?;
         let (item, mut reached) = (Item::Record(index), record.start);
-        let mut line = [("text", record.text, record.text_len), ("target", record.target, record.target_len)];
+        let mut line = |field, position, len| {
+            text(item, field, (position, len), (record.end, &mut reached), (self.area_len, &mut self.lines_reached))
+        };
         if record.text & record.target & abi::TEXT != 0 && record.target < record.text {
-            line.reverse();
-        }
-        for (field, position, len) in line {
-            text(item, field, (position, len), (record.end, &mut reached), (self.area_len, &mut self.lines_reached))?;
+            line("target", record.target, record.target_len)?;
+            line("text", record.text, record.text_len)?;
+        } else {
+            line("text", record.text, record.text_len)?;
+            line("target", record.target, record.target_len)?;
         }
         for (index, pair) in (record.first_pair..).zip(headers) {
             // Nearly always.
@@ -165,9 +168,11 @@ impl TextCheck<'_> {
                 continue;
             }
             let item = Item::Pair(index);
-            for (field, position, len) in [("name", pair.name, pair.name_len), ("value", pair.value, pair.value_len)] {
-                text(item, field, (position, len), (record.end, &mut reached), (self.area_len, &mut self.pairs_reached))?;
-            }
+            let mut pair_text = |field, position, len| {
+                text(item, field, (position, len), (record.end, &mut reached), (self.area_len, &mut self.pairs_reached))
+            };
+            pair_text("name", pair.name, pair.name_len)?;
+            pair_text("value", pair.value, pair.value_len)?;
         }
         Ok(())
     }
