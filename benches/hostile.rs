@@ -26,9 +26,7 @@ use picotap::stream::{Connection, EndReason, OpenConnection, Position, Side, Sin
 )]
 mod frame;
 
-use frame::{
-    CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PREFACE, RST_STREAM, SETTINGS, frame,
-};
+use frame::{CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PREFACE, RST_STREAM, SETTINGS, frame};
 
 /// Pairs records, as a worker does, and counts the transactions.
 struct WorkerOutputs {
@@ -170,30 +168,50 @@ const FRAMES: &[Shape] = &[
     ("h2_continuations_byte_by_byte", STREAMS, |n| {
         let unit = |number: u32| {
             let stream = 2 * number + 1;
-            [frame(HEADERS, 0, stream, SHORT), frame(CONTINUATION, 0, stream, b"").repeat(60), frame(CONTINUATION, END_HEADERS, stream, b"")].concat()
+            [
+                frame(HEADERS, 0, stream, SHORT),
+                frame(CONTINUATION, 0, stream, b"").repeat(60),
+                frame(CONTINUATION, END_HEADERS, stream, b""),
+            ]
+            .concat()
         };
         Talk::of(Side::First, &frames(n, unit), 1)
     }),
     ("h2_rapid_reset", STREAMS, |n| {
-        let unit =
-            |number: u32| [frame(HEADERS, END_HEADERS | END_STREAM, 2 * number + 1, SHORT), frame(RST_STREAM, 0, 2 * number + 1, [0, 0, 0, 8])].concat();
+        let unit = |number: u32| {
+            [
+                frame(HEADERS, END_HEADERS | END_STREAM, 2 * number + 1, SHORT),
+                frame(RST_STREAM, 0, 2 * number + 1, [0, 0, 0, 8]),
+            ]
+            .concat()
+        };
         Talk::of(Side::First, &frames(n, unit), SEGMENT)
     }),
     // The largest opens 170,000 streams.
     ("h2_streams_never_answered", &[256 * KIB, 512 * KIB, 1024 * KIB, 2048 * KIB], |n| {
-        Talk::of(Side::First, &frames(n, |number| frame(HEADERS, END_HEADERS | END_STREAM, 2 * number + 1, SHORT)), SEGMENT)
+        Talk::of(
+            Side::First,
+            &frames(n, |number| frame(HEADERS, END_HEADERS | END_STREAM, 2 * number + 1, SHORT)),
+            SEGMENT,
+        )
     }),
     // The table is made small and large in turn, and filled in between.
     ("h2_table_sizes", STREAMS, |n| {
         let entry = [&[0x40, 1, b'a', 100][..], &[b'x'; 100]].concat();
         let block = [&[0x20, 0x3f, 0xe1, 0x1f][..], &SHORT, &entry.repeat(30)].concat();
-        Talk::of(Side::First, &frames(n, |number| frame(HEADERS, END_HEADERS | END_STREAM, 2 * number + 1, &block)), SEGMENT)
+        Talk::of(
+            Side::First,
+            &frames(n, |number| frame(HEADERS, END_HEADERS | END_STREAM, 2 * number + 1, &block)),
+            SEGMENT,
+        )
     }),
     // An entry of 4 kB, and a byte for each time that it is meant.
     ("h2_bomb", STREAMS, |n| {
         let entry = [&SHORT[..], &[0x40, 1, b'a', 0x7f, 0xa1, 0x1e], &[b'x'; 4000]].concat();
         let block = [&SHORT[..], &[0xbe; 1000]].concat();
-        let unit = |number: u32| frame(HEADERS, END_HEADERS | END_STREAM, 2 * number + 1, if number == 0 { &entry } else { &block });
+        let unit = |number: u32| {
+            frame(HEADERS, END_HEADERS | END_STREAM, 2 * number + 1, if number == 0 { &entry } else { &block })
+        };
         Talk::of(Side::First, &frames(n, unit), SEGMENT)
     }),
     ("h2_data_of_one_byte", STREAMS, |n| {
@@ -201,7 +219,8 @@ const FRAMES: &[Shape] = &[
         Talk::of(Side::First, &frames(n, unit), SEGMENT)
     }),
     ("h2_searched_for_frames", STREAMS, |n| {
-        Talk::of(Side::First, &frames(n, |number| frame(HEADERS, END_HEADERS | END_STREAM, 2 * number + 1, SHORT)), 16).with_gaps(1)
+        Talk::of(Side::First, &frames(n, |number| frame(HEADERS, END_HEADERS | END_STREAM, 2 * number + 1, SHORT)), 16)
+            .with_gaps(1)
     }),
 ];
 

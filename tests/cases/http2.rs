@@ -136,8 +136,7 @@ pub(super) fn cases() -> Vec<Case> {
                 h.line(s, 1, 2, 3);
                 h.line(s, 1, 1, 1).flag("no_response").flag("bad_frame");
             },
-        )
-        .differs("tshark finds the frame malformed"),
+        ),
         case(
             "http2-connect",
             "CONNECT on a stream, beside a request, and a WebSocket (extended CONNECT, RFC 8441).",

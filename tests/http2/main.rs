@@ -7,12 +7,12 @@
     reason = "test code: a panic is a failed test, and sizes are small"
 )]
 
-#[path = "../support/random.rs"]
-#[allow(dead_code, unreachable_pub, missing_docs, reason = "shared with tests that use other parts of it")]
-mod random;
 #[path = "../support/frame.rs"]
 #[allow(dead_code, unreachable_pub, missing_docs, reason = "shared with tests that use other parts of it")]
 mod frame;
+#[path = "../support/random.rs"]
+#[allow(dead_code, unreachable_pub, missing_docs, reason = "shared with tests that use other parts of it")]
+mod random;
 
 mod feed;
 mod frames;
