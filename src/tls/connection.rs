@@ -418,7 +418,7 @@ impl Connection {
                 Ok(candidates) => {
                     let early = client && matches!(self.info().early_data, Early::Offered | Early::Rejected);
                     let tolerant = at > 0 || (early && found == Epoch::Handshake);
-                    self.half_mut(side).phase = Phase::Choosing(Choosing { candidates, tolerant, passed: 0 });
+                    self.half_mut(side).phase = Phase::Choosing(Box::new(Choosing { candidates, tolerant, passed: 0 }));
                     return Ready::Go;
                 }
                 Err(Absence::Missing) => {}
