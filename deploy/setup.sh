@@ -276,5 +276,5 @@ fi
 
 # Spark and DuckDB, for the long tests only: some 500 MB.
 if [ $with_soak = yes ]; then
-    python_tools target/tools/soak "$root/deploy/soak/requirements.txt"
+    python_tools target/soak-tools "$root/deploy/soak/requirements.txt"
 fi

@@ -32,7 +32,7 @@ use support::tool;
 use support::wire::Side;
 use tls_support::talk::{SUITES, Setting, Talk};
 
-const PYTHON: &str = "target/tools/soak/bin/python";
+const PYTHON: &str = "target/soak-tools/bin/python";
 const SENSORS: usize = 4;
 const FILES: usize = 50;
 /// Cases that have, together with the rest, every key that a line may have. Each is a sensor: they have the same addresses.

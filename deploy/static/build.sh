@@ -2,8 +2,7 @@
 # Builds picotap as one static binary: glibc and libpcap inside, no shared libraries, no names looked up but in files.
 #   deploy/static/build.sh        writes target/static/picotap; picotap.sha256 and picotap.cdx.json (what is in it, CycloneDX) beside it
 # Made so that the same commit gives the same bits with the same versions of rustc, clang, gcc and glibc: paths of the repository and
-# of cargo's home are mapped away, and the only time is that of the commit. `deploy/static/compare.sh` builds twice and compares;
-# it has not been run to its end yet.
+# of cargo's home are mapped away, and the only time is that of the commit. `deploy/static/compare.sh` builds twice and compares.
 # Needs what `deploy/setup.sh --static` installs, and Debian's or Ubuntu's package source. For the machine's own architecture:
 # x86-64, and aarch64 (untried).
 set -eu

@@ -26,45 +26,65 @@ pub(super) struct Facts {
 
 impl Facts {
     pub(super) fn of(transaction: &Transaction) -> Self {
-        let last = |message: &Message| message.end.map_or(message.head_end.time, |(end, _)| end.time);
-        let (request, response) = (&transaction.request, &transaction.response);
-        let [asked, answered] = [request, response].map(|message| message.as_ref().map(last));
-        let bytes = |message: &Option<Message>| message.as_ref().and_then(Message::body).map_or(0, |body| body.wire);
+        let (asked, request_bytes) = last(transaction.request.as_ref());
+        let (answered, response_bytes) = last(transaction.response.as_ref());
         let status = transaction.status;
-        let refused = transaction.grpc_status().is_some_and(|code| code != 0 && !is_server_error(code));
-        let duration = transaction.duration().and_then(|time| u64::try_from(time / 1000).ok());
+        let grpc = transaction.grpc_status();
+        let duration = transaction.duration().and_then(|time| u64::try_from(time).ok()).map(|time| time / 1000);
         Self {
             completed: asked.max(answered).unwrap_or(0) / 1000,
             duration,
             bucket: duration.map_or(0, bucket),
-            client_error: (400..500).contains(&status) || refused,
-            failed: status >= 500 || failed(transaction),
-            request_bytes: bytes(request),
-            response_bytes: bytes(response),
+            client_error: (400..500).contains(&status) || grpc.is_some_and(|code| code != 0 && !is_server_error(code)),
+            failed: status >= 500 || grpc.is_some_and(is_server_error) || failed(transaction),
+            request_bytes,
+            response_bytes,
         }
     }
 }
 
-/// Whether a transaction failed, whatever its status. Where picotap stopped looking before the response, nothing is known.
+/// Time of the last byte seen of a message, and bytes of its body.
+fn last(message: Option<&Message>) -> (Option<i64>, u64) {
+    match message {
+        None => (None, 0),
+        Some(Message { end: None, head_end, .. }) => (Some(head_end.time), 0),
+        Some(Message { end: Some((end, body)), cut, .. }) => (Some(end.time), if *cut { 0 } else { body.wire }),
+    }
+}
+
+/// Whether a transaction failed, whatever its status says. Where picotap stopped looking before the response, nothing is known.
 fn failed(transaction: &Transaction) -> bool {
     const LEFT: Flags =
         Flags::OPEN.union(Flags::EVICTED).union(Flags::OVERFLOW).union(Flags::FAULT).union(Flags::RESPONSE_UNREAD);
     let flags = transaction.flags;
-    flags.intersects(Flags::FAILED)
-        || transaction.grpc_status().is_some_and(is_server_error)
-        || transaction.response.is_none() && !flags.intersects(LEFT)
+    flags.intersects(Flags::FAILED) || transaction.response.is_none() && !flags.intersects(LEFT)
 }
 
 /// What the facts of transactions add up to.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct Sum {
     transactions: u64,
     client_errors: u64,
     server_errors: u64,
     request_bytes: u64,
     response_bytes: u64,
+    /// The latest time of completion.
     last: i64,
     durations: Histogram,
+}
+
+impl Default for Sum {
+    fn default() -> Self {
+        Self {
+            transactions: 0,
+            client_errors: 0,
+            server_errors: 0,
+            request_bytes: 0,
+            response_bytes: 0,
+            last: i64::MIN,
+            durations: Histogram::default(),
+        }
+    }
 }
 
 impl Sum {
@@ -74,7 +94,7 @@ impl Sum {
         self.server_errors += u64::from(facts.failed);
         self.request_bytes = self.request_bytes.saturating_add(facts.request_bytes);
         self.response_bytes = self.response_bytes.saturating_add(facts.response_bytes);
-        self.last = if self.transactions == 1 { facts.completed } else { self.last.max(facts.completed) };
+        self.last = self.last.max(facts.completed);
         if let Some(duration) = facts.duration {
             self.durations.add(duration, facts.bucket);
         }
@@ -84,7 +104,7 @@ impl Sum {
         if other.transactions == 0 {
             return;
         }
-        self.last = if self.transactions == 0 { other.last } else { self.last.max(other.last) };
+        self.last = self.last.max(other.last);
         self.transactions += other.transactions;
         self.client_errors += other.client_errors;
         self.server_errors += other.server_errors;
@@ -107,6 +127,7 @@ impl Sum {
     pub(super) fn counts(&self) -> Counts {
         let Self { transactions, client_errors, server_errors, request_bytes, response_bytes, last, ref durations } =
             *self;
+        let last = if transactions == 0 { 0 } else { last };
         let times = durations.times();
         Counts { transactions, client_errors, server_errors, request_bytes, response_bytes, last, times }
     }

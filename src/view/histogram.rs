@@ -31,11 +31,18 @@ impl Histogram {
     #[inline]
     pub(super) fn add(&mut self, micros: u64, bucket: usize) {
         self.max = self.max.max(micros);
-        if bucket.wrapping_sub(self.first) >= self.counts.len() {
-            self.cover(bucket, bucket);
+        match self.counts.get_mut(bucket.wrapping_sub(self.first)) {
+            Some(count) => *count = count.saturating_add(1),
+            None => self.add_new(bucket),
         }
+    }
+
+    /// Counts a bucket for which there is no room yet.
+    #[cold]
+    fn add_new(&mut self, bucket: usize) {
+        self.cover(bucket, bucket);
         if let Some(count) = self.counts.get_mut(bucket.wrapping_sub(self.first)) {
-            *count = count.saturating_add(1);
+            *count = 1;
         }
     }
 

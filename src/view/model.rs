@@ -95,7 +95,8 @@ impl Model {
         self.changes += 1;
         self.last = if self.transactions == 0 { part.last } else { self.last.max(part.last) };
         if !self.live {
-            self.began = Some(self.began.map_or(part.first, |began| began.min(part.first)));
+            let first = part.first / 1000;
+            self.began = Some(self.began.map_or(first, |began| began.min(first)));
         }
         self.transactions += std::mem::take(&mut part.transactions);
         self.left_out += std::mem::take(&mut part.left_out);

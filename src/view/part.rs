@@ -9,7 +9,7 @@ use super::facts::Facts;
 use super::kept::Kept;
 use super::sampler::Sampler;
 use super::tables::Tables;
-use super::timeline::Recent;
+use super::timeline::{Recent, SECOND};
 use super::tls::Tls;
 use crate::export::consumer::Consumer;
 use crate::http::{TlsConnection, Transaction};
@@ -28,8 +28,9 @@ const FILE_RATES: [i64; 2] = [10, 20];
 pub(super) struct Part {
     pub(super) transactions: u64,
     pub(super) left_out: u64,
-    /// Capture time at which the first transaction began, and the last was completed, in microseconds.
+    /// Capture time at which the first transaction began, in nanoseconds.
     pub(super) first: i64,
+    /// Capture time at which the last was completed, in microseconds.
     pub(super) last: i64,
     pub(super) times: Recent,
     pub(super) tables: Tables,
@@ -66,13 +67,16 @@ impl Part {
         }
     }
 
-    /// Adds a transaction if there is room for it; whether it did.
-    fn add(&mut self, transaction: &Transaction, facts: &Facts) -> bool {
-        if self.rows.len() >= ROWS || !self.times.add(facts) {
-            return false;
-        }
+    /// Whether there is room for a transaction that was completed in this second.
+    fn has_room(&self, second: i64) -> bool {
+        self.rows.len() < ROWS && self.times.has_room(second)
+    }
+
+    /// Adds a transaction for which there is room.
+    fn add(&mut self, second: i64, transaction: &Transaction, facts: &Facts) {
+        self.times.add(second, facts);
         self.transactions += 1;
-        self.first = self.first.min(transaction.time() / 1000);
+        self.first = self.first.min(transaction.time());
         self.last = self.last.max(facts.completed);
         self.tables.add(transaction, facts, &self.hasher);
         let slow = facts.duration.is_some_and(|duration| self.threshold.is_none_or(|threshold| duration > threshold));
@@ -87,7 +91,6 @@ impl Part {
         } else {
             self.left_out += 1;
         }
-        true
     }
 
     /// Keeps one that may be among the slowest.
@@ -128,11 +131,11 @@ impl Consumer for Watcher {
         let Self { view, seat, own } = self;
         let part = own.get_or_insert_with(|| view.take(seat));
         let facts = Facts::of(transaction);
-        if !part.add(transaction, &facts) {
+        let second = facts.completed.div_euclid(SECOND);
+        if !part.has_room(second) {
             view.absorb(part);
-            let added = part.add(transaction, &facts);
-            debug_assert!(added, "an empty part has room");
         }
+        part.add(second, transaction, &facts);
     }
 
     fn tls(&mut self, connection: &TlsConnection) {

@@ -8,6 +8,8 @@ const BURST: i64 = 1000;
 pub(super) struct Sampler {
     /// Microseconds for each.
     each: i64,
+    /// The most microseconds that are saved.
+    most: i64,
     /// Microseconds saved.
     saved: i64,
     /// Time of the last that it was asked about.
@@ -18,7 +20,7 @@ impl Sampler {
     /// `rate`: how many in a second, at least 1.
     pub(super) const fn new(rate: i64) -> Self {
         let each = 1_000_000 / rate;
-        Self { each, saved: BURST * each, last: i64::MIN }
+        Self { each, most: BURST * each, saved: BURST * each, last: i64::MIN }
     }
 
     /// Whether one of this time (microseconds) is kept.
@@ -26,7 +28,7 @@ impl Sampler {
         // Time that runs backwards gains nothing, and when it was set is forgotten.
         let passed = time.saturating_sub(self.last).max(0);
         self.last = time;
-        self.saved = self.saved.saturating_add(passed).min(BURST * self.each);
+        self.saved = self.saved.saturating_add(passed).min(self.most);
         let takes = self.saved >= self.each;
         if takes {
             self.saved -= self.each;

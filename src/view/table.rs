@@ -155,13 +155,45 @@ struct Row<K> {
     with: Option<usize>,
 }
 
-/// What the transactions of each key add up to.
+/// At most so many rows, found by their key.
 #[derive(Debug, Clone)]
-pub(super) struct Table<K> {
+struct Rows<K> {
     capacity: usize,
     /// Indices into `rows`.
     indices: HashTable<usize>,
     rows: Vec<Row<K>>,
+}
+
+impl<K> Rows<K> {
+    /// The row with this key, which is inserted if there is none; none if there is no room for it.
+    fn find_or_insert(&mut self, hash: u64, is: impl Fn(&K) -> bool, key: impl FnOnce() -> K) -> Option<usize> {
+        let Self { capacity, indices, rows } = self;
+        let known = |index: &usize| rows.get(*index).is_some_and(|row| row.hash == hash && is(&row.key));
+        if let Some(index) = indices.find(hash, known) {
+            return Some(*index);
+        }
+        let index = rows.len();
+        if index >= *capacity {
+            return None;
+        }
+        rows.push(Row { hash, key: key(), sum: Sum::default(), there: None, with: None });
+        indices.insert_unique(hash, index, |index| rows.get(*index).map_or(0, |row| row.hash));
+        Some(index)
+    }
+
+    fn get_mut(&mut self, index: usize) -> Option<&mut Row<K>> {
+        self.rows.get_mut(index)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Row<K>> {
+        self.rows.iter()
+    }
+}
+
+/// What the transactions of each key add up to.
+#[derive(Debug, Clone)]
+pub(super) struct Table<K> {
+    rows: Rows<K>,
     /// A worker's rows that have counted something since they were taken over.
     touched: Vec<usize>,
     /// Transactions of keys for which there was no room.
@@ -172,26 +204,22 @@ pub(super) struct Table<K> {
 
 impl<K: Key + Clone + PartialEq> Table<K> {
     pub(super) const fn new(capacity: usize) -> Self {
-        Self { capacity, indices: HashTable::new(), rows: Vec::new(), touched: Vec::new(), beyond: 0, text: Vec::new() }
+        let rows = Rows { capacity, indices: HashTable::new(), rows: Vec::new() };
+        Self { rows, touched: Vec::new(), beyond: 0, text: Vec::new() }
     }
 
-    /// Adds a transaction. The row that it belongs to; none if there is no room for it.
-    pub(super) fn add(&mut self, transaction: &Transaction, facts: &Facts, hasher: &RandomState) -> Option<usize> {
-        let row = self.row(transaction, hasher);
-        if let Some(row) = row {
-            self.add_to(row, facts);
-        }
-        row
-    }
-
-    /// Adds a transaction to a row that is likely to be its own; whether it is.
-    pub(super) fn add_likely(&mut self, index: usize, transaction: &Transaction, facts: &Facts) -> bool {
-        let found = K::find(transaction, &mut self.text);
-        let is = self.rows.get(index).is_some_and(|row| row.key.is(&found));
-        if is {
-            self.add_to(index, facts);
-        }
-        is
+    /// Adds a transaction. The row that it belongs to, and the row of another table that is told by it; none if there is no room
+    /// for it.
+    pub(super) fn add(
+        &mut self,
+        transaction: &Transaction,
+        facts: &Facts,
+        hasher: &RandomState,
+    ) -> Option<(usize, &mut Option<usize>)> {
+        let index = self.row(transaction, hasher)?;
+        let row = self.touch(index)?;
+        row.sum.add(facts);
+        Some((index, &mut row.with))
     }
 
     /// Counts a transaction for which there is no room.
@@ -208,15 +236,10 @@ impl<K: Key + Clone + PartialEq> Table<K> {
 
     /// The row that a transaction belongs to; if there is no room for it, it is counted.
     pub(super) fn row(&mut self, transaction: &Transaction, hasher: &RandomState) -> Option<usize> {
-        let mut text = std::mem::take(&mut self.text);
-        let found = K::find(transaction, &mut text);
+        let found = K::find(transaction, &mut self.text);
         let hash = K::hash(&found, hasher);
-        let rows = &self.rows;
-        let is = |index: &usize| rows.get(*index).is_some_and(|row| row.hash == hash && row.key.is(&found));
-        let known = self.indices.find(hash, is).copied();
-        let index = known.or_else(|| self.insert(hash, || K::new(&found)));
+        let index = self.rows.find_or_insert(hash, |key| key.is(&found), || K::new(&found));
         self.beyond += u64::from(index.is_none());
-        self.text = text;
         index
     }
 
@@ -229,28 +252,13 @@ impl<K: Key + Clone + PartialEq> Table<K> {
         Some(row)
     }
 
-    /// Adds to a row what a row of another table has counted, which is told by its [`with`](Self::with).
+    /// Adds to a row what a row of another table has counted, which is told by its `with`.
     pub(super) fn add_rows<L>(&mut self, others: &Table<L>) {
-        for other in others.touched.iter().filter_map(|index| others.rows.get(*index)) {
+        for other in others.touched.iter().filter_map(|index| others.rows.rows.get(*index)) {
             if let Some(row) = other.with.and_then(|index| self.touch(index)) {
                 row.sum.merge(&other.sum);
             }
         }
-    }
-
-    /// The row of another table that counts what this row counts, too: where it is known.
-    pub(super) fn with(&mut self, index: usize) -> Option<&mut Option<usize>> {
-        self.rows.get_mut(index).map(|row| &mut row.with)
-    }
-
-    fn insert(&mut self, hash: u64, key: impl FnOnce() -> K) -> Option<usize> {
-        if self.rows.len() >= self.capacity {
-            return None;
-        }
-        let index = self.rows.len();
-        self.rows.push(Row { hash, key: key(), sum: Sum::default(), there: None, with: None });
-        self.indices.insert_unique(hash, index, |index| self.rows.get(*index).map_or(0, |row| row.hash));
-        Some(index)
     }
 
     /// Takes over what a worker's table has counted. Its keys stay, so that they need not be copied again.
@@ -267,7 +275,7 @@ impl<K: Key + Clone + PartialEq> Table<K> {
     /// Adds what another table has.
     pub(super) fn merge(&mut self, other: &Self) {
         self.beyond += other.beyond;
-        for row in &other.rows {
+        for row in other.rows.iter() {
             let place = self.place(row);
             self.merge_row(place, &row.sum);
         }
@@ -282,22 +290,19 @@ impl<K: Key + Clone + PartialEq> Table<K> {
 
     /// Where another table's row is in this one; none if there is no room for it.
     fn place(&mut self, row: &Row<K>) -> Option<usize> {
-        let rows = &self.rows;
-        let is = |index: &usize| rows.get(*index).is_some_and(|own| own.hash == row.hash && own.key == row.key);
-        let known = self.indices.find(row.hash, is).copied();
-        known.or_else(|| self.insert(row.hash, || row.key.clone()))
+        self.rows.find_or_insert(row.hash, |key| *key == row.key, || row.key.clone())
     }
 
     /// A worker's table is to be taken over by another one than before.
     pub(super) fn leave(&mut self) {
-        self.rows.iter_mut().for_each(|row| row.there = None);
+        self.rows.rows.iter_mut().for_each(|row| row.there = None);
     }
 
     /// Forgets the keys of a worker's table of which all was taken over, so that others find room.
     pub(super) fn clear(&mut self) {
         debug_assert!(self.touched.is_empty(), "all was taken over");
-        self.indices.clear();
-        self.rows.clear();
+        self.rows.indices.clear();
+        self.rows.rows.clear();
     }
 
     /// The rows, most transactions first.
@@ -316,10 +321,11 @@ impl<K: Key + Clone + PartialEq> Table<K> {
     #[cfg(test)]
     pub(super) fn size(&self) -> usize {
         let sums: usize = self.rows.iter().map(|row| row.sum.size() - size_of::<Sum>()).sum();
-        let keys = self.rows.len() * (MAX_HOST + 2 * MAX_METHOD + 1024);
-        self.rows.capacity() * size_of::<Row<K>>()
+        let Rows { rows, indices, .. } = &self.rows;
+        let keys = rows.len() * (MAX_HOST + 2 * MAX_METHOD + 1024);
+        rows.capacity() * size_of::<Row<K>>()
             + self.touched.capacity() * size_of::<usize>()
-            + self.indices.allocation_size()
+            + indices.allocation_size()
             + sums
             + keys
     }

@@ -20,6 +20,8 @@ const CONNECTIONS: usize = 16_384;
 struct Known {
     /// Its number.
     connection: u64,
+    /// Side that is the client.
+    client: u8,
     /// [`NONE`]: there is no room for it, which stays so until all keys are forgotten.
     pair: u32,
 }
@@ -53,32 +55,30 @@ impl Tables {
     /// Adds a transaction, but not to the total: the parts of time have that.
     pub(super) fn add(&mut self, transaction: &Transaction, facts: &Facts, hasher: &RandomState) {
         // A route is of one host, to whose sum its own is added when that is taken over.
-        match self.routes.add(transaction, facts, hasher).map(|route| self.routes.with(route)) {
-            Some(Some(Some(_))) => (),
-            Some(Some(host)) => *host = self.hosts.row(transaction, hasher),
-            _ => drop(self.hosts.add(transaction, facts, hasher)),
+        match self.routes.add(transaction, facts, hasher) {
+            Some((_, Some(_))) => (),
+            Some((_, host)) => *host = self.hosts.row(transaction, hasher),
+            None => drop(self.hosts.add(transaction, facts, hasher)),
         }
         self.add_pair(transaction, facts, hasher);
     }
 
     fn add_pair(&mut self, transaction: &Transaction, facts: &Facts, hasher: &RandomState) {
         if self.known.is_empty() {
-            self.known.resize(CONNECTIONS, Known { connection: u64::MAX, pair: NONE });
+            self.known.resize(CONNECTIONS, Known { connection: u64::MAX, client: 0, pair: NONE });
         }
         let place = usize::try_from(transaction.conn % CONNECTIONS as u64).unwrap_or(0);
         let Some(known) = self.known.get_mut(place) else { return };
         // A connection is of one pair, which need not be looked up again.
-        if known.connection == transaction.conn {
-            if known.pair == NONE {
-                return self.pairs.add_beyond();
-            }
-            if self.pairs.add_likely(known.pair as usize, transaction, facts) {
-                return;
-            }
+        if known.connection == transaction.conn && known.client == transaction.client_side {
+            return match known.pair {
+                NONE => self.pairs.add_beyond(),
+                pair => self.pairs.add_to(pair as usize, facts),
+            };
         }
         let pair = self.pairs.add(transaction, facts, hasher);
-        let pair = pair.and_then(|pair| u32::try_from(pair).ok()).unwrap_or(NONE);
-        *known = Known { connection: transaction.conn, pair };
+        let pair = pair.and_then(|(pair, _)| u32::try_from(pair).ok()).unwrap_or(NONE);
+        *known = Known { connection: transaction.conn, client: transaction.client_side, pair };
     }
 
     /// Takes over what a worker's tables have counted.

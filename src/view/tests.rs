@@ -159,6 +159,7 @@ fn hostile(count: u32) -> Vec<Transaction> {
         let done = wire.done.last_mut().unwrap();
         let [_, second, third, fourth] = number.to_be_bytes();
         done.client.ip = [10, second, third, fourth].into();
+        done.conn = u64::from(number);
     }
     wire.done
 }

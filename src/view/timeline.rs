@@ -52,7 +52,7 @@ impl Timeline {
                 if self.live { drop(self.parts.pop_first()) } else { self.double() }
             }
         }
-        recent.step = self.step;
+        recent.shift = self.step.trailing_zeros();
     }
 
     fn is_too_long(&self) -> bool {
@@ -103,30 +103,32 @@ impl Timeline {
 /// The parts of time that a worker has at hand: those of its last transactions.
 #[derive(Debug, Default)]
 pub(super) struct Recent {
-    /// Length of a part, in seconds, as the timeline had it last.
-    step: i64,
+    /// A part has two to the power of this seconds, as the timeline had it last.
+    shift: u32,
     /// Each with its beginning, in seconds.
     parts: [(i64, Sum); AT_HAND],
 }
 
 impl Recent {
-    /// Adds a transaction if its part of time is at hand, or there is room for that; whether it did.
-    pub(super) fn add(&mut self, facts: &Facts) -> bool {
-        let (second, place) = self.place(facts.completed);
-        let Some((known, sum)) = self.parts.get_mut(place) else { return false };
-        if *known != second && sum.transactions() != 0 {
-            return false;
-        }
-        *known = second;
-        sum.add(facts);
-        true
+    /// Whether the part that a second belongs to is at hand, or there is room for it.
+    pub(super) fn has_room(&self, second: i64) -> bool {
+        let (first, place) = self.place(second);
+        self.parts.get(place).is_some_and(|(known, sum)| *known == first || sum.transactions() == 0)
     }
 
-    /// Beginning of its part, and where that is.
-    fn place(&self, time: i64) -> (i64, usize) {
-        let step = self.step.max(1);
-        let part = time.div_euclid(SECOND).div_euclid(step);
-        (part.saturating_mul(step), usize::try_from(part.rem_euclid(AT_HAND as i64)).unwrap_or(0))
+    /// Adds a transaction that was completed in a second for which there is room.
+    pub(super) fn add(&mut self, second: i64, facts: &Facts) {
+        let (first, place) = self.place(second);
+        if let Some((known, sum)) = self.parts.get_mut(place) {
+            *known = first;
+            sum.add(facts);
+        }
+    }
+
+    /// The first second of a second's part, and where that is.
+    fn place(&self, second: i64) -> (i64, usize) {
+        let part = second >> self.shift;
+        (part << self.shift, usize::try_from(part.rem_euclid(AT_HAND as i64)).unwrap_or(0))
     }
 
     #[cfg(test)]
@@ -151,10 +153,11 @@ mod tests {
                 request_bytes: 0,
                 response_bytes: 1,
             };
-            if !recent.add(&facts) {
+            if !recent.has_room(*time) {
                 timeline.absorb(&mut recent, 1, &mut total);
-                assert!(recent.add(&facts), "there is room for all by then");
             }
+            assert!(recent.has_room(*time), "an empty one has room");
+            recent.add(*time, &facts);
         }
         timeline.absorb(&mut recent, 2, &mut total);
         assert_eq!(total.transactions(), times.len() as u64);

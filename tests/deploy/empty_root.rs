@@ -46,7 +46,7 @@ fn the_static_binary_captures_in_an_empty_root() {
 #[test]
 #[ignore = "needs `make static`: part of the soak"]
 fn the_bill_of_materials_is_valid_and_has_what_is_in_the_binary() {
-    const PYTHON: &str = "target/tools/soak/bin/python";
+    const PYTHON: &str = "target/soak-tools/bin/python";
     const BILL: &str = "target/static/picotap.cdx.json";
     if !tool::has(&[BINARY, BILL, PYTHON]) {
         return;
