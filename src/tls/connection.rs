@@ -5,7 +5,7 @@
 //!
 //! Memory: what is in this structure, and of each side at most a partial record (18 KiB), a partial message (32 KiB) and either
 //! 64 KiB that wait for the other side or 112 KiB after loss; [`Connection::memory`] says how much it is. An ordinary
-//! connection takes 3 KiB between records.
+//! connection takes 2 KiB between records.
 
 mod loss;
 mod messages;
