@@ -294,9 +294,9 @@ impl Negotiation {
         let keys = secrets.filter_map(|secret| {
             let (opener, secret) = if epoch == Epoch::Tls12 {
                 let (random, etm) = (&server.random, server.encrypt_then_mac);
-                (Opener::tls12(suite, secret, self.random()?, random, etm, role)?, None)
+                (Opener::tls12(suite, &secret, self.random()?, random, etm, role)?, None)
             } else {
-                (Opener::tls13(suite, secret)?, Some(secret.clone()))
+                (Opener::tls13(suite, &secret)?, Some(secret))
             };
             Some(Keys { opener, epoch, secret, number: 0 })
         });
