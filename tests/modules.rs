@@ -34,7 +34,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("view", &["abi", "counters", "escape", "export", "http", "stream", "tls"]),
     ("clock", &[]),
     ("daemon", &[]),
-    ("top", &["export", "view", "clock", "daemon"]),
+    ("top", &["export", "view", "clock", "daemon", "http"]),
     (
         "pipeline",
         &[
@@ -47,8 +47,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("tap", &["inline", "pipeline", "clock", "source", "sandbox", "http", "stream"]),
     ("parse", &["abi", "escape", "http", "sandbox"]),
     ("config", &[]),
-    ("cli", &["config", "source", "tls", "http", "export", "pipeline", "parse"]),
-    ("plan", &["source", "http", "export", "daemon", "pipeline", "cli"]),
+    ("cli", &["config", "source", "tls", "http", "export", "view", "pipeline", "parse"]),
+    ("plan", &["source", "http", "export", "view", "daemon", "pipeline", "cli"]),
     ("manual", &[]),
     ("lib", &[]),
     ("main", &["config", "source", "sandbox", "export", "daemon", "top", "pipeline", "parse", "cli", "plan", "manual"]),
