@@ -15,6 +15,16 @@ use crate::counters::{counters, families};
 /// The longest line that may be a secret; the longest that libraries write has 193 bytes.
 const MAX_LINE: usize = 512;
 
+/// The labels of secrets that open records.
+const LABELS: &[(&str, Label)] = &[
+    ("CLIENT_RANDOM", Label::Master),
+    ("CLIENT_EARLY_TRAFFIC_SECRET", Label::ClientEarly),
+    ("CLIENT_HANDSHAKE_TRAFFIC_SECRET", Label::ClientHandshake),
+    ("SERVER_HANDSHAKE_TRAFFIC_SECRET", Label::ServerHandshake),
+    ("CLIENT_TRAFFIC_SECRET_0", Label::ClientTraffic),
+    ("SERVER_TRAFFIC_SECRET_0", Label::ServerTraffic),
+];
+
 families! {
     LINES = Counter "picotap_tls_key_log_lines_total" ["kind"] "lines of key logs", "Lines of TLS key logs, by kind.";
 }
@@ -138,6 +148,24 @@ impl KeyLog {
     }
 }
 
+/// The secrets of a connection as lines of a key log; empty if there are none. Nothing of it is left in memory when it is dropped.
+#[must_use]
+pub fn lines(store: &KeyStore, random: &[u8; 32]) -> Zeroizing<Vec<u8>> {
+    let secrets =
+        || LABELS.iter().flat_map(|(name, label)| store.get(random, *label).map(move |secret| (name, secret)));
+    let digits = |bytes: &[u8]| Zeroizing::new(HEXLOWER_PERMISSIVE.encode(bytes));
+    // Two spaces and the end of the line.
+    let length = |name: &str, secret: &Secret| name.len() + 2 * (random.len() + secret.bytes().len()) + 3;
+    let whole = secrets().map(|(name, secret)| length(name, &secret)).sum();
+    let mut lines = Zeroizing::new(Vec::with_capacity(whole));
+    for (name, secret) in secrets() {
+        for part in [name, " ", &digits(random), " ", &digits(secret.bytes()), "\n"] {
+            lines.extend_from_slice(part.as_bytes());
+        }
+    }
+    lines
+}
+
 /// What a line is.
 enum Line {
     Secret(Box<[u8; 32]>, Label, Secret),
@@ -157,16 +185,12 @@ impl Line {
         let (Some(name), random, secret, None) = (words.next(), words.next(), words.next(), words.next()) else {
             return Self::Malformed;
         };
-        let label = match name {
-            b"CLIENT_RANDOM" => Label::Master,
-            b"CLIENT_EARLY_TRAFFIC_SECRET" => Label::ClientEarly,
-            b"CLIENT_HANDSHAKE_TRAFFIC_SECRET" => Label::ClientHandshake,
-            b"SERVER_HANDSHAKE_TRAFFIC_SECRET" => Label::ServerHandshake,
-            b"CLIENT_TRAFFIC_SECRET_0" => Label::ClientTraffic,
-            b"SERVER_TRAFFIC_SECRET_0" => Label::ServerTraffic,
-            b"RSA" => return Self::Rsa,
+        let known = LABELS.iter().find(|(text, _)| text.as_bytes() == name);
+        let label = match (known, name) {
+            (Some((_, label)), _) => *label,
+            (None, b"RSA") => return Self::Rsa,
             // `EXPORTER_SECRET`, `EARLY_EXPORTER_SECRET`, those of ECH and QUIC, and what comes after them.
-            other if is_label(other) && random.is_some() && secret.is_some() => return Self::Ignored,
+            (None, other) if is_label(other) && random.is_some() && secret.is_some() => return Self::Ignored,
             _ => return Self::Malformed,
         };
         let (Some(random), Some(secret)) = (random, secret) else { return Self::Malformed };

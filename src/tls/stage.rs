@@ -295,6 +295,14 @@ impl Opening {
         connection.secured || self.has_opened(connection.number)
     }
 
+    /// Gives the client's random of each TLS connection of which plaintext was read, on or inside of a connection of the last slot or an
+    /// open one.
+    pub fn read_randoms(&self, number: u64, to: &mut impl FnMut(&[u8; 32])) {
+        if let Some(open) = self.open.get(&carrier(number)) {
+            open.read_randoms(to);
+        }
+    }
+
     /// Forgets connections that ended in the slot before, and what was to be told of it.
     fn forget(&mut self) {
         self.closed.clear();

@@ -13,6 +13,7 @@ use crate::export::log::{self, Log};
 use crate::export::metrics::Metrics;
 use crate::export::open::{self, LOG_MODE};
 use crate::export::server::{self, Bound, EndpointCounters, Server};
+use crate::pipeline::keep::{self, KeptFile};
 use crate::pipeline::key_logs::{self, KeyLogFile};
 use crate::pipeline::load::{self, Parsers};
 use crate::pipeline::opened::Opened;
@@ -51,6 +52,8 @@ pub(super) struct Prepared {
     pub(super) parsers: Parsers,
     /// The log.
     pub(super) log: Log,
+    /// The file of packets that are kept.
+    pub(super) kept: Option<KeptFile>,
     /// What the threads will share.
     pub(super) shared: Arc<Shared>,
     /// Key logs that are read while the run goes on: live.
@@ -83,6 +86,9 @@ pub(super) fn prepare(config: &Config, shutdown: &Shutdown, shown: bool) -> Resu
             }
         }
     }
+    // By the user who started picotap, as the inputs are: it is they who may read what is captured.
+    let inputs = if let Input::Files(paths) = &config.input { paths.as_slice() } else { &[] };
+    let kept = config.keep.as_ref().map(|keep| keep::open(keep, inputs, &names)).transpose()?;
     // A confined process cannot connect.
     let socket = log::connect(&config.target, !live)?;
     drop_privileges(config, &input)?;
@@ -132,6 +138,7 @@ pub(super) fn prepare(config: &Config, shutdown: &Shutdown, shown: bool) -> Resu
         engine,
         parsers,
         log,
+        kept,
         shared,
         key_logs,
         metrics,

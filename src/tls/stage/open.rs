@@ -104,6 +104,16 @@ impl Open {
         !self.is_plain() || self.inner.as_ref().is_some_and(|inner| inner.is_read())
     }
 
+    /// Gives the client's random of each TLS connection of which plaintext was read: of this, and of those inside.
+    pub(super) fn read_randoms(&self, to: &mut impl FnMut(&[u8; 32])) {
+        if let Some(random) = self.connection.random().filter(|_| self.connection.fate().decrypted) {
+            to(random);
+        }
+        if let Some(inner) = &self.inner {
+            inner.read_randoms(to);
+        }
+    }
+
     /// The sides of which nothing is read any more since the last time, on a stream that nothing else is around.
     pub(super) fn newly_dark(&mut self) -> [Option<Side>; 2] {
         match &mut self.inner {
