@@ -99,6 +99,11 @@ impl Connection {
         self.negotiation.random()
     }
 
+    /// The client's randoms of this negotiation and those before, as far as they are remembered.
+    pub fn randoms(&self) -> impl Iterator<Item = &[u8; 32]> {
+        self.negotiation.randoms()
+    }
+
     /// Why a side is not read; `None` while it is.
     #[must_use]
     pub const fn dark(&self, side: Side) -> Option<Dark> {

@@ -18,6 +18,8 @@ use crate::stream::{Secured, Side};
 
 const TLS12: u16 = 0x0303;
 const TLS13: u16 = 0x0304;
+/// Randoms of earlier negotiations that are remembered.
+const MOST_EARLIER: usize = 8;
 
 /// What is known of a connection, for people. What was not seen is absent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -131,6 +133,8 @@ pub(super) struct Negotiation {
     /// The side that is the client.
     client: Option<Side>,
     random: Option<[u8; 32]>,
+    /// The randoms of negotiations before this one.
+    earlier: Vec<[u8; 32]>,
     server: Option<Server>,
     /// The server asked for another hello.
     pub(super) retried: bool,
@@ -149,6 +153,11 @@ impl Negotiation {
         self.random.as_ref()
     }
 
+    /// The client's randoms of all negotiations, as far as they are remembered.
+    pub(super) fn randoms(&self) -> impl Iterator<Item = &[u8; 32]> {
+        self.earlier.iter().chain(&self.random)
+    }
+
     pub(super) fn is_tls13(&self) -> bool {
         self.server.is_some_and(|server| server.version == TLS13)
     }
@@ -160,14 +169,14 @@ impl Negotiation {
     /// Takes a hello. Whether it is one that this side may send.
     pub(super) fn hello(&mut self, side: Side, message: Message) -> bool {
         let allowed = self.take_hello(side, message);
-        self.memory = self.info.memory();
+        self.memory = self.info.memory() + self.earlier.capacity() * size_of::<[u8; 32]>();
         allowed
     }
 
     /// Takes the protocol that the server chose.
     pub(super) fn choose_alpn(&mut self, alpn: Option<Box<str>>) {
         self.info.alpn = alpn;
-        self.memory = self.info.memory();
+        self.memory = self.info.memory() + self.earlier.capacity() * size_of::<[u8; 32]>();
     }
 
     fn take_hello(&mut self, side: Side, message: Message) -> bool {
@@ -198,7 +207,8 @@ impl Negotiation {
             self.server = None;
         }
         let first = self.random.is_none();
-        self.random = Some(hello.random);
+        let before = self.random.replace(hello.random).filter(|before| *before != hello.random);
+        self.earlier.extend(before.filter(|_| self.earlier.len() < MOST_EARLIER));
         self.full = false;
         let info = &mut self.info;
         info.early_data = match (hello.early_data, self.retried) {

@@ -295,7 +295,7 @@ impl Opening {
         connection.secured || self.has_opened(connection.number)
     }
 
-    /// Gives the client's random of each TLS connection of which plaintext was read, on or inside of a connection of the last slot or an
+    /// Gives the client's randoms of each TLS connection of which plaintext was read, on or inside of a connection of the last slot or an
     /// open one.
     pub fn read_randoms(&self, number: u64, to: &mut impl FnMut(&[u8; 32])) {
         if let Some(open) = self.open.get(&carrier(number)) {

@@ -104,10 +104,10 @@ impl Open {
         !self.is_plain() || self.inner.as_ref().is_some_and(|inner| inner.is_read())
     }
 
-    /// Gives the client's random of each TLS connection of which plaintext was read: of this, and of those inside.
+    /// Gives the client's randoms of each TLS connection of which plaintext was read: of this, and of those inside.
     pub(super) fn read_randoms(&self, to: &mut impl FnMut(&[u8; 32])) {
-        if let Some(random) = self.connection.random().filter(|_| self.connection.fate().decrypted) {
-            to(random);
+        if self.connection.fate().decrypted {
+            self.connection.randoms().for_each(&mut *to);
         }
         if let Some(inner) = &self.inner {
             inner.read_randoms(to);
