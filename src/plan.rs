@@ -22,6 +22,7 @@ use crate::http::filter::{Filter, Selection};
 use crate::http::redact::Redaction;
 use crate::http::route::Routes;
 use crate::pipeline::{Config, GuestFile, Guests, GuestsError, PageOptions, ShadowModule};
+use crate::probe::Scope;
 use crate::source::live::LiveConfig;
 use crate::source::{check_filter, directory_of, total_bytes};
 
@@ -58,6 +59,9 @@ pub enum PlanError {
     /// A filter that is not about TLS connections.
     #[error("--tls logs connections, which have no method, status or path: needed --filter host=... or interface=...")]
     NoTlsFilter,
+    /// Probes beside files.
+    #[error("--tls-probes reads the secrets of processes that run now: needed -i IFACE")]
+    NoProbesOfFiles,
     /// Rotation without a file.
     #[error("standard output cannot be rotated: --rotate-size and --rotate-interval need --output FILE")]
     NoLogFile,
@@ -166,6 +170,10 @@ impl Plan {
         if args.tls && !args.filter.iter().all(Filter::is_for_tls) {
             return Err(PlanError::NoTlsFilter);
         }
+        let probes = args.tls_probes.clone().filter(|scope| *scope != Scope::Off);
+        if probes.is_some() && !live {
+            return Err(PlanError::NoProbesOfFiles);
+        }
         let expression = capture_filter(args)?;
         let input =
             if live { Config::live(sources(args, &expression, machine.process_id)) } else { Config::files(&args.pcap) };
@@ -174,6 +182,7 @@ impl Plan {
             count: args.count,
             verify_checksums: args.verify_checksums,
             key_logs: args.keylog.clone(),
+            probes,
             tls_filters: args.tls_filter.clone(),
             drop_duplicates: drop_duplicates(args),
             shard: args.shard,

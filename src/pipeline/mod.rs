@@ -9,6 +9,7 @@ mod key_logs;
 pub mod ledger;
 pub mod load;
 mod opened;
+mod probed;
 mod outputs;
 mod progress;
 mod quarantine;

@@ -14,6 +14,7 @@ use super::outcome::{Context, Dark};
 use super::secrets::updated;
 use super::server_hello::ServerHello;
 use super::suites::{self, Suite};
+use super::transcript::Transcript;
 use crate::stream::{Secured, Side};
 
 const TLS12: u16 = 0x0303;
@@ -132,6 +133,12 @@ pub(super) struct Negotiation {
     client: Option<Side>,
     random: Option<[u8; 32]>,
     server: Option<Server>,
+    /// The hellos so far, if secrets may be named by them.
+    transcript: Option<Box<Transcript>>,
+    /// The last hello as it was sent, until it is understood.
+    raw: Vec<u8>,
+    /// The hashes of the messages up to ServerHello, and of those before it.
+    hashes: Option<Box<[[u8; 32]; 2]>>,
     /// The server asked for another hello.
     pub(super) retried: bool,
     /// The server's part of a full handshake was seen to its end (TLS 1.2).
@@ -149,6 +156,17 @@ impl Negotiation {
         self.random.as_ref()
     }
 
+    /// The names by which secrets may be found: the client's random, and what is told by hashes.
+    pub(super) fn names(&self) -> impl Iterator<Item = &[u8; 32]> {
+        self.random.iter().chain(self.hashes.iter().flat_map(|hashes| hashes.iter()))
+    }
+
+    /// The hello that comes next, as it was sent.
+    pub(super) fn raw_hello(&mut self, raw: &[u8]) {
+        self.raw.clear();
+        self.raw.extend_from_slice(raw);
+    }
+
     pub(super) fn is_tls13(&self) -> bool {
         self.server.is_some_and(|server| server.version == TLS13)
     }
@@ -159,9 +177,41 @@ impl Negotiation {
 
     /// Takes a hello. Whether it is one that this side may send.
     pub(super) fn hello(&mut self, side: Side, message: Message) -> bool {
+        self.hash(&message);
         let allowed = self.take_hello(side, message);
         self.memory = self.info.memory();
         allowed
+    }
+
+    /// Hashes the hello that was kept for it.
+    fn hash(&mut self, message: &Message) {
+        let raw = std::mem::take(&mut self.raw);
+        if raw.is_empty() {
+            return;
+        }
+        match message {
+            Message::ClientHello(_) => {
+                if !self.retried {
+                    self.transcript = None;
+                }
+                self.transcript.get_or_insert_default().add(&raw);
+                self.hashes = None;
+            }
+            Message::ServerHello(hello) => {
+                let Some(mut transcript) = self.transcript.take() else { return };
+                let Some(suite) = Suite::of(hello.suite).filter(|suite| suite.is_tls13()) else { return };
+                if hello.is_retry() {
+                    transcript.retry(suite.hash);
+                    transcript.add(&raw);
+                    self.transcript = Some(transcript);
+                    return;
+                }
+                let before = transcript.name(suite.hash);
+                transcript.add(&raw);
+                self.hashes = Some(Box::new([transcript.name(suite.hash), before]));
+            }
+            _ => {}
+        }
     }
 
     /// Takes the protocol that the server chose.
@@ -274,7 +324,7 @@ impl Negotiation {
 
     /// Keys of a side, one for each secret that is known.
     pub(super) fn keys(&self, context: &Context<'_>, side: Side, epoch: Epoch) -> Result<Vec<Keys>, Absence> {
-        let (Some(random), Some(server), Some(role)) = (self.random, self.server, self.role(side)) else {
+        let (Some(_), Some(server), Some(role)) = (self.random, self.server, self.role(side)) else {
             return Err(Absence::NotYet);
         };
         if server.version != TLS12 && server.version != TLS13 {
@@ -290,7 +340,8 @@ impl Negotiation {
         if !fits {
             return Err(Absence::Dark(Dark::Malformed));
         }
-        let secrets = context.keys.get(&random, Self::label(role, epoch));
+        let label = Self::label(role, epoch);
+        let secrets = self.names().flat_map(|name| context.keys.get(name, label));
         let keys = secrets.filter_map(|secret| {
             let (opener, secret) = if epoch == Epoch::Tls12 {
                 let (random, etm) = (&server.random, server.encrypt_then_mac);
@@ -301,7 +352,8 @@ impl Negotiation {
             Some(Keys { opener, epoch, secret, number: 0 })
         });
         let keys: Vec<Keys> = keys.collect();
-        match (keys.is_empty(), context.keys.was_evicted(&random)) {
+        let evicted = || self.names().any(|name| context.keys.was_evicted(name));
+        match (keys.is_empty(), keys.is_empty() && evicted()) {
             (false, _) => Ok(keys),
             (true, true) => Err(Absence::Dark(Dark::KeysEvicted)),
             (true, false) => Err(Absence::Missing),
@@ -315,7 +367,9 @@ impl Negotiation {
         Some(Keys { opener: Opener::tls13(suite, &secret)?, epoch: keys.epoch, secret: Some(secret), number: 0 })
     }
 
-    pub(super) const fn memory(&self) -> usize {
-        self.memory
+    pub(super) fn memory(&self) -> usize {
+        let hashing = self.transcript.as_ref().map_or(0, |_| size_of::<Transcript>());
+        let hashes = self.hashes.as_ref().map_or(0, |_| size_of::<[[u8; 32]; 2]>());
+        self.memory + hashing + hashes
     }
 }
