@@ -112,7 +112,7 @@ pub(super) fn file(path: &Path) -> io::Result<Survey> {
 struct Look {
     survey: Survey,
     /// By device and number, as lists of mappings have them, and as the files themselves do: some file systems differ.
-    mapped: HashMap<(String, u64), Option<Known>>,
+    mapped: HashMap<(String, u64), Known>,
     files: HashSet<(u64, u64)>,
 }
 
@@ -148,24 +148,23 @@ impl Look {
             }
             let opened = open(&directory.join("map_files").join(range));
             let known = match opened.and_then(|file| self.judge(file, path.clone())) {
-                Ok(known) => Some(known),
+                Ok(known) => known,
+                // The process has ended: another may run the same.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return,
                 Err(error) => {
-                    // The process has ended, perhaps.
-                    if error.kind() != io::ErrorKind::NotFound {
-                        self.survey.failed.push((path.clone(), error));
-                    }
-                    None
+                    self.survey.failed.push((path.clone(), error));
+                    Known::Nothing
                 }
             };
             self.mapped.insert(id.clone(), known);
         }
         match self.mapped.get(&id) {
-            Some(Some(Known::Target(at))) => {
+            Some(Known::Target(at)) => {
                 if let Some(target) = self.survey.targets.get_mut(*at) {
                     target.processes += 1;
                 }
             }
-            Some(Some(Known::Unread(library))) => self.count_unread(library, &path),
+            Some(Known::Unread(library)) => self.count_unread(library, &path),
             _ => {}
         }
     }
@@ -218,7 +217,10 @@ impl Mapping {
         if rights.as_bytes().get(2) != Some(&b'x') || !path.starts_with('/') {
             return None;
         }
-        Some(Self { id: (device.to_owned(), number), range: range.to_owned(), path: path.into() })
+        // The names of `map_files` have no zeros in front.
+        let (start, end) = range.split_once('-')?;
+        let range = format!("{}-{}", start.trim_start_matches('0'), end.trim_start_matches('0'));
+        Some(Self { id: (device.to_owned(), number), range, path: path.into() })
     }
 }
 
@@ -228,7 +230,7 @@ mod tests {
 
     #[test]
     fn mappings_that_can_be_run_have_a_file() {
-        let line = b"7f0a1000-7f0a9000 r-xp 00001000 fe:00 4711                       /usr/lib/libcrypto.so.3 (deleted)";
+        let line = b"007f0a1000-7f0a9000 r-xp 00001000 fe:00 4711                       /usr/lib/libcrypto.so.3 (deleted)";
         let mapping = Mapping {
             id: ("fe:00".into(), 4711),
             range: "7f0a1000-7f0a9000".into(),
