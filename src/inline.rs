@@ -14,14 +14,17 @@ use crate::sandbox::fault::Fault;
 use crate::sandbox::quarantine::QuarantinedEvent;
 use crate::sandbox::{BUILTIN_GUEST, BUILTIN_HTTP2};
 use crate::source::Frame;
-use crate::stream::{Connection, ConnectionId, EndReason, Endpoint, Side};
+use crate::stream::{Connection, ConnectionId, EndReason, Endpoint, Side, Span};
+use crate::tls::Dark;
 use crate::tls::keys::KeyStore;
-use crate::tls::stage::Opening;
+use crate::tls::stage::{MOST_LATE, Opening, Patience};
 
 /// Frames after which the parser is called at the latest.
 const FRAMES: usize = 1024;
 /// Slots of 256 KiB after which it is called at the latest, however large the frames are.
 const SLOTS: usize = 16;
+/// Memory of what waits for secrets, in bytes.
+const MAX_WAITING: u64 = 16 << 20;
 /// Sandboxes that the engine has room for: one for each parser, and a fresh one after a fault.
 const INSTANCES: u32 = 8;
 
@@ -43,9 +46,16 @@ pub(crate) struct Inline {
     decoder: Decoder,
     table: Table,
     batcher: Batcher<CollectSlots>,
-    /// Of connections whose first packet comes when there are secrets.
+    /// Of connections whose first packet comes when there are secrets, or secrets are expected.
     keys: Keys,
     opening: Opening,
+    expects_keys: bool,
+    /// What waited for secrets.
+    released: Slot,
+    /// Events of the last slot.
+    span: Span,
+    /// The time of the last frame or tick.
+    now: i64,
     driver: Driver<Exchange>,
     context: HttpContext,
     hints: Vec<(ConnectionId, Side, u64)>,
@@ -79,6 +89,10 @@ impl Inline {
             batcher: Batcher::new(1, i64::MAX, true, CollectSlots::default()),
             keys: Keys::default(),
             opening: Opening::default(),
+            expects_keys: false,
+            released: Slot::default(),
+            span: Span::default(),
+            now: 0,
             driver: Driver::with(&parsers, Bounds::default())?,
             context: HttpContext::new(settings),
             hints: Vec::new(),
@@ -93,8 +107,16 @@ impl Inline {
         self.keys.clone()
     }
 
+    /// Secrets come while frames do: what is encrypted waits for them, for 200 ms at most.
+    pub(crate) fn expect_keys(&mut self) {
+        let patience = Patience { time: Some(MOST_LATE), memory: MAX_WAITING, reason: Dark::TooLate };
+        self.opening = Opening::patient(patience);
+        self.expects_keys = true;
+    }
+
     /// Takes a frame. The parser is called when there is enough for it.
     pub(crate) fn frame(&mut self, frame: &Frame<'_>, out: Out<'_>) {
+        self.now = self.now.max(frame.time);
         match self.decoder.decode(frame) {
             Outcome::Segment(segment) => self.table.segment(&segment, &mut self.batcher),
             Outcome::Waits | Outcome::Skipped(_) => self.table.tick(frame.time, &mut self.batcher),
@@ -107,6 +129,7 @@ impl Inline {
 
     /// Lets time pass without a frame, in nanoseconds since the Unix epoch: connections end for lack of traffic.
     pub(crate) fn tick(&mut self, time: i64, out: Out<'_>) {
+        self.now = self.now.max(time);
         self.table.tick(time, &mut self.batcher);
         self.parse(out);
     }
@@ -116,38 +139,58 @@ impl Inline {
         self.decoder.finish();
         self.table.finish(&mut self.batcher);
         self.parse(out);
+        self.release(true, out);
     }
 
     /// Hands out what the frames so far complete.
     pub(crate) fn parse(&mut self, out: Out<'_>) {
         self.unparsed = 0;
+        self.release(false, out);
         self.batcher.flush();
-        for mut slot in self.batcher.deliverer().0.drain(..) {
-            let Self { context, hints, done, opening, keys, .. } = self;
-            let keys = keys.lock();
-            if !keys.is_empty() {
-                opening.open(&mut slot, &keys, 0);
+        for mut slot in std::mem::take(&mut self.batcher.deliverer().0) {
+            self.span = slot.span;
+            let keys = self.keys.lock();
+            if self.expects_keys || !keys.is_empty() {
+                self.opening.open(&mut slot, &keys, self.now);
                 self.driver.set_aside();
             }
-            let start = slot.span.start;
-            self.driver.process(&slot, &mut Pairing { context, hints, opening, start, done });
-            let mut aside = self.driver.take_aside();
-            while !aside.is_empty() {
-                let mut inside = Slot::default();
-                for Aside { connection, depth, base, events } in aside {
-                    opening.begin_inner((&connection, depth, base), events, &mut inside, &keys, 0);
-                }
-                self.driver.process(&inside, &mut Pairing { context, hints, opening, start, done });
-                aside = self.driver.take_aside();
-            }
             drop(keys);
-            self.done.sort_by_key(|transaction| transaction.completed);
-            self.done.drain(..).for_each(&mut *out);
+            self.process(&slot, out);
         }
         self.table.set_external(self.driver.memory() + self.opening.memory() + self.context.held() as u64);
         for (id, side, upto) in self.hints.drain(..) {
             self.table.skip(id, side, upto);
         }
+    }
+
+    /// Hands out what waits for secrets no longer. `last`: nothing waits any more.
+    fn release(&mut self, last: bool, out: Out<'_>) {
+        let mut slot = std::mem::take(&mut self.released);
+        while self.opening.waits() && self.opening.release(&mut slot, &self.keys.lock(), self.now, last) {
+            // It comes with the last events.
+            slot.span = Span { start: self.span.end.saturating_sub(1), ..self.span };
+            self.process(&slot, out);
+        }
+        self.released = slot;
+    }
+
+    /// Takes a slot of plaintext through the parser, and what is inside tunnels that begin in it.
+    fn process(&mut self, slot: &Slot, out: Out<'_>) {
+        let Self { context, hints, done, opening, driver, keys, .. } = self;
+        let start = slot.span.start;
+        driver.process(slot, &mut Pairing { context, hints, opening, start, done });
+        let mut aside = driver.take_aside();
+        while !aside.is_empty() {
+            let (mut inside, keys) = (Slot::default(), keys.lock());
+            for Aside { connection, depth, base, events } in aside {
+                opening.begin_inner((&connection, depth, base), events, &mut inside, &keys, self.now);
+            }
+            drop(keys);
+            driver.process(&inside, &mut Pairing { context, hints, opening, start, done });
+            aside = driver.take_aside();
+        }
+        done.sort_by_key(|transaction| transaction.completed);
+        done.drain(..).for_each(&mut *out);
     }
 }
 

@@ -254,7 +254,7 @@ fn print_report(report: &Report, config: &Config, stats: bool, terminal: &Termin
     }
     if config.summary {
         terminal.measure(std::io::stderr());
-        let run = Run { live: config.is_live(), elapsed: report.elapsed };
+        let run = Run { live: config.is_live(), elapsed: report.elapsed, secrets: report.secrets };
         eprint!("{}", report.summary.text(run, &report.ledger.losses(), terminal));
     }
     if stats {

@@ -67,6 +67,15 @@ impl Side {
         if index == 0 { Self::First } else { Self::Second }
     }
 
+    /// Of what both sides have, what this one has and then what the other has.
+    #[must_use]
+    pub const fn own_first<T: Copy>(self, [first, second]: [T; 2]) -> [T; 2] {
+        match self {
+            Self::First => [first, second],
+            Self::Second => [second, first],
+        }
+    }
+
     /// The other side.
     #[must_use]
     pub const fn other(self) -> Self {
@@ -308,6 +317,31 @@ impl Position {
     pub const fn acked(&self) -> Option<u64> {
         if self.peer_acked == UNKNOWN { None } else { Some(self.peer_acked) }
     }
+
+    /// The same position of this side in a stream inside, whose sides begin at the offsets `base`.
+    #[must_use]
+    pub const fn inside(self, side: Side, base: [u64; 2]) -> Self {
+        let [own, other] = side.own_first(base);
+        Self {
+            offset: self.offset.saturating_sub(own),
+            peer_acked: acked_inside(self.peer_acked, other),
+            time: self.time,
+        }
+    }
+
+    /// The position in the stream outside of one inside, whose sides begin at the offsets `base`.
+    #[must_use]
+    pub const fn outside(self, side: Side, base: [u64; 2]) -> Self {
+        let [own, other] = side.own_first(base);
+        let peer_acked = if self.peer_acked == UNKNOWN { UNKNOWN } else { self.peer_acked.saturating_add(other) };
+        Self { offset: self.offset.saturating_add(own), peer_acked, time: self.time }
+    }
+}
+
+/// What the other side had acknowledged, counted from `base` of its stream on.
+#[must_use]
+pub const fn acked_inside(peer_acked: u64, base: u64) -> u64 {
+    if peer_acked == UNKNOWN { UNKNOWN } else { peer_acked.saturating_sub(base) }
 }
 
 /// Receives streams. A jump in the offsets of a side is a gap: bytes that were never seen.

@@ -2,16 +2,22 @@
 
 use std::cell::Cell;
 use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
 
 use thiserror::Error;
+use zeroize::Zeroizing;
 
 use crate::clock::wall_clock;
 use crate::http::{Settings, Transaction};
 use crate::inline::Inline;
+use crate::pipeline::key_logs::{KeyLogFile, PIECE};
 use crate::sandbox::engine::LoadError;
 use crate::sandbox::fault::Fault;
 use crate::source::live::{Live, LiveConfig, LiveError, LiveStats, MOST_INTERFACES, Stopper, Turn};
 use crate::stream::InterfaceNames;
+
+/// So many megabytes of a key log are read when it is opened, and the rest with the frames: no more secrets are kept anyway.
+const LOOKS: usize = 64;
 
 /// Why nothing can be captured.
 #[derive(Debug, Error)]
@@ -19,6 +25,14 @@ pub enum TapError {
     /// The interface cannot be opened, or is lost for good.
     #[error("{0}")]
     Live(#[from] LiveError),
+    /// A key log cannot be opened.
+    #[error("{}: cannot be read: {cause}", path.display())]
+    KeyLog {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        cause: std::io::Error,
+    },
     /// The parser cannot be loaded.
     #[error("parser: {0}")]
     Parser(#[from] LoadError),
@@ -32,7 +46,7 @@ pub enum TapError {
 /// It is only that: no log, no metrics, no signals, and no privileges dropped. Opening takes CAP_NET_RAW; a program that
 /// drops its privileges does so between [`Tap::live`] and [`Tap::run`]. Secrets are redacted as picotap does it by default.
 /// If the parser fails on a connection, the rest of that connection is ignored. While an interface is down or away, the tap
-/// waits for it to come back.
+/// waits for it to come back. TLS is decrypted with the secrets of key logs: see [`Tap::key_log`].
 ///
 /// ```no_run
 /// use std::ops::ControlFlow;
@@ -50,6 +64,7 @@ pub struct Tap {
     live: Live,
     inline: Inline,
     interfaces: InterfaceNames,
+    key_logs: Vec<KeyLogFile>,
 }
 
 impl std::fmt::Debug for Tap {
@@ -113,7 +128,7 @@ impl TapOptions {
         let interfaces = InterfaceNames::new(vec![live.interface().to_owned()], if any { MOST_INTERFACES } else { 0 });
         live.name_interfaces(&interfaces)?;
         let inline = Inline::new::<TapError>(self.settings, self.drop_duplicates.unwrap_or(any))?;
-        Ok(Tap { live, inline, interfaces })
+        Ok(Tap { live, inline, interfaces, key_logs: Vec::new() })
     }
 }
 
@@ -129,6 +144,41 @@ impl Tap {
     /// Options to open an interface with.
     pub fn options(interface: impl Into<String>) -> TapOptions {
         TapOptions { source: LiveConfig::new(interface), settings: Settings::default(), drop_duplicates: None }
+    }
+
+    /// Decrypts TLS with the secrets in this file too, a key log as browsers and curl write it (`SSLKEYLOGFILE`), or a named pipe
+    /// with the same. To be called any number of times. The file is opened here, and may be empty: while [`Tap::run`] runs, what is
+    /// added to it is read. Secrets may come 200 ms after the packets. Of them 64 MiB are kept; lines that are none are skipped, and
+    /// a file that cannot be read any more gives no further ones.
+    ///
+    /// ```no_run
+    /// use std::ops::ControlFlow;
+    ///
+    /// # fn main() -> Result<(), picotap::TapError> {
+    /// picotap::Tap::live("eth0")?.key_log("/run/keys.txt")?.run(|transaction| {
+    ///     println!("{}", transaction.secured.as_ref().map_or("in the clear", |_| "decrypted"));
+    ///     ControlFlow::Continue(())
+    /// })?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`TapError::KeyLog`]: it is not there, may not be read, or is neither a file nor a pipe.
+    pub fn key_log(mut self, path: impl AsRef<Path>) -> Result<Self, TapError> {
+        let path = path.as_ref();
+        let failed = |cause| TapError::KeyLog { path: path.to_path_buf(), cause };
+        let mut file = KeyLogFile::open(path, true).map_err(failed)?;
+        let (keys, mut piece) = (self.inline.keys(), Zeroizing::new(vec![0; PIECE]));
+        for _ in 0..LOOKS {
+            let (more, _) = file.look(&mut piece, |bytes, log| log.read(bytes, &mut keys.lock())).map_err(failed)?;
+            if !more {
+                break;
+            }
+        }
+        self.key_logs.push(file);
+        self.inline.expect_keys();
+        Ok(self)
     }
 
     /// Names of the interfaces, by the number in [`Transaction::interface`]: with `any` of each that a packet has passed.
@@ -152,8 +202,9 @@ impl Tap {
     /// # Errors
     /// [`TapError::Live`], if the interface is lost for good, after what was captured has been given.
     pub fn run(self, mut each: impl FnMut(&Transaction) -> ControlFlow<()>) -> Result<LiveStats, TapError> {
-        let Self { mut live, mut inline, .. } = self;
-        let over = Cell::new(false);
+        let Self { mut live, mut inline, mut key_logs, .. } = self;
+        let (over, keys) = (Cell::new(false), inline.keys());
+        let mut piece = Zeroizing::new(vec![0; PIECE]);
         let mut out = |transaction: Transaction| {
             if !over.get() {
                 over.set(each(&transaction).is_break());
@@ -165,6 +216,10 @@ impl Tap {
                 if !over.get() {
                     inline.frame(&frame, &mut out);
                 }
+            });
+            key_logs.retain_mut(|file| {
+                let looked = file.look(&mut piece, |bytes, log| log.read(bytes, &mut keys.lock()));
+                looked.is_ok()
             });
             match turn {
                 _ if over.get() => break,

@@ -45,7 +45,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     ("inline", &["stream", "source", "packet", "flow", "batch", "tls", "sandbox", "http"]),
     ("reader", &["inline", "source", "tls", "sandbox", "http"]),
-    ("tap", &["inline", "clock", "source", "sandbox", "http", "stream"]),
+    ("tap", &["inline", "pipeline", "clock", "source", "sandbox", "http", "stream"]),
     ("parse", &["abi", "escape", "http", "sandbox"]),
     ("config", &[]),
     ("cli", &["config", "source", "tls", "http", "export", "pipeline", "parse", "probe"]),

@@ -1,21 +1,29 @@
 //! The library captures what the program captures: requests on loopback, to a server that the test itself is, on a port that
 //! nobody else has.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics has failed")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a test that panics has failed, and its deadlines are on the wall clock"
+)]
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::ops::ControlFlow;
+use std::process::{Child, Command, Stdio};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use picotap::http::Settings;
 use picotap::{Stopper, Tap, TapOptions, Transaction};
 
 mod support;
+mod tls_support;
 
 use support::program::{picotap, run};
 use support::tool::has;
+use tls_support::Identity;
 
 /// Far more than a tap takes: a test that gets nothing is then stopped, and fails.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -167,6 +175,75 @@ fn a_tap_that_was_stopped_before_it_runs_ends() {
     tap.stopper().stop();
     let kernel = tap.run(|transaction| panic!("{}", target(transaction))).unwrap();
     assert_eq!(kernel.handed, 0);
+}
+
+/// A server that answers every request over TLS; it ends with the test.
+struct Secure(Child);
+
+impl Secure {
+    fn new(identity: &Identity) -> (Self, SocketAddr) {
+        let address = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
+        let mut command = Command::new("openssl");
+        command.args(["s_server", "-quiet", "-www", "-accept", &address.to_string()]);
+        command.arg("-cert").arg(identity.path("certificate.pem")).arg("-key").arg(identity.path("key.pem"));
+        let server = Self(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+        let start = Instant::now();
+        while TcpStream::connect(address).is_err() {
+            assert!(start.elapsed() < PATIENCE, "the server listens");
+            thread::sleep(Duration::from_millis(10));
+        }
+        (server, address)
+    }
+}
+
+impl Drop for Secure {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+#[test]
+fn what_is_inside_tls_is_given_with_a_key_log_that_grows() {
+    if !has(&["root", "openssl", "curl"]) {
+        return;
+    }
+    let identity = Identity::new("ec");
+    let (_server, address) = Secure::new(&identity);
+    // One has the secrets of an earlier connection, the other is empty.
+    let (old, keys) = (identity.path("old"), identity.path("keys"));
+    let ask = move |name: &str, log: Option<&std::path::Path>| {
+        let mut command = Command::new("curl");
+        command.args(["-sSk", "-o", "/dev/null", &format!("https://{address}/{name}")]);
+        // Whatever the tester's own browser writes stays out of it.
+        command.env_remove("SSLKEYLOGFILE");
+        command.envs(log.map(|log| ("SSLKEYLOGFILE", log)));
+        assert!(command.status().unwrap().success(), "{name}");
+    };
+    ask("before", Some(&old));
+    std::fs::write(&keys, "").unwrap();
+    let tap = tap(address).open().unwrap().key_log(&old).unwrap().key_log(&keys).unwrap();
+    let (stopper, watch) = (tap.stopper(), watch(tap.stopper()));
+    let client = thread::spawn(move || {
+        ask("dark", None);
+        for number in 0..10 {
+            ask(&number.to_string(), Some(&keys));
+        }
+        stopper.stop();
+    });
+    let mut given = Vec::new();
+    tap.run(|transaction| {
+        let secured = transaction.secured.as_ref().expect("all of it is TLS");
+        assert_eq!((transaction.status, secured.version), (200, Some("TLSv1.3")));
+        given.push(target(transaction));
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    watch.thread().unpark();
+    client.join().unwrap();
+    assert_eq!(given, (0..10).map(|number| format!("/{number}")).collect::<Vec<_>>());
+    let missing = Tap::options("lo").open().unwrap().key_log("/nowhere/keys").expect_err("there is no such file");
+    assert!(missing.to_string().starts_with("/nowhere/keys: cannot be read: there is no such file"), "{missing}");
 }
 
 #[test]

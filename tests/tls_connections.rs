@@ -15,10 +15,11 @@ mod tls_support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use flate2::read::MultiGzDecoder;
 use serde_json::Value;
 use support::capture::{Compression, Format, Order, file};
 use support::program::{Outcome, picotap, read, run, scratch};
@@ -309,6 +310,14 @@ fn metrics_and_the_summary_say_what_stays_dark() {
     )));
     assert!(summary.contains(&format!("TLS connections:  {all}  decrypted {all}\n")), "{summary}");
     assert!(!summary.contains("stay dark") && !summary.contains("--keylog"), "{summary}");
+    // The secrets of another session.
+    let other = scratch("tls-metrics-other.keys");
+    fs::write(&other, format!("CLIENT_RANDOM {} {}\n", "1f".repeat(32), "2e".repeat(48))).unwrap();
+    let (_, summary) = numbers(&["--keylog", other.to_str().unwrap()]);
+    assert!(
+        summary.contains("the key log has secrets, but none of these") && !summary.contains("--keylog"),
+        "{summary}"
+    );
 }
 
 #[test]
@@ -414,6 +423,47 @@ fn handshakes_that_fail_are_named() {
         assert_eq!((&lines[0]["status"], &lines[0]["flags"][0]), (&400.into(), &"no_request".into()));
         assert!(!outcome.stderr.contains("NOT BALANCED"), "{}", outcome.stderr);
     }
+}
+
+#[test]
+fn no_line_is_lost_where_the_log_is_rotated() {
+    const MANY: usize = 6000;
+    let (version, suite, _) = SUITES[0];
+    let hello = Talk::new(version, suite, Setting::default()).script().sent[0].bytes.clone();
+    let mut scene = Scene::default();
+    let mut packets = vec![];
+    for _ in 0..MANY {
+        let mut connection = scene.connection();
+        connection.open();
+        connection.send(Side::Client, &hello);
+        connection.send(Side::Server, &[21, 3, 3, 0, 2, 2, 40]);
+        connection.close();
+        packets.append(&mut connection.packets);
+    }
+    let capture = write(&scene, &mut packets, "tls-rotated");
+    let wanted = read(&capture, &["--tls"]).lines();
+    assert_eq!(wanted.len(), MANY);
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("log");
+    let outcome = run(picotap().arg("-r").arg(&capture).args(["--tls", "--rotate-size", "1MiB", "-o"]).arg(&log));
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    // Names say when they were rotated. One that could not be compressed any more at the end of the run is as it was.
+    let mut rotated: Vec<_> = fs::read_dir(directory.path()).unwrap().map(|file| file.unwrap().path()).collect();
+    rotated.retain(|file| *file != log && file.extension() != Some("part".as_ref()));
+    rotated.sort_by_key(|file| file.to_str().unwrap().trim_end_matches(".gz").to_owned());
+    assert!(rotated.len() > 1, "{rotated:?}");
+    let mut found = vec![];
+    for file in rotated.iter().chain([&log]) {
+        let (mut text, mut bytes) = (String::new(), fs::File::open(file).unwrap());
+        if file.extension() == Some("gz".as_ref()) {
+            MultiGzDecoder::new(bytes).read_to_string(&mut text).unwrap();
+        } else {
+            bytes.read_to_string(&mut text).unwrap();
+        }
+        assert!(text.len() <= 1 << 20 && text.ends_with('\n'), "whole lines");
+        found.extend(text.lines().map(str::to_owned));
+    }
+    assert!(found == wanted, "{} of {} lines, in their order", found.len(), wanted.len());
 }
 
 #[test]

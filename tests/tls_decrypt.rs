@@ -30,6 +30,10 @@ use tls_support::talk::{SUITES, Setting, Talk};
 /// A parser that fails where a header asks for it.
 const PLANTED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/planted.wasm"));
 
+/// The built-in parser, and one of start lines alone.
+const REAL: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/picotap.wasm"));
+const LINES: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/lines.wasm"));
+
 const CONNECTIONS: usize = 10;
 const EACH: usize = 12;
 
@@ -452,6 +456,42 @@ fn tls_inside_of_tunnels_is_decrypted() {
                     assert_eq!(Some(&lines), wanted.get(&target), "{way:?} {target}");
                 }
             }
+        }
+    }
+}
+
+/// The sum of a metric's samples.
+fn metric(metrics: &str, name: &str) -> f64 {
+    let samples = metrics.lines().filter(|line| line.starts_with(name));
+    samples.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+}
+
+#[test]
+fn a_shadow_sees_what_is_decrypted_inside_of_tunnels() {
+    let (metrics, shadow) = (scratch("tls-shadow.prom"), scratch("tls-shadow.wasm"));
+    for way in WAYS {
+        let (capture, keys) = tunnels(way).write("tls-shadow");
+        let with = |shadow: Option<&Path>, workers: &str| {
+            let mut command = picotap();
+            command.arg("-r").arg(&capture).arg("--keylog").arg(&keys).args(["--format", "json", "--stats"]);
+            command.args(["--workers", workers, "--metrics-file"]).arg(&metrics);
+            let outcome =
+                run(shadow.into_iter().fold(&mut command, |command, shadow| command.arg("--shadow").arg(shadow)));
+            balanced(&outcome.stderr);
+            let metrics = fs::read_to_string(&metrics).unwrap();
+            let compared = metric(&metrics, "picotap_shadow_compared_records_total");
+            (outcome.sorted(), compared, metric(&metrics, "picotap_shadow_differences_total"))
+        };
+        for workers in ["1", "2"] {
+            let (alone, ..) = with(None, workers);
+            fs::write(&shadow, REAL).unwrap();
+            let (lines, compared, differences) = with(Some(&shadow), workers);
+            assert!(lines == alone && differences == 0.0, "{way:?}: {differences} differences");
+            // Of each transaction inside two heads and two ends, of those outside what has a line.
+            assert!(compared >= (CONNECTIONS * EACH * 4) as f64, "{way:?}: {compared} records");
+            fs::write(&shadow, LINES).unwrap();
+            let (lines, _, differences) = with(Some(&shadow), workers);
+            assert!(lines == alone && differences > 0.0, "{way:?}");
         }
     }
 }

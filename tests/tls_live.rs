@@ -364,7 +364,7 @@ fn a_connection_joined_midway_is_known_by_two_records() {
 /// Passes a key log on, each byte so much later; `to`: a file or a pipe.
 struct Late {
     stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    thread: JoinHandle<Duration>,
 }
 
 impl Late {
@@ -375,6 +375,7 @@ impl Late {
             let mut from = File::open(from).unwrap();
             let mut to = File::options().append(true).open(to).unwrap();
             let mut due = std::collections::VecDeque::new();
+            let (mut woken, mut longest) = (Instant::now(), Duration::ZERO);
             while !stopped.load(Ordering::Relaxed) || !due.is_empty() {
                 let mut bytes = vec![];
                 from.read_to_end(&mut bytes).unwrap();
@@ -385,14 +386,18 @@ impl Late {
                     to.write_all(&due.pop_front().unwrap().1).unwrap();
                 }
                 sleep(Duration::from_millis(1));
+                longest = longest.max(woken.elapsed());
+                woken = Instant::now();
             }
+            longest
         });
-        Self { stop, thread: Some(thread) }
+        Self { stop, thread }
     }
 
-    fn end(mut self) {
+    /// The longest time that the machine let it wait where it asked for a millisecond.
+    fn end(self) -> Duration {
         self.stop.store(true, Ordering::Relaxed);
-        self.thread.take().unwrap().join().unwrap();
+        self.thread.join().unwrap()
     }
 }
 
@@ -474,35 +479,54 @@ fn key_logs(network: &Network) -> (PathBuf, PathBuf) {
     (network.file("keys", ""), network.file("late-keys", ""))
 }
 
+/// A machine that lets a thread wait for so long may let picotap's wait too, which has 50 ms to spare if secrets are 150 ms late.
+const HELD_UP: Duration = Duration::from_millis(15);
+/// So often is that excused.
+const ROUNDS: usize = 6;
+
+/// What went wrong with a key log that is so late, and for how long the machine held a thread up meanwhile. `None`: there is no
+/// network.
+fn late_round(delay: u64) -> Option<(String, Duration)> {
+    let (network, _identity) = network("every_request_has_its_line_when_the_key_log_is_late")?;
+    let (keys, late) = key_logs(&network);
+    let output = directory();
+    let log = output.path().join("http.log");
+    // Read by root before, and by nobody else.
+    let daemon = Daemon::start(&network, &log, &["--keylog", late.to_str().unwrap(), "--workers", "2"], &[]);
+    let passing = Late::new(&keys, &late, Duration::from_millis(delay));
+    load(&network, &keys);
+    let logged = network.logged();
+    assert_eq!(logged.len(), 20 * 6 + 4 * 10 * 5);
+    let started = Instant::now();
+    while daemon.transactions() < logged.len() && started.elapsed() < Duration::from_secs(10) {
+        sleep(Duration::from_millis(20));
+    }
+    let held_up = passing.end();
+    let said = daemon.stop();
+    let mut wanted = logged;
+    let mut found: Vec<String> = lines(&log).iter().map(|line| row(line)).collect();
+    wanted.sort();
+    found.sort();
+    wanted.dedup();
+    let missing: Vec<_> = wanted.iter().filter(|row| !found.contains(row)).collect();
+    let unwanted: Vec<_> = found.iter().filter(|row| !wanted.contains(row)).collect();
+    let fine = missing.is_empty() && found.len() == wanted.len() && !said.contains("tls_too_late");
+    let doubled = found.windows(2).any(|pair| pair[0] == pair[1]);
+    assert!(unwanted.is_empty() && !doubled, "{delay} ms late: {unwanted:#?} {said}");
+    Some((if fine { String::new() } else { format!("{delay} ms late: {missing:#?} {said}") }, held_up))
+}
+
 #[test]
 fn every_request_has_its_line_when_the_key_log_is_late() {
     for delay in [0, 150] {
-        let Some((network, _identity)) = network("every_request_has_its_line_when_the_key_log_is_late") else { return };
-        let (keys, late) = key_logs(&network);
-        let output = directory();
-        let log = output.path().join("http.log");
-        // Read by root before, and by nobody else.
-        let daemon = Daemon::start(&network, &log, &["--keylog", late.to_str().unwrap(), "--workers", "2"], &[]);
-        let passing = Late::new(&keys, &late, Duration::from_millis(delay));
-        load(&network, &keys);
-        let logged = network.logged();
-        assert_eq!(logged.len(), 20 * 6 + 4 * 10 * 5);
-        let started = Instant::now();
-        while daemon.transactions() < logged.len() && started.elapsed() < Duration::from_secs(10) {
-            sleep(Duration::from_millis(20));
+        for round in 1.. {
+            let Some((wrong, held_up)) = late_round(delay) else { return };
+            if wrong.is_empty() {
+                break;
+            }
+            assert!(held_up > HELD_UP && round < ROUNDS, "round {round}, held up {held_up:?}: {wrong}");
+            println!("round {round}: the machine held a thread up for {held_up:?}");
         }
-        passing.end();
-        let said = daemon.stop();
-        let mut wanted = logged;
-        let mut found: Vec<String> = lines(&log).iter().map(|line| row(line)).collect();
-        wanted.sort();
-        found.sort();
-        wanted.dedup();
-        let missing: Vec<_> = wanted.iter().filter(|row| !found.contains(row)).collect();
-        let unwanted: Vec<_> = found.iter().filter(|row| !wanted.contains(row)).collect();
-        assert!(missing.is_empty() && unwanted.is_empty(), "{delay} ms late: {missing:#?} {unwanted:#?} {said}");
-        assert_eq!(found.len(), wanted.len());
-        assert!(!said.contains("tls_too_late"), "{said}");
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use self::tls::{ADVICE, TlsSum};
+use self::tls::{ADVICE, NOT_OF_THESE, TlsSum};
 use crate::escape;
 use crate::export::numbers::grouped;
 use crate::export::ranking::Ranking;
@@ -62,6 +62,8 @@ pub struct Run {
     pub live: bool,
     /// How long it took, which is not the time of the traffic.
     pub elapsed: Duration,
+    /// Whether it had secrets of TLS.
+    pub secrets: bool,
 }
 
 /// What the transactions of a run add up to.
@@ -204,7 +206,7 @@ impl Printer<'_> {
         for (protocol, (count, failed)) in &self.summary.operations {
             writeln!(out, "  {protocol}: {} operations, {} failed", grouped(*count), grouped(*failed))?;
         }
-        self.write_tls(out)?;
+        self.write_tls(run, out)?;
         if *transactions == 0 {
             return self.write_losses(losses, out);
         }
@@ -258,7 +260,7 @@ impl Printer<'_> {
     }
 
     /// TLS connections, what became of them, and what helps.
-    fn write_tls(&self, out: &mut String) -> std::fmt::Result {
+    fn write_tls(&self, run: Run, out: &mut String) -> std::fmt::Result {
         let TlsSum { connections, decrypted, reasons, dark } = &self.summary.tls;
         if *connections == 0 {
             return Ok(());
@@ -268,7 +270,8 @@ impl Printer<'_> {
             write!(out, "  {reason} {}", grouped(*count))?;
         }
         out.push('\n');
-        for (_, advice) in ADVICE.iter().filter(|(reason, _)| reasons.contains_key(reason)) {
+        for (reason, advice) in ADVICE.iter().filter(|(reason, _)| reasons.contains_key(reason)) {
+            let advice = if run.secrets && *reason == "no_key" { NOT_OF_THESE } else { advice };
             writeln!(out, "    {advice}")?;
         }
         self.write_top("servers that stay dark", dark, out)
@@ -345,7 +348,7 @@ mod tests {
     use crate::http::test_wire::Wire;
     use crate::stream::EndReason;
 
-    const RUN: Run = Run { live: false, elapsed: Duration::from_micros(345_678) };
+    const RUN: Run = Run { live: false, elapsed: Duration::from_micros(345_678), secrets: false };
 
     #[test]
     fn a_run_reads_as_it_went() {

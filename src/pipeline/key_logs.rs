@@ -6,7 +6,7 @@
 use std::fs::{File, Metadata};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use crate::tls::keylog::KeyLog;
 use crate::tls::keys::KeyStore;
 
 /// Bytes read at once; the workers wait for the store meanwhile.
-const PIECE: usize = 64 * 1024;
+pub(crate) const PIECE: usize = 64 * 1024;
 /// The most pieces read of one log before the next has its turn.
 const PIECES: usize = 16;
 /// Time between two looks at logs that have not grown.
@@ -30,7 +30,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 const LOOKS: u32 = 50;
 
 /// An open key log.
-pub(super) struct KeyLogFile {
+pub(crate) struct KeyLogFile {
     path: PathBuf,
     file: File,
     log: KeyLog,
@@ -124,7 +124,11 @@ pub(super) fn take_from(captures: &mut Captures, shared: &Arc<Shared>, confined:
 }
 
 impl KeyLogFile {
-    fn open(path: &PathBuf, live: bool) -> io::Result<Self> {
+    /// Opens one. `live`: it is read while it grows, and a pipe need not have a writer.
+    ///
+    /// # Errors
+    /// It cannot be opened, or is neither a file nor a pipe.
+    pub(crate) fn open(path: &Path, live: bool) -> io::Result<Self> {
         // Live, opening a pipe does not wait for a writer.
         let flags = if live { libc::O_NONBLOCK } else { 0 };
         let missing = |error: io::Error| match error.kind() {
@@ -141,7 +145,7 @@ impl KeyLogFile {
         }
         let file = File::options().read(true).custom_flags(flags).open(path)?;
         Ok(Self {
-            path: path.clone(),
+            path: path.to_path_buf(),
             file,
             log: KeyLog::new(),
             is_pipe: kind.is_fifo(),
@@ -157,7 +161,11 @@ impl KeyLogFile {
     ///
     /// # Errors
     /// It cannot be read.
-    fn look(&mut self, piece: &mut [u8], mut take: impl FnMut(&[u8], &mut KeyLog)) -> io::Result<(bool, Vec<String>)> {
+    pub(crate) fn look(
+        &mut self,
+        piece: &mut [u8],
+        mut take: impl FnMut(&[u8], &mut KeyLog),
+    ) -> io::Result<(bool, Vec<String>)> {
         let mut notices = Vec::new();
         if !self.is_pipe {
             notices.extend(self.check()?);
@@ -235,13 +243,18 @@ impl KeyLogFile {
             *malformed = true;
             notices.push(match (grows, counters.malformed) {
                 (true, _) => format!("{path}: line {line} is no secret; further such lines are counted, not named"),
+                (false, 1) => format!("{path}: line {line} is no secret"),
                 (false, count) => format!("{path}: {count} lines are no secrets, the first of them line {line}"),
             });
         }
         if counters.rsa > 0 && !*rsa {
             *rsa = true;
-            let count = if grows { String::new() } else { format!("{} ", counters.rsa) };
-            notices.push(format!("{path}: {count}lines of the form RSA cannot be used: needed CLIENT_RANDOM"));
+            let lines = match (grows, counters.rsa) {
+                (true, _) => "lines".to_owned(),
+                (false, 1) => "1 line".to_owned(),
+                (false, count) => format!("{count} lines"),
+            };
+            notices.push(format!("{path}: {lines} of the form RSA cannot be used: needed CLIENT_RANDOM"));
         }
         notices
     }

@@ -5,7 +5,7 @@
 
 pub mod capture;
 mod condition;
-mod key_logs;
+pub(crate) mod key_logs;
 pub mod ledger;
 pub mod load;
 mod opened;

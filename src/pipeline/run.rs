@@ -172,7 +172,8 @@ fn finish(config: &Config, running: Running, shutdown: &Shutdown) -> Report {
         debug_assert!(false, "the ledger does not balance: {wrong}");
         errors.push(format!("the ledger does not balance: this is a defect of picotap, please report it: {wrong}"));
     }
-    Report { errors, ledger, summary: shared.summary.get(), stopped, stalled, ..Report::default() }
+    let secrets = shared.held_secrets() > 0;
+    Report { errors, ledger, summary: shared.summary.get(), secrets, stopped, stalled, ..Report::default() }
 }
 
 /// Writes the metrics file, if there is to be one. Returns what went wrong.

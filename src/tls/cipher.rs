@@ -2,7 +2,8 @@
 //! sender wrote.
 //!
 //! One opener belongs to one side, and to one set of keys. It does not count: the caller says which record of the side this
-//! is, since after loss that has to be found out.
+//! is, since after loss that has to be found out. It has its key as it was derived; what the cipher makes of it takes half a
+//! kilobyte, and only those used last are kept, in [`Expanded`].
 
 use std::ops::Range;
 
@@ -47,10 +48,17 @@ pub struct Opened {
 
 /// Opens the records of one side.
 pub struct Opener {
-    cipher: Cipher,
+    protection: Protection,
     /// In TLS 1.2 with an explicit nonce: the first four bytes of nonces. Otherwise what the number of a record is added to.
     iv: [u8; 12],
     layout: Layout,
+}
+
+/// A key, and what it is for.
+enum Protection {
+    /// An AEAD cipher.
+    Aead(Bulk, Secret),
+    Cbc(Box<Cbc>),
 }
 
 /// How a record lies in its body.
@@ -66,20 +74,18 @@ enum Layout {
     Cbc,
 }
 
-// Openers are few and long-lived, and records many: a box for the keys would be one more cache line each.
-#[expect(clippy::large_enum_variant, reason = "nearly all openers are of the largest variant")]
+/// An AEAD cipher with its expanded key.
+#[expect(clippy::large_enum_variant, reason = "nearly all are of the largest variant, and there are few")]
 enum Cipher {
     Ring(LessSafeKey),
     Ccm128(Box<ccm::Ccm<Aes128, U16, U12>>),
     Ccm128Short(Box<ccm::Ccm<Aes128, U8, U12>>),
     Ccm256(Box<ccm::Ccm<Aes256, U16, U12>>),
     Ccm256Short(Box<ccm::Ccm<Aes256, U8, U12>>),
-    Cbc(Box<Cbc>),
 }
 
 impl Cipher {
-    /// An AEAD cipher.
-    fn aead(bulk: Bulk, key: &[u8]) -> Option<Self> {
+    fn new(bulk: Bulk, key: &[u8]) -> Option<Self> {
         fn ring_key(algorithm: &'static Algorithm, key: &[u8]) -> Option<Cipher> {
             Some(Cipher::Ring(LessSafeKey::new(UnboundKey::new(algorithm, key).ok()?)))
         }
@@ -95,16 +101,8 @@ impl Cipher {
         }
     }
 
-    const fn tag(&self) -> usize {
-        match self {
-            Self::Ring(_) | Self::Ccm128(_) | Self::Ccm256(_) => 16,
-            Self::Ccm128Short(_) | Self::Ccm256Short(_) => 8,
-            Self::Cbc(_) => 0,
-        }
-    }
-
-    /// Decrypts `sealed`, which ends in the tag, in place, if the tag is right.
-    fn open(&self, nonce: [u8; 12], authenticated: &[u8], sealed: &mut [u8]) -> Option<()> {
+    /// Decrypts `sealed`, which ends in a tag of this length, in place, if the tag is right.
+    fn open(&self, nonce: [u8; 12], authenticated: &[u8], sealed: &mut [u8], tag: usize) -> Option<()> {
         /// The same with a cipher that takes the tag apart.
         fn detached<C: AeadInOut<NonceSize = U12>>(
             cipher: &C,
@@ -117,7 +115,6 @@ impl Cipher {
             let tag = (&*tag).try_into().ok()?;
             cipher.decrypt_inout_detached(&nonce.into(), authenticated, data.into(), tag).ok()
         }
-        let tag = self.tag();
         match self {
             Self::Ring(key) => {
                 let nonce = Nonce::assume_unique_for_key(nonce);
@@ -127,8 +124,50 @@ impl Cipher {
             Self::Ccm128Short(key) => detached(&**key, nonce, authenticated, sealed, tag),
             Self::Ccm256(key) => detached(&**key, nonce, authenticated, sealed, tag),
             Self::Ccm256Short(key) => detached(&**key, nonce, authenticated, sealed, tag),
-            Self::Cbc(_) => None,
         }
+    }
+}
+
+/// So many expanded keys are kept: some 20 KiB, which the caches of a processor hold.
+const MAX_EXPANDED: usize = 32;
+
+/// The keys that were used last, expanded. A key has one place, which its first byte says: whoever makes keys that share one
+/// makes only his own connections slower.
+#[derive(Default)]
+pub struct Expanded(Vec<Option<ExpandedKey>>);
+
+struct ExpandedKey {
+    bulk: Bulk,
+    key: Zeroizing<[u8; 32]>,
+    cipher: Cipher,
+}
+
+impl ExpandedKey {
+    fn new(bulk: Bulk, bytes: &[u8]) -> Option<Self> {
+        let mut key = Zeroizing::new([0; 32]);
+        key.get_mut(..bytes.len())?.copy_from_slice(bytes);
+        Some(Self { bulk, key, cipher: Cipher::new(bulk, bytes)? })
+    }
+}
+
+impl Expanded {
+    fn cipher(&mut self, bulk: Bulk, key: &Secret) -> Option<&Cipher> {
+        let bytes = key.bytes();
+        if self.0.is_empty() {
+            self.0.resize_with(MAX_EXPANDED, || None);
+        }
+        let place = self.0.get_mut(usize::from(*bytes.first()?) % MAX_EXPANDED)?;
+        // All keys of a cipher have the same length.
+        if place.as_ref().is_none_or(|kept| kept.bulk != bulk || !kept.key.starts_with(bytes)) {
+            *place = Some(ExpandedKey::new(bulk, bytes)?);
+        }
+        place.as_ref().map(|kept| &kept.cipher)
+    }
+}
+
+impl std::fmt::Debug for Expanded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Expanded").finish_non_exhaustive()
     }
 }
 
@@ -145,7 +184,7 @@ impl Opener {
         }
         expand_label(suite.hash, secret.bytes(), "key", key);
         expand_label(suite.hash, secret.bytes(), "iv", &mut iv);
-        Some(Self { cipher: Cipher::aead(suite.bulk, key)?, iv, layout: Layout::Tls13 })
+        Some(Self { protection: Protection::Aead(suite.bulk, Secret::new(key)?), iv, layout: Layout::Tls13 })
     }
 
     /// An opener of TLS 1.2 for what `role` sends, from the master secret and the randoms of the two hellos (RFC 5246 section
@@ -174,26 +213,30 @@ impl Opener {
         let (mac_key, key, salt) = (part(0, mac)?, part(2 * mac, key)?, part(2 * (mac + key), nonce)?);
         let mut iv = [0; 12];
         iv.get_mut(..nonce)?.copy_from_slice(salt);
-        let cipher = match suite.bulk {
-            Bulk::Cbc(_, mac) => Cipher::Cbc(Box::new(Cbc::new(key, mac, mac_key, encrypt_then_mac)?)),
-            aead => Cipher::aead(aead, key)?,
+        let protection = match suite.bulk {
+            Bulk::Cbc(_, mac) => Protection::Cbc(Box::new(Cbc::new(key, mac, mac_key, encrypt_then_mac)?)),
+            aead => Protection::Aead(aead, Secret::new(key)?),
         };
-        Some(Self { cipher, iv, layout })
+        Some(Self { protection, iv, layout })
     }
 
     /// Reads one word, so that it is in the cache.
     pub(super) fn touch(&self) -> u64 {
-        u64::from(self.iv.first().copied().unwrap_or_default())
+        let key = if let Protection::Aead(_, key) = &self.protection { key.bytes() } else { &self.iv };
+        u64::from(key.first().copied().unwrap_or_default())
     }
 
     /// Opens the record with this header, whose sender counted it as `number`. If it fails, the body is spoilt.
     #[must_use]
-    pub fn open(&self, number: u64, header: &Header, body: &mut [u8]) -> Option<Opened> {
-        if let Cipher::Cbc(cbc) = &self.cipher {
-            let plaintext = cbc.open(number, header, body)?;
-            return Some(Opened { kind: header.kind, plaintext });
-        }
-        let tag = self.cipher.tag();
+    pub fn open(&self, expanded: &mut Expanded, number: u64, header: &Header, body: &mut [u8]) -> Option<Opened> {
+        let (bulk, key) = match &self.protection {
+            Protection::Aead(bulk, key) => (*bulk, key),
+            Protection::Cbc(cbc) => {
+                let plaintext = cbc.open(number, header, body)?;
+                return Some(Opened { kind: header.kind, plaintext });
+            }
+        };
+        let tag = bulk.tag();
         let mut nonce = self.iv;
         let mut start = 0;
         if self.layout == Layout::ExplicitNonce {
@@ -204,15 +247,16 @@ impl Opener {
             *counted = (u64::from_be_bytes(*counted) ^ number).to_be_bytes();
         }
         let end = body.len().checked_sub(tag).filter(|end| *end >= start)?;
+        let cipher = expanded.cipher(bulk, key)?;
         if self.layout != Layout::Tls13 {
             let authenticated = authenticated(number, header, end - start)?;
-            self.cipher.open(nonce, &authenticated, body.get_mut(start..)?)?;
+            cipher.open(nonce, &authenticated, body.get_mut(start..)?, tag)?;
             return Some(Opened { kind: header.kind, plaintext: start..end });
         }
         if header.kind != ContentType::ApplicationData {
             return None;
         }
-        self.cipher.open(nonce, &header.bytes, body)?;
+        cipher.open(nonce, &header.bytes, body, tag)?;
         let end = body.get(..end)?.iter().rposition(|byte| *byte != 0)?;
         let kind = ContentType::of(*body.get(end)?)?;
         Some(Opened { kind, plaintext: 0..end })
@@ -221,11 +265,11 @@ impl Opener {
     /// Bytes of a body that are not plaintext, at least; in TLS 1.2 with AEAD exactly.
     #[must_use]
     pub fn overhead(&self) -> usize {
-        match (&self.cipher, self.layout) {
-            (Cipher::Cbc(cbc), _) => cbc.overhead(),
-            (cipher, Layout::Tls13) => cipher.tag() + 1,
-            (cipher, Layout::ExplicitNonce) => cipher.tag() + 8,
-            (cipher, _) => cipher.tag(),
+        match (&self.protection, self.layout) {
+            (Protection::Cbc(cbc), _) => cbc.overhead(),
+            (Protection::Aead(bulk, _), Layout::Tls13) => bulk.tag() + 1,
+            (Protection::Aead(bulk, _), Layout::ExplicitNonce) => bulk.tag() + 8,
+            (Protection::Aead(bulk, _), _) => bulk.tag(),
         }
     }
 
@@ -244,9 +288,9 @@ impl Opener {
     /// The shortest record, with its header.
     #[must_use]
     pub fn shortest(&self) -> usize {
-        match &self.cipher {
-            Cipher::Cbc(cbc) => HEADER + cbc.shortest(),
-            _ => HEADER + self.overhead(),
+        match &self.protection {
+            Protection::Cbc(cbc) => HEADER + cbc.shortest(),
+            Protection::Aead(..) => HEADER + self.overhead(),
         }
     }
 }
@@ -279,18 +323,20 @@ mod tests {
         let (head, body) = record.split_first_chunk_mut().unwrap();
         let header = Header::read(*head).unwrap();
         let opener = Opener::tls13(Suite::of(0x1301).unwrap(), &secret).unwrap();
-        let opened = opener.open(0, &header, &mut body.to_vec()).unwrap();
+        let mut expanded = Expanded::default();
+        let opened = opener.open(&mut expanded, 0, &header, &mut body.to_vec()).unwrap();
         assert_eq!(opened, Opened { kind: ContentType::ApplicationData, plaintext: 0..50 });
-        assert_eq!(opener.open(1, &header, &mut body.to_vec()), None);
-        assert_eq!(opener.open(0, &header, &mut [0; 4]), None);
+        assert_eq!(opener.open(&mut expanded, 1, &header, &mut body.to_vec()), None);
+        assert_eq!(opener.open(&mut expanded, 0, &header, &mut [0; 4]), None);
         assert_eq!(opener.greatest(header.length), 50);
-        opener.open(0, &header, body).unwrap();
+        opener.open(&mut expanded, 0, &header, body).unwrap();
         assert_eq!(body[..50].to_vec(), (0..50).collect::<Vec<u8>>());
     }
 
     #[test]
     fn short_bodies_and_wrong_secrets_open_nothing() {
         let secret = |length| Secret::new(&vec![1; length]).unwrap();
+        let mut expanded = Expanded::default();
         for number in 0..=u16::MAX {
             let Some(suite) = Suite::of(number) else { continue };
             let opener = if suite.is_tls13() {
@@ -303,7 +349,7 @@ mod tests {
             for length in 1..120_u8 {
                 let header = Header::read([23, 3, 3, 0, length]).unwrap();
                 let mut body = vec![length; usize::from(length)];
-                assert_eq!(opener.open(3, &header, &mut body), None);
+                assert_eq!(opener.open(&mut expanded, 3, &header, &mut body), None);
             }
         }
     }

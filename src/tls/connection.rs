@@ -5,7 +5,7 @@
 //!
 //! Memory: what is in this structure, and of each side at most a partial record (18 KiB), a partial message (32 KiB) and either
 //! 64 KiB that wait for the other side or 112 KiB after loss; [`Connection::memory`] says how much it is. An ordinary
-//! connection takes 3 KiB between records.
+//! connection takes 2 KiB between records.
 
 mod loss;
 mod messages;
@@ -423,7 +423,7 @@ impl Connection {
                 Ok(candidates) => {
                     let early = client && matches!(self.info().early_data, Early::Offered | Early::Rejected);
                     let tolerant = at > 0 || (early && found == Epoch::Handshake);
-                    self.half_mut(side).phase = Phase::Choosing(Choosing { candidates, tolerant, passed: 0 });
+                    self.half_mut(side).phase = Phase::Choosing(Box::new(Choosing { candidates, tolerant, passed: 0 }));
                     return Ready::Go;
                 }
                 Err(Absence::Missing) => {}

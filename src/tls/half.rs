@@ -26,6 +26,9 @@ pub(super) enum Epoch {
     Application,
 }
 
+/// Memory of keys, with those on the heap.
+pub(super) const KEYS_COST: usize = size_of::<Keys>() + 96;
+
 /// Keys of a side.
 pub(super) struct Keys {
     pub(super) opener: Opener,
@@ -43,7 +46,7 @@ pub(super) enum Phase {
     /// It is encrypted with keys that have not been looked up.
     Needs(Epoch),
     /// It is encrypted with one of these.
-    Choosing(Choosing),
+    Choosing(Box<Choosing>),
     /// It is encrypted with these.
     Open(Box<Keys>),
     /// Records are missing before it.
@@ -169,7 +172,8 @@ pub(super) struct Half {
     pub(super) received: u64,
     pub(super) searched: u64,
     pub(super) records: Records,
-    pub(super) messages: Messages,
+    /// Where a message has begun and not ended.
+    pub(super) messages: Option<Box<Messages>>,
     pub(super) held: Option<Box<Held>>,
     /// Offset of the next byte of plaintext.
     pub(super) plain: u64,
@@ -191,7 +195,7 @@ impl Default for Half {
             received: 0,
             searched: 0,
             records: Records::default(),
-            messages: Messages::default(),
+            messages: None,
             held: None,
             plain: 0,
             missing: Missing::default(),
@@ -226,13 +230,14 @@ impl Half {
     /// Memory on the heap, in bytes; of keys an estimate.
     pub(super) fn memory(&self) -> usize {
         let keys = match &self.phase {
-            Phase::Open(_) => size_of::<Keys>() + 64,
-            Phase::Choosing(choosing) => choosing.candidates.capacity() * (size_of::<Keys>() + 64),
+            Phase::Open(_) => KEYS_COST,
+            Phase::Choosing(choosing) => size_of::<Choosing>() + choosing.candidates.capacity() * KEYS_COST,
             Phase::Lost(lost) => lost.memory(),
             Phase::Clear | Phase::Needs(_) | Phase::Dark(_) => 0,
         };
         let held = self.held.as_ref().map_or(0, |held| size_of::<Held>() + held.memory());
-        keys + held + self.records.memory() + self.messages.memory() + self.borders.memory()
+        let messages = self.messages.as_ref().map_or(0, |messages| size_of::<Messages>() + messages.memory());
+        keys + held + self.records.memory() + messages + self.borders.memory()
     }
 
     /// A record of this length was opened.
@@ -260,7 +265,7 @@ impl Half {
         let kept = self.kept();
         self.phase = Phase::Dark(reason);
         self.records = Records::default();
-        self.messages = Messages::default();
+        self.messages = None;
         self.held = None;
         kept
     }

@@ -113,7 +113,7 @@ impl KeyLog {
             } += 1;
         }
         if let Line::Secret(random, label, secret) = line {
-            store.insert(*random, label, secret);
+            store.insert(*random, label, &secret);
         }
     }
 
@@ -246,7 +246,7 @@ mod tests {
         .join("\n");
         let (log, store) = read(&[text.as_bytes()]);
         assert_eq!(counts(&log), [6, 1, 3, 2, 0]);
-        let found = |random: u8, label| store.get(&[random; 32], label).next().cloned();
+        let found = |random: u8, label| store.get(&[random; 32], label).next();
         assert_eq!(found(1, Label::Master), Secret::new(&[1; 48]));
         assert_eq!(found(2, Label::ClientEarly), Secret::new(&[2; 32]));
         assert_eq!(found(2, Label::ClientHandshake), Secret::new(&[3; 32]));

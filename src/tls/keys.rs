@@ -6,6 +6,8 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
+use zeroize::Zeroizing;
+
 use super::keylog::LineCounters;
 use super::probed::ProbeCounters;
 use super::secrets::Secret;
@@ -19,11 +21,12 @@ pub const MAX_SECRETS: usize = 4;
 const MAX_EVICTED: usize = 65_536;
 /// Memory of an entry, and of each secret in it: sizes of their fields, at the load of the tables and with the allocator's
 /// overhead.
-const ENTRY_COST: usize = 256;
-const SECRET_COST: usize = 128;
+const ENTRY_COST: usize = 224;
+const SECRET_COST: usize = 64;
 
 /// What a secret is for, as key logs name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
 pub enum Label {
     /// `CLIENT_RANDOM`: the master secret of TLS 1.2.
     Master,
@@ -37,6 +40,17 @@ pub enum Label {
     ClientTraffic,
     /// `SERVER_TRAFFIC_SECRET_0`.
     ServerTraffic,
+}
+
+impl Label {
+    const ALL: [Self; 6] = [
+        Self::Master,
+        Self::ClientEarly,
+        Self::ClientHandshake,
+        Self::ServerHandshake,
+        Self::ClientTraffic,
+        Self::ServerTraffic,
+    ];
 }
 
 families! {
@@ -62,7 +76,7 @@ counters! {
 #[derive(Debug)]
 pub struct KeyStore {
     /// The hash is keyed: whoever writes the key log, or a client, may choose randoms.
-    entries: HashMap<[u8; 32], Vec<(Label, Secret)>>,
+    entries: HashMap<[u8; 32], Entry>,
     /// The randoms, oldest first.
     order: VecDeque<[u8; 32]>,
     /// What was given up: the beginning of each random.
@@ -77,6 +91,43 @@ pub struct KeyStore {
     probes: ProbeCounters,
     /// Connections have to know the hash of their hellos.
     by_transcript: bool,
+}
+
+/// The secrets of a connection, one behind the other: of each a byte for its label, one for its length, and its bytes.
+#[derive(Default)]
+struct Entry(Zeroizing<Box<[u8]>>);
+
+impl Entry {
+    /// The secrets with this label.
+    fn secrets(&self, label: Label) -> impl Iterator<Item = &[u8]> {
+        let mut rest = &**self.0;
+        let all = std::iter::from_fn(move || {
+            let (&[label, length], behind) = rest.split_first_chunk()?;
+            let (secret, behind) = behind.split_at_checked(usize::from(length))?;
+            rest = behind;
+            Some((label, secret))
+        });
+        all.filter(move |(known, _)| *known == label as u8).map(|(_, secret)| secret)
+    }
+
+    /// How many there are.
+    fn len(&self) -> usize {
+        Label::ALL.into_iter().map(|label| self.secrets(label).count()).sum()
+    }
+
+    fn push(&mut self, label: Label, secret: &Secret) {
+        let bytes = secret.bytes();
+        // No secret is longer than 48 bytes.
+        let length = u8::try_from(bytes.len()).unwrap_or_default();
+        // Not more memory than it takes, and none that grows, which would leave a copy behind.
+        self.0 = Zeroizing::new([&**self.0, &[label as u8, length], bytes].concat().into_boxed_slice());
+    }
+}
+
+impl std::fmt::Debug for Entry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} secrets", self.len())
+    }
 }
 
 impl Default for KeyStore {
@@ -116,21 +167,20 @@ impl KeyStore {
     }
 
     /// Stores a secret. None is ever overwritten.
-    pub fn insert(&mut self, random: [u8; 32], label: Label, secret: Secret) {
+    pub fn insert(&mut self, random: [u8; 32], label: Label, secret: &Secret) {
         let entry = self.entries.entry(random).or_insert_with(|| {
             self.order.push_back(random);
-            Vec::new()
+            Entry::default()
         });
-        let others = || entry.iter().filter(|(known, _)| *known == label);
-        if others().any(|(_, known)| *known == secret) {
+        if entry.secrets(label).any(|known| known == secret.bytes()) {
             self.counters.repeated += 1;
             return;
         }
-        if others().count() >= MAX_SECRETS {
+        if entry.secrets(label).count() >= MAX_SECRETS {
             self.counters.refused += 1;
             return;
         }
-        entry.push((label, secret));
+        entry.push(label, secret);
         self.secrets += 1;
         self.counters.stored += 1;
         while self.memory() > self.limit && self.order.len() > 1 {
@@ -155,9 +205,9 @@ impl KeyStore {
     }
 
     /// The secrets of a connection with this label.
-    pub fn get(&self, random: &[u8; 32], label: Label) -> impl Iterator<Item = &Secret> {
-        let entry = self.entries.get(random).map(Vec::as_slice).unwrap_or_default();
-        entry.iter().filter(move |(known, _)| *known == label).map(|(_, secret)| secret)
+    pub fn get(&self, random: &[u8; 32], label: Label) -> impl Iterator<Item = Secret> {
+        let entry = self.entries.get(random).into_iter();
+        entry.flat_map(move |entry| entry.secrets(label)).filter_map(Secret::new)
     }
 
     /// Whether there is any secret of a connection.
@@ -232,10 +282,10 @@ mod tests {
     fn several_secrets_of_a_random_are_kept_and_none_is_overwritten() {
         let mut store = KeyStore::default();
         for number in [1, 2, 1, 3, 4, 5, 6] {
-            store.insert([0; 32], Label::Master, secret(number));
+            store.insert([0; 32], Label::Master, &secret(number));
         }
-        store.insert([0; 32], Label::ClientEarly, secret(9));
-        let found: Vec<_> = store.get(&[0; 32], Label::Master).cloned().collect();
+        store.insert([0; 32], Label::ClientEarly, &secret(9));
+        let found: Vec<_> = store.get(&[0; 32], Label::Master).collect();
         assert_eq!(found, [1, 2, 3, 4].map(secret));
         let KeyCounters { stored, repeated, refused, evicted } = *store.counters();
         assert_eq!((stored, repeated, refused, evicted), (5, 1, 2, 0));
@@ -251,7 +301,7 @@ mod tests {
             random
         };
         for number in 0..100_000 {
-            store.insert(random(number), Label::Master, secret(1));
+            store.insert(random(number), Label::Master, &secret(1));
             assert!(store.memory() <= 100 * (ENTRY_COST + SECRET_COST));
         }
         assert_eq!(store.counters().evicted, 99_900);

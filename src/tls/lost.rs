@@ -6,8 +6,8 @@
 //!
 //! The work is bounded: [`BYTES_OPENED`] bytes are opened for each byte of the side that was captured.
 
-use super::half::{Epoch, Held, Keys};
-use super::outcome::Dark;
+use super::half::{Epoch, Held, KEYS_COST, Keys};
+use super::outcome::{Buffers, Dark};
 use super::record::{ContentType, HEADER, Header, MAX_BODY_13};
 use crate::stream::Position;
 
@@ -119,7 +119,7 @@ impl Lost {
     }
 
     pub(super) fn memory(&self) -> usize {
-        let hypotheses = self.hypotheses.capacity() * (size_of::<Hypothesis>() + 64);
+        let hypotheses = self.hypotheses.capacity() * (size_of::<Hypothesis>() - size_of::<Keys>() + KEYS_COST);
         size_of::<Self>() + hypotheses + self.waiting.memory()
     }
 
@@ -178,7 +178,7 @@ impl Lost {
         tls13: bool,
         usual: (u64, u64),
         budget: &mut u64,
-        copy: &mut Vec<u8>,
+        buffers: &mut Buffers,
     ) -> (Step, usize) {
         let mut dropped = 0;
         'search: loop {
@@ -216,7 +216,7 @@ impl Lost {
                     return (if full { Step::Dark(self.reason) } else { Step::More }, dropped);
                 }
                 *budget -= cost;
-                if self.fits(at, number, test, copy) {
+                if self.fits(at, number, test, buffers) {
                     let (step, skipped) = self.found(at, number, test.index, &records);
                     return (step, dropped + skipped);
                 }
@@ -382,12 +382,13 @@ impl Lost {
     }
 
     /// Whether a record opens with this number.
-    fn fits(&self, at: usize, number: u64, test: &Waiting, copy: &mut Vec<u8>) -> bool {
+    fn fits(&self, at: usize, number: u64, test: &Waiting, buffers: &mut Buffers) -> bool {
         let body = self.waiting.bytes.get(test.start + HEADER..test.start + test.header.record());
         let (Some(hypothesis), Some(body)) = (self.hypotheses.get(at), body) else { return false };
+        let Buffers { copy, expanded, .. } = buffers;
         copy.clear();
         copy.extend_from_slice(body);
-        hypothesis.keys.opener.open(number, &test.header, copy).is_some()
+        hypothesis.keys.opener.open(expanded, number, &test.header, copy).is_some()
     }
 
     /// The tested record has this number. Returns also how many waiting bytes were dropped: records before it that have older keys.

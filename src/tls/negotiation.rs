@@ -135,8 +135,6 @@ pub(super) struct Negotiation {
     server: Option<Server>,
     /// The hellos so far, if secrets may be named by them.
     transcript: Option<Box<Transcript>>,
-    /// The last hello as it was sent, until it is understood.
-    raw: Vec<u8>,
     /// The hashes of the messages up to ServerHello, and of those before it.
     hashes: Option<Box<[[u8; 32]; 2]>>,
     /// The server asked for another hello.
@@ -163,8 +161,7 @@ impl Negotiation {
 
     /// The hello that comes next, as it was sent.
     pub(super) fn raw_hello(&mut self, raw: &[u8]) {
-        self.raw.clear();
-        self.raw.extend_from_slice(raw);
+        self.transcript.get_or_insert_default().keep(raw);
     }
 
     pub(super) fn is_tls13(&self) -> bool {
@@ -183,31 +180,29 @@ impl Negotiation {
         allowed
     }
 
-    /// Hashes the hello that was kept for it.
+    /// Hashes the hello that was kept for it. A server's that is the first of all names nothing.
     fn hash(&mut self, message: &Message) {
-        let raw = std::mem::take(&mut self.raw);
-        if raw.is_empty() {
-            return;
-        }
+        let Some(mut transcript) = self.transcript.take() else { return };
         match message {
             Message::ClientHello(_) => {
-                if !self.retried {
-                    self.transcript = None;
+                if self.retried {
+                    transcript.take();
+                } else {
+                    transcript.restart();
                 }
-                self.transcript.get_or_insert_default().add(&raw);
+                self.transcript = Some(transcript);
                 self.hashes = None;
             }
             Message::ServerHello(hello) => {
-                let Some(mut transcript) = self.transcript.take() else { return };
                 let Some(suite) = Suite::of(hello.suite).filter(|suite| suite.is_tls13()) else { return };
                 if hello.is_retry() {
                     transcript.retry(suite.hash);
-                    transcript.add(&raw);
+                    transcript.take();
                     self.transcript = Some(transcript);
                     return;
                 }
                 let before = transcript.name(suite.hash);
-                transcript.add(&raw);
+                transcript.take();
                 self.hashes = Some(Box::new([transcript.name(suite.hash), before]));
             }
             _ => {}
@@ -345,9 +340,9 @@ impl Negotiation {
         let keys = secrets.filter_map(|secret| {
             let (opener, secret) = if epoch == Epoch::Tls12 {
                 let (random, etm) = (&server.random, server.encrypt_then_mac);
-                (Opener::tls12(suite, secret, self.random()?, random, etm, role)?, None)
+                (Opener::tls12(suite, &secret, self.random()?, random, etm, role)?, None)
             } else {
-                (Opener::tls13(suite, secret)?, Some(secret.clone()))
+                (Opener::tls13(suite, &secret)?, Some(secret))
             };
             Some(Keys { opener, epoch, secret, number: 0 })
         });
@@ -368,7 +363,7 @@ impl Negotiation {
     }
 
     pub(super) fn memory(&self) -> usize {
-        let hashing = self.transcript.as_ref().map_or(0, |_| size_of::<Transcript>());
+        let hashing = self.transcript.as_ref().map_or(0, |kept| size_of::<Transcript>() + kept.memory());
         let hashes = self.hashes.as_ref().map_or(0, |_| size_of::<[[u8; 32]; 2]>());
         self.memory + hashing + hashes
     }

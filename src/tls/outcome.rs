@@ -1,5 +1,6 @@
 //! What comes out of a TLS connection: plaintext, gaps in it, its end; and for what cannot be read, the reason.
 
+use super::cipher::Expanded;
 use super::keys::KeyStore;
 use super::names::NameFilter;
 use crate::counters::{HELD, PAYLOAD, counters, families};
@@ -131,6 +132,8 @@ pub struct Buffers {
     pub(super) spare: Vec<u8>,
     /// A copy of a record on which a key is tried, since what fails is spoilt.
     pub(super) copy: Vec<u8>,
+    /// Keys that were used last.
+    pub(super) expanded: Expanded,
 }
 
 /// How far a connection took the bytes that it was given.

@@ -27,6 +27,9 @@ use super::outcome::{Buffers, Dark, TlsCounters};
 use crate::batch::{NONE, Rewritten, SLOT_BYTES, SLOT_EVENTS, Slot, SlotEvent, What};
 use crate::stream::{Connection, Position, Secured, Side, carrier};
 
+/// Nanoseconds for which packets wait for secrets that come late, where they are captured live.
+pub const MOST_LATE: i64 = 200_000_000;
+
 /// How long bytes wait for secrets that may still come. Of one connection at most 64 KiB wait, with what they take of memory.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {

@@ -7,13 +7,13 @@ use super::secrets::Hash;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bulk {
     /// AES-GCM with a key of so many bytes (RFC 5288, RFC 5289).
-    Gcm(usize),
+    Gcm(u8),
     /// ChaCha20-Poly1305 (RFC 7905).
     ChaCha,
     /// AES-CCM with a key and a tag of so many bytes (RFC 6655, RFC 7251).
-    Ccm(usize, usize),
+    Ccm(u8, u8),
     /// AES-CBC with a key of so many bytes (RFC 5246, RFC 5289).
-    Cbc(usize, CbcMac),
+    Cbc(u8, CbcMac),
 }
 
 /// The MAC of a CBC suite.
@@ -40,10 +40,20 @@ impl CbcMac {
 impl Bulk {
     /// Bytes of key.
     #[must_use]
-    pub const fn key(self) -> usize {
+    pub fn key(self) -> usize {
         match self {
-            Self::Gcm(key) | Self::Ccm(key, _) | Self::Cbc(key, _) => key,
+            Self::Gcm(key) | Self::Ccm(key, _) | Self::Cbc(key, _) => usize::from(key),
             Self::ChaCha => 32,
+        }
+    }
+
+    /// Bytes of the tag of an AEAD cipher.
+    #[must_use]
+    pub fn tag(self) -> usize {
+        match self {
+            Self::Gcm(_) | Self::ChaCha => 16,
+            Self::Ccm(_, tag) => usize::from(tag),
+            Self::Cbc(..) => 0,
         }
     }
 }

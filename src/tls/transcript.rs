@@ -13,24 +13,50 @@ const MESSAGE_HASH: u8 = 254;
 pub(super) struct Transcript {
     sha256: Sha256,
     sha384: Sha384,
+    /// The next message, until it is known what it is.
+    next: Vec<u8>,
 }
 
 impl Transcript {
+    /// Keeps a message, with its header, until it is taken.
+    pub(super) fn keep(&mut self, message: &[u8]) {
+        self.next.clear();
+        self.next.extend_from_slice(message);
+    }
+
+    /// Takes the message that was kept.
+    pub(super) fn take(&mut self) {
+        let next = std::mem::take(&mut self.next);
+        self.add(&next);
+    }
+
+    /// Begins anew with the message that was kept.
+    pub(super) fn restart(&mut self) {
+        *self = Self { next: std::mem::take(&mut self.next), ..Self::default() };
+        self.take();
+    }
+
     /// Takes the next message, with its header.
-    pub(super) fn add(&mut self, message: &[u8]) {
+    fn add(&mut self, message: &[u8]) {
         self.sha256.update(message);
         self.sha384.update(message);
     }
 
     /// The server asks for another hello, and chose this function: what came so far is replaced by its hash.
     pub(super) fn retry(&mut self, hash: Hash) {
-        let Self { sha256, sha384 } = std::mem::take(self);
+        let next = std::mem::take(&mut self.next);
+        let Self { sha256, sha384, .. } = std::mem::replace(self, Self { next, ..Self::default() });
         let length = if hash == Hash::Sha256 { 32 } else { 48 };
         self.add(&[MESSAGE_HASH, 0, 0, length]);
         match hash {
             Hash::Sha256 => self.add(&sha256.finalize()),
             Hash::Sha384 => self.add(&sha384.finalize()),
         }
+    }
+
+    /// Memory on the heap, in bytes.
+    pub(super) const fn memory(&self) -> usize {
+        self.next.capacity()
     }
 
     /// The name that follows from the messages so far.

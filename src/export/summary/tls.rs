@@ -18,6 +18,10 @@ pub(super) const ADVICE: [(&str, &str); 5] = [
     ("bad_tag", "bad_tag: the secrets in the key log are of another connection"),
 ];
 
+/// What helps against `no_key` where there are secrets.
+pub(super) const NOT_OF_THESE: &str =
+    "no_key: the key log has secrets, but none of these: is it of the same clients and the same time? (README, TLS)";
+
 /// TLS connections.
 #[derive(Debug, Clone)]
 pub(super) struct TlsSum {

@@ -336,6 +336,8 @@ pub struct Report {
     pub summary: Summary,
     /// How long it took.
     pub elapsed: Duration,
+    /// Whether it had secrets of TLS at its end.
+    pub secrets: bool,
     /// Why it was stopped before the end of its input, if it was.
     pub stopped: Option<Why>,
     /// Whether it ended without waiting for the log, which took nothing.

@@ -40,7 +40,7 @@ use crate::sandbox::shadow::Shadow;
 use crate::source;
 use crate::source::live::{Live, Stopper};
 use crate::tls::Dark;
-use crate::tls::stage::Patience;
+use crate::tls::stage::{MOST_LATE, Patience};
 
 /// Chunks of lines in the queue of the export thread.
 const LINES_IN_QUEUE: usize = 64;
@@ -50,8 +50,6 @@ const SKIPS_IN_QUEUE: usize = 4096;
 const QUARANTINE_QUEUE: usize = 64;
 /// Nanoseconds of frame time after which a slot that is not full goes to its worker: live only.
 const SLOT_AGE: i64 = 5_000_000;
-/// Nanoseconds for which packets wait for secrets that come late: live only.
-const MOST_LATE: i64 = 200_000_000;
 /// Native stack of a worker: that of the guest, of the host's functions, and a reserve.
 const WORKER_STACK: usize = 4 << 20;
 

@@ -3,7 +3,6 @@
 
 use super::Work;
 use super::encode::Held;
-use crate::abi::UNKNOWN;
 use crate::batch::{NONE, Slot, SlotEvent, What};
 use crate::sandbox::connection::{ConnectionState, Waiting};
 use crate::stream::{Connection, Position, Side};
@@ -65,16 +64,13 @@ impl Aside {
 
 /// What waits, by the packets that carried it.
 fn pieces(waiting: &Waiting, side: Side, base: [u64; 2], order: u32, events: &mut Vec<(SlotEvent, Vec<u8>)>) {
-    let [first, second] = base;
-    let (own, other) = if side == Side::First { (first, second) } else { (second, first) };
     let ends = waiting.marks.iter().skip(1).map(|mark| mark.position as usize).chain([waiting.bytes.len()]);
     for (mark, end) in waiting.marks.iter().zip(ends) {
         let payload = waiting.bytes.get(mark.position as usize..end).unwrap_or_default();
-        let peer_acked = if mark.peer_acked == UNKNOWN { UNKNOWN } else { mark.peer_acked + other };
-        let offset = own + waiting.offset + u64::from(mark.position);
+        let offset = waiting.offset + u64::from(mark.position);
         let what =
             What::Bytes { data: 0, len: u32::try_from(payload.len()).unwrap_or(0), starts_segment: mark.segment };
-        let at = Position { offset, peer_acked, time: mark.time };
+        let at = Position { offset, peer_acked: mark.peer_acked, time: mark.time }.outside(side, base);
         events.push((SlotEvent { side, what, at, inexact: false, next: NONE, order, row: 0 }, payload.to_vec()));
     }
 }

@@ -2,7 +2,7 @@
 
 use super::aside::Aside;
 use super::connections::Connections;
-use super::encode::{Held, rebased};
+use super::encode::Held;
 use super::{Driver, LoadedParser, Pace, Receiver, SandboxCounters, Work};
 use crate::abi::{self, Tunnel, Verdict, kind};
 use crate::batch::Slot;
@@ -13,7 +13,7 @@ use crate::sandbox::extra::Extras;
 use crate::sandbox::fault::{Fault, ReplyError};
 use crate::sandbox::memory::{self, Answer, CheckedRecord, Meaning, Reply};
 use crate::sandbox::protocol::{ENTRY, FormatRef, Protocol};
-use crate::stream::{EndReason, Endpoint, Side};
+use crate::stream::{EndReason, Endpoint, Side, acked_inside};
 
 /// How often in a row an event may be presented without a byte of it being consumed. The host presents it again because
 /// the output was full. An empty output has room for all that a guest can say about one byte or end, so an honest guest
@@ -267,7 +267,7 @@ impl<S: Default, R: Receiver<State = S>> Commit<'_, S, R> {
         let by = [second - second_before, first - first_before];
         for (half, by) in inner.halves.iter_mut().zip(by) {
             for mark in half.waiting.iter_mut().flat_map(|waiting| &mut waiting.marks) {
-                mark.peer_acked = rebased(mark.peer_acked, by);
+                mark.peer_acked = acked_inside(mark.peer_acked, by);
             }
         }
         if let (Some(aside), Some(work)) = (&mut self.aside, self.works.get_mut(encoded.slot_row as usize)) {

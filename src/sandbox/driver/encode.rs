@@ -214,10 +214,7 @@ impl<S> Encoder<'_, S> {
     pub(super) fn event_at(&self, index: u32) -> Option<SlotEvent> {
         let mut event = *self.slot.events.get(index as usize)?;
         if self.connection.outer.is_some() {
-            let [first, second] = self.connection.base;
-            let (own, other) = if event.side == Side::First { (first, second) } else { (second, first) };
-            event.at.offset = event.at.offset.saturating_sub(own);
-            event.at.peer_acked = rebased(event.at.peer_acked, other);
+            event.at = event.at.inside(event.side, self.connection.base);
         }
         Some(event)
     }
@@ -437,11 +434,6 @@ impl<S> Encoder<'_, S> {
 
 const fn inexact(inexact: bool) -> u8 {
     if inexact { event_flag::INEXACT } else { 0 }
-}
-
-/// What the other side had acknowledged, counted from `base` of its stream on.
-pub(super) fn rebased(peer_acked: u64, base: u64) -> u64 {
-    if peer_acked == abi::UNKNOWN { abi::UNKNOWN } else { peer_acked.saturating_sub(base) }
 }
 
 fn header(side: Side, kind: u8, peer_acked: u64) -> abi::Event {

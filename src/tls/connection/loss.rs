@@ -33,7 +33,7 @@ impl Half {
             self.missing.add(greatest, greatest == 0);
         }
         self.held = None;
-        self.messages = Default::default();
+        self.messages = None;
     }
 }
 
@@ -49,7 +49,7 @@ impl Connection {
         let (kept, header) = half.records.forget();
         let begun = half.next.saturating_sub((kept + held) as u64);
         context.counters.darken(Dark::Gap, kept + held);
-        half.messages = Default::default();
+        half.messages = None;
         half.next = to;
         // If the header of the broken record was seen, it says where the next one begins.
         let border = begun + header.map_or(0, |header| header.record() as u64);
@@ -144,7 +144,7 @@ impl Connection {
         let Phase::Lost(lost) = &mut half.phase else { return Stop::Done };
         let before = (half.received * BYTES_OPENED).saturating_sub(half.searched);
         let mut budget = before;
-        let (step, dropped) = lost.search(tls13, half.opened, &mut budget, &mut context.buffers.copy);
+        let (step, dropped) = lost.search(tls13, half.opened, &mut budget, context.buffers);
         half.searched += before - budget;
         context.counters.searched += before - budget;
         context.counters.darken(Dark::Gap, dropped);

@@ -25,7 +25,7 @@ impl Connection {
                 if !self.negotiation.is_tls13() && self.negotiation.has_hellos() {
                     let half = self.half_mut(side);
                     half.phase = Phase::Needs(Epoch::Tls12);
-                    half.messages = Messages::default();
+                    half.messages = None;
                     let sure = !half.lossy;
                     if self.negotiation.role(side) == Some(Role::Server) {
                         self.negotiation.server_changes(sure);
@@ -76,7 +76,7 @@ impl Connection {
             ContentType::ChangeCipherSpec if epoch == Epoch::Tls12 => {
                 let half = self.half_mut(side);
                 half.phase = Phase::Needs(Epoch::Tls12);
-                half.messages = Messages::default();
+                half.messages = None;
             }
             _ => {}
         }
@@ -96,7 +96,7 @@ impl Connection {
 
     /// Messages of a side, of which the last may be cut. `epoch`: of the keys, if they were encrypted.
     fn messages(&mut self, context: &mut Context<'_>, side: Side, epoch: Option<Epoch>, body: &[u8]) {
-        let mut messages = std::mem::take(&mut self.half_mut(side).messages);
+        let mut messages = self.half_mut(side).messages.take().map_or_else(Messages::default, |begun| *begun);
         let mut input = body;
         let hashes = context.keys.is_by_transcript() && epoch.is_none();
         loop {
@@ -113,8 +113,8 @@ impl Connection {
             }
         }
         let half = self.half_mut(side);
-        if half.dark().is_none() {
-            half.messages = messages;
+        if half.dark().is_none() && messages.is_inside() {
+            half.messages = Some(Box::new(messages));
         }
     }
 

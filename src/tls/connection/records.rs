@@ -3,7 +3,7 @@
 use super::{Connection, Record};
 use crate::tls::half::Phase;
 use crate::tls::negotiation::Early;
-use crate::tls::outcome::{Context, Dark, Output};
+use crate::tls::outcome::{Buffers, Context, Dark, Output};
 
 /// Bytes of records that no known key opens, where these are to be expected; beyond it the side is given up.
 const MAX_PASSED: usize = 1 << 20;
@@ -22,7 +22,8 @@ impl Connection {
                 self.clear_record(context, side, kind, body);
             }
             Phase::Open(keys) => {
-                let Some(opened) = keys.opener.open(keys.number, &header, record.body) else {
+                let expanded = &mut context.buffers.expanded;
+                let Some(opened) = keys.opener.open(expanded, keys.number, &header, record.body) else {
                     context.counters.darken(Dark::BadTag, header.record());
                     self.bad_record(side, record.end - header.record() as u64, record.end, Dark::BadTag);
                     return;
@@ -48,7 +49,7 @@ impl Connection {
         let refused = self.info().early_data == Early::Rejected;
         let half = self.half_mut(side);
         let Phase::Choosing(choosing) = &mut half.phase else { return };
-        let copy = &mut context.buffers.copy;
+        let Buffers { copy, expanded, .. } = &mut *context.buffers;
         let mut found = None;
         for at in 0..choosing.candidates.len() {
             let Some(keys) = choosing.candidates.get(at) else { break };
@@ -58,7 +59,7 @@ impl Connection {
                 half.searched += header.length as u64;
                 context.counters.searched += header.length as u64;
             }
-            if let Some(opened) = keys.opener.open(0, &header, copy) {
+            if let Some(opened) = keys.opener.open(expanded, 0, &header, copy) {
                 found = Some((choosing.candidates.swap_remove(at), opened));
                 break;
             }

@@ -6,7 +6,7 @@ use super::gathered::Gathered;
 use super::queue::{MAX_QUEUE, Queue};
 use super::{Held, Patience};
 use crate::batch::{NONE, Rewritten, SlotEvent, What};
-use crate::stream::{self, EndReason, Position, Secured, Side, UNKNOWN};
+use crate::stream::{self, EndReason, Position, Secured, Side};
 use crate::tls::closed::Closed;
 use crate::tls::connection::Connection;
 use crate::tls::keys::KeyStore;
@@ -42,16 +42,11 @@ pub(super) struct Open {
     inexact: [bool; 2],
     /// What is told of it with its plaintext.
     secured: Option<Arc<Secured>>,
-    /// Its start was not captured, and one record was seen of it. Everything waits until it is known what it is.
-    suspect: Option<[Midstream; 2]>,
+    kind: Kind,
     /// What waits.
     queue: Option<Box<Queue>>,
     /// It waits no more, and is dark for this reason where secrets are missing.
     given_up: Option<Dark>,
-    /// It is not TLS.
-    plain: bool,
-    /// Its first bytes say whether it is TLS.
-    undecided: bool,
     /// Inside how many tunnels it is, and the offsets at which its sides begin among those of the slots.
     depth: u8,
     base: [u64; 2],
@@ -61,6 +56,19 @@ pub(super) struct Open {
     pub(super) counted: Held,
     /// What is told of it at its end.
     gathered: Gathered,
+}
+
+/// What a connection, or a stream inside a tunnel, is.
+#[derive(Default)]
+enum Kind {
+    #[default]
+    Tls,
+    /// Its start was not captured, and one record was seen of it. Everything waits until it is known what it is.
+    Suspect(Box<[Midstream; 2]>),
+    /// Its first bytes will say it.
+    Undecided,
+    /// Something else.
+    Plain,
 }
 
 impl Open {
@@ -73,31 +81,40 @@ impl Open {
     pub(super) fn suspected(event: &SlotEvent, payload: &[u8]) -> Option<Self> {
         let mut first = Midstream::default();
         let known = first.segment(event.at.offset, payload);
-        (known || first.waits()).then(|| Self { suspect: Some(Default::default()), ..Self::default() })
+        (known || first.waits()).then(|| Self { kind: Kind::Suspect(Box::default()), ..Self::default() })
     }
 
     /// Whether it may still not be TLS.
     pub(super) const fn is_suspect(&self) -> bool {
-        self.suspect.is_some()
+        matches!(self.kind, Kind::Suspect(_))
+    }
+
+    const fn is_plain(&self) -> bool {
+        matches!(self.kind, Kind::Plain)
+    }
+
+    /// Offset at which a side begins.
+    const fn start(&self, side: Side) -> u64 {
+        let [own, _] = side.own_first(self.base);
+        own
     }
 
     /// Whether it, or a stream inside, is TLS, or may be.
     pub(super) fn is_read(&self) -> bool {
-        !self.plain || self.inner.as_ref().is_some_and(|inner| inner.is_read())
+        !self.is_plain() || self.inner.as_ref().is_some_and(|inner| inner.is_read())
     }
 
     /// The sides of which nothing is read any more since the last time, on a stream that nothing else is around.
     pub(super) fn newly_dark(&mut self) -> [Option<Side>; 2] {
         match &mut self.inner {
-            Some(inner) if self.plain => inner.newly_dark(),
+            Some(inner) if matches!(self.kind, Kind::Plain) => inner.newly_dark(),
             _ => self.gathered.newly_dark(&self.connection),
         }
     }
 
     /// Adds what is told of it and of the streams inside, of each once, after its end.
     pub(super) fn close(&mut self, carrier: &stream::Connection, order: u32, out: &mut Vec<Closed>) {
-        let is_tls = !self.plain && !self.undecided && self.suspect.is_none();
-        if is_tls && self.ended == [true; 2] && self.queue.is_none() {
+        if matches!(self.kind, Kind::Tls) && self.ended == [true; 2] && self.queue.is_none() {
             out.extend(self.gathered.close(&self.connection, carrier, self.depth, order));
         }
         if let Some(inner) = &mut self.inner {
@@ -107,7 +124,7 @@ impl Open {
 
     /// One that is not TLS, and carries a tunnel.
     pub(super) fn carrier() -> Self {
-        Self { plain: true, ..Self::default() }
+        Self { kind: Kind::Plain, ..Self::default() }
     }
 
     /// A tunnel begins: inside so many, more than those before, and at these offsets.
@@ -115,7 +132,7 @@ impl Open {
         match &mut self.inner {
             Some(inner) if inner.depth < depth => inner.begin_inner(depth, base),
             Some(_) => {}
-            None => self.inner = Some(Box::new(Self { undecided: true, depth, base, ..Self::default() })),
+            None => self.inner = Some(Box::new(Self { kind: Kind::Undecided, depth, base, ..Self::default() })),
         }
     }
 
@@ -132,7 +149,7 @@ impl Open {
             None => self.event(tools, to, event, payload),
         }
         // The connection ends with what is inside it.
-        if self.plain && matches!(event.what, What::End(_)) {
+        if self.is_plain() && matches!(event.what, What::End(_)) {
             *of(&mut self.ended, event.side) = true;
         }
     }
@@ -142,7 +159,7 @@ impl Open {
         if let Some(inner) = &mut self.inner {
             inner.leave();
         }
-        if self.inner.as_ref().is_some_and(|inner| inner.plain && inner.inner.is_none()) {
+        if self.inner.as_ref().is_some_and(|inner| inner.is_plain() && inner.inner.is_none()) {
             self.inner = None;
         }
     }
@@ -167,7 +184,7 @@ impl Open {
 
     /// Whether nothing more is to be done here with it.
     pub(super) fn is_over(&self) -> bool {
-        self.plain && self.inner.is_none() || self.ended == [true; 2] && self.queue().is_none()
+        self.is_plain() && self.inner.is_none() || self.ended == [true; 2] && self.queue().is_none()
     }
 
     /// What waits, of it or of the stream inside.
@@ -195,7 +212,7 @@ impl Open {
     pub(super) fn may_go_on(&self, keys: &KeyStore) -> bool {
         let known = |name: &[u8; 32]| keys.has(name) || keys.was_evicted(name);
         let mut names = self.connection.names().peekable();
-        let own = self.queue.is_some() && self.suspect.is_none() && (names.peek().is_none() || names.any(known));
+        let own = self.queue.is_some() && !self.is_suspect() && (names.peek().is_none() || names.any(known));
         own || self.inner.as_ref().is_some_and(|inner| inner.may_go_on(keys))
     }
 
@@ -207,31 +224,29 @@ impl Open {
         event: &SlotEvent,
         payload: &mut [u8],
     ) {
-        if self.undecided && !payload.is_empty() {
-            self.undecided = false;
-            let [first, second] = self.base;
-            let start = if event.side == Side::First { first } else { second };
-            self.plain = event.at.offset != start || !begins_with_hello(payload);
-            if !self.plain {
+        let start = self.start(event.side);
+        if matches!(self.kind, Kind::Undecided) && !payload.is_empty() {
+            if event.at.offset == start && begins_with_hello(payload) {
+                self.kind = Kind::Tls;
                 self.gathered = Gathered::begun(event.side);
                 tools.counters.started += 1;
+            } else {
+                self.kind = Kind::Plain;
             }
         }
-        if self.plain || self.undecided {
+        if matches!(self.kind, Kind::Plain | Kind::Undecided) {
             return self.pass(tools, to, event, payload);
         }
-        let [first, second] = self.base;
-        let start = if event.side == Side::First { first } else { second };
         if self.gathered.note(event, start, payload) {
             *of(&mut self.ended, event.side) |= matches!(event.what, What::End(_));
             return to.earlier(event).keep_unacked(payload);
         }
-        if self.suspect.is_some() {
+        if self.is_suspect() {
             self.wait(tools, to, event, payload, 0);
             match self.judge(event, payload) {
                 None => {}
                 Some(true) => {
-                    (self.suspect, self.connection) = (None, Connection::midstream());
+                    (self.kind, self.connection) = (Kind::Tls, Connection::midstream());
                     tools.counters.started += 1;
                     return self.go_on(tools, to, false);
                 }
@@ -269,9 +284,7 @@ impl Open {
 
     /// Whether an event is of this stream, not of what came before the tunnel.
     fn begins_before(&self, event: &SlotEvent) -> bool {
-        let [first, second] = self.base;
-        let start = if event.side == Side::First { first } else { second };
-        event.at.offset >= start || matches!(event.what, What::End(_))
+        event.at.offset >= self.start(event.side) || matches!(event.what, What::End(_))
     }
 
     /// Puts an event into the queue, of whose payload so many bytes were taken.
@@ -283,7 +296,7 @@ impl Open {
 
     /// Whether one that was suspected is TLS, if that is known by now.
     fn judge(&mut self, event: &SlotEvent, payload: &[u8]) -> Option<bool> {
-        let sides = self.suspect.as_mut()?;
+        let Kind::Suspect(sides) = &mut self.kind else { return None };
         let side = of(sides, event.side);
         match event.what {
             What::Bytes { .. } => {
@@ -308,13 +321,15 @@ impl Open {
             return;
         };
         if give_up {
-            self.plain = self.suspect.take().is_some();
+            if self.is_suspect() {
+                self.kind = Kind::Plain;
+            }
             self.given_up = Some(tools.reason());
         }
         while let Some((event, mut payload)) = queue.pop() {
             let event = to.place(&event);
             let mut to = to.earlier(&event);
-            if self.plain {
+            if self.is_plain() {
                 self.pass(tools, &mut to, &event, &mut payload);
             } else if let Some(taken) = self.take(tools, &mut to, &event, &mut payload) {
                 queue.put_back(&event, payload, taken);
@@ -335,9 +350,7 @@ impl Open {
         let at_once = tools.patience.is_none().then_some(Dark::NoKey);
         let Tools { keys, names, counters, buffers, .. } = tools;
         let mut context = Context { keys, names, without_keys: self.given_up.or(at_once), counters, buffers };
-        let [first, second] = self.base;
-        let bases = if event.side == Side::First { [first, second] } else { [second, first] };
-        let at = shifted(event.at, bases, u64::saturating_sub);
+        let at = event.at.inside(event.side, self.base);
         let inside = self.inner.is_some().then(Vec::new);
         let mut output = Into { to, inexact: &mut self.inexact, base: self.base, inside, told: false };
         let mut progress = Progress::Done;
@@ -355,7 +368,7 @@ impl Open {
                 let at = self.connection.end(&mut context, event.side, at, &mut output);
                 *of(&mut self.ended, event.side) = true;
                 let inexact = std::mem::take(of(output.inexact, event.side));
-                let at = shifted(at, bases, u64::saturating_add);
+                let at = at.outside(event.side, self.base);
                 match &mut output.inside {
                     Some(inside) => inside.push((SlotEvent { at, inexact, ..*event }, Vec::new())),
                     None => output.to.event(at, inexact),
@@ -382,12 +395,6 @@ impl Open {
     }
 }
 
-/// A position with the bases of its own side and of the other added, or taken away.
-fn shifted(at: Position, [own, other]: [u64; 2], by: impl Fn(u64, u64) -> u64) -> Position {
-    let peer_acked = if at.peer_acked == UNKNOWN { UNKNOWN } else { by(at.peer_acked, other) };
-    Position { offset: by(at.offset, own), peer_acked, time: at.time }
-}
-
 /// Whether bytes may be the first of a client.
 pub(super) fn begins_with_hello(payload: &[u8]) -> bool {
     // A server's hello comes after a client's, or after something else that it cannot be read without.
@@ -409,8 +416,7 @@ impl Output for Into<'_, '_> {
     fn data(&mut self, side: Side, at: Position, plaintext: &[u8]) {
         self.told = true;
         let inexact = std::mem::take(of(self.inexact, side));
-        let [first, second] = self.base;
-        let at = shifted(at, if side == Side::First { [first, second] } else { [second, first] }, u64::saturating_add);
+        let at = at.outside(side, self.base);
         match &mut self.inside {
             Some(inside) => {
                 let len = u32::try_from(plaintext.len()).unwrap_or(u32::MAX);
