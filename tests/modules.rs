@@ -52,7 +52,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("plan", &["source", "http", "export", "daemon", "pipeline", "cli", "probe"]),
     ("manual", &[]),
     ("lib", &[]),
-    ("main", &["config", "source", "sandbox", "export", "daemon", "probe", "top", "pipeline", "parse", "cli", "plan", "manual"]),
+    (
+        "main",
+        &[
+            "config", "source", "sandbox", "export", "daemon", "probe", "top", "pipeline", "parse", "cli", "plan",
+            "manual",
+        ],
+    ),
 ];
 
 /// Modules that must not know threads, clocks, files or the network: bytes and time are their arguments.

@@ -80,9 +80,8 @@ fn function(symbol: &[u8], strings: &[u8], segments: &[Segment], found: &mut Fou
     }
     let name = u32_at(symbol, 0).and_then(|at| strings.get(at as usize..)).unwrap_or_default();
     // A version may follow the name.
-    let is = |wanted: &str| {
-        name.strip_prefix(wanted.as_bytes()).is_some_and(|rest| matches!(rest.first(), Some(0 | b'@')))
-    };
+    let is =
+        |wanted: &str| name.strip_prefix(wanted.as_bytes()).is_some_and(|rest| matches!(rest.first(), Some(0 | b'@')));
     for (library, wanted) in PROBED {
         if !is(wanted) || found.points.iter().any(|(known, _)| *known == library) {
             continue;
@@ -210,11 +209,15 @@ mod tests {
         let symbol = [&half(1)[..], &[2, 0], &[1, 0], &word(address), &word(16)].concat();
         let (strings_at, symbols_at) = (0x300_u64, 0x400_u64);
         let section = |kind: u32, at: u64, length: usize, link: u32| {
-            [&half(0)[..], &half(kind), &word(0), &word(0), &word(at), &word(length as u64), &half(link), &[0; 20]].concat()
+            [&half(0)[..], &half(kind), &word(0), &word(0), &word(at), &word(length as u64), &half(link), &[0; 20]]
+                .concat()
         };
         let mut out = [&b"\x7fELF\x02\x01\x01"[..], &[0; 25], &word(64), &word(0x100), &[0; 6]].concat();
         out.extend([56, 0, 1, 0, 64, 0, 3, 0, 0, 0]);
-        out.extend([&half(1)[..], &half(5), &word(0x200), &word(0x1000), &word(0), &word(0x80), &word(0x80), &word(0)].concat());
+        out.extend(
+            [&half(1)[..], &half(5), &word(0x200), &word(0x1000), &word(0), &word(0x80), &word(0x80), &word(0)]
+                .concat(),
+        );
         out.resize(0x100, 0);
         out.extend(section(0, 0, 0, 0));
         out.extend(section(3, strings_at, strings.len(), 0));

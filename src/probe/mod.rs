@@ -84,9 +84,7 @@ impl Scope {
         match self {
             Self::Off => Ok(Survey::default()),
             Self::Auto => survey(None).map_err(failed("/proc".into())),
-            Self::Process(process) => {
-                survey(Some(*process)).map_err(failed(format!("process {process}")))
-            }
+            Self::Process(process) => survey(Some(*process)).map_err(failed(format!("process {process}"))),
             Self::File(path) => survey::file(path).map_err(failed(path.display().to_string())),
         }
     }
@@ -187,7 +185,6 @@ impl Probes {
         }
         true
     }
-
 }
 
 fn program(programs: &mut Ebpf, library: Library) -> Result<&mut UProbe, ProbeError> {

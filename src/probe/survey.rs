@@ -230,7 +230,8 @@ mod tests {
 
     #[test]
     fn mappings_that_can_be_run_have_a_file() {
-        let line = b"007f0a1000-7f0a9000 r-xp 00001000 fe:00 4711                       /usr/lib/libcrypto.so.3 (deleted)";
+        let line =
+            b"007f0a1000-7f0a9000 r-xp 00001000 fe:00 4711                       /usr/lib/libcrypto.so.3 (deleted)";
         let mapping = Mapping {
             id: ("fe:00".into(), 4711),
             range: "7f0a1000-7f0a9000".into(),
