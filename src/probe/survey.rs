@@ -119,7 +119,11 @@ struct Look {
 impl Look {
     fn process(&mut self, process: u32) -> io::Result<()> {
         let directory = PathBuf::from(format!("/proc/{process}"));
-        let own = fs::read_link(directory.join("exe")).ok();
+        // A thread of the kernel has none.
+        let own = match fs::read_link(directory.join("exe")) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(error),
+            link => link.ok(),
+        };
         let maps = BufReader::new(File::open(directory.join("maps"))?.take(MAX_MAPS));
         // A process counts once for each.
         let mut seen = HashSet::new();
