@@ -80,6 +80,7 @@ missing() {
             have "$tool" || echo $tool
         done
         python_venv || echo venv
+        ! have apt-get || [ -f /usr/share/nodejs/har-schema/lib/har.json ] || echo har-schema
     fi
     if [ $with_soak = yes ]; then
         have debootstrap || echo debootstrap
@@ -115,6 +116,7 @@ package() {
         apt:nginx) echo nginx-light ;;
         apt:setcap) echo libcap2-bin ;;
         apt:systemd-analyze) echo systemd ;;
+        apt:har-schema) echo node-har-schema ;;
         apt:java) echo openjdk-17-jre-headless ;;
         apt:dpkg-source) echo dpkg-dev ;;
         apt:venv) echo "python3 python3-venv" ;;

@@ -9,25 +9,26 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 
 use crate::export::FormatName;
+use crate::export::columns::Columns;
+use crate::export::sorted::Order;
 use crate::http::filter::Filter;
+use crate::http::filter::field::Field;
+use crate::http::network::Network;
 use crate::http::route::Route;
 use crate::pipeline::{DEFAULT_FAULT_LIMIT, GuestFile, Shard};
 use crate::probe::Scope;
 use crate::source::live::{DEFAULT_BUFFER_KIB, Direction, MAX_SNAPLEN};
 use crate::tls::NameFilter;
+use crate::view::ranked::By;
 
 mod pointed;
 mod tcpdump;
 mod units;
+mod values;
 mod words;
 
 pub use tcpdump::{Tcpdump, TcpdumpError};
 pub use words::WordsError;
-
-/// No transaction takes so long: a connection is forgotten after an hour of silence.
-const LONGEST_TIME: Duration = Duration::from_secs(49 * 86_400);
-/// Nobody waits so long for the next log file.
-const LONGEST_INTERVAL: Duration = Duration::from_secs(36_500 * 86_400);
 
 /// The end of the help.
 const AFTER: &str = "\
@@ -176,6 +177,13 @@ pub enum Duplicates {
     Keep,
 }
 
+/// Which headers are logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum AllHeaders {
+    /// All
+    All,
+}
+
 /// When texts for people are in colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum When {
@@ -216,10 +224,10 @@ pub struct Watch {
     #[arg(short = 'p', long, help_heading = "Input")]
     pub no_promiscuous_mode: bool,
     /// Capture at most SIZE of each packet, in bytes or as 4k; 0 means the default
-    #[arg(short = 's', long, value_name = "SIZE", default_value_t = MAX_SNAPLEN, help_heading = "Input", value_parser = snapshot_length)]
+    #[arg(short = 's', long, value_name = "SIZE", default_value_t = MAX_SNAPLEN, help_heading = "Input", value_parser = values::snapshot_length)]
     pub snapshot_length: u32,
     /// Size of the kernel's capture buffer per interface and capture thread, in KiB or as 64M
-    #[arg(short = 'B', long, value_name = "SIZE", default_value_t = DEFAULT_BUFFER_KIB, help_heading = "Input", value_parser = buffer_size)]
+    #[arg(short = 'B', long, value_name = "SIZE", default_value_t = DEFAULT_BUFFER_KIB, help_heading = "Input", value_parser = values::buffer_size)]
     pub buffer_size: u32,
     /// Capture only packets in this direction: in, out or inout [default: inout; in on loopback]
     #[arg(short = 'Q', long, value_name = "DIRECTION", help_heading = "Input")]
@@ -249,35 +257,61 @@ pub struct Watch {
     #[arg(value_name = "FILE|FILTER", help_heading = "Input", value_hint = ValueHint::AnyPath)]
     pub filter_expression: Vec<String>,
 
-    /// Output format: json, text, ecs, zeek, clf or otlp [default: text on a terminal, json otherwise]
+    /// Output format: json, text, ecs, zeek, clf, vhost (clf with host and duration), otlp, csv, tsv or har (an HTTP Archive) [default: text on a terminal, json otherwise]
     #[arg(long, value_name = "FORMAT", help_heading = "Output")]
     pub format: Option<FormatName>,
+    /// Columns of --format csv (meant where there is none) and tsv: keys of the json format, separated by commas, such as
+    /// ts,client,host,status,duration_us [default: the usual ones]
+    #[arg(long, value_name = "FIELDS", help_heading = "Output")]
+    pub fields: Option<Columns>,
     /// Colour the text format and the summary: auto, always or never; auto means on a terminal, unless NO_COLOR is set
     #[arg(long, value_name = "WHEN", default_value = "auto", hide_possible_values = true, help_heading = "Output")]
     pub color: When,
-    /// Append lines to FILE [default: standard output]
+    /// Append lines to FILE, compressed if its name ends in .zst or .gz; or write them to syslog: (RFC 5424, to /dev/log or
+    /// syslog:PATH) or to a Unix socket, unix:PATH [default: standard output]
     #[arg(short = 'o', long, value_name = "FILE", help_heading = "Output")]
     pub output: Option<PathBuf>,
     /// Also log this request and response header (json and ecs formats); may be repeated
-    #[arg(long, value_name = "NAME", help_heading = "Output", value_parser = header_name)]
+    #[arg(long, value_name = "NAME", help_heading = "Output", value_parser = values::header_name)]
     pub header: Vec<String>,
+    /// Log all request and response headers (json, ecs and har formats), at most 128 of a transaction: NAMES is all
+    #[arg(long, value_name = "NAMES", help_heading = "Output")]
+    pub headers: Option<AllHeaders>,
+    /// Believe these proxies when they name the client in Forwarded or X-Forwarded-For (client_forwarded): ADDRESS or a network such as
+    /// 10.0.0.0/8; may be repeated
+    #[arg(long, value_name = "ADDRESS", help_heading = "Output", value_parser = values::proxy)]
+    pub trusted_proxy: Vec<Network>,
     /// Name of this sensor: logged with each transaction (json and ecs formats), and part of the identifiers of connections
-    #[arg(long, value_name = "NAME", help_heading = "Output", value_parser = sensor_name)]
+    #[arg(long, value_name = "NAME", help_heading = "Output", value_parser = values::sensor_name)]
     pub sensor: Option<String>,
     /// Omit the Community ID
     #[arg(long, help_heading = "Output")]
     pub no_community_id: bool,
     /// Log TLS connections instead of transactions, each at its end: who, server name, version, cipher, bytes, and whether it was
-    /// decrypted or why not (json, text, ecs and zeek formats). Of --filter, host and interface apply
+    /// decrypted or why not (json, text, ecs, zeek, csv and tsv formats). --filter takes the keys of these lines
     #[arg(long, help_heading = "Output")]
     pub tls: bool,
-    /// Log only matching transactions: KEY=PATTERN or KEY!=PATTERN, where KEY is method, status, host, path, version,
-    /// grpc_service, grpc_method, grpc_status or interface;
-    /// may be repeated, all must match
-    #[arg(long, value_name = "KEY=PATTERN", help_heading = "Output", value_parser = pointed::filter)]
+    /// Of files: write the lines in the order of FIELD, with - in front the greatest first, at the end. Lines without it come last. At most
+    /// 256 MiB of lines are held
+    #[arg(long, value_name = "[-]FIELD", help_heading = "Output", value_parser = values::order, allow_hyphen_values = true, conflicts_with = "top")]
+    pub sort: Option<Order>,
+    /// Of files: instead of lines write a table at the end, with a row for each value of FIELD: host, path, client, status or any
+    /// other; at most 16384 values are counted in each sandbox
+    #[arg(long, value_name = "FIELD", help_heading = "Output", value_parser = values::field)]
+    pub top: Option<Field>,
+    /// Rank the rows of --top by WHAT: count, p95 (of durations), bytes (of bodies, both ways) or failed
+    #[arg(long, value_name = "WHAT", default_value = "count", help_heading = "Output", requires = "top")]
+    pub by: By,
+    /// Write only the first N lines of --sort, or rows of --top [default: all lines, 20 rows]
+    #[arg(long, value_name = "N", help_heading = "Output", value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit: Option<u32>,
+    /// Log only transactions for which EXPR holds: FIELD=VALUE, with = != < <= > >= : (has) ~ !~ (regular expression), joined by
+    /// and, or, not and parentheses, such as "status>=500 or (host~'^api' and duration>1s)". FIELD is a key of the json format;
+    /// README has them all. May be repeated, all must hold
+    #[arg(long, value_name = "EXPR", help_heading = "Output", value_parser = pointed::filter)]
     pub filter: Vec<Filter>,
     /// Log only transactions that took at least TIME, in milliseconds or as 250us, 10ms or 1.5s
-    #[arg(long, value_name = "TIME", help_heading = "Output", value_parser = slow)]
+    #[arg(long, value_name = "TIME", help_heading = "Output", value_parser = values::slow)]
     pub slow: Option<Duration>,
     /// Log only errors: status 400 or above, a gRPC status other than OK, no response, or an incomplete message
     #[arg(long, help_heading = "Output")]
@@ -291,16 +325,16 @@ pub struct Watch {
     #[arg(long, value_name = "KEY", help_heading = "Output")]
     pub redact_query: Vec<String>,
     /// Also redact the value of this header; may be repeated. README lists the headers that are always redacted
-    #[arg(long, value_name = "NAME", help_heading = "Output", value_parser = header_name)]
+    #[arg(long, value_name = "NAME", help_heading = "Output", value_parser = values::header_name)]
     pub redact_header: Vec<String>,
     /// Do not redact credentials, cookies, tokens and signatures
     #[arg(long, help_heading = "Output")]
     pub no_redact: bool,
     /// Rotate the log file before it exceeds SIZE, in MiB or as 64M or 1GiB
-    #[arg(long, value_name = "SIZE", help_heading = "Output", value_parser = rotate_size)]
+    #[arg(long, value_name = "SIZE", help_heading = "Output", value_parser = values::rotate_size)]
     pub rotate_size: Option<u64>,
     /// Rotate the log file every TIME, in seconds or as 10m or 1h, counted from midnight UTC
-    #[arg(long, value_name = "TIME", help_heading = "Output", value_parser = rotate_interval)]
+    #[arg(long, value_name = "TIME", help_heading = "Output", value_parser = values::rotate_interval)]
     pub rotate_interval: Option<Duration>,
     /// Number of rotated log files to keep; they are compressed
     #[arg(long, value_name = "N", default_value_t = 7, help_heading = "Output")]
@@ -316,7 +350,7 @@ pub struct Watch {
     pub quiet: bool,
 
     /// Serve metrics for Prometheus on PORT (loopback only) or ADDRESS:PORT [default with -i: 9464]
-    #[arg(long, value_name = "ADDR", value_parser = listen, help_heading = "Metrics")]
+    #[arg(long, value_name = "ADDR", value_parser = values::listen, help_heading = "Metrics")]
     pub metrics_addr: Option<SocketAddr>,
     /// Do not serve metrics and the page with -i
     #[arg(long, help_heading = "Metrics", conflicts_with = "metrics_addr")]
@@ -328,7 +362,7 @@ pub struct Watch {
     #[arg(long, help_heading = "Metrics")]
     pub no_page: bool,
     /// Also serve the page under this host name, beside localhost and addresses; may be repeated
-    #[arg(long, value_name = "NAME", help_heading = "Metrics", value_parser = host_name)]
+    #[arg(long, value_name = "NAME", help_heading = "Metrics", value_parser = values::host_name)]
     pub page_host: Vec<String>,
     /// Write the metrics to FILE at the end, in Prometheus text format
     #[arg(long, value_name = "FILE", help_heading = "Metrics")]
@@ -369,10 +403,10 @@ pub struct Watch {
     pub fault_limit: u32,
     /// Time per second that a sandbox may spend on faults, in milliseconds or as 500ms; beyond that it drops the rest of the
     /// slot, and with -i its input for the rest of that second
-    #[arg(long, value_name = "TIME", default_value = "500ms", help_heading = "Sandbox", value_parser = fault_time)]
+    #[arg(long, value_name = "TIME", default_value = "500ms", help_heading = "Sandbox", value_parser = values::fault_time)]
     pub fault_time: Duration,
     /// Memory limit for connections and their held payload, in MiB or as 512M or 1GiB
-    #[arg(long, value_name = "SIZE", default_value = "256M", help_heading = "Sandbox", value_parser = memory_limit)]
+    #[arg(long, value_name = "SIZE", default_value = "256M", help_heading = "Sandbox", value_parser = values::memory_limit)]
     pub memory_limit: u64,
 
     /// User (name, UID or UID:GID) to switch to once everything is open; needs root [default as root with -i: picotap, or
@@ -403,76 +437,9 @@ fn command_name(text: &str) -> Result<String, String> {
     Err(format!("expected one of {}", names.join(", ")))
 }
 
-/// `PORT` or `ADDRESS:PORT`.
-fn listen(text: &str) -> Result<SocketAddr, String> {
-    if let Ok(port) = text.parse::<u16>() {
-        return Ok(SocketAddr::from(([127, 0, 0, 1], port)));
-    }
-    text.parse().map_err(|_| format!("expected PORT or ADDRESS:PORT (such as 9464 or 127.0.0.1:9464), got {text:?}"))
-}
-
-/// Accepts only a host's name, without port: any other text would never match.
-fn host_name(text: &str) -> Result<String, String> {
-    let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-    match !text.is_empty() && text.bytes().all(is_letter) {
-        true => Ok(text.trim_end_matches('.').to_owned()),
-        false => Err(format!("expected the name of a host without port (such as tap.example.com), got {text:?}")),
-    }
-}
-
-/// A number of bytes that fits what libpcap takes.
-fn snapshot_length(text: &str) -> Result<u32, String> {
-    let bytes = units::size(text, "B", 0..=u64::from(u32::MAX))?;
-    u32::try_from(bytes).map_err(|error| error.to_string())
-}
-
-/// Whole KiB, as libpcap takes them.
-fn buffer_size(text: &str) -> Result<u32, String> {
-    let bytes = units::size(text, "KiB", 64 << 10..=2_097_151 << 10)?;
-    u32::try_from(bytes.div_ceil(1024)).map_err(|error| error.to_string())
-}
-
-fn slow(text: &str) -> Result<Duration, String> {
-    units::duration(text, "ms", Duration::ZERO..=LONGEST_TIME)
-}
-
-fn rotate_size(text: &str) -> Result<u64, String> {
-    units::size(text, "MiB", 1 << 20..=1 << 50)
-}
-
-fn rotate_interval(text: &str) -> Result<Duration, String> {
-    units::duration(text, "s", Duration::from_secs(1)..=LONGEST_INTERVAL)
-}
-
-fn fault_time(text: &str) -> Result<Duration, String> {
-    units::duration(text, "ms", Duration::from_millis(1)..=Duration::from_secs(1))
-}
-
-fn memory_limit(text: &str) -> Result<u64, String> {
-    units::size(text, "MiB", 4 << 20..=1 << 40)
-}
-
-/// Accepts a name that can stand in a log.
-fn sensor_name(text: &str) -> Result<String, String> {
-    const MOST: usize = 255;
-    match text.len() {
-        1..=MOST if !text.chars().any(char::is_control) => Ok(text.to_owned()),
-        _ => Err(format!("expected 1 to {MOST} bytes without control characters (such as node-1), got {text:?}")),
-    }
-}
-
-/// Accepts only the name of a header, a token (RFC 9110, section 5.6.2): any other text would never match, and a secret would be
-/// logged.
-fn header_name(text: &str) -> Result<String, String> {
-    let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    match !text.is_empty() && text.bytes().all(is_letter) {
-        true => Ok(text.to_owned()),
-        false => Err(format!("expected the name of a header (such as X-Session-Key), got {text:?}")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::values::{header_name, listen, sensor_name};
     use super::*;
     use clap::FromArgMatches;
 

@@ -3,25 +3,29 @@
 //! What a choice depends on beside the arguments is in [`Machine`], so that each is a function of values; but the capture filter
 //! is checked by libpcap, which may look names up.
 
+mod error;
+mod lines;
+
 use std::io::{self, IsTerminal};
 use std::num::NonZero;
 use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use thiserror::Error;
-
-use crate::cli::{Duplicates, TcpdumpError, Watch, When};
+pub use self::error::PlanError;
+use self::lines::{arrangement, check_fields, named_fields};
+use crate::cli::{Duplicates, Watch, When};
 use crate::daemon::privileges::{DropPrivileges, named_descriptor};
 use crate::export::log::{Rotation, Target};
 use crate::export::open;
 use crate::export::terminal::Terminal;
 use crate::export::{FormatName, Subject};
 use crate::http::Settings;
+use crate::http::filter::field::{Field, Name};
 use crate::http::filter::{Filter, Selection};
 use crate::http::redact::Redaction;
 use crate::http::route::Routes;
-use crate::pipeline::{Config, GuestFile, Guests, GuestsError, PageOptions, ShadowModule};
+use crate::pipeline::{Config, GuestFile, Guests, PageOptions, ShadowModule};
 use crate::probe::Scope;
 use crate::source::live::LiveConfig;
 use crate::source::{check_filter, directory_of, total_bytes};
@@ -32,64 +36,6 @@ const ONE_SANDBOX: u64 = 32 << 20;
 const MAX_SANDBOXES: usize = 4;
 /// Port on loopback where metrics of a live run are served, unless the arguments say otherwise.
 const METRICS_PORT: u16 = 9464;
-
-/// Why there is no plan, or why it cannot be carried out.
-#[derive(Debug, Error)]
-pub enum PlanError {
-    /// No input.
-    #[error("nothing to watch: needed a capture FILE (or --pcap FILE), or -i IFACE (-D lists them)")]
-    NoInput,
-    /// No input to show.
-    #[error("top: nothing to show: needed -i IFACE or a capture FILE, such as: picotap top -i {0}")]
-    NothingToShow(String),
-    /// Options of a log that there is not.
-    #[error(
-        "top: {0} is about logged lines, and none are logged without --output FILE (the key / filters what is shown)"
-    )]
-    NoLines(&'static str),
-    /// Lines would be printed into what is shown.
-    #[error("top: --output {0} is a terminal, and lines would tear the screen: needed a file")]
-    LinesOnTerminal(PathBuf),
-    /// A page without an endpoint.
-    #[error("nothing is served: --page needs --metrics-addr or -i")]
-    NoEndpoint,
-    /// A format without lines about TLS connections.
-    #[error("--tls has no lines in format {0}: needed --format json, text, ecs or zeek")]
-    NoTlsFormat(FormatName),
-    /// A filter that is not about TLS connections.
-    #[error("--tls logs connections, which have no method, status or path: needed --filter host=... or interface=...")]
-    NoTlsFilter,
-    /// Probes beside files.
-    #[error("--tls-probes reads the secrets of processes that run now: needed -i IFACE")]
-    NoProbesOfFiles,
-    /// Rotation without a file.
-    #[error("standard output cannot be rotated: --rotate-size and --rotate-interval need --output FILE")]
-    NoLogFile,
-    /// A capture filter that is none.
-    #[error("capture filter {expression:?}: {message}: see pcap-filter(7){hint}")]
-    CaptureFilter {
-        /// As it was given.
-        expression: String,
-        /// libpcap's message.
-        message: String,
-        /// What may have been meant.
-        hint: String,
-    },
-    /// An option of tcpdump that picotap cannot follow.
-    #[error("{0}")]
-    Tcpdump(#[from] TcpdumpError),
-    /// Parser modules that cannot be used together.
-    #[error("{0}")]
-    Guests(#[from] GuestsError),
-    /// A parser module cannot be read.
-    #[error("{path}: cannot be read: {cause}")]
-    Module {
-        /// Its file.
-        path: PathBuf,
-        /// The system's reason.
-        cause: io::Error,
-    },
-}
 
 /// The facts that choices depend on beside the arguments.
 #[derive(Debug, Clone, Copy)]
@@ -157,7 +103,7 @@ impl Plan {
             return Err(PlanError::NoInput);
         }
         let rotation = rotation(args);
-        if args.output.is_none() && rotation.is_some() {
+        if target(args).file().is_none() && rotation.is_some() {
             return Err(PlanError::NoLogFile);
         }
         if args.page && args.metrics_addr.is_none() && !live {
@@ -167,13 +113,11 @@ impl Plan {
         if !format(args, machine).has(subject) {
             return Err(PlanError::NoTlsFormat(format(args, machine)));
         }
-        if args.tls && !args.filter.iter().all(Filter::is_for_tls) {
-            return Err(PlanError::NoTlsFilter);
-        }
         let probes = args.tls_probes.clone().filter(|scope| *scope != Scope::Off);
         if probes.is_some() && !live {
             return Err(PlanError::NoProbesOfFiles);
         }
+        check_fields(args, machine, subject)?;
         let expression = capture_filter(args)?;
         let input =
             if live { Config::live(sources(args, &expression, machine.process_id)) } else { Config::files(&args.pcap) };
@@ -190,10 +134,16 @@ impl Plan {
             queue: args.queue.map(usize::from),
             format: format(args, machine),
             subject,
-            target: args.output.clone().map_or(Target::Stdout, Target::File),
+            columns: args.fields.clone(),
+            arrangement: arrangement(args)?,
+            target: target(args),
             terminal: terminal(args, machine, args.output.is_none() && machine.stdout_is_terminal),
             rotation,
-            settings: Settings { routes: routes(args, machine), ..settings(args) },
+            settings: Settings {
+                routes: routes(args, machine),
+                all_headers: all_headers(args, machine),
+                ..settings(args)
+            },
             selection: selection(args),
             metrics_address: args
                 .metrics_addr
@@ -336,7 +286,12 @@ fn workers(args: &Watch, machine: &Machine) -> usize {
 /// Text is for people: on a terminal.
 fn format(args: &Watch, machine: &Machine) -> FormatName {
     let on_terminal = args.output.is_none() && machine.stdout_is_terminal;
-    args.format.unwrap_or(if on_terminal { FormatName::Text } else { FormatName::Json })
+    args.format.unwrap_or(match args.fields {
+        _ if args.top.is_some() => FormatName::Text,
+        Some(_) => FormatName::Csv,
+        None if on_terminal => FormatName::Text,
+        None => FormatName::Json,
+    })
 }
 
 /// How texts for people are written. The option comes before the environment. Only a terminal limits lines.
@@ -353,6 +308,9 @@ fn terminal(args: &Watch, machine: &Machine, is_terminal: bool) -> Terminal {
 fn lines_option(args: &Watch) -> Option<&'static str> {
     let given = [
         (args.format.is_some(), "--format"),
+        (args.fields.is_some(), "--fields"),
+        (args.sort.is_some(), "--sort"),
+        (args.top.is_some(), "--top"),
         (args.tls, "--tls"),
         (!args.filter.is_empty(), "--filter"),
         (args.slow.is_some(), "--slow"),
@@ -361,6 +319,11 @@ fn lines_option(args: &Watch) -> Option<&'static str> {
         (args.rotate_interval.is_some(), "--rotate-interval"),
     ];
     given.into_iter().find_map(|(given, option)| given.then_some(option))
+}
+
+/// Where lines go.
+fn target(args: &Watch) -> Target {
+    args.output.as_deref().map_or(Target::Stdout, Target::of)
 }
 
 fn rotation(args: &Watch) -> Option<Rotation> {
@@ -378,6 +341,7 @@ fn settings(args: &Watch) -> Settings {
     };
     Settings {
         headers: args.header.clone(),
+        trusted_proxies: args.trusted_proxy.clone(),
         redaction,
         community_id: !args.no_community_id,
         sensor: args.sensor.clone().unwrap_or_default(),
@@ -385,10 +349,16 @@ fn settings(args: &Watch) -> Settings {
     }
 }
 
+/// An archive has all headers.
+fn all_headers(args: &Watch, machine: &Machine) -> bool {
+    args.headers.is_some() || format(args, machine) == FormatName::Har
+}
+
 /// The routes, if anything shows them.
 fn routes(args: &Watch, machine: &Machine) -> Option<Routes> {
     let shown = args.report.is_some() || args.metrics_routes.is_some() || page(args, is_live(args)).is_some();
-    let wanted = shown || matches!(format(args, machine), FormatName::Json | FormatName::Otlp);
+    let named = named_fields(args).any(|field| *field == Field::Named(Name::Route));
+    let wanted = shown || named || matches!(format(args, machine), FormatName::Json | FormatName::Otlp);
     wanted.then(|| Routes::new(args.route.clone()))
 }
 
@@ -414,7 +384,9 @@ fn drop_privileges(args: &Watch) -> Option<DropPrivileges> {
     if args.user.is_none() && !is_live(args) {
         return None;
     }
-    let made = args.output.iter().chain(&args.metrics_file).chain(&args.report).map(|path| directory(path));
+    let target = target(args);
+    let made = target.file().into_iter().chain(args.metrics_file.as_deref()).chain(args.report.as_deref());
+    let made = made.map(directory);
     let writable = made.chain(args.quarantine_dir.clone()).collect();
     let guests = args.guest.iter().map(|guest| &guest.file);
     let captures = args.pcap.iter().map(|path| directory_of(path));

@@ -18,6 +18,8 @@ use std::time::{Duration, Instant};
 
 #[path = "cli/guests.rs"]
 mod guests;
+#[path = "cli/mistakes.rs"]
+mod mistakes;
 mod support;
 #[path = "cli/usage.rs"]
 mod usage;

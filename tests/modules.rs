@@ -35,7 +35,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("daemon", &[]),
     ("probe", &["counters", "tls"]),
-    ("top", &["export", "view", "clock", "daemon"]),
+    ("top", &["export", "view", "clock", "daemon", "http"]),
     (
         "pipeline",
         &[
@@ -48,8 +48,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("tap", &["inline", "pipeline", "clock", "source", "sandbox", "http", "stream"]),
     ("parse", &["abi", "escape", "http", "sandbox"]),
     ("config", &[]),
-    ("cli", &["config", "source", "tls", "http", "export", "pipeline", "parse", "probe"]),
-    ("plan", &["source", "http", "export", "daemon", "pipeline", "cli", "probe"]),
+    ("cli", &["config", "source", "tls", "http", "export", "view", "pipeline", "parse", "probe"]),
+    ("plan", &["source", "http", "export", "view", "daemon", "pipeline", "cli", "probe"]),
     ("manual", &[]),
     ("lib", &[]),
     (

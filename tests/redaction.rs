@@ -224,7 +224,7 @@ fn no_secret_reaches_any_output() {
     let path = capture("redaction.pcap", CASES.iter().map(|(location, text, _)| (*location, *text)));
     let metrics = scratch("redaction.prom");
     let more = [&OWN[..], &["--metrics-host-label", "100", "--metrics-file", metrics.to_str().unwrap()]].concat();
-    for format in ["json", "text", "ecs", "zeek", "clf", "otlp"] {
+    for format in ["json", "text", "ecs", "zeek", "clf", "vhost", "otlp", "csv", "tsv", "har"] {
         let outcome = read(&path, format, &more);
         let text = String::from_utf8(outcome.stdout).unwrap();
         assert!(text.lines().count() >= CASES.len(), "{format}: {text}");
@@ -241,6 +241,21 @@ fn no_secret_reaches_any_output() {
         if !matches!(location, Origin) {
             assert_eq!(found(line, *location), after, "{location:?}");
         }
+    }
+}
+
+/// All headers, asked for at once, are redacted by the rule for those that are asked for by name.
+#[test]
+fn all_headers_hide_what_single_ones_hide() {
+    let path = capture("redaction-all.pcap", CASES.iter().map(|(location, text, _)| (*location, *text)));
+    for format in ["json", "ecs", "har"] {
+        let mut command = picotap();
+        command.arg("--pcap").arg(&path).args(["--format", format, "--headers", "all"]).args(OWN);
+        let outcome = run(&mut command);
+        let text = String::from_utf8(outcome.stdout).unwrap();
+        assert!(outcome.code == Some(0) && !text.contains(SECRET), "{format}: {text}");
+        assert!(text.matches("REDACTED").count() > CASES.len(), "{format}");
+        assert!(text.to_lowercase().contains("proxy-authorization"), "{format}: headers that nobody named");
     }
 }
 

@@ -254,6 +254,8 @@ fn connections_are_selected_as_transactions_are() {
         (&["--filter", "host=*.TEST"][..], all),
         (&["--filter", "host=picotap.test:80"], all),
         (&["--filter", "host!=picotap.*"], 0),
+        (&["--filter", "established=true client=10.0.0.0/8 or client=127.0.0.0/8,192.168.0.0/16,::/0"], all),
+        (&["--filter", "established=false"], 0),
         (&["--errors"], 0),
         (&["--slow", "10000"], 0),
         (&["--slow", "0"], all),
@@ -261,7 +263,11 @@ fn connections_are_selected_as_transactions_are() {
         assert_eq!(count(args), wanted, "{args:?}");
     }
     let outcome = read(&capture, &["--tls", "--filter", "status=5xx"]);
-    assert!(outcome.code == Some(2) && outcome.stderr.contains("no method, status or path"), "{}", outcome.stderr);
+    assert!(
+        outcome.code == Some(2) && outcome.stderr.contains("connections, which have no status: needed --filter"),
+        "{}",
+        outcome.stderr
+    );
     let shards: Vec<Value> =
         (1..=3).flat_map(|shard| told(&capture, &["--tls", "--shard", &format!("{shard}/3")])).collect();
     assert_eq!((shards.len(), texts(&shards, "conn")), (all, texts(&told(&capture, &["--tls"]), "conn")));

@@ -21,6 +21,7 @@ CREATE TABLE IF NOT EXISTS picotap.transactions
     client_port UInt16,
     server IPv6,
     server_port UInt16,
+    client_forwarded Nullable(IPv6),
     protocol LowCardinality(String) DEFAULT '',
     operation LowCardinality(String) DEFAULT '',
     outcome LowCardinality(String) DEFAULT '',

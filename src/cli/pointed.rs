@@ -7,34 +7,18 @@ use crate::http::filter::{Filter, FilterError};
 /// Reads a filter.
 ///
 /// # Errors
-/// What is wrong; where it is one word, with two lines more: the filter, and marks below that word.
+/// What is wrong, with two lines more: the filter, and marks below the wrong word.
 pub(super) fn filter(text: &str) -> Result<Filter, String> {
-    text.parse().map_err(|error: FilterError| match place(text, &error) {
-        // Control characters would move the marks.
-        Some((before, word)) if !text.contains(char::is_control) => {
-            format!("{error}\n  {text}\n  {}{}", " ".repeat(before.width()), "^".repeat(word.width().max(1)))
+    text.parse().map_err(|error: FilterError| {
+        let (before, word) = (text.get(..error.place.start), text.get(error.place.clone()));
+        match (before, word) {
+            // Control characters would move the marks.
+            (Some(before), Some(word)) if !text.is_empty() && !text.contains(char::is_control) => {
+                format!("{error}\n  {text}\n  {}{}", " ".repeat(before.width()), "^".repeat(word.width().max(1)))
+            }
+            _ => error.to_string(),
         }
-        _ => error.to_string(),
     })
-}
-
-/// The wrong word, and what stands in front of it.
-fn place<'a>(text: &'a str, error: &'a FilterError) -> Option<(&'a str, &'a str)> {
-    let (word, from) = match error {
-        FilterError::Key { key, .. } => (key, 0),
-        FilterError::Status { status: word, .. }
-        | FilterError::Version { version: word, .. }
-        | FilterError::GrpcStatus { status: word, .. } => (word, text.find('=')? + 1),
-        FilterError::NoSign(_) | FilterError::Empty(_) => return None,
-    };
-    let mut start = from;
-    for part in text.get(from..)?.split([',', '=']) {
-        if part.trim_end_matches('!').trim() == word {
-            return Some((text.get(..start + (part.len() - part.trim_start().len()))?, word));
-        }
-        start += part.len() + 1;
-    }
-    None
 }
 
 #[cfg(test)]
@@ -47,16 +31,28 @@ mod tests {
             ("stauts=500", "^^^^^^"),
             (" stauts !=500", " ^^^^^^"),
             ("=500", "^"),
+            ("status>=500 or (hots~'^a' and not path=/x)", "                ^^^^"),
+            ("status=5xx GET", "           ^^^"),
+            ("path~'^/('", "     ^^^^^"),
+            ("client=10.0.0.7,10.0.0.0/33", "                ^^^^^^^^^^^"),
+            ("duration>20", "         ^^"),
+            ("(status=200", "^"),
+            ("status=200)", "          ^"),
+            ("status=200 or", "           ^^"),
+            ("flags=rset", "      ^^^^"),
+            ("status", "^^^^^^"),
+            ("host=", "    ^"),
             ("status=404, 4x4,4", "            ^^^"),
             ("status=404,4", "           ^"),
             ("version=1.1,3", "            ^"),
+            ("method=GET , , POST", "             ^"),
             ("grpc_status=OK,lost", "               ^^^^"),
             ("h\u{f6}st=a", "^^^^"),
         ] {
             let said = filter(text).expect_err(text);
             assert!(said.ends_with(&format!("\n  {text}\n  {marks}")), "{said}");
         }
-        for text in ["status", "host=", "a\nb=c", "\u{1b}[0m=1"] {
+        for text in ["", "a\nb=c", "\u{1b}[0m=1"] {
             assert!(!filter(text).expect_err(text).contains('^'), "{text:?}");
         }
         assert!(filter("status=5xx,none").is_ok());

@@ -121,6 +121,19 @@ pub struct ChunkSender {
 }
 
 impl ChunkSender {
+    /// Sends lines that need no order among those of others. Whether anybody receives.
+    pub(super) fn send_lines(&self, lines: &[u8]) -> bool {
+        let mut marks = Vec::new();
+        let mut start = 0;
+        for end in memchr::memchr_iter(b'\n', lines) {
+            let end = u32::try_from(end).unwrap_or(u32::MAX).saturating_add(1);
+            marks.push(Mark { completed: 0, start, end });
+            start = end;
+        }
+        let (bytes, records) = (lines.to_vec(), marks.len() as u64);
+        bytes.is_empty() || self.send(Chunk { bytes, records, marks, ..Chunk::default() })
+    }
+
     /// Sends a chunk, or drops and counts it. Whether anybody receives.
     fn send(&self, chunk: Chunk) -> bool {
         if self.lossless {

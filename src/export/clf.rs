@@ -4,10 +4,15 @@
 //! body without chunk framing; `-` stands for none, and for what is not known. Where no answer was seen the status is 444, with
 //! which nginx logs that it has closed a connection without one: no server sends it, and programs that read these lines, such
 //! as goaccess, refuse a line without a number there.
+//!
+//! The format `vhost` has the host and the server's port in front, as Apache's `vhost_combined`, and behind all the duration in
+//! microseconds, as its `%D`: `example.com:80 client - - [time] ... "user agent" 12345`. For goaccess that is
+//! `--log-format='%v:%^ %h %^[%d:%t %^] "%r" %s %b "%R" "%u" %D'`.
 
 use crate::escape;
 use crate::export::Format;
 use crate::export::numbers::{Calendar, address, number, padded};
+use crate::http::filter::{without_port, without_user};
 use crate::http::{Message, Transaction};
 
 /// The status of a transaction without an answer.
@@ -15,7 +20,10 @@ const NO_ANSWER: u16 = 444;
 
 /// Writes combined log lines.
 #[derive(Debug)]
-pub(super) struct Clf;
+pub(super) struct Clf {
+    /// With the virtual host and the time.
+    pub(super) vhost: bool,
+}
 
 impl Format for Clf {
     fn takes(&self, transaction: &Transaction) -> bool {
@@ -23,6 +31,9 @@ impl Format for Clf {
     }
 
     fn line(&mut self, transaction: &Transaction, out: &mut Vec<u8>) {
+        if self.vhost {
+            host(transaction, out);
+        }
         address(transaction.client.ip, out);
         out.extend_from_slice(b" - - [");
         date(transaction.time(), out);
@@ -50,8 +61,27 @@ impl Format for Clf {
         quoted(transaction.referer(), out);
         out.push(b' ');
         quoted(transaction.user_agent(), out);
+        if self.vhost {
+            out.push(b' ');
+            match transaction.duration().and_then(|time| u64::try_from(time / 1000).ok()) {
+                Some(micros) => number(micros, out),
+                None => out.push(b'-'),
+            }
+        }
         out.push(b'\n');
     }
+}
+
+/// Appends the host without its port, and the server's port.
+fn host(transaction: &Transaction, out: &mut Vec<u8>) {
+    let host = transaction.host().map(|host| without_port(without_user(host))).filter(|host| !host.is_empty());
+    for (index, word) in host.unwrap_or(b"-").split(|byte| *byte == b' ').enumerate() {
+        out.extend_from_slice(if index == 0 { b"" } else { br"\x20" });
+        escape::ascii(word, out);
+    }
+    out.push(b':');
+    number(transaction.server.port, out);
+    out.push(b' ');
 }
 
 fn quoted(text: Option<&[u8]>, out: &mut Vec<u8>) {
@@ -86,7 +116,7 @@ mod tests {
 
     fn line(wire: &Wire) -> String {
         let mut out = Vec::new();
-        Clf.line(wire.last(), &mut out);
+        Clf { vhost: false }.line(wire.last(), &mut out);
         String::from_utf8(out).unwrap()
     }
 
@@ -112,5 +142,30 @@ mod tests {
         wire.reply(0, 200, 0).close(EndReason::Fin);
         let wanted = "10.0.0.1 - - [02/Jan/2026:03:04:05 +0000] \"-\" 200 - \"-\" \"-\"\n";
         assert_eq!(line(&wire), wanted);
+    }
+
+    #[test]
+    fn the_virtual_host_stands_in_front_and_the_time_behind() {
+        let mut wire = Wire::new(Settings::default());
+        let mut line = |host: &str, answered: bool| {
+            wire.ask(1, format!("GET / HTTP/1.1\nHost: {host}"), 0).end(0, 1, 0, 0).wait(12);
+            if answered {
+                wire.reply(1, 200, 5)
+            } else {
+                wire.close(EndReason::Fin)
+            };
+            let mut out = Vec::new();
+            Clf { vhost: true }.line(wire.last(), &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        let first = line("Example.com:8080", true);
+        assert!(
+            first.starts_with("Example.com:80 10.0.0.1 - - [02/Jan/2026:") && first.ends_with("\"-\" \"-\" 12000\n"),
+            "{first}"
+        );
+        assert!(line("[::1]:80", true).starts_with("[::1]:80 10.0.0.1 "));
+        assert!(line("a b\"", true).starts_with("a\\x20b\\x22:80 10.0.0.1 "));
+        let last = line("", false);
+        assert!(last.starts_with("-:80 10.0.0.1 ") && last.ends_with("\"-\" \"-\" -\n"), "{last}");
     }
 }

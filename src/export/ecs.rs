@@ -8,10 +8,10 @@
 mod tls;
 
 use crate::escape;
-use crate::export::json::{grpc, headers, numeric, optional, tunnel, via};
+use crate::export::json::{grpc, headers, numeric, optional, via};
 use crate::export::numbers::{address, number, rfc3339};
 use crate::export::{Format, Origin};
-use crate::http::filter::{is_error, without_port, without_user};
+use crate::http::filter::{is_error, tunnel_name, without_port, without_user};
 use crate::http::{Flags, Message, TlsConnection, Transaction};
 use crate::stream::Endpoint;
 
@@ -139,6 +139,11 @@ fn network(transaction: &Transaction, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\",\"type\":\"");
     out.extend_from_slice(if transaction.client.ip.is_ipv4() { b"ipv4\"" } else { b"ipv6\"" });
     optional(b",\"community_id\":", transaction.community_id.as_ref().map(|text| &text[..]), out);
+    if let Some(client) = transaction.client_forwarded {
+        out.extend_from_slice(b",\"forwarded_ip\":\"");
+        address(client, out);
+        out.push(b'"');
+    }
     out.push(b'}');
 }
 
@@ -198,7 +203,7 @@ fn own(transaction: &Transaction, out: &mut Vec<u8>) {
     let ttfb = transaction.time_to_first_byte().and_then(|time| u64::try_from(time / 1000).ok());
     numeric(b",\"ttfb_us\":", ttfb, out);
     numeric(b",\"interim\":", Some(u64::from(transaction.interim)).filter(|interim| *interim != 0), out);
-    optional(b",\"tunnel\":", tunnel(transaction).map(str::as_bytes), out);
+    optional(b",\"tunnel\":", tunnel_name(transaction).map(str::as_bytes), out);
     if let Some(outer) = &transaction.outer {
         via(outer, out);
     }

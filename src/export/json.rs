@@ -6,6 +6,7 @@
 //! | `sensor` | name of the sensor, if it has one |
 //! | `conn`, `seq` | [identifier](crate::http::uid) of the connection, number of the transaction on it, from 1 |
 //! | `client`, `client_port`, `server`, `server_port` | the sender of the request, and its receiver |
+//! | `client_forwarded` | the client behind proxies that are trusted, as they name it |
 //! | `protocol` | of an operation of another protocol than HTTP: its name, such as `socks` |
 //! | `operation`, `target` | of an operation: its name, and what it is about |
 //! | `outcome`, `error` | of an operation: its status in the protocol's words; `error` if it failed |
@@ -40,10 +41,10 @@
 
 mod tls;
 
-use crate::abi::Tunnel;
 use crate::escape;
 use crate::export::numbers::{address, number, rfc3339};
 use crate::export::{Format, Origin};
+use crate::http::filter::{tunnel_name, via_name};
 use crate::http::grpc::Call;
 use crate::http::transaction::Outer;
 use crate::http::{Flags, Message, TlsConnection, Transaction};
@@ -74,6 +75,11 @@ impl Format for Json {
         out.extend_from_slice(b"\",\"seq\":");
         number(transaction.seq, out);
         endpoints([transaction.client, transaction.server], out);
+        if let Some(client) = transaction.client_forwarded {
+            out.extend_from_slice(b",\"client_forwarded\":\"");
+            address(client, out);
+            out.push(b'"');
+        }
         match transaction.protocol() {
             None => http(transaction, out),
             Some(protocol) => operation(protocol, transaction, out),
@@ -83,7 +89,7 @@ impl Format for Json {
             out.extend_from_slice(b",\"interim\":");
             number(transaction.interim, out);
         }
-        if let Some(tunnel) = tunnel(transaction) {
+        if let Some(tunnel) = tunnel_name(transaction) {
             out.extend_from_slice(b",\"tunnel\":\"");
             out.extend_from_slice(tunnel.as_bytes());
             out.push(b'"');
@@ -197,16 +203,6 @@ fn tls(secured: &Secured, offered: &[Box<str>], out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
-/// How a tunnel was opened that a stream is inside of.
-pub(crate) const fn via_name(tunnel: Tunnel) -> &'static str {
-    match tunnel {
-        Tunnel::Connect => "connect",
-        Tunnel::WebSocket | Tunnel::H2c | Tunnel::Other => "upgrade",
-        Tunnel::Socks => "socks",
-        Tunnel::Proxy => "proxy",
-    }
-}
-
 pub(crate) fn via(outer: &Outer, out: &mut Vec<u8>) {
     optional(b",\"via\":", Some(via_name(outer.tunnel).as_bytes()), out);
     optional(b",\"via_conn\":", Some(outer.uid.as_bytes()), out);
@@ -217,19 +213,6 @@ pub(crate) fn via(outer: &Outer, out: &mut Vec<u8>) {
         out.extend_from_slice(b"\",\"proxy_port\":");
         number(relay.port, out);
     }
-}
-
-/// What a tunnel carries, by name; `None` if the transaction opened none.
-pub(crate) fn tunnel(transaction: &Transaction) -> Option<&'static str> {
-    let name = match transaction.tunnel {
-        Tunnel::Connect => "connect",
-        Tunnel::WebSocket => "websocket",
-        Tunnel::H2c => "h2c",
-        Tunnel::Socks => "socks",
-        Tunnel::Proxy => "proxy",
-        Tunnel::Other => "other",
-    };
-    transaction.flags.intersects(Flags::TUNNEL).then_some(name)
 }
 
 pub(crate) fn optional(key: &[u8], value: Option<&[u8]>, out: &mut Vec<u8>) {
@@ -320,7 +303,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::abi::{Framing, flag};
+    use crate::abi::{Framing, Tunnel, flag};
     use crate::http::Settings;
     use crate::http::record::Kind;
     use crate::http::redact::Redaction;

@@ -15,6 +15,15 @@ pub(super) struct LostLines {
     pub bytes: u64,
 }
 
+impl LostLines {
+    /// With lines that were not even tried.
+    pub(super) fn and(mut self, lines: &[u8]) -> Self {
+        self.lines = self.lines.saturating_add(memchr::memchr_iter(b'\n', lines).count() as u64);
+        self.bytes = self.bytes.saturating_add(lines.len() as u64);
+        self
+    }
+}
+
 /// Writes lines to a writer that may fail, and may take a part before it fails.
 ///
 /// Invariant: all that the writer ever took is whole lines, followed by at most a beginning of one more, whose other part

@@ -1,37 +1,37 @@
 //! A log is where lines go: standard output, or a file that may be rotated, reopened, and outlive a full disk.
 
+mod error;
+mod opened;
 mod output;
+mod packed;
 mod progress;
+mod socket;
+mod target;
 
-use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::fmt;
+use std::fs;
+use std::io;
 use std::sync::Arc;
 
+pub use self::error::{LogError, LogNotice, ReaderGone};
+use self::opened::{Lines, OpenedTarget, cut_half_line, open_for};
 pub use self::output::LogOutput;
+pub(in crate::export) use self::packed::Packing;
 pub use self::progress::{Hand, Stalled, WriteProgress};
+pub use self::socket::{Socket, connect};
+pub use self::target::Target;
 use crate::counters::{counters, families};
 use crate::export::Format;
 use crate::export::chunk::Chunk;
-use crate::export::line_writer::{LineWriter, LostLines};
+use crate::export::line_writer::LostLines;
 use crate::export::open;
-use crate::export::rotate::{RotationThread, free_name, has_name};
+use crate::export::rotate::{Names, RotationThread, has_name};
 
 /// Nanoseconds without a further attempt after a rotation has failed: a minute, an arbitrary number.
 const RETRY: i64 = 60_000_000_000;
 /// Bytes that a pipe or terminal is given at once: few, so that one that is read slowly is seen to be read at all. A quarter
 /// of a pipe's usual capacity, so that its reader has enough to do meanwhile.
 const PIECE: usize = 16 << 10;
-
-/// Where lines go.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Target {
-    /// Standard output.
-    Stdout,
-    /// A file: lines are appended to what is there.
-    File(PathBuf),
-}
 
 /// When a file is rotated, and how many rotated files are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,57 +42,6 @@ pub struct Rotation {
     pub interval: Option<i64>,
     /// How many are kept.
     pub keep: usize,
-}
-
-/// Why there is no log.
-#[derive(Debug, thiserror::Error)]
-pub enum LogError {
-    /// The file cannot be opened.
-    #[error("cannot open log file {path}: {source}")]
-    Open {
-        /// Path of the file.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// Standard output cannot be used.
-    #[error("cannot write to standard output: {0}")]
-    Stdout(io::Error),
-    /// Rotation needs a regular file.
-    #[error("cannot rotate {0}: needed a regular file")]
-    NotAFile(PathBuf),
-    /// The thread for rotated files cannot be started.
-    #[error("cannot start the thread for rotated logs: {0}")]
-    Thread(io::Error),
-}
-
-impl LogError {
-    /// Whether it is a pipe that nobody reads yet.
-    #[must_use]
-    pub fn has_no_reader(&self) -> bool {
-        matches!(self, Self::Open { source, .. } if source.kind() == io::ErrorKind::NotConnected)
-    }
-}
-
-/// The reader of a pipe has closed it: a reason to end quietly.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ReaderGone;
-
-/// A change that people are to know of, reported once.
-#[derive(Debug, thiserror::Error)]
-pub enum LogNotice {
-    /// Lines are being lost from now on.
-    #[error("cannot write the log: {0}; lines are lost and counted until it can be written again")]
-    Failing(io::Error),
-    /// The log can be written again.
-    #[error("the log can be written again; {lines} lines were lost")]
-    Recovered {
-        /// Lines that were lost in between.
-        lines: u64,
-    },
-    /// A rotation failed.
-    #[error("cannot rotate the log: {0}; it goes on in the same file")]
-    RotationFailed(io::Error),
 }
 
 families! {
@@ -134,23 +83,27 @@ pub struct Log {
     target: Target,
     format: Box<dyn Format>,
     rotation: Option<(Rotation, RotationThread)>,
-    lines: LineWriter<File>,
+    lines: Lines,
     /// Whether it is a regular file, which takes all that it is given at once.
     regular: bool,
     progress: Arc<WriteProgress>,
-    /// Bytes in the file.
+    /// Bytes in the file, and at the most those that lines which wait will take.
     size: u64,
     /// Interval in which the file was begun.
     interval: i64,
+    /// When lines were last taken.
+    now: i64,
     /// No rotation before this time.
     not_before: i64,
+    /// Whether the next line is the first of a document.
+    first: bool,
     /// Lines lost since writing began to fail.
     failing: Option<u64>,
     counters: LogCounters,
 }
 
-impl std::fmt::Debug for Log {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Log {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("Log")
             .field("target", &self.target)
@@ -170,32 +123,66 @@ impl Log {
         format: Box<dyn Format>,
         now: i64,
     ) -> Result<Self, LogError> {
-        let opened = open_target(&target)?;
+        let opened = match &target {
+            Target::Stdout | Target::File(_) => open_for(&target, format.as_ref())?,
+            Target::Syslog(_) | Target::Unix(_) => {
+                let connected = connect(&target, false)?;
+                return Self::to_socket(target, connected, format, now);
+            }
+        };
         let rotation = match (&target, rotation) {
             (Target::File(path), Some(_)) if !opened.regular || !has_name(path) => {
                 return Err(LogError::NotAFile(path.clone()));
             }
             (Target::File(path), Some(rotation)) => {
-                Some((rotation, RotationThread::new(path, rotation.keep).map_err(LogError::Thread)?))
+                Some((rotation, RotationThread::new(Names::of(path), rotation.keep).map_err(LogError::Thread)?))
             }
             _ => None,
         };
-        let mut log = Self {
+        let (regular, size, modified) = (opened.regular, opened.size, opened.modified);
+        let log = Self { rotation, size, ..Self::new(target, format, Lines::new(opened, now), regular, now) };
+        Ok(log.begun(modified.unwrap_or(now), now))
+    }
+
+    /// The same, for a target whose socket has been connected before.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn to_socket(
+        target: Target,
+        socket: Option<Socket>,
+        format: Box<dyn Format>,
+        now: i64,
+    ) -> Result<Self, LogError> {
+        match socket {
+            Some(socket) => Ok(Self::new(target, format, Lines::Socket(socket), false, now).begun(now, now)),
+            None => Self::open(target, None, format, now),
+        }
+    }
+
+    fn new(target: Target, format: Box<dyn Format>, lines: Lines, regular: bool, now: i64) -> Self {
+        Self {
             target,
             format,
-            rotation,
-            lines: LineWriter::new(opened.file),
-            regular: opened.regular,
-            progress: Arc::new(WriteProgress::new(opened.regular)),
-            size: opened.size,
+            rotation: None,
+            lines,
+            regular,
+            progress: Arc::new(WriteProgress::new(regular)),
+            size: 0,
             interval: 0,
+            now,
             not_before: i64::MIN,
+            first: false,
             failing: None,
             counters: LogCounters::default(),
-        };
-        log.interval = log.interval_of(opened.modified.unwrap_or(now));
-        log.write_header(now);
-        Ok(log)
+        }
+    }
+
+    /// With its header; the file is of this time.
+    fn begun(mut self, time: i64, now: i64) -> Self {
+        self.interval = self.interval_of(time);
+        self.write_header(now);
+        self
     }
 
     /// Writes lines, each with its end, and rotates when it is time. What people are to know is appended to `notices`.
@@ -209,7 +196,8 @@ impl Log {
         debug_assert_eq!(left, count(bytes), "every record of a log is a line");
         let progress = Arc::clone(&self.progress);
         let _busy = progress.begin(left, bytes.len());
-        self.tick(now, notices);
+        self.now = now;
+        self.tick(now, notices)?;
         let mut rest = bytes;
         while !rest.is_empty() {
             let fitting = self.fitting(rest, now);
@@ -217,7 +205,10 @@ impl Log {
             let (fits, after) = rest.split_at_checked(fitting).unwrap_or((rest, b""));
             rest = after;
             if fits.is_empty() {
-                self.rotate(now, notices);
+                // Lines that wait take less once they are compressed.
+                if !self.flush(notices)? {
+                    self.rotate(now, notices);
+                }
                 continue;
             }
             // Mostly all of them fit, and have been counted.
@@ -229,8 +220,24 @@ impl Log {
         Ok(())
     }
 
-    /// Rotates if a new interval has begun. To be called now and then when there is nothing to write.
-    pub fn tick(&mut self, now: i64, notices: &mut Vec<LogNotice>) {
+    /// Rotates if a new interval has begun, and writes lines that have waited to be compressed. To be called now and then when there
+    /// is nothing to write.
+    ///
+    /// # Errors
+    /// As of [`Log::write`].
+    pub fn tick(&mut self, now: i64, notices: &mut Vec<LogNotice>) -> Result<(), ReaderGone> {
+        match &mut self.lines {
+            Lines::Plain(_) => {}
+            Lines::Packed(packed) => {
+                let result = packed.tick(now);
+                self.size = packed.size();
+                self.note(result, notices)?;
+            }
+            Lines::Socket(socket) => {
+                let result = socket.flush();
+                self.note(result, notices)?;
+            }
+        }
         if self.interval_of(now) > self.interval && now >= self.not_before && self.lines.is_whole() {
             if self.size == 0 || self.rotation.is_none() {
                 self.interval = self.interval_of(now);
@@ -238,23 +245,40 @@ impl Log {
                 self.rotate(now, notices);
             }
         }
+        Ok(())
     }
 
-    /// Opens the file anew, for a log that was renamed by another program. Standard output stays as it is.
+    /// Compresses and writes the lines that wait, if there are any.
+    fn flush(&mut self, notices: &mut Vec<LogNotice>) -> Result<bool, ReaderGone> {
+        let Lines::Packed(packed) = &mut self.lines else { return Ok(false) };
+        if !packed.waits() {
+            return Ok(false);
+        }
+        let result = packed.flush();
+        self.size = packed.size();
+        self.note(result, notices)?;
+        Ok(true)
+    }
+
+    /// Opens the file anew, for a log that was renamed by another program. Standard output and sockets stay as they are.
     ///
     /// # Errors
     /// If it cannot be opened: lines then still go to the old one.
     pub fn reopen(&mut self, now: i64) -> Result<(), LogError> {
-        if self.target == Target::Stdout {
+        if !matches!(self.target, Target::File(_)) {
             return Ok(());
         }
         let progress = Arc::clone(&self.progress);
         let _busy = progress.begin(0, 0);
-        let opened = open_target(&self.target)?;
+        let mut opened = open_for(&self.target, self.format.as_ref())?;
         self.finish(now);
-        self.lines = LineWriter::new(opened.file);
+        if opened.regular {
+            // It may be the same file, with what was just written.
+            opened.size = opened.file.metadata().map_or(opened.size, |metadata| metadata.len());
+        }
         self.regular = opened.regular;
         self.size = opened.size;
+        self.lines = Lines::new(opened, now);
         self.interval = self.interval_of(now);
         self.write_header(now);
         Ok(())
@@ -277,10 +301,7 @@ impl Log {
     /// Its name in messages.
     #[must_use]
     pub fn name(&self) -> String {
-        match &self.target {
-            Target::Stdout => "standard output".to_owned(),
-            Target::File(path) => path.display().to_string(),
-        }
+        self.target.to_string()
     }
 
     /// What happened so far, without [`LogCounters::not_taken`], which workers count.
@@ -292,10 +313,34 @@ impl Log {
 
     /// Writes lines, `count` of them.
     fn put(&mut self, lines: &[u8], count: u64, notices: &mut Vec<LogNotice>) -> Result<(), ReaderGone> {
-        let before = self.lines.written();
-        let result = self.lines.write(lines);
-        self.size = self.size.saturating_add(self.lines.written().saturating_sub(before));
         self.counters.lines = self.counters.lines.saturating_add(count);
+        let changed;
+        let lines = match lines.split_first() {
+            Some((b',', rest)) if std::mem::take(&mut self.first) => {
+                changed = [b" ", rest].concat();
+                &changed
+            }
+            _ => lines,
+        };
+        let result = match &mut self.lines {
+            Lines::Plain(plain) => {
+                let before = plain.written();
+                let result = plain.write(lines);
+                self.size = self.size.saturating_add(plain.written().saturating_sub(before));
+                result
+            }
+            Lines::Packed(packed) => {
+                let result = packed.write(lines);
+                self.size = packed.size();
+                result
+            }
+            Lines::Socket(socket) => socket.write(lines, self.now),
+        };
+        self.note(result, notices)
+    }
+
+    /// Takes notice of what became of lines.
+    fn note(&mut self, result: Result<(), LostLines>, notices: &mut Vec<LogNotice>) -> Result<(), ReaderGone> {
         match result {
             Ok(()) => {
                 if let Some(lines) = self.failing.take() {
@@ -325,7 +370,11 @@ impl Log {
         let limit = self.rotation.as_ref().and_then(|(rotation, _)| rotation.size);
         let limit = limit.filter(|_| now >= self.not_before && self.lines.is_whole());
         let room = match limit {
-            Some(limit) => usize::try_from(limit.saturating_sub(self.size)).unwrap_or(usize::MAX),
+            Some(limit) => {
+                let head =
+                    if matches!(&self.lines, Lines::Packed(packed) if !packed.waits()) { packed::HEAD } else { 0 };
+                usize::try_from(limit.saturating_sub(self.size).saturating_sub(head)).unwrap_or(usize::MAX)
+            }
             None if self.regular => usize::MAX,
             None => PIECE,
         };
@@ -357,7 +406,7 @@ impl Log {
         let Target::File(path) = &self.target else { return Ok(()) };
         let fresh = open::beside(path);
         let file = open::fresh(&fresh, open::LOG_MODE)?;
-        let aside = free_name(path, now)?;
+        let aside = Names::of(path).free(now)?;
         let path = path.clone();
         self.finish(now);
         let moved = match fs::rename(&path, &aside) {
@@ -369,7 +418,8 @@ impl Log {
             self.write_header(now);
             return Err(error);
         }
-        self.lines = LineWriter::new(file);
+        let packing = Packing::of(&path);
+        self.lines = Lines::new(OpenedTarget { file, size: 0, regular: true, modified: None, packing }, now);
         self.size = 0;
         self.interval = self.interval_of(now);
         self.write_header(now);
@@ -383,19 +433,48 @@ impl Log {
     fn finish(&mut self, now: i64) {
         let mut footer = Vec::new();
         self.format.footer(now, &mut footer);
-        if self.lines.write(&footer).is_err() && !self.lines.is_whole() {
-            let cut = cut_half_line(self.lines.writer());
-            // Nothing more can be done for the old file; the half line counts as lost.
-            self.counters.write_errors += u64::from(cut.is_err());
-            self.counters.lost_lines += 1;
+        match &mut self.lines {
+            Lines::Plain(plain) => {
+                if plain.write(&footer).is_err() && !plain.is_whole() {
+                    let cut = cut_half_line(plain.writer());
+                    // Nothing more can be done for the old file; the half line counts as lost.
+                    self.counters.write_errors += u64::from(cut.is_err());
+                    self.counters.lost_lines += 1;
+                }
+            }
+            Lines::Packed(packed) => {
+                let written = packed.write(&footer).and_then(|()| packed.flush());
+                self.count_lost(written);
+            }
+            Lines::Socket(socket) => {
+                let written = socket.write(&footer, now).and_then(|()| socket.close());
+                self.count_lost(written);
+            }
+        }
+    }
+
+    fn count_lost(&mut self, written: Result<(), LostLines>) {
+        if let Err(LostLines { lines, bytes, .. }) = written {
+            self.counters.write_errors += 1;
+            self.counters.lost_lines = self.counters.lost_lines.saturating_add(lines);
+            self.counters.lost_bytes = self.counters.lost_bytes.saturating_add(bytes);
         }
     }
 
     fn write_header(&mut self, now: i64) {
+        if self.format.header_once() && self.size != 0 {
+            return;
+        }
+        self.first = self.format.is_document();
         let mut header = Vec::new();
         self.format.header(now, &mut header);
         // What fails here fails again with the first line, and is reported then.
-        if self.lines.write(&header).is_ok() {
+        let written = match &mut self.lines {
+            Lines::Plain(plain) => plain.write(&header),
+            Lines::Packed(packed) => packed.write(&header),
+            Lines::Socket(socket) => socket.write(&header, now),
+        };
+        if written.is_ok() {
             self.size = self.size.saturating_add(header.len() as u64);
         }
     }
@@ -408,63 +487,6 @@ impl Log {
 
 fn count(lines: &[u8]) -> u64 {
     memchr::memchr_iter(b'\n', lines).count() as u64
-}
-
-struct OpenedTarget {
-    file: File,
-    size: u64,
-    regular: bool,
-    /// Time of the last change of a file that was there.
-    modified: Option<i64>,
-}
-
-fn open_target(target: &Target) -> Result<OpenedTarget, LogError> {
-    match target {
-        Target::Stdout => {
-            let file: File = io::stdout().as_fd().try_clone_to_owned().map_err(LogError::Stdout)?.into();
-            let regular = file.metadata().is_ok_and(|metadata| metadata.is_file());
-            Ok(OpenedTarget { file, size: 0, regular, modified: None })
-        }
-        Target::File(path) => open_file(path).map_err(|source| LogError::Open { path: path.clone(), source }),
-    }
-}
-
-fn open_file(path: &Path) -> io::Result<OpenedTarget> {
-    let mut file = open::append(path, open::LOG_MODE)?;
-    let metadata = file.metadata()?;
-    let regular = metadata.is_file();
-    let mut size = if regular { metadata.len() } else { 0 };
-    if size != 0 {
-        // What was killed while it wrote has left half a line: it must not run together with the next.
-        let mut last = [0];
-        file.seek(SeekFrom::End(-1))?;
-        file.read_exact(&mut last)?;
-        if last != *b"\n" {
-            file.write_all(b"\n")?;
-            size += 1;
-        }
-    }
-    let modified = metadata.modified().ok().and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
-    let modified = modified.and_then(|since| i64::try_from(since.as_nanos()).ok()).filter(|_| size != 0);
-    Ok(OpenedTarget { file, size, regular, modified })
-}
-
-/// Cuts what stands behind the last line end of a regular file.
-fn cut_half_line(file: &mut File) -> io::Result<()> {
-    let mut end = file.metadata()?.len();
-    let mut some = [0; 4096];
-    while end > 0 {
-        let start = end.saturating_sub(some.len() as u64);
-        let count = usize::try_from(end.saturating_sub(start)).unwrap_or(0);
-        let part = some.get_mut(..count).unwrap_or_default();
-        file.seek(SeekFrom::Start(start))?;
-        file.read_exact(part)?;
-        if let Some(at) = memchr::memrchr(b'\n', part) {
-            return file.set_len(start.saturating_add(at as u64).saturating_add(1));
-        }
-        end = start;
-    }
-    file.set_len(0)
 }
 
 #[cfg(test)]

@@ -5,9 +5,12 @@
 
 pub mod chunk;
 mod clf;
+pub mod columns;
 pub mod consumer;
 mod ecs;
 pub mod families;
+pub mod gathered;
+mod har;
 mod histogram;
 mod json;
 mod line_writer;
@@ -21,7 +24,9 @@ pub mod process;
 mod ranking;
 mod rotate;
 pub mod server;
+pub mod sorted;
 pub mod summary;
+mod table;
 pub mod terminal;
 mod text;
 pub mod total;
@@ -30,17 +35,26 @@ mod zeek;
 use std::fmt;
 use std::str::FromStr;
 
+use self::columns::Columns;
 use self::terminal::Terminal;
 use crate::http::{TlsConnection, Transaction};
 use crate::stream::InterfaceNames;
 
-pub(crate) use json::{tunnel as tunnel_name, via_name};
+pub(crate) use text::{duration, size};
 
 /// Writes transactions as lines. Each worker has its own.
 pub trait Format: Send {
     /// Appends what stands at the top of a file opened at `time` (nanoseconds since the Unix epoch).
     fn header(&mut self, time: i64, out: &mut Vec<u8>) {
         let _ = (time, out);
+    }
+    /// Whether a file has the header only where it is empty, and not where lines are appended to others.
+    fn header_once(&self) -> bool {
+        false
+    }
+    /// Whether a file is one document: then every line begins with a comma, which is taken from the first.
+    fn is_document(&self) -> bool {
+        false
     }
     /// Whether it has a line for such a transaction: some formats are for HTTP alone.
     fn takes(&self, transaction: &Transaction) -> bool {
@@ -98,8 +112,16 @@ pub enum FormatName {
     Zeek,
     /// NCSA combined log format.
     Clf,
+    /// The same with the virtual host and the duration.
+    Vhost,
     /// OpenTelemetry spans.
     Otlp,
+    /// A table, separated by commas.
+    Csv,
+    /// A table, separated by tabulators.
+    Tsv,
+    /// An HTTP Archive.
+    Har,
 }
 
 impl FormatName {
@@ -110,7 +132,11 @@ impl FormatName {
         ("ecs", Self::Ecs),
         ("zeek", Self::Zeek),
         ("clf", Self::Clf),
+        ("vhost", Self::Vhost),
         ("otlp", Self::Otlp),
+        ("csv", Self::Csv),
+        ("tsv", Self::Tsv),
+        ("har", Self::Har),
     ];
 
     /// Whether it has lines about this.
@@ -118,26 +144,37 @@ impl FormatName {
     pub const fn has(self, subject: Subject) -> bool {
         match subject {
             Subject::Transactions => true,
-            Subject::Tls => matches!(self, Self::Json | Self::Text | Self::Ecs | Self::Zeek),
+            Subject::Tls => matches!(self, Self::Json | Self::Text | Self::Ecs | Self::Zeek | Self::Csv | Self::Tsv),
         }
     }
 
     /// A writer of this format, for transactions.
     #[must_use]
     pub fn writer(self, origin: Origin) -> Box<dyn Format> {
-        self.writer_for(Subject::Transactions, &Terminal::default(), origin)
+        self.writer_for(Subject::Transactions, &Terminal::default(), None, origin)
     }
 
-    /// The same, for lines about something, that go to a terminal.
+    /// The same, for lines about something, that go to a terminal. `columns`: those of tables, if not the usual ones.
     #[must_use]
-    pub fn writer_for(self, subject: Subject, terminal: &Terminal, origin: Origin) -> Box<dyn Format> {
+    pub fn writer_for(
+        self,
+        subject: Subject,
+        terminal: &Terminal,
+        columns: Option<&Columns>,
+        origin: Origin,
+    ) -> Box<dyn Format> {
+        let columns = || columns.cloned().unwrap_or_else(|| Columns::usual(subject));
         match self {
             Self::Json => Box::new(json::Json::new(origin)),
             Self::Text => Box::new(text::Text::new(terminal.clone())),
             Self::Ecs => Box::new(ecs::Ecs::new(origin)),
             Self::Zeek => Box::new(zeek::Zeek::new(subject)),
-            Self::Clf => Box::new(clf::Clf),
+            Self::Clf => Box::new(clf::Clf { vhost: false }),
+            Self::Vhost => Box::new(clf::Clf { vhost: true }),
             Self::Otlp => Box::new(otlp::Otlp::new(origin)),
+            Self::Csv => Box::new(table::Table::csv(columns(), origin)),
+            Self::Tsv => Box::new(table::Table::tsv(columns(), origin)),
+            Self::Har => Box::new(har::Har),
         }
     }
 }
@@ -151,7 +188,7 @@ impl fmt::Display for FormatName {
 
 /// A format that does not exist.
 #[derive(Debug, thiserror::Error)]
-#[error("unknown format \"{0}\": needed json, text, ecs, zeek, clf or otlp")]
+#[error("unknown format \"{0}\": needed json, text, ecs, zeek, clf, vhost, otlp, csv, tsv or har")]
 pub struct UnknownFormat(String);
 
 impl FromStr for FormatName {

@@ -1,7 +1,8 @@
 //! A rotated file is a log that is complete: it is compressed, and after a while removed.
 //!
 //! Its name is the log's with the time of the rotation: `log.json.20260102T030405Z`, and with `.gz` when compressed. Both
-//! happen in a thread of its own, so that no log line waits for it.
+//! happen in a thread of its own, so that no log line waits for it. A log that is compressed as it is written keeps its ending
+//! (`log.json.20260102T030405Z.zst`), and is not compressed again.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -15,6 +16,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
+use crate::export::log::Packing;
 use crate::export::numbers::{Calendar, padded};
 use crate::export::open;
 
@@ -25,11 +27,38 @@ const COUNTED: u8 = b'-';
 const SUFFIX: &str = ".gz";
 const UNFINISHED: &str = ".gz.part";
 
-/// A name for `path` rotated at `time` that no file has yet.
-///
-/// # Errors
-/// If all are taken.
-pub(super) fn free_name(path: &Path, time: i64) -> io::Result<PathBuf> {
+/// The names of a log's rotated files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Names {
+    /// What stands before the time.
+    base: PathBuf,
+    /// The ending of one that is compressed.
+    ending: &'static str,
+    /// Whether they are compressed from the beginning.
+    packed: bool,
+}
+
+impl Names {
+    /// Of the log at a path.
+    pub(super) fn of(path: &Path) -> Self {
+        match Packing::of(path) {
+            Some(packing) => Self { base: Packing::stem(path), ending: packing.ending(), packed: true },
+            None => Self { base: path.to_owned(), ending: SUFFIX, packed: false },
+        }
+    }
+
+    /// A name for the log rotated at `time` that no file has yet.
+    ///
+    /// # Errors
+    /// If all are taken.
+    pub(super) fn free(&self, time: i64) -> io::Result<PathBuf> {
+        let name = free_name(&self.base, self.ending, time)?;
+        Ok(if self.packed { with(&name, self.ending) } else { name })
+    }
+}
+
+/// What may follow `path` and a time, without the ending.
+fn free_name(path: &Path, ending: &str, time: i64) -> io::Result<PathBuf> {
     let Calendar { year, month, day, hour, minute, second, .. } = Calendar::new(time);
     let mut stamp = b".".to_vec();
     for (value, width, after) in
@@ -45,7 +74,7 @@ pub(super) fn free_name(path: &Path, time: i64) -> io::Result<PathBuf> {
             padded(count, 4, &mut stamp);
         }
         let name = with(path, &String::from_utf8_lossy(&stamp));
-        if is_free(&name)? && is_free(&with(&name, SUFFIX))? {
+        if is_free(&name)? && is_free(&with(&name, ending))? {
             return Ok(name);
         }
     }
@@ -67,16 +96,16 @@ fn with(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// The rotated files of a log, oldest first, without `.gz`; and whether each is compressed.
-fn list(path: &Path) -> io::Result<Vec<(PathBuf, bool)>> {
+/// The rotated files of a log, oldest first, without the ending; and whether each is compressed.
+fn list(Names { base: path, ending, packed }: &Names) -> io::Result<Vec<(PathBuf, bool)>> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let base = path.file_name().unwrap_or_default().as_encoded_bytes();
     let mut found = Vec::new();
     for entry in fs::read_dir(directory)? {
         let name = entry?.file_name();
         let Some(rest) = name.as_encoded_bytes().strip_prefix(base) else { continue };
-        let (stamp, compressed) = rest.strip_suffix(SUFFIX.as_bytes()).map_or((rest, false), |stamp| (stamp, true));
-        if is_stamp(stamp) {
+        let (stamp, compressed) = rest.strip_suffix(ending.as_bytes()).map_or((rest, false), |stamp| (stamp, true));
+        if is_stamp(stamp) && (compressed || !packed) {
             // Built again from the log's path, so that a name read from a directory is never used as it is.
             found.push((with(path, &String::from_utf8_lossy(stamp)), compressed));
         }
@@ -104,15 +133,15 @@ pub(super) struct RotationThread {
 }
 
 impl RotationThread {
-    /// Keeps the newest `keep` rotated files of `path`. Starts with what an earlier run left.
+    /// Keeps the newest `keep` rotated files of a log. Starts with what an earlier run left.
     ///
     /// # Errors
     /// If the thread cannot be started.
-    pub(super) fn new(path: &Path, keep: usize) -> io::Result<Self> {
+    pub(super) fn new(names: Names, keep: usize) -> io::Result<Self> {
         let (wake, woken) = bounded(1);
         let (stop, errors) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let (path, stopped, failed) = (path.to_owned(), Arc::clone(&stop), Arc::clone(&errors));
-        let run = move || work(&path, keep, &woken, &stopped, &failed);
+        let (stopped, failed) = (Arc::clone(&stop), Arc::clone(&errors));
+        let run = move || work(&names, keep, &woken, &stopped, &failed);
         let thread = Some(thread::Builder::new().name("log-rotator".to_owned()).spawn(run)?);
         let rotator = Self { wake: Some(wake), stop, errors, thread };
         rotator.wake();
@@ -145,16 +174,16 @@ impl Drop for RotationThread {
     }
 }
 
-fn work(path: &Path, keep: usize, woken: &Receiver<()>, stop: &AtomicBool, errors: &AtomicU64) {
+fn work(names: &Names, keep: usize, woken: &Receiver<()>, stop: &AtomicBool, errors: &AtomicU64) {
     for () in woken {
-        let files = list(path).unwrap_or_else(|_| {
+        let files = list(names).unwrap_or_else(|_| {
             errors.fetch_add(1, Ordering::Relaxed);
             Vec::new()
         });
         let old = files.len().saturating_sub(keep);
         for (index, (name, compressed)) in files.iter().enumerate() {
             let done = match (index < old, compressed) {
-                (true, true) => fs::remove_file(with(name, SUFFIX)),
+                (true, true) => fs::remove_file(with(name, names.ending)),
                 (true, false) => fs::remove_file(name),
                 (false, true) => Ok(()),
                 (false, false) => compress(name, stop),
@@ -228,10 +257,10 @@ mod tests {
         ["log", "log.txt", "logs.20260101T000000Z", "log.20260101T000000Z.gz"].iter().for_each(|name| write(name));
         let second = 1_767_225_601_000_000_000;
         for _ in 0..3 {
-            let name = free_name(&log, second).unwrap();
+            let name = Names::of(&log).free(second).unwrap();
             fs::write(name, "line\n").unwrap();
         }
-        let rotator = RotationThread::new(&log, 2).unwrap();
+        let rotator = RotationThread::new(Names::of(&log), 2).unwrap();
         let names = || {
             let mut names: Vec<_> = fs::read_dir(&directory)
                 .unwrap()
@@ -250,6 +279,6 @@ mod tests {
         let file = fs::File::open(directory.path().join(wanted[1])).unwrap();
         flate2::read::GzDecoder::new(file).read_to_string(&mut text).unwrap();
         assert_eq!(text, "line\n");
-        assert!(free_name(&log, second).unwrap().to_str().unwrap().ends_with("Z"), "the first name is free again");
+        assert!(Names::of(&log).free(second).unwrap().to_str().unwrap().ends_with("Z"), "the first name is free again");
     }
 }

@@ -16,10 +16,9 @@ use std::io::Write;
 
 use crate::escape;
 use crate::export::Format;
-use crate::export::json::via_name;
 use crate::export::numbers::{address, number, rfc3339};
 use crate::export::terminal::{Color, Terminal};
-use crate::http::filter::{without_port, without_user};
+use crate::http::filter::{via_name, without_port, without_user};
 use crate::http::{Flags, Message, TlsConnection, Transaction, grpc};
 use crate::stream::Endpoint;
 
@@ -170,7 +169,7 @@ fn url(transaction: &Transaction, out: &mut Vec<u8>) {
 }
 
 /// Appends `address:port`, IPv6 in brackets.
-pub(super) fn endpoint(endpoint: Endpoint, out: &mut Vec<u8>) {
+pub(in crate::export) fn endpoint(endpoint: Endpoint, out: &mut Vec<u8>) {
     let brackets = endpoint.ip.is_ipv6();
     out.extend_from_slice(if brackets { b"[" } else { b"" });
     address(endpoint.ip, out);
@@ -188,7 +187,7 @@ fn right(out: &mut Vec<u8>, columns: usize, write: impl FnOnce(&mut Vec<u8>)) {
 }
 
 /// Appends nanoseconds with a fitting unit.
-pub(super) fn duration(time: Option<i64>, out: &mut Vec<u8>) {
+pub(crate) fn duration(time: Option<i64>, out: &mut Vec<u8>) {
     let Some(time) = time.and_then(|time| u64::try_from(time).ok()) else {
         return out.push(b'-');
     };
@@ -206,7 +205,7 @@ pub(super) fn duration(time: Option<i64>, out: &mut Vec<u8>) {
 }
 
 /// Appends bytes with a fitting decimal unit.
-pub(super) fn size(bytes: Option<u64>, out: &mut Vec<u8>) {
+pub(crate) fn size(bytes: Option<u64>, out: &mut Vec<u8>) {
     let Some(bytes) = bytes else {
         return out.push(b'-');
     };

@@ -6,6 +6,8 @@ use crate::abi::{self, Framing, Tunnel};
 use crate::counters::{counters, families};
 use crate::http::community_id;
 use crate::http::flags::Flags;
+use crate::http::forwarded;
+use crate::http::network::Network;
 use crate::http::record::{Headers, Operation, Outcome, Record, Request, Response};
 use crate::http::redact::{Redaction, Shape};
 use crate::http::route::Routes;
@@ -31,6 +33,10 @@ pub struct Settings {
     /// Names of further headers to keep, of requests and responses. Compared without regard to case, logged in lower
     /// case.
     pub headers: Vec<String>,
+    /// Whether all headers are kept, whatever their names.
+    pub all_headers: bool,
+    /// Proxies that are believed when they name the client.
+    pub trusted_proxies: Vec<Network>,
     /// Which secrets are hidden.
     pub redaction: Redaction,
     /// Whether transactions carry the community identifier.
@@ -98,6 +104,10 @@ struct Shapes {
 #[derive(Debug)]
 pub struct HttpContext {
     wanted: Vec<(Vec<u8>, Shape)>,
+    all_headers: bool,
+    trusted_proxies: Vec<Network>,
+    /// Values of `Forwarded` and `X-Forwarded-For` of a request.
+    forwarded: [Vec<u8>; 2],
     redaction: Redaction,
     shapes: Shapes,
     community_id: bool,
@@ -150,6 +160,9 @@ impl HttpContext {
         };
         Self {
             wanted,
+            all_headers: settings.all_headers,
+            trusted_proxies: settings.trusted_proxies,
+            forwarded: [Vec::new(), Vec::new()],
             redaction,
             shapes,
             community_id: settings.community_id,
@@ -275,7 +288,7 @@ impl HttpContext {
         transaction.status = response.status;
         transaction.awaits_tunnel = response.framing == Framing::Tunnel;
         transaction.reason = self.store_text(transaction, response.reason);
-        if !self.wanted.is_empty() {
+        if self.all_headers || !self.wanted.is_empty() {
             self.headers(transaction, response.headers, false);
         }
         if record.stream != 0 {
@@ -353,13 +366,19 @@ impl HttpContext {
         let mut pairs = headers.iter().peekable();
         let mut folded = std::mem::take(&mut self.folded);
         let mut traces = 0;
+        let mut forwarded = of_request && !self.trusted_proxies.is_empty();
+        if forwarded {
+            self.forwarded.iter_mut().for_each(Vec::clear);
+        }
         while let Some((name, mut value)) = pairs.next() {
             if name.is_empty() {
                 continue; // belongs to a header that is not kept, or to none
             }
             let standard = of_request && matches!(name.len(), 4 | 6 | 7 | 10 | 11);
             let asked = self.wanted.iter().position(|(wanted, _)| wanted.eq_ignore_ascii_case(name));
-            if !standard && asked.is_none() {
+            let all = self.all_headers && !name.starts_with(b":");
+            let names_client = forwarded && matches!(name.len(), 9 | 15);
+            if !standard && asked.is_none() && !all && !names_client {
                 continue;
             }
             if pairs.peek().is_some_and(|(next, _)| next.is_empty()) {
@@ -381,11 +400,37 @@ impl HttpContext {
             } else if standard {
                 self.standard_header(transaction, name, value);
             }
-            if let Some(index) = asked {
+            if names_client {
+                forwarded = self.note_forwarded(name, value);
+            }
+            if all {
+                self.keep_any(transaction, of_request, name, value);
+            } else if let Some(index) = asked {
                 self.keep(transaction, of_request, index, value);
             }
         }
+        if forwarded {
+            let [by_rfc, by_habit] = &self.forwarded;
+            let peer = transaction.client.ip;
+            transaction.client_forwarded = forwarded::client(peer, &self.trusted_proxies, by_rfc, by_habit);
+        }
         self.folded = folded;
+    }
+
+    /// Keeps a header that may name the client behind proxies. Whether there is not too much of them.
+    #[cold]
+    fn note_forwarded(&mut self, name: &[u8], value: &[u8]) -> bool {
+        let [by_rfc, by_habit] = &mut self.forwarded;
+        let text = match name {
+            name if name.eq_ignore_ascii_case(b"forwarded") => by_rfc,
+            name if name.eq_ignore_ascii_case(b"x-forwarded-for") => by_habit,
+            _ => return true,
+        };
+        if !text.is_empty() {
+            text.push(b',');
+        }
+        text.extend_from_slice(value);
+        text.len() <= forwarded::LONGEST
     }
 
     /// Keeps the value of a header that is always kept. Of several with one name, the first counts.
@@ -401,6 +446,30 @@ impl HttpContext {
         } else if name.eq_ignore_ascii_case(b"origin") && transaction.origin().is_none() {
             transaction.origin = transaction.store(MAX_TEXT, |out| redaction.write(shapes.origin, value, out));
         }
+    }
+
+    /// Keeps the value of a header that was not asked for by its name.
+    #[cold]
+    fn keep_any(&self, transaction: &mut Transaction, of_request: bool, name: &[u8], value: &[u8]) {
+        if transaction.kept.len() >= MAX_HEADERS {
+            transaction.flags |= Flags::TEXT_CUT;
+            return;
+        }
+        let name = name.to_ascii_lowercase();
+        let shape = self.redaction.shape(&name);
+        // Values of one name follow each other.
+        let same = transaction
+            .kept
+            .iter()
+            .find(|kept| kept.of_request == of_request && transaction.text_of(kept.name).unwrap_or_default() == name);
+        let index = same.map_or(transaction.kept.len(), |kept| usize::from(kept.index));
+        let name = match same.map(|kept| kept.name) {
+            Some(name) => name,
+            None => transaction.store(MAX_TEXT, |out| out.extend_from_slice(&name)),
+        };
+        let value = transaction.store(MAX_TEXT, |out| self.redaction.write(shape, value, out));
+        let index = u16::try_from(index).unwrap_or(u16::MAX);
+        transaction.kept.push(Kept { of_request, index, name, value });
     }
 
     /// Keeps the value of a header that was asked for: the one at `index` of the names.

@@ -1,243 +1,120 @@
-//! A selection says which transactions are logged. Metrics count all of them.
+//! A filter says which rows are wanted: which transactions are logged (`--filter`), and which rows the page and `picotap top` show.
+//! Metrics count all of them.
 //!
-//! `--filter` takes `KEY=PATTERNS` or `KEY!=PATTERNS`. Of several patterns, separated by commas, one must match:
+//! ```text
+//! filter     = together { "or" together }
+//! together   = one { [ "and" ] one }
+//! one        = ( "not" | "!" | "-" ) one | "(" filter ")" | comparison | word
+//! comparison = FIELD sign value { "," value }
+//! sign       = "=" | "!=" | "<" | "<=" | ">" | ">=" | ":" | "~" | "!~"
+//! ```
 //!
-//! - `method=GET,POST`: case matters
-//! - `status=200,4xx,500-599`, and `none` for a transaction without response
-//! - `host=*.example.com`: without regard to case, without user information, and without port unless the pattern has
-//!   one
-//! - `path=/api/*`: the target without query
-//! - `version=1.1,2`: the version of HTTP
-//! - `grpc_service=pkg.*` and `grpc_method=Get*`: what a gRPC call calls
-//! - `grpc_status=5`, `not_found`, `1-16`: the outcome of a gRPC call, by code, name or range
-//! - `interface=veth*`: the capture interface, where it has a name
+//! - Of several values one must hold, and with `!=` and `!~` none. What is not known holds for nothing but these two, and for `none`.
+//! - `=`: texts are compared whole; `*` stands for any bytes and `?` for any one byte, unless the value is in quotes. Numbers
+//!   may be ranges (`500-599`), statuses classes (`4xx`), addresses networks (`10.0.0.0/8`).
+//! - `:` (without a blank before it): the text has this, in whatever case; of numbers, flags that are named and `is` the same as `=`.
+//! - `~`: a regular expression is found in the text; `pattern.rs` says which there are.
+//! - A value ends at a blank, a comma, or a bracket that was not opened in it. In single quotes everything is itself; in
+//!   double quotes `\"` and `\\` are `"` and `\`.
+//! - A word is looked for in all texts of a row, in whatever case. On the command line words are refused.
 //!
-//! Of TLS connections (`--tls`) there are `host`, the server's name that the client said, and `interface`.
-//!
-//! In `host`, `path`, `interface`, `grpc_service` and `grpc_method`, `*` stands for any bytes and `?` for any one byte. A transaction is
-//! logged if it matches every
-//! `--filter`, `--slow` and `--errors`.
+//! [`field`] has the fields. `view/page/query.js` is the same language for the page; a test runs both over the same cases.
 
-use std::ops::RangeInclusive;
+mod comparison;
+pub mod field;
+mod language;
+mod moment;
+mod pattern;
+mod rows;
+mod value;
+
 use std::str::FromStr;
 
-use crate::glob::Glob;
+use self::field::{Field, Lines};
+use self::language::{Term, Words};
 use crate::http::flags::Flags;
-use crate::http::grpc::status_code;
+use crate::http::grpc::is_server_error;
 use crate::http::tls::TlsConnection;
 use crate::http::transaction::Transaction;
 use crate::stream::InterfaceNames;
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Patterns {
-    Method(Vec<Vec<u8>>),
-    /// 0 is "none".
-    Status(Vec<RangeInclusive<u16>>),
-    Host(Vec<Glob>),
-    Path(Vec<Glob>),
-    Version(Vec<Vec<u8>>),
-    GrpcService(Vec<Glob>),
-    GrpcMethod(Vec<Glob>),
-    GrpcStatus(Vec<RangeInclusive<u16>>),
-    Interface(Vec<Glob>),
-}
+pub use language::FilterError;
+pub use rows::{TlsFields, TransactionFields, tunnel_name, via_name};
+pub use value::{Row, Value};
 
-/// One `--filter`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A filter.
+#[derive(Debug, Clone, Default)]
 pub struct Filter {
-    patterns: Patterns,
-    negated: bool,
+    text: String,
+    /// All must hold.
+    terms: Vec<Term>,
 }
 
-/// A filter that cannot be read.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum FilterError {
-    /// No `=`.
-    #[error("filter \"{0}\" has no \"=\": needed KEY=PATTERN, for example status=5xx")]
-    NoSign(String),
-    /// An unknown key.
-    #[error(
-        "filter \"{filter}\" begins with \"{key}\": needed method, status, host, path, version, grpc_service, grpc_method, grpc_status or interface"
-    )]
-    Key {
-        /// The whole filter.
-        filter: String,
-        /// Its key.
-        key: String,
-    },
-    /// An empty pattern.
-    #[error("filter \"{0}\" has an empty pattern")]
-    Empty(String),
-    /// A status that cannot be read.
-    #[error(
-        "filter \"{filter}\" has status \"{status}\": needed a code (404), a class (4xx), a range (500-599) or none"
-    )]
-    Status {
-        /// The whole filter.
-        filter: String,
-        /// The part that cannot be read.
-        status: String,
-    },
-    /// A version that there is not.
-    #[error("filter \"{filter}\" has version \"{version}\": needed 1.0 to 1.9, or 2")]
-    Version {
-        /// The whole filter.
-        filter: String,
-        /// The part that is no version.
-        version: String,
-    },
-    /// A status of gRPC that cannot be read.
-    #[error(
-        "filter \"{filter}\" has gRPC status \"{status}\": needed a code (5), a name (NOT_FOUND) or a range (1-16)"
-    )]
-    GrpcStatus {
-        /// The whole filter.
-        filter: String,
-        /// The part that cannot be read.
-        status: String,
-    },
+/// By what is written.
+impl PartialEq for Filter {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
 }
 
+impl Eq for Filter {}
+
+/// As on a command line.
 impl FromStr for Filter {
     type Err = FilterError;
 
     fn from_str(text: &str) -> Result<Self, FilterError> {
-        let (key, patterns) = text.split_once('=').ok_or_else(|| FilterError::NoSign(text.to_owned()))?;
-        let (key, negated) = key.strip_suffix('!').map_or((key, false), |key| (key, true));
-        let patterns: Vec<&str> = patterns.split(',').map(str::trim).collect();
-        if patterns.iter().any(|pattern| pattern.is_empty()) {
-            return Err(FilterError::Empty(text.to_owned()));
+        let terms = language::read(text, Words::Refused)?;
+        if terms.is_empty() {
+            let wrong = "it is empty: needed FIELD=VALUE, for example status=5xx".to_owned();
+            return Err(FilterError { filter: text.to_owned(), wrong, place: 0..0 });
         }
-        let bytes = || patterns.iter().map(|pattern| pattern.as_bytes().to_vec());
-        let patterns = match key.trim() {
-            "method" => Patterns::Method(bytes().collect()),
-            "host" => Patterns::Host(bytes().map(|text| Glob::new(&text.to_ascii_lowercase())).collect()),
-            "path" => Patterns::Path(bytes().map(|text| Glob::new(&text)).collect()),
-            "version" => {
-                let known = |version: &&str| {
-                    let minor = version.strip_prefix("1.").filter(|minor| minor.len() == 1);
-                    **version == *"2" || minor.is_some_and(|minor| minor.bytes().all(|byte| byte.is_ascii_digit()))
-                };
-                if let Some(version) = patterns.iter().find(|version| !known(version)) {
-                    return Err(FilterError::Version { filter: text.to_owned(), version: (*version).to_owned() });
-                }
-                Patterns::Version(bytes().collect())
-            }
-            "grpc_service" => Patterns::GrpcService(bytes().map(|text| Glob::new(&text)).collect()),
-            "grpc_method" => Patterns::GrpcMethod(bytes().map(|text| Glob::new(&text)).collect()),
-            "grpc_status" => {
-                let wrong =
-                    |status: &str| FilterError::GrpcStatus { filter: text.to_owned(), status: status.to_owned() };
-                let ranges = patterns.iter().map(|status| grpc_range(status).ok_or_else(|| wrong(status)));
-                Patterns::GrpcStatus(ranges.collect::<Result<_, _>>()?)
-            }
-            "interface" => Patterns::Interface(bytes().map(|text| Glob::new(&text)).collect()),
-            "status" => {
-                let ranges = patterns.iter().map(|status| {
-                    range(status)
-                        .ok_or_else(|| FilterError::Status { filter: text.to_owned(), status: (*status).to_owned() })
-                });
-                Patterns::Status(ranges.collect::<Result<_, _>>()?)
-            }
-            key => return Err(FilterError::Key { filter: text.to_owned(), key: key.to_owned() }),
-        };
-        Ok(Self { patterns, negated })
-    }
-}
-
-fn range(text: &str) -> Option<RangeInclusive<u16>> {
-    let code = |text: &str| text.parse().ok().filter(|code| (100..=999).contains(code) && text.len() == 3);
-    if text == "none" {
-        return Some(0..=0);
-    }
-    if let Some(class) = text.strip_suffix("xx").or_else(|| text.strip_suffix("XX")) {
-        let first = class.parse::<u16>().ok().filter(|class| (1..=9).contains(class) && text.len() == 3)? * 100;
-        return Some(first..=first + 99);
-    }
-    match text.split_once('-') {
-        Some((first, last)) => Some(code(first)?..=code(last)?).filter(|range| !range.is_empty()),
-        None => code(text).map(|code| code..=code),
-    }
-}
-
-/// Codes of gRPC's statuses.
-fn grpc_range(text: &str) -> Option<RangeInclusive<u16>> {
-    let code = |text: &str| status_code(text).or_else(|| text.parse().ok());
-    match text.split_once('-') {
-        Some((first, last)) => Some(code(first)?..=code(last)?).filter(|range| !range.is_empty()),
-        None => code(text).map(|code| code..=code),
+        Ok(Self { text: text.to_owned(), terms })
     }
 }
 
 impl Filter {
-    /// Whether the transaction matches this filter. `interfaces`: names of the capture interfaces, by index.
-    #[must_use]
-    pub fn fits(&self, transaction: &Transaction, interfaces: &InterfaceNames) -> bool {
-        let fits = match &self.patterns {
-            Patterns::Method(methods) => {
-                transaction.method().is_some_and(|method| methods.iter().any(|wanted| wanted == method))
-            }
-            Patterns::Status(ranges) => {
-                let status = if transaction.response.is_none() { Some(0) } else { transaction.known_status() };
-                status.is_some_and(|status| ranges.iter().any(|range| range.contains(&status)))
-            }
-            Patterns::Host(globs) => transaction.host().is_some_and(|host| {
-                let host = without_user(host).to_ascii_lowercase();
-                globs.iter().any(|glob| glob.fits(if glob.contains(b':') { &host } else { without_port(&host) }))
-            }),
-            Patterns::Path(globs) => transaction.path().is_some_and(|path| globs.iter().any(|glob| glob.fits(path))),
-            Patterns::Version(versions) => {
-                transaction.version().is_some_and(|version| versions.iter().any(|wanted| wanted == version.as_bytes()))
-            }
-            Patterns::GrpcService(globs) => {
-                transaction.grpc_called().is_some_and(|(service, _)| globs.iter().any(|glob| glob.fits(service)))
-            }
-            Patterns::GrpcMethod(globs) => {
-                transaction.grpc_called().is_some_and(|(_, method)| globs.iter().any(|glob| glob.fits(method)))
-            }
-            Patterns::GrpcStatus(ranges) => {
-                transaction.grpc_status().is_some_and(|status| ranges.iter().any(|range| range.contains(&status)))
-            }
-            Patterns::Interface(globs) => fits_interface(globs, transaction.interface, interfaces),
-        };
-        fits != self.negated
+    /// Reads a filter that people type into a box: words may stand in it, and an empty one takes everything.
+    ///
+    /// # Errors
+    /// What is wrong, and where.
+    pub fn typed(text: &str) -> Result<Self, FilterError> {
+        Ok(Self { text: text.to_owned(), terms: language::read(text, Words::Taken)? })
     }
 
-    /// Whether it is about what a TLS connection has.
+    /// Whether a row has all that it asks for.
     #[must_use]
-    pub const fn is_for_tls(&self) -> bool {
-        matches!(self.patterns, Patterns::Host(_) | Patterns::Interface(_))
+    pub fn fits(&self, row: &(impl Row + ?Sized)) -> bool {
+        self.terms.iter().all(|(expr, _)| expr.holds(row))
     }
 
-    /// Whether the TLS connection matches this filter. It matches none that is not for TLS.
+    /// Without the terms that are about fields which a table does not have, and these as they are written.
     #[must_use]
-    pub fn fits_tls(&self, connection: &TlsConnection, interfaces: &InterfaceNames) -> bool {
-        let fits = match &self.patterns {
-            Patterns::Host(globs) => connection.server_name().is_some_and(|name| {
-                let name = name.to_ascii_lowercase();
-                let with_port = || format!("{name}:{}", connection.server.port);
-                let fits = |glob: &Glob| match glob.contains(b':') {
-                    true => glob.fits(with_port().as_bytes()),
-                    false => glob.fits(name.as_bytes()),
-                };
-                globs.iter().any(fits)
-            }),
-            Patterns::Interface(globs) => fits_interface(globs, connection.interface, interfaces),
-            Patterns::Method(_)
-            | Patterns::Status(_)
-            | Patterns::Path(_)
-            | Patterns::Version(_)
-            | Patterns::GrpcService(_)
-            | Patterns::GrpcMethod(_)
-            | Patterns::GrpcStatus(_) => return false,
-        };
-        fits != self.negated
+    pub fn for_table(&self, has: impl Fn(&Field) -> bool) -> (Self, Vec<&str>) {
+        let mut left_out = Vec::new();
+        let mut terms = Vec::new();
+        for (expr, written) in &self.terms {
+            let mut all = true;
+            expr.fields(&mut |field| all &= has(field));
+            if all { terms.push((expr.clone(), written.clone())) } else { left_out.push(written.as_str()) }
+        }
+        (Self { text: self.text.clone(), terms }, left_out)
     }
-}
 
-fn fits_interface(globs: &[Glob], interface: u32, interfaces: &InterfaceNames) -> bool {
-    let name = interfaces.get(interface);
-    name.is_some_and(|name| globs.iter().any(|glob| glob.fits(name.as_bytes())))
+    /// The fields that it compares.
+    #[must_use]
+    pub fn fields(&self) -> Vec<&Field> {
+        let mut fields = Vec::new();
+        self.terms.iter().for_each(|(expr, _)| expr.fields(&mut |field| fields.push(field)));
+        fields
+    }
+
+    /// The first field that it compares and that lines of TLS connections, or of transactions, do not have.
+    #[must_use]
+    pub fn foreign(&self, tls: bool) -> Option<&Field> {
+        let foreign = if tls { Lines::Transactions } else { Lines::Tls };
+        self.fields().into_iter().find(|field| field.lines() == foreign)
+    }
 }
 
 /// A host without `:port`. A bracketed IPv6 address keeps its colons.
@@ -276,7 +153,7 @@ impl Selection {
         let slow = |limit| transaction.duration().is_some_and(|duration| duration >= limit);
         self.slow.is_none_or(slow)
             && (!self.errors || is_error(transaction))
-            && self.filters.iter().all(|filter| filter.fits(transaction, interfaces))
+            && self.filters.iter().all(|filter| filter.fits(&TransactionFields(transaction, interfaces)))
     }
 
     /// The same of a TLS connection: its duration is that from its first packet to its last, and an error is that it was not
@@ -286,7 +163,7 @@ impl Selection {
         let slow = |limit| connection.closed.duration().is_some_and(|duration| duration >= limit);
         self.slow.is_none_or(slow)
             && (!self.errors || !connection.fate().established)
-            && self.filters.iter().all(|filter| filter.fits_tls(connection, interfaces))
+            && self.filters.iter().all(|filter| filter.fits(&TlsFields(connection, interfaces)))
     }
 }
 
@@ -308,129 +185,20 @@ pub fn is_error(transaction: &Transaction) -> bool {
         || WRONG.iter().any(|flag| transaction.flags.intersects(*flag))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn calls_of_grpc_are_selected_by_what_they_call_and_how_they_end() {
-        let mut wire = Wire::new(Settings::default());
-        wire.ask_on(1, "POST /pkg.Greeter/SayHello h2\ncontent-type: application/grpc", 0).end_on(0, 1, 12, 0);
-        wire.answer_on(1, "h2 200\ncontent-type: application/grpc\ngrpc-status: 5", 0).end_on(1, 1, 0, 0);
-        for filter in [
-            "version=2",
-            "version!=1.1",
-            "grpc_service=pkg.*",
-            "grpc_method=Say*,Other",
-            "grpc_status=5",
-            "grpc_status=not_found",
-            "grpc_status=1-16",
-            "grpc_status=INVALID_ARGUMENT-6",
-            "grpc_status!=0",
-        ] {
-            assert!(takes(filter, &wire), "{filter}");
-        }
-        for filter in ["version=1.0,1.1", "grpc_service=other", "grpc_method=say*", "grpc_status=0,6-16"] {
-            assert!(!takes(filter, &wire), "{filter}");
-        }
-        assert!(Selection { errors: true, ..Selection::default() }.takes(wire.last(), &interfaces()));
-        wire.get(1, "/pkg.Greeter/SayHello").reply(1, 200, 0);
-        assert!(!takes("grpc_status=0-65535", &wire) && !takes("grpc_service=*", &wire) && takes("version=1.1", &wire));
-        for wrong in ["version=3", "version=1.10", "grpc_status=x", "grpc_status=6-5", "grpc_status=65536"] {
-            let error = wrong.parse::<Filter>().unwrap_err().to_string();
-            assert!(error.contains(wrong.split_once('=').unwrap().1) && error.contains("needed"), "{error}");
-        }
-    }
-    use crate::http::Settings;
-    use crate::http::test_wire::Wire;
-    use crate::stream::EndReason;
-
-    fn takes(filter: &str, wire: &Wire) -> bool {
-        Selection { filters: vec![filter.parse().unwrap()], ..Selection::default() }.takes(wire.last(), &interfaces())
-    }
-
-    fn interfaces() -> InterfaceNames {
-        InterfaceNames::new(vec!["eth0".to_owned()], 0)
-    }
-
-    fn wire() -> Wire {
-        let mut wire = Wire::new(Settings::default());
-        wire.ask(1, "GET /api/v1/x?a=b HTTP/1.1\nHost: WWW.Example.com:8080", 0).end(0, 1, 0, 0).wait(250);
-        wire.reply(1, 404, 0);
-        wire
-    }
-
-    #[test]
-    fn each_key_selects() {
-        let wire = wire();
-        for filter in [
-            "method=POST,GET",
-            "status=404",
-            "status=2xx,4xx",
-            "status=400-499",
-            "host=*.example.com",
-            "host=www.example.com:80*",
-            "path=/api/*/x",
-            "method!=POST",
-            "status!=none",
-            "path=/api/v?/x",
-            "interface=eth*,any",
-        ] {
-            assert!(takes(filter, &wire), "{filter}");
-        }
-        for filter in [
-            "method=get",
-            "status=5xx",
-            "status!=404",
-            "host=example.com",
-            "path=/api",
-            "path=*b",
-            "status=none",
-            "interface=eth",
-        ] {
-            assert!(!takes(filter, &wire), "{filter}");
-        }
-    }
-
-    #[test]
-    fn slow_and_errors_must_hold_together() {
-        let wire = wire();
-        let select =
-            |slow, errors| Selection { slow, errors, ..Selection::default() }.takes(wire.last(), &interfaces());
-        assert!(select(Some(250_000_000), true) && select(None, false));
-        assert!(!select(Some(250_000_001), true));
-        let mut open = Wire::new(Settings::default());
-        open.get(1, "/").close(EndReason::Reset);
-        assert!(is_error(open.last()) && takes("status=none", &open));
-        assert!(!Selection { slow: Some(0), ..Selection::default() }.takes(open.last(), &interfaces()));
-    }
-
-    #[test]
-    fn errors_say_what_and_where() {
-        let say = |text: &str| text.parse::<Filter>().unwrap_err().to_string();
-        assert_eq!(say("GET"), "filter \"GET\" has no \"=\": needed KEY=PATTERN, for example status=5xx");
-        assert_eq!(
-            say("verb=GET"),
-            "filter \"verb=GET\" begins with \"verb\": needed method, status, host, path, version, grpc_service, grpc_method, grpc_status or interface"
-        );
-        assert_eq!(say("path=/a,"), "filter \"path=/a,\" has an empty pattern");
-        for status in ["20", "2000", "axx", "0xx", "99-200", "300-200", "+20", "xx", "200-"] {
-            let text = format!("status={status}");
-            assert_eq!(
-                say(&text),
-                format!(
-                    "filter \"{text}\" has status \"{status}\": needed a code (404), a class (4xx), a range (500-599) or none"
-                )
-            );
-        }
-    }
-
-    #[test]
-    fn ports_are_not_confused_with_addresses() {
-        for (host, wanted) in
-            [("a:80", "a"), ("a", "a"), ("[::1]:80", "[::1]"), ("[::1]", "[::1]"), ("a:b", "a:b"), ("::1", "::1")]
-        {
-            assert_eq!(without_port(host.as_bytes()), wanted.as_bytes());
-        }
-    }
+/// Whether a transaction failed: it has a 5xx status, or one of gRPC that says the same, is without a response, or is an operation
+/// that failed. Where picotap stopped looking before the response, nothing is known.
+#[must_use]
+pub fn failed(transaction: &Transaction) -> bool {
+    transaction.status >= 500 || transaction.grpc_status().is_some_and(is_server_error) || failed_otherwise(transaction)
 }
+
+/// The same, whatever its status says.
+pub(crate) fn failed_otherwise(transaction: &Transaction) -> bool {
+    const LEFT: Flags =
+        Flags::OPEN.union(Flags::EVICTED).union(Flags::OVERFLOW).union(Flags::FAULT).union(Flags::RESPONSE_UNREAD);
+    let flags = transaction.flags;
+    flags.intersects(Flags::FAILED) || transaction.response.is_none() && !flags.intersects(LEFT)
+}
+
+#[cfg(test)]
+mod tests;

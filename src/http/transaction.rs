@@ -7,6 +7,7 @@ mod copy;
 mod http2;
 mod target;
 
+use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -25,7 +26,7 @@ pub const MAX_TARGET: usize = 8192;
 /// The most bytes of any other text that are kept.
 pub const MAX_TEXT: usize = 1024;
 /// The most values of headers asked for that are kept of one transaction.
-pub const MAX_HEADERS: usize = 64;
+pub const MAX_HEADERS: usize = 128;
 
 /// Body sizes, known when the message has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -135,6 +136,8 @@ pub struct Transaction {
     pub client: Endpoint,
     /// Who received the request, or sent the response.
     pub server: Endpoint,
+    /// The client behind proxies that are trusted, as they name it.
+    pub client_forwarded: Option<IpAddr>,
     /// Index of the capture interface.
     pub interface: u32,
     /// How its connection is encrypted, if it is.
@@ -197,7 +200,7 @@ pub struct Transaction {
 
 impl Transaction {
     pub(crate) const fn empty() -> Self {
-        let nobody = Endpoint { ip: std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), port: 0 };
+        let nobody = Endpoint { ip: IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), port: 0 };
         let none = TextRange { start: 0, len: 0 };
         Self {
             conn: 0,
@@ -205,6 +208,7 @@ impl Transaction {
             seq: 0,
             client: nobody,
             server: nobody,
+            client_forwarded: None,
             interface: 0,
             flags: Flags::empty(),
             request: None,

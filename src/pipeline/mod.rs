@@ -24,7 +24,7 @@ pub mod writer;
 
 pub use crate::flow::Shard;
 pub use run::{
-    Config, DEFAULT_FAULT_LIMIT, DEFAULT_FAULT_MS, DEFAULT_MEMORY_MIB, Failure, GuestFile, Guests, GuestsError, Input,
-    Module, PageOptions, Report, ShadowModule, run, run_shown,
+    Arrangement, Config, DEFAULT_FAULT_LIMIT, DEFAULT_FAULT_MS, DEFAULT_MEMORY_MIB, Failure, GuestFile, Guests,
+    GuestsError, Input, Module, PageOptions, Report, ShadowModule, run, run_shown,
 };
 pub use show::Show;

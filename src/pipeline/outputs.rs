@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
-use super::run::Config;
+use super::run::{Arrangement, Config};
 use super::shared::Shared;
 use crate::export::Origin;
 use crate::export::chunk::ChunkSender;
 use crate::export::consumer::{Consumer, Output};
 use crate::export::log::LogOutput;
 use crate::export::metrics::Metrics;
+use crate::export::sorted::SortedOutput;
 use crate::http::Transaction;
 use crate::stream::InterfaceNames;
 use crate::view::View;
+use crate::view::ranked::RankedOutput;
 
 /// Every output that is asked for, in the order in which each takes a transaction. The log comes last, since it alone may
 /// wait: whoever sees a line finds its transaction in the metrics.
@@ -35,10 +37,23 @@ pub(super) fn outputs(
     }
     let origin = Origin { interfaces: interfaces.clone(), sensor: config.settings.sensor.clone() };
     let (format, subject, selection) = (config.format, config.subject, config.selection.clone());
-    let terminal = config.terminal.clone();
-    match config.lines {
-        true => outputs.push(Box::new(LogOutput { format, subject, terminal, origin, selection, chunks })),
-        false => outputs.push(Box::new(NoLog(chunks))),
+    let (terminal, columns) = (config.terminal.clone(), config.columns.clone());
+    let interfaces = interfaces.clone();
+    if !config.lines {
+        outputs.push(Box::new(NoLog(chunks)));
+        return outputs;
+    }
+    if let Some(Arrangement::Ranked(ranking)) = &config.arrangement {
+        outputs.push(Box::new(RankedOutput::new(ranking.clone(), selection, interfaces, chunks)));
+        return outputs;
+    }
+    let log = LogOutput { format, subject, terminal, columns, origin, selection, chunks };
+    match &config.arrangement {
+        Some(Arrangement::Sorted(order, limit)) => {
+            let left_out = Arc::clone(&shared.left_out);
+            outputs.push(Box::new(SortedOutput::new(log, order.clone(), *limit, config.workers, left_out)));
+        }
+        _ => outputs.push(Box::new(log)),
     }
     outputs
 }

@@ -8,13 +8,14 @@ mod start;
 use std::io::stdout;
 use std::slice::from_ref;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::RecvTimeoutError;
 
 pub use self::config::{
-    Config, DEFAULT_FAULT_LIMIT, DEFAULT_FAULT_MS, DEFAULT_MEMORY_MIB, Failure, Input, PageOptions, Report,
+    Arrangement, Config, DEFAULT_FAULT_LIMIT, DEFAULT_FAULT_MS, DEFAULT_MEMORY_MIB, Failure, Input, PageOptions, Report,
 };
 pub use self::guests::{GuestFile, Guests, GuestsError, Module, ShadowModule};
 use self::prepare::prepare;
@@ -22,11 +23,13 @@ use self::start::{Running, start};
 use super::ledger::Ledger;
 use super::progress::ProgressReporter;
 use super::scrape::Scrape;
+use super::shared::Shared;
 use super::show::Show;
 use crate::clock::now;
 use crate::daemon::health::Phase;
 use crate::daemon::shutdown::{Shutdown, Why};
 use crate::export::open::{self, LOG_MODE, METRICS_MODE};
+use crate::export::sorted::MOST_BYTES;
 use crate::source::live::Stopper;
 use crate::view::page;
 
@@ -160,6 +163,7 @@ fn finish(config: &Config, running: Running, shutdown: &Shutdown) -> Report {
     signals.close();
     errors.extend(scrape.get().and_then(|scrape| write_metrics(config, scrape)));
     errors.extend(show.get().and_then(|show| write_report(config, show)));
+    errors.extend(left_out(&shared));
     drop((server, engine, sources));
     let stopped = shutdown.why();
     // Closed or failed: threads were abandoned with what they held.
@@ -174,6 +178,18 @@ fn finish(config: &Config, running: Running, shutdown: &Shutdown) -> Report {
     }
     let secrets = shared.held_secrets() > 0;
     Report { errors, ledger, summary: shared.summary.get(), secrets, stopped, stalled, ..Report::default() }
+}
+
+/// Says that not all lines could be sorted.
+fn left_out(shared: &Shared) -> Option<String> {
+    let lines = shared.left_out.load(Ordering::Relaxed);
+    let most = MOST_BYTES >> 20;
+    (lines > 0).then(|| {
+        format!(
+            "--sort: {lines} lines that sort behind the others were left out, since {most} MiB hold no more: select fewer with --filter, \
+             or the first N with --limit N"
+        )
+    })
 }
 
 /// Writes the metrics file, if there is to be one. Returns what went wrong.

@@ -135,6 +135,8 @@ pub struct Shared {
     pub summary: Total<Summary>,
     /// Log lines that found the channel to the export thread full.
     pub lines_unsent: Arc<AtomicU64>,
+    /// Lines for which there was no memory until they could be sorted.
+    pub left_out: Arc<AtomicU64>,
     /// Bytes of the input read so far.
     pub progress: AtomicU64,
     /// Parsers put in charge, refused, and rolled back.
@@ -169,6 +171,7 @@ impl Shared {
             generation: AtomicU64::new(0),
             summary: Total::default(),
             lines_unsent: Arc::default(),
+            left_out: Arc::default(),
             progress: AtomicU64::new(0),
             swaps: Default::default(),
             keys: RwLock::default(),

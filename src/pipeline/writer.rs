@@ -18,7 +18,7 @@ use crate::clock::{now, wall_clock};
 use crate::daemon::shutdown::{Shutdown, Why};
 use crate::export::Origin;
 use crate::export::chunk::{Chunk, ChunkReceiver};
-use crate::export::log::{Hand, Log, LogCounters, LogError, LogNotice, Stalled, WriteProgress};
+use crate::export::log::{Hand, Log, LogCounters, LogError, LogNotice, Socket, Stalled, WriteProgress};
 use crate::export::merge::Merge;
 use crate::export::terminal::Terminal;
 use crate::stream::InterfaceNames;
@@ -28,15 +28,25 @@ const GATHER: usize = 256 << 10;
 /// How often the log is checked when nothing is to be written.
 const CHECK_EVERY: Duration = Duration::from_millis(100);
 
-/// Opens the log. A pipe must have a reader first; waiting for one ends with the request to stop.
+/// Opens the log, to a socket that was connected before. A pipe must have a reader first; waiting for one ends with the request to stop.
 ///
 /// # Errors
 /// See [`LogError`].
-pub fn open(config: &Config, names: &InterfaceNames, started: i64, shutdown: &Shutdown) -> Result<Log, LogError> {
+pub fn open(
+    config: &Config,
+    socket: Option<Socket>,
+    names: &InterfaceNames,
+    started: i64,
+    shutdown: &Shutdown,
+) -> Result<Log, LogError> {
     let mut reported = false;
+    let mut socket = socket;
     loop {
         let origin = Origin { interfaces: names.clone(), sensor: config.settings.sensor.clone() };
-        let format = config.format.writer_for(config.subject, &Terminal::default(), origin);
+        let format = config.format.writer_for(config.subject, &Terminal::default(), config.columns.as_ref(), origin);
+        if let Some(socket) = socket.take() {
+            return Log::to_socket(config.target.clone(), Some(socket), format, started);
+        }
         match Log::open(config.target.clone(), config.rotation, format, started) {
             Err(error) if error.has_no_reader() && !shutdown.asked() => {
                 if !config.quiet && !reported {
@@ -194,7 +204,10 @@ impl Writer {
                 Ok(chunk) => merge.take(chunk, &mut gathered, now(), &lines),
                 Err(RecvTimeoutError::Timeout) => {
                     merge.check(&mut gathered, now(), &lines);
-                    log.tick(wall_clock(), &mut notices);
+                    if log.tick(wall_clock(), &mut notices).is_err() {
+                        shutdown.ask(Why::Closed);
+                        break;
+                    }
                     if !left_alone.load(Ordering::Acquire) {
                         shared.publish_log(LogCounters { early: merge.early(), ..log.counters() });
                     }

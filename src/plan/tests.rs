@@ -6,6 +6,7 @@ use clap::Parser;
 
 use super::*;
 use crate::cli::Cli;
+use crate::pipeline::GuestsError;
 use crate::pipeline::{Input, Module};
 use crate::sandbox::{BUILTIN_GUEST, BUILTIN_HTTP2};
 use crate::source::live::Direction;

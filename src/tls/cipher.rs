@@ -54,11 +54,22 @@ pub struct Opener {
     layout: Layout,
 }
 
-/// A key, and what it is for.
 enum Protection {
-    /// An AEAD cipher.
-    Aead(Bulk, Secret),
+    /// An AEAD cipher, and its key.
+    Aead(Bulk, Key),
     Cbc(Box<Cbc>),
+}
+
+/// The key of an AEAD cipher, with zeros behind it.
+#[derive(Clone, PartialEq, Eq)]
+struct Key(Zeroizing<[u8; 32]>);
+
+impl Key {
+    fn new(bytes: &[u8]) -> Option<Self> {
+        let mut key = Zeroizing::new([0; 32]);
+        key.get_mut(..bytes.len())?.copy_from_slice(bytes);
+        Some(Self(key))
+    }
 }
 
 /// How a record lies in its body.
@@ -138,28 +149,19 @@ pub struct Expanded(Vec<Option<ExpandedKey>>);
 
 struct ExpandedKey {
     bulk: Bulk,
-    key: Zeroizing<[u8; 32]>,
+    key: Key,
     cipher: Cipher,
 }
 
-impl ExpandedKey {
-    fn new(bulk: Bulk, bytes: &[u8]) -> Option<Self> {
-        let mut key = Zeroizing::new([0; 32]);
-        key.get_mut(..bytes.len())?.copy_from_slice(bytes);
-        Some(Self { bulk, key, cipher: Cipher::new(bulk, bytes)? })
-    }
-}
-
 impl Expanded {
-    fn cipher(&mut self, bulk: Bulk, key: &Secret) -> Option<&Cipher> {
-        let bytes = key.bytes();
+    fn cipher(&mut self, bulk: Bulk, key: &Key) -> Option<&Cipher> {
         if self.0.is_empty() {
             self.0.resize_with(MAX_EXPANDED, || None);
         }
-        let place = self.0.get_mut(usize::from(*bytes.first()?) % MAX_EXPANDED)?;
-        // All keys of a cipher have the same length.
-        if place.as_ref().is_none_or(|kept| kept.bulk != bulk || !kept.key.starts_with(bytes)) {
-            *place = Some(ExpandedKey::new(bulk, bytes)?);
+        let place = self.0.get_mut(usize::from(*key.0.first()?) % MAX_EXPANDED)?;
+        if place.as_ref().is_none_or(|kept| kept.bulk != bulk || kept.key != *key) {
+            let cipher = Cipher::new(bulk, key.0.get(..bulk.key())?)?;
+            *place = Some(ExpandedKey { bulk, key: key.clone(), cipher });
         }
         place.as_ref().map(|kept| &kept.cipher)
     }
@@ -184,7 +186,7 @@ impl Opener {
         }
         expand_label(suite.hash, secret.bytes(), "key", key);
         expand_label(suite.hash, secret.bytes(), "iv", &mut iv);
-        Some(Self { protection: Protection::Aead(suite.bulk, Secret::new(key)?), iv, layout: Layout::Tls13 })
+        Some(Self { protection: Protection::Aead(suite.bulk, Key::new(key)?), iv, layout: Layout::Tls13 })
     }
 
     /// An opener of TLS 1.2 for what `role` sends, from the master secret and the randoms of the two hellos (RFC 5246 section
@@ -215,15 +217,14 @@ impl Opener {
         iv.get_mut(..nonce)?.copy_from_slice(salt);
         let protection = match suite.bulk {
             Bulk::Cbc(_, mac) => Protection::Cbc(Box::new(Cbc::new(key, mac, mac_key, encrypt_then_mac)?)),
-            aead => Protection::Aead(aead, Secret::new(key)?),
+            aead => Protection::Aead(aead, Key::new(key)?),
         };
         Some(Self { protection, iv, layout })
     }
 
     /// Reads one word, so that it is in the cache.
     pub(super) fn touch(&self) -> u64 {
-        let key = if let Protection::Aead(_, key) = &self.protection { key.bytes() } else { &self.iv };
-        u64::from(key.first().copied().unwrap_or_default())
+        u64::from(self.iv.first().copied().unwrap_or_default())
     }
 
     /// Opens the record with this header, whose sender counted it as `number`. If it fails, the body is spoilt.

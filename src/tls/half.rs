@@ -26,8 +26,8 @@ pub(super) enum Epoch {
     Application,
 }
 
-/// Memory of keys, with those on the heap.
-pub(super) const KEYS_COST: usize = size_of::<Keys>() + 96;
+/// Memory of keys, with their secret.
+pub(super) const KEYS_COST: usize = size_of::<Keys>() + 64;
 
 /// Keys of a side.
 pub(super) struct Keys {
@@ -57,7 +57,8 @@ pub(super) enum Phase {
 
 /// Keys of which the first record decides.
 pub(super) struct Choosing {
-    pub(super) candidates: Vec<Keys>,
+    #[expect(clippy::vec_box, reason = "keys are not moved: that would leave copies of them behind")]
+    pub(super) candidates: Vec<Box<Keys>>,
     /// Records that none of them opens may come first: refused early data, or a handshake without its secret.
     pub(super) tolerant: bool,
     /// Bytes of such records.
@@ -231,7 +232,7 @@ impl Half {
     pub(super) fn memory(&self) -> usize {
         let keys = match &self.phase {
             Phase::Open(_) => KEYS_COST,
-            Phase::Choosing(choosing) => size_of::<Choosing>() + choosing.candidates.capacity() * KEYS_COST,
+            Phase::Choosing(choosing) => size_of::<Choosing>() + choosing.candidates.len() * (8 + KEYS_COST),
             Phase::Lost(lost) => lost.memory(),
             Phase::Clear | Phase::Needs(_) | Phase::Dark(_) => 0,
         };

@@ -2,8 +2,6 @@
 //! (<https://github.com/FoxIO-LLC/ja4/blob/main/technical_details/JA4.md>). Clients with the same TLS library and settings have
 //! the same, in whatever order they write it.
 
-use std::fmt::Write as _;
-
 use sha2::{Digest, Sha256};
 
 use super::client_hello::is_grease;
@@ -95,17 +93,25 @@ fn alpn(name: &[u8]) -> [char; 2] {
 fn list(numbers: &[u16]) -> String {
     let mut out = String::with_capacity(numbers.len() * 5);
     for number in numbers {
-        let comma = if out.is_empty() { "" } else { "," };
-        // Writing to a string does not fail.
-        write!(out, "{comma}{number:04x}").unwrap_or_default();
+        if !out.is_empty() {
+            out.push(',');
+        }
+        number.to_be_bytes().iter().for_each(|byte| push_hex(*byte, &mut out));
     }
     out
+}
+
+/// Adds the two digits of a byte.
+fn push_hex(byte: u8, out: &mut String) {
+    out.extend([byte >> 4, byte & 15].map(|digit| char::from_digit(u32::from(digit), 16).unwrap_or('0')));
 }
 
 /// The first twelve digits of SHA-256.
 fn hash(text: &str) -> String {
     let digest = Sha256::digest(text.as_bytes());
-    digest.iter().take(6).fold(String::new(), |out, byte| out + &format!("{byte:02x}"))
+    let mut out = String::with_capacity(12);
+    digest.iter().take(6).for_each(|byte| push_hex(*byte, &mut out));
+    out
 }
 
 #[cfg(test)]

@@ -195,10 +195,18 @@ fn unhex(digits: &[u8], out: &mut [u8]) -> Option<usize> {
     let (pairs, []) = digits.as_chunks::<2>() else { return None };
     let out = out.get_mut(..pairs.len())?;
     for (byte, [high, low]) in out.iter_mut().zip(pairs) {
-        let digit = |digit: &u8| char::from(*digit).to_digit(16).and_then(|value| u8::try_from(value).ok());
-        *byte = digit(high)? << 4 | digit(low)?;
+        *byte = digit(*high)? << 4 | digit(*low)?;
     }
     Some(pairs.len())
+}
+
+const fn digit(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        b'A'..=b'F' => Some(digit - b'A' + 10),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

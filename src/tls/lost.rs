@@ -29,7 +29,7 @@ const NEXT_KEYS: u32 = 4;
 
 /// Keys that the next record may have, and numbers that were tried with them.
 struct Hypothesis {
-    keys: Keys,
+    keys: Box<Keys>,
     /// The keys were in use before the gap, and their `number` is that of the record at the border. Otherwise they
     /// began in the gap, with 0.
     continued: bool,
@@ -100,13 +100,13 @@ impl Lost {
     }
 
     /// The keys in use before the gap; their number is that of the record at the border.
-    pub(super) fn continue_with(&mut self, keys: Keys) {
+    pub(super) fn continue_with(&mut self, keys: Box<Keys>) {
         self.began = matches!(keys.epoch, Epoch::Tls12 | Epoch::Early | Epoch::Application);
         self.hypotheses.push(Hypothesis { keys, continued: true, tried: 0 });
     }
 
     /// Keys that may have begun since.
-    pub(super) fn begin_with(&mut self, keys: impl IntoIterator<Item = Keys>) {
+    pub(super) fn begin_with(&mut self, keys: impl IntoIterator<Item = Box<Keys>>) {
         self.hypotheses.extend(keys.into_iter().map(|keys| Hypothesis { keys, continued: false, tried: 0 }));
     }
 
@@ -119,7 +119,7 @@ impl Lost {
     }
 
     pub(super) fn memory(&self) -> usize {
-        let hypotheses = self.hypotheses.capacity() * (size_of::<Hypothesis>() - size_of::<Keys>() + KEYS_COST);
+        let hypotheses = self.hypotheses.len() * (size_of::<Hypothesis>() + KEYS_COST);
         size_of::<Self>() + hypotheses + self.waiting.memory()
     }
 
@@ -407,7 +407,7 @@ impl Lost {
         let each = (HEADER + keys.opener.overhead()) as u64;
         let greatest = if none { 0 } else { lost.saturating_sub(records.saturating_mul(each)) };
         keys.number = begins;
-        (Step::Found { keys: Box::new(keys), greatest, exact: greatest == 0 }, skipped)
+        (Step::Found { keys, greatest, exact: greatest == 0 }, skipped)
     }
 }
 

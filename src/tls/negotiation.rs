@@ -318,7 +318,8 @@ impl Negotiation {
     }
 
     /// Keys of a side, one for each secret that is known.
-    pub(super) fn keys(&self, context: &Context<'_>, side: Side, epoch: Epoch) -> Result<Vec<Keys>, Absence> {
+    #[expect(clippy::vec_box, reason = "keys are not moved: that would leave copies of them behind")]
+    pub(super) fn keys(&self, context: &Context<'_>, side: Side, epoch: Epoch) -> Result<Vec<Box<Keys>>, Absence> {
         let (Some(_), Some(server), Some(role)) = (self.random, self.server, self.role(side)) else {
             return Err(Absence::NotYet);
         };
@@ -344,9 +345,9 @@ impl Negotiation {
             } else {
                 (Opener::tls13(suite, &secret)?, Some(secret))
             };
-            Some(Keys { opener, epoch, secret, number: 0 })
+            Some(Box::new(Keys { opener, epoch, secret, number: 0 }))
         });
-        let keys: Vec<Keys> = keys.collect();
+        let keys: Vec<_> = keys.collect();
         let evicted = || self.names().any(|name| context.keys.was_evicted(name));
         match (keys.is_empty(), keys.is_empty() && evicted()) {
             (false, _) => Ok(keys),
@@ -356,10 +357,11 @@ impl Negotiation {
     }
 
     /// The keys after a KeyUpdate.
-    pub(super) fn updated(&self, keys: &Keys) -> Option<Keys> {
+    pub(super) fn updated(&self, keys: &Keys) -> Option<Box<Keys>> {
         let suite = Suite::of(self.server?.suite)?;
         let secret = updated(suite.hash, keys.secret.as_ref()?)?;
-        Some(Keys { opener: Opener::tls13(suite, &secret)?, epoch: keys.epoch, secret: Some(secret), number: 0 })
+        let opener = Opener::tls13(suite, &secret)?;
+        Some(Box::new(Keys { opener, epoch: keys.epoch, secret: Some(secret), number: 0 }))
     }
 
     pub(super) fn memory(&self) -> usize {

@@ -286,7 +286,10 @@ fn keys(frame: &mut Frame<'_>, state: &State, area: Rect) {
         // The end is what is being typed.
         let tail: String =
             text.chars().rev().take(columns.saturating_sub(24)).collect::<Vec<_>>().into_iter().rev().collect();
-        fitting([(shown(&tail) + "_", TITLE), ("Enter keeps, Esc ends".into(), DIM)], area.width)
+        let hint = view.wrong.clone().unwrap_or_else(|| "Enter keeps, Esc ends".into());
+        let typed = shown(&tail) + "_";
+        let room = columns.saturating_sub(width(&typed) + 2).max(21);
+        fitting([(typed, TITLE), (fit(&hint, width(&hint).min(room), false), DIM)], area.width)
     } else {
         let mut parts = Vec::new();
         if !view.filter.is_empty() {
@@ -294,6 +297,9 @@ fn keys(frame: &mut Frame<'_>, state: &State, area: Rect) {
                 fit(&format!("filter: {}", view.filter), width(&shown(&view.filter)) + 8, false),
                 colour(state.colour, Color::Yellow).add_modifier(Modifier::BOLD),
             ));
+            if !view.left_out.is_empty() {
+                parts.push((format!("does not apply here: {}", shown(&view.left_out.join(" "))), DIM));
+            }
         }
         let hints: &[&str] = match view.list {
             List::Transaction(_) => &["Esc back", "j/k scroll", "p pause", "? help", "q quit"],

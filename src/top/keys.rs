@@ -5,7 +5,7 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use super::state::{List, Mode, PANES, State};
 
 /// Characters of a filter at the most.
-const MAX_FILTER: usize = 64;
+const MAX_FILTER: usize = 256;
 
 /// What the program is to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub(super) const KEYS: &[(&str, &str)] = &[
     ("Esc, Backspace", "end the filter; go back to where it was opened"),
     ("s, >, <", "sort by the next, the next, the previous column"),
     ("r", "reverse the order"),
-    ("/", "filter: every word must be there, behind ! be absent"),
+    ("/", "filter: words, host=api*, status>=500, or, not, ()"),
     ("p, Space", "pause the screen or go on; counting goes on"),
     ("Ctrl-L", "draw the screen anew"),
     ("Ctrl-Z", "wait in the background until fg"),
@@ -47,7 +47,7 @@ impl State {
                 KeyCode::Char('z') => return Request::Suspend,
                 // Backspace, as some terminals send it.
                 KeyCode::Char('h') => return self.plain_key(KeyCode::Backspace),
-                KeyCode::Char('u') if self.mode == Mode::Filter => self.view_mut().filter.clear(),
+                KeyCode::Char('u') if self.mode == Mode::Filter => self.view_mut().edit(String::clear),
                 _ => {}
             }
             self.settle();
@@ -69,16 +69,20 @@ impl State {
     }
 
     fn filter_key(&mut self, code: KeyCode) {
-        let filter = &mut self.view_mut().filter;
+        let view = self.view_mut();
         match code {
             KeyCode::Enter => self.mode = Mode::Keys,
             KeyCode::Esc => {
-                filter.clear();
+                view.edit(String::clear);
                 self.mode = Mode::Keys;
             }
-            KeyCode::Backspace if filter.is_empty() => self.mode = Mode::Keys,
-            KeyCode::Backspace => drop(filter.pop()),
-            KeyCode::Char(character) if filter.chars().count() < MAX_FILTER => filter.push(character),
+            KeyCode::Backspace if view.filter.is_empty() => self.mode = Mode::Keys,
+            KeyCode::Backspace => view.edit(|filter| {
+                filter.pop();
+            }),
+            KeyCode::Char(character) if view.filter.chars().count() < MAX_FILTER => {
+                view.edit(|filter| filter.push(character));
+            }
             KeyCode::Up | KeyCode::Down | KeyCode::PageUp | KeyCode::PageDown | KeyCode::Home | KeyCode::End => {
                 self.move_cursor(code);
                 return;

@@ -6,6 +6,7 @@ use std::fmt::Write;
 
 use super::text::{clock, duration, short, size, tenths};
 use crate::export::numbers::grouped;
+use crate::http::filter::Filter;
 use crate::view::{Counts, HealthItem, HostRow, Level, PairRow, RouteRow, Snapshot, TlsRow, TransactionRow};
 
 /// A row of a snapshot.
@@ -201,37 +202,15 @@ impl Row<'_> {
         }
     }
 
-    /// Whether it has every word of a filter: upper and lower case are the same, and a word behind `!` must be absent.
-    pub(super) fn matches(&self, filter: &str) -> bool {
-        let words = filter.split_whitespace();
-        let (mut texts, none) = (None, words.clone().next().is_none());
-        none || {
-            let all = texts.get_or_insert_with(|| self.texts().to_lowercase());
-            words.map(str::to_lowercase).all(|word| match word.strip_prefix('!') {
-                Some("") => true,
-                Some(absent) => !all.contains(absent),
-                None => all.contains(&word),
-            })
-        }
-    }
-
-    /// All that it says in words, one to a line.
-    fn texts(&self) -> String {
+    /// Whether a filter holds for it.
+    pub(super) fn matches(&self, filter: &Filter) -> bool {
         match self {
-            Self::Transaction(row) => {
-                let status = Value::Status(row.status, row.failed).text();
-                let known = [&row.method, &row.host, &row.target, &row.route, &row.reason, &row.interface];
-                let mut out = format!("{status}\n{}\n{}\n{}\n", row.protocol, row.client, row.server);
-                for text in known.into_iter().flatten() {
-                    out += text;
-                    out.push('\n');
-                }
-                out + &row.flags.join("\n")
-            }
-            Self::Health(item) => {
-                format!("{}\n{}\n{}\n{}", self.key(), item.unit, item.metric, Value::Level(item.level).text())
-            }
-            _ => self.key(),
+            Self::Route(row) => filter.fits(*row),
+            Self::Host(row) => filter.fits(*row),
+            Self::Pair(row) => filter.fits(*row),
+            Self::Transaction(row) => filter.fits(*row),
+            Self::Health(row) => filter.fits(*row),
+            Self::Tls(row) => filter.fits(*row),
         }
     }
 }
@@ -304,21 +283,25 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_is_of_words_that_all_must_match() {
+    fn a_filter_has_words_and_comparisons() {
         let row = TransactionRow {
+            protocol: "HTTP/1.1".into(),
             host: Some("Example.COM".into()),
             target: Some("/cart?id=7".into()),
             status: Some(503),
             failed: true,
-            flags: vec!["chunked"],
+            flags: vec!["chunk_odd"],
             ..TransactionRow::default()
         };
         let row = Row::Transaction(&row);
-        for filter in ["", " ", "example", "EXAMPLE cart", "503", "chunk", "!200", "cart !", "cart !nothing"] {
-            assert!(row.matches(filter), "{filter}");
+        let matches = |text: &str| row.matches(&Filter::typed(text).expect(text));
+        for filter in
+            ["", " ", "example", "EXAMPLE cart", "503", "chunk", "!200", "status>=500 path=/cart", "-nothing is:failed"]
+        {
+            assert!(matches(filter), "{filter}");
         }
-        for filter in ["example nothing", "!cart", "200"] {
-            assert!(!row.matches(filter), "{filter}");
+        for filter in ["example nothing", "!cart", "200", "status<500", "not (cart or x)"] {
+            assert!(!matches(filter), "{filter}");
         }
     }
 }

@@ -7,6 +7,8 @@ use super::column::{self, Column, Width, laid_out};
 use super::detail;
 use super::layout::Layout;
 use super::row::{Field, Row};
+use crate::http::filter::Filter;
+use crate::http::filter::field::{Field as FilterField, Lines, Name};
 use crate::view::{Snapshot, TransactionRow};
 
 /// The panes, in the order of their numbers.
@@ -46,8 +48,14 @@ pub(super) struct View {
     pub(super) sort: Option<Field>,
     /// Whether the greatest come first.
     pub(super) descending: bool,
-    /// What rows must have; see [`Row::matches`].
+    /// The filter as it is typed; see [`crate::http::filter`].
     pub(super) filter: String,
+    /// The last that could be read, without the terms about fields that the list does not have.
+    applied: Filter,
+    /// These terms.
+    pub(super) left_out: Vec<String>,
+    /// What is wrong with what is typed.
+    pub(super) wrong: Option<String>,
     /// The row on which the cursor stands, from 0; of a transaction, the first line.
     pub(super) selected: usize,
     /// Its key, if the cursor follows it from one snapshot to the next: at the top it stays at the top.
@@ -64,7 +72,18 @@ impl View {
             List::Live | List::OfRoute(_) | List::OfPair(_) => Some(Field::Time),
             List::Health | List::Transaction(_) => None,
         };
-        Self { list, sort, descending: true, filter: String::new(), selected: 0, followed: None, offset: 0 }
+        Self {
+            list,
+            sort,
+            descending: true,
+            filter: String::new(),
+            applied: Filter::default(),
+            left_out: Vec::new(),
+            wrong: None,
+            selected: 0,
+            followed: None,
+            offset: 0,
+        }
     }
 
     /// The columns that its table has, where the terminal has room for all.
@@ -81,10 +100,36 @@ impl View {
         }
     }
 
+    /// Changes the filter. One that cannot be read leaves the one before in force.
+    pub(super) fn edit(&mut self, change: impl FnOnce(&mut String)) {
+        change(&mut self.filter);
+        match Filter::typed(&self.filter) {
+            Ok(filter) => {
+                let (applied, left_out) = filter.for_table(|field| self.has(field));
+                let left_out = left_out.into_iter().map(str::to_owned).collect();
+                (self.left_out, self.wrong, self.applied) = (left_out, None, applied);
+            }
+            Err(error) => self.wrong = Some(error.wrong),
+        }
+    }
+
+    /// Whether its rows have a field.
+    fn has(&self, field: &FilterField) -> bool {
+        let names: &[Name] = match self.list {
+            List::Routes(_) => &[Name::Host, Name::Method, Name::Route],
+            List::Hosts => &[Name::Host],
+            List::Pairs => &[Name::Client, Name::Server],
+            List::Tls => &[Name::Host, Name::Reason, Name::Decrypted, Name::TlsVersion],
+            List::Health | List::Transaction(_) => &[],
+            List::Slowest | List::Live | List::OfRoute(_) | List::OfPair(_) => return field.lines() != Lines::Tls,
+        };
+        matches!(field, FilterField::Named(name) if names.contains(name))
+    }
+
     /// Its rows, filtered and sorted.
     pub(super) fn rows<'a>(&self, snapshot: &'a Snapshot) -> Vec<Row<'a>> {
         let mut rows = self.all_rows(snapshot);
-        rows.retain(|row| row.matches(&self.filter));
+        rows.retain(|row| row.matches(&self.applied));
         if let Some(field) = self.sort {
             let mut keyed: Vec<_> = rows.into_iter().map(|row| (row.value(field, snapshot), row)).collect();
             keyed.sort_by(|(one, _), (two, _)| if self.descending { two.order(one) } else { one.order(two) });
@@ -287,7 +332,7 @@ impl State {
     pub(super) fn back(&mut self) {
         let view = self.view_mut();
         if !view.filter.is_empty() {
-            view.filter.clear();
+            view.edit(String::clear);
         } else if let Some(stack) = self.stacks.get_mut(self.pane)
             && stack.len() > 1
         {

@@ -349,7 +349,22 @@ fn a_filter_applies_as_it_is_typed() {
     assert_eq!(state.mode, Mode::Keys, "backspace at the beginning ends it");
     press(&mut state, "/");
     press(&mut state, &"y".repeat(200));
-    assert_eq!(state.view().filter.len(), 64, "it is bounded");
+    assert_eq!(state.view().filter.len(), 200);
+    press(&mut state, &"y".repeat(200));
+    assert_eq!(state.view().filter.len(), 256, "it is bounded");
+}
+
+#[test]
+fn a_filter_that_cannot_be_read_leaves_the_last_one_in_force() {
+    let mut state = state(shop(), (160, 24));
+    press(&mut state, "/route=/service-1*/{n}/* not route=/service-12/*");
+    assert_eq!((state.rows().len(), state.view().wrong.as_ref()), (10, None));
+    press(&mut state, " (");
+    assert_eq!(state.rows().len(), 10);
+    assert!(screen(&state).last().unwrap().contains("nothing stands"));
+    press(&mut state, "status>=500)\n");
+    assert_eq!((state.rows().len(), state.view().wrong.as_ref()), (10, None), "routes have no status");
+    assert!(screen(&state).last().unwrap().contains("does not apply here: (status>=500)"));
 }
 
 #[test]

@@ -2,8 +2,9 @@
 
 use super::histogram::{Histogram, bucket};
 use super::snapshot::{Counts, Second};
+use crate::http::filter::failed_otherwise;
 use crate::http::grpc::is_server_error;
-use crate::http::{Flags, Message, Transaction};
+use crate::http::{Message, Transaction};
 
 /// What of a transaction is counted. Times and durations are microseconds.
 #[derive(Debug, Clone, Copy)]
@@ -36,7 +37,7 @@ impl Facts {
             duration,
             bucket: duration.map_or(0, bucket),
             client_error: (400..500).contains(&status) || grpc.is_some_and(|code| code != 0 && !is_server_error(code)),
-            failed: status >= 500 || grpc.is_some_and(is_server_error) || failed(transaction),
+            failed: status >= 500 || grpc.is_some_and(is_server_error) || failed_otherwise(transaction),
             request_bytes,
             response_bytes,
         }
@@ -50,14 +51,6 @@ fn last(message: Option<&Message>) -> (Option<i64>, u64) {
         Some(Message { end: None, head_end, .. }) => (Some(head_end.time), 0),
         Some(Message { end: Some((end, body)), cut, .. }) => (Some(end.time), if *cut { 0 } else { body.wire }),
     }
-}
-
-/// Whether a transaction failed, whatever its status says. Where picotap stopped looking before the response, nothing is known.
-fn failed(transaction: &Transaction) -> bool {
-    const LEFT: Flags =
-        Flags::OPEN.union(Flags::EVICTED).union(Flags::OVERFLOW).union(Flags::FAULT).union(Flags::RESPONSE_UNREAD);
-    let flags = transaction.flags;
-    flags.intersects(Flags::FAILED) || transaction.response.is_none() && !flags.intersects(LEFT)
 }
 
 /// What the facts of transactions add up to.

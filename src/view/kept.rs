@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::facts::Facts;
 use super::snapshot::TransactionRow;
 use crate::escape;
-use crate::export::{tunnel_name, via_name};
+use crate::http::filter::{tunnel_name, via_name};
 use crate::http::{Message, Transaction, grpc};
 use crate::stream::{Endpoint, InterfaceNames};
 
@@ -138,6 +138,9 @@ fn fields(transaction: &Transaction) -> Vec<(String, String)> {
         text("tls.resumed", secured.resumed.filter(|resumed| *resumed).map(|_| &b"true"[..]));
         text("tls.ja4", secured.ja4.as_deref().map(str::as_bytes));
     }
+    text("client_forwarded", transaction.client_forwarded.map(|ip| ip.to_string()).as_deref().map(str::as_bytes));
+    text("trace_id", transaction.trace_id());
+    text("parent_id", transaction.parent_id());
     text("community_id", transaction.community_id.as_ref().map(|id| &id[..]));
     for of_request in [true, false] {
         for (name, value) in transaction.headers(of_request) {
@@ -145,13 +148,22 @@ fn fields(transaction: &Transaction) -> Vec<(String, String)> {
             out.push((message.to_owned() + &shown(name), shown(value)));
         }
     }
-    let mut number = |name: &str, value: u64| {
+    let number = |out: &mut Vec<_>, name: &str, value: u64| {
         out.extend((value != 0).then(|| (name.to_owned(), value.to_string())));
     };
-    number("seq", u64::from(transaction.seq));
-    number("stream", transaction.stream().map_or(0, u64::from));
-    number("interim", u64::from(transaction.interim));
-    number("lost_bytes", transaction.lost());
+    number(&mut out, "seq", u64::from(transaction.seq));
+    number(&mut out, "stream", transaction.stream().map_or(0, u64::from));
+    number(&mut out, "interim", u64::from(transaction.interim));
+    number(&mut out, "lost_bytes", transaction.lost());
+    if transaction.protocol().is_none() {
+        for (message, name) in [(&transaction.request, "request"), (&transaction.response, "response")] {
+            let Some(message) = message else { continue };
+            number(&mut out, &format!("{name}_head_bytes"), message.head_bytes());
+            if let Some(body) = message.body().filter(|body| body.wire != body.decoded) {
+                out.push((format!("{name}_body_decoded_bytes"), body.decoded.to_string()));
+            }
+        }
+    }
     if let Some(relay) = transaction.outer.as_ref().and_then(|outer| outer.relay) {
         out.push(("proxy".to_owned(), relay.ip.to_string()));
         out.push(("proxy_port".to_owned(), relay.port.to_string()));

@@ -15,6 +15,8 @@ mod kept;
 mod model;
 pub mod page;
 mod part;
+pub mod ranked;
+mod rows;
 mod sampler;
 mod snapshot;
 mod table;

@@ -8,6 +8,7 @@ use data_encoding::BASE64;
 use sha2::{Digest, Sha256};
 
 use super::Snapshot;
+use crate::http::filter::field;
 use crate::http::flags;
 
 /// The document, with a place for each of [`PLACES`].
@@ -16,6 +17,7 @@ const STYLE: &str = include_str!("page/page.css");
 /// One script: the files share their names.
 const SCRIPT: &str = concat!(
     include_str!("page/format.js"),
+    include_str!("page/pattern.js"),
     include_str!("page/query.js"),
     include_str!("page/model.js"),
     include_str!("page/table.js"),
@@ -25,7 +27,7 @@ const SCRIPT: &str = concat!(
     include_str!("page/page.js"),
 );
 /// In the order in which they stand in the document.
-const PLACES: [&str; 5] = ["{{policy}}", "{{style}}", "{{flags}}", "{{data}}", "{{script}}"];
+const PLACES: [&str; 6] = ["{{policy}}", "{{style}}", "{{flags}}", "{{fields}}", "{{data}}", "{{script}}"];
 
 /// The document: with a snapshot the report of it, without one the page that follows `events`, a stream of server-sent events:
 /// `snapshot` whole, and then `update`, as [`Snapshot`] says.
@@ -44,6 +46,7 @@ pub fn html(data: Option<&Snapshot>) -> String {
         policy.unwrap_or_default(),
         STYLE.to_owned(),
         inert(&serde_json::Value::Object(meanings).to_string()),
+        inert(&fields().to_string()),
         data.unwrap_or_default(),
         SCRIPT.to_owned(),
     ];
@@ -58,6 +61,16 @@ pub fn html(data: Option<&Snapshot>) -> String {
     }
     out.push_str(rest);
     out
+}
+
+/// The fields of filters: what each holds, the names that stand for others, and those of TLS connections alone.
+fn fields() -> serde_json::Value {
+    let kinds = field::ALL.iter().map(|(name, text)| ((*text).to_owned(), format!("{:?}", name.kind()).into()));
+    let aliases = field::ALIASES.iter().map(|(alias, name)| ((*alias).to_owned(), name.text().into()));
+    let [kinds, aliases] = [kinds.collect(), aliases.collect()].map(serde_json::Value::Object);
+    let tls = field::ALL.iter().filter(|(name, _)| name.lines() == field::Lines::Tls);
+    let tls: Vec<&str> = tls.map(|(_, text)| *text).collect();
+    serde_json::json!({ "fields": kinds, "aliases": aliases, "tls": tls })
 }
 
 /// The live page's `Content-Security-Policy` header.
@@ -142,7 +155,7 @@ mod tests {
         assert!(!data.contains(['<', '>', '&', '\u{2028}', '\u{2029}']));
         let value: serde_json::Value = serde_json::from_str(data).unwrap();
         assert_eq!(value["source"], hostile);
-        assert_eq!(page.matches("<script").count(), 3);
+        assert_eq!(page.matches("<script").count(), 4);
     }
 
     #[test]

@@ -38,6 +38,32 @@ pub(super) fn cases() -> Vec<Case> {
             },
         ),
         case(
+            "forwarded",
+            "Four requests through proxies: by X-Forwarded-For, by Forwarded, by both that disagree, and by one that hides its client.",
+            "The last address that is no trusted proxy is the client; what is hidden or contradicts itself is none (RFC 7239).",
+            |s| {
+                s.args = vec!["--trusted-proxy".into(), "10.0.0.0/8".into()];
+                let mut c = s.connection();
+                c.open();
+                for (number, (headers, client)) in (1_u64..).zip([
+                    (&[("X-Forwarded-For", "203.0.113.9, 192.0.2.7, 10.1.1.1")][..], Some("192.0.2.7")),
+                    (&[("Forwarded", "for=\"[2001:db8:cafe::17]:4711\";proto=http")], Some("2001:db8:cafe::17")),
+                    (&[("Forwarded", "for=192.0.2.7"), ("X-Forwarded-For", "192.0.2.8")], None),
+                    (&[("Forwarded", "for=_hidden")], None),
+                ]) {
+                    let request = Message::get(&format!("/{number}"));
+                    let request = headers.iter().fold(request, |request, (name, value)| request.header(name, value));
+                    let pair = c.exchange(&request, &Message::ok(b""));
+                    let line = s.whole(1, number, &pair);
+                    if let Some(client) = client {
+                        line.set("client_forwarded", client);
+                    }
+                }
+                c.close();
+                s.capture(&mut c);
+            },
+        ),
+        case(
             "traceparent",
             "Four requests: of a trace, of one in a later version of the header, of one that is spelt wrongly, and of two at once.",
             "A valid header gives trace and parent; all others are ignored (W3C Trace Context, level 1, section 3.2).",

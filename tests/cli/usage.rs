@@ -114,7 +114,10 @@ fn every_error_begins_with_the_name_of_the_program() {
         (&["-r", "x.pcap", "-i", "lo"], "cannot be used with"),
         (&["--workers", "0", "-r", "x.pcap"], "invalid value '0' for '--workers <n>'"),
         (&["-r", "x.pcap", "--header", "content type"], "expected the name of a header"),
-        (&["-r", "x.pcap", "--filter", "stauts=500"], "begins with \"stauts\": needed method, status"),
+        (
+            &["-r", "x.pcap", "--filter", "stauts=500"],
+            "\"stauts\" is no field (did you mean status?): needed method, status",
+        ),
         (&["top", "--no-such-option"], "unexpected argument '--no-such-option'"),
         (&["replay"], "required arguments"),
         (&["config", "check", config], "cannot be used with"),

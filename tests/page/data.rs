@@ -58,7 +58,10 @@ pub(crate) fn row(id: u64) -> TransactionRow {
         request_bytes: Some(if id.is_multiple_of(5) { 1_200_000 } else { 0 }),
         response_bytes: status.map(|_| id * 1_000),
         flags: if status.is_none() { vec!["no_response", "reset"] } else { vec![] },
-        fields: vec![("user_agent".into(), format!("curl/7.{id}")), ("x-request-id".into(), format!("id {id}"))],
+        fields: vec![
+            ("user_agent".into(), format!("curl/7.{id}")),
+            ("request_headers.x-request-id".into(), format!("id {id}")),
+        ],
     }
 }
 

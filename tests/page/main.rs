@@ -16,6 +16,7 @@ mod support;
 
 mod data;
 mod events;
+mod filters;
 mod live;
 mod pictures;
 mod program;

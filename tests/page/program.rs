@@ -117,7 +117,7 @@ fn the_report_of_a_hostile_capture_does_nothing() {
     assert_eq!(browser.eval("/[\\u202a-\\u202e]/.test(document.body.innerText)"), json!(false));
     assert_eq!(
         browser.eval("[typeof window.owned, document.scripts.length, document.images.length]"),
-        json!(["undefined", 3, 0])
+        json!(["undefined", 4, 0])
     );
     assert_eq!(browser.eval("document.documentElement.scrollWidth <= innerWidth"), json!(true));
     assert_eq!(browser.requests.len(), 1, "{:?}", browser.requests);

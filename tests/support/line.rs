@@ -12,7 +12,7 @@ use super::scene::Scene;
 use super::wire::octets;
 
 /// The keys in the order in which they are printed.
-const KEYS: [&str; 55] = [
+const KEYS: [&str; 56] = [
     "ts",
     "sensor",
     "conn",
@@ -21,6 +21,7 @@ const KEYS: [&str; 55] = [
     "client_port",
     "server",
     "server_port",
+    "client_forwarded",
     "protocol",
     "operation",
     "method",

@@ -2,6 +2,7 @@
 //! to the [`Log`](super::Log).
 
 use crate::export::chunk::{ChunkSender, Encoder, EncodingConsumer};
+use crate::export::columns::Columns;
 use crate::export::consumer::{Consumer, Output};
 use crate::export::terminal::Terminal;
 use crate::export::{Format, FormatName, Origin, Subject};
@@ -17,6 +18,8 @@ pub struct LogOutput {
     pub subject: Subject,
     /// Where people read them.
     pub terminal: Terminal,
+    /// Columns of tables, if not the usual ones.
+    pub columns: Option<Columns>,
     /// Where the transactions were captured.
     pub origin: Origin,
     /// Which transactions are logged.
@@ -25,12 +28,24 @@ pub struct LogOutput {
     pub chunks: ChunkSender,
 }
 
-impl Output for LogOutput {
-    fn consumer(&self) -> Box<dyn Consumer> {
-        let format = self.format.writer_for(self.subject, &self.terminal, self.origin.clone());
+impl LogOutput {
+    /// What makes one worker's lines.
+    fn lines(&self) -> LogLines {
+        let format = self.format.writer_for(self.subject, &self.terminal, self.columns.as_ref(), self.origin.clone());
         let subject = self.subject;
         let (selection, interfaces) = (self.selection.clone(), self.origin.interfaces.clone());
-        Box::new(EncodingConsumer::new(LogLines { subject, selection, interfaces, format }, self.chunks.clone()))
+        LogLines { subject, selection, interfaces, format }
+    }
+
+    /// The same, to be put in another order.
+    pub(in crate::export) fn encoder(&self) -> Box<dyn Encoder> {
+        Box::new(self.lines())
+    }
+}
+
+impl Output for LogOutput {
+    fn consumer(&self) -> Box<dyn Consumer> {
+        Box::new(EncodingConsumer::new(self.lines(), self.chunks.clone()))
     }
 }
 
@@ -76,8 +91,15 @@ mod tests {
         let (chunks, lines) = chunk::channel(1, 1, true, Arc::default());
         let selection = Selection { errors: true, ..Selection::default() };
         let (origin, terminal) = (Origin::default(), Terminal::default());
-        let output =
-            LogOutput { format: FormatName::Clf, subject: Subject::Transactions, terminal, origin, selection, chunks };
+        let output = LogOutput {
+            format: FormatName::Clf,
+            subject: Subject::Transactions,
+            terminal,
+            columns: None,
+            origin,
+            selection,
+            chunks,
+        };
         let mut wire = Wire::new(Settings::default());
         for (number, status) in (1..).zip([200, 500, 404, 204]) {
             wire.get(number, "/").reply(number, status, 0);

@@ -1,6 +1,9 @@
 use super::*;
 use crate::export::{FormatName, Origin};
+use std::fs::File;
 use std::fs::OpenOptions;
+use std::io::Read;
+use std::path::PathBuf;
 
 const DAY: i64 = 86_400_000_000_000;
 const NOON: i64 = 20_000 * DAY + DAY / 2;
@@ -63,7 +66,7 @@ fn a_file_is_put_aside_before_it_exceeds_its_size() {
 fn a_file_is_put_aside_at_midnight_but_not_when_empty() {
     let mut setup = Setup::new();
     let mut log = setup.open(rotation(None, Some(DAY)), FormatName::Json);
-    log.tick(NOON + DAY, &mut setup.notices);
+    log.tick(NOON + DAY, &mut setup.notices).unwrap();
     assert_eq!(log.counters.rotations, 0);
     log.write(&lines(b"a\n"), NOON + DAY, &mut setup.notices).unwrap();
     log.write(&lines(b"b\n"), NOON + DAY + DAY / 2 - 1, &mut setup.notices).unwrap();
@@ -115,7 +118,7 @@ fn a_failing_disk_is_told_once_and_so_is_its_recovery() {
         log.write(&lines(b"a\nb\n"), NOON, &mut setup.notices).unwrap();
     }
     assert_eq!((log.counters.lost_lines, log.counters.write_errors), (6, 3));
-    log.lines = LineWriter::new(File::create(setup.path()).unwrap());
+    log.lines = Lines::Plain(crate::export::line_writer::LineWriter::new(File::create(setup.path()).unwrap()));
     log.write(&lines(b"c\n"), NOON, &mut setup.notices).unwrap();
     let texts: Vec<String> = setup.notices.iter().map(LogNotice::to_string).collect();
     assert_eq!(texts.len(), 2);
@@ -171,5 +174,56 @@ fn half_a_line_is_cut_off_where_the_file_allows() {
         let mut file = OpenOptions::new().read(true).append(true).open(setup.path()).unwrap();
         cut_half_line(&mut file).unwrap();
         assert_eq!(setup.all(), [wanted]);
+    }
+}
+
+#[test]
+fn a_compressed_log_rotates_as_others_do() {
+    for ending in ["zst", "gz"] {
+        let mut setup = Setup::new();
+        let path = setup.directory.path().join(format!("log.json.{ending}"));
+        let open = |rotation| {
+            Log::open(Target::File(path.clone()), rotation, FormatName::Json.writer(Origin::default()), NOON).unwrap()
+        };
+        let mut log = open(rotation(Some(3_000), None));
+        let mut random = 1_u64;
+        let text: String = (0..1_000)
+            .map(|number| {
+                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                format!("{number} {random:x}\n")
+            })
+            .collect();
+        for part in text.split_inclusive('\n').collect::<Vec<_>>().chunks(100) {
+            log.write(&lines(part.concat()), NOON, &mut setup.notices).unwrap();
+        }
+        let counters = log.close(NOON);
+        assert!(setup.notices.is_empty() && counters.lines == 1_000 && counters.rotations > 1, "{counters:?}");
+        let mut names: Vec<_> = fs::read_dir(&setup.directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+        names.retain(|name| *name != path);
+        // The second of one time has a number behind it.
+        names.sort_by_key(|name| (name.as_os_str().len(), name.clone()));
+        names.push(path.clone());
+        let mut all = String::new();
+        for name in &names {
+            assert!(fs::metadata(name).unwrap().len() <= 3_000, "{}", name.display());
+            assert!(name.to_str().unwrap().ends_with(&format!(".{ending}")), "{}", name.display());
+            let bytes = fs::read(name).unwrap();
+            let mut text = Vec::new();
+            match ending {
+                "zst" => zstd::stream::copy_decode(&bytes[..], &mut text).unwrap(),
+                _ => drop(flate2::read::MultiGzDecoder::new(&bytes[..]).read_to_end(&mut text).unwrap()),
+            }
+            all += std::str::from_utf8(&text).unwrap();
+        }
+        assert_eq!(all, text);
+        // A run later, and a reload: lines are appended.
+        let before = fs::metadata(&path).unwrap().len();
+        let mut log = open(None);
+        log.write(&lines("one\n"), NOON, &mut setup.notices).unwrap();
+        log.reopen(NOON).unwrap();
+        log.write(&lines("two\n"), NOON, &mut setup.notices).unwrap();
+        log.tick(NOON + 2_000_000_000, &mut setup.notices).unwrap();
+        assert!(fs::metadata(&path).unwrap().len() > before, "a second later it is there");
+        drop(log);
     }
 }

@@ -52,6 +52,7 @@ impl Transaction {
         self.origin = copy(other.origin, LONG_TEXT);
         self.reason = copy(other.reason, LONG_TEXT);
         self.interim_reason = copy(other.interim_reason, LONG_TEXT);
+        self.trace = copy(other.trace, LONG_TEXT);
         if let Some(http2) = &mut self.http2 {
             for text in http2.texts() {
                 *text = copy(*text, LONG_TEXT);
@@ -86,10 +87,12 @@ mod tests {
         let call = copy.grpc().map(|call| (call.service.to_vec(), call.status));
         assert_eq!((copy.stream(), call), (Some(3), Some((b"pkg.Greeter".to_vec(), Some(5)))));
         let (target, many) = ("x".repeat(7000), "X-A: c\r\n".repeat(40));
+        let many = many + "traceparent: 00-0123456789abcdef0123456789abcdef-0123456789abcdef-01\r\n";
         wire.ask(2, format!("GET /{target} HTTP/1.1\r\n{many}Host: h"), 0).end(0, 2, 0, 0).reply(2, 200, 3);
         copy.copy_from(wire.last());
         assert!(copy.size() <= size_of::<Transaction>() + MAX_COPY + MAX_HEADERS * size_of::<Kept>());
         assert_eq!((copy.target().unwrap().len(), copy.host().unwrap()), (LONG_TARGET, &b"h"[..]));
+        assert_eq!(copy.trace_id(), Some(&b"0123456789abcdef0123456789abcdef"[..]));
         assert_eq!(copy.headers(true).count(), MAX_HEADERS);
         assert!(copy.headers(true).all(|header| header == (b"x-a", b"c")));
         assert!(copy.flags.intersects(super::super::Flags::TEXT_CUT));

@@ -10,9 +10,11 @@ use super::guests::{Guests, ShadowModule};
 use crate::batch::{SLOT_BYTES, SLOT_EVENTS, SlotEvent};
 use crate::daemon::privileges::{DropPrivileges, PrivilegeError};
 use crate::daemon::shutdown::Why;
+use crate::export::columns::Columns;
 use crate::export::log::{LogError, Rotation, Target};
 use crate::export::merge::MAX_HELD;
 use crate::export::server::ServerError;
+use crate::export::sorted::Order;
 use crate::export::summary::Summary;
 use crate::export::terminal::Terminal;
 use crate::export::{FormatName, Subject};
@@ -29,6 +31,7 @@ use crate::source;
 use crate::source::live::{LiveConfig, LiveError};
 use crate::tls::NameFilter;
 use crate::view;
+use crate::view::ranked::Ranking;
 
 /// Slots that may wait for one worker: files, where the reader waits for room. A longer queue gains nothing.
 const FILE_QUEUE: usize = 8;
@@ -52,6 +55,15 @@ pub enum Input {
     Files(Vec<PathBuf>),
     /// Interfaces, each with its own capture thread.
     Live(Vec<LiveConfig>),
+}
+
+/// How lines are arranged, at the end of a run over files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Arrangement {
+    /// In the order of a field; the first so many of them.
+    Sorted(Order, Option<usize>),
+    /// In their place a table of what they add up to.
+    Ranked(Ranking),
 }
 
 /// How the page for people is served.
@@ -97,6 +109,10 @@ pub struct Config {
     pub format: FormatName,
     /// What lines are about. By default transactions.
     pub subject: Subject,
+    /// Columns of tables, if not the usual ones.
+    pub columns: Option<Columns>,
+    /// How lines are arranged, if not in the order of completion. For files only: they are written at the end.
+    pub arrangement: Option<Arrangement>,
     /// Where lines go. By default to standard output.
     pub target: Target,
     /// How texts for people are written there. By default without colours, and of any width.
@@ -175,6 +191,8 @@ impl Config {
             queue: None,
             format: FormatName::Json,
             subject: Subject::default(),
+            columns: None,
+            arrangement: None,
             target: Target::Stdout,
             terminal: Terminal::default(),
             rotation: None,

@@ -9,7 +9,7 @@ use crate::daemon::health::Health;
 use crate::daemon::privileges;
 use crate::daemon::sd_notify::Supervisor;
 use crate::daemon::shutdown::Shutdown;
-use crate::export::log::Log;
+use crate::export::log::{self, Log};
 use crate::export::metrics::Metrics;
 use crate::export::open::{self, LOG_MODE};
 use crate::export::server::{self, Bound, EndpointCounters, Server};
@@ -90,6 +90,8 @@ pub(super) fn prepare(config: &Config, shutdown: &Shutdown, shown: bool) -> Resu
         }
     }
     let probes = config.probes.as_ref().and_then(|scope| probes(scope, config.quiet).transpose()).transpose()?;
+    // A confined process cannot connect.
+    let socket = log::connect(&config.target, !live)?;
     drop_privileges(config, &input)?;
     if !config.quiet && live {
         print_memory(config);
@@ -105,7 +107,7 @@ pub(super) fn prepare(config: &Config, shutdown: &Shutdown, shown: bool) -> Resu
         // It is written at the end, by the same user: who waits for it learns now that it cannot be.
         open::try_replace(path, LOG_MODE).map_err(|error| Failure::Report { path: path.clone(), error })?;
     }
-    let log = writer::open(config, &names, started, shutdown)?;
+    let log = writer::open(config, socket, &names, started, shutdown)?;
     let shared = Arc::new(Shared::new(captures, config.workers, &parsers.parsers, health));
     let samples = || samples(config, &shared, started, endpoint.clone());
     let metrics = (serves || config.metrics_file.is_some()).then(|| metrics(config, samples()));

@@ -94,7 +94,9 @@ pub(super) fn start(config: &Config, prepared: Prepared, shutdown: &Shutdown) ->
     let Prepared { input, supervisor, server, scrape, show, engine, log, shared, key_logs, probes, .. } = prepared;
     let key_logs = (!key_logs.is_empty()).then(|| follow(key_logs, config, &shared)).transpose()?;
     let probes = probes.map(|probes| take_from(probes, &shared)).transpose()?;
-    let merge = Merge::new(config.captures(), config.workers, config.is_live(), now());
+    // What is arranged comes from one worker.
+    let merged = if config.arrangement.is_some() { 1 } else { config.workers };
+    let merge = Merge::new(config.captures(), merged, config.is_live(), now());
     let exporter = Exporter::start(log, lines, merge, Arc::clone(&shared), shutdown.clone(), !config.is_live());
     let exporter = exporter.map_err(|e| Failure::System("a thread cannot be started", e))?;
     let (directory, decrypted) = (config.quarantine.clone(), config.quarantine_decrypted);

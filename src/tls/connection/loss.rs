@@ -100,7 +100,7 @@ impl Connection {
             Phase::Open(keys) => {
                 let next = if keys.epoch == Epoch::Application { self.negotiation.updated(&keys) } else { None };
                 lost.epochs.extend(after(keys.epoch).filter(|_| keys.epoch != Epoch::Tls12));
-                lost.continue_with(*keys);
+                lost.continue_with(keys);
                 lost.begin_with(next);
             }
             Phase::Lost(_) | Phase::Dark(_) => return,

@@ -155,7 +155,7 @@ impl Connection {
                     _ => None,
                 };
                 if let Some(next) = next {
-                    self.half_mut(side).phase = Phase::Open(Box::new(next));
+                    self.half_mut(side).phase = Phase::Open(next);
                     return true;
                 }
             }

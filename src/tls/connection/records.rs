@@ -83,7 +83,7 @@ impl Connection {
         };
         keys.number = 1;
         let epoch = keys.epoch;
-        half.phase = Phase::Open(Box::new(keys));
+        half.phase = Phase::Open(keys);
         half.count(length);
         // Processing needs the rest of the context.
         let copy = std::mem::take(&mut context.buffers.copy);

@@ -16,7 +16,7 @@ class Table {
   /**
    * `columns`: `{name, title, kind, down, value(row), text(row, data), level(row)}`; the first has each row's button, and `down` are
    * those that are first sorted with the greatest on top.
-   * `id(row)` tells rows apart, `keys` are those of a filter that these rows have, `label(row)` is for screen readers.
+   * `id(row)` tells rows apart, `keys(name)` says whether these rows have a field of a filter, `label(row)` is for screen readers.
    */
   constructor(panel, { caption, columns, sort, id, keys, label, open, empty }) {
     Object.assign(this, { panel, columns, sort, id, keys, label, open, empty });
@@ -62,7 +62,7 @@ class Table {
     const drawn = `${stamp} ${query.number} ${this.sort.column} ${this.sort.down}`;
     if (this.drawn === drawn) return;
     this.drawn = drawn;
-    const terms = query.terms.filter((term) => term.needs === undefined || this.keys.includes(term.needs));
+    const terms = query.terms.filter(({ needs }) => needs.every((name) => this.keys(name)));
     const column = this.columns.find((each) => each.name === this.sort.column);
     const sign = this.sort.down ? -1 : 1;
     const found = terms.length ? rows.filter((row) => terms.every((term) => term.holds(row))) : rows.slice();
