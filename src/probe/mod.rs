@@ -235,7 +235,10 @@ pub fn start(scope: &Scope) -> Result<(Probes, Vec<String>), ProbeError> {
 
 fn summary(survey: &Survey, attached: usize) -> String {
     let processes: usize = survey.targets.iter().map(|target| target.processes).sum();
-    let mut text = format!("probes: attached to {attached} files that {processes} processes run");
+    let mut text = format!("probes: attached to {attached} files");
+    if processes > 0 {
+        text += &format!(" that {processes} processes run");
+    }
     for (library, (count, _)) in &survey.unread {
         text += &format!("; {library} of {count} processes cannot be read");
     }
