@@ -15,6 +15,19 @@ use picotap::sandbox::quarantine::QuarantinedEvent;
 use picotap::sandbox::{BUILTIN_GUEST, BUILTIN_HTTP2};
 use picotap::stream::{Connection, EndReason, OpenConnection, Position, Side, Sink};
 
+#[path = "../tests/support/frame.rs"]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    missing_docs,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "shared with tests that use other parts of it"
+)]
+mod frame;
+
+use frame::{CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PREFACE, RST_STREAM, SETTINGS, frame};
+
 /// Pairs records, as a worker does, and counts the transactions.
 struct WorkerOutputs {
     context: HttpContext,
@@ -120,15 +133,9 @@ fn repeated(front: &str, unit: &str, size: usize) -> Vec<u8> {
     (front.to_owned() + &unit.repeat(size / unit.len())).into_bytes()
 }
 
-/// A frame of HTTP/2.
-fn frame(of: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let [_, length @ ..] = u32::try_from(payload.len()).expect("short").to_be_bytes();
-    [&length[..], &[of, flags], &stream.to_be_bytes(), payload].concat()
-}
-
 /// A client's bytes: the preface, and what `unit` makes of numbers from 0, until there are about `size` bytes.
 fn frames(size: usize, unit: impl Fn(u32) -> Vec<u8>) -> Vec<u8> {
-    let mut out = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &frame(4, 0, 0, &[])[..]].concat();
+    let mut out = [PREFACE, &frame(SETTINGS, 0, 0, [])].concat();
     for number in 0.. {
         out.extend(unit(number));
         if out.len() >= size {
@@ -153,46 +160,67 @@ const STREAMS: &[usize] = &[128 * KIB, 256 * KIB, 512 * KIB];
 
 /// Of HTTP/2.
 const FRAMES: &[Shape] = &[
-    ("h2_empty_settings", STREAMS, |n| Talk::of(Side::First, &frames(n, |_| frame(4, 0, 0, &[])), SEGMENT)),
+    ("h2_empty_settings", STREAMS, |n| Talk::of(Side::First, &frames(n, |_| frame(SETTINGS, 0, 0, [])), SEGMENT)),
     ("h2_continuations_without_end", STREAMS, |n| {
-        let unit = |number| if number == 0 { frame(1, 0, 1, &SHORT) } else { frame(9, 0, 1, b"") };
+        let unit = |number| if number == 0 { frame(HEADERS, 0, 1, SHORT) } else { frame(CONTINUATION, 0, 1, b"") };
         Talk::of(Side::First, &frames(n, unit), SEGMENT)
     }),
     ("h2_continuations_byte_by_byte", STREAMS, |n| {
         let unit = |number: u32| {
             let stream = 2 * number + 1;
-            [frame(1, 0, stream, &SHORT), frame(9, 0, stream, b"").repeat(60), frame(9, 4, stream, b"")].concat()
+            [
+                frame(HEADERS, 0, stream, SHORT),
+                frame(CONTINUATION, 0, stream, b"").repeat(60),
+                frame(CONTINUATION, END_HEADERS, stream, b""),
+            ]
+            .concat()
         };
         Talk::of(Side::First, &frames(n, unit), 1)
     }),
     ("h2_rapid_reset", STREAMS, |n| {
-        let unit =
-            |number: u32| [frame(1, 5, 2 * number + 1, &SHORT), frame(3, 0, 2 * number + 1, &[0, 0, 0, 8])].concat();
+        let unit = |number: u32| {
+            [
+                frame(HEADERS, END_HEADERS | END_STREAM, 2 * number + 1, SHORT),
+                frame(RST_STREAM, 0, 2 * number + 1, [0, 0, 0, 8]),
+            ]
+            .concat()
+        };
         Talk::of(Side::First, &frames(n, unit), SEGMENT)
     }),
     // The largest opens 170,000 streams.
     ("h2_streams_never_answered", &[256 * KIB, 512 * KIB, 1024 * KIB, 2048 * KIB], |n| {
-        Talk::of(Side::First, &frames(n, |number| frame(1, 5, 2 * number + 1, &SHORT)), SEGMENT)
+        Talk::of(
+            Side::First,
+            &frames(n, |number| frame(HEADERS, END_HEADERS | END_STREAM, 2 * number + 1, SHORT)),
+            SEGMENT,
+        )
     }),
     // The table is made small and large in turn, and filled in between.
     ("h2_table_sizes", STREAMS, |n| {
         let entry = [&[0x40, 1, b'a', 100][..], &[b'x'; 100]].concat();
         let block = [&[0x20, 0x3f, 0xe1, 0x1f][..], &SHORT, &entry.repeat(30)].concat();
-        Talk::of(Side::First, &frames(n, |number| frame(1, 5, 2 * number + 1, &block)), SEGMENT)
+        Talk::of(
+            Side::First,
+            &frames(n, |number| frame(HEADERS, END_HEADERS | END_STREAM, 2 * number + 1, &block)),
+            SEGMENT,
+        )
     }),
     // An entry of 4 kB, and a byte for each time that it is meant.
     ("h2_bomb", STREAMS, |n| {
         let entry = [&SHORT[..], &[0x40, 1, b'a', 0x7f, 0xa1, 0x1e], &[b'x'; 4000]].concat();
         let block = [&SHORT[..], &[0xbe; 1000]].concat();
-        let unit = |number: u32| frame(1, 5, 2 * number + 1, if number == 0 { &entry } else { &block });
+        let unit = |number: u32| {
+            frame(HEADERS, END_HEADERS | END_STREAM, 2 * number + 1, if number == 0 { &entry } else { &block })
+        };
         Talk::of(Side::First, &frames(n, unit), SEGMENT)
     }),
     ("h2_data_of_one_byte", STREAMS, |n| {
-        let unit = |number| if number == 0 { frame(1, 4, 1, &SHORT) } else { frame(0, 0, 1, b"x") };
+        let unit = |number| if number == 0 { frame(HEADERS, END_HEADERS, 1, SHORT) } else { frame(DATA, 0, 1, b"x") };
         Talk::of(Side::First, &frames(n, unit), SEGMENT)
     }),
     ("h2_searched_for_frames", STREAMS, |n| {
-        Talk::of(Side::First, &frames(n, |number| frame(1, 5, 2 * number + 1, &SHORT)), 16).with_gaps(1)
+        Talk::of(Side::First, &frames(n, |number| frame(HEADERS, END_HEADERS | END_STREAM, 2 * number + 1, SHORT)), 16)
+            .with_gaps(1)
     }),
 ];
 

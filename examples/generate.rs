@@ -19,6 +19,9 @@
 use std::fs::File;
 use std::io::{BufWriter, Write};
 
+#[path = "../tests/support/frame.rs"]
+#[allow(dead_code, missing_docs, reason = "shared with tests that use other parts of it")]
+mod frame;
 #[path = "../tests/support/streams.rs"]
 mod streams;
 #[path = "../tests/tls_support/mod.rs"]

@@ -321,8 +321,9 @@ enum pico_error {
 #define PICO_F_HPACK_UNKNOWN (1u << 31)      /* HTTP/2: fields that refer to what was not seen are left out */
 
 /* A statement about an event. Positions are bytes within that event, which the host resolves against its own copy. A text
- * of a record or pair may lie in the text area instead: then its position has PICO_TEXT set. Texts there lie in the order in
- * which records name them (text, target, then each pair's name and value), and apart. */
+ * of a record or pair may lie in the text area instead: then its position has PICO_TEXT set. Names and values of pairs lie there
+ * in the order in which records name them, and apart; text and target of a record apart, in any order, and behind those of the
+ * records before. */
 typedef struct pico_record {
     uint8_t kind;            /* pico_record_kind */
     uint8_t side;

@@ -162,7 +162,7 @@ uint32_t EXPORT(pico_parse_events)(uint32_t num_events)
         if (!row_holds(&c, row))
             return REFUSED_EVENT;
         *result = (pico_result){0};
-        if (row->scratch & ((uint32_t)SCRATCH_DEFERS | (uint32_t)SCRATCH_WAITS << e->side)) {
+        if (row->scratch & deferring(e->side)) {
             row->scratch |= SCRATCH_DEFERS;
             result->verdict = PICO_DEFERRED;
             c.out->events_done = i + 1;

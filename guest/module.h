@@ -51,6 +51,12 @@ static inline bool is_first_look(pico_row *row)
     return first;
 }
 
+/* The bits of row.scratch of which any defers an event of this side. */
+static inline uint32_t deferring(uint8_t side)
+{
+    return (uint32_t)SCRATCH_DEFERS | (uint32_t)SCRATCH_WAITS << side;
+}
+
 /* Where the next segment of an event starts, from `pos` on; its length: nowhere. Marks before `*next_mark` lie before pos. */
 static inline uint32_t segment_from(const call *c, const pico_event *e, uint32_t pos, uint32_t *next_mark)
 {

@@ -38,7 +38,7 @@ pub enum ReadError {
 /// Reads one capture file (pcap or pcapng, plain, gzip or zstd), in this thread and without a log, metrics or signals.
 ///
 /// It is an iterator of transactions, in the order in which they were completed. Secrets are redacted as picotap does it by
-/// default. If the parser fails on a connection, the rest of that connection is ignored.
+/// default. If the parser fails on a connection (in HTTP/2 three times), the rest of that connection is ignored.
 ///
 /// TLS is decrypted with the secrets that a pcapng file holds, and with those of a key log: see [`Reader::key_log`].
 ///

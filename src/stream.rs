@@ -138,8 +138,8 @@ pub enum EndReason {
     Reused = 5,
     /// The capture ended.
     Capture = 6,
-    /// The parser failed on the connection, which is ignored from there on. Set by a worker, never by a producer of
-    /// streams.
+    /// The parser failed on the connection (in HTTP/2 three times), which is ignored from there on. Set by a worker, never by a
+    /// producer of streams.
     Fault = 7,
 }
 

@@ -45,8 +45,8 @@ pub enum TapError {
 ///
 /// It is only that: no log, no metrics, no signals, and no privileges dropped. Opening takes CAP_NET_RAW; a program that
 /// drops its privileges does so between [`Tap::live`] and [`Tap::run`]. Secrets are redacted as picotap does it by default.
-/// If the parser fails on a connection, the rest of that connection is ignored. While an interface is down or away, the tap
-/// waits for it to come back. TLS is decrypted with the secrets of key logs: see [`Tap::key_log`].
+/// If the parser fails on a connection (in HTTP/2 three times), the rest of that connection is ignored. While an interface
+/// is down or away, the tap waits for it to come back. TLS is decrypted with the secrets of key logs: see [`Tap::key_log`].
 ///
 /// ```no_run
 /// use std::ops::ControlFlow;

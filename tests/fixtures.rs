@@ -99,7 +99,8 @@ fn fixtures_are_what_the_cases_give() {
         if entry.file_type().unwrap().is_dir() {
             let name = entry.file_name().into_string().unwrap();
             assert!(
-                known.contains(&name) || ["h2", "h2-tls", "http", "https", "servers"].contains(&&*name),
+                known.contains(&name)
+                    || ["h2", "h2-browser", "h2-grpc", "h2-tls", "http", "https", "servers"].contains(&&*name),
                 "fixtures/{name} has no case"
             );
         }

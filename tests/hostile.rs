@@ -267,8 +267,8 @@ fn bugs_of_version_2() -> Vec<(&'static str, String, &'static str)> {
             "reply_overlap",
         ),
         (
-            "texts of the text area out of order",
-            area(4) + &record(1, &[(TEXT_AT, TEXT + 2), (TEXT_LEN, 2), (TARGET, TEXT), (TARGET_LEN, 2)]),
+            "a target of the text area that runs into the text behind it",
+            area(4) + &record(1, &[(TEXT_AT, TEXT + 1), (TEXT_LEN, 2), (TARGET, TEXT), (TARGET_LEN, 2)]),
             "reply_overlap",
         ),
         (
@@ -292,6 +292,14 @@ fn bugs_of_version_2() -> Vec<(&'static str, String, &'static str)> {
                 + &pairs(1)
                 + &record(9, &[(NUM_PAIRS, 1)])
                 + &[(0, TEXT), (4, 2), (8, TEXT + 1), (12, 2)].map(|(at, value)| set("pairs", at, value)).join(" "),
+            "reply_overlap",
+        ),
+        (
+            "a value of the text area before its name",
+            area(4)
+                + &pairs(1)
+                + &record(9, &[(NUM_PAIRS, 1)])
+                + &[(0, TEXT + 2), (4, 2), (8, TEXT), (12, 2)].map(|(at, value)| set("pairs", at, value)).join(" "),
             "reply_overlap",
         ),
         ("a tunnel's text outside of it", record(4, &[(TEXT_AT, 1), (TEXT_LEN, 3)]), "reply_position"),

@@ -24,7 +24,8 @@ mod wat_guest;
 
 use support::capture::{Compression, Format, Order, file};
 use support::conversation::Conversation;
-use support::http2::{END_STREAM, Http2};
+use support::frame::END_STREAM;
+use support::http2::Http2;
 use support::message::{Message, filler, redis};
 use support::program::{Outcome, picotap, read, run, scratch, sorted};
 use support::random::Random;

@@ -6,8 +6,10 @@
 
 /* The block of several frames, put together. */
 static uint8_t joined[LONGEST_BLOCK];
-/* The block, decoded. */
+/* The block, decoded; its text lies in the text area, behind what is in use. */
 static fields decoded;
+
+_Static_assert(HPACK_TEXT + HPACK_SLACK <= PICO_MIN_TEXT, "the text of one block has room");
 
 /* What a block says that is not just handed on. NULL: it does not. */
 typedef struct head {
@@ -45,8 +47,8 @@ static bool first_part(const frame *f, const uint8_t *at, located *l)
 /* The block is not read: it is too long, or not one. From here on the table is unknown. */
 static enum step leave_block(work *w, const frame *f, unsigned code)
 {
-    new_record(w->call, w->index, PICO_RECORD_ERROR, w->pos, w->pos)->code = (uint16_t)code;
-    hpack_reset(&w->extra.tables[w->me], HPACK_SIZE_UNKNOWN);
+    add_record(w, PICO_RECORD_ERROR, w->pos, w->pos, f->stream)->code = (uint16_t)code;
+    hpack_reset(&w->extra->tables[w->me], HPACK_SIZE_UNKNOWN);
     w->side->flags &= (uint8_t)~SIDE_WHOLE;
     w->side->flags |= f->flags & FRAME_END_HEADERS ? 0 : SIDE_BLOCK;
     return pass_frame(w, f, 0);
@@ -105,29 +107,44 @@ static void join_block(const work *w, const frame *f, located *l)
 
 /* ---- what it says ---------------------------------------------------------------------------------------------------------- */
 
-static bool text_is(const text *t, const char *word, uint32_t len)
+/* Whether bytes are those of a word of at least four: without a call, which takes longer. */
+static inline bool is_word(const uint8_t *at, const char *word, uint32_t len)
 {
-    return t->known && t->len == len && memcmp(decoded.text + t->at, word, len) == 0;
+    uint64_t front[2], back[2];
+    uint32_t size = len < sizeof(front[0]) ? 4 : sizeof(front[0]);
+    front[0] = front[1] = back[0] = back[1] = 0;
+    __builtin_memcpy(&front[0], at, size);
+    __builtin_memcpy(&front[1], word, size);
+    __builtin_memcpy(&back[0], at + len - size, size);
+    __builtin_memcpy(&back[1], word + len - size, size);
+    return front[0] == front[1] && back[0] == back[1];
+}
+
+static inline bool text_is(const text *t, const char *word, uint32_t len)
+{
+    return t->known && t->len == len && is_word(decoded.text + t->at, word, len);
 }
 
 #define IS(t, word) text_is(t, word, sizeof(word) - 1)
+
+static const field **place_of(head *h, const text *name)
+{
+    if (decoded.text[name->at] != ':')
+        return IS(name, "content-type") ? &h->type : IS(name, "content-length") ? &h->length : NULL;
+    h->pseudo = true;
+    return IS(name, ":method") ? &h->method : IS(name, ":path") ? &h->path : IS(name, ":scheme") ? &h->scheme
+         : IS(name, ":authority") ? &h->authority : IS(name, ":protocol") ? &h->protocol
+         : IS(name, ":status") ? &h->status : NULL;
+}
 
 static head read_fields(void)
 {
     head h = {0};
     for (uint32_t i = 0; i < decoded.count; ++i) {
         const field *f = &decoded.list[i];
-        const field **place = NULL;
         if (!f->name.known || f->name.len < 5 || f->name.len > 14)
             continue;
-        if (decoded.text[f->name.at] == ':') {
-            h.pseudo = true;
-            place = IS(&f->name, ":method") ? &h.method : IS(&f->name, ":path") ? &h.path
-                  : IS(&f->name, ":scheme") ? &h.scheme : IS(&f->name, ":authority") ? &h.authority
-                  : IS(&f->name, ":protocol") ? &h.protocol : IS(&f->name, ":status") ? &h.status : NULL;
-        } else {
-            place = IS(&f->name, "content-type") ? &h.type : IS(&f->name, "content-length") ? &h.length : NULL;
-        }
+        const field **place = place_of(&h, &f->name);
         if (place != NULL && *place == NULL)
             *place = f;
     }
@@ -158,37 +175,35 @@ static bool read_digits(const field *f, uint32_t digits, uint64_t *number)
 
 /* ---- records ----------------------------------------------------------------------------------------------------------------- */
 
-static uint32_t put(work *w, const text *t, uint32_t *len)
+/* Where a text of the block lies in the text area. */
+static uint32_t place(const work *w, const text *t)
 {
-    call *c = w->call;
-    uint32_t at = text_here(c);
-    *len = t->len;
-    memcpy(c->text + c->out->text_len, decoded.text + t->at, t->len);
-    c->out->text_len += t->len;
-    return at;
+    return text_here(w->call) + t->at;
 }
 
-static void put_record_text(work *w, const field *f, uint32_t *at, uint32_t *len)
+static void put_record_text(const work *w, const field *f, uint32_t *at, uint32_t *len)
 {
-    if (f != NULL && f->value.known)
-        *at = put(w, &f->value, len);
+    if (f != NULL && f->value.known) {
+        *at = place(w, &f->value);
+        *len = f->value.len;
+    }
 }
 
 /* The fields other than two. */
 static void put_pairs(work *w, pico_record *r, const field *method, const field *target)
 {
     call *c = w->call;
-    r->first_pair = c->out->num_pairs;
+    pico_pair *first = &c->pairs[c->out->num_pairs], *p = first;
     for (uint32_t i = 0; i < decoded.count; ++i) {
         const field *f = &decoded.list[i];
         if (f == method || f == target || !f->name.known || !f->value.known || f->name.len == 0)
             continue;
-        pico_pair *p = &c->pairs[c->out->num_pairs++];
-        p->name = put(w, &f->name, &p->name_len);
-        p->value = put(w, &f->value, &p->value_len);
+        *p++ = (pico_pair){place(w, &f->name), f->name.len, place(w, &f->value), f->value.len};
         planted_header(decoded.text + f->name.at, f->name.len, decoded.text + f->value.at, f->value.len);
     }
-    r->num_pairs = c->out->num_pairs - r->first_pair;
+    r->first_pair = c->out->num_pairs;
+    r->num_pairs = (uint32_t)(p - first);
+    c->out->num_pairs += r->num_pairs;
 }
 
 static uint32_t flags_of_block(work *w, bool good)
@@ -323,6 +338,7 @@ static void write_block(work *w, const frame *f, uint32_t start, bool good)
             write_response(w, &h, f, r, s);
         else
             put_pairs(w, r, NULL, NULL);
+        w->call->out->text_len += decoded.text_len;
     }
     if (f->flags & FRAME_END_STREAM)
         end_half(w, f->stream, w->pos);
@@ -333,12 +349,12 @@ static bool has_room_for(const work *w, uint32_t len)
 {
     const call *c = w->call;
     uint32_t most = len < HPACK_FIELDS ? len : HPACK_FIELDS;
-    return has_text(c, HPACK_TEXT) && c->in->max_pairs - c->out->num_pairs >= most;
+    return has_text(c, HPACK_TEXT + HPACK_SLACK) && c->in->max_pairs - c->out->num_pairs >= most;
 }
 
 enum step step_block(work *w, const frame *f)
 {
-    table *t = &w->extra.tables[w->me];
+    table *t = &w->extra->tables[w->me];
     uint32_t start = w->pos;
     located l;
 
@@ -355,9 +371,9 @@ enum step step_block(work *w, const frame *f)
     if (!has_room_for(w, l.end - start))
         return STEP_FULL;
     join_block(w, f, &l);
-    bool fits = w->row->extra_size != 0 && has_stream(w) && hpack_fits(t, l.bytes, l.len);
-    if (!fits && wants_more(w))
+    if (!fits_extra(w, l.bytes, l.len) && wants_more(w))
         return STEP_GROW;
+    decoded.text = w->call->text + w->call->out->text_len;
     bool good = hpack_decode(t, l.bytes, l.len, &decoded);
     if (!good || w->row->extra_size == 0) /* nothing of it is remembered */
         w->side->flags &= (uint8_t)~SIDE_WHOLE;

@@ -41,18 +41,32 @@ static uint32_t read_number(reader *r, unsigned bits)
     return 0;
 }
 
-/* Bits that were not decoded yet: the last `count` of `bits`. */
+/* Bits that were not decoded yet: the first `count`. The others are zero. */
 typedef struct bits {
     uint64_t bits;
     unsigned count;
 } bits;
+
+/* Takes more bits in, as many as there are or at least 32. */
+static inline void refill(bits *b, const uint8_t **at, const uint8_t *end)
+{
+    if (b->count <= 32 && end - *at >= 4) {
+        const uint8_t *next = *at;
+        uint32_t four = (uint32_t)next[0] << 24 | (uint32_t)next[1] << 16 | (uint32_t)next[2] << 8 | next[3];
+        b->bits |= (uint64_t)four << (32 - b->count);
+        b->count += 32;
+        *at += 4;
+    }
+    for (; b->count < 32 && *at != end; b->count += 8)
+        b->bits |= (uint64_t)*(*at)++ << (56 - b->count);
+}
 
 /* The length of the code of more than 8 bits that comes next, or 0: it is not whole, or none. */
 static unsigned long_code(const bits *b, uint8_t *symbol)
 {
     uint32_t first = 0xfe, index = 74; /* of the codes of 8 bits, and of their symbols, the end */
     for (unsigned length = 9; length <= HUFFMAN_LONGEST && length <= b->count; ++length) {
-        uint32_t code = (uint32_t)(b->bits >> (b->count - length)) & ((1u << length) - 1);
+        uint32_t code = (uint32_t)(b->bits >> (64 - length));
         first <<= 1;
         if (code - first < huffman_counts[length]) {
             *symbol = huffman_symbols[index + code - first];
@@ -64,56 +78,55 @@ static unsigned long_code(const bits *b, uint8_t *symbol)
     return 0;
 }
 
-/* The length of the code that comes next, or 0: it is not whole, or none. The first numbers of each length are those of
- * appendix B. */
-static inline unsigned next_code(const bits *b, uint8_t *symbol)
+/* Takes a code of at most 8 bits, if such a one comes next: 8 bits are there. */
+static inline bool take_short(bits *b, uint8_t *symbol)
 {
-    unsigned length;
-    /* Padded with ones, as the last byte is. */
-    uint32_t byte = b->count >= 8 ? (uint32_t)(b->bits >> (b->count - 8)) & 255
-                                  : ((uint32_t)b->bits << (8 - b->count) & 255) | 255u >> b->count;
-    if (byte < 0x50) {
-        length = 5;
-        *symbol = huffman_symbols[byte >> 3];
-    } else if (byte < 0xb8) {
-        length = 6;
-        *symbol = huffman_symbols[10 + (byte >> 2) - 0x14];
-    } else if (byte < 0xf8) {
-        length = 7;
-        *symbol = huffman_symbols[36 + (byte >> 1) - 0x5c];
-    } else if (byte < 0xfe) {
-        length = 8;
-        *symbol = huffman_symbols[68 + byte - 0xf8];
-    } else {
-        return long_code(b, symbol);
-    }
-    return length <= b->count ? length : 0;
+    huffman_code code = huffman_short[b->bits >> 56];
+    *symbol = code.symbol;
+    b->bits <<= code.length;
+    b->count -= code.length;
+    return code.length != 0;
+}
+
+/* Takes at most four such codes, of the 32 bits that are there. */
+static inline uint32_t take_four(bits *b, uint8_t *out)
+{
+    return !take_short(b, out) ? 0 : !take_short(b, out + 1) ? 1 : !take_short(b, out + 2) ? 2 : !take_short(b, out + 3) ? 3 : 4;
 }
 
 /* Decodes Huffman code to `out`, of which `room` bytes are free. Returns the length of the text, of which no more than `room`
- * bytes were written. */
-static uint32_t decode_huffman(reader *r, uint32_t len, uint8_t *out, uint32_t room)
+ * bytes were written. A function of its own has registers for all that it needs. */
+__attribute__((noinline)) static uint32_t decode_huffman(reader *r, uint32_t len, uint8_t *out, uint32_t room)
 {
     const uint8_t *at = r->at, *end = r->at + len;
     uint32_t count = 0;
     bits b = {0, 0};
     for (;;) {
-        uint8_t symbol = 0;
-        while (b.count <= 48 && at != end) {
-            b.bits = b.bits << 8 | *at++;
-            b.count += 8;
+        if (b.count < 32)
+            refill(&b, &at, end);
+        if (b.count >= 32 && count < room && room - count >= 4) {
+            uint32_t taken = take_four(&b, out + count);
+            count += taken;
+            if (taken != 0)
+                continue;
         }
-        unsigned length = b.count == 0 ? 0 : next_code(&b, &symbol);
+        /* Padded with ones, as the last byte is. */
+        uint32_t byte = (uint32_t)(b.bits >> 56) | (b.count < 8 ? 255u >> b.count : 0);
+        huffman_code code = huffman_short[byte];
+        unsigned length = code.length;
+        uint8_t symbol = code.symbol;
         if (length == 0)
+            length = long_code(&b, &symbol);
+        if (length == 0 || length > b.count)
             break;
+        b.bits <<= length;
         b.count -= length;
         if (count < room)
             out[count] = symbol;
         ++count;
     }
     /* What is left is padding: less than a byte, all ones (RFC 7541, section 5.2). */
-    uint32_t ones = (1u << (b.count & 31)) - 1;
-    r->bad |= b.count >= 8 || ((uint32_t)b.bits & ones) != ones;
+    r->bad |= b.count >= 8 || (uint32_t)(b.bits >> 56) != (255u >> b.count ^ 255u);
     r->at = end;
     return count;
 }
@@ -153,46 +166,58 @@ static uint32_t stored(const slot *s)
 }
 
 /* The entry that is `older` than so many others. */
-static slot *entry(const table *t, uint32_t older)
+static const slot *entry(const table *t, uint32_t older)
 {
-    uint32_t newest = t->head->newest;
-    return &t->slots[newest >= older ? newest - older : newest + t->num_slots - older];
+    return &t->slots[(t->next - 1 - older) % HPACK_ENTRIES];
 }
 
 static void evict(table *t)
 {
-    const slot *oldest = entry(t, --t->head->count);
-    t->head->size -= size_of(oldest);
-    t->head->used -= stored(oldest);
+    const slot *oldest = entry(t, --t->count);
+    t->size -= size_of(oldest);
+    t->used -= stored(oldest);
 }
 
 static void evict_to(table *t, uint32_t size)
 {
-    while (t->head->count != 0 && t->head->size > size)
+    while (t->count != 0 && t->size > size)
         evict(t);
 }
 
 void hpack_reset(table *t, uint32_t max)
 {
-    *t->head = (table_head){.max = max};
+    t->max = max;
+    t->size = t->used = t->end = t->next = t->count = 0;
 }
 
 static void write_ring(table *t, const uint8_t *bytes, uint32_t len)
 {
-    table_head *h = t->head;
-    uint32_t first = t->ring_size - h->end < len ? t->ring_size - h->end : len;
-    memcpy(t->ring + h->end, bytes, first);
-    memcpy(t->ring, bytes + first, len - first);
-    h->end = len - first != 0 ? len - first : h->end + first;
-    h->used += len;
+    uint32_t first = HPACK_RING - t->end < len ? HPACK_RING - t->end : len;
+    memcpy(t->ring + t->end, bytes, first);
+    if (first != len)
+        memcpy(t->ring, bytes + first, len - first);
+    t->end = (t->end + len) % HPACK_RING;
+    t->used += len;
+}
+
+/* Copies 16 bytes at a time: as many bytes behind `from` and `to` are read and written. */
+static inline void copy_text(uint8_t *to, const uint8_t *from, uint32_t len)
+{
+    for (uint32_t i = 0; i < len; i += HPACK_SLACK) {
+        __builtin_memcpy(to + i, from + i, HPACK_SLACK);
+        __asm__ volatile(""); /* or it becomes a call of memcpy, which takes longer for short texts */
+    }
 }
 
 static void read_ring(const table *t, uint32_t at, uint32_t len, uint8_t *out)
 {
-    at = at >= t->ring_size ? at - t->ring_size : at;
-    uint32_t first = t->ring_size - at < len ? t->ring_size - at : len;
-    memcpy(out, t->ring + at, first);
-    memcpy(out + first, t->ring, len - first);
+    at %= HPACK_RING;
+    if (len <= HPACK_RING - at) {
+        copy_text(out, t->ring + at, len);
+        return;
+    }
+    memcpy(out, t->ring + at, HPACK_RING - at);
+    memcpy(out + HPACK_RING - at, t->ring, len - (HPACK_RING - at));
 }
 
 static uint16_t capped(uint32_t len)
@@ -200,82 +225,145 @@ static uint16_t capped(uint32_t len)
     return len < UINT16_MAX ? (uint16_t)len : UINT16_MAX;
 }
 
+/* As much is kept of a table, as its encoder counts. */
+static uint32_t kept_of(uint32_t max)
+{
+    return max == HPACK_SIZE_UNKNOWN ? HPACK_SIZE_ASSUMED : max;
+}
+
 /* Adds an entry (RFC 7541, section 4.4). One that is larger than the table empties it; where the table's size is not known it is
  * added, which does no harm: if the encoder has emptied its table, it names none of those before. */
-static void insert(table *t, const uint8_t *bytes, text name, text value)
+static void insert(table *t, const uint8_t *bytes, const field *f)
 {
-    table_head *h = t->head;
-    slot s = {.name_len = capped(name.len), .value_len = capped(value.len), .name_unknown = !name.known,
-              .value_unknown = !value.known};
-    if (name.len > h->max || value.len > h->max || size_of(&s) > h->max) {
-        hpack_reset(t, h->max);
+    const text *name = &f->name, *value = &f->value;
+    slot s = {.name_len = capped(name->len), .value_len = capped(value->len), .name_unknown = !name->known,
+              .value_unknown = !value->known};
+    uint32_t kept = kept_of(t->max), size = size_of(&s);
+    if (name->len > t->max || value->len > t->max || size > t->max) {
+        hpack_reset(t, t->max);
         return;
     }
-    if (stored(&s) > t->ring_size)
+    if (stored(&s) > kept || stored(&s) > HPACK_RING)
         s.name_unknown = s.value_unknown = 1;
-    evict_to(t, h->max - size_of(&s));
-    while (h->count != 0 && (h->count == t->num_slots || h->used + stored(&s) > t->ring_size))
+    evict_to(t, size < kept ? kept - size : 0);
+    while (t->count != 0 && (t->count == HPACK_ENTRIES || t->used + stored(&s) > HPACK_RING))
         evict(t);
-    if (h->end == t->ring_size)
-        h->end = 0;
-    s.at = (uint16_t)h->end;
+    s.at = (uint16_t)t->end;
     if (!s.name_unknown)
-        write_ring(t, bytes + name.at, name.len);
-    if (h->end == t->ring_size)
-        h->end = 0;
+        write_ring(t, bytes + name->at, name->len);
     if (!s.value_unknown)
-        write_ring(t, bytes + value.at, value.len);
-    h->newest = h->newest + 1 == t->num_slots ? 0 : h->newest + 1;
-    t->slots[h->newest] = s;
-    h->size += size_of(&s);
-    ++h->count;
+        write_ring(t, bytes + value->at, value->len);
+    t->slots[t->next] = s;
+    t->next = (t->next + 1) % HPACK_ENTRIES;
+    t->size += size;
+    ++t->count;
 }
 
-/* A text that is copied from elsewhere. */
-static text copied(fields *out, uint32_t len)
+/* Whether there is room for so much text. */
+static bool has_text(fields *out, uint32_t len)
 {
-    text t = {.at = out->text_len, .len = len, .known = len <= HPACK_TEXT - out->text_len};
-    out->cut |= !t.known;
-    out->text_len += t.known ? len : 0;
-    return t;
+    bool fits = len <= HPACK_TEXT - out->text_len;
+    out->cut |= !fits;
+    return fits;
 }
 
-static text copy_constant(fields *out, const char *constant, uint32_t len)
+static void copy_constant(const static_field *s, fields *out, field *f, bool name_only)
 {
-    text t = copied(out, len);
-    if (t.known)
-        memcpy(out->text + t.at, constant, len);
-    return t;
+    uint32_t at = out->text_len, len = s->name_len + (name_only ? 0u : s->value_len);
+    bool fits = has_text(out, len);
+    f->name = (text){.at = at, .len = s->name_len, .known = fits};
+    f->value = (text){.at = at + s->name_len, .len = s->value_len, .known = fits && !name_only};
+    if (!fits)
+        return;
+    copy_text(out->text + at, s->texts, len);
+    out->text_len += len;
 }
 
-static text copy_entry(const table *t, fields *out, uint32_t at, uint32_t len, bool unknown)
+static void copy_entry(const table *t, const slot *s, fields *out, field *f, bool name_only)
 {
-    if (unknown)
-        return (text){.len = len};
-    text copy = copied(out, len);
-    if (copy.known)
-        read_ring(t, at, len, out->text + copy.at);
-    return copy;
+    bool has_name = !s->name_unknown, has_value = !s->value_unknown && !name_only;
+    uint32_t at = out->text_len, name_len = has_name ? s->name_len : 0, len = name_len + (has_value ? s->value_len : 0u);
+    bool fits = has_text(out, len);
+    f->name = (text){.at = at, .len = s->name_len, .known = fits && has_name};
+    f->value = (text){.at = at + name_len, .len = s->value_len, .known = fits && has_value};
+    if (!fits)
+        return;
+    read_ring(t, s->at, len, out->text + at);
+    out->text_len += len;
 }
 
 /* The field of an index, or its name alone. */
-static field look_up(const table *t, reader *r, fields *out, uint32_t index, bool name_only)
+static void look_up(const table *t, reader *r, fields *out, uint32_t index, field *f, bool name_only)
 {
-    field f = {0};
-    if (index == 0) {
+    *f = (field){0};
+    if (index == 0)
         r->bad = true;
-    } else if (index <= STATIC_FIELDS) {
-        const static_field *s = &static_fields[index - 1];
-        f.name = copy_constant(out, s->name, s->name_len);
-        if (!name_only)
-            f.value = copy_constant(out, s->value, s->value_len);
-    } else if (index - STATIC_FIELDS - 1 < t->head->count) {
-        const slot *s = entry(t, index - STATIC_FIELDS - 1);
-        f.name = copy_entry(t, out, s->at, s->name_len, s->name_unknown);
-        if (!name_only)
-            f.value = copy_entry(t, out, s->at + (s->name_unknown ? 0u : s->name_len), s->value_len, s->value_unknown);
+    else if (index <= STATIC_FIELDS)
+        copy_constant(&static_fields[index - 1], out, f, name_only);
+    else if (index - STATIC_FIELDS - 1 < t->count)
+        copy_entry(t, entry(t, index - STATIC_FIELDS - 1), out, f, name_only);
+}
+
+/* ---- packed ----------------------------------------------------------------------------------------------------------------- */
+
+uint32_t hpack_packed(const table *t)
+{
+    return t->count * (uint32_t)sizeof(slot) + t->used;
+}
+
+/* Copies many bytes, 64 at a time. */
+static inline void copy_bytes(void *to, const void *from, uint32_t len)
+{
+    uint8_t *out = to;
+    const uint8_t *in = from;
+    for (; len >= 64; len -= 64, in += 64, out += 64)
+        __builtin_memcpy(out, in, 64);
+    if (len != 0)
+        memcpy(out, in, len);
+}
+
+void hpack_shrink(table *t, uint32_t bytes)
+{
+    while (t->count != 0 && hpack_packed(t) > bytes)
+        evict(t);
+}
+
+uint8_t *hpack_pack(const table *t, uint8_t *out)
+{
+    uint32_t first = (t->next - t->count) % HPACK_ENTRIES, at = (t->end - t->used) % HPACK_RING;
+    uint32_t behind = t->count < HPACK_ENTRIES - first ? t->count : HPACK_ENTRIES - first;
+    copy_bytes(out, t->slots + first, behind * sizeof(slot));
+    out += behind * sizeof(slot);
+    copy_bytes(out, t->slots, (t->count - behind) * sizeof(slot));
+    out += (t->count - behind) * sizeof(slot);
+    behind = t->used < HPACK_RING - at ? t->used : HPACK_RING - at;
+    copy_bytes(out, t->ring + at, behind);
+    copy_bytes(out + behind, t->ring, t->used - behind);
+    return out + t->used;
+}
+
+const uint8_t *hpack_unpack(table *t, uint32_t count, const uint8_t *from, const uint8_t *end)
+{
+    uint32_t used = 0, size = 0;
+    if (count > HPACK_ENTRIES || count * sizeof(slot) > (uint32_t)(end - from))
+        return NULL;
+    copy_bytes(t->slots, from, count * sizeof(slot));
+    from += count * sizeof(slot);
+    for (uint32_t i = 0; i < count; ++i) {
+        slot *s = &t->slots[i];
+        s->at = (uint16_t)used;
+        used += stored(s);
+        size += size_of(s);
     }
-    return f;
+    if (used > HPACK_RING || used > (uint32_t)(end - from))
+        return NULL;
+    copy_bytes(t->ring, from, used);
+    t->size = size;
+    t->used = used;
+    t->end = used % HPACK_RING;
+    t->next = count % HPACK_ENTRIES;
+    t->count = count;
+    return from + used;
 }
 
 /* ---- blocks ----------------------------------------------------------------------------------------------------------------- */
@@ -289,40 +377,38 @@ static enum form form_of(uint8_t byte, unsigned *number_bits)
     return byte & 128 ? FORM_INDEXED : byte & 64 ? FORM_ADDED : byte & 32 ? FORM_SIZE : FORM_PLAIN;
 }
 
-static void keep(fields *out, const field *f)
-{
-    out->unknown |= !f->name.known || !f->value.known;
-    if (out->count == HPACK_FIELDS)
-        out->cut = true;
-    else
-        out->list[out->count++] = *f;
-}
-
 static void decode_field(table *t, reader *r, fields *out)
 {
     unsigned number_bits;
     enum form form = form_of(*r->at, &number_bits);
     uint32_t number = read_number(r, number_bits);
-    field f = {0};
+    field *f = &out->list[out->count];
 
     if (r->bad)
         return;
     if (form == FORM_SIZE) {
-        t->head->max = number;
+        t->max = number;
         evict_to(t, number);
         return;
     }
     if (form == FORM_INDEXED) {
-        f = look_up(t, r, out, number, false);
+        look_up(t, r, out, number, f, false);
     } else {
-        f.name = number == 0 ? read_string(r, out) : look_up(t, r, out, number, true).name;
-        f.value = read_string(r, out);
+        if (number == 0)
+            f->name = read_string(r, out);
+        else
+            look_up(t, r, out, number, f, true);
+        f->value = read_string(r, out);
     }
     if (r->bad)
         return;
     if (form == FORM_ADDED)
-        insert(t, out->text, f.name, f.value);
-    keep(out, &f);
+        insert(t, out->text, f);
+    out->unknown |= !f->name.known || !f->value.known;
+    if (out->count == HPACK_FIELDS)
+        out->cut = true;
+    else
+        ++out->count;
 }
 
 bool hpack_decode(table *t, const uint8_t *block, uint32_t len, fields *out)
@@ -356,24 +442,24 @@ static uint32_t name_length(const table *t, uint32_t index, uint32_t added, uint
     if (index <= STATIC_FIELDS)
         return static_fields[index - 1].name_len;
     uint32_t older = index - STATIC_FIELDS - 1;
-    return older < added ? longest : older - added < t->head->count ? entry(t, older - added)->name_len : 0;
+    return older < added ? longest : older - added < t->count ? entry(t, older - added)->name_len : 0;
 }
 
-bool hpack_fits(const table *t, const uint8_t *block, uint32_t len)
+uint32_t hpack_packed_after(const table *t, const uint8_t *block, uint32_t len)
 {
     reader r = {.at = block, .end = block + len};
-    uint32_t added = 0, bytes = 0, longest = 0, max = t->head->max;
-    bool resized = len != 0 && (block[0] & 0xe0) == 0x20;
-
-    if (!resized && t->ring_size >= HPACK_SIZE_DEFAULT && (max == HPACK_SIZE_UNKNOWN || max <= HPACK_SIZE_DEFAULT))
-        return true; /* the usual case */
+    uint32_t added = 0, bytes = hpack_packed(t), longest = 0, most = kept_of(t->max);
 
     while (r.at != r.end && !r.bad) {
+        if (*r.at >= 0x80 && *r.at != 0xff) { /* an index of one byte: most fields are no more */
+            ++r.at;
+            continue;
+        }
         unsigned number_bits;
         enum form form = form_of(*r.at, &number_bits);
         uint32_t number = read_number(&r, number_bits);
-        if (form == FORM_SIZE)
-            max = number;
+        if (form == FORM_SIZE && number > most)
+            most = number;
         if (form == FORM_INDEXED || form == FORM_SIZE || r.bad)
             continue;
         uint32_t name = number == 0 ? pass_string(&r) : name_length(t, number, added, longest);
@@ -381,24 +467,8 @@ bool hpack_fits(const table *t, const uint8_t *block, uint32_t len)
         if (form != FORM_ADDED)
             continue;
         longest = name > longest ? name : longest;
-        bytes += name + value;
+        bytes += (uint32_t)sizeof(slot) + name + value;
         ++added;
     }
-    max = max == HPACK_SIZE_UNKNOWN ? HPACK_SIZE_DEFAULT : max;
-    bool bytes_fit = t->ring_size >= max || bytes <= t->ring_size - t->head->used;
-    bool slots_fit = t->num_slots >= max / ENTRY_OVERHEAD || added <= t->num_slots - t->head->count;
-    return r.bad || (bytes_fit && slots_fit);
-}
-
-void hpack_copy(table *to, const table *from)
-{
-    static uint8_t bytes[2 * UINT16_MAX];
-    hpack_reset(to, from->head->max);
-    for (uint32_t older = from->head->count; older-- != 0;) {
-        const slot *s = entry(from, older);
-        text name = {.at = 0, .len = s->name_len, .known = !s->name_unknown};
-        text value = {.at = s->name_unknown ? 0u : s->name_len, .len = s->value_len, .known = !s->value_unknown};
-        read_ring(from, s->at, stored(s), bytes);
-        insert(to, bytes, name, value);
-    }
+    return bytes < most ? bytes : most;
 }

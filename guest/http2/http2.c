@@ -117,9 +117,9 @@ static enum step step_goaway(work *w, const frame *f)
 }
 
 /* Frames that are no frames: where the next one begins is not known. */
-static enum step bad_frame(work *w)
+static enum step bad_frame(work *w, const frame *f)
 {
-    new_record(w->call, w->index, PICO_RECORD_ERROR, w->pos, w->pos)->code = PICO_ERROR_BAD_FRAME;
+    add_record(w, PICO_RECORD_ERROR, w->pos, w->pos, f->stream)->code = PICO_ERROR_BAD_FRAME;
     enter_search(w);
     ++w->pos;
     return STEP_ON;
@@ -132,7 +132,7 @@ static enum step step_frame(work *w)
         return wait_for_more(w);
     frame f = frame_at(w->bytes + w->pos);
     if (!frame_holds(&f))
-        return bad_frame(w);
+        return bad_frame(w, &f);
     uint32_t read = f.type == FRAME_RST_STREAM ? 4 : f.type == FRAME_GOAWAY ? 8 : 0;
     if (have - FRAME_HEAD < read)
         return wait_for_more(w);
@@ -374,6 +374,7 @@ bool answer(call *c, uint32_t index, pico_row *row, pico_result *result)
         result->skip = e->kind == PICO_EVENT_END ? 0 : skip_of(&w);
         break;
     }
+    close_extra(&w, result);
     planted_reply(c, result);
     return true;
 }

@@ -8,7 +8,7 @@
 void enter_search(work *w)
 {
     side_state *side = w->side;
-    hpack_reset(&w->extra.tables[w->me], HPACK_SIZE_UNKNOWN);
+    hpack_reset(&w->extra->tables[w->me], HPACK_SIZE_UNKNOWN);
     lose_frames(w);
     side->flags &= (uint8_t)~(SIDE_WHOLE | SIDE_ENDS | SIDE_BLOCK);
     side->left = side->padding = 0;

@@ -1,5 +1,6 @@
 /* State: what the module remembers of a connection. The block holds the roles and where each side stands in its frames; the
- * extra state, which the host may drop, the dynamic tables and the open streams. */
+ * extra state, which the host may drop, the open streams and the dynamic tables. These are packed there, since the host copies
+ * what is in use for each call, and unpacked while events of the connection are answered. */
 #ifndef PICOTAP_HTTP2_STATE_H
 #define PICOTAP_HTTP2_STATE_H
 
@@ -9,7 +10,7 @@
 
 /* Number of the layout of block and extra state. Raise it with every change to them, or to their meanings. */
 #ifndef STATE_FORMAT
-#define STATE_FORMAT 1u
+#define STATE_FORMAT 2u
 #endif
 
 /* The longest header block, frames around it included. An arbitrary number below what may wait at the host. */
@@ -99,21 +100,14 @@ typedef struct stream {
     half halves[2]; /* by side */
 } stream;
 
-/* The front of the extra state. Behind it: the streams, and of each side the slots and the ring of its table. */
-typedef struct extra_head {
-    uint32_t size;    /* bytes that it is laid out for; 0: not yet */
-    uint32_t streams; /* streams before this are in use, at most */
-    table_head tables[2];
-    uint8_t reserved[8];
-} extra_head;
+/* The most open streams. */
+#define MOST_STREAMS 256u
 
-_Static_assert(sizeof(extra_head) == 64, "what is behind it is aligned");
-
-/* The extra state, and where its parts lie. */
+/* The extra state, unpacked. */
 typedef struct extra {
-    extra_head *head;
-    stream *streams;
-    uint32_t num_streams;
+    uint32_t num_streams; /* streams before this are in use, at most */
+    uint32_t most_streams;
+    stream streams[MOST_STREAMS];
     table tables[2]; /* by side */
 } extra;
 
@@ -125,7 +119,7 @@ typedef struct work {
     block *block;
     side_state *side;     /* the event's side of the block */
     const uint8_t *bytes; /* the event's bytes */
-    extra extra;
+    extra *extra;
     uint32_t len;
     uint32_t pos;         /* bytes consumed */
     uint32_t index;       /* of the event */
@@ -156,8 +150,12 @@ static inline bool has_room(const work *w)
 
 /* ---- extra.c: the extra state ------------------------------------------------------------------------------------------ */
 
-/* Finds the extra state, and lays it out anew if it is new or has grown. */
+/* Unpacks the extra state, unless the event before has left it so. */
 void open_extra(work *w);
+/* Packs it, unless the next event is the row's too and goes on with it. */
+void close_extra(work *w, const pico_result *result);
+/* Whether there is room for another stream, and for all that a header block adds to the table of its side. */
+bool fits_extra(const work *w, const uint8_t *block, uint32_t len);
 /* Asks for more extra state than there is, if that may be had. */
 bool wants_more(work *w);
 

@@ -3,8 +3,8 @@
 
 stream *find_stream(work *w, uint32_t id)
 {
-    extra *x = &w->extra;
-    for (uint32_t i = 0; i < x->head->streams; ++i)
+    extra *x = w->extra;
+    for (uint32_t i = 0; i < x->num_streams; ++i)
         if (x->streams[i].id == id)
             return &x->streams[i];
     return NULL;
@@ -12,8 +12,8 @@ stream *find_stream(work *w, uint32_t id)
 
 bool has_stream(const work *w)
 {
-    const extra *x = &w->extra;
-    if (x->head->streams < x->num_streams)
+    const extra *x = w->extra;
+    if (x->num_streams < x->most_streams)
         return true;
     for (uint32_t i = 0; i < x->num_streams; ++i)
         if (x->streams[i].id == 0)
@@ -23,18 +23,18 @@ bool has_stream(const work *w)
 
 stream *open_stream(work *w, uint32_t id)
 {
-    extra *x = &w->extra;
+    extra *x = w->extra;
     stream *oldest = &x->streams[0], *place = NULL;
     if (w->row->extra_size == 0)
         return NULL;
-    for (uint32_t i = 0; i < x->head->streams && place == NULL; ++i) {
+    for (uint32_t i = 0; i < x->num_streams && place == NULL; ++i) {
         if (x->streams[i].id == 0)
             place = &x->streams[i];
         else if (x->streams[i].id < oldest->id)
             oldest = &x->streams[i];
     }
     if (place == NULL)
-        place = x->head->streams < x->num_streams ? &x->streams[x->head->streams++] : oldest;
+        place = x->num_streams < x->most_streams ? &x->streams[x->num_streams++] : oldest;
     *place = (stream){.id = id};
     return place;
 }
@@ -42,10 +42,10 @@ stream *open_stream(work *w, uint32_t id)
 /* A stream of which nothing more is to be remembered. */
 static void close_stream(work *w, stream *s)
 {
-    extra *x = &w->extra;
+    extra *x = w->extra;
     s->id = 0;
-    while (x->head->streams != 0 && x->streams[x->head->streams - 1].id == 0)
-        --x->head->streams;
+    while (x->num_streams != 0 && x->streams[x->num_streams - 1].id == 0)
+        --x->num_streams;
 }
 
 pico_record *add_record(work *w, unsigned kind, uint32_t start, uint32_t end, uint32_t id)
@@ -103,8 +103,8 @@ void reset_stream(work *w, uint32_t id, uint32_t at, uint32_t code)
 
 stream *stream_above(work *w, uint32_t last)
 {
-    extra *x = &w->extra;
-    for (uint32_t i = 0; i < x->head->streams; ++i) {
+    extra *x = w->extra;
+    for (uint32_t i = 0; i < x->num_streams; ++i) {
         stream *s = &x->streams[i];
         if (s->id > last && s->id & 1)
             return s;
@@ -158,8 +158,8 @@ void take_data(work *w, stream *s, const uint8_t *bytes, uint32_t count, uint32_
 
 void lose_frames(work *w)
 {
-    extra *x = &w->extra;
-    for (uint32_t i = 0; i < x->head->streams; ++i) {
+    extra *x = w->extra;
+    for (uint32_t i = 0; i < x->num_streams; ++i) {
         half *h = &x->streams[i].halves[w->me];
         if (!(h->flags & HALF_ENDED)) {
             h->flags |= HALF_GAP;

@@ -24,7 +24,26 @@ const uint8_t huffman_counts[HUFFMAN_LONGEST + 1] = {
     [21] = 13, [22] = 26, [23] = 29, [24] = 12, [25] = 4, [26] = 15, [27] = 19, [28] = 29, [30] = 3,
 };
 
-#define FIELD(name, value) {name, value, sizeof(name) - 1, sizeof(value) - 1}
+/* The codes of at most 8 bits, each for all bytes that begin with it. */
+#define CODE8(symbol) {symbol, 8}
+#define TWICE(symbol, length) {symbol, length}, {symbol, length}
+#define CODE7(symbol) TWICE(symbol, 7)
+#define CODE6(symbol) TWICE(symbol, 6), TWICE(symbol, 6)
+#define CODE5(symbol) TWICE(symbol, 5), TWICE(symbol, 5), TWICE(symbol, 5), TWICE(symbol, 5)
+
+const huffman_code huffman_short[256] = {
+    CODE5('0'), CODE5('1'), CODE5('2'), CODE5('a'), CODE5('c'), CODE5('e'), CODE5('i'), CODE5('o'), CODE5('s'), CODE5('t'),
+    CODE6(' '), CODE6('%'), CODE6('-'), CODE6('.'), CODE6('/'), CODE6('3'), CODE6('4'), CODE6('5'), CODE6('6'), CODE6('7'),
+    CODE6('8'), CODE6('9'), CODE6('='), CODE6('A'), CODE6('_'), CODE6('b'), CODE6('d'), CODE6('f'), CODE6('g'), CODE6('h'),
+    CODE6('l'), CODE6('m'), CODE6('n'), CODE6('p'), CODE6('r'), CODE6('u'),
+    CODE7(':'), CODE7('B'), CODE7('C'), CODE7('D'), CODE7('E'), CODE7('F'), CODE7('G'), CODE7('H'), CODE7('I'), CODE7('J'),
+    CODE7('K'), CODE7('L'), CODE7('M'), CODE7('N'), CODE7('O'), CODE7('P'), CODE7('Q'), CODE7('R'), CODE7('S'), CODE7('T'),
+    CODE7('U'), CODE7('V'), CODE7('W'), CODE7('Y'), CODE7('j'), CODE7('k'), CODE7('q'), CODE7('v'), CODE7('w'), CODE7('x'),
+    CODE7('y'), CODE7('z'),
+    CODE8('&'), CODE8('*'), CODE8(','), CODE8(';'), CODE8('X'), CODE8('Z'),
+};
+
+#define FIELD(name, value) {sizeof(name) - 1, sizeof(value) - 1, name value}
 
 const static_field static_fields[STATIC_FIELDS] = {
     FIELD(":authority", ""),

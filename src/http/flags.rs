@@ -78,7 +78,7 @@ flags! {
     EVICTED = 37, "evicted", "the connection was given up because the memory limit was reached";
     REUSED = 38, "reused", "its ports were taken by a new connection";
     OPEN = 39, "open", "the capture ended during the transaction";
-    FAULT = 40, "fault", "the parser failed on the connection, which is ignored from there on";
+    FAULT = 40, "fault", "the parser failed on the connection (HTTP/2: three times), which is ignored from there on";
     OVERFLOW = 41, "overflow", "too many open transactions: logged before it was complete";
     NOT_HTTP = 42, "not_http", "a side turned out to speak something else";
     REVERSED = 43, "reversed", "the requests come from the side that did not open the connection";

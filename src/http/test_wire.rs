@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use crate::abi::{self, Framing, Pair, Tunnel, flag};
+use crate::abi::{self, Framing, Pair, ParseError, Tunnel, flag};
 use crate::http::record::{Headers, Kind, Moment, Operation, Outcome, Record, Request, Response, Texts};
 use crate::http::{Exchange, HttpContext, Settings, Transaction};
 use crate::stream::EndReason;
@@ -145,6 +145,10 @@ impl Wire {
 
     pub(crate) fn reset_on(&mut self, side: usize, stream: u32, code: u64) -> &mut Self {
         self.on(stream, |wire| _ = wire.feed(side, 0, 13, Kind::Reset { number: stream, code }))
+    }
+
+    pub(crate) fn error_on(&mut self, side: usize, stream: u32, error: ParseError) -> &mut Self {
+        self.on(stream, |wire| _ = wire.feed(side, 0, 0, Kind::Error(error)))
     }
 
     pub(crate) fn tunnel_on(&mut self, stream: u32, kind: Tunnel) -> &mut Self {

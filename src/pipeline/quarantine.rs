@@ -6,8 +6,10 @@ use std::path::Path;
 
 use crossbeam_channel::Receiver;
 
+use crate::abi::kind;
 use crate::daemon::privileges::make_directory;
 use crate::export::open;
+use crate::sandbox::protocol::HTTP2;
 use crate::sandbox::quarantine::QuarantinedEvent;
 
 /// Files in the directory at the most: each has at most 192 KiB, so all have 200 MB.
@@ -54,10 +56,13 @@ pub(super) fn keep(directory: Option<&Path>, decrypted: bool, events: &Receiver<
         }
         lines += 1;
         if lines <= MAX_LINES {
-            let QuarantinedEvent { connection, fault, event, .. } = &quarantined;
+            let QuarantinedEvent { connection, fault, event, format, .. } = &quarantined;
+            let outcome = match format.protocol == HTTP2 && event.kind == kind::BYTES {
+                true => "they are passed over; the third time the connection is ignored",
+                false => "the connection is ignored from here on",
+            };
             eprintln!(
-                "picotap: the parser fails on {} bytes of connection {connection} alone ({fault}): the connection is ignored \
-                 from here on{kept_as}",
+                "picotap: the parser fails on {} bytes of connection {connection} alone ({fault}): {outcome}{kept_as}",
                 event.len
             );
         } else if lines == MAX_LINES + 1 {

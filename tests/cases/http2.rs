@@ -1,7 +1,8 @@
 //! HTTP/2: streams side by side, however they end, and gRPC on them.
 
 use super::{Case, case};
-use crate::support::http2::{END_STREAM, GOAWAY, Http2, frame};
+use crate::support::frame::{DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PADDED, frame};
+use crate::support::http2::Http2;
 use crate::support::message::{Message, filler};
 use crate::support::scene::Scene;
 use crate::support::wire::Side::{Client, Server};
@@ -124,6 +125,19 @@ pub(super) fn cases() -> Vec<Case> {
             },
         ),
         case(
+            "http2-bad-block",
+            "The first of two requests is answered with a header block that its frame cuts off.",
+            "The request's line has the error; the connection's other streams go on.",
+            |s| {
+                let mut h = begin(s);
+                h.get(1, "/first").get(3, "/second").frame(Server, HEADERS, END_HEADERS | PADDED, 1, &[]);
+                h.head(Server, 3, END_STREAM, &[(":status", "404")]);
+                finish(s, &mut h);
+                h.line(s, 1, 2, 3);
+                h.line(s, 1, 1, 1).flag("no_response").flag("bad_frame");
+            },
+        ),
+        case(
             "http2-connect",
             "CONNECT on a stream, beside a request, and a WebSocket (extended CONNECT, RFC 8441).",
             "A stream that is a tunnel has one line; what it carries is none of HTTP.",
@@ -132,7 +146,7 @@ pub(super) fn cases() -> Vec<Case> {
                 h.head(Client, 1, 0, &[(":method", "CONNECT"), (":authority", "example.test:443")]).get(3, "/beside");
                 h.head(Server, 1, 0, &[(":status", "200")]).head(Server, 3, END_STREAM, &[(":status", "404")]);
                 for side in [Client, Server] {
-                    h.conversation.send(side, &frame(0, END_STREAM, 1, b"GET /inside HTTP/1.1\r\n\r\n"));
+                    h.conversation.send(side, &frame(DATA, END_STREAM, 1, b"GET /inside HTTP/1.1\r\n\r\n"));
                 }
                 let socket = [
                     (":method", "CONNECT"),

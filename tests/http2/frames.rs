@@ -297,7 +297,7 @@ fn floods_are_bounded_and_told() {
     let long = client.block(&[("x", &"y".repeat(200_000))]);
     feed.bytes(First, frame(HEADERS, END_HEADERS, 3, long)).slot();
     feed.bytes(First, client.get(5, "/")).close();
-    assert_eq!(feed.said()[..2], ["0:0 error HeadTooLong", "0:0 error HeadTooLong"]);
+    assert_eq!(feed.said()[..2], ["0:1 error HeadTooLong", "0:3 error HeadTooLong"]);
     assert_eq!(feed.said().len(), 4);
     assert_eq!(feed.notes.requests[0].flags & !flag::HPACK_UNKNOWN, 0);
 }
@@ -431,7 +431,7 @@ fn a_block_of_no_bytes_that_is_none_is_passed() {
         let mut feed = Feed::new();
         feed.bytes(First, PREFACE).bytes(Second, settings()).bytes(First, frame(kind, flags, 1, [])).slot();
         feed.bytes(First, frame(PING, 0, 0, [7; 8])).close();
-        assert_eq!(feed.said(), ["0:0 error BadFrame"], "{kind} {flags}");
+        assert_eq!(feed.said(), ["0:1 error BadFrame"], "{kind} {flags}");
     }
 }
 

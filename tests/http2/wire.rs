@@ -1,35 +1,11 @@
-//! Frames and header blocks, as a client or server writes them.
+//! Header blocks, as a client or server writes them, and their frames.
 
 use httlib_hpack::Encoder;
 
-pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-pub(crate) const DATA: u8 = 0;
-pub(crate) const HEADERS: u8 = 1;
-pub(crate) const PRIORITY: u8 = 2;
-pub(crate) const RST_STREAM: u8 = 3;
-pub(crate) const SETTINGS: u8 = 4;
-pub(crate) const PUSH_PROMISE: u8 = 5;
-pub(crate) const PING: u8 = 6;
-pub(crate) const GOAWAY: u8 = 7;
-pub(crate) const WINDOW_UPDATE: u8 = 8;
-pub(crate) const CONTINUATION: u8 = 9;
-
-pub(crate) const END_STREAM: u8 = 1;
-pub(crate) const END_HEADERS: u8 = 4;
-pub(crate) const PADDED: u8 = 8;
-pub(crate) const PRIORITISED: u8 = 32;
-
-/// A frame (RFC 9113, section 4.1).
-pub(crate) fn frame(of: u8, flags: u8, stream: u32, payload: impl AsRef<[u8]>) -> Vec<u8> {
-    let payload = payload.as_ref();
-    let length = (payload.len() as u32).to_be_bytes();
-    let mut out = length[1..].to_vec();
-    out.extend_from_slice(&[of, flags]);
-    out.extend_from_slice(&stream.to_be_bytes());
-    out.extend_from_slice(payload);
-    out
-}
+pub(crate) use crate::frame::{
+    CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PADDED, PING, PREFACE, PRIORITISED, PRIORITY,
+    PUSH_PROMISE, RST_STREAM, SETTINGS, WINDOW_UPDATE, frame,
+};
 
 pub(crate) fn settings() -> Vec<u8> {
     frame(SETTINGS, 0, 0, [0, 3, 0, 0, 0, 100])

@@ -5,31 +5,14 @@ use std::collections::BTreeMap;
 use httlib_hpack::Encoder;
 
 use super::conversation::{Conversation, Sent};
+use super::frame::{ACK, DATA, END_HEADERS, END_STREAM, FRAME_HEAD, HEADERS, PREFACE, RST_STREAM, SETTINGS, frame};
 use super::line::Line;
 use super::message::Message;
 use super::scene::Scene;
 use super::wire::Side;
 
-pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-pub const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
-/// Bytes of a frame's head.
-const FRAME_HEAD: usize = 9;
-
-pub const DATA: u8 = 0;
-pub const HEADERS: u8 = 1;
-pub const RST_STREAM: u8 = 3;
-pub const SETTINGS: u8 = 4;
-pub const GOAWAY: u8 = 7;
-
-/// A frame (RFC 9113, section 4.1).
-pub fn frame(of: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = (payload.len() as u32).to_be_bytes();
-    [&length[1..], &[of, flags], &stream.to_be_bytes(), payload].concat()
-}
-
 fn settings() -> Vec<u8> {
-    frame(SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 100])
+    frame(SETTINGS, 0, 0, [0, 3, 0, 0, 0, 100])
 }
 
 /// A message of a stream, as far as it was sent.
@@ -65,7 +48,7 @@ impl Http2 {
         all.preface();
         all.conversation.send(Side::Server, &settings());
         for side in [Side::Client, Side::Server] {
-            all.frame(side, SETTINGS, 1, 0, &[]);
+            all.frame(side, SETTINGS, ACK, 0, &[]);
         }
         all
     }

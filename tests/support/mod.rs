@@ -18,6 +18,7 @@ pub mod conversation;
 pub mod daemon;
 pub mod disk;
 pub mod encapsulation;
+pub mod frame;
 pub mod http2;
 pub mod line;
 pub mod message;

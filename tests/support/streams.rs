@@ -5,6 +5,7 @@
 
 use httlib_hpack::Encoder;
 
+use super::frame::{ACK, DATA, END_HEADERS, END_STREAM, HEADERS, PREFACE, SETTINGS, frame};
 use super::workload::{Plan, Talk, Workload};
 
 /// 200,000 calls on 1,000 connections, bodies of 100 bytes on average, as in capture B.
@@ -12,10 +13,6 @@ pub const H2: Workload = Workload { connections: 1000, each: 200, body: 100, see
 
 /// Streams that are open at once.
 pub const AT_ONCE: u32 = 10;
-
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
 
 /// The number of the stream that carries the `n`-th transaction (from 0) of a connection.
 pub const fn stream(n: u32) -> u32 {
@@ -38,8 +35,8 @@ impl Streams {
     /// What a connection says in a round: side and bytes of each segment. Empty: there is no such round.
     pub fn round(&mut self, workload: &Workload, connection: u32, round: u32) -> Talk {
         if round == 0 {
-            let settings = frame(4, 0, 0, &[0, 3, 0, 0, 0, 128, 0, 4, 0, 1, 0, 0]);
-            let ack = frame(4, 1, 0, &[]);
+            let settings = frame(SETTINGS, 0, 0, [0, 3, 0, 0, 0, 128, 0, 4, 0, 1, 0, 0]);
+            let ack = frame(SETTINGS, ACK, 0, []);
             return vec![(0, [PREFACE, &settings].concat()), (1, [&settings[..], &ack].concat()), (0, ack)];
         }
         let first = (round - 1) * AT_ONCE;
@@ -70,9 +67,9 @@ impl Streams {
     fn message(&mut self, connection: u32, side: usize, n: u32, fields: &[(&str, &str)], body: u32) -> Vec<u8> {
         let block = self.block(connection, side, fields);
         let end = if body == 0 { END_STREAM } else { 0 };
-        let mut out = frame(1, END_HEADERS | end, stream(n), &block);
+        let mut out = frame(HEADERS, END_HEADERS | end, stream(n), &block);
         if body != 0 {
-            out.extend(frame(0, END_STREAM, stream(n), &self.pool[..body as usize]));
+            out.extend(frame(DATA, END_STREAM, stream(n), &self.pool[..body as usize]));
         }
         out
     }
@@ -114,9 +111,4 @@ impl Streams {
         }
         self.message(connection, 1, n, &fields, response_body)
     }
-}
-
-fn frame(of: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = (payload.len() as u32).to_be_bytes();
-    [&length[1..], &[of, flags], &stream.to_be_bytes(), payload].concat()
 }

@@ -235,7 +235,7 @@ impl<F: FnMut(&Transaction)> Pairing<'_, F> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::abi::{Framing, flag};
+    use crate::abi::{Framing, ParseError, flag};
     use crate::http::Settings;
     use crate::http::test_wire::Wire;
 
@@ -276,6 +276,15 @@ mod tests {
             (vec!["truncated"], None),
         ];
         assert_eq!(all, wanted);
+    }
+
+    #[test]
+    fn an_error_is_told_by_the_line_of_its_stream() {
+        let mut wire = Wire::new(Settings::default());
+        wire.ask_on(1, GET, 0).end_on(0, 1, 0, 0).ask_on(3, GET, 0).end_on(0, 3, 0, 0);
+        wire.error_on(1, 1, ParseError::BadFrame).answer_on(3, "h2 200", 0).end_on(1, 3, 0, 0).close(EndReason::Fin);
+        let all: Vec<_> = wire.done.iter().map(|done| (done.stream(), flags(done))).collect();
+        assert_eq!(all, [(Some(3), vec![]), (Some(1), vec!["no_response", "bad_frame"])]);
     }
 
     #[test]

@@ -14,7 +14,7 @@ pub(super) fn check_records(
     meanings: &mut Vec<Meaning>,
 ) -> Result<(), ReplyError> {
     meanings.clear();
-    let mut texts = TextCheck { pairs, area_len: text_len, area_reached: 0 };
+    let mut texts = TextCheck { pairs, area_len: text_len, lines_reached: 0, pairs_reached: 0 };
     let mut event = 0;
     let mut reached = 0;
     for (index, record) in (0..).zip(records) {
@@ -131,12 +131,15 @@ fn check_sizes(index: u32, record: &abi::Record, encoded: &Encoded) -> Result<()
 struct TextCheck<'a> {
     pairs: &'a [abi::Pair],
     area_len: u32,
-    /// End of the last text in the text area.
-    area_reached: u32,
+    /// End of the last text of a start line in the text area.
+    lines_reached: u32,
+    /// End of the last text of a pair there.
+    pairs_reached: u32,
 }
 
 impl TextCheck<'_> {
-    /// Texts lie inside their head or inside the text area, in order, and apart.
+    /// Texts lie inside their head, in order and apart; or inside the text area, where those of pairs are in order and apart,
+    /// and those of start lines apart and behind those of earlier records.
     #[inline]
     fn check(&mut self, index: u32, record: &abi::Record) -> Result<(), ReplyError> {
         let wrong =
@@ -148,8 +151,16 @@ impl TextCheck<'_> {
         let headers = self.pairs.get(first..first.saturating_add(record.num_pairs as usize));
         let headers = headers.ok_or_else(|| wrong("first_pair", record.first_pair))?;
         let (item, mut reached) = (Item::Record(index), record.start);
-        self.text(item, "text", record.text, record.text_len, record.end, &mut reached)?;
-        self.text(item, "target", record.target, record.target_len, record.end, &mut reached)?;
+        let mut line = |field, position, len| {
+            text(item, field, (position, len), (record.end, &mut reached), (self.area_len, &mut self.lines_reached))
+        };
+        if record.text & record.target & abi::TEXT != 0 && record.target < record.text {
+            line("target", record.target, record.target_len)?;
+            line("text", record.text, record.text_len)?;
+        } else {
+            line("text", record.text, record.text_len)?;
+            line("target", record.target, record.target_len)?;
+        }
         for (index, pair) in (record.first_pair..).zip(headers) {
             // Nearly always.
             if let Some(end) = plain_pair(pair, reached, record.end) {
@@ -157,39 +168,41 @@ impl TextCheck<'_> {
                 continue;
             }
             let item = Item::Pair(index);
-            self.text(item, "name", pair.name, pair.name_len, record.end, &mut reached)?;
-            self.text(item, "value", pair.value, pair.value_len, record.end, &mut reached)?;
+            let mut pair_text = |field, position, len| {
+                text(item, field, (position, len), (record.end, &mut reached), (self.area_len, &mut self.pairs_reached))
+            };
+            pair_text("name", pair.name, pair.name_len)?;
+            pair_text("value", pair.value, pair.value_len)?;
         }
         Ok(())
     }
+}
 
-    /// A text begins behind what is `reached` in its head or in the text area, whichever it lies in, and ends inside.
-    #[inline]
-    fn text(
-        &mut self,
-        item: Item,
-        field: &'static str,
-        position: u32,
-        len: u32,
-        head_end: u32,
-        head_reached: &mut u32,
-    ) -> Result<(), ReplyError> {
-        if len == 0 {
-            return Ok(());
-        }
-        let wrong = |rule| ReplyError { rule, item, field, value: position.into() };
-        let (start, limit, reached) = match position & abi::TEXT {
-            0 => (position, head_end, head_reached),
-            _ => (position & !abi::TEXT, self.area_len, &mut self.area_reached),
-        };
-        let end = start.checked_add(len).filter(|end| *end <= limit);
-        let end = end.ok_or_else(|| wrong(Rule::Position))?;
-        if start < *reached {
-            return Err(wrong(Rule::Overlap));
-        }
-        *reached = end;
-        Ok(())
+/// A text, given by position and length, begins behind what is reached in its head or in the text area, whichever it lies in, and
+/// ends inside. Of both: the end, and what is reached.
+#[inline]
+fn text(
+    item: Item,
+    field: &'static str,
+    (position, len): (u32, u32),
+    head: (u32, &mut u32),
+    area: (u32, &mut u32),
+) -> Result<(), ReplyError> {
+    if len == 0 {
+        return Ok(());
     }
+    let wrong = |rule| ReplyError { rule, item, field, value: position.into() };
+    let (start, (limit, reached)) = match position & abi::TEXT {
+        0 => (position, head),
+        _ => (position & !abi::TEXT, area),
+    };
+    let end = start.checked_add(len).filter(|end| *end <= limit);
+    let end = end.ok_or_else(|| wrong(Rule::Position))?;
+    if start < *reached {
+        return Err(wrong(Rule::Overlap));
+    }
+    *reached = end;
+    Ok(())
 }
 
 /// The end of a pair of two texts that lie in the head, in order, from `reached` on; `None`: it is to be looked at closely.
