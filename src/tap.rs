@@ -148,7 +148,7 @@ impl Tap {
 
     /// Decrypts TLS with the secrets in this file too, a key log as browsers and curl write it (`SSLKEYLOGFILE`), or a named pipe
     /// with the same. To be called any number of times. The file is opened here, and may be empty: while [`Tap::run`] runs, what is
-    /// added to it is read. Secrets may come 200 ms after the packets. Of them 64 MiB are kept; lines that are none are skipped, and
+    /// added to it is read. Secrets may come 200 ms after the packets, but nothing waits any more when the tap ends. Of them 64 MiB are kept; lines that are none are skipped, and
     /// a file that cannot be read any more gives no further ones.
     ///
     /// ```no_run

@@ -27,7 +27,7 @@ fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
 }
 
-/// The recordings, and the least number of requests in each; the first is without TLS.
+/// The recordings, and a number that the requests in each exceed; the first is without TLS.
 const RECORDINGS: [(&str, &str, usize); 4] = [
     ("h2.pcap", "h2/expected.jsonl", 120),
     ("h2-tls.pcapng", "h2-tls/lines.jsonl", 40),
@@ -109,7 +109,7 @@ fn heads_are_the_same(tool: &Path, recording: &str, least: usize) {
     let paths = tshark(tool, recording, "http2.headers.path", "tcp.srcport", &["http2.headers.path"]);
     let ours: Vec<String> = column(&["client_port", "target"]).into_iter().filter(|row| row.contains('/')).collect();
     assert_eq!(ours, paths);
-    assert!(paths.len() >= least, "{recording}: {}", paths.len());
+    assert!(paths.len() > least, "{recording}: {}", paths.len());
     let methods = tshark(tool, recording, "http2.headers.method", "tcp.srcport", &["http2.headers.method"]);
     assert_eq!(column(&["client_port", "method"]), methods);
     let mut statuses = tshark(tool, recording, "http2.headers.status", "tcp.dstport", &["http2.headers.status"]);

@@ -40,6 +40,7 @@ const CASES: &[&str] = &[
     "chunked-request",
     "connect",
     "continue",
+    "forwarded",
     "gap-in-body",
     "h2",
     "log-fields",
@@ -48,7 +49,7 @@ const CASES: &[&str] = &[
     "socks5-refused",
     "traceparent",
 ];
-const HEADERS: [&str; 2] = ["--header=content-length", "--header=host"];
+const OPTIONS: [&str; 3] = ["--header=content-length", "--header=host", "--trusted-proxy=10.0.0.0/8"];
 
 /// 200 captures of four sensors; most connections span files. One capture is cut off.
 fn generate(directory: &Path) {
@@ -137,7 +138,7 @@ fn alone(captures: &Path) -> Vec<Value> {
     let names = (0..SENSORS).map(|sensor| format!("sensor-{sensor}"));
     for name in names.chain(CASES.iter().map(|&name| name.into())).chain(["https".into()]) {
         let mut command = picotap();
-        command.arg("-r").arg(captures.join(&name)).args(["--format", "json", "--sensor", &name]).args(HEADERS);
+        command.arg("-r").arg(captures.join(&name)).args(["--format", "json", "--sensor", &name]).args(OPTIONS);
         let outcome = run(command.arg("--keylog").arg(captures.join("keys.txt")));
         assert_eq!(outcome.code, Some(i32::from(name == "sensor-2")), "{}", outcome.stderr);
         lines.extend(outcome.lines().iter().map(|line| serde_json::from_str::<Value>(line).unwrap()));
@@ -223,7 +224,7 @@ fn submit(url: &str, captures: &Path, out: &Path, args: &[&str], killed: Option<
     command.arg("--files").arg(env!("CARGO_BIN_EXE_picotap")).arg("deploy/spark/picotap_spark.py");
     command.arg("--captures").arg(format!("file:{}/*/*.pcap", captures.display()));
     command.arg("--out").arg(format!("file:{}", out.display())).args(args);
-    command.args(HEADERS.map(|header| format!("--option={header}")));
+    command.args(OPTIONS.map(|option| format!("--option={option}")));
     command.arg(format!("--option=--keylog={}/keys.txt", captures.display()));
     command.current_dir(env!("CARGO_MANIFEST_DIR")).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut driver = Running(command.spawn().unwrap());

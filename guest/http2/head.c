@@ -107,7 +107,7 @@ static void join_block(const work *w, const frame *f, located *l)
 
 /* ---- what it says ---------------------------------------------------------------------------------------------------------- */
 
-/* Whether bytes are those of a word of at least four: without a call, which takes longer. */
+/* Whether bytes are those of a word of 4 to 16: without a call, which takes longer. */
 static inline bool is_word(const uint8_t *at, const char *word, uint32_t len)
 {
     uint64_t front[2], back[2];

@@ -64,7 +64,7 @@ static inline void refill(bits *b, const uint8_t **at, const uint8_t *end)
 /* The length of the code of more than 8 bits that comes next, or 0: it is not whole, or none. */
 static unsigned long_code(const bits *b, uint8_t *symbol)
 {
-    uint32_t first = 0xfe, index = 74; /* of the codes of 8 bits, and of their symbols, the end */
+    uint32_t first = 0xfe, index = 0; /* of the codes of 8 bits, the end */
     for (unsigned length = 9; length <= HUFFMAN_LONGEST && length <= b->count; ++length) {
         uint32_t code = (uint32_t)(b->bits >> (64 - length));
         first <<= 1;

@@ -1,13 +1,10 @@
 /* Tables of HPACK (RFC 7541, appendices A and B). */
 #include "tables.h"
 
-/* The code is canonical: codes of one length are consecutive numbers, in order of their symbols. So it is told by the symbols in
+/* The codes of more than 8 bits. The code is canonical: codes of one length are consecutive numbers, in order of their symbols. So it is told by the symbols in
  * order of their codes, and how many codes there are of each length. EOS, the last one of 30 bits, is no symbol. */
-const uint8_t huffman_symbols[256] = {
-    48, 49, 50, 97, 99, 101, 105, 111, 115, 116, 32, 37, 45, 46, 47, 51, 52, 53, 54, 55,
-    56, 57, 61, 65, 95, 98, 100, 102, 103, 104, 108, 109, 110, 112, 114, 117, 58, 66, 67, 68,
-    69, 70, 71, 72, 73, 74, 75, 76, 77, 78, 79, 80, 81, 82, 83, 84, 85, 86, 87, 89,
-    106, 107, 113, 118, 119, 120, 121, 122, 38, 42, 44, 59, 88, 90, 33, 34, 40, 41, 63, 39,
+const uint8_t huffman_symbols[182] = {
+    33, 34, 40, 41, 63, 39,
     43, 124, 35, 62, 0, 36, 64, 91, 93, 126, 94, 125, 60, 96, 123, 92, 195, 208, 128, 130,
     131, 162, 184, 194, 224, 226, 153, 161, 167, 172, 176, 177, 179, 209, 216, 217, 227, 229, 230, 129,
     132, 133, 134, 136, 146, 154, 156, 160, 163, 164, 169, 170, 173, 178, 181, 185, 186, 187, 189, 190,
@@ -20,7 +17,7 @@ const uint8_t huffman_symbols[256] = {
 };
 
 const uint8_t huffman_counts[HUFFMAN_LONGEST + 1] = {
-    [5] = 10, [6] = 26, [7] = 32, [8] = 6, [10] = 5, [11] = 3, [12] = 2, [13] = 6, [14] = 2, [15] = 3, [19] = 3, [20] = 8,
+    [10] = 5, [11] = 3, [12] = 2, [13] = 6, [14] = 2, [15] = 3, [19] = 3, [20] = 8,
     [21] = 13, [22] = 26, [23] = 29, [24] = 12, [25] = 4, [26] = 15, [27] = 19, [28] = 29, [30] = 3,
 };
 

@@ -20,7 +20,7 @@ typedef struct huffman_code {
 } huffman_code;
 
 extern const huffman_code huffman_short[256];
-extern const uint8_t huffman_symbols[256];
+extern const uint8_t huffman_symbols[182];
 extern const uint8_t huffman_counts[HUFFMAN_LONGEST + 1];
 /* That of index 1 first. */
 extern const static_field static_fields[STATIC_FIELDS];

@@ -40,7 +40,7 @@ use self::terminal::Terminal;
 use crate::http::{TlsConnection, Transaction};
 use crate::stream::InterfaceNames;
 
-pub(crate) use text::{duration, size};
+pub(crate) use text::{duration, right, size};
 
 /// Writes transactions as lines. Each worker has its own.
 pub trait Format: Send {

@@ -178,7 +178,7 @@ pub(in crate::export) fn endpoint(endpoint: Endpoint, out: &mut Vec<u8>) {
 }
 
 /// Appends what `write` writes, right-aligned in `columns`.
-fn right(out: &mut Vec<u8>, columns: usize, write: impl FnOnce(&mut Vec<u8>)) {
+pub(crate) fn right(out: &mut Vec<u8>, columns: usize, write: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
     out.resize(start + columns, b' ');
     write(out);

@@ -9,10 +9,11 @@
 //! sign       = "=" | "!=" | "<" | "<=" | ">" | ">=" | ":" | "~" | "!~"
 //! ```
 //!
-//! - Of several values one must hold, and with `!=` and `!~` none. What is not known holds for nothing but these two, and for `none`.
+//! - Of several values one must hold, and with `!=` and `!~` none. What is not known holds for nothing but these two, for `none` and
+//!   for `''`.
 //! - `=`: texts are compared whole; `*` stands for any bytes and `?` for any one byte, unless the value is in quotes. Numbers
 //!   may be ranges (`500-599`), statuses classes (`4xx`), addresses networks (`10.0.0.0/8`).
-//! - `:` (without a blank before it): the text has this, in whatever case; of numbers, flags that are named and `is` the same as `=`.
+//! - `:` (without a blank before it): the text has this, in whatever case; of numbers and `is` the same as `=`.
 //! - `~`: a regular expression is found in the text; `pattern.rs` says which there are.
 //! - A value ends at a blank, a comma, or a bracket that was not opened in it. In single quotes everything is itself; in
 //!   double quotes `\"` and `\\` are `"` and `\`.

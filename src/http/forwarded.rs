@@ -3,13 +3,14 @@
 //!
 //! Each proxy appends the address from which it was asked. So the list is read from its end, as long as who asked is a trusted
 //! proxy; the first that is not is the client. If all are, it is the first of the list. Nothing is known if the connection does not
-//! come from a trusted proxy, if an element is no address (`unknown`, `_hidden`), or if both headers are there and say different things.
+//! come from a trusted proxy, if an element is no address (`unknown`, `_hidden`), if quotes are not closed or are escaped, or if both
+//! headers are there and say different things.
 
 use std::net::{IpAddr, SocketAddr};
 
 use super::network::Network;
 
-/// Bytes of both headers at the most. A longer list was not made by proxies.
+/// Bytes of each of the headers at the most. A longer list was not made by proxies.
 pub(crate) const LONGEST: usize = 4096;
 
 /// The client, given who asked, and the values of both headers with a comma between those of several lines.
@@ -28,30 +29,32 @@ pub(crate) fn client(peer: IpAddr, trusted: &[Network], forwarded: &[u8], for_li
         }
         client
     };
+    // Otherwise what a client sends could hide what a proxy has appended.
+    if forwarded.contains(&b'\\') || forwarded.iter().filter(|byte| **byte == b'"').count() % 2 != 0 {
+        return None;
+    }
+    let by_rfc = || walk(parts(forwarded, b',').map(node).collect());
+    let by_habit = || walk(for_list.split(|byte| *byte == b',').map(address).collect());
     match (forwarded.is_empty(), for_list.is_empty()) {
         (true, true) => None,
-        (false, true) => walk(elements(forwarded).map(node).collect()),
-        (true, false) => walk(for_list.split(|byte| *byte == b',').map(address).collect()),
-        (false, false) => {
-            let one = walk(elements(forwarded).map(node).collect());
-            let other = walk(for_list.split(|byte| *byte == b',').map(address).collect());
-            one.filter(|_| one == other)
-        }
+        (false, true) => by_rfc(),
+        (true, false) => by_habit(),
+        (false, false) => by_rfc().filter(|client| by_habit() == Some(*client)),
     }
 }
 
-/// Elements of `Forwarded`, which commas outside of quotes divide.
-fn elements(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+/// Parts of `Forwarded`, which a sign outside of quotes divides.
+fn parts(text: &[u8], sign: u8) -> impl Iterator<Item = &[u8]> {
     let mut quoted = false;
     text.split(move |byte| {
         quoted ^= *byte == b'"';
-        *byte == b',' && !quoted
+        *byte == sign && !quoted
     })
 }
 
 /// The node that `for` names in an element.
 fn node(element: &[u8]) -> Option<IpAddr> {
-    let mut pairs = element.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+    let mut pairs = parts(element, b';').map(<[u8]>::trim_ascii);
     let value = pairs.find_map(|pair| {
         let (name, value) = pair.split_at_checked(4)?;
         name.eq_ignore_ascii_case(b"for=").then_some(value)
@@ -92,6 +95,9 @@ mod tests {
             ("For=\"[2001:db8:cafe::17]:4711\"", "", Some("2001:db8:cafe::17")),
             ("for=6.6.6.6, for=192.0.2.60;proto=http;by=203.0.113.43, by=x; FOR=10.0.0.9", "", Some("192.0.2.60")),
             ("for=\"a,b\", for=10.0.0.9", "", None),
+            ("for=6.6.6.6;x=\", for=192.0.2.60", "", None),
+            ("for=6.6.6.6;x=\"\\\"\", for=192.0.2.60", "", None),
+            ("host=\"a;for=6.6.6.6;b\";for=192.0.2.60", "", Some("192.0.2.60")),
             ("for=_hidden", "", None),
             ("by=192.0.2.1", "", None),
             ("for=192.0.2.43", "192.0.2.43", Some("192.0.2.43")),

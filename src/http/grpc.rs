@@ -6,7 +6,7 @@ use crate::escape;
 use crate::http::transaction::Transaction;
 
 /// Names of the status codes, by number ("gRPC status codes").
-const STATUSES: [&str; 17] = [
+pub(crate) const STATUSES: [&str; 17] = [
     "OK",
     "CANCELLED",
     "UNKNOWN",

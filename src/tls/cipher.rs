@@ -142,8 +142,8 @@ impl Cipher {
 /// So many expanded keys are kept: some 20 KiB, which the caches of a processor hold.
 const MAX_EXPANDED: usize = 32;
 
-/// The keys that were used last, expanded. A key has one place, which its first byte says: whoever makes keys that share one
-/// makes only his own connections slower.
+/// The keys that were used last, expanded. A key has one place, which its first byte says: at worst each record costs an
+/// expansion.
 #[derive(Default)]
 pub struct Expanded(Vec<Option<ExpandedKey>>);
 

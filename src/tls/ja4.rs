@@ -2,6 +2,7 @@
 //! (<https://github.com/FoxIO-LLC/ja4/blob/main/technical_details/JA4.md>). Clients with the same TLS library and settings have
 //! the same, in whatever order they write it.
 
+use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
 use super::client_hello::is_grease;
@@ -96,22 +97,14 @@ fn list(numbers: &[u16]) -> String {
         if !out.is_empty() {
             out.push(',');
         }
-        number.to_be_bytes().iter().for_each(|byte| push_hex(*byte, &mut out));
+        HEXLOWER.encode_append(&number.to_be_bytes(), &mut out);
     }
     out
 }
 
-/// Adds the two digits of a byte.
-fn push_hex(byte: u8, out: &mut String) {
-    out.extend([byte >> 4, byte & 15].map(|digit| char::from_digit(u32::from(digit), 16).unwrap_or('0')));
-}
-
 /// The first twelve digits of SHA-256.
 fn hash(text: &str) -> String {
-    let digest = Sha256::digest(text.as_bytes());
-    let mut out = String::with_capacity(12);
-    digest.iter().take(6).for_each(|byte| push_hex(*byte, &mut out));
-    out
+    HEXLOWER.encode(Sha256::digest(text.as_bytes()).get(..6).unwrap_or_default())
 }
 
 #[cfg(test)]

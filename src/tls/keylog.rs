@@ -5,6 +5,7 @@
 //! It may grow while it is read, so its last line may be a beginning. What it contains is not trusted: a line that is no
 //! secret is counted, and the first such line is named.
 
+use data_encoding::HEXLOWER_PERMISSIVE;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::keys::{KeyStore, Label};
@@ -192,21 +193,8 @@ fn is_label(word: &[u8]) -> bool {
 
 /// Decodes hexadecimal digits, and says how many bytes they are.
 fn unhex(digits: &[u8], out: &mut [u8]) -> Option<usize> {
-    let (pairs, []) = digits.as_chunks::<2>() else { return None };
-    let out = out.get_mut(..pairs.len())?;
-    for (byte, [high, low]) in out.iter_mut().zip(pairs) {
-        *byte = digit(*high)? << 4 | digit(*low)?;
-    }
-    Some(pairs.len())
-}
-
-const fn digit(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        b'A'..=b'F' => Some(digit - b'A' + 10),
-        _ => None,
-    }
+    let length = HEXLOWER_PERMISSIVE.decode_len(digits.len()).ok()?;
+    HEXLOWER_PERMISSIVE.decode_mut(digits, out.get_mut(..length)?).ok()
 }
 
 #[cfg(test)]

@@ -42,17 +42,6 @@ pub enum Label {
     ServerTraffic,
 }
 
-impl Label {
-    const ALL: [Self; 6] = [
-        Self::Master,
-        Self::ClientEarly,
-        Self::ClientHandshake,
-        Self::ServerHandshake,
-        Self::ClientTraffic,
-        Self::ServerTraffic,
-    ];
-}
-
 families! {
     SECRETS = Counter "picotap_tls_secrets_total" ["result"] "TLS secrets", "TLS secrets that were read, by what became of them.";
     EVICTED = Counter "picotap_tls_secrets_evicted_total" [] "connections whose TLS secrets were given up", "Connections whose TLS secrets were given up because the store was full.";
@@ -98,21 +87,25 @@ pub struct KeyStore {
 struct Entry(Zeroizing<Box<[u8]>>);
 
 impl Entry {
-    /// The secrets with this label.
-    fn secrets(&self, label: Label) -> impl Iterator<Item = &[u8]> {
+    /// All secrets, each with the number of its label.
+    fn all(&self) -> impl Iterator<Item = (u8, &[u8])> {
         let mut rest = &**self.0;
-        let all = std::iter::from_fn(move || {
+        std::iter::from_fn(move || {
             let (&[label, length], behind) = rest.split_first_chunk()?;
             let (secret, behind) = behind.split_at_checked(usize::from(length))?;
             rest = behind;
             Some((label, secret))
-        });
-        all.filter(move |(known, _)| *known == label as u8).map(|(_, secret)| secret)
+        })
+    }
+
+    /// The secrets with this label.
+    fn secrets(&self, label: Label) -> impl Iterator<Item = &[u8]> {
+        self.all().filter(move |(known, _)| *known == label as u8).map(|(_, secret)| secret)
     }
 
     /// How many there are.
     fn len(&self) -> usize {
-        Label::ALL.into_iter().map(|label| self.secrets(label).count()).sum()
+        self.all().count()
     }
 
     fn push(&mut self, label: Label, secret: &Secret) {

@@ -297,6 +297,10 @@ fn keys(frame: &mut Frame<'_>, state: &State, area: Rect) {
                 fit(&format!("filter: {}", view.filter), width(&shown(&view.filter)) + 8, false),
                 colour(state.colour, Color::Yellow).add_modifier(Modifier::BOLD),
             ));
+            if let Some(wrong) = &view.wrong {
+                let said = format!("not applied: {wrong}");
+                parts.push((fit(&said, width(&shown(&said)).min(60), false), bad(state.colour)));
+            }
             if !view.left_out.is_empty() {
                 parts.push((format!("does not apply here: {}", shown(&view.left_out.join(" "))), DIM));
             }

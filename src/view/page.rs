@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use super::Snapshot;
 use crate::http::filter::field;
 use crate::http::flags;
+use crate::http::grpc::STATUSES;
 
 /// The document, with a place for each of [`PLACES`].
 const DOCUMENT: &str = include_str!("page/index.html");
@@ -63,14 +64,15 @@ pub fn html(data: Option<&Snapshot>) -> String {
     out
 }
 
-/// The fields of filters: what each holds, the names that stand for others, and those of TLS connections alone.
+/// The fields of filters: what each holds, the names that stand for others, and those of TLS connections alone; and the names of
+/// gRPC's statuses.
 fn fields() -> serde_json::Value {
     let kinds = field::ALL.iter().map(|(name, text)| ((*text).to_owned(), format!("{:?}", name.kind()).into()));
     let aliases = field::ALIASES.iter().map(|(alias, name)| ((*alias).to_owned(), name.text().into()));
     let [kinds, aliases] = [kinds.collect(), aliases.collect()].map(serde_json::Value::Object);
     let tls = field::ALL.iter().filter(|(name, _)| name.lines() == field::Lines::Tls);
     let tls: Vec<&str> = tls.map(|(_, text)| *text).collect();
-    serde_json::json!({ "fields": kinds, "aliases": aliases, "tls": tls })
+    serde_json::json!({ "fields": kinds, "aliases": aliases, "tls": tls, "grpc": STATUSES })
 }
 
 /// The live page's `Content-Security-Policy` header.

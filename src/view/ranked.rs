@@ -14,13 +14,13 @@ use crate::export::chunk::ChunkSender;
 use crate::export::consumer::{Consumer, Output};
 use crate::export::gathered::{Gather, Gathered};
 use crate::export::numbers::grouped;
-use crate::export::{duration, size};
+use crate::export::{duration, right, size};
 use crate::http::Transaction;
 use crate::http::filter::field::{Field, Name};
 use crate::http::filter::{Row, Selection, TransactionFields, Value, without_port};
 use crate::stream::InterfaceNames;
 
-/// Values that each worker counts. Each takes at most 2.3 KB with its text and its histogram: 38 MB for each worker.
+/// Values that each worker counts. Each takes at most 2.4 KB with its text and its histogram: 39 MB for each worker.
 pub const MOST: usize = 16_384;
 /// Bytes of a value that are kept.
 const LONGEST: usize = 256;
@@ -219,24 +219,15 @@ fn line(counts: &super::Counts, out: &mut Vec<u8>) {
     );
     for micros in [counts.times.p50, counts.times.p95, counts.times.max] {
         out.push(b' ');
-        right(out, |out| {
+        right(out, 9, |out| {
             duration(micros.map(|micros| i64::try_from(micros.saturating_mul(1000)).unwrap_or(i64::MAX)), out)
         });
     }
     for bytes in [counts.request_bytes, counts.response_bytes] {
         out.push(b' ');
-        right(out, |out| size(Some(bytes), out));
+        right(out, 9, |out| size(Some(bytes), out));
     }
     out.extend_from_slice(b"  ");
-}
-
-/// Appends a text at the right of nine columns.
-fn right(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
-    let mut text = Vec::new();
-    write(&mut text);
-    let text = text.trim_ascii();
-    out.resize(out.len() + 9_usize.saturating_sub(text.len()), b' ');
-    out.extend_from_slice(text);
 }
 
 #[cfg(test)]

@@ -108,6 +108,11 @@ impl Text {
 /// Why a value cannot be compared: the value's place among those written, and what was needed instead.
 pub(super) type Wrong = (usize, String);
 
+/// What each value says, or which one says nothing.
+fn each<T>(written: &[Written], read: impl Fn(&Written) -> Result<T, String>) -> Result<Vec<T>, Wrong> {
+    written.iter().enumerate().map(|(at, value)| read(value).map_err(|wrong| (at, wrong))).collect()
+}
+
 impl Comparison {
     /// `name`: the field's as it is written.
     ///
@@ -116,27 +121,21 @@ impl Comparison {
     pub(super) fn new(field: Field, name: &str, sign: Sign, written: &[Written]) -> Result<Self, Wrong> {
         let kind = field.kind();
         let negated = matches!(sign, Sign::IsNot | Sign::FitsNot);
-        let all = |one: &dyn Fn(&Written) -> Result<(), String>| -> Result<(), Wrong> {
-            written.iter().enumerate().try_for_each(|(at, value)| one(value).map_err(|needed| (at, needed)))
-        };
         // The full name of a time has its unit.
         let micros = kind == Kind::Time && name.to_ascii_lowercase().ends_with("_us");
         let one = |text: &str| match micros && is_digits(text) {
             true => plain(text),
             false => single(kind, text),
         };
-        let mut numbers = Vec::new();
         let test = match sign {
             Sign::Fits | Sign::FitsNot => {
                 if kind == Kind::Moment {
                     return Err((0, "ts is a time and no text: needed =, <, <=, > or >=".to_owned()));
                 }
-                let mut patterns = Vec::new();
-                for (at, value) in written.iter().enumerate() {
+                Test::Fits(each(written, |value| {
                     let pattern = Pattern::new(&value.text, kind == Kind::Host);
-                    patterns.push(pattern.map_err(|wrong| (at, format!("this is no regular expression: {wrong}")))?);
-                }
-                Test::Fits(patterns)
+                    pattern.map_err(|wrong| format!("this is no regular expression: {wrong}"))
+                })?)
             }
             Sign::Below | Sign::AtMost | Sign::Above | Sign::AtLeast => {
                 let ([value], true) = (written, is_number(kind)) else {
@@ -147,35 +146,26 @@ impl Comparison {
                     });
                 };
                 let range = number(kind, &one, value, false).map_err(|needed| (0, needed))?.unwrap_or(0..=0);
-                numbers.push(Some(match sign {
+                Test::Numbers(vec![Some(match sign {
                     Sign::Below => i64::MIN..=range.start().saturating_sub(1),
                     Sign::AtMost => i64::MIN..=*range.end(),
                     Sign::Above => range.end().saturating_add(1)..=i64::MAX,
                     _ => *range.start()..=i64::MAX,
-                }));
-                Test::Numbers(numbers)
+                })])
             }
             Sign::Is | Sign::IsNot | Sign::Has if is_number(kind) => {
-                for (at, value) in written.iter().enumerate() {
-                    numbers.push(number(kind, &one, value, true).map_err(|needed| (at, needed))?);
-                }
-                Test::Numbers(numbers)
+                Test::Numbers(each(written, |value| number(kind, &one, value, true))?)
             }
             Sign::Has if kind != Kind::Is => Test::Has(written.iter().map(|value| value.text.to_lowercase()).collect()),
             _ if kind == Kind::Address => {
-                let mut networks = Vec::new();
-                for (at, value) in written.iter().enumerate() {
-                    networks.push(Network::new(&value.text).ok_or_else(|| {
-                        (at, "this is no address: needed one (10.0.0.7, ::1), one with a port (10.0.0.7:80, [::1]:80) or a network \
-                              (10.0.0.0/8)".to_owned())
-                    })?);
-                }
-                Test::Networks(networks)
+                const NEEDED: &str =
+                    "needed one (10.0.0.7, ::1), one with a port (10.0.0.7:80, [::1]:80) or a network (10.0.0.0/8)";
+                let network = |text: &str| Network::new(text).ok_or_else(|| format!("this is no address: {NEEDED}"));
+                Test::Networks(each(written, |value| network(&value.text))?)
             }
             _ => {
-                all(&|value| known(kind, value))?;
                 let lower = matches!(kind, Kind::Host | Kind::Flags | Kind::Truth | Kind::Is);
-                let texts = written.iter().map(|value| Text::new(value, lower)).collect();
+                let texts = each(written, |value| known(kind, value).map(|()| Text::new(value, lower)))?;
                 if kind == Kind::Host { Test::Hosts(texts) } else { Test::Texts(texts) }
             }
         };

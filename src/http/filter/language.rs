@@ -67,6 +67,14 @@ pub struct FilterError {
 /// A term that must hold together with others: what it says, and as it is written.
 pub(super) type Term = (Expr, String);
 
+/// One expression of terms that must all hold.
+fn together(mut terms: Vec<Term>) -> Expr {
+    match terms.len() {
+        1 => terms.remove(0).0,
+        _ => Expr::All(terms.into_iter().map(|(expr, _)| expr).collect()),
+    }
+}
+
 /// Reads a filter: terms that must all hold, none if it is empty.
 pub(super) fn read(text: &str, words: Words) -> Result<Vec<Term>, FilterError> {
     let mut parser = Parser { text, at: 0, words, depth: 0 };
@@ -74,8 +82,7 @@ pub(super) fn read(text: &str, words: Words) -> Result<Vec<Term>, FilterError> {
     if text.len() > LONGEST {
         return Err(fail((0..text.len(), format!("it is longer than {LONGEST} bytes"))));
     }
-    let mut terms = Vec::new();
-    parser.any(&mut Some(&mut terms)).map_err(fail)?;
+    let terms = parser.any().map_err(fail)?;
     match parser.peek() {
         None => Ok(terms),
         Some(_) => Err(fail((parser.at..parser.at + 1, "a \")\" without its \"(\"".to_owned()))),
@@ -121,36 +128,33 @@ impl<'a> Parser<'a> {
         is_next
     }
 
-    /// Alternatives. The terms of the whole filter are taken apart, if there is only one alternative.
-    fn any(&mut self, terms: &mut Option<&mut Vec<Term>>) -> Result<Expr, Fault> {
+    /// Alternatives: the terms of the only one, or one term of all of them.
+    fn any(&mut self) -> Result<Vec<Term>, Fault> {
         let start = self.at;
-        let mut any = vec![self.all(terms)?];
+        let first = self.all()?;
+        let mut any = Vec::new();
         while self.keyword("or") {
             let end = self.at;
-            any.push(self.all(&mut None)?);
-            if matches!(any.last(), Some(Expr::All(none)) if none.is_empty()) {
+            let next = self.all()?;
+            if next.is_empty() {
                 return Err((end - 2..end, "nothing stands behind \"or\"".to_owned()));
             }
+            any.push(together(next));
         }
-        let first = any.len() == 1;
-        if !first && matches!(any.first(), Some(Expr::All(none)) if none.is_empty()) {
+        if any.is_empty() {
+            return Ok(first);
+        }
+        if first.is_empty() {
             return Err((start..self.at, "nothing stands before \"or\"".to_owned()));
         }
-        match terms {
-            Some(terms) if !first => {
-                terms.clear();
-                let written = self.text.get(start..self.at).unwrap_or_default().trim().to_owned();
-                terms.push((Expr::Any(any), written));
-                Ok(Expr::All(Vec::new()))
-            }
-            _ if first => Ok(any.pop().unwrap_or(Expr::All(Vec::new()))),
-            _ => Ok(Expr::Any(any)),
-        }
+        any.insert(0, together(first));
+        let written = self.text.get(start..self.at).unwrap_or_default().trim().to_owned();
+        Ok(vec![(Expr::Any(any), written)])
     }
 
     /// What must hold together, up to "or", ")" or the end.
-    fn all(&mut self, terms: &mut Option<&mut Vec<Term>>) -> Result<Expr, Fault> {
-        let mut all = Vec::new();
+    fn all(&mut self) -> Result<Vec<Term>, Fault> {
+        let mut all: Vec<Term> = Vec::new();
         // Where the last "and" stands, if nothing has come behind it.
         let mut and = None;
         loop {
@@ -161,7 +165,7 @@ impl<'a> Parser<'a> {
                 self.at = here;
                 return match and {
                     Some(place) => Err((place, "nothing stands behind \"and\"".to_owned())),
-                    None => Ok(if all.len() == 1 { all.remove(0) } else { Expr::All(all) }),
+                    None => Ok(all),
                 };
             }
             if self.keyword("and") {
@@ -173,11 +177,7 @@ impl<'a> Parser<'a> {
             }
             let expr = self.one()?;
             and = None;
-            if let Some(terms) = terms {
-                let written = self.text.get(here..self.at).unwrap_or_default().trim_end().to_owned();
-                terms.push((expr.clone(), written));
-            }
-            all.push(expr);
+            all.push((expr, self.text.get(here..self.at).unwrap_or_default().trim_end().to_owned()));
         }
     }
 
@@ -194,15 +194,15 @@ impl<'a> Parser<'a> {
             }
             Expr::Not(Box::new(self.one()?))
         } else if self.take("(") {
-            let expr = self.any(&mut None)?;
-            if matches!(&expr, Expr::All(none) if none.is_empty()) {
+            let terms = self.any()?;
+            if terms.is_empty() {
                 return Err((start..self.at, "nothing stands in these brackets".to_owned()));
             }
             self.peek();
             if !self.take(")") {
                 return Err((start..start + 1, "a \"(\" without its \")\"".to_owned()));
             }
-            expr
+            together(terms)
         } else {
             self.term()?
         };

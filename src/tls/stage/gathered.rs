@@ -73,11 +73,10 @@ impl Gathered {
             return None;
         }
         let client = closed::client(carrier, connection.client());
-        let [first, second] = self.lengths;
         Some(Closed {
             client,
             times: self.times.unwrap_or_default(),
-            bytes: if client == Side::First { [first, second] } else { [second, first] },
+            bytes: client.own_first(self.lengths),
             fate: connection.fate(),
             info: connection.info().clone(),
             order,

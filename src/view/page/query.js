@@ -1,6 +1,7 @@
 // Filters: the language of `--filter`, as `src/http/filter.rs` describes it, for the rows of the page.
 
-const { fields: FIELDS, aliases: ALIASES, tls: TLS_FIELDS } = JSON.parse(document.getElementById('fields').textContent);
+const FIELD_DATA = JSON.parse(document.getElementById('fields').textContent);
+const { fields: FIELDS, aliases: ALIASES, tls: TLS_FIELDS, grpc: GRPC } = FIELD_DATA;
 const FLAGS = Object.keys(JSON.parse(document.getElementById('flags').textContent));
 const QUERY_LONGEST = 4096;
 const QUERY_DEEPEST = 32;
@@ -8,10 +9,6 @@ const SIGNS = ['!=', '<=', '>=', '!~', '=', '<', '>', ':', '~'];
 const NUMERIC = ['Number', 'Status', 'GrpcStatus', 'Size', 'Time', 'Moment'];
 const TIMES = { us: 1n, µs: 1n, μs: 1n, ms: 1000n, s: 1000000n, m: 60000000n, min: 60000000n, h: 3600000000n };
 const SIZES = { '': 1n, b: 1n, kb: 1000n, mb: 1000000n, gb: 1000000000n, kib: 1024n, mib: 1048576n, gib: 1073741824n };
-const GRPC =
-  'OK CANCELLED UNKNOWN INVALID_ARGUMENT DEADLINE_EXCEEDED NOT_FOUND ALREADY_EXISTS PERMISSION_DENIED RESOURCE_EXHAUSTED FAILED_PRECONDITION ABORTED OUT_OF_RANGE UNIMPLEMENTED INTERNAL UNAVAILABLE DATA_LOSS UNAUTHENTICATED'.split(
-    ' ',
-  );
 
 /** What is wrong with a filter. */
 class QueryError extends Error {}
