@@ -10,6 +10,7 @@ use crate::source::live::LiveStats;
 use crate::tls::TlsCounters;
 use crate::tls::keylog::LineCounters;
 use crate::tls::keys::KeyCounters;
+use crate::tls::probed::ProbeCounters;
 use crate::{batch, flow, http, packet};
 
 families! {
@@ -44,6 +45,8 @@ pub struct Ledger {
     pub keys: KeyCounters,
     /// See [`Self::keys`].
     pub key_lines: LineCounters,
+    /// What probes saw.
+    pub probes: ProbeCounters,
     /// Log lines.
     pub log: log::LogCounters,
     /// Whether all threads have ended, so that no channel holds anything.
@@ -66,6 +69,7 @@ impl Ledger {
             tls,
             keys,
             key_lines,
+            probes,
             log,
             ended: _,
         } = self;
@@ -80,6 +84,7 @@ impl Ledger {
         tls.visit("", to);
         keys.visit("", to);
         key_lines.visit("", to);
+        probes.visit("", to);
         log.visit("", to);
         to(&IMBALANCE_FRAMES, "", differ(self.packets.balance()));
         to(&IMBALANCE_BYTES, "", self.imbalance_bytes());

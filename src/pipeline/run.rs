@@ -124,6 +124,7 @@ fn finish(config: &Config, running: Running, shutdown: &Shutdown) -> Report {
         exporter,
         quarantine,
         key_logs,
+        probes,
         signals,
         shared,
         server,
@@ -152,9 +153,11 @@ fn finish(config: &Config, running: Running, shutdown: &Shutdown) -> Report {
         }
     }
     // Behind the workers, which may still wait for secrets.
-    if let Some((thread, stop)) = key_logs {
-        drop(stop);
-        errors.extend(thread.join().is_err().then(|| defect("keys")));
+    for (name, source) in [("keys", key_logs), ("probes", probes)] {
+        if let Some((thread, stop)) = source {
+            drop(stop);
+            errors.extend(thread.join().is_err().then(|| defect(name)));
+        }
     }
     errors.extend(quarantine.join().unwrap_or_else(|_| vec![defect("quarantine")]));
     signals.close();
@@ -225,7 +228,7 @@ impl Running {
     fn ended(&self) -> Vec<String> {
         let captures = ended(&self.captures.threads);
         let workers = captures.chain(ended(&self.workers));
-        let keys = self.key_logs.iter().flat_map(|(thread, _)| ended(from_ref(thread)));
+        let keys = self.key_logs.iter().chain(&self.probes).flat_map(|(thread, _)| ended(from_ref(thread)));
         let others = ended(from_ref(self.exporter.thread())).chain(ended(from_ref(&self.quarantine)));
         workers.chain(others).chain(keys).collect()
     }

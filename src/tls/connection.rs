@@ -103,6 +103,11 @@ impl Connection {
         self.negotiation.random()
     }
 
+    /// The names by which its secrets may be found, as far as they are known.
+    pub(super) fn names(&self) -> impl Iterator<Item = &[u8; 32]> {
+        self.negotiation.names()
+    }
+
     /// Why a side is not read; `None` while it is.
     #[must_use]
     pub const fn dark(&self, side: Side) -> Option<Dark> {

@@ -14,6 +14,7 @@ use super::outcome::{Context, Dark};
 use super::secrets::{Secret, updated};
 use super::server_hello::ServerHello;
 use super::suites::{self, Suite};
+use super::transcript::Transcript;
 use crate::stream::{Secured, Side};
 
 const TLS12: u16 = 0x0303;
@@ -137,6 +138,10 @@ pub(super) struct Negotiation {
     /// As in [`ClientHello::tls13_suites`].
     offered: u8,
     server: Option<Server>,
+    /// The hellos so far, if secrets may be named by them.
+    transcript: Option<Box<Transcript>>,
+    /// The hashes of the messages up to ServerHello, and of those before it.
+    hashes: Option<Box<[[u8; 32]; 2]>>,
     /// The server asked for another hello.
     pub(super) retried: bool,
     /// The server's part of a full handshake was seen to its end (TLS 1.2).
@@ -154,6 +159,16 @@ impl Negotiation {
         self.random.as_ref()
     }
 
+    /// The names by which secrets may be found: the client's random, and what is told by hashes.
+    pub(super) fn names(&self) -> impl Iterator<Item = &[u8; 32]> {
+        self.random.iter().chain(self.hashes.iter().flat_map(|hashes| hashes.iter()))
+    }
+
+    /// The hello that comes next, as it was sent.
+    pub(super) fn raw_hello(&mut self, raw: &[u8]) {
+        self.transcript.get_or_insert_default().keep(raw);
+    }
+
     pub(super) fn is_tls13(&self) -> bool {
         self.server.is_some_and(|server| server.version == TLS13)
     }
@@ -164,6 +179,7 @@ impl Negotiation {
 
     /// Takes a hello. Whether it is one that this side may send.
     pub(super) fn hello(&mut self, side: Side, message: Message) -> bool {
+        self.hash(&message);
         let allowed = self.take_hello(side, message);
         self.memory = self.info.memory();
         allowed
@@ -188,6 +204,35 @@ impl Negotiation {
         self.info.version = Some(server.version);
         self.info.suite = server.suite;
         true
+    }
+
+    /// Hashes the hello that was kept for it. A server's that is the first of all names nothing.
+    fn hash(&mut self, message: &Message) {
+        let Some(mut transcript) = self.transcript.take() else { return };
+        match message {
+            Message::ClientHello(_) => {
+                if self.retried {
+                    transcript.take();
+                } else {
+                    transcript.restart();
+                }
+                self.transcript = Some(transcript);
+                self.hashes = None;
+            }
+            Message::ServerHello(hello) => {
+                let Some(suite) = Suite::of(hello.suite).filter(|suite| suite.is_tls13()) else { return };
+                if hello.is_retry() {
+                    transcript.retry(suite.hash);
+                    transcript.take();
+                    self.transcript = Some(transcript);
+                    return;
+                }
+                let before = transcript.name(suite.hash);
+                transcript.take();
+                self.hashes = Some(Box::new([transcript.name(suite.hash), before]));
+            }
+            _ => {}
+        }
     }
 
     /// Takes the protocol that the server chose.
@@ -302,7 +347,7 @@ impl Negotiation {
     /// Keys of a side, one for each secret that is known.
     #[expect(clippy::vec_box, reason = "keys are not moved: that would leave copies of them behind")]
     pub(super) fn keys(&self, context: &Context<'_>, side: Side, epoch: Epoch) -> Result<Vec<Box<Keys>>, Absence> {
-        let (Some(random), Some(server), Some(role)) = (self.random, self.server, self.role(side)) else {
+        let (Some(_), Some(server), Some(role)) = (self.random, self.server, self.role(side)) else {
             return Err(Absence::NotYet);
         };
         if server.version != TLS12 && server.version != TLS13 {
@@ -322,10 +367,13 @@ impl Negotiation {
                 vec![suite]
             }
             // TLS 1.2 needs the server's random.
-            None if context.keys.get(&random, Label::Master).next().is_some() => return Err(Absence::Dark(Dark::Gap)),
+            None if self.names().any(|name| context.keys.get(name, Label::Master).next().is_some()) => {
+                return Err(Absence::Dark(Dark::Gap));
+            }
             None => Suite::all_of_tls13().filter(|suite| self.offered >> (suite.number - 0x1301) & 1 == 1).collect(),
         };
-        let secrets = context.keys.get(&random, Self::label(role, epoch));
+        let label = Self::label(role, epoch);
+        let secrets = self.names().flat_map(|name| context.keys.get(name, label));
         let key = |suite: Suite, secret: Secret| {
             let (opener, secret) = if tls13 {
                 (Opener::tls13(suite, &secret)?, Some(secret))
@@ -337,7 +385,8 @@ impl Negotiation {
         };
         let keys: Vec<_> =
             secrets.flat_map(|secret| suites.iter().filter_map(move |suite| key(*suite, secret.clone()))).collect();
-        match (keys.is_empty(), context.keys.was_evicted(&random)) {
+        let evicted = || self.names().any(|name| context.keys.was_evicted(name));
+        match (keys.is_empty(), keys.is_empty() && evicted()) {
             (false, _) => Ok(keys),
             (true, true) => Err(Absence::Dark(Dark::KeysEvicted)),
             (true, false) => Err(Absence::Missing),
@@ -352,7 +401,9 @@ impl Negotiation {
         Some(Box::new(Keys { opener, epoch: keys.epoch, secret: Some(secret), number: 0 }))
     }
 
-    pub(super) const fn memory(&self) -> usize {
-        self.memory
+    pub(super) fn memory(&self) -> usize {
+        let hashing = self.transcript.as_ref().map_or(0, |kept| size_of::<Transcript>() + kept.memory());
+        let hashes = self.hashes.as_ref().map_or(0, |_| size_of::<[[u8; 32]; 2]>());
+        self.memory + hashing + hashes
     }
 }

@@ -122,7 +122,8 @@ impl Connection {
         let tls13 = self.negotiation.is_tls13();
         let is_client = self.is_client(side);
         let decided = self.negotiation.has_hellos() && !(is_client && self.awaits_early_data());
-        let early = is_client && !matches!(self.info().early_data, Early::None | Early::Rejected);
+        let early = is_client && self.info().early_data == Early::Accepted;
+        let perhaps_early = is_client && !matches!(self.info().early_data, Early::None | Early::Rejected);
         let half = self.half_mut(side);
         let Phase::Lost(lost) = &mut half.phase else { return Stop::Done };
         let mut dropped = 0;
@@ -133,7 +134,7 @@ impl Connection {
                 return Stop::Done;
             }
             lost.in_clear = false;
-            lost.began = early;
+            lost.began = perhaps_early;
             lost.epochs = match (tls13, early) {
                 (false, _) => vec![Epoch::Tls12],
                 (true, false) => vec![Epoch::Handshake, Epoch::Application],
