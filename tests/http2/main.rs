@@ -21,4 +21,5 @@ mod feed;
 mod frames;
 mod hpack;
 mod nghttp2;
+mod stories;
 mod wire;
