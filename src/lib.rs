@@ -48,6 +48,7 @@ pub mod packet;
 pub mod parse;
 pub mod pipeline;
 pub mod plan;
+pub mod probe;
 mod reader;
 pub mod sandbox;
 pub mod source;

@@ -22,7 +22,8 @@ mod writer;
 pub use self::chunk::Chunk;
 pub use self::file::{KeepError, KeptFile, open};
 pub use self::keeper::Keeper;
-pub use self::store::{KeepCounters, Owner, Present, Store};
+pub use self::known::{Owner, Present};
+pub use self::store::{KeepCounters, Store};
 pub use self::verdicts::Verdicts;
 pub use self::writer::{KeptFileCounters, Writer};
 

@@ -11,6 +11,7 @@ use crate::source::live::LiveStats;
 use crate::tls::TlsCounters;
 use crate::tls::keylog::LineCounters;
 use crate::tls::keys::KeyCounters;
+use crate::tls::probed::ProbeCounters;
 use crate::{batch, flow, http, packet};
 
 families! {
@@ -45,6 +46,8 @@ pub struct Ledger {
     pub keys: KeyCounters,
     /// See [`Self::keys`].
     pub key_lines: LineCounters,
+    /// What probes saw.
+    pub probes: ProbeCounters,
     /// Log lines.
     pub log: log::LogCounters,
     /// Packets that are kept, and the file of them.
@@ -71,6 +74,7 @@ impl Ledger {
             tls,
             keys,
             key_lines,
+            probes,
             log,
             keep,
             kept,
@@ -87,6 +91,7 @@ impl Ledger {
         tls.visit("", to);
         keys.visit("", to);
         key_lines.visit("", to);
+        probes.visit("", to);
         log.visit("", to);
         kept.visit("", to);
         keep.visit("", to);

@@ -11,6 +11,7 @@ pub mod ledger;
 pub mod load;
 mod opened;
 mod outputs;
+mod probed;
 mod progress;
 mod quarantine;
 mod reload;

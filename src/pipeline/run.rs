@@ -126,6 +126,7 @@ fn finish(config: &Config, running: Running, shutdown: &Shutdown) -> Report {
         quarantine,
         keep,
         key_logs,
+        probes,
         signals,
         shared,
         server,
@@ -156,9 +157,11 @@ fn finish(config: &Config, running: Running, shutdown: &Shutdown) -> Report {
     }
     errors.extend(keep.and_then(|writer| keep_rest(writer, stores, &shared)));
     // Behind the workers, which may still wait for secrets.
-    if let Some((thread, stop)) = key_logs {
-        drop(stop);
-        errors.extend(thread.join().is_err().then(|| defect("keys")));
+    for (name, source) in [("keys", key_logs), ("probes", probes)] {
+        if let Some((thread, stop)) = source {
+            drop(stop);
+            errors.extend(thread.join().is_err().then(|| defect(name)));
+        }
     }
     errors.extend(quarantine.join().unwrap_or_else(|_| vec![defect("quarantine")]));
     signals.close();
@@ -238,10 +241,10 @@ fn print_unkept(keep: &Keep, ledger: &Ledger) {
     let (file, KeepCounters { connections, incomplete, buffer_full, queue_full, .. }) =
         (keep.file.display(), ledger.keep);
     if buffer_full > 0 {
-        let size = keep.buffer >> 20;
+        let size = keep.buffer >> 10;
         eprintln!(
             "picotap: {file}: {buffer_full} packets are missing, of {incomplete} of {connections} connections: they were given up before it \
-             was known that they are wanted (--write-buffer held {size} MiB: name a larger one)"
+             was known that they are wanted (--write-buffer held {size} KiB: name a larger one)"
         );
     }
     if queue_full > 0 {
@@ -258,7 +261,7 @@ impl Running {
     fn ended(&self) -> Vec<String> {
         let captures = ended(&self.captures.threads);
         let workers = captures.chain(ended(&self.workers));
-        let keys = self.key_logs.iter().flat_map(|(thread, _)| ended(from_ref(thread)));
+        let keys = self.key_logs.iter().chain(&self.probes).flat_map(|(thread, _)| ended(from_ref(thread)));
         let others = ended(from_ref(self.exporter.thread())).chain(ended(from_ref(&self.quarantine)));
         workers.chain(others).chain(keys).collect()
     }

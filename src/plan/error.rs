@@ -77,6 +77,9 @@ pub enum PlanError {
     /// Secrets where there is no place for them.
     #[error("--write-secrets: pcap has no place for secrets: needed -w {}", .0.with_extension("pcapng").display())]
     SecretsInPcap(PathBuf),
+    /// Probes beside files.
+    #[error("--tls-probes reads the secrets of processes that run now: needed -i IFACE")]
+    NoProbesOfFiles,
     /// Rotation without a file.
     #[error("only a file can be rotated: --rotate-size and --rotate-interval need --output FILE")]
     NoLogFile,

@@ -148,11 +148,21 @@ impl KeyLog {
     }
 }
 
-/// The secrets of a connection as lines of a key log; empty if there are none. Nothing of it is left in memory when it is dropped.
+/// The secrets of a connection as lines of a key log, with the client's random, whatever they are found by (`names`); empty if there are none.
+/// Nothing of it is left in memory when it is dropped.
 #[must_use]
-pub fn lines(store: &KeyStore, random: &[u8; 32]) -> Zeroizing<Vec<u8>> {
-    let secrets =
-        || LABELS.iter().flat_map(|(name, label)| store.get(random, *label).map(move |secret| (name, secret)));
+pub fn lines<'a>(
+    store: &KeyStore,
+    random: &[u8; 32],
+    names: impl IntoIterator<Item = &'a [u8; 32], IntoIter: Clone>,
+) -> Zeroizing<Vec<u8>> {
+    let names = names.into_iter();
+    let secrets = || {
+        let found = |(text, label): &'static (&str, Label)| {
+            names.clone().flat_map(|name| store.get(name, *label)).map(move |secret| (text, secret))
+        };
+        LABELS.iter().flat_map(found)
+    };
     let digits = |bytes: &[u8]| Zeroizing::new(HEXLOWER_PERMISSIVE.encode(bytes));
     // Two spaces and the end of the line.
     let length = |name: &str, secret: &Secret| name.len() + 2 * (random.len() + secret.bytes().len()) + 3;

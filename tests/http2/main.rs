@@ -1,5 +1,5 @@
-//! The parser of HTTP/2, fed by hand: frames and header blocks in, records out. The encoder of header blocks, which is also the
-//! judge of what is decoded, is the crate `httlib-hpack`.
+//! The parser of HTTP/2, fed by hand: frames and header blocks in, records out. The encoders of header blocks, which are also the
+//! judges of what is decoded, are the crate `httlib-hpack` and the library nghttp2.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -7,14 +7,12 @@
     reason = "test code: a panic is a failed test, and sizes are small"
 )]
 
-#[path = "../support/frame.rs"]
-#[allow(dead_code, unreachable_pub, missing_docs, reason = "shared with tests that use other parts of it")]
-mod frame;
-#[path = "../support/random.rs"]
-#[allow(dead_code, unreachable_pub, missing_docs, reason = "shared with tests that use other parts of it")]
-mod random;
+#[path = "../support/mod.rs"]
+mod support;
 
 mod feed;
 mod frames;
 mod hpack;
+mod nghttp2;
+mod stories;
 mod wire;

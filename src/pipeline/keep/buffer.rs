@@ -83,3 +83,11 @@ impl Buffer {
         Some(taken)
     }
 }
+
+#[cfg(test)]
+impl Buffer {
+    /// Memory that it takes.
+    pub(super) fn memory(&self) -> usize {
+        self.0.capacity()
+    }
+}

@@ -7,7 +7,6 @@ use super::verdicts::{Verdict, Verdicts};
 use crate::export::log::Logged;
 use crate::http::{TlsConnection, Transaction};
 use crate::stream::{Connection, EndReason, carrier};
-use crate::tls::keylog;
 use crate::tls::keys::KeyStore;
 use crate::tls::stage::Opening;
 
@@ -97,13 +96,13 @@ impl Keeper {
     fn tell_secrets(&mut self, number: u64, opening: &Opening, keys: &KeyStore) {
         let Some(told) = self.kept.get_mut(&number) else { return };
         let mut new = Vec::new();
-        opening.read_randoms(number, &mut |random| {
-            if !told.contains(random) {
+        opening.secrets(number, keys, &mut |random, lines| {
+            if !lines.is_empty() && !told.contains(random) {
                 told.push(*random);
-                new.push(keylog::lines(keys, random));
+                new.push(lines);
             }
         });
-        for lines in new.into_iter().filter(|lines| !lines.is_empty()) {
+        for lines in new {
             self.tell(number, Verdict::Secrets(number, lines));
         }
     }

@@ -2,6 +2,27 @@
 
 use zeroize::Zeroizing;
 
+use crate::stream::ConnectionId;
+
+/// To whom a frame belongs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owner {
+    /// A connection, and the one before it, which it ended by taking its ports.
+    Connection(ConnectionId, Option<u64>),
+    /// The connection, if there is one, of a datagram that waits for fragments.
+    Datagram(u64),
+    /// Nobody.
+    Nobody,
+}
+
+/// What the capture thread knows of owners.
+pub trait Present {
+    /// Whether a datagram still waits for fragments.
+    fn waits(&self, serial: u64) -> bool;
+    /// Whether packets may still come of a connection.
+    fn has(&self, id: ConnectionId) -> bool;
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
     Undecided,

@@ -8,7 +8,7 @@ use hashbrown::HashMap;
 
 use super::buffer::{Buffer, HEAD};
 use super::chunk::{Chunk, Head, Item, Out};
-use super::known::{Known, State};
+use super::known::{Known, Owner, Present, State};
 use super::verdicts::{Verdict, Verdicts};
 use crate::counters::{counters, families};
 use crate::source::{Frame, Interface};
@@ -57,38 +57,6 @@ counters! {
     }
 }
 
-/// To whom a frame belongs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Owner {
-    /// A connection, and the one before it, which it ended by taking its ports.
-    Connection(ConnectionId, Option<u64>),
-    /// The connection, if there is one, of a datagram that waits for fragments.
-    Datagram(u64),
-    /// Nobody.
-    Nobody,
-}
-
-/// What the capture thread knows of owners.
-pub trait Present {
-    /// Whether a datagram still waits for fragments.
-    fn waits(&self, serial: u64) -> bool;
-    /// Whether packets may still come of a connection.
-    fn has(&self, id: ConnectionId) -> bool;
-}
-
-/// The input has ended.
-struct Nothing;
-
-impl Present for Nothing {
-    fn waits(&self, _: u64) -> bool {
-        false
-    }
-
-    fn has(&self, _: ConnectionId) -> bool {
-        false
-    }
-}
-
 /// Invariant: each packet in the buffer has an owner that is known, whose count includes it.
 pub struct Store {
     buffer: Buffer,
@@ -111,8 +79,8 @@ pub struct Store {
     out: Out,
     /// Interfaces whose names were told.
     named: usize,
-    /// Connections in `known` that are kept.
-    wanted: usize,
+    /// Connections in `known` of which something was written.
+    begun: usize,
     /// Time of the newest in the buffer.
     newest: i64,
     /// Time of what was written last, and of what came since.
@@ -138,7 +106,7 @@ impl Store {
             verdicts,
             out: Out { to, chunk: Chunk::default(), lossless },
             named: 0,
-            wanted: 0,
+            begun: 0,
             newest: 0,
             written: 0,
             passed: None,
@@ -221,7 +189,7 @@ impl Store {
 
     /// Says, before something of this time, when others came since the last packet, if that is long ago.
     fn tell_time(&mut self, time: i64) {
-        if self.wanted > 0
+        if self.begun > 0
             && time.saturating_sub(self.written) > STILL
             && let Some(passed) = self.passed.take_if(|passed| *passed > self.written)
         {
@@ -316,7 +284,8 @@ impl Store {
             known.state = State::Unwanted;
         }
         while self.give_up_oldest() {}
-        self.settle(&Nothing);
+        self.known.clear();
+        (self.begun, self.secret_bytes) = (0, 0);
         self.out.send();
     }
 
@@ -327,7 +296,6 @@ impl Store {
                     return;
                 };
                 known.state = State::Wanted;
-                self.wanted += 1;
                 self.counters.connections += 1;
                 count_given_up(known, &mut self.counters);
             }
@@ -417,7 +385,7 @@ impl Store {
         match known.state {
             State::Wanted if self.out.is_ready() => {
                 (self.written, self.passed) = (head.time, None);
-                known.begun = true;
+                self.begun += usize::from(!std::mem::replace(&mut known.begun, true));
                 for lines in known.secrets.drain(..) {
                     self.secret_bytes -= lines.len();
                     self.out.chunk.items.push(Item::Secrets(lines));
@@ -472,7 +440,7 @@ impl Store {
 
     fn forget(&mut self, key: u64) {
         if let Some(known) = self.known.remove(&key) {
-            self.wanted -= usize::from(known.state == State::Wanted);
+            self.begun -= usize::from(known.begun);
             self.secret_bytes -= known.secrets.iter().map(|lines| lines.len()).sum::<usize>();
         }
     }
@@ -499,3 +467,7 @@ const fn mark_incomplete(known: &mut Known, counters: &mut KeepCounters) {
         counters.incomplete += 1;
     }
 }
+
+#[cfg(test)]
+#[path = "store_tests.rs"]
+mod tests;

@@ -21,6 +21,7 @@ use crate::pipeline::scrape::{Samples, Scrape, pages};
 use crate::pipeline::shared::Shared;
 use crate::pipeline::show::{self, Show};
 use crate::pipeline::writer;
+use crate::probe::{self, Probes, Scope};
 use crate::sandbox::driver::MAX_LOADED;
 use crate::sandbox::engine::Engine;
 use crate::stream::InterfaceNames;
@@ -58,6 +59,8 @@ pub(super) struct Prepared {
     pub(super) shared: Arc<Shared>,
     /// Key logs that are read while the run goes on: live.
     pub(super) key_logs: Vec<KeyLogFile>,
+    /// Probes in the TLS libraries of processes.
+    pub(super) probes: Option<Probes>,
     /// Metrics over transactions, if they are served or written.
     pub(super) metrics: Option<Arc<Metrics>>,
 }
@@ -74,7 +77,10 @@ pub(super) fn prepare(config: &Config, shutdown: &Shutdown, shown: bool) -> Resu
     let (live, captures) = (config.is_live(), config.captures());
     let supervisor = Arc::new(connect_supervisor(live)?);
     let mut keys = KeyStore::default();
-    if !config.key_logs.is_empty() {
+    if config.probes.is_some() {
+        keys = keys.by_transcript();
+    }
+    if config.reads_secrets() {
         // Secrets, and what they open.
         privileges::forbid_dumps()?;
     }
@@ -89,6 +95,7 @@ pub(super) fn prepare(config: &Config, shutdown: &Shutdown, shown: bool) -> Resu
     // By the user who started picotap, as the inputs are: it is they who may read what is captured.
     let inputs = if let Input::Files(paths) = &config.input { paths.as_slice() } else { &[] };
     let kept = config.keep.as_ref().map(|keep| keep::open(keep, inputs, &names)).transpose()?;
+    let probes = config.probes.as_ref().and_then(|scope| probes(scope, config.quiet).transpose()).transpose()?;
     // A confined process cannot connect.
     let socket = log::connect(&config.target, !live)?;
     drop_privileges(config, &input)?;
@@ -116,7 +123,7 @@ pub(super) fn prepare(config: &Config, shutdown: &Shutdown, shown: bool) -> Resu
         let set = show.set(Arc::new(Show::new(Arc::clone(view), samples())));
         debug_assert!(set.is_ok(), "nothing else sets it");
     }
-    if !config.key_logs.is_empty() {
+    if config.reads_secrets() {
         shared.with_keys(|store| *store = keys);
     }
     if let Opened::Files(files) = &mut input {
@@ -141,8 +148,26 @@ pub(super) fn prepare(config: &Config, shutdown: &Shutdown, shown: bool) -> Resu
         kept,
         shared,
         key_logs,
+        probes,
         metrics,
     }))
+}
+
+/// Probes of what is to be probed. Where this machine has none and nothing was named, that is said, and the run goes on.
+fn probes(scope: &Scope, quiet: bool) -> Result<Option<Probes>, Failure> {
+    match probe::start(scope) {
+        Ok((probes, notices)) => {
+            for notice in notices.iter().filter(|_| !quiet) {
+                eprintln!("picotap: {notice}");
+            }
+            Ok(Some(probes))
+        }
+        Err(error) if *scope == Scope::Auto => {
+            eprintln!("picotap: {error}; TLS is read with the secrets of key logs alone");
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Instances that may exist at once: in each worker, and in its shadow, one for each state format of each protocol and one

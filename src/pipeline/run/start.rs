@@ -25,6 +25,7 @@ use crate::pipeline::key_logs::{self, KeyLogFile};
 use crate::pipeline::load::{Parsers, Second};
 use crate::pipeline::opened::Opened;
 use crate::pipeline::outputs::outputs;
+use crate::pipeline::probed;
 use crate::pipeline::quarantine::{self, Condemned};
 use crate::pipeline::reload::Reloader;
 use crate::pipeline::scrape::Scrape;
@@ -32,6 +33,7 @@ use crate::pipeline::shared::{CaptureCounters, Shared};
 use crate::pipeline::show::Show;
 use crate::pipeline::worker::{self, SkipHint, WorkerOptions, WorkerOutputs, WorkerQueues};
 use crate::pipeline::writer::Exporter;
+use crate::probe::Probes;
 use crate::sandbox::call::Bounds;
 use crate::sandbox::driver::Driver;
 use crate::sandbox::engine::Engine;
@@ -68,6 +70,8 @@ pub(super) struct Running {
     pub(super) keep: Option<keep::Writer>,
     /// The thread that reads key logs, which ends when what is beside it is dropped.
     pub(super) key_logs: Option<(JoinHandle<()>, Sender<()>)>,
+    /// The thread that takes what probes tell, which ends in the same way.
+    pub(super) probes: Option<(JoinHandle<()>, Sender<()>)>,
     /// Ends the threads for signals and reloads.
     pub(super) signals: Handle,
     /// Bytes of the input, if known.
@@ -94,8 +98,10 @@ pub(super) fn start(config: &Config, prepared: Prepared, shutdown: &Shutdown) ->
     let verdicts: Vec<Verdicts> = (0..config.captures()).map(|_| Verdicts::default()).collect();
     let started = Workers::start(config, &prepared, &verdicts, shutdown)?;
     let Workers { delivery, skips, lines, quarantined, workers } = started;
-    let Prepared { input, supervisor, server, scrape, show, engine, log, kept, shared, key_logs, .. } = prepared;
+    let Prepared { input, supervisor, server, scrape, show, engine, log, kept, shared, key_logs, probes, .. } =
+        prepared;
     let key_logs = (!key_logs.is_empty()).then(|| follow(key_logs, config, &shared)).transpose()?;
+    let probes = probes.map(|probes| take_from(probes, &shared)).transpose()?;
     // What is arranged comes from one worker.
     let merged = if config.arrangement.is_some() { 1 } else { config.workers };
     let merge = Merge::new(config.captures(), merged, config.is_live(), now());
@@ -124,6 +130,7 @@ pub(super) fn start(config: &Config, prepared: Prepared, shutdown: &Shutdown) ->
         quarantine,
         keep,
         key_logs,
+        probes,
         signals,
         input_bytes,
         shared,
@@ -144,6 +151,13 @@ fn follow(
     let (stop, stopped) = bounded(0);
     let (shared, quiet) = (Arc::clone(shared), config.quiet);
     Ok((spawn("keys", move || key_logs::follow(logs, &shared, quiet, &stopped))?, stop))
+}
+
+/// Starts the thread that takes what probes tell.
+fn take_from(probes: Probes, shared: &Arc<Shared>) -> Result<(JoinHandle<()>, Sender<()>), Failure> {
+    let (stop, stopped) = bounded(0);
+    let shared = Arc::clone(shared);
+    Ok((spawn("probes", move || probed::take(probes, &shared, &stopped))?, stop))
 }
 
 /// Starts a thread with room for a sandbox on its stack.

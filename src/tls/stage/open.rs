@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use zeroize::Zeroizing;
+
 use super::gathered::Gathered;
 use super::queue::{MAX_QUEUE, Queue};
 use super::{Held, Patience};
@@ -9,6 +11,7 @@ use crate::batch::{NONE, Rewritten, SlotEvent, What};
 use crate::stream::{self, EndReason, Position, Secured, Side};
 use crate::tls::closed::Closed;
 use crate::tls::connection::Connection;
+use crate::tls::keylog;
 use crate::tls::keys::KeyStore;
 use crate::tls::names::NameFilter;
 use crate::tls::outcome::{Buffers, Context, Dark, Output, Progress, TlsCounters};
@@ -104,13 +107,17 @@ impl Open {
         !self.is_plain() || self.inner.as_ref().is_some_and(|inner| inner.is_read())
     }
 
-    /// Gives the client's randoms of each TLS connection of which plaintext was read: of this, and of those inside.
-    pub(super) fn read_randoms(&self, to: &mut impl FnMut(&[u8; 32])) {
-        if self.connection.fate().decrypted {
-            self.connection.randoms().for_each(&mut *to);
+    /// Gives the secrets of each TLS connection of which plaintext was read, of this and of those inside: the client's random, and lines of a
+    /// key log.
+    pub(super) fn secrets(&self, keys: &KeyStore, to: &mut impl FnMut(&[u8; 32], Zeroizing<Vec<u8>>)) {
+        if let Some(random) = self.connection.random().filter(|_| self.connection.fate().decrypted) {
+            for earlier in self.connection.earlier() {
+                to(earlier, keylog::lines(keys, earlier, [earlier]));
+            }
+            to(random, keylog::lines(keys, random, self.connection.names()));
         }
         if let Some(inner) = &self.inner {
-            inner.read_randoms(to);
+            inner.secrets(keys, to);
         }
     }
 
@@ -220,8 +227,9 @@ impl Open {
 
     /// Whether there are secrets for which it may have waited.
     pub(super) fn may_go_on(&self, keys: &KeyStore) -> bool {
-        let known = |random: &[u8; 32]| keys.has(random) || keys.was_evicted(random);
-        let own = self.queue.is_some() && !self.is_suspect() && self.connection.random().is_none_or(known);
+        let known = |name: &[u8; 32]| keys.has(name) || keys.was_evicted(name);
+        let mut names = self.connection.names().peekable();
+        let own = self.queue.is_some() && !self.is_suspect() && (names.peek().is_none() || names.any(known));
         own || self.inner.as_ref().is_some_and(|inner| inner.may_go_on(keys))
     }
 
