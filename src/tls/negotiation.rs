@@ -320,7 +320,7 @@ impl Negotiation {
     /// Keys of a side, one for each secret that is known.
     #[expect(clippy::vec_box, reason = "keys are not moved: that would leave copies of them behind")]
     pub(super) fn keys(&self, context: &Context<'_>, side: Side, epoch: Epoch) -> Result<Vec<Box<Keys>>, Absence> {
-        let (Some(_), Some(server), Some(role)) = (self.random, self.server, self.role(side)) else {
+        let (Some(random), Some(server), Some(role)) = (&self.random, self.server, self.role(side)) else {
             return Err(Absence::NotYet);
         };
         if server.version != TLS12 && server.version != TLS13 {
@@ -337,11 +337,11 @@ impl Negotiation {
             return Err(Absence::Dark(Dark::Malformed));
         }
         let label = Self::label(role, epoch);
-        let secrets = self.names().flat_map(|name| context.keys.get(name, label));
+        let secrets = self.names().flat_map(|name| context.keys.want(random, name, label));
         let keys = secrets.filter_map(|secret| {
             let (opener, secret) = if epoch == Epoch::Tls12 {
-                let (random, etm) = (&server.random, server.encrypt_then_mac);
-                (Opener::tls12(suite, &secret, self.random()?, random, etm, role)?, None)
+                let etm = server.encrypt_then_mac;
+                (Opener::tls12(suite, &secret, random, &server.random, etm, role)?, None)
             } else {
                 (Opener::tls13(suite, &secret)?, Some(secret))
             };
