@@ -469,7 +469,7 @@ fn without_rights_it_says_so_and_goes_on() {
             "--preserve-status",
             "-s",
             "TERM",
-            "2",
+            "6",
             "setpriv",
             "--reuid",
             "65534",
