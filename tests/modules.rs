@@ -34,7 +34,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("view", &["abi", "counters", "escape", "export", "http", "stream", "tls"]),
     ("clock", &[]),
     ("daemon", &[]),
-    ("probe", &["counters", "tls"]),
+    ("probe", &["counters", "escape", "tls"]),
     ("top", &["export", "view", "clock", "daemon", "http"]),
     (
         "pipeline",
