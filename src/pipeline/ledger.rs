@@ -5,6 +5,7 @@ use std::fmt::{self, Display, Formatter};
 use super::shared::{CaptureFigures, WorkerFigures};
 use crate::counters::{HELD, PAYLOAD, Tally, Visitor, families};
 use crate::export::log;
+use crate::process::ProcessCounters;
 use crate::sandbox::{driver, shadow};
 use crate::source::live::LiveStats;
 use crate::tls::TlsCounters;
@@ -44,6 +45,8 @@ pub struct Ledger {
     pub keys: KeyCounters,
     /// See [`Self::keys`].
     pub key_lines: LineCounters,
+    /// Connections whose processes were asked for.
+    pub processes: ProcessCounters,
     /// Log lines.
     pub log: log::LogCounters,
     /// Whether all threads have ended, so that no channel holds anything.
@@ -66,6 +69,7 @@ impl Ledger {
             tls,
             keys,
             key_lines,
+            processes,
             log,
             ended: _,
         } = self;
@@ -80,6 +84,7 @@ impl Ledger {
         tls.visit("", to);
         keys.visit("", to);
         key_lines.visit("", to);
+        processes.visit("", to);
         log.visit("", to);
         to(&IMBALANCE_FRAMES, "", differ(self.packets.balance()));
         to(&IMBALANCE_BYTES, "", self.imbalance_bytes());

@@ -10,6 +10,7 @@ pub mod ledger;
 pub mod load;
 mod opened;
 mod outputs;
+mod processes;
 mod progress;
 mod quarantine;
 mod reload;

@@ -124,6 +124,7 @@ fn finish(config: &Config, running: Running, shutdown: &Shutdown) -> Report {
         exporter,
         quarantine,
         key_logs,
+        helper,
         signals,
         shared,
         server,
@@ -155,6 +156,10 @@ fn finish(config: &Config, running: Running, shutdown: &Shutdown) -> Report {
     if let Some((thread, stop)) = key_logs {
         drop(stop);
         errors.extend(thread.join().is_err().then(|| defect("keys")));
+    }
+    if let Some((thread, stopper)) = helper {
+        stopper.stop();
+        errors.extend(thread.join().is_err().then(|| defect("helper")));
     }
     errors.extend(quarantine.join().unwrap_or_else(|_| vec![defect("quarantine")]));
     signals.close();
