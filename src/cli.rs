@@ -16,6 +16,7 @@ use crate::http::filter::field::Field;
 use crate::http::network::Network;
 use crate::http::route::Route;
 use crate::pipeline::{DEFAULT_FAULT_LIMIT, GuestFile, Shard};
+use crate::probe::Scope;
 use crate::source::live::{DEFAULT_BUFFER_KIB, Direction, MAX_SNAPLEN};
 use crate::tls::NameFilter;
 use crate::view::ranked::By;
@@ -96,6 +97,12 @@ pub enum Command {
         #[arg(value_parser = command_name)]
         command: Option<String>,
     },
+    /// Say what --tls-probes can do on this machine
+    Probes {
+        /// The action.
+        #[command(subcommand)]
+        command: ProbesCommand,
+    },
     /// Check a configuration file
     Config {
         /// The action.
@@ -107,6 +114,19 @@ pub enum Command {
         /// The action.
         #[command(subcommand)]
         command: GuestCommand,
+    },
+}
+
+/// Actions on probes.
+#[derive(Debug, Subcommand)]
+pub enum ProbesCommand {
+    /// Say whether the kernel takes probes, what would be probed, and which TLS of running processes cannot be read
+    ///
+    /// Exit codes: 0 something can be probed; 1 nothing can; 2 wrong usage.
+    Check {
+        /// What to look at, as of --tls-probes: auto, pid:N or a path
+        #[arg(default_value = "auto")]
+        scope: Scope,
     },
 }
 
@@ -219,6 +239,11 @@ pub struct Watch {
     /// a file that grows or a named pipe. Secrets in a pcapng file are used without it
     #[arg(long, value_name = "FILE", help_heading = "Input")]
     pub keylog: Vec<PathBuf>,
+    /// Decrypt TLS with the secrets of the processes that run here, by eBPF probes in their TLS libraries (OpenSSL 3, Go): auto for all
+    /// that are found at the start and whoever runs the same files later; pid:N or the path of a library or program for one; off.
+    /// Needs root. Off unless it is asked for: whoever reads the log reads what others sent encrypted
+    #[arg(long, value_name = "auto|pid:N|PATH|off", help_heading = "Input")]
+    pub tls_probes: Option<Scope>,
     /// Decrypt only the TLS connections to servers with a name that matches: PATTERN[,PATTERN...], or none of them with ! in front,
     /// such as '*.example.com' or '!*.bank.example'; may be repeated, all must match
     #[arg(long, value_name = "PATTERN", help_heading = "Input")]

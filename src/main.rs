@@ -12,7 +12,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, anyhow, bail};
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use picotap::cli::{Cli, Command, ConfigCommand, GuestCommand, Replay, Top, Watch};
+use picotap::cli::{Cli, Command, ConfigCommand, GuestCommand, ProbesCommand, Replay, Top, Watch};
 use picotap::config::{self, ConfigError};
 use picotap::daemon::privileges;
 use picotap::daemon::shutdown::{Shutdown, Why};
@@ -23,6 +23,7 @@ use picotap::export::terminal::Terminal;
 use picotap::manual;
 use picotap::pipeline::{self, Config, Failure, Report, Show};
 use picotap::plan::{Machine, Plan};
+use picotap::probe::{self, Scope};
 use picotap::sandbox::engine::{Engine, Parser};
 use picotap::sandbox::protocol::Format;
 use picotap::sandbox::quarantine::QuarantinedEvent;
@@ -93,6 +94,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
         Some(Command::Replay(replay)) => run_replay(&replay),
         Some(Command::Completions { shell }) => print(&manual::completions(&Cli::command(), shell)),
         Some(Command::Man { command }) => print(&manual::page(&Cli::command(), command.as_deref())?),
+        Some(Command::Probes { command: ProbesCommand::Check { scope } }) => check_probes(&scope),
         Some(Command::Config { command: ConfigCommand::Check { file } }) => check_config(&file),
         Some(Command::Guest { command: GuestCommand::Inspect { file } }) => inspect(file.as_deref()),
     }
@@ -295,6 +297,11 @@ fn module(file: Option<&Path>) -> Result<Vec<u8>> {
 
 fn read_module(path: &Path) -> Result<Vec<u8>> {
     pipeline::load::read(path).with_context(|| format!("{}: cannot be read", path.display()))
+}
+
+fn check_probes(scope: &Scope) -> Result<ExitCode> {
+    let able = probe::check(scope, &mut std::io::stdout().lock())??;
+    Ok(if able { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
 fn check_config(file: &Path) -> Result<ExitCode> {

@@ -26,6 +26,7 @@ use crate::http::filter::{Filter, Selection};
 use crate::http::redact::Redaction;
 use crate::http::route::Routes;
 use crate::pipeline::{Config, GuestFile, Guests, PageOptions, ShadowModule};
+use crate::probe::Scope;
 use crate::source::live::LiveConfig;
 use crate::source::{check_filter, directory_of, total_bytes};
 
@@ -115,6 +116,10 @@ impl Plan {
         if args.processes && !live {
             return Err(PlanError::NoProcesses);
         }
+        let probes = args.tls_probes.clone().filter(|scope| *scope != Scope::Off);
+        if probes.is_some() && !live {
+            return Err(PlanError::NoProbesOfFiles);
+        }
         check_fields(args, machine, subject)?;
         let expression = capture_filter(args)?;
         let input =
@@ -124,6 +129,7 @@ impl Plan {
             count: args.count,
             verify_checksums: args.verify_checksums,
             key_logs: args.keylog.clone(),
+            probes,
             tls_filters: args.tls_filter.clone(),
             drop_duplicates: drop_duplicates(args),
             shard: args.shard,

@@ -36,12 +36,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("daemon", &[]),
     ("helper", &["clock", "daemon"]),
+    ("probe", &["counters", "tls"]),
     ("top", &["export", "view", "clock", "daemon", "http"]),
     (
         "pipeline",
         &[
             "abi", "clock", "counters", "stream", "source", "packet", "flow", "batch", "tls", "sandbox", "http",
-            "export", "view", "daemon", "helper", "process",
+            "export", "view", "daemon", "helper", "probe", "process",
         ],
     ),
     ("inline", &["stream", "source", "packet", "flow", "batch", "tls", "sandbox", "http"]),
@@ -49,11 +50,17 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("tap", &["inline", "pipeline", "clock", "source", "sandbox", "http", "stream"]),
     ("parse", &["abi", "escape", "http", "sandbox"]),
     ("config", &[]),
-    ("cli", &["config", "source", "tls", "http", "export", "view", "pipeline", "parse"]),
-    ("plan", &["source", "http", "export", "view", "daemon", "pipeline", "cli"]),
+    ("cli", &["config", "source", "tls", "http", "export", "view", "pipeline", "parse", "probe"]),
+    ("plan", &["source", "http", "export", "view", "daemon", "pipeline", "cli", "probe"]),
     ("manual", &[]),
     ("lib", &[]),
-    ("main", &["config", "source", "sandbox", "export", "daemon", "top", "pipeline", "parse", "cli", "plan", "manual"]),
+    (
+        "main",
+        &[
+            "config", "source", "sandbox", "export", "daemon", "probe", "top", "pipeline", "parse", "cli", "plan",
+            "manual",
+        ],
+    ),
 ];
 
 /// Modules that must not know threads, clocks, files or the network: bytes and time are their arguments.

@@ -7,6 +7,8 @@ mod tls_support;
 use std::collections::BTreeMap;
 
 use picotap::stream::Side;
+use picotap::tls::keys::KeyStore;
+use picotap::tls::probed::{Call, Calls, Derived};
 use picotap::tls::{Dark, Early, Fate};
 use tls_support::{Reading, Script, Sent, Told, read};
 
@@ -67,6 +69,35 @@ fn the_published_traces_are_decrypted() {
             assert_eq!((info.resumed, info.early_data == Early::Accepted), (Some(*section == 4), *section == 4));
             assert_eq!(read.counters.dark.iter().sum::<u64>(), 0, "{context}");
         }
+    }
+}
+
+/// What a library that is probed computes in section 3: the handshake secret with the hash of the hellos, and the master secret with
+/// that of the messages up to the server's Finished.
+#[test]
+fn a_trace_is_decrypted_by_what_its_client_derives() {
+    let trace = &traces()[&3];
+    let mut store = KeyStore::default().by_transcript();
+    let mut calls = Calls::default();
+    for (what, secret, with) in [
+        (
+            Derived::Handshake,
+            "1dc826e93606aa6fdc0aadc12f741b01046aa6b99f691ed221a9f0ca043fbeac",
+            "860c06edc07858ee8e78f0e7428c58edd6b43f2ca3e6e95f02ed063cf0e1cad8",
+        ),
+        (
+            Derived::Application,
+            "18df06843d13a08bf2a449844c5f8a478001bc4d4c627984d5a41da8d0402919",
+            "9608102a0f1ccc6db6250b7b7e417b1a000eaada3daae4777a7686c9ff83df13",
+        ),
+    ] {
+        calls.take(&Call { what, secret: &bytes(secret), with: &bytes(with) }, &mut store);
+    }
+    for size in [1, 7, 1460] {
+        let read = read(&trace.segments(size), &store, [Side::First, Side::Second].map(|side| trace.length(side)));
+        let numbers: Vec<u8> = (0..50).collect();
+        assert_eq!([Side::First, Side::Second].map(|side| read.plaintext(side)), [numbers.clone(), numbers]);
+        assert_eq!(read.connection.fate(), Fate { decrypted: true, dark: None, established: true });
     }
 }
 

@@ -11,6 +11,7 @@ use crate::source::live::LiveStats;
 use crate::tls::TlsCounters;
 use crate::tls::keylog::LineCounters;
 use crate::tls::keys::KeyCounters;
+use crate::tls::probed::ProbeCounters;
 use crate::{batch, flow, http, packet};
 
 families! {
@@ -47,6 +48,8 @@ pub struct Ledger {
     pub key_lines: LineCounters,
     /// Connections whose processes were asked for.
     pub processes: ProcessCounters,
+    /// What probes saw.
+    pub probes: ProbeCounters,
     /// Log lines.
     pub log: log::LogCounters,
     /// Whether all threads have ended, so that no channel holds anything.
@@ -70,6 +73,7 @@ impl Ledger {
             keys,
             key_lines,
             processes,
+            probes,
             log,
             ended: _,
         } = self;
@@ -85,6 +89,7 @@ impl Ledger {
         keys.visit("", to);
         key_lines.visit("", to);
         processes.visit("", to);
+        probes.visit("", to);
         log.visit("", to);
         to(&IMBALANCE_FRAMES, "", differ(self.packets.balance()));
         to(&IMBALANCE_BYTES, "", self.imbalance_bytes());

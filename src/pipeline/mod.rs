@@ -10,6 +10,7 @@ pub mod ledger;
 pub mod load;
 mod opened;
 mod outputs;
+mod probed;
 mod processes;
 mod progress;
 mod quarantine;

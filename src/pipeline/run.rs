@@ -125,6 +125,7 @@ fn finish(config: &Config, running: Running, shutdown: &Shutdown) -> Report {
         quarantine,
         key_logs,
         helper,
+        probes,
         signals,
         shared,
         server,
@@ -153,9 +154,11 @@ fn finish(config: &Config, running: Running, shutdown: &Shutdown) -> Report {
         }
     }
     // Behind the workers, which may still wait for secrets.
-    if let Some((thread, stop)) = key_logs {
-        drop(stop);
-        errors.extend(thread.join().is_err().then(|| defect("keys")));
+    for (name, source) in [("keys", key_logs), ("probes", probes)] {
+        if let Some((thread, stop)) = source {
+            drop(stop);
+            errors.extend(thread.join().is_err().then(|| defect(name)));
+        }
     }
     if let Some((thread, stopper)) = helper {
         stopper.stop();
@@ -230,7 +233,7 @@ impl Running {
     fn ended(&self) -> Vec<String> {
         let captures = ended(&self.captures.threads);
         let workers = captures.chain(ended(&self.workers));
-        let keys = self.key_logs.iter().flat_map(|(thread, _)| ended(from_ref(thread)));
+        let keys = self.key_logs.iter().chain(&self.probes).flat_map(|(thread, _)| ended(from_ref(thread)));
         let others = ended(from_ref(self.exporter.thread())).chain(ended(from_ref(&self.quarantine)));
         workers.chain(others).chain(keys).collect()
     }

@@ -1,7 +1,7 @@
 //! What the threads share: the counters that they publish, and the parsers in charge.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::ledger::Ledger;
 use crate::counters::{counters, families};
@@ -198,8 +198,13 @@ impl Shared {
 
     /// Changes the secrets. Every slot that is sent afterwards is decrypted with them.
     pub fn with_keys(&self, change: impl FnOnce(&mut KeyStore)) {
-        change(&mut self.keys.write().unwrap_or_else(PoisonError::into_inner));
+        change(&mut self.keys_mut());
         self.decrypts.store(true, Ordering::Release);
+    }
+
+    /// The secrets, to add to them.
+    pub fn keys_mut(&self) -> RwLockWriteGuard<'_, KeyStore> {
+        self.keys.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The secrets.
@@ -310,7 +315,7 @@ impl Shared {
             ledger.live.add(&live);
         }
         let keys = self.keys();
-        (ledger.keys, ledger.key_lines) = (*keys.counters(), *keys.lines());
+        (ledger.keys, ledger.key_lines, ledger.probes) = (*keys.counters(), *keys.lines(), *keys.probes());
         drop(keys);
         ledger.log = self.log();
         ledger

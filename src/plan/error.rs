@@ -68,6 +68,9 @@ pub enum PlanError {
         /// Name of the header.
         name: String,
     },
+    /// Probes beside files.
+    #[error("--tls-probes reads the secrets of processes that run now: needed -i IFACE")]
+    NoProbesOfFiles,
     /// Rotation without a file.
     #[error("only a file can be rotated: --rotate-size and --rotate-interval need --output FILE")]
     NoLogFile,

@@ -75,6 +75,11 @@ pub struct Messages {
 impl Messages {
     /// The next message that ends in `input`, which loses the bytes that were used. `None`: all were.
     pub fn next(&mut self, input: &mut &[u8]) -> Option<Message> {
+        self.next_raw(input, &mut |_| {})
+    }
+
+    /// The same; `raw` is given each hello as it is, with its header.
+    pub(super) fn next_raw(&mut self, input: &mut &[u8], raw: &mut impl FnMut(&[u8])) -> Option<Message> {
         loop {
             if let Some(message) = self.skipped.take() {
                 let (_, rest) = input.split_at_checked(self.skip).unwrap_or((input, &[]));
@@ -88,7 +93,11 @@ impl Messages {
             }
             if self.partial.is_empty() {
                 // Most messages lie in one record, and are read where they are.
+                let before = *input;
                 if let Some((kind, body)) = whole(input) {
+                    if is_hello(kind) {
+                        raw(before.get(..HEADER + body.len()).unwrap_or_default());
+                    }
                     return Some(Message::read(kind, body));
                 }
             }
@@ -110,6 +119,9 @@ impl Messages {
                 return None;
             }
             let whole = std::mem::take(&mut self.partial);
+            if is_hello(kind) {
+                raw(&whole);
+            }
             return Some(Message::read(kind, whole.get(HEADER..).unwrap_or_default()));
         }
     }
@@ -134,6 +146,10 @@ impl Messages {
     pub fn memory(&self) -> usize {
         self.partial.capacity()
     }
+}
+
+const fn is_hello(kind: u8) -> bool {
+    matches!(kind, 1 | 2)
 }
 
 /// Type and length of a message.

@@ -1,4 +1,5 @@
-//! The key store: secrets of many connections, found by the client's random of the connection.
+//! The key store: secrets of many connections, found by the name of the connection: the client's random, or the hash of its
+//! hellos, whichever the source of the secrets has.
 //!
 //! It is bounded. When it is full, the secrets of the connection that came first are given up, and that they were is known for
 //! a while.
@@ -8,6 +9,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use zeroize::Zeroizing;
 
 use super::keylog::LineCounters;
+use super::probed::ProbeCounters;
 use super::secrets::Secret;
 use crate::counters::{counters, families};
 
@@ -59,7 +61,7 @@ counters! {
     }
 }
 
-/// Secrets by client random.
+/// Secrets by the name of their connection.
 #[derive(Debug)]
 pub struct KeyStore {
     /// The hash is keyed: whoever writes the key log, or a client, may choose randoms.
@@ -74,6 +76,10 @@ pub struct KeyStore {
     counters: KeyCounters,
     /// Of the key logs that were read into it.
     pub(super) lines: LineCounters,
+    /// What probes saw.
+    probes: ProbeCounters,
+    /// Connections have to know the hash of their hellos.
+    by_transcript: bool,
 }
 
 /// The secrets of a connection, one behind the other: of each a byte for its label, one for its length, and its bytes.
@@ -136,7 +142,21 @@ impl KeyStore {
             limit,
             counters: KeyCounters::default(),
             lines: LineCounters::default(),
+            probes: ProbeCounters::default(),
+            by_transcript: false,
         }
+    }
+
+    /// The same, for secrets that are named by the hash of the hellos too: every connection computes it then.
+    #[must_use]
+    pub const fn by_transcript(mut self) -> Self {
+        self.by_transcript = true;
+        self
+    }
+
+    /// Whether connections have to know the hash of their hellos.
+    pub(super) const fn is_by_transcript(&self) -> bool {
+        self.by_transcript
     }
 
     /// Stores a secret. None is ever overwritten.
@@ -218,6 +238,17 @@ impl KeyStore {
     #[must_use]
     pub const fn lines(&self) -> &LineCounters {
         &self.lines
+    }
+
+    /// What probes saw.
+    #[must_use]
+    pub const fn probes(&self) -> &ProbeCounters {
+        &self.probes
+    }
+
+    /// See [`Self::probes`].
+    pub const fn probes_mut(&mut self) -> &mut ProbeCounters {
+        &mut self.probes
     }
 
     /// Memory of secrets, in bytes, estimated.

@@ -18,11 +18,13 @@ mod lost;
 pub mod names;
 mod negotiation;
 pub mod outcome;
+pub mod probed;
 pub mod record;
 pub mod secrets;
 pub mod server_hello;
 pub mod stage;
 pub mod suites;
+mod transcript;
 mod wire;
 
 pub use closed::{Closed, Fate};

@@ -11,9 +11,10 @@ use super::ja4::Fingerprint;
 use super::keys::Label;
 use super::names;
 use super::outcome::{Context, Dark};
-use super::secrets::updated;
+use super::secrets::{Secret, updated};
 use super::server_hello::ServerHello;
 use super::suites::{self, Suite};
+use super::transcript::Transcript;
 use crate::stream::{Secured, Side};
 
 const TLS12: u16 = 0x0303;
@@ -103,6 +104,8 @@ pub enum Early {
     Accepted,
     /// The server did not take it.
     Rejected,
+    /// Neither the server's answer was seen nor what tells it.
+    Unknown,
 }
 
 /// Why there are no keys.
@@ -119,7 +122,8 @@ pub(super) enum Absence {
 struct Server {
     random: [u8; 32],
     version: u16,
-    suite: u16,
+    /// Unknown where its hello was lost.
+    suite: Option<u16>,
     compressed: bool,
     encrypt_then_mac: bool,
 }
@@ -131,7 +135,13 @@ pub(super) struct Negotiation {
     /// The side that is the client.
     client: Option<Side>,
     random: Option<[u8; 32]>,
+    /// As in [`ClientHello::tls13_suites`].
+    offered: u8,
     server: Option<Server>,
+    /// The hellos so far, if secrets may be named by them.
+    transcript: Option<Box<Transcript>>,
+    /// The hashes of the messages up to ServerHello, and of those before it.
+    hashes: Option<Box<[[u8; 32]; 2]>>,
     /// The server asked for another hello.
     pub(super) retried: bool,
     /// The server's part of a full handshake was seen to its end (TLS 1.2).
@@ -149,6 +159,16 @@ impl Negotiation {
         self.random.as_ref()
     }
 
+    /// The names by which secrets may be found: the client's random, and what is told by hashes.
+    pub(super) fn names(&self) -> impl Iterator<Item = &[u8; 32]> {
+        self.random.iter().chain(self.hashes.iter().flat_map(|hashes| hashes.iter()))
+    }
+
+    /// The hello that comes next, as it was sent.
+    pub(super) fn raw_hello(&mut self, raw: &[u8]) {
+        self.transcript.get_or_insert_default().keep(raw);
+    }
+
     pub(super) fn is_tls13(&self) -> bool {
         self.server.is_some_and(|server| server.version == TLS13)
     }
@@ -159,9 +179,60 @@ impl Negotiation {
 
     /// Takes a hello. Whether it is one that this side may send.
     pub(super) fn hello(&mut self, side: Side, message: Message) -> bool {
+        self.hash(&message);
         let allowed = self.take_hello(side, message);
         self.memory = self.info.memory();
         allowed
+    }
+
+    /// The server's hello was lost. In TLS 1.3 secrets do without it: the suite is then the one with which a record opens. False if
+    /// it cannot have been TLS 1.3.
+    pub(super) const fn assume_tls13(&mut self) -> bool {
+        let possible = self.random.is_some() && self.server.is_none() && self.offered != 0;
+        if possible {
+            let (random, encrypt_then_mac, compressed) = ([0; 32], false, false);
+            self.server = Some(Server { random, version: TLS13, suite: None, compressed, encrypt_then_mac });
+        }
+        possible
+    }
+
+    /// A record was opened with these keys. Whether the suite was not known before.
+    pub(super) fn prove(&mut self, keys: &Keys) -> bool {
+        let Some(server) = self.server.as_mut().filter(|server| server.suite.is_none()) else { return false };
+        server.suite =
+            Suite::all_of_tls13().find(|suite| Some(suite.bulk) == keys.opener.aead()).map(|suite| suite.number);
+        self.info.version = Some(server.version);
+        self.info.suite = server.suite;
+        true
+    }
+
+    /// Hashes the hello that was kept for it. A server's that is the first of all names nothing.
+    fn hash(&mut self, message: &Message) {
+        let Some(mut transcript) = self.transcript.take() else { return };
+        match message {
+            Message::ClientHello(_) => {
+                if self.retried {
+                    transcript.take();
+                } else {
+                    transcript.restart();
+                }
+                self.transcript = Some(transcript);
+                self.hashes = None;
+            }
+            Message::ServerHello(hello) => {
+                let Some(suite) = Suite::of(hello.suite).filter(|suite| suite.is_tls13()) else { return };
+                if hello.is_retry() {
+                    transcript.retry(suite.hash);
+                    transcript.take();
+                    self.transcript = Some(transcript);
+                    return;
+                }
+                let before = transcript.name(suite.hash);
+                transcript.take();
+                self.hashes = Some(Box::new([transcript.name(suite.hash), before]));
+            }
+            _ => {}
+        }
     }
 
     /// Takes the protocol that the server chose.
@@ -199,6 +270,7 @@ impl Negotiation {
         }
         let first = self.random.is_none();
         self.random = Some(hello.random);
+        self.offered = hello.tls13_suites;
         self.full = false;
         let info = &mut self.info;
         info.early_data = match (hello.early_data, self.retried) {
@@ -229,7 +301,7 @@ impl Negotiation {
         self.server = Some(Server {
             random: hello.random,
             version: hello.version,
-            suite: hello.suite,
+            suite: Some(hello.suite),
             compressed: hello.compressed,
             encrypt_then_mac: hello.encrypt_then_mac,
         });
@@ -275,7 +347,7 @@ impl Negotiation {
     /// Keys of a side, one for each secret that is known.
     #[expect(clippy::vec_box, reason = "keys are not moved: that would leave copies of them behind")]
     pub(super) fn keys(&self, context: &Context<'_>, side: Side, epoch: Epoch) -> Result<Vec<Box<Keys>>, Absence> {
-        let (Some(random), Some(server), Some(role)) = (self.random, self.server, self.role(side)) else {
+        let (Some(_), Some(server), Some(role)) = (self.random, self.server, self.role(side)) else {
             return Err(Absence::NotYet);
         };
         if server.version != TLS12 && server.version != TLS13 {
@@ -284,25 +356,37 @@ impl Negotiation {
         if !names::admit(context.names, self.info.server_name.as_deref()) {
             return Err(Absence::Dark(Dark::Filtered));
         }
-        let suite = Suite::of(server.suite).filter(|_| !server.compressed);
-        let suite = suite.ok_or(Absence::Dark(Dark::UnsupportedSuite))?;
-        let fits =
-            (epoch == Epoch::Tls12) != (server.version == TLS13) && suite.is_tls13() == (server.version == TLS13);
-        if !fits {
-            return Err(Absence::Dark(Dark::Malformed));
-        }
-        let secrets = context.keys.get(&random, Self::label(role, epoch));
-        let keys = secrets.filter_map(|secret| {
-            let (opener, secret) = if epoch == Epoch::Tls12 {
+        let tls13 = server.version == TLS13;
+        let suites = match server.suite {
+            Some(number) => {
+                let suite = Suite::of(number).filter(|_| !server.compressed);
+                let suite = suite.ok_or(Absence::Dark(Dark::UnsupportedSuite))?;
+                if (epoch == Epoch::Tls12) == tls13 || suite.is_tls13() != tls13 {
+                    return Err(Absence::Dark(Dark::Malformed));
+                }
+                vec![suite]
+            }
+            // TLS 1.2 needs the server's random.
+            None if self.names().any(|name| context.keys.get(name, Label::Master).next().is_some()) => {
+                return Err(Absence::Dark(Dark::Gap));
+            }
+            None => Suite::all_of_tls13().filter(|suite| self.offered >> (suite.number - 0x1301) & 1 == 1).collect(),
+        };
+        let label = Self::label(role, epoch);
+        let secrets = self.names().flat_map(|name| context.keys.get(name, label));
+        let key = |suite: Suite, secret: Secret| {
+            let (opener, secret) = if tls13 {
+                (Opener::tls13(suite, &secret)?, Some(secret))
+            } else {
                 let (random, etm) = (&server.random, server.encrypt_then_mac);
                 (Opener::tls12(suite, &secret, self.random()?, random, etm, role)?, None)
-            } else {
-                (Opener::tls13(suite, &secret)?, Some(secret))
             };
             Some(Box::new(Keys { opener, epoch, secret, number: 0 }))
-        });
-        let keys: Vec<_> = keys.collect();
-        match (keys.is_empty(), context.keys.was_evicted(&random)) {
+        };
+        let keys: Vec<_> =
+            secrets.flat_map(|secret| suites.iter().filter_map(move |suite| key(*suite, secret.clone()))).collect();
+        let evicted = || self.names().any(|name| context.keys.was_evicted(name));
+        match (keys.is_empty(), keys.is_empty() && evicted()) {
             (false, _) => Ok(keys),
             (true, true) => Err(Absence::Dark(Dark::KeysEvicted)),
             (true, false) => Err(Absence::Missing),
@@ -311,13 +395,15 @@ impl Negotiation {
 
     /// The keys after a KeyUpdate.
     pub(super) fn updated(&self, keys: &Keys) -> Option<Box<Keys>> {
-        let suite = Suite::of(self.server?.suite)?;
+        let suite = Suite::of(self.server?.suite?)?;
         let secret = updated(suite.hash, keys.secret.as_ref()?)?;
         let opener = Opener::tls13(suite, &secret)?;
         Some(Box::new(Keys { opener, epoch: keys.epoch, secret: Some(secret), number: 0 }))
     }
 
-    pub(super) const fn memory(&self) -> usize {
-        self.memory
+    pub(super) fn memory(&self) -> usize {
+        let hashing = self.transcript.as_ref().map_or(0, |kept| size_of::<Transcript>() + kept.memory());
+        let hashes = self.hashes.as_ref().map_or(0, |_| size_of::<[[u8; 32]; 2]>());
+        self.memory + hashing + hashes
     }
 }

@@ -5,7 +5,7 @@
 //! extended master secret of RFC 7627 or without) makes no difference here: a key log has the result.
 
 use hmac::{Hmac, KeyInit, Mac};
-use sha2::{Sha256, Sha384};
+use sha2::{Digest, Sha256, Sha384};
 use zeroize::{Zeroize, Zeroizing};
 
 /// The longest output of a [`Hash`].
@@ -52,6 +52,14 @@ impl Hash {
         }
     }
 
+    /// The hash of these bytes.
+    pub(super) fn of(self, bytes: &[u8]) -> Vec<u8> {
+        match self {
+            Self::Sha256 => Sha256::digest(bytes).to_vec(),
+            Self::Sha384 => Sha384::digest(bytes).to_vec(),
+        }
+    }
+
     /// HMAC of these parts, one after the other.
     fn hmac(self, key: &[u8], parts: &[&[u8]]) -> Zeroizing<[u8; MAX_HASH]> {
         let mut out = Zeroizing::new([0; MAX_HASH]);
@@ -79,10 +87,17 @@ pub(super) fn mac<M: Mac + KeyInit>(key: &[u8], parts: &[&[u8]], out: &mut [u8])
 
 /// HKDF-Expand-Label without a context (RFC 8446 section 7.1): fills `out`, at most 255 bytes.
 pub(super) fn expand_label(hash: Hash, secret: &[u8], label: &str, out: &mut [u8]) {
+    expand_label_with(hash, secret, label, &[], out);
+}
+
+/// HKDF-Expand-Label: fills `out`, at most 255 bytes. `context`: nothing, or a hash.
+pub(super) fn expand_label_with(hash: Hash, secret: &[u8], label: &str, context: &[u8], out: &mut [u8]) {
     let length = u8::try_from(out.len());
     debug_assert!(length.is_ok(), "keys are short");
     let name_length = u8::try_from(label.len() + 6).unwrap_or_default();
-    let info = [&[0, length.unwrap_or_default(), name_length], &b"tls13 "[..], label.as_bytes(), &[0]].concat();
+    let context_length = u8::try_from(context.len()).unwrap_or_default();
+    let lengths = [0, length.unwrap_or_default(), name_length];
+    let info = [&lengths, &b"tls13 "[..], label.as_bytes(), &[context_length], context].concat();
     let mut block = Zeroizing::new([0; MAX_HASH]);
     let mut previous = 0;
     for (number, part) in (1_u8..).zip(out.chunks_mut(hash.length())) {
@@ -90,6 +105,12 @@ pub(super) fn expand_label(hash: Hash, secret: &[u8], label: &str, out: &mut [u8
         previous = hash.length();
         copy(part, &*block);
     }
+}
+
+/// HKDF-Extract (RFC 5869 section 2.2) with as many bytes of input as the hash has.
+pub(super) fn extract(hash: Hash, salt: &[u8], input: &[u8; MAX_HASH]) -> Zeroizing<Vec<u8>> {
+    let out = hash.hmac(salt, &[input.get(..hash.length()).unwrap_or_default()]);
+    Zeroizing::new(out.get(..hash.length()).unwrap_or_default().to_vec())
 }
 
 /// The secret after a KeyUpdate (RFC 8446 section 7.2).

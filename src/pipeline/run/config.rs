@@ -24,6 +24,7 @@ use crate::http::filter::Selection;
 use crate::http::route::Routes;
 use crate::pipeline::ledger::Ledger;
 use crate::pipeline::load::Refusal;
+use crate::probe::{ProbeError, Scope};
 use crate::sandbox::engine::{LoadError, MAX_GUEST_MEMORY};
 use crate::sandbox::fault::Fault;
 use crate::source;
@@ -91,6 +92,8 @@ pub struct Config {
     pub verify_checksums: bool,
     /// Key logs with secrets of TLS connections: for files read before the first frame, live while they grow. By default none.
     pub key_logs: Vec<PathBuf>,
+    /// What is probed for secrets of TLS connections: live. By default nothing.
+    pub probes: Option<Scope>,
     /// Of TLS connections, those are decrypted whose server's name fits all of these. By default all.
     pub tls_filters: Vec<NameFilter>,
     /// Whether a connection that is seen elsewhere is left out: on another interface, in a tunnel, or with other addresses. By
@@ -182,6 +185,7 @@ impl Config {
             count: None,
             verify_checksums: false,
             key_logs: Vec::new(),
+            probes: None,
             tls_filters: Vec::new(),
             drop_duplicates: false,
             shard: None,
@@ -273,6 +277,13 @@ impl Config {
     }
 
     /// Whether frames come from interfaces.
+    /// Whether there are secrets, or may be: of key logs or of probes.
+    #[must_use]
+    pub const fn reads_secrets(&self) -> bool {
+        !self.key_logs.is_empty() || self.probes.is_some()
+    }
+
+    /// Whether it captures from interfaces.
     #[must_use]
     pub const fn is_live(&self) -> bool {
         matches!(self.input, Input::Live(_))
@@ -327,6 +338,9 @@ pub enum Failure {
         /// The system's reason.
         cause: std::io::Error,
     },
+    /// What was named cannot be probed.
+    #[error("--tls-probes: {0}")]
+    Probes(#[from] ProbeError),
     /// The system refuses something: what, and its reason.
     #[error("{0}: {1}")]
     System(&'static str, std::io::Error),

@@ -22,6 +22,7 @@ use crate::pipeline::scrape::{Samples, Scrape, pages};
 use crate::pipeline::shared::Shared;
 use crate::pipeline::show::{self, Show};
 use crate::pipeline::writer;
+use crate::probe::{self, Probes, Scope};
 use crate::process::Directory;
 use crate::sandbox::driver::MAX_LOADED;
 use crate::sandbox::engine::Engine;
@@ -60,6 +61,8 @@ pub(super) struct Prepared {
     pub(super) key_logs: Vec<KeyLogFile>,
     /// The helper process, if it has work.
     pub(super) helper: Option<Helper>,
+    /// Probes in the TLS libraries of processes.
+    pub(super) probes: Option<Probes>,
     /// Metrics over transactions, if they are served or written.
     pub(super) metrics: Option<Arc<Metrics>>,
 }
@@ -78,7 +81,10 @@ pub(super) fn prepare(config: &Config, shutdown: &Shutdown, shown: bool) -> Resu
     let (live, captures) = (config.is_live(), config.captures());
     let supervisor = Arc::new(connect_supervisor(live)?);
     let mut keys = KeyStore::default();
-    if !config.key_logs.is_empty() {
+    if config.probes.is_some() {
+        keys = keys.by_transcript();
+    }
+    if config.reads_secrets() {
         // Secrets, and what they open.
         privileges::forbid_dumps()?;
     }
@@ -90,6 +96,7 @@ pub(super) fn prepare(config: &Config, shutdown: &Shutdown, shown: bool) -> Resu
             }
         }
     }
+    let probes = config.probes.as_ref().and_then(|scope| probes(scope, config.quiet).transpose()).transpose()?;
     // A confined process cannot connect.
     let socket = log::connect(&config.target, !live)?;
     drop_privileges(config, &input)?;
@@ -120,7 +127,7 @@ pub(super) fn prepare(config: &Config, shutdown: &Shutdown, shown: bool) -> Resu
         let set = show.set(Arc::new(Show::new(Arc::clone(view), samples())));
         debug_assert!(set.is_ok(), "nothing else sets it");
     }
-    if !config.key_logs.is_empty() {
+    if config.reads_secrets() {
         shared.with_keys(|store| *store = keys);
     }
     if let Opened::Files(files) = &mut input {
@@ -145,8 +152,26 @@ pub(super) fn prepare(config: &Config, shutdown: &Shutdown, shown: bool) -> Resu
         shared,
         key_logs,
         helper,
+        probes,
         metrics,
     }))
+}
+
+/// Probes of what is to be probed. Where this machine has none and nothing was named, that is said, and the run goes on.
+fn probes(scope: &Scope, quiet: bool) -> Result<Option<Probes>, Failure> {
+    match probe::start(scope) {
+        Ok((probes, notices)) => {
+            for notice in notices.iter().filter(|_| !quiet) {
+                eprintln!("picotap: {notice}");
+            }
+            Ok(Some(probes))
+        }
+        Err(error) if *scope == Scope::Auto => {
+            eprintln!("picotap: {error}; TLS is read with the secrets of key logs alone");
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Instances that may exist at once: in each worker, and in its shadow, one for each state format of each protocol and one

@@ -24,6 +24,7 @@ use crate::pipeline::key_logs::{self, KeyLogFile};
 use crate::pipeline::load::{Parsers, Second};
 use crate::pipeline::opened::Opened;
 use crate::pipeline::outputs::outputs;
+use crate::pipeline::probed;
 use crate::pipeline::processes;
 use crate::pipeline::quarantine::{self, Condemned};
 use crate::pipeline::reload::Reloader;
@@ -32,6 +33,7 @@ use crate::pipeline::shared::{CaptureCounters, Shared};
 use crate::pipeline::show::Show;
 use crate::pipeline::worker::{self, SkipHint, WorkerOptions, WorkerOutputs, WorkerQueues};
 use crate::pipeline::writer::Exporter;
+use crate::probe::Probes;
 use crate::sandbox::call::Bounds;
 use crate::sandbox::driver::Driver;
 use crate::sandbox::engine::Engine;
@@ -67,6 +69,8 @@ pub(super) struct Running {
     pub(super) key_logs: Option<(JoinHandle<()>, Sender<()>)>,
     /// The thread that takes what the helper process says, and what ends both.
     pub(super) helper: Option<(JoinHandle<()>, HelperStopper)>,
+    /// The thread that takes what probes tell, which ends in the same way.
+    pub(super) probes: Option<(JoinHandle<()>, Sender<()>)>,
     /// Ends the threads for signals and reloads.
     pub(super) signals: Handle,
     /// Bytes of the input, if known.
@@ -91,9 +95,11 @@ pub(super) struct Running {
 /// What the system or the sandbox refuses.
 pub(super) fn start(config: &Config, prepared: Prepared, shutdown: &Shutdown) -> Result<Running, Failure> {
     let Workers { delivery, skips, lines, quarantined, workers } = Workers::start(config, &prepared, shutdown)?;
-    let Prepared { input, supervisor, server, scrape, show, engine, log, shared, key_logs, helper, .. } = prepared;
+    let Prepared { input, supervisor, server, scrape, show, engine, log, shared, key_logs, helper, probes, .. } =
+        prepared;
     let helper = helper.map(|helper| follow_helper(helper, &shared)).transpose()?;
     let key_logs = (!key_logs.is_empty()).then(|| follow(key_logs, config, &shared)).transpose()?;
+    let probes = probes.map(|probes| take_from(probes, &shared)).transpose()?;
     // What is arranged comes from one worker.
     let merged = if config.arrangement.is_some() { 1 } else { config.workers };
     let merge = Merge::new(config.captures(), merged, config.is_live(), now());
@@ -118,6 +124,7 @@ pub(super) fn start(config: &Config, prepared: Prepared, shutdown: &Shutdown) ->
         quarantine,
         key_logs,
         helper,
+        probes,
         signals,
         input_bytes,
         shared,
@@ -146,6 +153,13 @@ fn follow_helper(helper: Helper, shared: &Arc<Shared>) -> Result<(JoinHandle<()>
     let takers = shared.directory.iter().map(processes::taker).collect();
     let thread = helper.follow(takers, "processes are named no more".to_owned());
     Ok((thread.map_err(|e| Failure::System("a thread cannot be started", e))?, stopper))
+}
+
+/// Starts the thread that takes what probes tell.
+fn take_from(probes: Probes, shared: &Arc<Shared>) -> Result<(JoinHandle<()>, Sender<()>), Failure> {
+    let (stop, stopped) = bounded(0);
+    let shared = Arc::clone(shared);
+    Ok((spawn("probes", move || probed::take(probes, &shared, &stopped))?, stop))
 }
 
 /// Starts a thread with room for a sandbox on its stack.

@@ -98,7 +98,15 @@ impl Connection {
     fn messages(&mut self, context: &mut Context<'_>, side: Side, epoch: Option<Epoch>, body: &[u8]) {
         let mut messages = self.half_mut(side).messages.take().map_or_else(Messages::default, |begun| *begun);
         let mut input = body;
-        while let Some(message) = messages.next(&mut input) {
+        let hashes = context.keys.is_by_transcript() && epoch.is_none();
+        loop {
+            let negotiation = &mut self.negotiation;
+            let mut raw = |hello: &[u8]| {
+                if hashes {
+                    negotiation.raw_hello(hello);
+                }
+            };
+            let Some(message) = messages.next_raw(&mut input, &mut raw) else { break };
             // A message does not reach over a change of keys (RFC 8446 section 5.1).
             if self.message(context, side, epoch, message) {
                 return;

@@ -210,8 +210,9 @@ impl Open {
 
     /// Whether there are secrets for which it may have waited.
     pub(super) fn may_go_on(&self, keys: &KeyStore) -> bool {
-        let known = |random: &[u8; 32]| keys.has(random) || keys.was_evicted(random);
-        let own = self.queue.is_some() && !self.is_suspect() && self.connection.random().is_none_or(known);
+        let known = |name: &[u8; 32]| keys.has(name) || keys.was_evicted(name);
+        let mut names = self.connection.names().peekable();
+        let own = self.queue.is_some() && !self.is_suspect() && (names.peek().is_none() || names.any(known));
         own || self.inner.as_ref().is_some_and(|inner| inner.may_go_on(keys))
     }
 
