@@ -20,7 +20,6 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 mod support;
-mod tls_support;
 
 use picotap::stream;
 use support::capture::{Compression, Format, Order, file};
@@ -28,9 +27,9 @@ use support::message::{Message, filler};
 use support::program::{picotap, run};
 use support::random::Random;
 use support::scene::Scene;
+use support::tls::talk::{SUITES, Setting, Talk};
 use support::tool;
 use support::wire::Side;
-use tls_support::talk::{SUITES, Setting, Talk};
 
 const PYTHON: &str = "target/soak-tools/bin/python";
 const SENSORS: usize = 4;
@@ -95,9 +94,10 @@ fn generate(directory: &Path) {
 fn add_cases(directory: &Path) {
     for name in CASES {
         fs::create_dir_all(directory.join(name)).unwrap();
-        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+        let fixtures = support::fixtures::directories();
+        let fixture = fixtures.iter().find(|path| path.ends_with(name)).unwrap();
         // Recordings stand beside their directories.
-        let places = [fixtures.join(name).join("capture.pcap"), fixtures.join(name).with_extension("pcap")];
+        let places = [fixture.join("capture.pcap"), fixture.with_extension("pcap")];
         let from = places.iter().find(|path| path.exists()).unwrap();
         fs::copy(from, directory.join(name).join("capture.pcap")).unwrap();
     }
