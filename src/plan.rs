@@ -113,6 +113,9 @@ impl Plan {
         if !format(args, machine).has(subject) {
             return Err(PlanError::NoTlsFormat(format(args, machine)));
         }
+        if args.processes && !live {
+            return Err(PlanError::NoProcesses);
+        }
         let probes = args.tls_probes.clone().filter(|scope| *scope != Scope::Off);
         if probes.is_some() && !live {
             return Err(PlanError::NoProbesOfFiles);
@@ -164,6 +167,7 @@ impl Plan {
             fault_time: args.fault_time,
             quarantine: args.quarantine_dir.clone(),
             quarantine_decrypted: args.quarantine_decrypted,
+            processes: args.processes,
             guests: Guests::new(args.guest.iter().map(GuestFile::unread))?,
             drop_privileges: drop_privileges(args),
             summary: !args.quiet && (args.stats || machine.stderr_is_terminal),

@@ -124,6 +124,7 @@ fn finish(config: &Config, running: Running, shutdown: &Shutdown) -> Report {
         exporter,
         quarantine,
         key_logs,
+        helper,
         probes,
         signals,
         shared,
@@ -158,6 +159,10 @@ fn finish(config: &Config, running: Running, shutdown: &Shutdown) -> Report {
             drop(stop);
             errors.extend(thread.join().is_err().then(|| defect(name)));
         }
+    }
+    if let Some((thread, stopper)) = helper {
+        stopper.stop();
+        errors.extend(thread.join().is_err().then(|| defect("helper")));
     }
     errors.extend(quarantine.join().unwrap_or_else(|_| vec![defect("quarantine")]));
     signals.close();
