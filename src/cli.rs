@@ -244,6 +244,10 @@ pub struct Watch {
     /// Needs root. Off unless it is asked for: whoever reads the log reads what others sent encrypted
     #[arg(long, value_name = "auto|pid:N|PATH|off", help_heading = "Input")]
     pub tls_probes: Option<Scope>,
+    /// Add the secrets that captured connections use to FILE, a key log that Wireshark reads with a capture of the same time. It opens
+    /// these connections for whoever has it: it is made for its owner only (mode 0600), or must be so if it is there
+    #[arg(long, value_name = "FILE", requires = "tls_probes", help_heading = "Input", value_hint = ValueHint::FilePath)]
+    pub save_keylog: Option<PathBuf>,
     /// Decrypt only the TLS connections to servers with a name that matches: PATTERN[,PATTERN...], or none of them with ! in front,
     /// such as '*.example.com' or '!*.bank.example'; may be repeated, all must match
     #[arg(long, value_name = "PATTERN", help_heading = "Input")]

@@ -124,12 +124,17 @@ impl Plan {
         let expression = capture_filter(args)?;
         let input =
             if live { Config::live(sources(args, &expression, machine.process_id)) } else { Config::files(&args.pcap) };
+        let save_key_log = args.save_keylog.clone();
+        if save_key_log.is_some() && probes.is_none() {
+            return Err(PlanError::NoProbesToSave);
+        }
         let config = Config {
             filter: (!live && !expression.is_empty()).then_some(expression),
             count: args.count,
             verify_checksums: args.verify_checksums,
             key_logs: args.keylog.clone(),
             probes,
+            save_key_log,
             tls_filters: args.tls_filter.clone(),
             drop_duplicates: drop_duplicates(args),
             shard: args.shard,

@@ -36,7 +36,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("daemon", &[]),
     ("helper", &["clock", "daemon"]),
-    ("probe", &["counters", "tls"]),
+    ("probe", &["counters", "escape", "tls"]),
     ("top", &["export", "view", "clock", "daemon", "http"]),
     (
         "pipeline",

@@ -181,7 +181,7 @@ fn finish(config: &Config, running: Running, shutdown: &Shutdown) -> Report {
         debug_assert!(false, "the ledger does not balance: {wrong}");
         errors.push(format!("the ledger does not balance: this is a defect of picotap, please report it: {wrong}"));
     }
-    let secrets = shared.held_secrets() > 0;
+    let secrets = ledger.keys.stored > 0;
     Report { errors, ledger, summary: shared.summary.get(), secrets, stopped, stalled, ..Report::default() }
 }
 

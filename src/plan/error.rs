@@ -69,6 +69,9 @@ pub enum PlanError {
         name: String,
     },
     /// Probes beside files.
+    #[error("--save-keylog saves what probes see: needed --tls-probes auto, pid:N or a path")]
+    NoProbesToSave,
+    /// Probes and no interface.
     #[error("--tls-probes reads the secrets of processes that run now: needed -i IFACE")]
     NoProbesOfFiles,
     /// Rotation without a file.

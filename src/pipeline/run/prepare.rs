@@ -17,12 +17,13 @@ use crate::helper::{Helper, Work};
 use crate::pipeline::key_logs::{self, KeyLogFile};
 use crate::pipeline::load::{self, Parsers};
 use crate::pipeline::opened::Opened;
+use crate::pipeline::probed::Saved;
 use crate::pipeline::processes::Seeking;
 use crate::pipeline::scrape::{Samples, Scrape, pages};
 use crate::pipeline::shared::Shared;
 use crate::pipeline::show::{self, Show};
 use crate::pipeline::writer;
-use crate::probe::{self, Probes, Scope};
+use crate::probe::{Follower, Ring, Scope};
 use crate::process::Directory;
 use crate::sandbox::driver::MAX_LOADED;
 use crate::sandbox::engine::Engine;
@@ -62,7 +63,9 @@ pub(super) struct Prepared {
     /// The helper process, if it has work.
     pub(super) helper: Option<Helper>,
     /// Probes in the TLS libraries of processes.
-    pub(super) probes: Option<Probes>,
+    pub(super) probes: Option<(Follower, Ring)>,
+    /// The key log to which is added what captured connections use.
+    pub(super) saved_keys: Option<Saved>,
     /// Metrics over transactions, if they are served or written.
     pub(super) metrics: Option<Arc<Metrics>>,
 }
@@ -83,6 +86,10 @@ pub(super) fn prepare(config: &Config, shutdown: &Shutdown, shown: bool) -> Resu
     let mut keys = KeyStore::default();
     if config.probes.is_some() {
         keys = keys.by_transcript();
+    }
+    let saved_keys = config.save_key_log.as_deref().map(Saved::open).transpose()?;
+    if saved_keys.is_some() {
+        keys = keys.remembering_used();
     }
     if config.reads_secrets() {
         // Secrets, and what they open.
@@ -153,18 +160,19 @@ pub(super) fn prepare(config: &Config, shutdown: &Shutdown, shown: bool) -> Resu
         key_logs,
         helper,
         probes,
+        saved_keys,
         metrics,
     }))
 }
 
 /// Probes of what is to be probed. Where this machine has none and nothing was named, that is said, and the run goes on.
-fn probes(scope: &Scope, quiet: bool) -> Result<Option<Probes>, Failure> {
-    match probe::start(scope) {
-        Ok((probes, notices)) => {
+fn probes(scope: &Scope, quiet: bool) -> Result<Option<(Follower, Ring)>, Failure> {
+    match Follower::start(scope) {
+        Ok((follower, ring, notices)) => {
             for notice in notices.iter().filter(|_| !quiet) {
                 eprintln!("picotap: {notice}");
             }
-            Ok(Some(probes))
+            Ok(Some((follower, ring)))
         }
         Err(error) if *scope == Scope::Auto => {
             eprintln!("picotap: {error}; TLS is read with the secrets of key logs alone");

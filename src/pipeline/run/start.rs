@@ -24,7 +24,7 @@ use crate::pipeline::key_logs::{self, KeyLogFile};
 use crate::pipeline::load::{Parsers, Second};
 use crate::pipeline::opened::Opened;
 use crate::pipeline::outputs::outputs;
-use crate::pipeline::probed;
+use crate::pipeline::probed::{self, Saved};
 use crate::pipeline::processes;
 use crate::pipeline::quarantine::{self, Condemned};
 use crate::pipeline::reload::Reloader;
@@ -33,7 +33,7 @@ use crate::pipeline::shared::{CaptureCounters, Shared};
 use crate::pipeline::show::Show;
 use crate::pipeline::worker::{self, SkipHint, WorkerOptions, WorkerOutputs, WorkerQueues};
 use crate::pipeline::writer::Exporter;
-use crate::probe::Probes;
+use crate::probe::{Follower, Ring};
 use crate::sandbox::call::Bounds;
 use crate::sandbox::driver::Driver;
 use crate::sandbox::engine::Engine;
@@ -95,11 +95,24 @@ pub(super) struct Running {
 /// What the system or the sandbox refuses.
 pub(super) fn start(config: &Config, prepared: Prepared, shutdown: &Shutdown) -> Result<Running, Failure> {
     let Workers { delivery, skips, lines, quarantined, workers } = Workers::start(config, &prepared, shutdown)?;
-    let Prepared { input, supervisor, server, scrape, show, engine, log, shared, key_logs, helper, probes, .. } =
-        prepared;
+    let Prepared {
+        input,
+        supervisor,
+        server,
+        scrape,
+        show,
+        engine,
+        log,
+        shared,
+        key_logs,
+        helper,
+        probes,
+        saved_keys,
+        ..
+    } = prepared;
     let helper = helper.map(|helper| follow_helper(helper, &shared)).transpose()?;
     let key_logs = (!key_logs.is_empty()).then(|| follow(key_logs, config, &shared)).transpose()?;
-    let probes = probes.map(|probes| take_from(probes, &shared)).transpose()?;
+    let probes = probes.map(|probes| take_from(probes, saved_keys, &shared)).transpose()?;
     // What is arranged comes from one worker.
     let merged = if config.arrangement.is_some() { 1 } else { config.workers };
     let merge = Merge::new(config.captures(), merged, config.is_live(), now());
@@ -156,10 +169,19 @@ fn follow_helper(helper: Helper, shared: &Arc<Shared>) -> Result<(JoinHandle<()>
 }
 
 /// Starts the thread that takes what probes tell.
-fn take_from(probes: Probes, shared: &Arc<Shared>) -> Result<(JoinHandle<()>, Sender<()>), Failure> {
+fn take_from(
+    probes: (Follower, Ring),
+    saved: Option<Saved>,
+    shared: &Arc<Shared>,
+) -> Result<(JoinHandle<()>, Sender<()>), Failure> {
     let (stop, stopped) = bounded(0);
     let shared = Arc::clone(shared);
-    Ok((spawn("probes", move || probed::take(probes, &shared, &stopped))?, stop))
+    let (follower, ring) = probes;
+    let take = move || {
+        probed::take(ring, saved, &shared, &stopped);
+        drop(follower);
+    };
+    Ok((spawn("probes", take)?, stop))
 }
 
 /// Starts a thread with room for a sandbox on its stack.
