@@ -6,6 +6,7 @@ use super::keep::{KeepCounters, KeptFileCounters};
 use super::shared::{CaptureFigures, WorkerFigures};
 use crate::counters::{HELD, PAYLOAD, Tally, Visitor, families};
 use crate::export::log;
+use crate::process::ProcessCounters;
 use crate::sandbox::{driver, shadow};
 use crate::source::live::LiveStats;
 use crate::tls::TlsCounters;
@@ -46,6 +47,8 @@ pub struct Ledger {
     pub keys: KeyCounters,
     /// See [`Self::keys`].
     pub key_lines: LineCounters,
+    /// Connections whose processes were asked for.
+    pub processes: ProcessCounters,
     /// What probes saw.
     pub probes: ProbeCounters,
     /// Log lines.
@@ -74,6 +77,7 @@ impl Ledger {
             tls,
             keys,
             key_lines,
+            processes,
             probes,
             log,
             keep,
@@ -91,6 +95,7 @@ impl Ledger {
         tls.visit("", to);
         keys.visit("", to);
         key_lines.visit("", to);
+        processes.visit("", to);
         probes.visit("", to);
         log.visit("", to);
         kept.visit("", to);

@@ -5,7 +5,7 @@
 //! It may grow while it is read, so its last line may be a beginning. What it contains is not trusted: a line that is no
 //! secret is counted, and the first such line is named.
 
-use data_encoding::HEXLOWER_PERMISSIVE;
+use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::keys::{KeyStore, Label};
@@ -14,16 +14,6 @@ use crate::counters::{counters, families};
 
 /// The longest line that may be a secret; the longest that libraries write has 193 bytes.
 const MAX_LINE: usize = 512;
-
-/// The labels of secrets that open records.
-const LABELS: &[(&str, Label)] = &[
-    ("CLIENT_RANDOM", Label::Master),
-    ("CLIENT_EARLY_TRAFFIC_SECRET", Label::ClientEarly),
-    ("CLIENT_HANDSHAKE_TRAFFIC_SECRET", Label::ClientHandshake),
-    ("SERVER_HANDSHAKE_TRAFFIC_SECRET", Label::ServerHandshake),
-    ("CLIENT_TRAFFIC_SECRET_0", Label::ClientTraffic),
-    ("SERVER_TRAFFIC_SECRET_0", Label::ServerTraffic),
-];
 
 families! {
     LINES = Counter "picotap_tls_key_log_lines_total" ["kind"] "lines of key logs", "Lines of TLS key logs, by kind.";
@@ -148,6 +138,20 @@ impl KeyLog {
     }
 }
 
+/// A line for a secret, with its end.
+#[must_use]
+pub fn line(random: &[u8; 32], label: Label, secret: &Secret) -> Zeroizing<String> {
+    // None is longer, so that no copy is left behind.
+    let mut line = Zeroizing::new(String::with_capacity(MAX_LINE));
+    line.push_str(label.name());
+    for bytes in [&random[..], secret.bytes()] {
+        line.push(' ');
+        HEXLOWER.encode_append(bytes, &mut line);
+    }
+    line.push('\n');
+    line
+}
+
 /// The secrets of a connection as lines of a key log, with the client's random, whatever they are found by (`names`); empty if there are none.
 /// Nothing of it is left in memory when it is dropped.
 #[must_use]
@@ -157,22 +161,12 @@ pub fn lines<'a>(
     names: impl IntoIterator<Item = &'a [u8; 32], IntoIter: Clone>,
 ) -> Zeroizing<Vec<u8>> {
     let names = names.into_iter();
-    let secrets = || {
-        let found = |(text, label): &'static (&str, Label)| {
-            names.clone().flat_map(|name| store.get(name, *label)).map(move |secret| (text, secret))
-        };
-        LABELS.iter().flat_map(found)
-    };
-    let digits = |bytes: &[u8]| Zeroizing::new(HEXLOWER_PERMISSIVE.encode(bytes));
-    // Two spaces and the end of the line.
-    let length = |name: &str, secret: &Secret| name.len() + 2 * (random.len() + secret.bytes().len()) + 3;
-    let whole = secrets().map(|(name, secret)| length(name, &secret)).sum();
-    let mut lines = Zeroizing::new(Vec::with_capacity(whole));
-    for (name, secret) in secrets() {
-        for part in [name, " ", &digits(random), " ", &digits(secret.bytes()), "\n"] {
-            lines.extend_from_slice(part.as_bytes());
-        }
-    }
+    let of =
+        |label: Label| names.clone().flat_map(move |name| store.get(name, label)).map(move |secret| (label, secret));
+    let all: Vec<_> = Label::ALL.into_iter().flat_map(of).map(|(label, secret)| line(random, label, &secret)).collect();
+    // All of it, since no memory may move.
+    let mut lines = Zeroizing::new(Vec::with_capacity(all.iter().map(|line| line.len()).sum()));
+    all.iter().for_each(|line| lines.extend_from_slice(line.as_bytes()));
     lines
 }
 
@@ -195,13 +189,14 @@ impl Line {
         let (Some(name), random, secret, None) = (words.next(), words.next(), words.next(), words.next()) else {
             return Self::Malformed;
         };
-        let known = LABELS.iter().find(|(text, _)| text.as_bytes() == name);
-        let label = match (known, name) {
-            (Some((_, label)), _) => *label,
-            (None, b"RSA") => return Self::Rsa,
-            // `EXPORTER_SECRET`, `EARLY_EXPORTER_SECRET`, those of ECH and QUIC, and what comes after them.
-            (None, other) if is_label(other) && random.is_some() && secret.is_some() => return Self::Ignored,
-            _ => return Self::Malformed,
+        let label = match name {
+            b"RSA" => return Self::Rsa,
+            name => match Label::ALL.into_iter().find(|label| label.name().as_bytes() == name) {
+                Some(label) => label,
+                // `EXPORTER_SECRET`, `EARLY_EXPORTER_SECRET`, those of ECH and QUIC, and what comes after them.
+                None if is_label(name) && random.is_some() && secret.is_some() => return Self::Ignored,
+                None => return Self::Malformed,
+            },
         };
         let (Some(random), Some(secret)) = (random, secret) else { return Self::Malformed };
         let mut decoded = Zeroizing::new([0; 48]);

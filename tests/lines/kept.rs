@@ -117,18 +117,18 @@ fn what_is_selected_of_every_fixture_gives_the_lines_that_were() {
 }
 
 /// What a program of Wireshark prints of a capture; it must not complain.
-fn wireshark(test: &str, program: &str, args: &[&str], capture: &Path) -> Option<String> {
+fn printed(test: &str, program: &str, args: &[&str], capture: &Path) -> Option<String> {
     let program = tool::need(test, program)?;
-    let mut command = Command::new(program);
-    // capinfos has the file behind its options, tshark behind one.
-    let reads = if args.first() == Some(&"-M") { vec![] } else { vec!["-n", "-r"] };
-    let output = command.args(&args[..args.len() * usize::from(reads.is_empty())]).args(&reads).arg(capture);
-    let output =
-        output.args(&args[args.len() * usize::from(reads.is_empty())..]).stdin(Stdio::null()).output().unwrap();
-    let said: String =
-        String::from_utf8_lossy(&output.stderr).lines().filter(|line| !line.starts_with("Running as")).collect();
-    assert!(output.status.success() && said.is_empty(), "{said}");
+    let output = Command::new(program).args(args).arg(capture).stdin(Stdio::null()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let complaint = said.lines().any(|line| !line.starts_with("Running as"));
+    assert!(output.status.success() && !complaint, "{said}");
     Some(String::from_utf8(output.stdout).unwrap())
+}
+
+/// Rows of tshark.
+fn tshark(test: &str, args: &[&str], capture: &Path) -> Option<String> {
+    printed(test, "tshark", &[args, &["-n", "-r"]].concat(), capture)
 }
 
 #[test]
@@ -143,9 +143,9 @@ fn recordings_are_kept_in_either_format_as_wireshark_reads_them() {
             // Every packet of a connection with lines is there, as it was captured, in the order of capture.
             let fields =
                 ["-T", "fields", "-e", "frame.time_epoch", "-e", "frame.len", "-e", "tcp.stream", "-e", "ip.id"];
-            let Some(rows) = wireshark(test, "tshark", &fields, &kept) else { return };
+            let Some(rows) = tshark(test, &fields, &kept) else { return };
             assert_eq!(rows.lines().count() as u64, figure(&first, "packets kept"));
-            let all = wireshark(test, "tshark", &fields, &capture).unwrap();
+            let all = tshark(test, &fields, &capture).unwrap();
             let without_stream = |rows: &str| -> Vec<String> {
                 let row = |row: &str| {
                     row.split('\t').enumerate().filter(|(n, _)| *n != 2).map(|(_, text)| text.to_owned()).collect()
@@ -155,7 +155,7 @@ fn recordings_are_kept_in_either_format_as_wireshark_reads_them() {
             let (rows, all) = (without_stream(&rows), without_stream(&all));
             let mut from = all.iter();
             assert!(rows.iter().all(|row| from.any(|other| other == row)), "{name}");
-            let info = wireshark(test, "capinfos", &["-M", "-c", "-o", "-t"], &kept).unwrap();
+            let info = printed(test, "capinfos", &["-M", "-c", "-o", "-t"], &kept).unwrap();
             assert!(info.contains("Strict time order:   True"), "{info}");
         }
     }
@@ -185,9 +185,7 @@ fn secrets_are_written_on_request_and_only_those_of_connections_that_are_kept() 
     let keylog = ["--keylog", keys.to_str().unwrap()];
     let first = assert_kept(from_ref(&https), &[], &[&keylog[..], &["--write-secrets"]].concat(), &kept);
     assert!(first.lines().len() > 20);
-    if let Some(rows) =
-        wireshark(test, "tshark", &["-Y", "http.request", "-T", "fields", "-e", "http.request.method"], &kept)
-    {
+    if let Some(rows) = tshark(test, &["-Y", "http.request", "-T", "fields", "-e", "http.request.method"], &kept) {
         assert!(rows.lines().count() > 10, "tshark reads it with the secrets that are in it: {rows}");
     }
     // Those of files are written too.
@@ -264,8 +262,8 @@ fn interfaces_keep_their_names() {
     let capture = fixtures().join("file-pcapng-interfaces/capture.pcapng");
     assert_again(from_ref(&capture), &[], &kept);
     let fields = ["-T", "fields", "-e", "frame.time_epoch", "-e", "frame.interface_name", "-e", "frame.encap_type"];
-    let Some(rows) = wireshark(test, "tshark", &fields, &kept) else { return };
-    let all = wireshark(test, "tshark", &fields, &capture).unwrap();
+    let Some(rows) = tshark(test, &fields, &kept) else { return };
+    let all = tshark(test, &fields, &capture).unwrap();
     assert!(rows.lines().count() > 3 && rows.lines().all(|row| all.lines().any(|other| other == row)), "{rows}\n{all}");
 }
 

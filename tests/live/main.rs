@@ -19,4 +19,5 @@ mod confinement;
 mod daemon;
 mod duplicates;
 mod kept;
+mod processes;
 mod tap;
