@@ -77,43 +77,48 @@ fn every_fixture(mut test: impl FnMut(&str, &[PathBuf], &[&str])) {
         let mut scene = Scene::default();
         (case.play)(&mut scene);
         scene.stamp();
-        let files: Vec<PathBuf> = scene.files.iter().map(|file| fixtures().join(case.name).join(&file.name)).collect();
+        let files: Vec<PathBuf> =
+            scene.files.iter().map(|file| fixtures().join(case.directory()).join(&file.name)).collect();
         let args: Vec<&str> = scene.args.iter().map(String::as_str).collect();
         test(case.name, &files, &args);
     }
 }
 
-/// Runs the test for every fixture, and says which fail.
-fn for_every_fixture(test: impl Fn(&[PathBuf], &[&str])) {
-    let mut failed = vec![];
+/// Runs the test for every fixture, and says which fail. It gives a number of lines; all of them together.
+fn for_every_fixture(test: impl Fn(&[PathBuf], &[&str]) -> usize) -> usize {
+    let (mut failed, mut lines) = (vec![], 0);
     every_fixture(|name, files, args| {
-        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| test(files, args))).is_err() {
-            failed.push(name.to_owned());
+        match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| test(files, args))) {
+            Ok(some) => lines += some,
+            Err(_) => failed.push(name.to_owned()),
         }
     });
     assert!(failed.is_empty(), "{} cases fail: {failed:?}", failed.len());
+    lines
 }
 
 #[test]
 fn what_is_kept_of_every_fixture_gives_its_lines() {
     let directory = tempfile::tempdir().unwrap();
     let kept = directory.path().join("kept.pcapng");
-    for_every_fixture(|files, args| {
-        assert_again(files, args, &kept);
-    });
+    let lines = for_every_fixture(|files, args| assert_again(files, args, &kept).lines().len());
+    assert!(lines > 300, "{lines} lines");
 }
 
 #[test]
 fn what_is_selected_of_every_fixture_gives_the_lines_that_were() {
     let directory = tempfile::tempdir().unwrap();
     let kept = directory.path().join("kept.pcapng");
-    for_every_fixture(|files, args| {
-        for selected in
-            [&["--errors"][..], &["--filter", "status=200", "--workers", "2"], &["--tls"], &["--shard", "1/3"]]
-        {
-            assert_kept(files, &[args, selected].concat(), &[], &kept);
-        }
-    });
+    for (selected, least) in [
+        (&["--errors"][..], 50),
+        (&["--filter", "status=200", "--workers", "2"], 200),
+        (&["--tls"], 1),
+        (&["--shard", "1/3"], 100),
+    ] {
+        let lines =
+            for_every_fixture(|files, args| assert_kept(files, &[args, selected].concat(), &[], &kept).lines().len());
+        assert!(lines >= least, "{lines} lines with {selected:?}");
+    }
 }
 
 /// What a program of Wireshark prints of a capture; it must not complain.
@@ -135,7 +140,7 @@ fn tshark(test: &str, args: &[&str], capture: &Path) -> Option<String> {
 fn recordings_are_kept_in_either_format_as_wireshark_reads_them() {
     let test = "recordings_are_kept_in_either_format_as_wireshark_reads_them";
     let directory = tempfile::tempdir().unwrap();
-    for name in ["http.pcap", "servers.pcap", "h2.pcap"] {
+    for name in ["http.pcap", "servers.pcap", "http2/h2.pcap"] {
         let capture = fixtures().join(name);
         for kept in ["kept.pcap", "kept.pcapng"].map(|kept| directory.path().join(kept)) {
             let first = assert_again(from_ref(&capture), &["--workers", "2"], &kept);
@@ -181,7 +186,7 @@ fn secrets_are_written_on_request_and_only_those_of_connections_that_are_kept() 
     let test = "secrets_are_written_on_request_and_only_those_of_connections_that_are_kept";
     let directory = tempfile::tempdir().unwrap();
     let kept = directory.path().join("kept.pcapng");
-    let (https, keys) = (fixtures().join("https.pcap"), fixtures().join("https/keys.txt"));
+    let (https, keys) = (fixtures().join("tls/https.pcap"), fixtures().join("tls/https/keys.txt"));
     let keylog = ["--keylog", keys.to_str().unwrap()];
     let first = assert_kept(from_ref(&https), &[], &[&keylog[..], &["--write-secrets"]].concat(), &kept);
     assert!(first.lines().len() > 20);
@@ -189,7 +194,7 @@ fn secrets_are_written_on_request_and_only_those_of_connections_that_are_kept() 
         assert!(rows.lines().count() > 10, "tshark reads it with the secrets that are in it: {rows}");
     }
     // Those of files are written too.
-    for name in ["h2-tls.pcapng", "h2-grpc.pcapng", "h2-browser.pcapng"] {
+    for name in ["http2/h2-tls.pcapng", "http2/h2-grpc.pcapng", "http2/h2-browser.pcapng"] {
         let first = assert_kept(&[fixtures().join(name)], &[], &["--write-secrets", "--workers", "2"], &kept);
         assert!(!first.lines().is_empty(), "{name}");
     }
@@ -247,7 +252,7 @@ fn what_does_not_fit_is_counted_and_said() {
 fn packets_of_several_links_need_pcapng() {
     let directory = tempfile::tempdir().unwrap();
     let (pcap, pcapng) = (directory.path().join("kept.pcap"), directory.path().join("kept.pcapng"));
-    let files = ["link-raw", "link-ethernet"].map(|name| fixtures().join(name).join("capture.pcap"));
+    let files = ["link-raw", "link-ethernet"].map(|name| fixtures().join("network").join(name).join("capture.pcap"));
     let refused = keeping(&files, &[], &pcap);
     assert_eq!(refused.code, Some(1));
     assert!(refused.stderr.contains("needed a FILE that ends in .pcapng behind -w"), "{}", refused.stderr);
@@ -259,7 +264,7 @@ fn interfaces_keep_their_names() {
     let test = "interfaces_keep_their_names";
     let directory = tempfile::tempdir().unwrap();
     let kept = directory.path().join("kept.pcapng");
-    let capture = fixtures().join("file-pcapng-interfaces/capture.pcapng");
+    let capture = fixtures().join("files/file-pcapng-interfaces/capture.pcapng");
     assert_again(from_ref(&capture), &[], &kept);
     let fields = ["-T", "fields", "-e", "frame.time_epoch", "-e", "frame.interface_name", "-e", "frame.encap_type"];
     let Some(rows) = tshark(test, &fields, &kept) else { return };
@@ -310,7 +315,7 @@ fn what_is_there_is_replaced_only_if_it_is_a_capture_that_nobody_reads() {
         assert_eq!(fs::read_to_string(file("notes.txt")).unwrap(), "what I know of this capture");
     }
     // A capture is replaced, and is its owner's alone.
-    for before in [b"".to_vec(), fs::read(fixtures().join("https.pcap")).unwrap()] {
+    for before in [b"".to_vec(), fs::read(fixtures().join("tls/https.pcap")).unwrap()] {
         fs::write(file("kept.pcap"), before).unwrap();
         assert_again(&[file("in.pcap")], &[], &file("kept.pcap"));
         assert_eq!(fs::metadata(file("kept.pcap")).unwrap().permissions().mode() & 0o777, 0o600);
