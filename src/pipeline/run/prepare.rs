@@ -14,6 +14,7 @@ use crate::export::metrics::Metrics;
 use crate::export::open::{self, LOG_MODE};
 use crate::export::server::{self, Bound, EndpointCounters, Server};
 use crate::helper::{Helper, Work};
+use crate::pipeline::keep::{self, KeptFile};
 use crate::pipeline::key_logs::{self, KeyLogFile};
 use crate::pipeline::load::{self, Parsers};
 use crate::pipeline::opened::Opened;
@@ -56,6 +57,8 @@ pub(super) struct Prepared {
     pub(super) parsers: Parsers,
     /// The log.
     pub(super) log: Log,
+    /// The file of packets that are kept.
+    pub(super) kept: Option<KeptFile>,
     /// What the threads will share.
     pub(super) shared: Arc<Shared>,
     /// Key logs that are read while the run goes on: live.
@@ -103,6 +106,9 @@ pub(super) fn prepare(config: &Config, shutdown: &Shutdown, shown: bool) -> Resu
             }
         }
     }
+    // By the user who started picotap, as the inputs are: it is they who may read what is captured.
+    let inputs = if let Input::Files(paths) = &config.input { paths.as_slice() } else { &[] };
+    let kept = config.keep.as_ref().map(|keep| keep::open(keep, inputs, &names)).transpose()?;
     let probes = config.probes.as_ref().and_then(|scope| probes(scope, config.quiet).transpose()).transpose()?;
     // A confined process cannot connect.
     let socket = log::connect(&config.target, !live)?;
@@ -156,6 +162,7 @@ pub(super) fn prepare(config: &Config, shutdown: &Shutdown, shown: bool) -> Resu
         engine,
         parsers,
         log,
+        kept,
         shared,
         key_logs,
         helper,
