@@ -281,6 +281,10 @@ pub struct Watch {
     /// Log all request and response headers (json, ecs and har formats), at most 128 of a transaction: NAMES is all
     #[arg(long, value_name = "NAMES", help_heading = "Output")]
     pub headers: Option<AllHeaders>,
+    /// Name the processes at the ends of connections that run on this host: pid, command, and container and pod from the cgroup's path.
+    /// A helper process keeps CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH for it: live only
+    #[arg(long, help_heading = "Output")]
+    pub processes: bool,
     /// Believe these proxies when they name the client in Forwarded or X-Forwarded-For (client_forwarded): ADDRESS or a network such as
     /// 10.0.0.0/8; may be repeated
     #[arg(long, value_name = "ADDRESS", help_heading = "Output", value_parser = values::proxy)]

@@ -117,6 +117,9 @@ impl Plan {
         if probes.is_some() && !live {
             return Err(PlanError::NoProbesOfFiles);
         }
+        if args.processes && !live {
+            return Err(PlanError::NoProcesses);
+        }
         check_fields(args, machine, subject)?;
         let expression = capture_filter(args)?;
         let input =
@@ -164,6 +167,7 @@ impl Plan {
             fault_time: args.fault_time,
             quarantine: args.quarantine_dir.clone(),
             quarantine_decrypted: args.quarantine_decrypted,
+            processes: args.processes,
             guests: Guests::new(args.guest.iter().map(GuestFile::unread))?,
             drop_privileges: drop_privileges(args),
             summary: !args.quiet && (args.stats || machine.stderr_is_terminal),

@@ -5,6 +5,7 @@ use std::fmt::{self, Display, Formatter};
 use super::shared::{CaptureFigures, WorkerFigures};
 use crate::counters::{HELD, PAYLOAD, Tally, Visitor, families};
 use crate::export::log;
+use crate::process::ProcessCounters;
 use crate::sandbox::{driver, shadow};
 use crate::source::live::LiveStats;
 use crate::tls::TlsCounters;
@@ -47,6 +48,8 @@ pub struct Ledger {
     pub key_lines: LineCounters,
     /// What probes saw.
     pub probes: ProbeCounters,
+    /// Connections whose processes were asked for.
+    pub processes: ProcessCounters,
     /// Log lines.
     pub log: log::LogCounters,
     /// Whether all threads have ended, so that no channel holds anything.
@@ -70,6 +73,7 @@ impl Ledger {
             keys,
             key_lines,
             probes,
+            processes,
             log,
             ended: _,
         } = self;
@@ -85,6 +89,7 @@ impl Ledger {
         keys.visit("", to);
         key_lines.visit("", to);
         probes.visit("", to);
+        processes.visit("", to);
         log.visit("", to);
         to(&IMBALANCE_FRAMES, "", differ(self.packets.balance()));
         to(&IMBALANCE_BYTES, "", self.imbalance_bytes());

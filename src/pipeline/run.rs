@@ -125,6 +125,7 @@ fn finish(config: &Config, running: Running, shutdown: &Shutdown) -> Report {
         quarantine,
         key_logs,
         probes,
+        helper,
         signals,
         shared,
         server,
@@ -158,6 +159,10 @@ fn finish(config: &Config, running: Running, shutdown: &Shutdown) -> Report {
             drop(stop);
             errors.extend(thread.join().is_err().then(|| defect(name)));
         }
+    }
+    if let Some((thread, stopper)) = helper {
+        stopper.stop();
+        errors.extend(thread.join().is_err().then(|| defect("helper")));
     }
     errors.extend(quarantine.join().unwrap_or_else(|_| vec![defect("quarantine")]));
     signals.close();

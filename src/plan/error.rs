@@ -29,6 +29,9 @@ pub enum PlanError {
     /// A page without an endpoint.
     #[error("nothing is served: --page needs --metrics-addr or -i")]
     NoEndpoint,
+    /// Processes of what is over.
+    #[error("--processes looks at what runs now: needed -i IFACE in the place of a capture FILE")]
+    NoProcesses,
     /// A format without lines about TLS connections.
     #[error("--tls has no lines in format {0}: needed --format json, text, ecs, zeek, csv or tsv")]
     NoTlsFormat(FormatName),

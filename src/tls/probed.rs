@@ -21,6 +21,8 @@ const MAX_HANDSHAKES: usize = 32_768;
 
 families! {
     CALLS = Counter "picotap_tls_probe_calls_total" ["result"] "derivations of TLS secrets that probes saw", "Calls of TLS libraries that derive or have secrets, as probes saw them, by what became of them.";
+    FILES = Gauge "picotap_tls_probed_files" [] "files that are probed", "Libraries and programs whose TLS is probed.";
+    ATTACHED = Counter "picotap_tls_probe_files_total" ["result"] "files to probe", "Libraries and programs that were found to have TLS that can be probed, by what became of it.";
 }
 
 counters! {
@@ -34,6 +36,14 @@ counters! {
         invalid => CALLS["invalid"],
         /// It was not told, since nobody took those before it in time.
         lost => CALLS["lost"],
+        /// Files that are probed.
+        files => FILES,
+        /// Files that were probed.
+        attached => ATTACHED["attached"],
+        /// Files that could not be looked at or probed.
+        failed => ATTACHED["failed"],
+        /// Files that nobody runs any more, and that were let go.
+        detached => ATTACHED["detached"],
     }
 }
 

@@ -153,6 +153,8 @@ pub struct Config {
     pub quarantine: Option<PathBuf>,
     /// Whether events of decrypted connections are kept there too. By default not.
     pub quarantine_decrypted: bool,
+    /// Whether a helper process looks for the processes at the ends of connections: live only. By default not.
+    pub processes: bool,
     /// The privileges to keep: all others are dropped once the inputs and the endpoint are open. By default the process keeps
     /// what it has.
     pub drop_privileges: Option<DropPrivileges>,
@@ -215,6 +217,7 @@ impl Config {
             fault_time: Duration::from_millis(u64::from(DEFAULT_FAULT_MS)),
             quarantine: None,
             quarantine_decrypted: false,
+            processes: false,
             drop_privileges: None,
             lines: true,
             shown: false,

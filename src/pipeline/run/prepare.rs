@@ -13,15 +13,18 @@ use crate::export::log::{self, Log};
 use crate::export::metrics::Metrics;
 use crate::export::open::{self, LOG_MODE};
 use crate::export::server::{self, Bound, EndpointCounters, Server};
+use crate::helper::{Helper, Work};
 use crate::pipeline::key_logs::{self, KeyLogFile};
 use crate::pipeline::load::{self, Parsers};
 use crate::pipeline::opened::Opened;
 use crate::pipeline::probed::Saved;
+use crate::pipeline::processes::Seeking;
 use crate::pipeline::scrape::{Samples, Scrape, pages};
 use crate::pipeline::shared::Shared;
 use crate::pipeline::show::{self, Show};
 use crate::pipeline::writer;
 use crate::probe::{Follower, Ring, Scope};
+use crate::process::Directory;
 use crate::sandbox::driver::MAX_LOADED;
 use crate::sandbox::engine::Engine;
 use crate::stream::InterfaceNames;
@@ -58,9 +61,11 @@ pub(super) struct Prepared {
     /// Key logs that are read while the run goes on: live.
     pub(super) key_logs: Vec<KeyLogFile>,
     /// Probes in the TLS libraries of processes.
-    pub(super) probes: Option<(Follower, Ring)>,
+    pub(super) probes: Option<Ring>,
     /// The key log to which is added what captured connections use.
     pub(super) saved_keys: Option<Saved>,
+    /// The helper process, if it has work.
+    pub(super) helper: Option<Helper>,
     /// Metrics over transactions, if they are served or written.
     pub(super) metrics: Option<Arc<Metrics>>,
 }
@@ -71,6 +76,15 @@ pub(super) struct Prepared {
 /// Whatever keeps the run from beginning.
 pub(super) fn prepare(config: &Config, shutdown: &Shutdown, shown: bool) -> Result<Option<Prepared>, Failure> {
     let started = wall_clock();
+    if config.reads_secrets() {
+        // Secrets, and what they open.
+        privileges::forbid_dumps()?;
+    }
+    let (follower, probes) =
+        config.probes.as_ref().map(|scope| probes(scope, config.quiet)).transpose()?.flatten().unzip();
+    let figures = follower.as_ref().map(Follower::figures);
+    // Before anything else, so that it holds nothing of what is opened here.
+    let helper = start_helper(config, follower, probes.as_ref());
     let mut input = Opened::new(config, shutdown)?;
     let names = input.name_interfaces()?;
     let bound = bind(config)?;
@@ -79,14 +93,11 @@ pub(super) fn prepare(config: &Config, shutdown: &Shutdown, shown: bool) -> Resu
     let mut keys = KeyStore::default();
     if config.probes.is_some() {
         keys = keys.by_transcript();
+        figures.unwrap_or_default().publish(keys.probes_mut());
     }
     let saved_keys = config.save_key_log.as_deref().map(Saved::open).transpose()?;
     if saved_keys.is_some() {
         keys = keys.remembering_used();
-    }
-    if config.reads_secrets() {
-        // Secrets, and what they open.
-        privileges::forbid_dumps()?;
     }
     let mut logs = key_logs::open(&config.key_logs, live)?;
     if !live {
@@ -96,7 +107,6 @@ pub(super) fn prepare(config: &Config, shutdown: &Shutdown, shown: bool) -> Resu
             }
         }
     }
-    let probes = config.probes.as_ref().and_then(|scope| probes(scope, config.quiet).transpose()).transpose()?;
     // A confined process cannot connect.
     let socket = log::connect(&config.target, !live)?;
     drop_privileges(config, &input)?;
@@ -115,7 +125,10 @@ pub(super) fn prepare(config: &Config, shutdown: &Shutdown, shown: bool) -> Resu
         open::try_replace(path, LOG_MODE).map_err(|error| Failure::Report { path: path.clone(), error })?;
     }
     let log = writer::open(config, socket, &names, started, shutdown)?;
-    let shared = Arc::new(Shared::new(captures, config.workers, &parsers.parsers, health));
+    let directory = helper.as_ref().filter(|_| config.processes).map(|_| Arc::new(Directory::new(config.workers)));
+    let ended = helper.as_ref().map(Helper::ended).unwrap_or_default();
+    let shared = Shared::new(captures, config.workers, &parsers.parsers, health).with_helper(ended, directory);
+    let shared = Arc::new(shared);
     let samples = || samples(config, &shared, started, endpoint.clone());
     let metrics = (serves || config.metrics_file.is_some()).then(|| metrics(config, samples()));
     let view = (shown || config.report.is_some() || serves && config.page.is_some())
@@ -150,6 +163,7 @@ pub(super) fn prepare(config: &Config, shutdown: &Shutdown, shown: bool) -> Resu
         key_logs,
         probes,
         saved_keys,
+        helper,
         metrics,
     }))
 }
@@ -180,6 +194,43 @@ fn instances(config: &Config) -> u32 {
     let parsers = config.workers * config.guests.len() * sets;
     let all = (parsers * (MAX_LOADED + 2)).min(MAX_INSTANCES).max(parsers * 2) + 4;
     u32::try_from(all).unwrap_or(u32::MAX)
+}
+
+/// Starts the helper process, if there is work for it. Without it the run goes on. `follower`: what is probed, which becomes its own; `ring`: what
+/// stays of that.
+fn start_helper(config: &Config, follower: Option<Follower>, ring: Option<&Ring>) -> Option<Helper> {
+    let handed = follower.as_ref().map(Follower::descriptors).unwrap_or_default();
+    let mut works: Vec<Box<dyn Work>> = Vec::new();
+    if config.processes && config.is_live() {
+        works.push(Box::new(Seeking::new()));
+    }
+    let names = !works.is_empty();
+    if let Some(follower) = follower {
+        works.push(Box::new(follower));
+    }
+    if works.is_empty() {
+        return None;
+    }
+    let user = config.drop_privileges.as_ref().and_then(|keep| keep.user.as_deref());
+    match Helper::start(works, user) {
+        Ok(helper) => {
+            // What is missing is printed even with --quiet.
+            if !config.quiet || helper.is_limited() {
+                eprintln!("picotap: {}", helper.report());
+            }
+            if let Some(ring) = ring {
+                ring.close_others(&handed);
+            }
+            Some(helper)
+        }
+        Err(error) => {
+            let named = names.then_some("no process is named");
+            let followed = ring.map(|_| "probes stay as they are, whatever is started later");
+            let without: Vec<_> = [named, followed].into_iter().flatten().collect();
+            eprintln!("picotap: there is no helper process: {error}; {}", without.join(", "));
+            None
+        }
+    }
 }
 
 /// The service manager of a live run. A run over files reports to none, though it may inherit the environment of a service.

@@ -16,6 +16,7 @@ use crate::export::chunk::{self, ChunkReceiver};
 use crate::export::merge::Merge;
 use crate::export::server::Server;
 use crate::flow::{self, Sightings, Table};
+use crate::helper::{Helper, HelperStopper};
 use crate::http::HttpContext;
 use crate::packet::Decoder;
 use crate::pipeline::capture::{Capture, Delivery, FileProducer, LiveProducer, Packets, WorkerChannel};
@@ -24,6 +25,7 @@ use crate::pipeline::load::{Parsers, Second};
 use crate::pipeline::opened::Opened;
 use crate::pipeline::outputs::outputs;
 use crate::pipeline::probed::{self, Saved};
+use crate::pipeline::processes;
 use crate::pipeline::quarantine::{self, Condemned};
 use crate::pipeline::reload::Reloader;
 use crate::pipeline::scrape::Scrape;
@@ -31,7 +33,7 @@ use crate::pipeline::shared::{CaptureCounters, Shared};
 use crate::pipeline::show::Show;
 use crate::pipeline::worker::{self, SkipHint, WorkerOptions, WorkerOutputs, WorkerQueues};
 use crate::pipeline::writer::Exporter;
-use crate::probe::{Follower, Ring};
+use crate::probe::Ring;
 use crate::sandbox::call::Bounds;
 use crate::sandbox::driver::Driver;
 use crate::sandbox::engine::Engine;
@@ -67,6 +69,8 @@ pub(super) struct Running {
     pub(super) key_logs: Option<(JoinHandle<()>, Sender<()>)>,
     /// The thread that takes what probes tell, which ends in the same way.
     pub(super) probes: Option<(JoinHandle<()>, Sender<()>)>,
+    /// The thread that takes what the helper process says, and what ends both.
+    pub(super) helper: Option<(JoinHandle<()>, HelperStopper)>,
     /// Ends the threads for signals and reloads.
     pub(super) signals: Handle,
     /// Bytes of the input, if known.
@@ -91,8 +95,9 @@ pub(super) struct Running {
 /// What the system or the sandbox refuses.
 pub(super) fn start(config: &Config, prepared: Prepared, shutdown: &Shutdown) -> Result<Running, Failure> {
     let Workers { delivery, skips, lines, quarantined, workers } = Workers::start(config, &prepared, shutdown)?;
-    let Prepared { input, supervisor, server, scrape, show, engine, log, shared, key_logs, probes, saved_keys, .. } =
-        prepared;
+    let Prepared { input, supervisor, server, scrape, show, engine, log, shared, key_logs, .. } = prepared;
+    let Prepared { probes, saved_keys, helper, .. } = prepared;
+    let helper = helper.map(|helper| follow_helper(helper, config, &shared)).transpose()?;
     let key_logs = (!key_logs.is_empty()).then(|| follow(key_logs, config, &shared)).transpose()?;
     let probes = probes.map(|probes| take_from(probes, saved_keys, &shared)).transpose()?;
     // What is arranged comes from one worker.
@@ -119,6 +124,7 @@ pub(super) fn start(config: &Config, prepared: Prepared, shutdown: &Shutdown) ->
         quarantine,
         key_logs,
         probes,
+        helper,
         signals,
         input_bytes,
         shared,
@@ -142,19 +148,26 @@ fn follow(
 }
 
 /// Starts the thread that takes what probes tell.
-fn take_from(
-    probes: (Follower, Ring),
-    saved: Option<Saved>,
-    shared: &Arc<Shared>,
-) -> Result<(JoinHandle<()>, Sender<()>), Failure> {
+fn take_from(ring: Ring, saved: Option<Saved>, shared: &Arc<Shared>) -> Result<(JoinHandle<()>, Sender<()>), Failure> {
     let (stop, stopped) = bounded(0);
     let shared = Arc::clone(shared);
-    let (follower, ring) = probes;
-    let take = move || {
-        probed::take(ring, saved, &shared, &stopped);
-        drop(follower);
-    };
-    Ok((spawn("probes", take)?, stop))
+    Ok((spawn("probes", move || probed::take(ring, saved, &shared, &stopped))?, stop))
+}
+
+/// Starts the thread that takes what the helper process says.
+fn follow_helper(
+    helper: Helper,
+    config: &Config,
+    shared: &Arc<Shared>,
+) -> Result<(JoinHandle<()>, HelperStopper), Failure> {
+    let stopper = helper.stopper();
+    let probes = config.probes.as_ref().map(|_| probed::taker(shared, config.quiet));
+    let takers = shared.directory.iter().map(processes::taker).chain(probes).collect();
+    let named = shared.directory.as_ref().map(|_| "processes are named no more");
+    let probed = config.probes.as_ref().map(|_| "probes tell no more secrets of TLS");
+    let without: Vec<_> = [named, probed].into_iter().flatten().collect();
+    let thread = helper.follow(takers, without.join(", "));
+    Ok((thread.map_err(|e| Failure::System("a thread cannot be started", e))?, stopper))
 }
 
 /// Starts a thread with room for a sandbox on its stack.
@@ -291,7 +304,7 @@ struct Workers {
 
 impl Workers {
     fn start(config: &Config, prepared: &Prepared, shutdown: &Shutdown) -> Result<Self, Failure> {
-        let Prepared { names, parsers: Parsers { parsers, second }, shared, metrics, view, .. } = prepared;
+        let Prepared { names, parsers: Parsers { parsers, second }, shared, metrics, view, helper, .. } = prepared;
         let (captures, live) = (config.captures(), config.is_live());
         let (chunks, lines) = chunk::channel(LINES_IN_QUEUE, config.workers, !live, Arc::clone(&shared.lines_unsent));
         let outputs = outputs(config, names, shared, metrics.as_ref(), view.as_ref(), chunks);
@@ -310,8 +323,12 @@ impl Workers {
                 skips: skips_in.clone(),
                 quarantined: quarantine_in.clone(),
             };
+            let mut context = HttpContext::new(config.settings.clone());
+            if let (Some(helper), Some(directory)) = (helper, &shared.directory) {
+                context.speakers = Some(processes::speakers(helper, index, directory));
+            }
             let outputs = WorkerOutputs {
-                context: HttpContext::new(config.settings.clone()),
+                context,
                 consumers: outputs.iter().map(|output| output.consumer()).collect(),
                 shadow: second.as_ref().map(|second| shadow(config, second)).transpose()?,
             };
