@@ -11,6 +11,7 @@ mod tool;
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use disk::Disk;
 use picotap::export::chunk::Chunk;
@@ -91,4 +92,25 @@ fn rotation_makes_room_on_a_full_disk() {
     let counters = log.close(0);
     assert_eq!(counters.lines, first as u64);
     numbers(&path);
+}
+
+#[test]
+fn a_run_whose_compressed_log_finds_no_room_fails() {
+    if !tool::has(&["root", "mount", "umount"]) {
+        return;
+    }
+    let disk = Disk::new(64, 0);
+    let ballast = fs::write(disk.file("ballast"), vec![0; 1 << 20]);
+    assert!(ballast.is_err(), "the disk is full");
+    for name in ["log.json.gz", "log.json.zst"] {
+        let run = Command::new(env!("CARGO_BIN_EXE_picotap"))
+            .args(["-r", concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/http.pcap"), "-o"])
+            .arg(disk.file(name))
+            .output()
+            .unwrap();
+        let said = String::from_utf8(run.stderr).unwrap();
+        assert_eq!(run.status.code(), Some(1), "{said}");
+        assert!(said.contains("cannot write the log"), "{said}");
+        assert_eq!(fs::metadata(disk.file(name)).map_or(0, |file| file.len()), 0);
+    }
 }

@@ -354,15 +354,16 @@ fn the_page_names_servers_that_stay_dark_and_transactions_say_how_they_were_encr
 
 #[test]
 fn what_is_missing_is_named() {
-    let (version, suite, _) = SUITES[0];
-    let mut talk = Talk::new(version, suite, Setting::default());
-    talk.say(picotap::stream::Side::First, b"GET /a HTTP/1.1\r\nHost: picotap.test\r\n\r\n");
-    talk.close();
-    let script = talk.script();
-    let keys = scratch("tls-missing.keys");
-    fs::write(&keys, &script.key_log).unwrap();
-    // The packet that is lost, of those with payload: the server's hello, and the request.
-    for (lost, decrypted, reason) in [(1, false, "gap"), (3, true, "")] {
+    // The packet that is lost, of those with payload: the server's hello, which TLS 1.2 cannot do without, and the request.
+    for (suite, lost, decrypted, reason) in [(0, 1, true, ""), (3, 1, false, "gap"), (0, 3, true, ""), (3, 4, true, "")]
+    {
+        let (version, suite, name) = SUITES[suite];
+        let mut talk = Talk::new(version, suite, Setting::default());
+        talk.say(picotap::stream::Side::First, b"GET /a HTTP/1.1\r\nHost: picotap.test\r\n\r\n");
+        talk.close();
+        let script = talk.script();
+        let keys = scratch("tls-missing.keys");
+        fs::write(&keys, &script.key_log).unwrap();
         let mut scene = Scene::default();
         let mut connection = scene.connection();
         connection.open();
@@ -379,6 +380,7 @@ fn what_is_missing_is_named() {
         assert_eq!(lines.len(), 1);
         assert_eq!((&lines[0]["decrypted"], lines[0]["reason"].as_str().unwrap_or("")), (&decrypted.into(), reason));
         assert_eq!(lines[0]["tls"]["sni"], "picotap.test");
+        assert_eq!(lines[0]["tls"]["cipher"].as_str(), decrypted.then_some(name));
     }
 }
 

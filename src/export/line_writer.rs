@@ -16,10 +16,24 @@ pub(super) struct LostLines {
 }
 
 impl LostLines {
+    /// These lines.
+    pub(super) fn new(error: io::Error, lines: &[u8]) -> Self {
+        Self { error, lines: 0, bytes: 0 }.and(lines)
+    }
+
     /// With lines that were not even tried.
     pub(super) fn and(mut self, lines: &[u8]) -> Self {
         self.lines = self.lines.saturating_add(memchr::memchr_iter(b'\n', lines).count() as u64);
         self.bytes = self.bytes.saturating_add(lines.len() as u64);
+        self
+    }
+
+    /// With what was lost before, for another reason.
+    pub(super) fn after(mut self, before: Option<Self>) -> Self {
+        if let Some(before) = before {
+            self.lines = self.lines.saturating_add(before.lines);
+            self.bytes = self.bytes.saturating_add(before.bytes);
+        }
         self
     }
 }
@@ -67,7 +81,7 @@ impl<W: Write> LineWriter<W> {
         let (count, result) = self.put(&rest);
         if let Err(error) = result {
             self.rest = rest.get(count..).unwrap_or_default().to_vec();
-            return Err(lost(error, lines));
+            return Err(LostLines::new(error, lines));
         }
         let (count, result) = self.put(lines);
         let Err(error) = result else { return Ok(()) };
@@ -79,7 +93,7 @@ impl<W: Write> LineWriter<W> {
         };
         let (rest, given_up) = left.split_at_checked(line_end).unwrap_or_default();
         self.rest = rest.to_vec();
-        Err(lost(error, given_up))
+        Err(LostLines::new(error, given_up))
     }
 
     /// Writes until the writer fails; says how far it came.
@@ -104,10 +118,6 @@ impl<W: Write> LineWriter<W> {
         }
         (count, Ok(()))
     }
-}
-
-fn lost(error: io::Error, lines: &[u8]) -> LostLines {
-    LostLines { error, lines: memchr::memchr_iter(b'\n', lines).count() as u64, bytes: lines.len() as u64 }
 }
 
 #[cfg(test)]

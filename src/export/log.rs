@@ -16,6 +16,7 @@ use std::sync::Arc;
 pub use self::error::{LogError, LogNotice, ReaderGone};
 use self::opened::{Lines, OpenedTarget, cut_half_line, open_for};
 pub use self::output::LogOutput;
+use self::packed::Packed;
 pub(in crate::export) use self::packed::Packing;
 pub use self::progress::{Hand, Stalled, WriteProgress};
 pub use self::socket::{Socket, connect};
@@ -206,7 +207,7 @@ impl Log {
             rest = after;
             if fits.is_empty() {
                 // Lines that wait take less once they are compressed.
-                if !self.flush(notices)? {
+                if !self.packed(Packed::flush, notices)? {
                     self.rotate(now, notices);
                 }
                 continue;
@@ -226,17 +227,12 @@ impl Log {
     /// # Errors
     /// As of [`Log::write`].
     pub fn tick(&mut self, now: i64, notices: &mut Vec<LogNotice>) -> Result<(), ReaderGone> {
-        match &mut self.lines {
-            Lines::Plain(_) => {}
-            Lines::Packed(packed) => {
-                let result = packed.tick(now);
-                self.size = packed.size();
-                self.note(result, notices)?;
-            }
-            Lines::Socket(socket) => {
-                let result = socket.flush();
-                self.note(result, notices)?;
-            }
+        self.packed(|packed| packed.tick(now), notices)?;
+        if let Lines::Socket(socket) = &mut self.lines
+            // Whether the reader takes lines again is told by what is written.
+            && let lost @ Err(_) = socket.flush()
+        {
+            self.note(lost, notices)?;
         }
         if self.interval_of(now) > self.interval && now >= self.not_before && self.lines.is_whole() {
             if self.size == 0 || self.rotation.is_none() {
@@ -248,16 +244,32 @@ impl Log {
         Ok(())
     }
 
-    /// Compresses and writes the lines that wait, if there are any.
-    fn flush(&mut self, notices: &mut Vec<LogNotice>) -> Result<bool, ReaderGone> {
+    /// Does something with a packed log, and takes notice if a piece was written or lost: whether one was.
+    fn packed(
+        &mut self,
+        act: impl FnOnce(&mut Packed) -> Result<(), LostLines>,
+        notices: &mut Vec<LogNotice>,
+    ) -> Result<bool, ReaderGone> {
         let Lines::Packed(packed) = &mut self.lines else { return Ok(false) };
-        if !packed.waits() {
-            return Ok(false);
-        }
-        let result = packed.flush();
+        let before = packed.packed();
+        let result = act(packed);
         self.size = packed.size();
-        self.note(result, notices)?;
-        Ok(true)
+        let wrote = result.is_err() || packed.packed() != before;
+        if wrote {
+            self.note(result, notices)?;
+        }
+        Ok(wrote)
+    }
+
+    /// Writes what waits to be compressed or taken, before the log is closed: what cannot be written is told.
+    ///
+    /// # Errors
+    /// As of [`Log::write`].
+    pub fn flush(&mut self, notices: &mut Vec<LogNotice>) -> Result<(), ReaderGone> {
+        self.packed(Packed::flush, notices)?;
+        let Lines::Socket(socket) = &mut self.lines else { return Ok(()) };
+        let result = socket.close();
+        self.note(result, notices)
     }
 
     /// Opens the file anew, for a log that was renamed by another program. Standard output and sockets stay as they are.
@@ -329,11 +341,7 @@ impl Log {
                 self.size = self.size.saturating_add(plain.written().saturating_sub(before));
                 result
             }
-            Lines::Packed(packed) => {
-                let result = packed.write(lines);
-                self.size = packed.size();
-                result
-            }
+            Lines::Packed(_) => return self.packed(|packed| packed.write(lines), notices).map(drop),
             Lines::Socket(socket) => socket.write(lines, self.now),
         };
         self.note(result, notices)
@@ -371,9 +379,8 @@ impl Log {
         let limit = limit.filter(|_| now >= self.not_before && self.lines.is_whole());
         let room = match limit {
             Some(limit) => {
-                let head =
-                    if matches!(&self.lines, Lines::Packed(packed) if !packed.waits()) { packed::HEAD } else { 0 };
-                usize::try_from(limit.saturating_sub(self.size).saturating_sub(head)).unwrap_or(usize::MAX)
+                let taken = self.size.saturating_add(self.lines.head());
+                usize::try_from(limit.saturating_sub(taken)).unwrap_or(usize::MAX)
             }
             None if self.regular => usize::MAX,
             None => PIECE,
@@ -390,6 +397,8 @@ impl Log {
     }
 
     fn rotate(&mut self, now: i64, notices: &mut Vec<LogNotice>) {
+        // What the old file does not take is told. It is a file: there is no reader that may be gone.
+        let _wrote = self.packed(Packed::flush, notices);
         match self.try_to_rotate(now) {
             Ok(()) => self.counters.rotations += 1,
             Err(error) => {

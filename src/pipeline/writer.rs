@@ -192,6 +192,16 @@ impl Writer {
         let progress = log.progress();
         let mut notices = Vec::new();
         let mut errors = Vec::new();
+        let tell = |notices: &mut Vec<LogNotice>, errors: &mut Vec<String>| {
+            for notice in notices.drain(..) {
+                if stop_on_failure && matches!(notice, LogNotice::Failing(_)) {
+                    shutdown.ask(Why::Failed);
+                    errors.push(notice.to_string());
+                } else {
+                    eprintln!("picotap: {notice}");
+                }
+            }
+        };
         let mut over = false;
         while !over {
             // First: it may block, and nothing is in hand yet.
@@ -234,17 +244,16 @@ impl Writer {
                 }
                 shared.publish_log(LogCounters { early: merge.early(), ..log.counters() });
             }
-            for notice in notices.drain(..) {
-                if stop_on_failure && matches!(notice, LogNotice::Failing(_)) {
-                    shutdown.ask(Why::Failed);
-                    errors.push(notice.to_string());
-                } else {
-                    eprintln!("picotap: {notice}");
-                }
-            }
+            tell(&mut notices, &mut errors);
         }
         // Workers that still have lines must not wait for ever.
         lines.drain();
+        if !left_alone.load(Ordering::Acquire) {
+            if log.flush(&mut notices).is_err() {
+                shutdown.ask(Why::Closed);
+            }
+            tell(&mut notices, &mut errors);
+        }
         let counters = LogCounters { early: merge.early(), ..log.close(wall_clock()) };
         if !left_alone.load(Ordering::Acquire) {
             shared.publish_log(counters);

@@ -222,6 +222,14 @@ impl Opener {
         Some(Self { protection, iv, layout })
     }
 
+    /// Its cipher, if it is an AEAD cipher.
+    pub(super) const fn aead(&self) -> Option<Bulk> {
+        match &self.protection {
+            Protection::Aead(bulk, _) => Some(*bulk),
+            Protection::Cbc(_) => None,
+        }
+    }
+
     /// Reads one word, so that it is in the cache.
     pub(super) fn touch(&self) -> u64 {
         u64::from(self.iv.first().copied().unwrap_or_default())

@@ -23,6 +23,8 @@ pub struct ClientHello {
     pub alpn: Box<[Box<str>]>,
     /// The highest version: 0x0304 for TLS 1.3.
     pub version: u16,
+    /// The suites of TLS 1.3 among those that it offers, if it offers TLS 1.3: 1 for 0x1301, 2 for 0x1302, and so on.
+    pub tls13_suites: u8,
     /// It offers to resume a session by a pre-shared key (TLS 1.3).
     pub psk: bool,
     /// It sends early data.
@@ -80,6 +82,7 @@ impl ClientHello {
             server_name: None,
             alpn: Box::default(),
             version: legacy_version,
+            tls13_suites: 0,
             psk: false,
             early_data: false,
             ticket: false,
@@ -112,6 +115,10 @@ impl ClientHello {
         }
         if let Some(highest) = versions.into_iter().filter(|version| !is_grease(*version)).max() {
             hello.version = highest;
+        }
+        if hello.version == 0x0304 {
+            let bits = print.suites.iter().filter(|suite| (0x1301..=0x1305).contains(*suite));
+            hello.tls13_suites = bits.fold(0, |bits, suite| bits | 1 << (suite - 0x1301));
         }
         print.version = hello.version;
         print.named = hello.server_name.is_some();

@@ -7,10 +7,12 @@
 //! 64 KiB that wait for the other side or 112 KiB after loss; [`Connection::memory`] says how much it is. An ordinary
 //! connection takes 2 KiB between records.
 
+mod early;
 mod loss;
 mod messages;
 mod records;
 
+use self::early::Told;
 use super::cipher::Role;
 use super::closed::Fate;
 use super::half::{Choosing, Epoch, Half, Held, MAX_HELD, Phase, Times};
@@ -44,6 +46,8 @@ enum Ready {
     Ignore,
     /// It is early data that the server refused.
     Refused,
+    /// It is early data, and what the server says to it is lost.
+    Unanswered,
     Hold,
     Wants,
     Dark(Dark),
@@ -339,6 +343,14 @@ impl Connection {
             let ready = self.ready(context, side, &header);
             match ready {
                 Ready::Go | Ready::Ignore | Ready::Refused => {}
+                Ready::Unanswered => match self.told_by_client(context, side, rest) {
+                    Told::Early(early) => {
+                        self.negotiation.info.early_data = early;
+                        continue;
+                    }
+                    Told::More => return Stop::Hold(done),
+                    Told::Wants => return Stop::Wants(done),
+                },
                 Ready::Hold => return Stop::Hold(done),
                 Ready::Wants => return Stop::Wants(done),
                 Ready::Dark(reason) => {
@@ -384,6 +396,7 @@ impl Connection {
                 (Some(Role::Client), false) if self.negotiation.retried => Ready::Refused,
                 (Some(Role::Client), false) => Ready::Hold,
                 (Some(Role::Client), true) if self.awaits_early_data() => Ready::Hold,
+                (Some(Role::Client), true) if self.info().early_data == Early::Offered => Ready::Unanswered,
                 (_, true) if tls13 => {
                     let early = self.is_client(side) && self.info().early_data == Early::Accepted;
                     self.look_up(context, side, if early { Epoch::Early } else { Epoch::Handshake })
@@ -398,18 +411,6 @@ impl Connection {
         }
     }
 
-    /// Whether the server has still to say what becomes of early data.
-    fn awaits_early_data(&self) -> bool {
-        let server = if self.is_client(Side::First) { Side::Second } else { Side::First };
-        let undecided = match &self.half(server).phase {
-            Phase::Clear | Phase::Needs(Epoch::Handshake) => true,
-            Phase::Open(keys) => keys.epoch == Epoch::Handshake,
-            Phase::Choosing(choosing) => choosing.candidates.iter().any(|keys| keys.epoch == Epoch::Handshake),
-            _ => false,
-        };
-        undecided && self.info().early_data == Early::Offered
-    }
-
     /// Looks up the keys that begin now, or, where these are not known, those that follow them.
     fn look_up(&mut self, context: &Context<'_>, side: Side, epoch: Epoch) -> Ready {
         let mut epochs = vec![epoch];
@@ -421,7 +422,7 @@ impl Connection {
         for (at, found) in epochs.into_iter().enumerate() {
             match self.negotiation.keys(context, side, found) {
                 Ok(candidates) => {
-                    let early = client && matches!(self.info().early_data, Early::Offered | Early::Rejected);
+                    let early = client && matches!(self.info().early_data, Early::Rejected | Early::Unknown);
                     let tolerant = at > 0 || (early && found == Epoch::Handshake);
                     self.half_mut(side).phase = Phase::Choosing(Box::new(Choosing { candidates, tolerant, passed: 0 }));
                     return Ready::Go;

@@ -7,6 +7,7 @@ use super::lost::Lost;
 use super::outcome::{Dark, Output};
 use super::record::Records;
 use super::secrets::Secret;
+use super::suites::Bulk;
 use crate::stream::{Position, Side};
 
 /// The most bytes that one side holds while the other has to go first.
@@ -258,6 +259,15 @@ impl Half {
         if missing.greatest > 0 {
             output.gap(side, Position { offset: self.plain, ..at }, missing.greatest, !missing.inexact);
             self.plain += missing.greatest;
+        }
+    }
+
+    /// Tries only keys of this cipher from now on.
+    pub(super) fn keep_cipher(&mut self, cipher: Option<Bulk>) {
+        match &mut self.phase {
+            Phase::Choosing(choosing) => choosing.candidates.retain(|keys| keys.opener.aead() == cipher),
+            Phase::Lost(lost) => lost.keep_cipher(cipher),
+            _ => {}
         }
     }
 

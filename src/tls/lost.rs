@@ -9,6 +9,7 @@
 use super::half::{Epoch, Held, KEYS_COST, Keys};
 use super::outcome::{Buffers, Dark};
 use super::record::{ContentType, HEADER, Header, MAX_BODY_13};
+use super::suites::Bulk;
 use crate::stream::Position;
 
 /// Bytes opened in search of a place, for each captured byte of the side.
@@ -49,8 +50,8 @@ pub(super) struct Lost {
     border: u64,
     /// The header of the record before the border may be wrong, so that the border may be anywhere.
     doubtful: bool,
-    /// Plaintext may have been lost since the border. Not before the keys of applications were in use.
-    began: bool,
+    /// Plaintext may have been lost since the border. Not before the keys of applications, or of early data, were in use.
+    pub(super) began: bool,
     waiting: Held,
     /// Which of the waiting records was tried.
     tested: usize,
@@ -108,6 +109,11 @@ impl Lost {
     /// Keys that may have begun since.
     pub(super) fn begin_with(&mut self, keys: impl IntoIterator<Item = Box<Keys>>) {
         self.hypotheses.extend(keys.into_iter().map(|keys| Hypothesis { keys, continued: false, tried: 0 }));
+    }
+
+    /// Tries only keys of this cipher from now on.
+    pub(super) fn keep_cipher(&mut self, cipher: Option<Bulk>) {
+        self.hypotheses.retain(|hypothesis| hypothesis.keys.opener.aead() == cipher);
     }
 
     pub(super) const fn has_keys(&self) -> bool {
@@ -402,8 +408,8 @@ impl Lost {
         let lost = self.lost(continued);
         let records = if continued { begins.saturating_sub(keys.number) } else { begins };
         // Nothing of an application was lost if its keys begin here; the first record of TLS 1.2 is Finished.
-        let none = keys.epoch == Epoch::Handshake
-            || (!self.began && (begins == 0 || (keys.epoch == Epoch::Tls12 && begins == 1)));
+        let none = !self.began
+            && (keys.epoch == Epoch::Handshake || begins == 0 || (keys.epoch == Epoch::Tls12 && begins == 1));
         let each = (HEADER + keys.opener.overhead()) as u64;
         let greatest = if none { 0 } else { lost.saturating_sub(records.saturating_mul(each)) };
         keys.number = begins;
@@ -412,7 +418,7 @@ impl Lost {
 }
 
 /// The header at this place.
-fn header_at(bytes: &[u8], at: usize) -> Option<Header> {
+pub(super) fn header_at(bytes: &[u8], at: usize) -> Option<Header> {
     Header::read(*bytes.get(at..)?.first_chunk()?)
 }
 

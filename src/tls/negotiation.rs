@@ -11,7 +11,7 @@ use super::ja4::Fingerprint;
 use super::keys::Label;
 use super::names;
 use super::outcome::{Context, Dark};
-use super::secrets::updated;
+use super::secrets::{Secret, updated};
 use super::server_hello::ServerHello;
 use super::suites::{self, Suite};
 use super::transcript::Transcript;
@@ -104,6 +104,8 @@ pub enum Early {
     Accepted,
     /// The server did not take it.
     Rejected,
+    /// Neither the server's answer was seen nor what tells it.
+    Unknown,
 }
 
 /// Why there are no keys.
@@ -120,7 +122,8 @@ pub(super) enum Absence {
 struct Server {
     random: [u8; 32],
     version: u16,
-    suite: u16,
+    /// Unknown where its hello was lost.
+    suite: Option<u16>,
     compressed: bool,
     encrypt_then_mac: bool,
 }
@@ -132,6 +135,8 @@ pub(super) struct Negotiation {
     /// The side that is the client.
     client: Option<Side>,
     random: Option<[u8; 32]>,
+    /// As in [`ClientHello::tls13_suites`].
+    offered: u8,
     server: Option<Server>,
     /// The hellos so far, if secrets may be named by them.
     transcript: Option<Box<Transcript>>,
@@ -178,6 +183,27 @@ impl Negotiation {
         let allowed = self.take_hello(side, message);
         self.memory = self.info.memory();
         allowed
+    }
+
+    /// The server's hello was lost. In TLS 1.3 secrets do without it: the suite is then the one with which a record opens. False if
+    /// it cannot have been TLS 1.3.
+    pub(super) const fn assume_tls13(&mut self) -> bool {
+        let possible = self.random.is_some() && self.server.is_none() && self.offered != 0;
+        if possible {
+            let (random, encrypt_then_mac, compressed) = ([0; 32], false, false);
+            self.server = Some(Server { random, version: TLS13, suite: None, compressed, encrypt_then_mac });
+        }
+        possible
+    }
+
+    /// A record was opened with these keys. Whether the suite was not known before.
+    pub(super) fn prove(&mut self, keys: &Keys) -> bool {
+        let Some(server) = self.server.as_mut().filter(|server| server.suite.is_none()) else { return false };
+        server.suite =
+            Suite::all_of_tls13().find(|suite| Some(suite.bulk) == keys.opener.aead()).map(|suite| suite.number);
+        self.info.version = Some(server.version);
+        self.info.suite = server.suite;
+        true
     }
 
     /// Hashes the hello that was kept for it. A server's that is the first of all names nothing.
@@ -244,6 +270,7 @@ impl Negotiation {
         }
         let first = self.random.is_none();
         self.random = Some(hello.random);
+        self.offered = hello.tls13_suites;
         self.full = false;
         let info = &mut self.info;
         info.early_data = match (hello.early_data, self.retried) {
@@ -274,7 +301,7 @@ impl Negotiation {
         self.server = Some(Server {
             random: hello.random,
             version: hello.version,
-            suite: hello.suite,
+            suite: Some(hello.suite),
             compressed: hello.compressed,
             encrypt_then_mac: hello.encrypt_then_mac,
         });
@@ -329,25 +356,35 @@ impl Negotiation {
         if !names::admit(context.names, self.info.server_name.as_deref()) {
             return Err(Absence::Dark(Dark::Filtered));
         }
-        let suite = Suite::of(server.suite).filter(|_| !server.compressed);
-        let suite = suite.ok_or(Absence::Dark(Dark::UnsupportedSuite))?;
-        let fits =
-            (epoch == Epoch::Tls12) != (server.version == TLS13) && suite.is_tls13() == (server.version == TLS13);
-        if !fits {
-            return Err(Absence::Dark(Dark::Malformed));
-        }
+        let tls13 = server.version == TLS13;
+        let suites = match server.suite {
+            Some(number) => {
+                let suite = Suite::of(number).filter(|_| !server.compressed);
+                let suite = suite.ok_or(Absence::Dark(Dark::UnsupportedSuite))?;
+                if (epoch == Epoch::Tls12) == tls13 || suite.is_tls13() != tls13 {
+                    return Err(Absence::Dark(Dark::Malformed));
+                }
+                vec![suite]
+            }
+            // TLS 1.2 needs the server's random.
+            None if self.names().any(|name| context.keys.get(name, Label::Master).next().is_some()) => {
+                return Err(Absence::Dark(Dark::Gap));
+            }
+            None => Suite::all_of_tls13().filter(|suite| self.offered >> (suite.number - 0x1301) & 1 == 1).collect(),
+        };
         let label = Self::label(role, epoch);
         let secrets = self.names().flat_map(|name| context.keys.want(random, name, label));
-        let keys = secrets.filter_map(|secret| {
-            let (opener, secret) = if epoch == Epoch::Tls12 {
+        let key = |suite: Suite, secret: Secret| {
+            let (opener, secret) = if tls13 {
+                (Opener::tls13(suite, &secret)?, Some(secret))
+            } else {
                 let etm = server.encrypt_then_mac;
                 (Opener::tls12(suite, &secret, random, &server.random, etm, role)?, None)
-            } else {
-                (Opener::tls13(suite, &secret)?, Some(secret))
             };
             Some(Box::new(Keys { opener, epoch, secret, number: 0 }))
-        });
-        let keys: Vec<_> = keys.collect();
+        };
+        let keys: Vec<_> =
+            secrets.flat_map(|secret| suites.iter().filter_map(move |suite| key(*suite, secret.clone()))).collect();
         let evicted = || self.names().any(|name| context.keys.was_evicted(name));
         match (keys.is_empty(), keys.is_empty() && evicted()) {
             (false, _) => Ok(keys),
@@ -358,7 +395,7 @@ impl Negotiation {
 
     /// The keys after a KeyUpdate.
     pub(super) fn updated(&self, keys: &Keys) -> Option<Box<Keys>> {
-        let suite = Suite::of(self.server?.suite)?;
+        let suite = Suite::of(self.server?.suite?)?;
         let secret = updated(suite.hash, keys.secret.as_ref()?)?;
         let opener = Opener::tls13(suite, &secret)?;
         Some(Box::new(Keys { opener, epoch: keys.epoch, secret: Some(secret), number: 0 }))

@@ -142,6 +142,12 @@ impl Records {
         (std::mem::take(&mut self.partial).len(), header)
     }
 
+    /// The beginning of a record that is kept.
+    #[must_use]
+    pub fn partial(&self) -> &[u8] {
+        &self.partial
+    }
+
     /// Bytes that are kept.
     #[must_use]
     pub fn kept(&self) -> usize {

@@ -94,6 +94,11 @@ impl Suite {
         Some(Self { number, bulk, hash })
     }
 
+    /// Those of TLS 1.3 (RFC 8446 appendix B.4).
+    pub fn all_of_tls13() -> impl Iterator<Item = Self> {
+        (0x1301..=0x1305).filter_map(Self::of)
+    }
+
     /// Whether it belongs to TLS 1.3, whose suites name no key exchange.
     #[must_use]
     pub const fn is_tls13(&self) -> bool {

@@ -38,6 +38,8 @@ pub(crate) struct Head {
 pub(crate) struct Notes {
     pub(crate) lines: Vec<String>,
     pub(crate) requests: Vec<Head>,
+    /// With the status as the target.
+    pub(crate) responses: Vec<Head>,
     pub(crate) faults: Vec<String>,
     pub(crate) skips: Vec<(Side, u64)>,
 }
@@ -45,14 +47,17 @@ pub(crate) struct Notes {
 impl Receiver for &mut Notes {
     type State = ();
     fn record(&mut self, _: &Connection, (): &mut (), record: &Record<'_>) {
-        if let Kind::Request(request) = &record.kind {
-            self.requests.push(Head {
-                stream: record.stream,
-                method: request.method.to_vec(),
-                target: request.target.to_vec(),
-                fields: request.headers.iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect(),
-                flags: record.flags,
-            });
+        let head = |method: &[u8], target: &[u8], headers: Headers<'_>| Head {
+            stream: record.stream,
+            method: method.to_vec(),
+            target: target.to_vec(),
+            fields: headers.iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect(),
+            flags: record.flags,
+        };
+        match &record.kind {
+            Kind::Request(one) => self.requests.push(head(one.method, one.target, one.headers)),
+            Kind::Response(one) => self.responses.push(head(b"", one.status.to_string().as_bytes(), one.headers)),
+            _ => {}
         }
         self.lines.push(line(record));
     }

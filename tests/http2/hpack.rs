@@ -1,11 +1,14 @@
 //! HPACK (RFC 7541): any block that an encoder writes decodes to the fields that it was given; what refers to entries that were
 //! not seen is absent, and never anything else.
 
+use std::ops::Range;
+
 use httlib_hpack::Encoder;
 use picotap::abi::flag;
 use picotap::stream::Side::First;
 
 use crate::feed::Feed;
+use crate::nghttp2::{Deflater, Nghttp2};
 use crate::random::Random;
 use crate::wire::{Blocks, END_HEADERS, END_STREAM, Field, HEADERS, PREFACE, field, frame};
 
@@ -54,20 +57,38 @@ fn head(random: &mut Random) -> Vec<Field> {
     fields
 }
 
-/// Encodes a head in one of all the ways that there are.
-fn encode(random: &mut Random, encoder: &mut Encoder<'static>, fields: &[Field]) -> Vec<u8> {
-    let mut block = Vec::new();
-    if random.one_in(50) {
-        let size = *random.pick(&[0, 64, 100, 500, 1000, 4096]);
-        encoder.update_max_dynamic_size(size, &mut block).unwrap();
+/// Encodes the heads of a connection, one after the other.
+trait Encode {
+    fn encode(&mut self, random: &mut Random, fields: &[Field]) -> Vec<u8>;
+}
+
+/// In one of all the ways that there are.
+impl Encode for Encoder<'static> {
+    fn encode(&mut self, random: &mut Random, fields: &[Field]) -> Vec<u8> {
+        let mut block = Vec::new();
+        if random.one_in(50) {
+            let size = *random.pick(&[0, 64, 100, 500, 1000, 4096]);
+            self.update_max_dynamic_size(size, &mut block).unwrap();
+        }
+        for (name, value) in fields {
+            let mut flags = *random.pick(&[0, Self::WITH_INDEXING, Self::WITH_INDEXING, Self::NEVER_INDEXED]);
+            flags |= *random.pick(&[0, Self::BEST_FORMAT, Self::BEST_FORMAT]);
+            flags |= *random.pick(&[0, Self::HUFFMAN_NAME]) | *random.pick(&[0, Self::HUFFMAN_VALUE]);
+            Self::encode(self, (name.clone(), value.clone(), flags), &mut block).unwrap();
+        }
+        block
     }
-    for (name, value) in fields {
-        let mut flags = *random.pick(&[0, Encoder::WITH_INDEXING, Encoder::WITH_INDEXING, Encoder::NEVER_INDEXED]);
-        flags |= *random.pick(&[0, Encoder::BEST_FORMAT, Encoder::BEST_FORMAT]);
-        flags |= *random.pick(&[0, Encoder::HUFFMAN_NAME]) | *random.pick(&[0, Encoder::HUFFMAN_VALUE]);
-        encoder.encode((name.clone(), value.clone(), flags), &mut block).unwrap();
+}
+
+/// As most programs on the web do.
+impl Encode for Deflater<'_> {
+    fn encode(&mut self, random: &mut Random, fields: &[Field]) -> Vec<u8> {
+        if random.one_in(50) {
+            self.resize(*random.pick(&[0, 64, 100, 500, 1000, 4096]));
+        }
+        let secret = random.below(2 * fields.len() as u64) as usize;
+        self.block(fields, secret)
     }
-    block
 }
 
 /// What is left of a head when its method and target are taken out.
@@ -87,8 +108,11 @@ fn is_part(some: &[Field], all: &[Field]) -> bool {
 
 /// Encodes so many heads and feeds them from block `join` on. Returns how many fields were absent, of how many.
 fn run(seed: u64, blocks: usize, join: usize) -> (usize, usize) {
+    run_with(&mut Encoder::with_dynamic_size(4096), seed, blocks, join)
+}
+
+fn run_with(encoder: &mut dyn Encode, seed: u64, blocks: usize, join: usize) -> (usize, usize) {
     let mut random = Random::new(seed);
-    let mut encoder = Encoder::with_dynamic_size(4096);
     let mut feed = Feed::new();
     let mut heads = Vec::new();
     feed.bytes(First, PREFACE);
@@ -97,7 +121,7 @@ fn run(seed: u64, blocks: usize, join: usize) -> (usize, usize) {
     }
     for number in 0..blocks {
         let fields = head(&mut random);
-        let block = encode(&mut random, &mut encoder, &fields);
+        let block = encoder.encode(&mut random, &fields);
         if number < join {
             continue;
         }
@@ -149,6 +173,34 @@ fn a_million_blocks_decode_to_their_fields() {
     for seed in 0..1000 {
         run(1000 + seed, 1000, 0);
     }
+}
+
+/// With nghttp2: its blocks, which its own decoder reads too, and those of the other encoder, which both decoders read.
+fn run_with_nghttp2(seeds: Range<u64>, blocks: usize) {
+    let Some(library) = Nghttp2::load() else { return };
+    for seed in seeds {
+        run_with(&mut library.deflater(), seed, blocks, 0);
+        let join = 1 + seed as usize % blocks;
+        run_with(&mut library.deflater(), seed, join + 60, join);
+        let (mut random, mut encoder) = (Random::new(seed), Encoder::with_dynamic_size(4096));
+        let mut inflater = library.inflater();
+        for _ in 0..blocks {
+            let fields = head(&mut random);
+            let block = Encode::encode(&mut encoder, &mut random, &fields);
+            assert_eq!(inflater.fields(&block), fields, "seed {seed}: the encoder that judges us is right");
+        }
+    }
+}
+
+#[test]
+fn nghttp2_agrees() {
+    run_with_nghttp2(0..10, 300);
+}
+
+#[test]
+#[ignore = "soak: a million blocks"]
+fn nghttp2_agrees_on_a_million_blocks() {
+    run_with_nghttp2(1000..2000, 1000);
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! The parser of HTTP/2, fed by hand: frames and header blocks in, records out. The encoder of header blocks, which is also the
-//! judge of what is decoded, is the crate `httlib-hpack`.
+//! The parser of HTTP/2, fed by hand: frames and header blocks in, records out. The encoders of header blocks, which are also the
+//! judges of what is decoded, are the crate `httlib-hpack` and the library nghttp2.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -13,8 +13,13 @@ mod frame;
 #[path = "../support/random.rs"]
 #[allow(dead_code, unreachable_pub, missing_docs, reason = "shared with tests that use other parts of it")]
 mod random;
+#[path = "../support/tool.rs"]
+#[allow(dead_code, unreachable_pub, reason = "shared with tests that use other parts of it")]
+mod tool;
 
 mod feed;
 mod frames;
 mod hpack;
+mod nghttp2;
+mod stories;
 mod wire;

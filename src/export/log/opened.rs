@@ -5,7 +5,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use super::packed::{Packed, Packing, mend};
+use super::packed::{self, Packed, Packing, mend};
 use super::socket::Socket;
 use super::{LogError, Target};
 use crate::export::Format;
@@ -27,6 +27,14 @@ impl Lines {
         match opened.packing {
             Some(packing) => Self::Packed(Packed::new(opened.file, packing, opened.regular, opened.size, now)),
             None => Self::Plain(LineWriter::new(opened.file)),
+        }
+    }
+
+    /// Bytes that the next line takes beside its own.
+    pub(super) const fn head(&self) -> u64 {
+        match self {
+            Self::Packed(packed) if !packed.waits() => packed::HEAD,
+            _ => 0,
         }
     }
 

@@ -119,6 +119,11 @@ impl Packed {
         self.size.saturating_add(self.lines.len() as u64).saturating_add(head)
     }
 
+    /// Bytes of whole pieces in the file.
+    pub(super) const fn packed(&self) -> u64 {
+        self.size
+    }
+
     /// Whether lines wait.
     pub(super) const fn waits(&self) -> bool {
         !self.lines.is_empty()
@@ -208,12 +213,14 @@ pub(super) fn mend(file: &mut File, packing: Packing) -> io::Result<u64> {
                 continue 'windows;
             }
         }
-        if found && some.len() < LONGEST && filled == LONGEST {
+        if found && filled == LONGEST {
             continue;
         }
         // All that is left is the beginning of a piece, or none of ours.
         let is_end = whole.saturating_add(some.len() as u64) >= length;
-        if !is_end || (whole == 0 && !is_beginning(packing, some)) {
+        // After a loss of power it may be zeros.
+        let is_ours = is_beginning(packing, some) || (whole != 0 && some.iter().all(|byte| *byte == 0));
+        if !is_end || !is_ours {
             return Err(io::Error::other(
                 "it holds what picotap has not written: needed the name of another file, or of one that is not there",
             ));
@@ -227,11 +234,15 @@ pub(super) fn mend(file: &mut File, packing: Packing) -> io::Result<u64> {
 
 /// Whether these bytes may be the beginning of a piece that was not written whole.
 fn is_beginning(packing: Packing, bytes: &[u8]) -> bool {
-    let magic: &[u8] = match packing {
-        Packing::Zstd => &[0x28, 0xb5, 0x2f, 0xfd],
-        Packing::Gzip => &[0x1f, 0x8b, 8, 4],
+    let has = |at: usize, wanted: &[u8]| {
+        let here = bytes.get(at..).unwrap_or_default();
+        here.iter().zip(wanted).all(|(byte, wanted)| byte == wanted)
     };
-    bytes.iter().zip(magic).all(|(byte, magic)| byte == magic)
+    match packing {
+        Packing::Zstd => has(0, &[0x28, 0xb5, 0x2f, 0xfd]),
+        // Others write members with an extra field, too: bgzip.
+        Packing::Gzip => has(0, &[0x1f, 0x8b, 8, 4]) && has(10, &[8, 0]) && has(12, &MEMBER) && has(14, &[4, 0]),
+    }
 }
 
 /// Reads until the buffer is full or the file ends.
@@ -303,8 +314,17 @@ mod tests {
         let path = directory.path().join("log");
         let mut foreign = flate2::write::GzEncoder::new(Vec::new(), Compression::default());
         foreign.write_all(b"theirs\n").unwrap();
+        let foreign = foreign.finish().unwrap();
+        // As bgzip writes them: with an extra field of its own.
+        let mut blocks =
+            GzBuilder::new().extra([*b"BC", [2, 0], [9, 0]].concat()).write(Vec::new(), Compression::default());
+        blocks.write_all(b"theirs\n").unwrap();
+        let behind = |packing: Packing| [packing.pack(b"ours\n").unwrap(), foreign.clone()].concat();
         for (packing, bytes) in [
-            (Packing::Gzip, foreign.finish().unwrap()),
+            (Packing::Gzip, foreign.clone()),
+            (Packing::Gzip, blocks.finish().unwrap()),
+            (Packing::Gzip, behind(Packing::Gzip)),
+            (Packing::Zstd, behind(Packing::Zstd)),
             (Packing::Zstd, b"plain\n".to_vec()),
             (Packing::Gzip, vec![0; 9 << 20]),
         ] {

@@ -1,8 +1,8 @@
 //! A log that goes to a Unix socket: to a system log (RFC 5424), or as lines.
 //!
 //! It is connected once, before privileges are given up, and not again: a confined process can make no connection. Writing never
-//! waits for the reader, or over files at most for [`PATIENCE`]; lines for which there is no room are lost and counted. So are all
-//! lines once the reader is gone.
+//! waits for the reader, or over files at most for [`PATIENCE`], and not again before the reader has taken something; lines for which
+//! there is no room are lost and counted. So are all lines once the reader is gone.
 
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd;
@@ -31,6 +31,8 @@ pub struct Socket {
     /// Bytes that a stream has not taken yet: whole lines behind the rest of one.
     waiting: Vec<u8>,
     patience: PollTimeout,
+    /// The reader took nothing when it was waited for last.
+    slow: bool,
 }
 
 #[derive(Debug)]
@@ -52,44 +54,40 @@ impl Socket {
         };
         let socket = connected(path, head.is_some())?;
         let patience = PollTimeout::from(if waits { PATIENCE } else { 0 });
-        Ok(Some(Self { socket, head, waiting: Vec::new(), patience }))
+        Ok(Some(Self { socket, head, waiting: Vec::new(), patience, slow: false }))
     }
 
     /// Writes whole lines.
     pub(super) fn write(&mut self, lines: &[u8], now: i64) -> Result<(), LostLines> {
-        let mut lost: Option<LostLines> = None;
+        let mut lost = None;
         for line in lines.split_inclusive(|byte| *byte == b'\n') {
-            if let Err(error) = self.line(line, now) {
-                let before = lost.take();
-                let (count, bytes) = before.map_or((0, 0), |lost| (lost.lines, lost.bytes));
-                lost = Some(LostLines { error, lines: count + 1, bytes: bytes + line.len() as u64 });
+            if let Err(more) = self.line(line, now) {
+                lost = Some(more.after(lost));
             }
         }
+        if let Err(more) = self.flush() {
+            lost = Some(more.after(lost));
+        }
         lost.map_or(Ok(()), Err)
-    }
-
-    /// Writes what waits, as far as it can be written.
-    pub(super) fn flush(&mut self) -> Result<(), LostLines> {
-        if self.waiting.is_empty() {
-            return Ok(());
-        }
-        match self.send_waiting() {
-            Err(error) => Err(self.give_up(error)),
-            Ok(()) => Ok(()),
-        }
     }
 
     /// At the end: what still waits is lost.
     pub(super) fn close(&mut self) -> Result<(), LostLines> {
         self.patience = PollTimeout::from(PATIENCE);
+        self.slow = false;
         self.flush()?;
         match self.waiting.is_empty() {
             true => Ok(()),
-            false => Err(self.give_up(too_slow())),
+            false => Err(LostLines::new(too_slow(), &std::mem::take(&mut self.waiting))),
         }
     }
 
-    fn line(&mut self, line: &[u8], now: i64) -> io::Result<()> {
+    /// How long to wait for the reader.
+    const fn patience(&self) -> PollTimeout {
+        if self.slow { PollTimeout::ZERO } else { self.patience }
+    }
+
+    fn line(&mut self, line: &[u8], now: i64) -> Result<(), LostLines> {
         let message = match &self.head {
             Some(head) => {
                 let mut message = format!("<{PRIORITY}>1 ").into_bytes();
@@ -100,37 +98,42 @@ impl Socket {
             }
             None => line.to_vec(),
         };
-        match &mut self.socket {
-            Connected::Datagram(socket) => {
-                let text = message.strip_suffix(b"\n").unwrap_or(&message);
-                match socket.send(text) {
-                    Err(error) if is_full(&error) && is_ready(socket, self.patience) => socket.send(text).map(drop),
-                    sent => sent.map(drop),
-                }
-                .map_err(|error| if is_full(&error) { too_slow() } else { error })
+        if let Connected::Datagram(socket) = &self.socket {
+            let text = message.strip_suffix(b"\n").unwrap_or(&message);
+            let mut sent = socket.send(text);
+            if sent.as_ref().is_err_and(is_full) && is_ready(socket, self.patience()) {
+                sent = socket.send(text);
             }
-            Connected::Stream(_) => {
-                self.send_waiting()?;
-                if self.waiting.len().saturating_add(message.len()) > WAITING {
-                    return Err(too_slow());
-                }
-                self.waiting.extend_from_slice(&message);
-                self.send_waiting()
+            self.slow = sent.as_ref().is_err_and(is_full);
+            let lost = |error| LostLines::new(if is_full(&error) { too_slow() } else { error }, line);
+            return sent.map(drop).map_err(lost);
+        }
+        if self.waiting.len().saturating_add(message.len()) > WAITING {
+            self.flush().map_err(|lost| lost.and(line))?;
+            if self.waiting.len().saturating_add(message.len()) > WAITING {
+                return Err(LostLines::new(too_slow(), line));
             }
         }
+        self.waiting.extend_from_slice(&message);
+        Ok(())
     }
 
     /// Gives a stream what waits, as long as it takes it.
-    fn send_waiting(&mut self) -> io::Result<()> {
+    pub(super) fn flush(&mut self) -> Result<(), LostLines> {
+        let patience = self.patience();
         let Connected::Stream(stream) = &mut self.socket else { return Ok(()) };
         let mut sent = 0;
         let result = loop {
             let Some(rest) = self.waiting.get(sent..).filter(|rest| !rest.is_empty()) else { break Ok(()) };
             match stream.write(rest) {
-                Ok(count) => sent += count,
+                Ok(count) => {
+                    sent += count;
+                    self.slow = false;
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if is_full(&error) => {
-                    if !is_ready(stream, self.patience) {
+                    if !is_ready(stream, patience) {
+                        self.slow = true;
                         break Ok(());
                     }
                 }
@@ -142,15 +145,7 @@ impl Socket {
             }
         };
         self.waiting.drain(..sent);
-        if result.is_err() {
-            self.waiting.clear();
-        }
-        result
-    }
-
-    fn give_up(&mut self, error: io::Error) -> LostLines {
-        let waiting = std::mem::take(&mut self.waiting);
-        LostLines { error, lines: 0, bytes: 0 }.and(&waiting)
+        result.map_err(|error| LostLines::new(error, &std::mem::take(&mut self.waiting)))
     }
 }
 
@@ -211,6 +206,8 @@ fn too_slow() -> io::Error {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
     use std::io::Read;
     use std::os::unix::net::UnixListener;
@@ -276,10 +273,31 @@ mod tests {
             numbers.is_sorted()
                 && text.lines().zip(&numbers).all(|(text, number)| format!("{text}\n") == line(*number))
         );
+        // What waits when the reader goes away is lost with the rest.
+        let filled = "y\n".repeat(WAITING / 2);
+        let before = socket.write(filled.as_bytes(), NOW).map_or_else(|lost| lost.lines, |()| 0);
+        let mut taken = vec![0; 1 << 20];
+        let read = reader.read(&mut taken).unwrap() as u64;
+        let left = socket.waiting.len() as u64 / 2;
+        assert!(left > 0 && read > 0 && before == 0, "{left} {read} {before}");
         drop((reader, listener));
+        assert!(socket.flush().unwrap_err().lines.abs_diff(left) <= 1);
         let error = socket.write(b"a\n", NOW).unwrap_err();
         assert_eq!(error.lines, 1);
         assert_ne!(error.error.kind(), ErrorKind::BrokenPipe, "it does not end the run");
         assert!(Socket::connect(&Target::Unix(path), false).is_err(), "nobody listens any more");
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "what is tested is how long it takes")]
+    fn a_reader_that_takes_nothing_is_waited_for_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        let _reader = UnixDatagram::bind(&path).unwrap();
+        let mut socket = Socket::connect(&Target::Unix(path), true).unwrap().unwrap();
+        let start = Instant::now();
+        let lost = socket.write("line\n".repeat(2_000).as_bytes(), NOW).unwrap_err();
+        let (once, waited) = (u128::from(PATIENCE), start.elapsed().as_millis());
+        assert!(lost.lines > 1_000 && waited >= once && waited < 20 * once, "{lost:?} {waited}");
     }
 }

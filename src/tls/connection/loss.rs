@@ -59,10 +59,12 @@ impl Connection {
             context.counters.darken(Dark::Gap, dropped);
             return;
         }
-        if matches!(half.phase, Phase::Clear) && !known {
+        let in_clear = matches!(half.phase, Phase::Clear);
+        if in_clear && !known && !(role == Some(Role::Server) && self.negotiation.assume_tls13()) {
             self.darken_both(context, Dark::Gap);
             return;
         }
+        let half = self.half_mut(side);
         if let Some(header) = header {
             half.miss(&header);
             if let Phase::Open(keys) = &mut half.phase {
@@ -121,6 +123,7 @@ impl Connection {
         let is_client = self.is_client(side);
         let decided = self.negotiation.has_hellos() && !(is_client && self.awaits_early_data());
         let early = is_client && self.info().early_data == Early::Accepted;
+        let perhaps_early = is_client && !matches!(self.info().early_data, Early::None | Early::Rejected);
         let half = self.half_mut(side);
         let Phase::Lost(lost) = &mut half.phase else { return Stop::Done };
         let mut dropped = 0;
@@ -131,6 +134,7 @@ impl Connection {
                 return Stop::Done;
             }
             lost.in_clear = false;
+            lost.began = perhaps_early;
             lost.epochs = match (tls13, early) {
                 (false, _) => vec![Epoch::Tls12],
                 (true, false) => vec![Epoch::Handshake, Epoch::Application],
@@ -162,7 +166,8 @@ impl Connection {
             Step::Found { keys, greatest, exact } => {
                 let waiting = lost.take_waiting();
                 half.missing.add(greatest, exact);
-                half.phase = Phase::Open(keys);
+                self.proven(&keys);
+                self.half_mut(side).phase = Phase::Open(keys);
                 waiting
             }
         };

@@ -1,7 +1,7 @@
 //! Reading one record: in the clear, with the keys of the side, or with those of several that fit.
 
 use super::{Connection, Record};
-use crate::tls::half::Phase;
+use crate::tls::half::{Keys, Phase};
 use crate::tls::negotiation::Early;
 use crate::tls::outcome::{Buffers, Context, Dark, Output};
 
@@ -39,6 +39,14 @@ impl Connection {
             Phase::Needs(_) | Phase::Lost(_) | Phase::Dark(_) => {
                 debug_assert!(tls13, "a record is read when its keys are known");
             }
+        }
+    }
+
+    /// A record was opened with these keys: if the server's hello was lost, they tell the suite, and others are not tried any more.
+    pub(super) fn proven(&mut self, keys: &Keys) {
+        if self.negotiation.prove(keys) {
+            let cipher = keys.opener.aead();
+            self.halves.iter_mut().for_each(|half| half.keep_cipher(cipher));
         }
     }
 
@@ -83,6 +91,8 @@ impl Connection {
         };
         keys.number = 1;
         let epoch = keys.epoch;
+        self.proven(&keys);
+        let half = self.half_mut(side);
         half.phase = Phase::Open(keys);
         half.count(length);
         // Processing needs the rest of the context.
