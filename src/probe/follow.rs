@@ -70,8 +70,8 @@ impl Follower {
     pub fn start(scope: &Scope) -> Result<(Self, Ring, Vec<String>), ProbeError> {
         // Where the kernel does with CAP_BPF and CAP_PERFMON, the helper process does not keep the capability for everything.
         let admin = Capability::CAP_SYS_ADMIN;
-        let lowered = caps::has_cap(None, CapSet::Effective, admin).unwrap_or(false)
-            && caps::drop(None, CapSet::Effective, admin).is_ok();
+        let has = caps::has_cap(None, CapSet::Effective, admin).unwrap_or(false);
+        let lowered = has && caps::drop(None, CapSet::Effective, admin).is_ok();
         if lowered {
             let started = Self::start_as_it_is(scope, false);
             let raised = caps::raise(None, CapSet::Effective, admin);
@@ -84,7 +84,7 @@ impl Follower {
                 drop(ManuallyDrop::into_inner(follower.programs));
             }
         }
-        Self::start_as_it_is(scope, true)
+        Self::start_as_it_is(scope, has)
     }
 
     fn start_as_it_is(scope: &Scope, needs_admin: bool) -> Result<(Self, Ring, Vec<String>), ProbeError> {
