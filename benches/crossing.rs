@@ -21,7 +21,7 @@ use picotap::stream::{Connection, EndReason, OpenConnection, Position, Side, Sin
 
 #[path = "../src/parse/native.rs"]
 mod native;
-#[path = "../tests/hostile/wat_guest.rs"]
+#[path = "../tests/support/wat_guest.rs"]
 #[expect(dead_code, reason = "shared with a test, which uses all of it")]
 mod wat_guest;
 

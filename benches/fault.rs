@@ -9,9 +9,9 @@ use picotap::sandbox::call::Bounds;
 use picotap::sandbox::driver::Driver;
 use picotap::sandbox::engine::Engine;
 
-#[path = "../tests/hostile/fed.rs"]
+#[path = "../tests/support/fed.rs"]
 mod fed;
-#[path = "../tests/hostile/wat_guest.rs"]
+#[path = "../tests/support/wat_guest.rs"]
 #[expect(dead_code, reason = "the module is the tests', which use all of it")]
 mod wat_guest;
 

@@ -24,7 +24,7 @@ use std::io::{BufWriter, Write};
 mod frame;
 #[path = "../tests/support/streams.rs"]
 mod streams;
-#[path = "../tests/tls_support/mod.rs"]
+#[path = "../tests/support/tls/mod.rs"]
 mod tls_support;
 #[path = "../tests/support/workload.rs"]
 mod workload;

@@ -1,9 +1,9 @@
 //! Many faults in a row leave nothing behind: no memory, no thread, no descriptor.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "test code: a panic is a failed test")]
 
-#[path = "hostile/fed.rs"]
+#[path = "support/fed.rs"]
 mod fed;
-#[path = "hostile/wat_guest.rs"]
+#[path = "support/wat_guest.rs"]
 #[expect(dead_code, reason = "the module is shared")]
 mod wat_guest;
 

@@ -8,6 +8,7 @@
 )]
 #![allow(unsafe_code, reason = "a counting allocator is one")]
 
+#[path = "support/flow.rs"]
 mod flow_support;
 
 use std::alloc::{GlobalAlloc, Layout, System};

@@ -20,7 +20,6 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 mod support;
-mod tls_support;
 
 use picotap::stream;
 use support::capture::{Compression, Format, Order, file};
@@ -28,9 +27,9 @@ use support::message::{Message, filler};
 use support::program::{picotap, run};
 use support::random::Random;
 use support::scene::Scene;
+use support::tls::talk::{SUITES, Setting, Talk};
 use support::tool;
 use support::wire::Side;
-use tls_support::talk::{SUITES, Setting, Talk};
 
 const PYTHON: &str = "target/soak-tools/bin/python";
 const SENSORS: usize = 4;

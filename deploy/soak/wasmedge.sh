@@ -4,7 +4,7 @@
 #
 #   deploy/soak/wasmedge.sh PICOTAP TEST
 #
-# PICOTAP is the built program, TEST the built tests/parse_wasmedge.rs (cargo test prints its path). Exit code: 0 if all is the same.
+# PICOTAP is the built program, TEST the built tests/parse/wasmedge.rs (cargo test prints its path). Exit code: 0 if all is the same.
 set -eu
 
 if [ $# -ne 2 ]; then

@@ -6,7 +6,7 @@ use picotap::stream::Side::{self, First, Second};
 use proptest::prelude::*;
 
 use crate::feed::Feed;
-use crate::random::Random;
+use crate::support::random::Random;
 use crate::wire::{
     Blocks, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PADDED, PING, PREFACE, PRIORITISED, PRIORITY,
     PUSH_PROMISE, RST_STREAM, SETTINGS, WINDOW_UPDATE, frame, settings,

@@ -9,7 +9,7 @@ use picotap::stream::Side::First;
 
 use crate::feed::Feed;
 use crate::nghttp2::{Deflater, Nghttp2};
-use crate::random::Random;
+use crate::support::random::Random;
 use crate::wire::{Blocks, END_HEADERS, END_STREAM, Field, HEADERS, PREFACE, field, frame};
 
 const NAMES: &[&str] = &[

@@ -7,15 +7,8 @@
     reason = "test code: a panic is a failed test, and sizes are small"
 )]
 
-#[path = "../support/frame.rs"]
-#[allow(dead_code, unreachable_pub, missing_docs, reason = "shared with tests that use other parts of it")]
-mod frame;
-#[path = "../support/random.rs"]
-#[allow(dead_code, unreachable_pub, missing_docs, reason = "shared with tests that use other parts of it")]
-mod random;
-#[path = "../support/tool.rs"]
-#[allow(dead_code, unreachable_pub, reason = "shared with tests that use other parts of it")]
-mod tool;
+#[path = "../support/mod.rs"]
+mod support;
 
 mod feed;
 mod frames;

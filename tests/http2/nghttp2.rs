@@ -6,7 +6,7 @@ use std::ptr::{null, null_mut};
 
 use libloading::{Library, Symbol};
 
-use crate::tool;
+use crate::support::tool;
 use crate::wire::Field;
 
 /// `nghttp2_nv`.

@@ -2,7 +2,7 @@
 
 use httlib_hpack::Encoder;
 
-pub(crate) use crate::frame::{
+pub(crate) use crate::support::frame::{
     CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PADDED, PING, PREFACE, PRIORITISED, PRIORITY,
     PUSH_PROMISE, RST_STREAM, SETTINGS, WINDOW_UPDATE, frame,
 };

@@ -1,0 +1,74 @@
+//! Every input that a fuzzer ever failed on, once more. A file in tests/regressions/TARGET is one.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::print_stdout,
+    reason = "a test that fails may panic; lengths are small"
+)]
+
+use std::path::Path;
+
+#[path = "../../fuzz/checks/capture_file.rs"]
+mod capture_file;
+#[path = "../../fuzz/checks/frames.rs"]
+mod frames;
+#[path = "../../fuzz/checks/reply.rs"]
+mod reply;
+#[path = "../../fuzz/checks/tls_handshake.rs"]
+mod tls_handshake;
+
+fn replay(target: &str, check: fn(&[u8])) {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/regressions").join(target);
+    let mut files: Vec<_> = std::fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    assert!(!files.is_empty(), "{} is empty", directory.display());
+    for file in files {
+        println!("{}", file.display());
+        check(&std::fs::read(&file).unwrap());
+    }
+}
+
+#[test]
+fn frames_that_failed_do_not_fail_again() {
+    replay("frames", frames::check);
+}
+
+#[test]
+fn replies_that_failed_do_not_fail_again() {
+    replay("reply", reply::check);
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig { cases: 4000, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn any_reply_is_refused_or_keeps_its_promises(input in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..300)) {
+        reply::check(&input);
+    }
+
+    #[test]
+    fn any_bytes_of_a_tls_connection_are_accounted_for(
+        kind in proptest::prelude::any::<u8>(),
+        steps in proptest::collection::vec(
+            (proptest::prelude::any::<u8>(), proptest::collection::vec(proptest::prelude::any::<u8>(), 0..90)),
+            0..20,
+        ),
+    ) {
+        let steps = steps.iter().flat_map(|(what, bytes)| [&[*what, bytes.len() as u8], &bytes[..]].concat());
+        let input: Vec<u8> = [kind].into_iter().chain(steps).collect();
+        tls_handshake::check(&input);
+        tls_handshake::check_stage(&input);
+    }
+}
+
+#[test]
+fn tls_connections_that_failed_do_not_fail_again() {
+    replay("tls_handshake", tls_handshake::check);
+    replay("tls_handshake", tls_handshake::check_stage);
+}
+
+#[test]
+fn capture_files_that_failed_do_not_fail_again() {
+    replay("capture_file", capture_file::check);
+}
