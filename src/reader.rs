@@ -98,7 +98,7 @@ impl Reader {
     ///
     /// ```
     /// # fn main() -> Result<(), picotap::ReadError> {
-    /// let reader = picotap::Reader::open("fixtures/https.pcap")?.key_log("fixtures/https/keys.txt")?;
+    /// let reader = picotap::Reader::open("fixtures/tls/https.pcap")?.key_log("fixtures/tls/https/keys.txt")?;
     /// let ciphers = reader.filter_map(|transaction| transaction.ok()?.secured.as_ref()?.cipher);
     /// assert!(ciphers.count() > 0);
     /// # Ok(())

@@ -94,9 +94,10 @@ fn generate(directory: &Path) {
 fn add_cases(directory: &Path) {
     for name in CASES {
         fs::create_dir_all(directory.join(name)).unwrap();
-        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+        let fixtures = support::fixtures::directories();
+        let fixture = fixtures.iter().find(|path| path.ends_with(name)).unwrap();
         // Recordings stand beside their directories.
-        let places = [fixtures.join(name).join("capture.pcap"), fixtures.join(name).with_extension("pcap")];
+        let places = [fixture.join("capture.pcap"), fixture.with_extension("pcap")];
         let from = places.iter().find(|path| path.exists()).unwrap();
         fs::copy(from, directory.join(name).join("capture.pcap")).unwrap();
     }

@@ -159,8 +159,10 @@ fn the_runbook_s_commands_on_the_log_run() {
     }
     let mut tried = 0;
     for command in read(RUNBOOK).split('`').filter(|text| text.starts_with("jq ")) {
-        let command = command
-            .replace("/var/log/picotap/http.log", "fixtures/bad-chunk-size/expected.jsonl fixtures/get/expected.jsonl");
+        let command = command.replace(
+            "/var/log/picotap/http.log",
+            "fixtures/malformed/bad-chunk-size/expected.jsonl fixtures/framing/get/expected.jsonl",
+        );
         succeeds("bash", &["-euo", "pipefail", "-c", &command.replace(" | head", "")]);
         tried += 1;
     }
@@ -343,11 +345,7 @@ fn vector_s_transform_takes_every_line_and_the_table_every_field() {
         return;
     }
     // Every line that the fixtures give: together they have every field that there is.
-    let mut lines = Vec::new();
-    for case in fs::read_dir(root().join("fixtures")).expect("fixtures") {
-        let expected = case.expect("an entry").path().join("expected.jsonl");
-        lines.extend(fs::read(expected).unwrap_or_default());
-    }
+    let lines = fixture_lines().into_bytes();
     let check = |transform: &Path| {
         let mut command = Command::new(root().join(PYTHON));
         command.args([FIELDS, "vector"]).arg(transform).arg("deploy/vector/clickhouse.sql").current_dir(root());
@@ -374,9 +372,7 @@ fn vector_s_transform_takes_every_line_and_the_table_every_field() {
 
 /// The lines of all fixtures: together they have every field that there is but `interface` and `tls`.
 fn fixture_lines() -> String {
-    let cases = fs::read_dir(root().join("fixtures")).expect("fixtures");
-    let expected = cases.map(|case| case.expect("an entry").path().join("expected.jsonl"));
-    expected.filter_map(|path| fs::read_to_string(path).ok()).collect()
+    crate::fixtures::lines()
 }
 
 /// Runs the checker with something on its standard input.
@@ -425,11 +421,11 @@ fn spans_are_read_by_opentelemetry_and_are_the_transactions() {
     let (mut lines, mut spans) = (String::new(), String::new());
     for name in [
         "http.pcap",
-        "traceparent/capture.pcap",
-        "socks5/capture.pcap",
-        "binary/capture.pcap",
-        "reset-in-window/capture.pcap",
-        "http2-grpc/capture.pcap",
+        "heads/traceparent/capture.pcap",
+        "relays/socks5/capture.pcap",
+        "recognition/binary/capture.pcap",
+        "lifecycle/reset-in-window/capture.pcap",
+        "http2/http2-grpc/capture.pcap",
     ] {
         let capture = root().join("fixtures").join(name);
         for (format, all) in [("json", &mut lines), ("otlp", &mut spans)] {
@@ -564,7 +560,7 @@ fn the_indexes_of_the_archive_job_share_the_captures_out() {
     for name in ["captures", "results"] {
         fs::create_dir(volumes.path().join(name)).expect("made");
     }
-    let capture = root().join("fixtures/chunked/capture.pcap");
+    let capture = root().join("fixtures/framing/chunked/capture.pcap");
     for number in 0..5 {
         fs::copy(&capture, volumes.path().join(format!("captures/{number}.pcap"))).expect("copied");
     }

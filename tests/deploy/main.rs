@@ -4,6 +4,9 @@ mod dependencies;
 mod documentation;
 mod empty_root;
 mod files;
+#[path = "../support/fixtures.rs"]
+#[allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "shared with tests that use other parts of it")]
+mod fixtures;
 mod helm;
 mod live;
 mod privileges;

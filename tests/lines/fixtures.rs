@@ -53,7 +53,10 @@ fn contents(case: &Case, scene: &Scene) -> Vec<(String, Vec<u8>)> {
     for arg in &scene.args {
         readme += &format!(" {arg}");
     }
-    readme += &format!("\n\nExit code {}. Made by the case of this name in `tests/lines/cases`.\n", scene.exit);
+    readme += &format!(
+        "\n\nExit code {}. Made by the case of this name in `tests/lines/cases/{}.rs`.\n",
+        scene.exit, case.subject
+    );
     let mut expected = scene.expected().join("\n");
     if !expected.is_empty() {
         expected += "\n";
@@ -74,7 +77,7 @@ fn fixtures_are_what_the_cases_give() {
     let mut known = BTreeSet::new();
     for case in crate::cases::all() {
         assert!(known.insert(case.name.to_owned()), "{} is the name of two cases", case.name);
-        let case_directory = directory().join(case.name);
+        let case_directory = directory().join(case.directory());
         if blessing() {
             fs::create_dir_all(&case_directory).unwrap();
         }
@@ -92,16 +95,10 @@ fn fixtures_are_what_the_cases_give() {
             }
         }
     }
-    for entry in fs::read_dir(directory()).unwrap() {
-        let entry = entry.unwrap();
-        if entry.file_type().unwrap().is_dir() {
-            let name = entry.file_name().into_string().unwrap();
-            assert!(
-                known.contains(&name)
-                    || ["h2", "h2-browser", "h2-grpc", "h2-tls", "http", "https", "servers"].contains(&&*name),
-                "fixtures/{name} has no case"
-            );
-        }
+    for path in support::fixtures::directories() {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let recording = ["h2", "h2-browser", "h2-grpc", "h2-tls", "http", "https", "servers"].contains(&name);
+        assert!(known.contains(name) || recording, "{} has no case", path.display());
     }
 }
 
@@ -114,7 +111,7 @@ fn every_fixture_gives_its_lines() {
             continue;
         }
         let scene = play(&case);
-        let case_directory = directory().join(case.name);
+        let case_directory = directory().join(case.directory());
         let mut command = picotap();
         for file in &scene.files {
             command.arg("--pcap").arg(case_directory.join(&file.name));

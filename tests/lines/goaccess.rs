@@ -4,7 +4,6 @@
 
 use crate::support;
 use std::fs;
-use std::path::PathBuf;
 use std::process::Command;
 
 use support::program::{picotap, run, scratch};
@@ -13,16 +12,9 @@ use support::tool::need;
 /// Lets goaccess read the lines of all captures in a format, which is told to it so.
 fn taken(test: &str, format: &str, told: &[&str]) {
     let Some(goaccess) = need(test, "goaccess") else { return };
-    let directories = fs::read_dir("fixtures").unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir());
-    let files = directories.flat_map(|directory| fs::read_dir(directory).unwrap());
-    let captures: Vec<PathBuf> = files
-        .map(|file| file.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|end| end == "pcap"))
-        .chain(["fixtures/http.pcap".into()])
-        .collect();
     let log = scratch(&format!("goaccess-{format}.log"));
     fs::write(&log, "").unwrap();
-    for capture in captures {
+    for capture in support::fixtures::captures("pcap") {
         run(picotap().args(["--format", format, "-o"]).arg(&log).arg("-r").arg(capture));
     }
     let lines = fs::read_to_string(&log).unwrap();

@@ -12,7 +12,7 @@
 use crate::support;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::Value;
 
@@ -72,11 +72,7 @@ fn a_recording() {
 
 #[test]
 fn every_fixture() {
-    let files = fs::read_dir("fixtures").unwrap().flat_map(|entry| fs::read_dir(entry.unwrap().path()).ok());
-    let files = files.flatten().map(|file| file.unwrap().path());
-    let mut captures: Vec<PathBuf> =
-        files.filter(|path| path.extension().is_some_and(|end| end == "pcap" || end == "pcapng")).collect();
-    captures.sort();
+    let captures = [support::fixtures::captures("pcap"), support::fixtures::captures("pcapng")].concat();
     assert!(captures.len() > 100);
     for capture in captures {
         lines(&capture, &[]);

@@ -3,25 +3,15 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics has failed")]
 
 use crate::support;
-use std::fs;
-use std::path::{Path, PathBuf};
 
 use picotap::Reader;
 use serde_json::Value;
 
 use support::program::read;
 
-/// The capture of each fixture that has one.
-fn captures() -> Vec<PathBuf> {
-    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
-    let mut all: Vec<_> = fs::read_dir(fixtures).unwrap().map(|entry| entry.unwrap().path()).collect();
-    all.sort();
-    all.iter().map(|fixture| fixture.join("capture.pcap")).filter(|capture| capture.is_file()).collect()
-}
-
 #[test]
 fn a_program_gets_what_the_command_prints() {
-    let captures = captures();
+    let captures = support::fixtures::captures("pcap");
     assert!(captures.len() > 100, "{} captures", captures.len());
     for capture in captures {
         let printed: Vec<(String, u64, u64)> = read(&capture, &[])

@@ -28,10 +28,10 @@ fn fixture(name: &str) -> PathBuf {
 
 /// The recordings, and a number that the requests in each exceed; the first is without TLS.
 const RECORDINGS: [(&str, &str, usize); 4] = [
-    ("h2.pcap", "h2/expected.jsonl", 120),
-    ("h2-tls.pcapng", "h2-tls/lines.jsonl", 40),
-    ("h2-browser.pcapng", "h2-browser/lines.jsonl", 200),
-    ("h2-grpc.pcapng", "h2-grpc/lines.jsonl", 38),
+    ("http2/h2.pcap", "http2/h2/expected.jsonl", 120),
+    ("http2/h2-tls.pcapng", "http2/h2-tls/lines.jsonl", 40),
+    ("http2/h2-browser.pcapng", "http2/h2-browser/lines.jsonl", 200),
+    ("http2/h2-grpc.pcapng", "http2/h2-grpc/lines.jsonl", 38),
 ];
 
 fn lines(recording: &str) -> Vec<String> {
@@ -41,7 +41,7 @@ fn lines(recording: &str) -> Vec<String> {
 }
 
 fn values() -> Vec<Value> {
-    values_of("h2.pcap")
+    values_of("http2/h2.pcap")
 }
 
 fn values_of(recording: &str) -> Vec<Value> {
@@ -175,7 +175,7 @@ fn calls_of_grpc_have_their_outcomes_and_messages() {
 #[test]
 fn calls_of_grpc_inside_tls_have_their_outcomes_and_messages() {
     let (tls, plain): (Vec<Value>, Vec<Value>) =
-        values_of("h2-grpc.pcapng").into_iter().partition(|line| !line["tls"].is_null());
+        values_of("http2/h2-grpc.pcapng").into_iter().partition(|line| !line["tls"].is_null());
     calls_are_those_of_the_client(&tls);
     assert_eq!(plain.len(), 8);
     assert!(plain.iter().all(|line| line["grpc_service"] == "picotap.test.Demo"));
@@ -297,7 +297,7 @@ fn by_stream(lines: Vec<Value>) -> BTreeMap<(u64, u64), Value> {
 
 #[test]
 fn joined_at_any_packet_no_field_is_wrong() {
-    let capture = fs::read(fixture("h2.pcap")).unwrap();
+    let capture = fs::read(fixture("http2/h2.pcap")).unwrap();
     let (whole, starts) = (whole(), packets(&capture));
     let mut seen = Seen::default();
     for first in starts.iter().step_by(3) {
@@ -321,15 +321,15 @@ fn a_page_is_the_same_inside_tls() {
         rows.sort();
         rows
     };
-    let tls = page("h2-browser.pcapng");
-    assert_eq!(tls, page("h2-browser.pcap"));
+    let tls = page("http2/h2-browser.pcapng");
+    assert_eq!(tls, page("http2/h2-browser.pcap"));
     assert!(tls.len() >= 200 && tls.iter().all(|row| row.ends_with("null")), "{tls:#?}");
 }
 
 /// A browser sends most fields once and names their entries from then on: what was not seen of these stays unknown.
 fn page_joined_every(step: usize) {
-    let capture = fs::read(fixture("h2-browser.pcap")).unwrap();
-    let (whole, starts) = (by_stream(values_of("h2-browser.pcap")), packets(&capture));
+    let capture = fs::read(fixture("http2/h2-browser.pcap")).unwrap();
+    let (whole, starts) = (by_stream(values_of("http2/h2-browser.pcap")), packets(&capture));
     let mut seen = Seen::default();
     for first in starts.iter().step_by(step) {
         let joined = [&capture[..24], &capture[*first..]].concat();
@@ -409,7 +409,7 @@ fn a_long_connection_with_lost_packets_has_no_wrong_field() {
 
 #[test]
 fn with_lost_packets_no_field_is_wrong() {
-    let capture = fs::read(fixture("h2.pcap")).unwrap();
+    let capture = fs::read(fixture("http2/h2.pcap")).unwrap();
     let (whole, starts) = (whole(), packets(&capture));
     let mut random = support::random::Random::new(1);
     let mut seen = Seen::default();

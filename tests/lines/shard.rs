@@ -68,7 +68,8 @@ fn the_shards_of_every_fixture_are_the_whole() {
         let mut scene = Scene::default();
         (case.play)(&mut scene);
         scene.stamp();
-        let files: Vec<PathBuf> = scene.files.iter().map(|file| fixtures.join(case.name).join(&file.name)).collect();
+        let files: Vec<PathBuf> =
+            scene.files.iter().map(|file| fixtures.join(case.directory()).join(&file.name)).collect();
         let args: Vec<&str> = scene.args.iter().map(String::as_str).collect();
         // Before and after translation a connection has two pairs of addresses, and may be in two shards.
         if case.name == "seen-again-dnat" {

@@ -83,10 +83,7 @@ fn suricata_sees_the_same_transactions() {
     let Some(suricata) = need("suricata_sees_the_same_transactions", "suricata") else { return };
     let mut known = known();
     let mut wrong = vec![];
-    let mut directories: Vec<_> =
-        fs::read_dir(root()).unwrap().map(|e| e.unwrap().path()).filter(|p| p.is_dir()).collect();
-    directories.sort();
-    for directory in directories {
+    for directory in support::fixtures::directories() {
         let name = directory.file_name().unwrap().to_string_lossy().into_owned();
         let mut captures: Vec<_> = fs::read_dir(&directory).unwrap().map(|e| e.unwrap().path()).collect();
         captures.push(directory.with_extension("pcap"));

@@ -12,23 +12,11 @@ use support::tool::has;
 
 const PYTHON: &str = "target/tools/bin/python";
 
-fn captures() -> Vec<PathBuf> {
-    let directories = fs::read_dir("fixtures").unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir());
-    let files = directories.flat_map(|directory| fs::read_dir(directory).unwrap());
-    let mut captures: Vec<PathBuf> = files
-        .map(|file| file.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|end| end == "pcap"))
-        .chain(["fixtures/http.pcap".into()])
-        .collect();
-    captures.sort();
-    captures
-}
-
 /// Appends what a run makes of every capture to one file, and reads it.
 fn written(name: &str, options: &[&str]) -> PathBuf {
     let path = scratch(name);
     fs::remove_file(&path).ok();
-    for capture in captures() {
+    for capture in support::fixtures::captures("pcap") {
         // Some captures are damaged on purpose, which is exit code 1.
         let outcome =
             run(picotap().args(options).args(["--header", "via", "--workers", "1", "-o"]).arg(&path).arg(capture));

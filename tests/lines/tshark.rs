@@ -37,12 +37,8 @@ fn is_capture(path: &Path) -> bool {
 fn tshark_sees_the_same_transactions() {
     let Some(tshark) = need("tshark_sees_the_same_transactions", "tshark") else { return };
     let only = std::env::var("CASE").unwrap_or_default();
-    let mut directories: Vec<_> = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures"))
-        .unwrap()
-        .map(|e| e.unwrap().path())
-        .filter(|p| p.is_dir() && p.to_string_lossy().contains(&only))
-        .collect();
-    directories.sort();
+    let mut directories = support::fixtures::directories();
+    directories.retain(|directory| directory.to_string_lossy().contains(&only));
     // tshark takes a third of a second to start: two at a time.
     let wrong: Vec<String> = std::thread::scope(|scope| {
         let halves = directories.chunks(directories.len().div_ceil(2).max(1));

@@ -94,7 +94,7 @@ fn the_page_shows_a_live_load_and_asks_for_nothing_but_its_events() {
 #[test]
 fn the_report_of_a_hostile_capture_does_nothing() {
     let Some(mut browser) = browser() else { return };
-    let capture = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/markup-in-heads/capture.pcap");
+    let capture = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/heads/markup-in-heads/capture.pcap");
     let report = scratch("markup.html");
     let outcome =
         run(picotap().args(["--header", "Host", "-o", "/dev/null", "-r"]).arg(&capture).arg("--report").arg(&report));

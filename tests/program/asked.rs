@@ -167,11 +167,7 @@ fn archives_are_valid_by_their_schema_also_when_interrupted() {
     }
     let mut files = Vec::new();
     let mut wanted = Vec::new();
-    let directories =
-        fs::read_dir(fixture("")).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir());
-    let mut captures: Vec<PathBuf> =
-        directories.map(|directory| directory.join("capture.pcap")).filter(|path| path.exists()).collect();
-    captures.push(fixture("http.pcap"));
+    let captures = support::fixtures::captures("pcap");
     for (number, capture) in captures.iter().enumerate() {
         let har = scratch(&format!("archive-{number}.har"));
         fs::remove_file(&har).ok();
@@ -195,7 +191,8 @@ fn archives_are_valid_by_their_schema_also_when_interrupted() {
     let outcome = finish(child);
     drop(input);
     assert_eq!(outcome.code, Some(130), "{}", outcome.stderr);
-    wanted.push(wanted.last().unwrap().clone());
+    let whole = captures.iter().position(|capture| *capture == fixture("http.pcap")).unwrap();
+    wanted.push(wanted[whole].clone());
     files.push(har.clone());
     let output = Command::new(PYTHON).arg("tests/har.py").arg(SCHEMAS).args(&files).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -56,7 +56,7 @@ fn a_directory_or_a_pattern_stands_for_its_captures() {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name);
     // Rotation called the second part first.
-    for (from, to) in [("http.pcap", "a.pcap0"), ("get/capture.pcap", "b.pcap12")] {
+    for (from, to) in [("http.pcap", "a.pcap0"), ("framing/get/capture.pcap", "b.pcap12")] {
         fs::copy(fixture(from), path(to)).unwrap();
     }
     fs::write(path("notes.txt"), b"no capture, but text").unwrap();
@@ -95,7 +95,7 @@ fn a_text_is_no_capture() {
 
 #[test]
 fn a_cut_file_gives_what_was_good_and_then_an_error() {
-    let whole = fs::read(fixture("get/capture.pcap")).unwrap();
+    let whole = fs::read(fixture("framing/get/capture.pcap")).unwrap();
     for cut in [1, 7, 16, 40] {
         let outcome = read(&written("cut.pcap", &whole[..whole.len() - cut]), &[]);
         complains(&outcome, 1, &["picotap: ", "cut.pcap"]);
@@ -107,7 +107,7 @@ fn a_cut_file_gives_what_was_good_and_then_an_error() {
 
 #[test]
 fn a_length_that_cannot_be_true_is_damage() {
-    let mut bytes = fs::read(fixture("get/capture.pcap")).unwrap();
+    let mut bytes = fs::read(fixture("framing/get/capture.pcap")).unwrap();
     let mut second = bytes.clone();
     bytes.truncate(24 + 16 + 58);
     second.drain(..24);
@@ -118,7 +118,7 @@ fn a_length_that_cannot_be_true_is_damage() {
 
 #[test]
 fn one_bad_file_does_not_hide_the_others() {
-    let good = fixture("get/capture.pcap");
+    let good = fixture("framing/get/capture.pcap");
     let bad = written("bad-among-good.pcap", b"nonsense");
     let outcome =
         run(picotap().arg("-r").arg(&good).arg("-r").arg(&bad).arg("-r").arg(&good).args(["--format", "json"]));
@@ -128,7 +128,7 @@ fn one_bad_file_does_not_hide_the_others() {
 
 #[test]
 fn an_output_that_cannot_be_written_is_named() {
-    let outcome = read(&fixture("get/capture.pcap"), &["-o", "/nonexistent/directory/out.jsonl"]);
+    let outcome = read(&fixture("framing/get/capture.pcap"), &["-o", "/nonexistent/directory/out.jsonl"]);
     complains(&outcome, 1, &["picotap: ", "/nonexistent/directory/out.jsonl"]);
 }
 
@@ -137,7 +137,7 @@ fn a_full_disk_is_an_error() {
     if !Path::new("/dev/full").exists() {
         return;
     }
-    let outcome = read(&fixture("pipeline/capture.pcap"), &["-o", "/dev/full"]);
+    let outcome = read(&fixture("pairing/pipeline/capture.pcap"), &["-o", "/dev/full"]);
     complains(&outcome, 1, &["picotap: ", "no space left"]);
 }
 
@@ -145,13 +145,13 @@ fn a_full_disk_is_an_error() {
 fn a_port_in_use_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let outcome = read(&fixture("get/capture.pcap"), &["--metrics-addr", &address]);
+    let outcome = read(&fixture("framing/get/capture.pcap"), &["--metrics-addr", &address]);
     complains(&outcome, 1, &["picotap: ", &address, "in use"]);
 }
 
 #[test]
 fn wrong_usage_is_exit_code_2() {
-    let good = fixture("get/capture.pcap");
+    let good = fixture("framing/get/capture.pcap");
     complains(&read(&good, &["--no-such-option"]), 2, &["--no-such-option"]);
     complains(&read(&good, &["--workers", "0"]), 2, &["workers"]);
     complains(&read(&good, &["-c", "many"]), 2, &["many"]);
@@ -165,19 +165,19 @@ fn a_filter_that_is_none_is_an_error() {
     let out = scratch("no-filter.jsonl");
     fs::remove_file(&out).ok();
     for input in
-        [&["-r", "fixtures/get/capture.pcap"][..], &["-r", "/nonexistent/x.pcap"], &["-i", "no-such-interface"]]
+        [&["-r", "fixtures/framing/get/capture.pcap"][..], &["-r", "/nonexistent/x.pcap"], &["-i", "no-such-interface"]]
     {
         let outcome = run(picotap().args(input).arg("-o").arg(&out).args(["tcp", "prot", "80"]));
         complains(&outcome, 2, &["picotap: capture filter \"tcp prot 80\": ", "syntax error", "see pcap-filter(7)"]);
         assert!(outcome.stdout.is_empty() && !out.exists(), "{outcome:?}");
     }
-    let outcome = read(&fixture("get/capture.pcap"), &["status=404"]);
+    let outcome = read(&fixture("framing/get/capture.pcap"), &["status=404"]);
     complains(&outcome, 2, &["picotap: capture filter ", "did you mean --filter 'status=404'?"]);
 }
 
 #[test]
 fn a_filter_applies_to_files() {
-    let capture = fixture("link-ethernet/capture.pcap");
+    let capture = fixture("network/link-ethernet/capture.pcap");
     assert_eq!(read(&capture, &[]).lines().len(), 2);
     assert_eq!(read(&capture, &["ip6", "and", "tcp", "port", "80"]).lines().len(), 1);
     assert_eq!(read(&capture, &["ip6 and tcp port 80"]).lines().len(), 1);
@@ -186,7 +186,7 @@ fn a_filter_applies_to_files() {
 
 #[test]
 fn a_count_ends_the_run() {
-    let outcome = read(&fixture("get/capture.pcap"), &["-c", "4"]);
+    let outcome = read(&fixture("framing/get/capture.pcap"), &["-c", "4"]);
     assert_eq!(outcome.code, Some(0));
     let lines = outcome.lines();
     assert_eq!(lines.len(), 1, "the request is in the fourth packet, its answer in the fifth: {lines:?}");
@@ -195,7 +195,7 @@ fn a_count_ends_the_run() {
 
 #[test]
 fn standard_input_is_read() {
-    for name in ["get/capture.pcap", "file-pcapng/capture.pcapng", "file-gzip/capture.pcap.gz"] {
+    for name in ["framing/get/capture.pcap", "files/file-pcapng/capture.pcapng", "files/file-gzip/capture.pcap.gz"] {
         let bytes = fs::read(fixture(name)).unwrap();
         let direct = read(&fixture(name), &[]);
         for option in ["--pcap", "-r"] {
@@ -218,11 +218,11 @@ fn standard_input_is_read() {
 fn output_goes_to_a_file() {
     let out = scratch("out.jsonl");
     fs::remove_file(&out).ok();
-    let outcome = read(&fixture("pipeline/capture.pcap"), &["-o", out.to_str().unwrap()]);
+    let outcome = read(&fixture("pairing/pipeline/capture.pcap"), &["-o", out.to_str().unwrap()]);
     assert_eq!(outcome.code, Some(0), "{outcome:?}");
     assert!(outcome.stdout.is_empty());
     let lines: Vec<String> = fs::read_to_string(&out).unwrap().lines().map(str::to_owned).collect();
-    assert_eq!(lines, read(&fixture("pipeline/capture.pcap"), &[]).lines());
+    assert_eq!(lines, read(&fixture("pairing/pipeline/capture.pcap"), &[]).lines());
 }
 
 /// A capture of many transactions, for what must happen while it is read.
@@ -351,7 +351,7 @@ fn lint(test: &str, metrics: &str) {
 #[test]
 fn metrics_of_a_file_are_written_at_the_end() {
     let out = scratch("metrics.prom");
-    let outcome = read(&fixture("pipeline/capture.pcap"), &["--metrics-file", out.to_str().unwrap()]);
+    let outcome = read(&fixture("pairing/pipeline/capture.pcap"), &["--metrics-file", out.to_str().unwrap()]);
     assert_eq!(outcome.code, Some(0), "{outcome:?}");
     let metrics = fs::read_to_string(&out).unwrap();
     let counted = metrics.lines().any(|line| {
@@ -378,7 +378,7 @@ fn metrics_can_be_scraped_while_a_capture_is_read() {
         .spawn()
         .unwrap();
     let mut feeder = fs::OpenOptions::new().write(true).open(&pipe).unwrap();
-    feeder.write_all(&fs::read(fixture("pipeline/capture.pcap")).unwrap()).unwrap();
+    feeder.write_all(&fs::read(fixture("pairing/pipeline/capture.pcap")).unwrap()).unwrap();
     feeder.flush().unwrap();
     let metrics = scrape(&free);
     assert!(metrics.contains("picotap_build_info{"), "{metrics}");
@@ -410,7 +410,7 @@ fn frames_cut_by_the_snap_length_are_reported() {
 
 #[test]
 fn the_ledger_is_printed_on_request() {
-    let outcome = read(&fixture("other-traffic/capture.pcap"), &["--stats"]);
+    let outcome = read(&fixture("network/other-traffic/capture.pcap"), &["--stats"]);
     assert_eq!(outcome.code, Some(0));
     assert!(outcome.stderr.contains("arp") || outcome.stderr.contains("not ip"), "{}", outcome.stderr);
     assert_eq!(outcome.lines().len(), 2, "the ledger is not among the lines");

@@ -460,7 +460,7 @@ fn hostile_texts_move_nothing() {
     for size in SIZES {
         let terminal = Terminal::new(size);
         let before = terminal.state();
-        let capture = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/markup-in-heads/capture.pcap");
+        let capture = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/heads/markup-in-heads/capture.pcap");
         terminal.enter(&format!("{PROGRAM} top -r {capture}"));
         let read = terminal.shows("  read  ");
         assert!(read.iter().any(|line| line.contains("script")), "{read:#?}");

@@ -41,12 +41,12 @@ fn a_report_has_what_the_log_has() {
     let path = directory.path().join("report.html");
     fs::write(&path, "old").unwrap();
     let output =
-        report(&["http.pcap", "pipeline/capture.pcap"], &path, &["--route", "/text.{x}", "--route", "/{name}"]);
+        report(&["http.pcap", "pairing/pipeline/capture.pcap"], &path, &["--route", "/text.{x}", "--route", "/{name}"]);
     // A route that cannot be read keeps the run from starting, and the old report.
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8(output.stderr).unwrap().contains("stands for a whole segment"));
     assert_eq!(fs::read_to_string(&path).unwrap(), "old");
-    let output = report(&["http.pcap", "pipeline/capture.pcap"], &path, &["--route", "/{name}"]);
+    let output = report(&["http.pcap", "pairing/pipeline/capture.pcap"], &path, &["--route", "/{name}"]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let lines: Vec<Value> =
         String::from_utf8(output.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -81,7 +81,7 @@ fn a_report_that_cannot_be_written_is_an_error_before_anything_is_read() {
     let (link, log) = (directory.path().join("link"), directory.path().join("log"));
     std::os::unix::fs::symlink(directory.path().join("target"), &link).unwrap();
     for path in [link, directory.path().join("none/report.html"), directory.path().to_owned()] {
-        let output = report(&["get/capture.pcap"], &path, &["-o", log.to_str().unwrap()]);
+        let output = report(&["framing/get/capture.pcap"], &path, &["-o", log.to_str().unwrap()]);
         assert_eq!(output.status.code(), Some(1));
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(said.contains("the report cannot be written") && said.contains(path.to_str().unwrap()), "{said}");
@@ -98,7 +98,7 @@ fn an_endpoint_on_loopback_has_the_page_and_follows_the_capture() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let capture = fs::read(fixture("pipeline/capture.pcap")).unwrap();
+    let capture = fs::read(fixture("pairing/pipeline/capture.pcap")).unwrap();
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(&capture).unwrap();
     stdin.flush().unwrap();

@@ -24,7 +24,10 @@ pub fn directories() -> Vec<PathBuf> {
 pub fn captures(end: &str) -> Vec<PathBuf> {
     let recordings = directories().into_iter().map(|directory| directory.with_extension(end));
     let files = directories().into_iter().flat_map(|directory| entries(&directory));
-    files.chain(recordings).filter(|path| path.is_file() && path.extension().is_some_and(|found| found == end)).collect()
+    files
+        .chain(recordings)
+        .filter(|path| path.is_file() && path.extension().is_some_and(|found| found == end))
+        .collect()
 }
 
 /// The lines that the fixtures must give.

@@ -19,6 +19,7 @@ pub mod daemon;
 pub mod disk;
 pub mod encapsulation;
 pub mod fed;
+pub mod fixtures;
 pub mod flow;
 pub mod frame;
 pub mod http2;

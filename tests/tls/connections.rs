@@ -527,10 +527,10 @@ fn hellos(capture: &Path) -> Vec<String> {
 #[test]
 fn every_connection_of_a_recording_is_named_with_and_without_keys() {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
-    let capture = fixtures.join("https.pcap");
+    let capture = fixtures.join("tls/https.pcap");
     let wanted = hellos(&capture);
     assert!(wanted.len() > 10, "{wanted:?}");
-    for (args, decrypted) in [(vec![], false), (vec!["--keylog", "fixtures/https/keys.txt"], true)] {
+    for (args, decrypted) in [(vec![], false), (vec!["--keylog", "fixtures/tls/https/keys.txt"], true)] {
         let lines = told(&capture, &[&["--tls"], &args[..]].concat());
         let mut names: Vec<String> =
             lines.iter().map(|line| line["tls"]["sni"].as_str().unwrap_or_default().to_owned()).collect();

@@ -42,7 +42,7 @@ fn decrypted(capture: &Path, options: &[&str]) -> (Outcome, Vec<Value>) {
 }
 
 fn with_keys(capture: &Path) -> (Outcome, Vec<Value>) {
-    decrypted(capture, &["--keylog", fixture("https/keys.txt").to_str().unwrap()])
+    decrypted(capture, &["--keylog", fixture("tls/https/keys.txt").to_str().unwrap()])
 }
 
 fn text(value: &Value) -> String {
@@ -60,9 +60,9 @@ fn sorted(mut rows: Vec<String>) -> Vec<String> {
 
 #[test]
 fn picotap_prints_what_the_servers_logged() {
-    let capture = fixture("https.pcap");
+    let capture = fixture("tls/https.pcap");
     let (_, lines) = with_keys(&capture);
-    let log = fs::read_to_string(fixture("https/servers.log")).unwrap();
+    let log = fs::read_to_string(fixture("tls/https/servers.log")).unwrap();
     let logged = log.lines().filter(|line| !line.contains(UNSUPPORTED));
     let logged = logged.map(|line| line.split_once(' ').unwrap().1.to_owned()).collect();
     let printed = lines.iter().filter(|line| text(&line["server_port"]) != LOGS_NOTHING).map(row).collect();
@@ -81,7 +81,7 @@ fn picotap_prints_what_the_servers_logged() {
 
 /// Requests and responses that tshark lists with the same keys.
 fn tshark<const N: usize>(capture: &Path, fields: [&str; N], filter: &str) -> Vec<String> {
-    let keys = format!("tls.keylog_file:{}", fixture("https/keys.txt").display());
+    let keys = format!("tls.keylog_file:{}", fixture("tls/https/keys.txt").display());
     let mut command = Command::new("tshark");
     command.arg("-r").arg(capture).args(["-o", &keys, "-Y", filter, "-T", "fields"]);
     let output = command.args(fields.iter().flat_map(|field| ["-e", field])).output().unwrap();
@@ -104,7 +104,7 @@ fn tshark_lists_the_same_with_the_same_keys() {
     if !tool::has(&["tshark"]) {
         return;
     }
-    let capture = fixture("https.pcap");
+    let capture = fixture("tls/https.pcap");
     let (_, lines) = with_keys(&capture);
     let (second, lines): (Vec<Value>, Vec<Value>) = lines.into_iter().partition(|line| line["version"] == "2");
     let asked = |line: &Value| format!("{} {}", text(&line["method"]), text(&line["target"]));
@@ -127,7 +127,7 @@ fn tshark_lists_the_same_with_the_same_keys() {
 
 #[test]
 fn a_program_and_a_capture_with_secrets_in_it_give_the_same() {
-    let capture = fixture("https.pcap");
+    let capture = fixture("tls/https.pcap");
     let (_, lines) = with_keys(&capture);
     let wanted = sorted(lines.iter().map(row).collect());
     let given = |reader: Reader| -> Vec<String> {
@@ -140,7 +140,7 @@ fn a_program_and_a_capture_with_secrets_in_it_give_the_same() {
     };
     let short =
         |rows: &[String]| sorted(rows.iter().map(|row| row.splitn(3, ' ').nth(2).unwrap().to_owned()).collect());
-    let reader = Reader::open(&capture).unwrap().key_log(fixture("https/keys.txt")).unwrap();
+    let reader = Reader::open(&capture).unwrap().key_log(fixture("tls/https/keys.txt")).unwrap();
     assert_eq!(given(reader), short(&wanted));
     let error = Reader::open(&capture).unwrap().key_log("/nowhere/keys").unwrap_err();
     assert!(error.to_string().contains("/nowhere/keys: cannot be read"), "{error}");
@@ -148,7 +148,7 @@ fn a_program_and_a_capture_with_secrets_in_it_give_the_same() {
         return;
     }
     let within = scratch("https-within.pcapng");
-    let secrets = format!("tls,{}", fixture("https/keys.txt").display());
+    let secrets = format!("tls,{}", fixture("tls/https/keys.txt").display());
     assert!(
         Command::new("editcap")
             .args(["--inject-secrets", &secrets])
@@ -180,8 +180,8 @@ fn lossy(capture: &[u8], one_in: u64, random: &mut Random) -> Vec<u8> {
 
 #[test]
 fn with_packets_lost_nothing_is_wrong() {
-    let whole = fs::read(fixture("https.pcap")).unwrap();
-    let (_, lines) = with_keys(&fixture("https.pcap"));
+    let whole = fs::read(fixture("tls/https.pcap")).unwrap();
+    let (_, lines) = with_keys(&fixture("tls/https.pcap"));
     let key = |line: &Value| ["client_port", "method", "target"].map(|key| text(&line[key])).join(" ");
     let truth: BTreeMap<String, &Value> = lines.iter().map(|line| (key(line), line)).collect();
     for (one_in, least) in [(100, 170), (10, 60)] {

@@ -1,6 +1,6 @@
 //! A case is a small capture with the lines that it must give, and a sentence on why those are right.
 //!
-//! `BLESS=1 cargo test --test lines fixtures` writes every case to `fixtures/NAME/`; without it the same test checks that what
+//! `BLESS=1 cargo test --test lines fixtures` writes every case to `fixtures/SUBJECT/NAME/`; without it the same test checks that what
 //! stands there is what the case gives.
 
 use crate::support::conversation::Sent;
@@ -27,6 +27,8 @@ mod stream;
 mod tunnels;
 
 pub(crate) struct Case {
+    /// The module that it is in.
+    pub(crate) subject: &'static str,
     pub(crate) name: &'static str,
     /// What is in the capture.
     pub(crate) what: &'static str,
@@ -39,37 +41,42 @@ pub(crate) struct Case {
 
 /// All cases, by name.
 pub(crate) fn all() -> Vec<Case> {
-    let mut cases: Vec<Case> = [
-        framing::cases(),
-        pairing::cases(),
-        heads::cases(),
-        malformed::cases(),
-        lenient::cases(),
-        recognition::cases(),
-        stream::cases(),
-        lifecycle::cases(),
-        loss::cases(),
-        network::cases(),
-        encapsulations::cases(),
-        files::cases(),
-        duplicates::cases(),
-        tunnels::cases(),
-        relays::cases(),
-        http2::cases(),
-        order::cases(),
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
+    let subjects = [
+        ("framing", framing::cases()),
+        ("pairing", pairing::cases()),
+        ("heads", heads::cases()),
+        ("malformed", malformed::cases()),
+        ("lenient", lenient::cases()),
+        ("recognition", recognition::cases()),
+        ("stream", stream::cases()),
+        ("lifecycle", lifecycle::cases()),
+        ("loss", loss::cases()),
+        ("network", network::cases()),
+        ("encapsulations", encapsulations::cases()),
+        ("files", files::cases()),
+        ("duplicates", duplicates::cases()),
+        ("tunnels", tunnels::cases()),
+        ("relays", relays::cases()),
+        ("http2", http2::cases()),
+        ("order", order::cases()),
+    ];
+    let named =
+        |(subject, cases): (&'static str, Vec<Case>)| cases.into_iter().map(move |case| Case { subject, ..case });
+    let mut cases: Vec<Case> = subjects.into_iter().flat_map(named).collect();
     cases.sort_by_key(|case| case.name);
     cases
 }
 
 const fn case(name: &'static str, what: &'static str, right: &'static str, play: fn(&mut Scene)) -> Case {
-    Case { name, what, right, tshark: None, play }
+    Case { subject: "", name, what, right, tshark: None, play }
 }
 
 impl Case {
+    /// Its directory, below `fixtures`.
+    pub(crate) fn directory(&self) -> String {
+        format!("{}/{}", self.subject, self.name)
+    }
+
     /// tshark gives another list, for this reason.
     const fn differs(mut self, why: &'static str) -> Self {
         self.tshark = Some(why);

@@ -18,7 +18,7 @@ fn guest(name: &str) -> PathBuf {
 
 #[test]
 fn a_module_is_for_the_protocol_that_it_is_given_for() {
-    let good = fixture("get/capture.pcap");
+    let good = fixture("framing/get/capture.pcap");
     let (resp, lines) = (guest("resp"), guest("lines"));
     let (resp, lines) = (resp.to_str().unwrap(), lines.to_str().unwrap());
     let named = |protocol: &str, file: &str| format!("{protocol}={file}");
@@ -46,7 +46,7 @@ fn a_module_is_for_the_protocol_that_it_is_given_for() {
 
 #[test]
 fn a_file_of_modules_is_configured_as_one_value_or_as_a_list() {
-    let good = fixture("get/capture.pcap");
+    let good = fixture("framing/get/capture.pcap");
     let (resp, lines) = (guest("resp"), guest("lines"));
     for text in [
         format!("guest = \"{}\"", lines.display()),
@@ -72,7 +72,7 @@ fn a_module_of_version_1_of_the_contract_is_refused_with_what_to_do() {
         .replace("\"pico_first_window\"", "\"one_more\"");
     let old = written("version1.wasm", &wat::parse_str(text).unwrap());
     let says = ["speaks version 1 of the parser contract", "build it anew with this picotap's guest/abi.h"];
-    let outcome = read(&fixture("get/capture.pcap"), &["--guest", old.to_str().unwrap()]);
+    let outcome = read(&fixture("framing/get/capture.pcap"), &["--guest", old.to_str().unwrap()]);
     complains(&outcome, 1, &[&["picotap: http1 parser "], &says[..]].concat());
     complains(&run(picotap().args(["guest", "inspect"]).arg(&old)), 1, &says);
     complains(&run(picotap().arg("replay").arg(&old)), 1, &["not a quarantined event"]);

@@ -87,7 +87,7 @@ const MISTAKES: &[(&str, i32, &[&str])] = &[
 fn every_mistake_is_answered_with_what_to_type() {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name);
-    fs::copy(super::fixture("link-ethernet/capture.pcap"), path("x.pcap")).unwrap();
+    fs::copy(super::fixture("network/link-ethernet/capture.pcap"), path("x.pcap")).unwrap();
     fs::write(path("notes.txt"), "no capture").unwrap();
     fs::write(path("notes.gz"), "no log").unwrap();
     let mut wrong = Vec::new();

@@ -8,7 +8,8 @@ use crate::support::program::{picotap, read, run};
 /// Runs with these arguments in a directory with captures `x.pcap`, `trace.1` and `tcp`.
 fn typed(arguments: &[&str]) -> super::Outcome {
     let directory = tempfile::tempdir().unwrap();
-    for (from, to) in [("link-ethernet/capture.pcap", "x.pcap"), ("http.pcap", "trace.1"), ("http.pcap", "tcp")] {
+    for (from, to) in [("network/link-ethernet/capture.pcap", "x.pcap"), ("http.pcap", "trace.1"), ("http.pcap", "tcp")]
+    {
         fs::copy(fixture(from), directory.path().join(to)).unwrap();
     }
     run(picotap().current_dir(directory.path()).args(["--format", "json"]).args(arguments))
@@ -16,8 +17,8 @@ fn typed(arguments: &[&str]) -> super::Outcome {
 
 #[test]
 fn a_file_needs_no_option() {
-    let whole = read(&fixture("link-ethernet/capture.pcap"), &[]);
-    let filtered = read(&fixture("link-ethernet/capture.pcap"), &["ip6"]);
+    let whole = read(&fixture("network/link-ethernet/capture.pcap"), &[]);
+    let filtered = read(&fixture("network/link-ethernet/capture.pcap"), &["ip6"]);
     assert_eq!((whole.lines().len(), filtered.lines().len()), (2, 1));
     for (arguments, expected) in [
         (&["x.pcap"][..], &whole),
@@ -57,7 +58,7 @@ fn a_word_in_the_wrong_place_is_answered_with_what_to_type() {
 #[test]
 fn times_and_sizes_have_units() {
     let lines = |arguments: &[&str]| {
-        let outcome = read(&fixture("pipeline/capture.pcap"), arguments);
+        let outcome = read(&fixture("pairing/pipeline/capture.pcap"), arguments);
         assert_eq!(outcome.code, Some(0), "{arguments:?}: {outcome:?}");
         outcome.lines().len()
     };
@@ -75,7 +76,11 @@ fn times_and_sizes_have_units() {
         ("--memory-limit", "1MB", "expected a size from 4mib to 1tib, such as 4k, 64m or 1gib"),
         ("--rotate-interval", "0", "expected a time from 1s"),
     ] {
-        complains(&read(&fixture("get/capture.pcap"), &[option, value]), 2, &[option, &value.to_lowercase(), says]);
+        complains(
+            &read(&fixture("framing/get/capture.pcap"), &[option, value]),
+            2,
+            &[option, &value.to_lowercase(), says],
+        );
     }
 }
 
