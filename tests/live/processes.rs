@@ -1,6 +1,5 @@
 //! `--processes`: the names of the processes at both ends, live, in network namespaces that the test makes. The processes are known from who
 //! started them.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout, reason = "a test that panics has failed")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,11 +9,9 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-mod support;
-
-use support::daemon::{Daemon, directory, lines};
-use support::network::{Network, until};
-use support::tool::skip;
+use crate::support::daemon::{Daemon, directory, lines};
+use crate::support::network::{Network, until};
+use crate::support::tool::skip;
 
 /// A client that stays: it connects, asks each time that it is told to, and says when it has the answer.
 const CLIENT: &str = r#"
@@ -263,7 +260,7 @@ fn a_server_that_another_replaces_is_not_named_for_it() {
 #[test]
 fn without_the_rights_there_is_one_line_and_the_run_goes_on() {
     let Some(network) = Network::new("without_the_rights").map(Network::serve) else { return };
-    let Some(setpriv) = support::tool::need("without_the_rights", "setpriv") else { return };
+    let Some(setpriv) = crate::support::tool::need("without_the_rights", "setpriv") else { return };
     let directory = directory();
     let log = directory.path().join("log");
     let mut command = Network::inside(&network.server, setpriv);
