@@ -236,6 +236,10 @@ impl Tables {
         };
         let constants = table(file, section)?;
         let has = |bytes: &[u8]| memmem::find(&constants, bytes).is_some();
+        // One that looks for such libraries, as this one does.
+        if has(pclntab::WRITE_KEY_LOG.as_bytes()) {
+            return Ok(None);
+        }
         Ok(TRACES.iter().find(|(name, trace)| has(name.as_bytes()) && has(trace)).map(|(name, _)| *name))
     }
 }
@@ -395,6 +399,8 @@ pub(super) mod tests {
         assert_eq!(with(b"BoringSSL..SSL routines:OPENSSL_internal"), Some("BoringSSL"));
         assert_eq!(with(b"rustls::CLIENT_HANDSHAKE_TRAFFIC_SECRET"), Some("rustls"));
         assert_eq!(with(b"rustls is mentioned"), None);
+        let own = [b"rustls CLIENT_HANDSHAKE_TRAFFIC_SECRET ", pclntab::WRITE_KEY_LOG.as_bytes()].concat();
+        assert_eq!(with(&own), None);
     }
 
     #[test]
