@@ -603,12 +603,10 @@ fn containers_of_one_image_are_probed_once_and_let_go() {
     let daemon = Daemon::start(&network, &log, &["--tls-probes", "auto"], &[]);
     let mut servers = Vec::new();
     for port in ["8443", "8444"] {
-        for directory in ["upper", "work", "merged"] {
-            fs::create_dir_all(place.join(port).join(directory)).unwrap();
-        }
+        fs::create_dir_all(place.join(port)).unwrap();
         // The mount is in the namespace of the process alone, on a file system that is not that of the image.
         let text = format!(
-            "set -e; cd {place}/{port}; mount -t tmpfs none .; mkdir upper work merged
+            "set -e; mount -t tmpfs none {place}/{port}; cd {place}/{port}; mkdir upper work merged
             mount -t overlay none -o lowerdir={place}/image,upperdir=upper,workdir=work merged
             LD_LIBRARY_PATH=$PWD/merged exec python3 {script} {port} \"$@\"",
             place = place.display(),
