@@ -14,10 +14,11 @@ pub fn check(scope: &Scope, out: &mut impl Write) -> Result<io::Result<bool>, Pr
     let mut survey = Survey::new(scope.clone());
     let turn = follow::first_turn(scope, &mut survey)?;
     let programs = programs::load().map(|(programs, _)| programs);
-    Ok(report(&survey, &turn, programs, out))
+    Ok(report(scope, &survey, &turn, programs, out))
 }
 
 fn report(
+    scope: &Scope,
     survey: &Survey,
     turn: &Turn,
     probes: Result<Programs, ProbeError>,
@@ -65,7 +66,12 @@ fn report(
         writeln!(out, "partial  there are more processes or files than are looked at")?;
     }
     if turn.found.is_empty() {
-        writeln!(out, "nothing  no process runs OpenSSL 3 or Go's crypto/tls")?;
+        let which = match scope {
+            Scope::Off | Scope::Auto => "no process runs".to_owned(),
+            Scope::Process(process) => format!("process {process} does not run"),
+            Scope::File(path) => format!("{} does not have", shown(path)),
+        };
+        writeln!(out, "nothing  {which} OpenSSL 3 or Go's crypto/tls")?;
     }
     Ok(able > 0)
 }
