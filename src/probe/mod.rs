@@ -8,6 +8,7 @@
 //! helper process, which holds what is attached ([`Follower`]).
 
 mod check;
+mod code;
 mod elf;
 mod event;
 mod follow;

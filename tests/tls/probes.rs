@@ -543,10 +543,6 @@ fn serve_with(network: &Network, identity: &Identity, port: u16, libraries: &Pat
     serve(network, identity, Path::new("env"), &[&library, "python3", script.to_str().unwrap(), &port_text], port)
 }
 
-fn attached(daemon: &Daemon<'_>) -> f64 {
-    daemon.sum("picotap_tls_probe_files_total{result=\"attached\"}")
-}
-
 fn detached(daemon: &Daemon<'_>) -> f64 {
     daemon.sum("picotap_tls_probe_files_total{result=\"detached\"}")
 }
@@ -571,11 +567,11 @@ fn a_library_that_appears_later_is_probed_and_its_successor_too() {
     let environment = [("LD_LIBRARY_PATH", libraries.to_str().unwrap())];
     let mut wanted = Vec::new();
     let mut servers = Vec::new();
-    for (number, port) in [(1_u32, 8443), (2, 8444)] {
-        let before = attached(&daemon);
+    let probed = format!("probes: attached to {}\n", libraries.join("libcrypto.so.3").display());
+    for (number, port) in [(1, 8443), (2, 8444)] {
         copy_openssl(&libraries);
         servers.push(serve_with(&network, &identity, port, &libraries));
-        until("it is probed", || attached(&daemon) > before);
+        daemon.await_text(&probed, number);
         // Both ends run the copy.
         wanted.extend(ask(&network, port, &format!("copy{number}"), 16, &environment));
     }
@@ -587,8 +583,7 @@ fn a_library_that_appears_later_is_probed_and_its_successor_too() {
     wanted.sort();
     // What was asked before the probes were there is in no line, or as the test wants it.
     let said = compare_targets(daemon, &log, &wanted);
-    let path = libraries.join("libcrypto.so.3");
-    assert_eq!(said.matches(&format!("probes: attached to {}\n", path.display())).count(), 2, "{said}");
+    assert_eq!(said.matches(&probed).count(), 2, "{said}");
 }
 
 #[test]
