@@ -113,12 +113,12 @@ impl Plan {
         if !format(args, machine).has(subject) {
             return Err(PlanError::NoTlsFormat(format(args, machine)));
         }
-        if args.processes && !live {
-            return Err(PlanError::NoProcesses);
-        }
         let probes = args.tls_probes.clone().filter(|scope| *scope != Scope::Off);
         if probes.is_some() && !live {
             return Err(PlanError::NoProbesOfFiles);
+        }
+        if args.processes && !live {
+            return Err(PlanError::NoProcesses);
         }
         check_fields(args, machine, subject)?;
         check_keep(args)?;

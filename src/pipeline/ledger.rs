@@ -47,10 +47,10 @@ pub struct Ledger {
     pub keys: KeyCounters,
     /// See [`Self::keys`].
     pub key_lines: LineCounters,
-    /// Connections whose processes were asked for.
-    pub processes: ProcessCounters,
     /// What probes saw.
     pub probes: ProbeCounters,
+    /// Connections whose processes were asked for.
+    pub processes: ProcessCounters,
     /// Log lines.
     pub log: log::LogCounters,
     /// Packets that are kept, and the file of them.
@@ -77,8 +77,8 @@ impl Ledger {
             tls,
             keys,
             key_lines,
-            processes,
             probes,
+            processes,
             log,
             keep,
             kept,
@@ -95,8 +95,8 @@ impl Ledger {
         tls.visit("", to);
         keys.visit("", to);
         key_lines.visit("", to);
-        processes.visit("", to);
         probes.visit("", to);
+        processes.visit("", to);
         log.visit("", to);
         kept.visit("", to);
         keep.visit("", to);

@@ -35,7 +35,7 @@ use crate::pipeline::shared::{CaptureCounters, Shared};
 use crate::pipeline::show::Show;
 use crate::pipeline::worker::{self, SkipHint, WorkerOptions, WorkerOutputs, WorkerQueues};
 use crate::pipeline::writer::Exporter;
-use crate::probe::{Follower, Ring};
+use crate::probe::Ring;
 use crate::sandbox::call::Bounds;
 use crate::sandbox::driver::Driver;
 use crate::sandbox::engine::Engine;
@@ -72,10 +72,10 @@ pub(super) struct Running {
     pub(super) keep: Option<keep::Writer>,
     /// The thread that reads key logs, which ends when what is beside it is dropped.
     pub(super) key_logs: Option<(JoinHandle<()>, Sender<()>)>,
-    /// The thread that takes what the helper process says, and what ends both.
-    pub(super) helper: Option<(JoinHandle<()>, HelperStopper)>,
     /// The thread that takes what probes tell, which ends in the same way.
     pub(super) probes: Option<(JoinHandle<()>, Sender<()>)>,
+    /// The thread that takes what the helper process says, and what ends both.
+    pub(super) helper: Option<(JoinHandle<()>, HelperStopper)>,
     /// Ends the threads for signals and reloads.
     pub(super) signals: Handle,
     /// Bytes of the input, if known.
@@ -102,23 +102,9 @@ pub(super) fn start(config: &Config, prepared: Prepared, shutdown: &Shutdown) ->
     let verdicts: Vec<Verdicts> = (0..config.captures()).map(|_| Verdicts::default()).collect();
     let started = Workers::start(config, &prepared, &verdicts, shutdown)?;
     let Workers { delivery, skips, lines, quarantined, workers } = started;
-    let Prepared {
-        input,
-        supervisor,
-        server,
-        scrape,
-        show,
-        engine,
-        log,
-        kept,
-        shared,
-        key_logs,
-        helper,
-        probes,
-        saved_keys,
-        ..
-    } = prepared;
-    let helper = helper.map(|helper| follow_helper(helper, &shared)).transpose()?;
+    let Prepared { input, supervisor, server, scrape, show, engine, log, kept, shared, key_logs, .. } = prepared;
+    let Prepared { probes, saved_keys, helper, .. } = prepared;
+    let helper = helper.map(|helper| follow_helper(helper, config, &shared)).transpose()?;
     let key_logs = (!key_logs.is_empty()).then(|| follow(key_logs, config, &shared)).transpose()?;
     let probes = probes.map(|probes| take_from(probes, saved_keys, &shared)).transpose()?;
     // What is arranged comes from one worker.
@@ -149,8 +135,8 @@ pub(super) fn start(config: &Config, prepared: Prepared, shutdown: &Shutdown) ->
         quarantine,
         keep,
         key_logs,
-        helper,
         probes,
+        helper,
         signals,
         input_bytes,
         shared,
@@ -173,28 +159,27 @@ fn follow(
     Ok((spawn("keys", move || key_logs::follow(logs, &shared, quiet, &stopped))?, stop))
 }
 
-/// Starts the thread that takes what the helper process says.
-fn follow_helper(helper: Helper, shared: &Arc<Shared>) -> Result<(JoinHandle<()>, HelperStopper), Failure> {
-    let stopper = helper.stopper();
-    let takers = shared.directory.iter().map(processes::taker).collect();
-    let thread = helper.follow(takers, "processes are named no more".to_owned());
-    Ok((thread.map_err(|e| Failure::System("a thread cannot be started", e))?, stopper))
-}
-
 /// Starts the thread that takes what probes tell.
-fn take_from(
-    probes: (Follower, Ring),
-    saved: Option<Saved>,
-    shared: &Arc<Shared>,
-) -> Result<(JoinHandle<()>, Sender<()>), Failure> {
+fn take_from(ring: Ring, saved: Option<Saved>, shared: &Arc<Shared>) -> Result<(JoinHandle<()>, Sender<()>), Failure> {
     let (stop, stopped) = bounded(0);
     let shared = Arc::clone(shared);
-    let (follower, ring) = probes;
-    let take = move || {
-        probed::take(ring, saved, &shared, &stopped);
-        drop(follower);
-    };
-    Ok((spawn("probes", take)?, stop))
+    Ok((spawn("probes", move || probed::take(ring, saved, &shared, &stopped))?, stop))
+}
+
+/// Starts the thread that takes what the helper process says.
+fn follow_helper(
+    helper: Helper,
+    config: &Config,
+    shared: &Arc<Shared>,
+) -> Result<(JoinHandle<()>, HelperStopper), Failure> {
+    let stopper = helper.stopper();
+    let probes = config.probes.as_ref().map(|_| probed::taker(shared, config.quiet));
+    let takers = shared.directory.iter().map(processes::taker).chain(probes).collect();
+    let named = shared.directory.as_ref().map(|_| "processes are named no more");
+    let probed = config.probes.as_ref().map(|_| "probes tell no more secrets of TLS");
+    let without: Vec<_> = [named, probed].into_iter().flatten().collect();
+    let thread = helper.follow(takers, without.join(", "));
+    Ok((thread.map_err(|e| Failure::System("a thread cannot be started", e))?, stopper))
 }
 
 /// Starts a thread with room for a sandbox on its stack.
