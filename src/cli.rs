@@ -244,6 +244,10 @@ pub struct Watch {
     /// Needs root. Off unless it is asked for: whoever reads the log reads what others sent encrypted
     #[arg(long, value_name = "auto|pid:N|PATH|off", help_heading = "Input")]
     pub tls_probes: Option<Scope>,
+    /// Add the secrets that captured connections use to FILE, a key log that Wireshark reads with a capture of the same time. It opens
+    /// these connections for whoever has it: it is made for its owner only (mode 0600), or must be so if it is there
+    #[arg(long, value_name = "FILE", requires = "tls_probes", help_heading = "Input", value_hint = ValueHint::FilePath)]
+    pub save_keylog: Option<PathBuf>,
     /// Decrypt only the TLS connections to servers with a name that matches: PATTERN[,PATTERN...], or none of them with ! in front,
     /// such as '*.example.com' or '!*.bank.example'; may be repeated, all must match
     #[arg(long, value_name = "PATTERN", help_heading = "Input")]
@@ -277,6 +281,10 @@ pub struct Watch {
     /// Log all request and response headers (json, ecs and har formats), at most 128 of a transaction: NAMES is all
     #[arg(long, value_name = "NAMES", help_heading = "Output")]
     pub headers: Option<AllHeaders>,
+    /// Name the processes at the ends of connections that run on this host: pid, command, and container and pod from the cgroup's path.
+    /// A helper process keeps CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH for it: live only
+    #[arg(long, help_heading = "Output")]
+    pub processes: bool,
     /// Believe these proxies when they name the client in Forwarded or X-Forwarded-For (client_forwarded): ADDRESS or a network such as
     /// 10.0.0.0/8; may be repeated
     #[arg(long, value_name = "ADDRESS", help_heading = "Output", value_parser = values::proxy)]

@@ -113,6 +113,9 @@ impl Plan {
         if !format(args, machine).has(subject) {
             return Err(PlanError::NoTlsFormat(format(args, machine)));
         }
+        if args.processes && !live {
+            return Err(PlanError::NoProcesses);
+        }
         let probes = args.tls_probes.clone().filter(|scope| *scope != Scope::Off);
         if probes.is_some() && !live {
             return Err(PlanError::NoProbesOfFiles);
@@ -121,12 +124,17 @@ impl Plan {
         let expression = capture_filter(args)?;
         let input =
             if live { Config::live(sources(args, &expression, machine.process_id)) } else { Config::files(&args.pcap) };
+        let save_key_log = args.save_keylog.clone();
+        if save_key_log.is_some() && probes.is_none() {
+            return Err(PlanError::NoProbesToSave);
+        }
         let config = Config {
             filter: (!live && !expression.is_empty()).then_some(expression),
             count: args.count,
             verify_checksums: args.verify_checksums,
             key_logs: args.keylog.clone(),
             probes,
+            save_key_log,
             tls_filters: args.tls_filter.clone(),
             drop_duplicates: drop_duplicates(args),
             shard: args.shard,
@@ -159,6 +167,7 @@ impl Plan {
             fault_time: args.fault_time,
             quarantine: args.quarantine_dir.clone(),
             quarantine_decrypted: args.quarantine_decrypted,
+            processes: args.processes,
             guests: Guests::new(args.guest.iter().map(GuestFile::unread))?,
             drop_privileges: drop_privileges(args),
             summary: !args.quiet && (args.stats || machine.stderr_is_terminal),

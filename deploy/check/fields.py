@@ -111,8 +111,9 @@ def vector(path, table):
     missing = seen - names - {"request_headers", "response_headers"}
     if missing:
         sys.exit(f"{table}: no columns for {', '.join(sorted(missing))}")
-    # A line has its interface when it was captured live, and tls when it was decrypted; the table itself says when it was inserted.
-    idle = names - seen - {"interface", "inserted", "tls"}
+    # A line has its interface when it was captured live, tls when it was decrypted, and processes with --processes; the table itself
+    # says when it was inserted.
+    idle = names - seen - {"interface", "inserted", "tls", "client_process", "server_process"}
     if idle:
         sys.exit(f"{table}: columns that no line has: {', '.join(sorted(idle))}")
     for rubbish in ["no JSON", "[1]"]:
@@ -222,7 +223,7 @@ def schema(path, readme, title):
     for one, other, text in [
         (given["properties"].keys(), described, "are in the schema and not in the README"),
         (described, given["properties"].keys(), "are in the README and not in the schema"),
-        (given["properties"].keys(), seen | {"interface", "tls", "ech"}, "are in the schema, and no line has them"),
+        (given["properties"].keys(), seen | {"interface", "tls", "ech", "client_process", "server_process"}, "are in the schema, and no line has them"),
     ]:
         if one - other:
             sys.exit(f"{path}: {', '.join(sorted(one - other))} {text}")

@@ -22,6 +22,8 @@ CREATE TABLE IF NOT EXISTS picotap.transactions
     server IPv6,
     server_port UInt16,
     client_forwarded Nullable(IPv6),
+    client_process Tuple(command LowCardinality(String), pid UInt32, container LowCardinality(String), pod LowCardinality(String)),
+    server_process Tuple(command LowCardinality(String), pid UInt32, container LowCardinality(String), pod LowCardinality(String)),
     protocol LowCardinality(String) DEFAULT '',
     operation LowCardinality(String) DEFAULT '',
     outcome LowCardinality(String) DEFAULT '',

@@ -7,6 +7,7 @@
 mod calls;
 mod descriptors;
 mod files;
+mod narrow;
 
 use std::fmt;
 use std::fs::{self, DirBuilder, Permissions};
@@ -24,6 +25,7 @@ use nix::unistd::{Gid, Uid, User, getegid, geteuid, setgroups, setresgid, setres
 use thiserror::Error;
 
 pub use self::descriptors::{close_inherited, named as named_descriptor};
+pub use self::narrow::{Narrowed, narrow};
 
 /// Mode of the directory that is made: for its owner only.
 const DIRECTORY_MODE: u32 = 0o700;

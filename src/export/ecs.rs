@@ -1,14 +1,15 @@
 //! An ECS line is a transaction as one JSON object in the Elastic Common Schema.
 //!
-//! Fields that the schema has no name for stand under `picotap`: `conn`, `seq`, `ja4`, `ttfb_us`, `interim`, `tunnel`,
+//! Fields that the schema has no name for stand under `picotap`: `conn`, `seq`, `client_process`, `server_process`, `ja4`, `ttfb_us`, `interim`, `tunnel`,
 //! `via` and what goes with it, `stream`, `stream_error`, those of gRPC, `parent_id` (of `traceparent`), `lost_bytes`,
 //! `request_headers`, `response_headers`, `flags`; of other protocols `target`. `http.*.bytes` is head and body as on the
 //! wire. Texts are escaped as [`crate::escape`] says. With `--tls` a line is a TLS connection.
 
+mod process;
 mod tls;
 
 use crate::escape;
-use crate::export::json::{grpc, headers, numeric, optional, via};
+use crate::export::json::{grpc, headers, numeric, optional, processes, via};
 use crate::export::numbers::{address, number, rfc3339};
 use crate::export::{Format, Origin};
 use crate::http::filter::{is_error, tunnel_name, without_port, without_user};
@@ -43,6 +44,7 @@ impl Format for Ecs {
         endpoint(b",\"source\":{\"address\":\"", transaction.client, out);
         endpoint(b",\"destination\":{\"address\":\"", transaction.server, out);
         network(transaction, out);
+        process::objects(transaction.server_process(), out);
         if transaction.protocol().is_none() {
             http(transaction, out);
             url(transaction, out);
@@ -198,6 +200,7 @@ fn own(transaction: &Transaction, out: &mut Vec<u8>) {
     out.extend_from_slice(transaction.uid.as_bytes());
     out.push(b'"');
     numeric(b",\"seq\":", Some(u64::from(transaction.seq)), out);
+    processes(&transaction.processes, out);
     let secured = transaction.secured.as_ref();
     optional(b",\"ja4\":", secured.and_then(|secured| secured.ja4.as_ref()).map(|print| print.as_bytes()), out);
     let ttfb = transaction.time_to_first_byte().and_then(|time| u64::try_from(time / 1000).ok());

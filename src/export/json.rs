@@ -7,6 +7,7 @@
 //! | `conn`, `seq` | [identifier](crate::http::uid) of the connection, number of the transaction on it, from 1 |
 //! | `client`, `client_port`, `server`, `server_port` | the sender of the request, and its receiver |
 //! | `client_forwarded` | the client behind proxies that are trusted, as they name it |
+//! | `client_process`, `server_process` | with `--processes`, objects: `command`, `pid`, and of its cgroup `container` and `pod` |
 //! | `protocol` | of an operation of another protocol than HTTP: its name, such as `socks` |
 //! | `operation`, `target` | of an operation: its name, and what it is about |
 //! | `outcome`, `error` | of an operation: its status in the protocol's words; `error` if it failed |
@@ -39,7 +40,10 @@
 //!
 //! Texts are escaped as [`crate::escape`] says.
 
+mod process;
 mod tls;
+
+pub(crate) use process::processes;
 
 use crate::escape;
 use crate::export::numbers::{address, number, rfc3339};
@@ -80,6 +84,7 @@ impl Format for Json {
             address(client, out);
             out.push(b'"');
         }
+        processes(&transaction.processes, out);
         match transaction.protocol() {
             None => http(transaction, out),
             Some(protocol) => operation(protocol, transaction, out),

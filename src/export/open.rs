@@ -6,10 +6,11 @@
 
 use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, IsTerminal, Write};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::unistd::geteuid;
 
 /// Mode of logs: they show what people requested.
 pub const LOG_MODE: u32 = 0o640;
@@ -17,6 +18,8 @@ pub const LOG_MODE: u32 = 0o640;
 pub const METRICS_MODE: u32 = 0o644;
 /// Mode of what is in quarantine: raw bytes from the wire.
 pub const QUARANTINE_MODE: u32 = 0o600;
+/// Mode of key logs: whoever has them reads what was encrypted.
+const SECRET_MODE: u32 = 0o600;
 /// Attempts at a file that others make and remove meanwhile, as another program's rotation does. An arbitrary number.
 const ATTEMPTS: u32 = 8;
 
@@ -54,6 +57,39 @@ pub fn append(path: &Path, mode: u32) -> io::Result<File> {
         }
     }
     Err(io::Error::other("it is made and removed by others all the time"))
+}
+
+/// Opens a file of secrets to append to, and makes it if it is not there, for its owner only.
+///
+/// # Errors
+/// What the system says; that what is there is no file, a link, or one that others own or may read.
+pub fn append_secret(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.append(true);
+    match create(path, &mut options, SECRET_MODE) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+        made => return made,
+    }
+    let mut options = OpenOptions::new();
+    // Not to wait for the reader of a pipe, and not to begin to use a terminal.
+    options.append(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY);
+    let file = options.open(path).map_err(|error| match error.raw_os_error() {
+        Some(libc::ELOOP) => is_a_link(),
+        Some(libc::ENXIO) => is_no_file(),
+        _ => error,
+    })?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(is_no_file());
+    }
+    let (owner, mode) = (metadata.uid(), metadata.mode() & 0o7777);
+    if owner != geteuid().as_raw() || mode & 0o077 != 0 {
+        return Err(io::Error::other(format!(
+            "it is there already, belongs to uid {owner} and has mode {mode:o}: needed a new name, or a file of your own that \
+             nobody else may read (mode 600)"
+        )));
+    }
+    Ok(file)
 }
 
 /// Makes an empty file; what is there under its name is removed first.
@@ -166,6 +202,10 @@ fn create(path: &Path, options: &mut OpenOptions, mode: u32) -> io::Result<File>
     Ok(file)
 }
 
+fn is_no_file() -> io::Error {
+    io::Error::new(ErrorKind::InvalidInput, "it is no file: secrets are written to files only")
+}
+
 fn is_a_link() -> io::Error {
     io::Error::other(
         "it is a symbolic link, which is not followed: name the file that it points to, or remove the link",
@@ -253,5 +293,26 @@ mod tests {
         assert!(try_replace(&path, 0o644).is_err() && try_replace(directory.path(), 0o644).is_err());
         assert!(replace(&path, 0o644, b"new").is_err());
         assert_eq!(fs::read_to_string(&path).unwrap(), "old");
+    }
+
+    #[test]
+    fn secrets_go_to_files_that_nobody_else_reads() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("keys");
+        append_secret(&path).unwrap().write_all(b"a").unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
+        append_secret(&path).unwrap().write_all(b"b").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"ab");
+        fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
+        let error = append_secret(&path).unwrap_err().to_string();
+        assert!(error.contains("has mode 640: needed a new name"), "{error}");
+        let link = directory.path().join("link");
+        symlink(&path, &link).unwrap();
+        assert_eq!(append_secret(&link).unwrap_err().to_string(), is_a_link().to_string());
+        assert!(append_secret(directory.path()).is_err());
+        let pipe = directory.path().join("pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert_eq!(append_secret(&pipe).unwrap_err().to_string(), is_no_file().to_string());
+        assert!(append_secret(Path::new("/dev/null")).is_err());
     }
 }

@@ -1,6 +1,6 @@
 //! The log in the order of a field (`--sort`): of files, written at their end.
 //!
-//! At most [`MOST_BYTES`] of lines are held, and with a limit no more than twice as many lines. Where there are more, those that
+//! At most [`MOST_BYTES`] of lines are held, and with a limit no more than twice as many lines, or 1,024. Where there are more, those that
 //! sort last are left out and counted.
 
 use std::net::IpAddr;
@@ -18,8 +18,8 @@ use crate::stream::InterfaceNames;
 
 /// Bytes of lines, and of what they take beside, that are held at the most: by all workers together.
 pub const MOST_BYTES: usize = 256 << 20;
-/// Memory of a line beside its bytes and its key's: an estimate that is no less.
-const BESIDE: usize = 128;
+/// Memory of a line beside its bytes and its key's: its place among the lines, of which there may be twice as many, and two pieces of the heap.
+const BESIDE: usize = 2 * size_of::<Line>() + 32;
 
 /// The order of lines.
 #[derive(Debug, Clone, PartialEq, Eq)]

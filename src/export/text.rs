@@ -7,7 +7,7 @@
 //! `https`; ` sni NAME` follows where the client named another server in TLS than in the request, and where the request names none
 //! that name stands in the URL. Inside a tunnel ` via connect example.com:80` follows. An operation of another protocol has `ok` or `err` as
 //! its status, and
-//! the protocol's name before its own. On a terminal the line is [`fitted`] to its width.
+//! the protocol's name before its own. Behind an endpoint stands the command of its process, if that is known: ` (nginx)`. On a terminal the line is [`fitted`] to its width.
 
 mod fitted;
 mod tls;
@@ -20,6 +20,7 @@ use crate::export::numbers::{address, number, rfc3339};
 use crate::export::terminal::{Color, Terminal};
 use crate::http::filter::{via_name, without_port, without_user};
 use crate::http::{Flags, Message, TlsConnection, Transaction, grpc};
+use crate::process::Both;
 use crate::stream::Endpoint;
 
 /// Writes text lines.
@@ -54,9 +55,7 @@ impl Text {
         grpc_status(transaction, out);
         out.push(b' ');
         self.terminal.paint(Color::Faint, out, |out| {
-            endpoint(transaction.client, out);
-            out.extend_from_slice(b" > ");
-            endpoint(transaction.server, out);
+            ends([transaction.client, transaction.server], &transaction.processes, out);
             via(transaction, out);
             other_name(transaction, out);
         });
@@ -84,6 +83,21 @@ impl Format for Text {
 
     fn tls(&mut self, connection: &TlsConnection, out: &mut Vec<u8>) {
         tls::line(connection, &self.terminal, out);
+    }
+}
+
+/// Appends the two ends, each with the command of its process if that is known: `10.0.0.1:4321 (curl) > 10.0.0.2:80 (nginx)`.
+fn ends(endpoints: [Endpoint; 2], processes: &Both, out: &mut Vec<u8>) {
+    for (index, (end, process)) in endpoints.into_iter().zip(processes).enumerate() {
+        if index > 0 {
+            out.extend_from_slice(b" > ");
+        }
+        endpoint(end, out);
+        if let Some(process) = process {
+            out.extend_from_slice(b" (");
+            escape::shown(&process.command, false, out);
+            out.push(b')');
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use crate::http::tls::TlsConnection;
 use crate::http::trace;
 use crate::http::transaction::{Body, Http2, Kept, MAX_HEADERS, MAX_TARGET, MAX_TEXT, Message, TextRange, Transaction};
 use crate::http::uid::Uid;
+use crate::process::{Both, Speakers};
 use crate::stream::{Connection, Secured, Side};
 use crate::tls::Closed;
 use crate::tls::stage::Opening;
@@ -131,6 +132,8 @@ pub struct HttpContext {
     pub secured: Option<Arc<Secured>>,
     /// Whether it is so itself, and not only the connection that carries it.
     pub secured_itself: bool,
+    /// The processes of the connections, if they are wanted.
+    pub speakers: Option<Speakers>,
 }
 
 impl HttpContext {
@@ -177,6 +180,7 @@ impl HttpContext {
             completed: 0,
             secured: None,
             secured_itself: false,
+            speakers: None,
         }
     }
 
@@ -217,6 +221,10 @@ impl HttpContext {
             client,
             server,
             interface: connection.interface,
+            processes: self
+                .speakers
+                .as_ref()
+                .map_or_else(Both::default, |speakers| speakers.of(connection.number, closed.client.index(), &server)),
             completed: start + u64::from(closed.order),
             closed,
         }
@@ -257,6 +265,9 @@ impl HttpContext {
         if let Some(routes) = &self.routes {
             // Last: it takes no memory while the transaction is open.
             transaction.add_route(routes);
+        }
+        if let Some(speakers) = &self.speakers {
+            transaction.add_processes(speakers);
         }
         transaction.completed = self.completed;
         self.counters.transactions += 1;

@@ -117,7 +117,7 @@ impl Redaction {
                 // CONNECT's target is an authority. Another that does not begin with a slash may be one too.
                 let is_path = target.starts_with(b"/") || target.starts_with(b"*");
                 let grammar = if is_path && method != b"CONNECT" { Grammar::Url } else { Grammar::Authority };
-                Scan::new(target, grammar, &names.keys, out).run();
+                names.write(grammar, target, out);
             }
             _ => out.extend_from_slice(target),
         }
@@ -134,10 +134,19 @@ impl Redaction {
             Shape::Text => Grammar::Text,
         };
         if may_hold_secrets(text) {
-            Scan::new(text, grammar, &names.keys, out).run();
+            names.write(grammar, text, out);
         } else {
             out.extend_from_slice(text);
         }
+    }
+}
+
+impl Names {
+    fn write(&self, grammar: Grammar, text: &[u8], out: &mut Vec<u8>) {
+        if grammar == Grammar::Url && scan::is_plain(text, &self.keys) {
+            return out.extend_from_slice(text);
+        }
+        Scan::new(text, grammar, &self.keys, out).run();
     }
 }
 

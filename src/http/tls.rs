@@ -2,6 +2,7 @@
 
 use crate::http::community_id;
 use crate::http::uid::Uid;
+use crate::process::{Both, Process};
 use crate::stream::Endpoint;
 use crate::tls::{Closed, Fate, Info};
 
@@ -20,6 +21,8 @@ pub struct TlsConnection {
     pub interface: u32,
     /// Its place in the order of completion, as [`crate::http::Transaction::completed`].
     pub completed: u64,
+    /// The processes of client and server, as far as they run on this host and are known.
+    pub processes: Both,
     /// What happened on it.
     pub closed: Closed,
 }
@@ -35,6 +38,20 @@ impl TlsConnection {
     #[must_use]
     pub const fn fate(&self) -> Fate {
         self.closed.fate
+    }
+
+    /// The process that is the client, if it runs on this host and is known.
+    #[must_use]
+    pub fn client_process(&self) -> Option<&Process> {
+        let [client, _] = &self.processes;
+        client.as_deref()
+    }
+
+    /// The same of the server.
+    #[must_use]
+    pub fn server_process(&self) -> Option<&Process> {
+        let [_, server] = &self.processes;
+        server.as_deref()
     }
 
     /// The server that the client named.

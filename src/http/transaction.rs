@@ -5,6 +5,7 @@
 
 mod copy;
 mod http2;
+mod processes;
 mod target;
 
 use std::net::IpAddr;
@@ -17,6 +18,7 @@ use crate::http::flags::Flags;
 use crate::http::record::Moment;
 use crate::http::trace;
 use crate::http::uid::Uid;
+use crate::process::Both;
 use crate::stream::{Endpoint, Secured};
 
 pub(crate) use http2::Http2;
@@ -140,6 +142,8 @@ pub struct Transaction {
     pub client_forwarded: Option<IpAddr>,
     /// Index of the capture interface.
     pub interface: u32,
+    /// The processes of client and server, as far as they run on this host and are known.
+    pub processes: Both,
     /// How its connection is encrypted, if it is.
     pub secured: Option<Arc<Secured>>,
     pub(crate) secured_itself: bool,
@@ -210,6 +214,7 @@ impl Transaction {
             server: nobody,
             client_forwarded: None,
             interface: 0,
+            processes: [None, None],
             flags: Flags::empty(),
             request: None,
             response: None,

@@ -5,6 +5,7 @@ use std::fmt::{self, Display, Formatter};
 use super::shared::{CaptureFigures, WorkerFigures};
 use crate::counters::{HELD, PAYLOAD, Tally, Visitor, families};
 use crate::export::log;
+use crate::process::ProcessCounters;
 use crate::sandbox::{driver, shadow};
 use crate::source::live::LiveStats;
 use crate::tls::TlsCounters;
@@ -45,6 +46,8 @@ pub struct Ledger {
     pub keys: KeyCounters,
     /// See [`Self::keys`].
     pub key_lines: LineCounters,
+    /// Connections whose processes were asked for.
+    pub processes: ProcessCounters,
     /// What probes saw.
     pub probes: ProbeCounters,
     /// Log lines.
@@ -69,6 +72,7 @@ impl Ledger {
             tls,
             keys,
             key_lines,
+            processes,
             probes,
             log,
             ended: _,
@@ -84,6 +88,7 @@ impl Ledger {
         tls.visit("", to);
         keys.visit("", to);
         key_lines.visit("", to);
+        processes.visit("", to);
         probes.visit("", to);
         log.visit("", to);
         to(&IMBALANCE_FRAMES, "", differ(self.packets.balance()));

@@ -11,6 +11,7 @@ pub mod load;
 mod opened;
 mod outputs;
 mod probed;
+mod processes;
 mod progress;
 mod quarantine;
 mod reload;

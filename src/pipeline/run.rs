@@ -124,6 +124,7 @@ fn finish(config: &Config, running: Running, shutdown: &Shutdown) -> Report {
         exporter,
         quarantine,
         key_logs,
+        helper,
         probes,
         signals,
         shared,
@@ -159,6 +160,10 @@ fn finish(config: &Config, running: Running, shutdown: &Shutdown) -> Report {
             errors.extend(thread.join().is_err().then(|| defect(name)));
         }
     }
+    if let Some((thread, stopper)) = helper {
+        stopper.stop();
+        errors.extend(thread.join().is_err().then(|| defect("helper")));
+    }
     errors.extend(quarantine.join().unwrap_or_else(|_| vec![defect("quarantine")]));
     signals.close();
     errors.extend(scrape.get().and_then(|scrape| write_metrics(config, scrape)));
@@ -176,7 +181,7 @@ fn finish(config: &Config, running: Running, shutdown: &Shutdown) -> Report {
         debug_assert!(false, "the ledger does not balance: {wrong}");
         errors.push(format!("the ledger does not balance: this is a defect of picotap, please report it: {wrong}"));
     }
-    let secrets = shared.held_secrets() > 0;
+    let secrets = ledger.keys.stored > 0;
     Report { errors, ledger, summary: shared.summary.get(), secrets, stopped, stalled, ..Report::default() }
 }
 

@@ -27,6 +27,10 @@ families! {
     INTERFACE_UP = Gauge "picotap_capture_interface_up" ["interface"] "interfaces up", "Whether the interface delivers: 1, or 0 while it is down or away.";
     HELD_SECRETS = Gauge "picotap_tls_held_secrets" [] "TLS secrets held", "TLS secrets that are held now.";
     DECRYPTS = Gauge "picotap_tls_decrypts" [] "runs that decrypt", "Whether there is a key log, or there are secrets from a capture file: 1, or 0.";
+    PROCESS_ENDS = Counter "picotap_process_lookups_total" ["outcome"] "ends of connections looked up", "Ends of connections whose process the helper looked for, by what became of it.";
+    PROCESS_LISTENERS = Gauge "picotap_process_listeners" [] "endpoints with a known process", "Endpoints at which it is known which process listens.";
+    PROCESS_LATE = Counter "picotap_process_late_answers_total" [] "answers that no worker took", "Answers about processes that were dropped because a worker took none for too long.";
+    HELPER_ENDED = Counter "picotap_helper_ended_total" [] "ends of the helper process", "Times that the helper process ended although nobody asked it to.";
     START_TIME = Gauge "process_start_time_seconds" [] "start", "Start of the process, seconds since the Unix epoch.";
 }
 
@@ -114,6 +118,14 @@ impl Samples {
         for (family, count) in [(&HTTP_REFUSED, refused), (&HTTP_LATE, late), (&HTTP_TURNED_AWAY, turned_away)] {
             add(family, "", count.load(Ordering::Relaxed));
         }
+        if let Some(directory) = &shared.directory {
+            for (outcome, count) in directory.outcomes() {
+                add(&PROCESS_ENDS, outcome.name(), count);
+            }
+            add(&PROCESS_LISTENERS, "", directory.listeners() as u64);
+            add(&PROCESS_LATE, "", directory.dropped());
+        }
+        add(&HELPER_ENDED, "", shared.helper_ended.load(Ordering::Relaxed));
         add(&HELD_SECRETS, "", shared.held_secrets() as u64);
         add(&DECRYPTS, "", u64::from(shared.decrypts()));
         add(&START_TIME, "", self.started);
@@ -138,6 +150,10 @@ pub fn all() -> Vec<MetricFamily> {
         &HELD_SECRETS,
         &DECRYPTS,
         &START_TIME,
+        &PROCESS_ENDS,
+        &PROCESS_LISTENERS,
+        &PROCESS_LATE,
+        &HELPER_ENDED,
     ] {
         tally.add(family, "", 0);
     }

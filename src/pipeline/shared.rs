@@ -10,6 +10,7 @@ use crate::export::log;
 use crate::export::summary::Summary;
 use crate::export::total::Total;
 use crate::http::context;
+use crate::process::{Directory, ProcessCounters};
 use crate::sandbox::driver;
 use crate::sandbox::engine::Parser;
 use crate::sandbox::fault::NAMES;
@@ -78,6 +79,8 @@ pub struct WorkerCounters {
     pub shadow: shadow::ShadowCounters,
     /// Of what it decrypts.
     pub tls: TlsCounters,
+    /// Of the processes that it asked for.
+    pub processes: ProcessCounters,
 }
 
 /// What a capture thread counts.
@@ -149,6 +152,10 @@ pub struct Shared {
     pub reopen: AtomicBool,
     /// Whether the threads are alive and make progress.
     pub health: Arc<Health>,
+    /// How often the helper process ended unasked.
+    pub helper_ended: Arc<AtomicU64>,
+    /// Processes at the ends of connections, if they are wanted.
+    pub directory: Option<Arc<Directory>>,
 }
 
 /// A lock is only ever held to copy: what a thread that died under it left is whole.
@@ -178,7 +185,15 @@ impl Shared {
             decrypts: AtomicBool::new(false),
             reopen: AtomicBool::new(false),
             health,
+            helper_ended: Arc::default(),
+            directory: None,
         }
+    }
+
+    /// With a helper process: how often it ended unasked, and what it finds of processes.
+    #[must_use]
+    pub fn with_helper(self, ended: Arc<AtomicU64>, directory: Option<Arc<Directory>>) -> Self {
+        Self { helper_ended: ended, directory, ..self }
     }
 
     /// Changes the secrets. Every slot that is sent afterwards is decrypted with them.
@@ -283,7 +298,8 @@ impl Shared {
         let mut ledger = Ledger::default();
         // Workers first: by the time that capture threads are read, they have delivered at least what the workers have counted.
         for worker in self.workers() {
-            let WorkerCounters { figures, sandbox, http, shadow, tls } = worker;
+            let WorkerCounters { figures, sandbox, http, shadow, tls, processes } = worker;
+            ledger.processes.add(&processes);
             ledger.tls.add(&tls);
             ledger.worker.add(&figures);
             ledger.sandbox.add(&sandbox);

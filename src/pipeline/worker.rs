@@ -174,6 +174,9 @@ impl Worker {
     fn slot(&mut self, slot: &mut Slot, now: Instant) {
         let since = self.since(now);
         self.span = slot.span;
+        if let Some(speakers) = &mut self.results.outputs.context.speakers {
+            speakers.begin_slot(slot.rows.iter().map(|row| &row.connection));
+        }
         let Results { opening, shared, .. } = &mut self.results;
         opening.expect_keys(shared.decrypts());
         opening.open(slot, &shared.keys(), since);
@@ -332,6 +335,8 @@ impl Results {
         self.counters.tls = *self.opening.counters();
         self.counters.sandbox = *sandbox;
         self.counters.http = self.outputs.context.counters;
+        self.counters.processes =
+            self.outputs.context.speakers.as_ref().map(|speakers| speakers.counters).unwrap_or_default();
         self.counters.figures.open_bytes = held;
         let (memory, queued) = self.before;
         self.shared.publish_worker(self.options.index, &self.counters, memory + held, queued);
@@ -373,6 +378,10 @@ impl Receiver for Results {
     fn closed(&mut self, connection: &Connection, state: &mut Exchange, lengths: [u64; 2], reason: EndReason) {
         let (context, mut finish) = self.parts();
         state.close(context, connection, lengths, reason, &mut finish);
+        // What is inside of a tunnel ends before the connection that carries it.
+        if let Some(speakers) = context.speakers.as_mut().filter(|_| connection.depth() == 0) {
+            speakers.forget(connection.number);
+        }
     }
 
     fn inner(

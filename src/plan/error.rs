@@ -29,6 +29,9 @@ pub enum PlanError {
     /// A page without an endpoint.
     #[error("nothing is served: --page needs --metrics-addr or -i")]
     NoEndpoint,
+    /// Processes of what is over.
+    #[error("--processes looks at what runs now: needed -i IFACE in the place of a capture FILE")]
+    NoProcesses,
     /// A format without lines about TLS connections.
     #[error("--tls has no lines in format {0}: needed --format json, text, ecs, zeek, csv or tsv")]
     NoTlsFormat(FormatName),
@@ -66,6 +69,9 @@ pub enum PlanError {
         name: String,
     },
     /// Probes beside files.
+    #[error("--save-keylog saves what probes see: needed --tls-probes auto, pid:N or a path")]
+    NoProbesToSave,
+    /// Probes and no interface.
     #[error("--tls-probes reads the secrets of processes that run now: needed -i IFACE")]
     NoProbesOfFiles,
     /// Rotation without a file.

@@ -8,30 +8,40 @@ use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
 
-use super::Library;
+use memchr::memmem;
+
+use super::{Library, pclntab};
 
 /// The longest table of symbols, or of their names, that is read; Chromium's have 30 MiB.
 const MAX_TABLE: u64 = 64 << 20;
 const MAX_SECTIONS: u16 = 4096;
 const MAX_SEGMENTS: u16 = 256;
+const MAX_NAME: usize = 64;
 const HEADER: usize = 64;
 const SECTION: usize = 64;
 const SEGMENT: usize = 56;
 const SYMBOL: usize = 24;
+const RELOCATION: usize = 24;
+/// A pointer relative to where the program is loaded.
+const RELATIVE: u32 = if cfg!(target_arch = "aarch64") { 1027 } else { 8 };
 const LOADED: u32 = 1;
 const SYMBOLS: u32 = 2;
 const DYNAMIC_SYMBOLS: u32 = 11;
 const FUNCTION: u8 = 2;
 
-/// The function that is probed of each library.
-const PROBED: [(Library, &str); 2] =
-    [(Library::OpenSsl, "EVP_KDF_derive"), (Library::Go, "crypto/tls.(*Config).writeKeyLog")];
+/// The longest constants of a program that are searched; Chromium's have 60 MiB.
+const MAX_CONSTANTS: u64 = 64 << 20;
+
+/// The function that is probed in OpenSSL.
+const OPENSSL: &str = "EVP_KDF_derive";
 /// Functions of TLS libraries that have none that is probed, and what these are.
 const UNREAD: [(&str, &str); 3] = [
     ("SSL_do_handshake", "OpenSSL before 3.0, or BoringSSL"),
     ("gnutls_handshake", "GnuTLS"),
     ("mbedtls_ssl_handshake", "Mbed TLS"),
 ];
+/// What the constants of a program have that contains one of them, also without symbols: names in their errors, and in key logs.
+const TRACES: [(&str, &[u8]); 2] = [("rustls", b"CLIENT_HANDSHAKE_TRAFFIC_SECRET"), ("BoringSSL", b"OPENSSL_internal")];
 
 /// What was found in a file.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -56,24 +66,25 @@ pub(super) fn read(file: &File) -> io::Result<Found> {
     if !header.starts_with(b"\x7fELF\x02\x01") {
         return Ok(found);
     }
-    let Tables { segments, sections } = Tables::read(file, &header)?;
-    let names = names(file, &header, &sections)?;
-    let is_go = names.windows(15).any(|name| name == b".go.buildinfo\0\0" || name.starts_with(b".gopclntab\0"));
-    for section in sections.iter().filter(|section| matches!(section.kind, SYMBOLS | DYNAMIC_SYMBOLS)) {
-        let Some(strings) = sections.get(section.link as usize) else { continue };
+    let tables = Tables::read(file, &header)?;
+    if tables.go(file, &mut found)? {
+        return Ok(found);
+    }
+    for section in tables.sections.iter().filter(|section| matches!(section.kind, SYMBOLS | DYNAMIC_SYMBOLS)) {
+        let Some(strings) = tables.sections.get(section.link as usize) else { continue };
         let (symbols, strings) = (table(file, section)?, table(file, strings)?);
         for symbol in symbols.chunks_exact(SYMBOL) {
-            function(symbol, &strings, &segments, &mut found);
+            function(symbol, &strings, &tables, &mut found);
         }
     }
-    if is_go && found.points.is_empty() {
-        found.unread = Some("Go without crypto/tls, or stripped of its symbols");
+    if found == Found::default() {
+        found.unread = tables.traces(file)?;
     }
     Ok(found)
 }
 
 /// Looks whether a symbol is one of the functions.
-fn function(symbol: &[u8], strings: &[u8], segments: &[Segment], found: &mut Found) {
+fn function(symbol: &[u8], strings: &[u8], tables: &Tables, found: &mut Found) {
     let defined = u16_at(symbol, 6) != Some(0);
     if symbol.get(4).is_none_or(|info| info & 15 != FUNCTION) || !defined {
         return;
@@ -82,13 +93,9 @@ fn function(symbol: &[u8], strings: &[u8], segments: &[Segment], found: &mut Fou
     // A version may follow the name.
     let is =
         |wanted: &str| name.strip_prefix(wanted.as_bytes()).is_some_and(|rest| matches!(rest.first(), Some(0 | b'@')));
-    for (library, wanted) in PROBED {
-        if !is(wanted) || found.points.iter().any(|(known, _)| *known == library) {
-            continue;
-        }
-        let Some(address) = u64_at(symbol, 8) else { continue };
-        let place = segments.iter().find_map(|segment| segment.offset_of(address));
-        found.points.extend(place.map(|place| (library, place)));
+    if is(OPENSSL) && found.points.is_empty() {
+        let place = u64_at(symbol, 8).and_then(|address| tables.place(address));
+        found.points.extend(place.map(|place| (Library::OpenSsl, place)));
     }
     if let Some((_, library)) = UNREAD.iter().find(|(wanted, _)| is(wanted)) {
         found.unread.get_or_insert(library);
@@ -110,7 +117,9 @@ impl Segment {
 }
 
 struct Section {
+    name: Vec<u8>,
     kind: u32,
+    address: u64,
     offset: u64,
     length: u64,
     link: u32,
@@ -139,24 +148,96 @@ impl Tables {
             let (offset, address, length) = (u64_at(entry, 8)?, u64_at(entry, 16)?, u64_at(entry, 32)?);
             (u32_at(entry, 0)? == LOADED).then_some(Segment { offset, address, length })
         };
+        let names = u16_at(header, 62).and_then(|at| sections.chunks_exact(SECTION).nth(usize::from(at)));
+        let place = names.and_then(|entry| Some((u64_at(entry, 24)?, u64_at(entry, 32)?)));
+        let names = place.map_or(Ok(Vec::new()), |(offset, length)| bytes(file, offset, length))?;
         let section = |entry: &[u8]| {
-            let (kind, link) = (u32_at(entry, 4)?, u32_at(entry, 40)?);
-            Some(Section { kind, offset: u64_at(entry, 24)?, length: u64_at(entry, 32)?, link })
+            let name = names.get(u32_at(entry, 0)? as usize..).unwrap_or_default();
+            Some(Section {
+                name: name.iter().copied().take_while(|byte| *byte != 0).take(MAX_NAME).collect(),
+                kind: u32_at(entry, 4)?,
+                address: u64_at(entry, 16)?,
+                offset: u64_at(entry, 24)?,
+                length: u64_at(entry, 32)?,
+                link: u32_at(entry, 40)?,
+            })
         };
         Ok(Self {
             segments: segments.chunks_exact(SEGMENT).filter_map(segment).collect(),
             sections: sections.chunks_exact(SECTION).filter_map(section).collect(),
         })
     }
-}
 
-/// The names of the sections, one after the other.
-fn names(file: &File, header: &[u8], sections: &[Section]) -> io::Result<Vec<u8>> {
-    let section = u16_at(header, 62).and_then(|at| sections.get(usize::from(at)));
-    let mut names = section.map_or(Ok(Vec::new()), |section| table(file, section))?;
-    // So that a name at the end is one of 15 bytes too.
-    names.extend([0; 16]);
-    Ok(names)
+    /// Where in the file an address lies.
+    fn place(&self, address: u64) -> Option<u64> {
+        self.segments.iter().find_map(|segment| segment.offset_of(address))
+    }
+
+    fn named(&self, name: &str) -> Option<&Section> {
+        self.sections.iter().find(|section| section.name == name.as_bytes())
+    }
+
+    /// Looks for Go's function by Go's own table, which programs without symbols have too. Whether it is a program of Go.
+    fn go(&self, file: &File, found: &mut Found) -> io::Result<bool> {
+        let section = self.sections.iter().find(|section| section.name.ends_with(b".gopclntab"));
+        let Some(section) = section else { return Ok(false) };
+        let table = table(file, section)?;
+        let offset = match pclntab::find(&table, pclntab::WRITE_KEY_LOG) {
+            Ok(Some(offset)) => offset,
+            // It speaks no TLS, or by another library.
+            Ok(None) => return Ok(false),
+            Err(unread) => {
+                found.unread = Some(unread);
+                return Ok(true);
+            }
+        };
+        // The text's address is in the table up to Go 1.25; then in the module's description, or it is that of the section.
+        let header = self.pointer(file, section.address.checked_add(pclntab::HEADER_TEXT))?;
+        let module = self.named(".go.module").and_then(|module| module.address.checked_add(pclntab::MODULE_TEXT));
+        let described = self.pointer(file, module)?;
+        let section = self.named(".text").map(|section| section.address);
+        for start in [header, described, section].into_iter().flatten() {
+            let place = start.checked_add(offset).and_then(|address| self.place(address));
+            let mut code = [0; pclntab::BEGINNING];
+            if let Some(place) = place
+                && file.read_exact_at(&mut code, place).is_ok()
+                && pclntab::begins_function(&code)
+            {
+                found.points.push((Library::Go, place));
+                return Ok(true);
+            }
+        }
+        found.unread = Some("Go whose code is not found");
+        Ok(true)
+    }
+
+    /// The pointer at an address, if there is one: as it is in the file, or as whoever loads the program computes it.
+    fn pointer(&self, file: &File, address: Option<u64>) -> io::Result<Option<u64>> {
+        let Some(address) = address else { return Ok(None) };
+        let mut word = [0; 8];
+        let place = self.place(address).filter(|place| file.read_exact_at(&mut word, *place).is_ok());
+        let word = u64::from_le_bytes(word);
+        if place.is_some() && word != 0 {
+            return Ok(Some(word));
+        }
+        let Some(section) = self.named(".rela.dyn") else { return Ok(None) };
+        let relocations = table(file, section)?;
+        let of = |entry: &[u8]| {
+            let relative = u32_at(entry, 8) == Some(RELATIVE) && u64_at(entry, 0) == Some(address);
+            relative.then(|| u64_at(entry, 16)).flatten()
+        };
+        Ok(relocations.chunks_exact(RELOCATION).find_map(of))
+    }
+
+    /// Looks for a library that is part of a program without symbols.
+    fn traces(&self, file: &File) -> io::Result<Option<&'static str>> {
+        let Some(section) = self.named(".rodata").filter(|section| section.length <= MAX_CONSTANTS) else {
+            return Ok(None);
+        };
+        let constants = table(file, section)?;
+        let has = |bytes: &[u8]| memmem::find(&constants, bytes).is_some();
+        Ok(TRACES.iter().find(|(name, trace)| has(name.as_bytes()) && has(trace)).map(|(name, _)| *name))
+    }
 }
 
 fn table(file: &File, section: &Section) -> io::Result<Vec<u8>> {
@@ -180,16 +261,16 @@ fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     bytes.get(at..)?.first_chunk().copied().map(u16::from_le_bytes)
 }
 
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+pub(super) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.get(at..)?.first_chunk().copied().map(u32::from_le_bytes)
 }
 
-fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
+pub(super) fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     bytes.get(at..)?.first_chunk().copied().map(u64::from_le_bytes)
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use proptest::prelude::*;
     use std::io::Write;
 
@@ -202,7 +283,7 @@ mod tests {
     }
 
     /// A file with one function of this name at this address, in a segment that begins at 0x1000 and lies at 0x200.
-    fn file(name: &str, address: u64) -> Vec<u8> {
+    pub(in crate::probe) fn file(name: &str, address: u64) -> Vec<u8> {
         let word = |value: u64| value.to_le_bytes();
         let half = |value: u32| value.to_le_bytes();
         let strings = [&[0], name.as_bytes(), &[0]].concat();
@@ -235,11 +316,85 @@ mod tests {
         assert_eq!(found, Found { points: vec![(Library::OpenSsl, 0x220)], unread: None });
         let versioned = of(&file("EVP_KDF_derive@@OPENSSL_3.0.0", 0x1020)).unwrap();
         assert_eq!(versioned, found);
-        let found = of(&file("crypto/tls.(*Config).writeKeyLog", 0x1000)).unwrap();
-        assert_eq!(found.points, [(Library::Go, 0x200)]);
         assert_eq!(of(&file("EVP_KDF_derive_else", 0x1020)).unwrap(), Found::default());
         assert_eq!(of(&file("EVP_KDF_derive", 0x1080)).unwrap(), Found::default(), "outside of the segment");
         assert_eq!(of(&file("SSL_do_handshake", 0x1000)).unwrap().unread, Some(UNREAD[0].1));
+    }
+
+    /// The same with other sections, of these names.
+    fn go(code: &[u8], sections: &[(&str, u64, &[u8])]) -> Vec<u8> {
+        let mut out = file("else", 0x1020);
+        out[0x220..][..code.len()].copy_from_slice(code);
+        let mut names = vec![0];
+        let mut table = vec![0; SECTION];
+        let mut add = |names: &mut Vec<u8>, out: &mut Vec<u8>, name: &str, address: u64, bytes: &[u8]| {
+            let word = |value: usize| (value as u64).to_le_bytes();
+            let name_at = u32::try_from(names.len()).unwrap().to_le_bytes();
+            names.extend([name.as_bytes(), b"\0"].concat());
+            let (at, length) = (out.len(), bytes.len());
+            out.extend(bytes);
+            table.extend(
+                [
+                    &name_at[..],
+                    &1_u32.to_le_bytes(),
+                    &word(0),
+                    &address.to_le_bytes(),
+                    &word(at),
+                    &word(length),
+                    &[0; 24],
+                ]
+                .concat(),
+            );
+        };
+        for (name, address, bytes) in sections {
+            add(&mut names, &mut out, name, *address, bytes);
+        }
+        let before = names.clone();
+        add(&mut names, &mut out, "", 0, &before);
+        let count = u16::try_from(table.len() / SECTION).unwrap();
+        let at = out.len() as u64;
+        out[40..48].copy_from_slice(&at.to_le_bytes());
+        out[60..62].copy_from_slice(&count.to_le_bytes());
+        out[62..64].copy_from_slice(&(count - 1).to_le_bytes());
+        out.extend(table);
+        out
+    }
+
+    #[test]
+    fn the_function_of_a_program_of_go_is_found_without_symbols() {
+        const CODE: &[u8] = if cfg!(target_arch = "aarch64") {
+            &[0x90, 0x0b, 0x40, 0xf9]
+        } else {
+            &[0x4c, 0x8d, 0x64, 0x24, 0xd8, 0x4d, 0x3b, 0x66, 0x10]
+        };
+        let table = pclntab::tests::table(0, &["main", "b", pclntab::WRITE_KEY_LOG]);
+        let wanted = Found { points: vec![(Library::Go, 0x220)], unread: None };
+        // The function is 200 bytes behind the beginning of the text.
+        let text = 0x1020 - 200;
+        assert_eq!(of(&go(CODE, &[(".text", text, &[]), (".gopclntab", 0, &table)])).unwrap(), wanted);
+        let found = of(&go(CODE, &[(".text", 0x1000, &[]), (".data.rel.ro.gopclntab", 0, &table)])).unwrap();
+        assert_eq!(found, Found { points: vec![], unread: Some("Go whose code is not found") });
+        let relocation =
+            [&(0x5000 + pclntab::MODULE_TEXT).to_le_bytes()[..], &RELATIVE.to_le_bytes(), &[0; 4]].concat();
+        let relocation = [relocation, text.to_le_bytes().to_vec()].concat();
+        let sections: &[(&str, u64, &[u8])] = &[
+            (".text", 0x1000, &[]),
+            (".gopclntab", 0, &table),
+            (".go.module", 0x5000, &[]),
+            (".rela.dyn", 0, &relocation),
+        ];
+        assert_eq!(of(&go(CODE, sections)).unwrap(), wanted);
+        assert_eq!(of(&go(&[0; 9], &[(".text", text, &[]), (".gopclntab", 0, &table)])).unwrap().points, []);
+        let other = pclntab::tests::table(0, &["main"]);
+        assert_eq!(of(&go(CODE, &[(".text", text, &[]), (".gopclntab", 0, &other)])).unwrap(), Found::default());
+    }
+
+    #[test]
+    fn libraries_in_programs_without_symbols_are_told_by_their_constants() {
+        let with = |text: &[u8]| of(&go(&[], &[(".rodata", 0, text)])).unwrap().unread;
+        assert_eq!(with(b"BoringSSL..SSL routines:OPENSSL_internal"), Some("BoringSSL"));
+        assert_eq!(with(b"rustls::CLIENT_HANDSHAKE_TRAFFIC_SECRET"), Some("rustls"));
+        assert_eq!(with(b"rustls is mentioned"), None);
     }
 
     #[test]

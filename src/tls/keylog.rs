@@ -5,7 +5,7 @@
 //! It may grow while it is read, so its last line may be a beginning. What it contains is not trusted: a line that is no
 //! secret is counted, and the first such line is named.
 
-use data_encoding::HEXLOWER_PERMISSIVE;
+use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::keys::{KeyStore, Label};
@@ -138,6 +138,20 @@ impl KeyLog {
     }
 }
 
+/// A line for a secret, with its end.
+#[must_use]
+pub fn line(random: &[u8; 32], label: Label, secret: &Secret) -> Zeroizing<String> {
+    // None is longer, so that no copy is left behind.
+    let mut line = Zeroizing::new(String::with_capacity(MAX_LINE));
+    line.push_str(label.name());
+    for bytes in [&random[..], secret.bytes()] {
+        line.push(' ');
+        HEXLOWER.encode_append(bytes, &mut line);
+    }
+    line.push('\n');
+    line
+}
+
 /// What a line is.
 enum Line {
     Secret(Box<[u8; 32]>, Label, Secret),
@@ -158,16 +172,13 @@ impl Line {
             return Self::Malformed;
         };
         let label = match name {
-            b"CLIENT_RANDOM" => Label::Master,
-            b"CLIENT_EARLY_TRAFFIC_SECRET" => Label::ClientEarly,
-            b"CLIENT_HANDSHAKE_TRAFFIC_SECRET" => Label::ClientHandshake,
-            b"SERVER_HANDSHAKE_TRAFFIC_SECRET" => Label::ServerHandshake,
-            b"CLIENT_TRAFFIC_SECRET_0" => Label::ClientTraffic,
-            b"SERVER_TRAFFIC_SECRET_0" => Label::ServerTraffic,
             b"RSA" => return Self::Rsa,
-            // `EXPORTER_SECRET`, `EARLY_EXPORTER_SECRET`, those of ECH and QUIC, and what comes after them.
-            other if is_label(other) && random.is_some() && secret.is_some() => return Self::Ignored,
-            _ => return Self::Malformed,
+            name => match Label::ALL.into_iter().find(|label| label.name().as_bytes() == name) {
+                Some(label) => label,
+                // `EXPORTER_SECRET`, `EARLY_EXPORTER_SECRET`, those of ECH and QUIC, and what comes after them.
+                None if is_label(name) && random.is_some() && secret.is_some() => return Self::Ignored,
+                None => return Self::Malformed,
+            },
         };
         let (Some(random), Some(secret)) = (random, secret) else { return Self::Malformed };
         let mut decoded = Zeroizing::new([0; 48]);

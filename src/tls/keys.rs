@@ -2,9 +2,12 @@
 //! hellos, whichever the source of the secrets has.
 //!
 //! It is bounded. When it is full, the secrets of the connection that came first are given up, and that they were is known for
-//! a while.
+//! a while. Those that probes saw, of all connections of the machine, are erased when no connection that is captured has asked for
+//! them in [`PROBED_FOR`].
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use zeroize::Zeroizing;
 
@@ -21,8 +24,16 @@ pub const MAX_SECRETS: usize = 4;
 const MAX_EVICTED: usize = 65_536;
 /// Memory of an entry, and of each secret in it: sizes of their fields, at the load of the tables and with the allocator's
 /// overhead.
-const ENTRY_COST: usize = 224;
+const ENTRY_COST: usize = 240;
 const SECRET_COST: usize = 64;
+/// So long, in nanoseconds, secrets that probes saw wait for a connection that is captured.
+pub const PROBED_FOR: i64 = 10_000_000_000;
+
+/// The most secrets that are remembered until [`KeyStore::take_used`].
+const MAX_USED: usize = 65_536;
+
+/// A secret that a captured connection asked for, with its client's random.
+pub type Used = ([u8; 32], Label, Secret);
 
 /// What a secret is for, as key logs name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -42,9 +53,34 @@ pub enum Label {
     ServerTraffic,
 }
 
+impl Label {
+    pub(super) const ALL: [Self; 6] = [
+        Self::Master,
+        Self::ClientEarly,
+        Self::ClientHandshake,
+        Self::ServerHandshake,
+        Self::ClientTraffic,
+        Self::ServerTraffic,
+    ];
+
+    /// The name in key logs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Master => "CLIENT_RANDOM",
+            Self::ClientEarly => "CLIENT_EARLY_TRAFFIC_SECRET",
+            Self::ClientHandshake => "CLIENT_HANDSHAKE_TRAFFIC_SECRET",
+            Self::ServerHandshake => "SERVER_HANDSHAKE_TRAFFIC_SECRET",
+            Self::ClientTraffic => "CLIENT_TRAFFIC_SECRET_0",
+            Self::ServerTraffic => "SERVER_TRAFFIC_SECRET_0",
+        }
+    }
+}
+
 families! {
     SECRETS = Counter "picotap_tls_secrets_total" ["result"] "TLS secrets", "TLS secrets that were read, by what became of them.";
     EVICTED = Counter "picotap_tls_secrets_evicted_total" [] "connections whose TLS secrets were given up", "Connections whose TLS secrets were given up because the store was full.";
+    EXPIRED = Counter "picotap_tls_secrets_expired_total" [] "connections that are not captured, whose TLS secrets were erased", "Connections whose TLS secrets probes saw, and were erased since no captured connection asked for them within 10 s.";
 }
 
 counters! {
@@ -58,6 +94,8 @@ counters! {
         refused => SECRETS["refused"],
         /// Connections whose secrets were given up.
         evicted => EVICTED,
+        /// Connections whose secrets nothing asked for in [`PROBED_FOR`].
+        expired => EXPIRED,
     }
 }
 
@@ -66,8 +104,12 @@ counters! {
 pub struct KeyStore {
     /// The hash is keyed: whoever writes the key log, or a client, may choose randoms.
     entries: HashMap<[u8; 32], Entry>,
-    /// The randoms, oldest first.
+    /// The names whose secrets stay, oldest first.
     order: VecDeque<[u8; 32]>,
+    /// The names whose secrets probes saw, and when the first of them came, oldest first. None is in `order` too.
+    probed: VecDeque<(i64, [u8; 32])>,
+    /// Time of the probes' clock, in nanoseconds.
+    now: i64,
     /// What was given up: the beginning of each random.
     evicted: HashSet<u64>,
     evicted_order: VecDeque<u64>,
@@ -80,16 +122,25 @@ pub struct KeyStore {
     probes: ProbeCounters,
     /// Connections have to know the hash of their hellos.
     by_transcript: bool,
+    /// What captured connections asked for, if somebody takes it.
+    used: Option<Mutex<Vec<Used>>>,
 }
 
-/// The secrets of a connection, one behind the other: of each a byte for its label, one for its length, and its bytes.
+/// The secrets of a connection.
 #[derive(Default)]
-struct Entry(Zeroizing<Box<[u8]>>);
+struct Entry {
+    /// One behind the other: of each a byte for its label, one for its length, and its bytes.
+    secrets: Zeroizing<Box<[u8]>>,
+    /// The labels that captured connections have asked for, as bits. Workers share the store while they ask.
+    wanted: AtomicU8,
+    /// A key log has one of them too: they stay.
+    stays: bool,
+}
 
 impl Entry {
     /// All secrets, each with the number of its label.
     fn all(&self) -> impl Iterator<Item = (u8, &[u8])> {
-        let mut rest = &**self.0;
+        let mut rest = &**self.secrets;
         std::iter::from_fn(move || {
             let (&[label, length], behind) = rest.split_first_chunk()?;
             let (secret, behind) = behind.split_at_checked(usize::from(length))?;
@@ -113,7 +164,7 @@ impl Entry {
         // No secret is longer than 48 bytes.
         let length = u8::try_from(bytes.len()).unwrap_or_default();
         // Not more memory than it takes, and none that grows, which would leave a copy behind.
-        self.0 = Zeroizing::new([&**self.0, &[label as u8, length], bytes].concat().into_boxed_slice());
+        self.secrets = Zeroizing::new([&**self.secrets, &[label as u8, length], bytes].concat().into_boxed_slice());
     }
 }
 
@@ -136,6 +187,8 @@ impl KeyStore {
         Self {
             entries: HashMap::new(),
             order: VecDeque::new(),
+            probed: VecDeque::new(),
+            now: 0,
             evicted: HashSet::new(),
             evicted_order: VecDeque::new(),
             secrets: 0,
@@ -144,6 +197,7 @@ impl KeyStore {
             lines: LineCounters::default(),
             probes: ProbeCounters::default(),
             by_transcript: false,
+            used: None,
         }
     }
 
@@ -161,10 +215,25 @@ impl KeyStore {
 
     /// Stores a secret. None is ever overwritten.
     pub fn insert(&mut self, random: [u8; 32], label: Label, secret: &Secret) {
-        let entry = self.entries.entry(random).or_insert_with(|| {
+        let entry = self.entries.entry(random).or_default();
+        if !std::mem::replace(&mut entry.stays, true) {
             self.order.push_back(random);
+        }
+        self.add(&random, label, secret);
+    }
+
+    /// Stores a secret that probes saw, which nobody may ever ask for.
+    pub(super) fn insert_probed(&mut self, name: [u8; 32], label: Label, secret: &Secret) {
+        let (now, probed) = (self.now, &mut self.probed);
+        self.entries.entry(name).or_insert_with(|| {
+            probed.push_back((now, name));
             Entry::default()
         });
+        self.add(&name, label, secret);
+    }
+
+    fn add(&mut self, name: &[u8; 32], label: Label, secret: &Secret) {
+        let Some(entry) = self.entries.get_mut(name) else { return };
         if entry.secrets(label).any(|known| known == secret.bytes()) {
             self.counters.repeated += 1;
             return;
@@ -176,16 +245,15 @@ impl KeyStore {
         entry.push(label, secret);
         self.secrets += 1;
         self.counters.stored += 1;
-        while self.memory() > self.limit && self.order.len() > 1 {
+        while self.memory() > self.limit && self.entries.len() > 1 {
             self.evict();
         }
     }
 
-    /// Gives up the secrets of the connection that came first.
+    /// Gives up the secrets of the connection that came first: of those that may belong to nobody, if there are such.
     fn evict(&mut self) {
-        let Some(random) = self.order.pop_front() else { return };
-        let secrets = self.entries.remove(&random).map_or(0, |entry| entry.len());
-        self.secrets -= secrets;
+        let Some(random) = self.oldest_probed().or_else(|| self.order.pop_front()) else { return };
+        self.erase(&random);
         self.counters.evicted += 1;
         if self.evicted.insert(beginning(&random)) {
             self.evicted_order.push_back(beginning(&random));
@@ -195,6 +263,68 @@ impl KeyStore {
         {
             self.evicted.remove(&oldest);
         }
+    }
+
+    /// Takes the name out that came first of those whose secrets are of probes alone.
+    fn oldest_probed(&mut self) -> Option<[u8; 32]> {
+        loop {
+            let (_, name) = self.probed.pop_front()?;
+            if self.entries.get(&name).is_some_and(|entry| !entry.stays) {
+                return Some(name);
+            }
+        }
+    }
+
+    fn erase(&mut self, name: &[u8; 32]) {
+        let secrets = self.entries.remove(name).map_or(0, |entry| entry.len());
+        self.secrets -= secrets;
+    }
+
+    /// It is this time, in nanoseconds of a clock that does not go back: secrets that probes saw [`PROBED_FOR`] ago and nothing asked for
+    /// are erased, the others stay.
+    pub fn turn(&mut self, now: i64) {
+        self.now = now;
+        while let Some((_, name)) = self.probed.pop_front_if(|(since, _)| now.saturating_sub(*since) >= PROBED_FOR) {
+            match self.entries.get_mut(&name) {
+                Some(entry) if entry.stays => {}
+                Some(entry) if entry.wanted.load(Ordering::Relaxed) > 0 => {
+                    entry.stays = true;
+                    self.order.push_back(name);
+                }
+                _ => {
+                    self.erase(&name);
+                    self.counters.expired += 1;
+                }
+            }
+        }
+    }
+
+    /// The same as [`Self::get`], for a captured connection whose client has this random: from then on its secrets stay.
+    pub(super) fn want(&self, random: &[u8; 32], name: &[u8; 32], label: Label) -> impl Iterator<Item = Secret> {
+        let entry = self.entries.get(name).filter(|entry| entry.secrets(label).next().is_some());
+        let bit = 1 << label as u8;
+        let first = entry.filter(|entry| entry.wanted.fetch_or(bit, Ordering::Relaxed) & bit == 0);
+        if let (Some(entry), Some(used)) = (first, &self.used) {
+            let mut used = used.lock().unwrap_or_else(PoisonError::into_inner);
+            let secrets = entry.secrets(label).filter_map(Secret::new).map(|secret| (*random, label, secret));
+            let room = MAX_USED.saturating_sub(used.len());
+            used.extend(secrets.take(room));
+        }
+        self.get(name, label)
+    }
+
+    /// The same, which remembers what captured connections ask for, for [`Self::take_used`].
+    #[must_use]
+    pub fn remembering_used(mut self) -> Self {
+        self.used = Some(Mutex::default());
+        self
+    }
+
+    /// What captured connections asked for since: at most 65,536 secrets.
+    #[must_use]
+    pub fn take_used(&self) -> Vec<Used> {
+        let used = self.used.as_ref().map(|used| used.lock().unwrap_or_else(PoisonError::into_inner));
+        used.map(|mut used| std::mem::take(&mut *used)).unwrap_or_default()
     }
 
     /// The secrets of a connection with this label.
@@ -254,7 +384,7 @@ impl KeyStore {
     /// Memory of secrets, in bytes, estimated.
     #[must_use]
     pub fn memory(&self) -> usize {
-        self.order.len() * ENTRY_COST + self.secrets * SECRET_COST
+        self.entries.len() * ENTRY_COST + self.secrets * SECRET_COST
     }
 }
 
@@ -280,8 +410,8 @@ mod tests {
         store.insert([0; 32], Label::ClientEarly, &secret(9));
         let found: Vec<_> = store.get(&[0; 32], Label::Master).collect();
         assert_eq!(found, [1, 2, 3, 4].map(secret));
-        let KeyCounters { stored, repeated, refused, evicted } = *store.counters();
-        assert_eq!((stored, repeated, refused, evicted), (5, 1, 2, 0));
+        let wanted = KeyCounters { stored: 5, repeated: 1, refused: 2, ..KeyCounters::default() };
+        assert_eq!(*store.counters(), wanted);
         assert_eq!(store.get(&[1; 32], Label::Master).count(), 0);
     }
 
@@ -303,5 +433,39 @@ mod tests {
         assert!(!store.was_evicted(&random(1)), "what was given up long ago is forgotten");
         assert_eq!(store.evicted.len(), MAX_EVICTED);
         assert_eq!(store.evicted_order.len(), MAX_EVICTED);
+    }
+
+    #[test]
+    fn secrets_of_probes_are_erased_unless_they_are_wanted() {
+        let mut store = KeyStore::default().remembering_used();
+        let names = [[1; 32], [2; 32], [3; 32]];
+        store.turn(5);
+        for name in names {
+            store.insert_probed(name, Label::ClientTraffic, &secret(1));
+        }
+        store.insert(names[1], Label::Master, &secret(2));
+        assert_eq!(store.want(&[9; 32], &names[0], Label::Master).count(), 0);
+        for _ in 0..2 {
+            assert_eq!(store.want(&[9; 32], &names[2], Label::ClientTraffic).count(), 1);
+        }
+        assert_eq!(store.take_used(), [([9; 32], Label::ClientTraffic, secret(1))], "once");
+        assert!(store.take_used().is_empty());
+        store.turn(PROBED_FOR + 4);
+        assert_eq!(store.len(), 4);
+        store.turn(PROBED_FOR + 5);
+        assert_eq!(names.map(|name| store.has(&name)), [false, true, true]);
+        assert_eq!((store.len(), store.counters().expired, store.order.len(), store.probed.len()), (3, 1, 2, 0));
+        assert!(!store.was_evicted(&names[0]));
+    }
+
+    #[test]
+    fn a_full_store_gives_up_first_what_may_be_nobodys() {
+        let mut store = KeyStore::new(3 * (ENTRY_COST + SECRET_COST));
+        store.insert([1; 32], Label::Master, &secret(1));
+        for number in 2..100 {
+            store.insert_probed([number; 32], Label::Master, &secret(1));
+        }
+        assert!(store.has(&[1; 32]) && store.has(&[99; 32]) && !store.has(&[96; 32]));
+        assert_eq!((store.entries.len(), store.probed.len(), store.counters().evicted), (3, 2, 96));
     }
 }

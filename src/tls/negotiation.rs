@@ -347,7 +347,7 @@ impl Negotiation {
     /// Keys of a side, one for each secret that is known.
     #[expect(clippy::vec_box, reason = "keys are not moved: that would leave copies of them behind")]
     pub(super) fn keys(&self, context: &Context<'_>, side: Side, epoch: Epoch) -> Result<Vec<Box<Keys>>, Absence> {
-        let (Some(_), Some(server), Some(role)) = (self.random, self.server, self.role(side)) else {
+        let (Some(random), Some(server), Some(role)) = (&self.random, self.server, self.role(side)) else {
             return Err(Absence::NotYet);
         };
         if server.version != TLS12 && server.version != TLS13 {
@@ -373,13 +373,13 @@ impl Negotiation {
             None => Suite::all_of_tls13().filter(|suite| self.offered >> (suite.number - 0x1301) & 1 == 1).collect(),
         };
         let label = Self::label(role, epoch);
-        let secrets = self.names().flat_map(|name| context.keys.get(name, label));
+        let secrets = self.names().flat_map(|name| context.keys.want(random, name, label));
         let key = |suite: Suite, secret: Secret| {
             let (opener, secret) = if tls13 {
                 (Opener::tls13(suite, &secret)?, Some(secret))
             } else {
-                let (random, etm) = (&server.random, server.encrypt_then_mac);
-                (Opener::tls12(suite, &secret, self.random()?, random, etm, role)?, None)
+                let etm = server.encrypt_then_mac;
+                (Opener::tls12(suite, &secret, random, &server.random, etm, role)?, None)
             };
             Some(Box::new(Keys { opener, epoch, secret, number: 0 }))
         };

@@ -85,21 +85,21 @@ impl Calls {
         match what {
             Derived::KeyBlock | Derived::Logged(Label::Master) => {
                 let master = Secret::new(secret).filter(|_| secret.len() == 48)?;
-                store.insert(with.try_into().ok()?, Label::Master, &master);
+                store.insert_probed(with.try_into().ok()?, Label::Master, &master);
             }
             Derived::Logged(label) => {
                 hash(secret)?;
-                store.insert(with.try_into().ok()?, label, &Secret::new(secret)?);
+                store.insert_probed(with.try_into().ok()?, label, &Secret::new(secret)?);
             }
             Derived::Early => {
                 let hash = hashes(secret, with)?;
-                store.insert(name(with), Label::ClientEarly, &derived(hash, secret, "c e traffic", with)?);
+                store.insert_probed(name(with), Label::ClientEarly, &derived(hash, secret, "c e traffic", with)?);
             }
             Derived::Handshake => {
                 let hash = hashes(secret, with)?;
                 let connection = name(with);
-                store.insert(connection, Label::ClientHandshake, &derived(hash, secret, "c hs traffic", with)?);
-                store.insert(connection, Label::ServerHandshake, &derived(hash, secret, "s hs traffic", with)?);
+                store.insert_probed(connection, Label::ClientHandshake, &derived(hash, secret, "c hs traffic", with)?);
+                store.insert_probed(connection, Label::ServerHandshake, &derived(hash, secret, "s hs traffic", with)?);
                 self.remember(&master(hash, secret), connection);
             }
             Derived::Application => {
@@ -108,8 +108,8 @@ impl Calls {
                     store.probes_mut().unmatched += 1;
                     return None;
                 };
-                store.insert(connection, Label::ClientTraffic, &derived(hash, secret, "c ap traffic", with)?);
-                store.insert(connection, Label::ServerTraffic, &derived(hash, secret, "s ap traffic", with)?);
+                store.insert_probed(connection, Label::ClientTraffic, &derived(hash, secret, "c ap traffic", with)?);
+                store.insert_probed(connection, Label::ServerTraffic, &derived(hash, secret, "s ap traffic", with)?);
             }
         }
         store.probes_mut().secrets += 1;

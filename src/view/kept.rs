@@ -7,6 +7,7 @@ use super::snapshot::TransactionRow;
 use crate::escape;
 use crate::http::filter::{tunnel_name, via_name};
 use crate::http::{Message, Transaction, grpc};
+use crate::process::Process;
 use crate::stream::{Endpoint, InterfaceNames};
 
 /// The most bytes of a target that a row has.
@@ -139,6 +140,14 @@ fn fields(transaction: &Transaction) -> Vec<(String, String)> {
         text("tls.ja4", secured.ja4.as_deref().map(str::as_bytes));
     }
     text("client_forwarded", transaction.client_forwarded.map(|ip| ip.to_string()).as_deref().map(str::as_bytes));
+    for (end, process) in [("client", transaction.client_process()), ("server", transaction.server_process())] {
+        let Some(Process { pid, command, container, pod }) = process else { continue };
+        let mut text = |name: &str, value: Option<&[u8]>| text(&format!("{end}_process{name}"), value);
+        text("", Some(command));
+        text(".pid", pid.map(|pid| pid.to_string()).as_deref().map(str::as_bytes));
+        text(".container", container.as_deref().map(str::as_bytes));
+        text(".pod", pod.as_deref().map(str::as_bytes));
+    }
     text("trace_id", transaction.trace_id());
     text("parent_id", transaction.parent_id());
     text("community_id", transaction.community_id.as_ref().map(|id| &id[..]));

@@ -105,6 +105,13 @@ fn the_chart_renders_what_kubernetes_takes() {
     assert_eq!(container(&alone)["resources"]["limits"], json!({"memory": "2Gi"}));
     assert!(config_of(&alone).contains("metrics-addr = \"127.0.0.1:9464\""));
     assert_eq!(alone["NetworkPolicy"]["spec"]["ingress"], json!([]));
+
+    let probed = rendered(&json!({"tlsProbes": "auto"}));
+    assert!(config_of(&probed).contains("tls-probes = \"auto\""));
+    assert_eq!(probed["DaemonSet"]["spec"]["template"]["spec"]["hostPID"], true);
+    let added = container(&probed)["securityContext"]["capabilities"]["add"].to_string();
+    assert!(added.contains("SYS_PTRACE") && added.contains("SETPCAP"), "{added}");
+    assert!(plain["DaemonSet"]["spec"]["template"]["spec"].get("hostPID").is_none());
 }
 
 #[test]

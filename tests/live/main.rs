@@ -18,4 +18,5 @@ mod capture;
 mod confinement;
 mod daemon;
 mod duplicates;
+mod processes;
 mod tap;

@@ -12,7 +12,7 @@ use super::scene::Scene;
 use super::wire::octets;
 
 /// The keys in the order in which they are printed.
-const KEYS: [&str; 56] = [
+const KEYS: [&str; 58] = [
     "ts",
     "sensor",
     "conn",
@@ -22,6 +22,8 @@ const KEYS: [&str; 56] = [
     "server",
     "server_port",
     "client_forwarded",
+    "client_process",
+    "server_process",
     "protocol",
     "operation",
     "method",

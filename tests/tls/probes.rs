@@ -3,22 +3,28 @@
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::cast_possible_wrap,
+    clippy::float_cmp,
     clippy::print_stdout,
     clippy::disallowed_methods,
     reason = "a test that panics has failed, and its deadlines are on the wall clock"
 )]
 
 use crate::support;
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::fs;
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use support::daemon::{Daemon, directory, lines};
-use support::network::Network;
+use support::network::{Network, until};
+use support::program::scratch;
 use support::tls::Identity;
-use support::tool::{has, note};
+use support::tool::{has, note, skip};
 
 /// Whether the kernel has what probes need. If it has, they must work.
 fn kernel(test: &str) -> bool {
@@ -38,7 +44,7 @@ fn network(test: &str) -> Option<(Network, Identity)> {
     let identity = Identity::new("ec");
     let name = |file: &str| identity.path(file).to_str().unwrap().to_owned();
     let server = format!(
-        "server {{ listen 443 ssl; ssl_certificate {}; ssl_certificate_key {}; ssl_protocols TLSv1.2 TLSv1.3; root PLACE/site;
+        "server {{ listen 443 ssl; listen 444 ssl http2; ssl_certificate {}; ssl_certificate_key {}; ssl_protocols TLSv1.2 TLSv1.3; root PLACE/site;
             ssl_session_cache shared:s:1m; ssl_ecdh_curve X25519:P-256;
             location /short {{ return 200 'short'; }} location /long {{ return 200 'LONG'; }} }}",
         name("certificate.pem"),
@@ -114,6 +120,66 @@ fn row(line: &str) -> String {
     ["client", "client_port", "seq", "method", "target", "status", "response_body_bytes"].map(text).join(" ")
 }
 
+/// Starts a server in its namespace, with the certificate and the key as its last arguments, and waits until it answers.
+fn serve(network: &Network, identity: &Identity, program: &Path, arguments: &[&str], port: u16) -> Served {
+    let mut command = Network::inside(&network.server, program);
+    command.args(arguments).args([identity.path("certificate.pem"), identity.path("key.pem")]);
+    let served = Served(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+    until("the server answers", || network.curl(&["-k", &format!("https://10.99.0.2:{port}/")]));
+    served
+}
+
+/// A process that is ended at the end.
+struct Served(Child);
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// Asks for so many targets, on a connection for each four of them, in all versions. Gives the targets, in order.
+fn ask(network: &Network, port: u16, text: &str, count: usize, environment: &[(&str, &str)]) -> Vec<String> {
+    let mut targets = Vec::new();
+    for connection in 0..count / 4 {
+        let mut command = Network::inside(&network.client, "curl");
+        command.args(["-sSk", "-m", "20", "--no-keepalive"]).envs(environment.iter().copied());
+        command.args(if connection % 2 == 0 {
+            ["--tlsv1.3", "--tls-max", "1.3"]
+        } else {
+            ["--tlsv1.2", "--tls-max", "1.2"]
+        });
+        command.arg(if connection % 4 < 2 { "--http1.1" } else { "--http2" });
+        for number in 0..4 {
+            let target = format!("/short?{text}={connection}.{number}");
+            command.args(["-o", "/dev/null"]).arg(format!("https://10.99.0.2:{port}{target}"));
+            targets.push(target);
+        }
+        assert!(command.status().unwrap().success());
+    }
+    targets.sort();
+    targets
+}
+
+/// Each target has one line with this text in its query, decrypted, with a status of 200.
+fn compare_targets(daemon: Daemon<'_>, log: &Path, wanted: &[String]) -> String {
+    let started = Instant::now();
+    while daemon.transactions() < wanted.len() && started.elapsed() < Duration::from_secs(10) {
+        sleep(Duration::from_millis(20));
+    }
+    sleep(Duration::from_millis(200));
+    let said = daemon.stop();
+    let mut lines: Vec<Value> = lines(log).iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    // Whether the server answers was asked while picotap ran.
+    lines.retain(|line| line["target"] != "/");
+    assert!(lines.iter().all(|line| line["tls"]["version"].is_string() && line["status"] == 200), "{lines:?}");
+    let mut found: Vec<_> = lines.iter().map(|line| line["target"].as_str().unwrap().to_owned()).collect();
+    found.sort();
+    assert_eq!(found, wanted, "{said}");
+    said
+}
+
 /// Every row of nginx has its line.
 fn compare(network: &Network, daemon: Daemon<'_>, log: &Path) -> String {
     let mut wanted = network.logged();
@@ -163,4 +229,274 @@ fn a_process_that_is_named_is_probed_and_one_without_tls_is_refused() {
     let said = picotap().args(["-i", "lo", "--tls-probes", &format!("pid:{}", std::process::id())]).output().unwrap();
     let text = String::from_utf8(said.stderr).unwrap();
     assert!(!said.status.success() && text.contains("has no TLS that can be probed"), "{text}");
+}
+
+#[test]
+fn requests_over_http2_have_their_lines() {
+    let Some((network, _identity)) = network("requests_over_http2_have_their_lines") else { return };
+    let output = directory();
+    let log = output.path().join("http.log");
+    let daemon = Daemon::start(&network, &log, &["--tls-probes", "auto"], &[]);
+    let wanted = ask(&network, 444, "h2", 64, &[]);
+    compare_targets(daemon, &log, &wanted);
+    let lines = fs::read_to_string(&log).unwrap();
+    assert_eq!(lines.matches("\"h2\"").count(), 32, "{lines}");
+}
+
+/// HTTP/1 and HTTP/2 by Node, which has an OpenSSL of its own inside.
+const NODE: &str = "
+const [port, certificate, key] = process.argv.slice(2);
+const read = require('fs').readFileSync;
+const answer = (request, response) => response.end(request.url);
+require('http2').createSecureServer({ cert: read(certificate), key: read(key), allowHTTP1: true }, answer).listen(port);
+";
+
+#[test]
+fn node_and_what_it_serves() {
+    if !has(&["node"]) {
+        return;
+    }
+    let Some((network, identity)) = network("node_and_what_it_serves") else { return };
+    let script = network.file("server.js", NODE);
+    let node = serve(&network, &identity, Path::new("node"), &[script.to_str().unwrap(), "8443"], 8443);
+    let output = directory();
+    let log = output.path().join("http.log");
+    // What the client runs is not probed.
+    let daemon = Daemon::start(&network, &log, &["--tls-probes", &format!("pid:{}", node.0.id())], &[]);
+    let wanted = ask(&network, 8443, "node", 64, &[]);
+    compare_targets(daemon, &log, &wanted);
+}
+
+/// The same by Go's `net/http`.
+const GO: &str = r#"
+package main
+
+import ("crypto/tls"; "io"; "net/http"; "os")
+
+func main() {
+	http.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.URL.Path) })
+	server := &http.Server{Addr: os.Args[1], TLSConfig: &tls.Config{MinVersion: tls.VersionTLS12}}
+	panic(server.ListenAndServeTLS(os.Args[2], os.Args[3]))
+}
+"#;
+
+/// A program below the directory of test tools.
+fn tool(test: &str, inside: &str) -> Option<PathBuf> {
+    let packages = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/lib")).into_iter().flatten();
+    let found =
+        packages.map(|entry| entry.unwrap().path().join("site-packages").join(inside)).find(|path| path.exists());
+    if found.is_none() {
+        skip(test, &format!("needs {inside} in target/tools, which deploy/setup.sh --test installs"));
+    }
+    found
+}
+
+#[test]
+fn go_with_symbols_and_without() {
+    const TEST: &str = "go_with_symbols_and_without";
+    let Some(go) = tool(TEST, "go/bin/go") else { return };
+    let Some((network, identity)) = network(TEST) else { return };
+    // What Go has compiled of its own library stays for the next time.
+    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("go");
+    let source = network.file("server.go", GO);
+    for (flags, mode) in [("", "exe"), ("-s -w", "exe"), ("-s -w", "pie")] {
+        let program = network.directory().join(format!("server{}{mode}", flags.len()));
+        let mut build = Command::new(&go);
+        build.args(["build", "-ldflags", flags, "-buildmode", mode, "-o"]).args([&program, &source]);
+        build.env("GOCACHE", &cache).env("GOPATH", &cache).env("GOTOOLCHAIN", "local").env("CGO_ENABLED", "0");
+        assert!(build.status().unwrap().success());
+        let _server = serve(&network, &identity, &program, &[":8443"], 8443);
+        let output = directory();
+        let log = output.path().join("http.log");
+        let daemon = Daemon::start(&network, &log, &["--tls-probes", program.to_str().unwrap()], &[]);
+        let wanted = ask(&network, 8443, "go", 32, &[]);
+        compare_targets(daemon, &log, &wanted);
+    }
+}
+
+/// curl with the OpenSSL that another package brings.
+#[test]
+fn a_newer_openssl_in_a_library_of_another_name() {
+    const TEST: &str = "a_newer_openssl_in_a_library_of_another_name";
+    let Some(libraries) = tool(TEST, "psycopg2_binary.libs") else { return };
+    let Some((network, _identity)) = network(TEST) else { return };
+    let directory_of_links = scratch("newer-openssl");
+    fs::remove_dir_all(&directory_of_links).ok();
+    fs::create_dir_all(&directory_of_links).unwrap();
+    let mut crypto = None;
+    for entry in fs::read_dir(libraries).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        symlink(&path, directory_of_links.join(&name)).unwrap();
+        for library in ["libcrypto", "libssl"] {
+            if name.starts_with(&format!("{library}-")) {
+                symlink(&path, directory_of_links.join(format!("{library}.so.3"))).unwrap();
+                crypto = crypto.or((library == "libcrypto").then(|| path.clone()));
+            }
+        }
+    }
+    let environment = [("LD_LIBRARY_PATH", directory_of_links.to_str().unwrap())];
+    let version = Command::new("openssl").arg("version").envs(environment).output().unwrap();
+    let version = String::from_utf8(version.stdout).unwrap();
+    assert!(version.contains("Library: OpenSSL 3.5"), "{version}");
+    let output = directory();
+    let log = output.path().join("http.log");
+    let daemon = Daemon::start(&network, &log, &["--tls-probes", crypto.unwrap().to_str().unwrap()], &[]);
+    let wanted = ask(&network, 444, "newer", 64, &environment);
+    compare_targets(daemon, &log, &wanted);
+}
+
+#[test]
+fn what_is_saved_opens_the_same_capture_for_wireshark() {
+    const TEST: &str = "what_is_saved_opens_the_same_capture_for_wireshark";
+    if !has(&["tshark", "tcpdump"]) {
+        return;
+    }
+    let Some((network, _identity)) = network(TEST) else { return };
+    let output = directory();
+    let (log, keys) = (output.path().join("http.log"), output.path().join("keys.txt"));
+    let capture = network.directory().join("capture.pcap");
+    let mut tcpdump = Network::inside(&network.server, "tcpdump");
+    tcpdump.args(["-i", "wire1", "-U", "-s", "0", "-Z", "root", "-w"]).arg(&capture).stderr(Stdio::null());
+    let tcpdump = Served(tcpdump.spawn().unwrap());
+    until("tcpdump writes", || capture.exists());
+    let arguments = ["--tls-probes", "auto", "--save-keylog", keys.to_str().unwrap()];
+    let daemon = Daemon::start(&network, &log, &arguments, &[]);
+    let wanted = ask(&network, 443, "saved", 32, &[]);
+    // Another connection that is not captured, whose secrets are in no file.
+    let inside = Network::inside(&network.server, "curl").args(["-sSk", "https://10.99.0.2/short"]).output().unwrap();
+    assert!(inside.status.success());
+    compare_targets(daemon, &log, &wanted);
+    sleep(Duration::from_millis(200));
+    drop(tcpdump);
+    let metadata = fs::metadata(&keys).unwrap();
+    assert_eq!((metadata.mode() & 0o7777, metadata.uid()), (0o600, 0));
+    let text = fs::read_to_string(&keys).unwrap();
+    // Eight connections: four of TLS 1.3 with four secrets, four of TLS 1.2 with one.
+    let count = |label: &str| text.lines().filter(|line| line.starts_with(label)).count();
+    assert_eq!(
+        (text.lines().count(), count("CLIENT_RANDOM "), count("CLIENT_TRAFFIC_SECRET_0 ")),
+        (20, 4, 4),
+        "{text}"
+    );
+    let option = format!("tls.keylog_file:{}", keys.display());
+    let arguments = ["-o", &option, "-Y", "http.request", "-T", "fields", "-e", "http.request.uri", "-r"];
+    let read = Command::new("tshark").args(arguments).arg(&capture).output().unwrap();
+    let mut found: Vec<_> = String::from_utf8(read.stdout).unwrap().lines().map(str::to_owned).collect();
+    found.sort();
+    assert_eq!(found, wanted);
+    // What others may read is not taken.
+    let mode = Command::new("chmod").arg("644").arg(&keys).status().unwrap();
+    assert!(mode.success());
+    let picotap =
+        Command::new(env!("CARGO_BIN_EXE_picotap")).args(["-i", "lo"]).args(arguments_of(&keys)).output().unwrap();
+    let text = String::from_utf8(picotap.stderr).unwrap();
+    assert!(picotap.status.code() == Some(1) && text.contains("has mode 644: needed a new name"), "{text}");
+}
+
+fn arguments_of(keys: &Path) -> [&str; 4] {
+    ["--tls-probes", "auto", "--save-keylog", keys.to_str().unwrap()]
+}
+
+/// So many handshakes and nothing else.
+const HANDSHAKES: &str = "
+import socket, ssl, sys
+context = ssl.create_default_context()
+context.check_hostname = False
+context.verify_mode = ssl.CERT_NONE
+for number in range(int(sys.argv[1])):
+    context.wrap_socket(socket.create_connection(('10.99.0.2', 443), 20)).close()
+";
+
+#[test]
+fn calls_for_which_the_ring_has_no_room_are_counted() {
+    let Some((network, _identity)) = network("calls_for_which_the_ring_has_no_room_are_counted") else { return };
+    let output = directory();
+    let log = output.path().join("http.log");
+    let daemon = Daemon::start(&network, &log, &["--tls-probes", "auto"], &[]);
+    // Not on the wire that is captured: it is for the ring alone.
+    let script = network.file("handshakes.py", HANDSHAKES);
+    daemon.signal(Signal::SIGSTOP);
+    // Some eight calls for each; the ring has room for 8,192.
+    let mut python = Network::inside(&network.server, "python3").arg(&script).arg("1500").spawn().unwrap();
+    assert!(python.wait().unwrap().success());
+    daemon.signal(Signal::SIGCONT);
+    // What was lost on a processor is told with the next call on it.
+    let name = "picotap_tls_probe_calls_total{result=\"lost\"}";
+    let cores = std::thread::available_parallelism().unwrap().get();
+    for core in 0..cores {
+        let mut command = Network::inside(&network.server, "taskset");
+        assert!(command.args(["-c", &core.to_string(), "python3"]).arg(&script).arg("1").status().unwrap().success());
+    }
+    until("what was lost is counted", || daemon.sum(name) > 0.0);
+    // What comes then is read.
+    let wanted = ask(&network, 443, "later", 16, &[]);
+    println!("{}", compare_targets(daemon, &log, &wanted));
+}
+
+#[test]
+fn what_cannot_be_read_is_named_once() {
+    const TEST: &str = "what_cannot_be_read_is_named_once";
+    if !has(&["root", "python3"]) || !kernel(TEST) {
+        return;
+    }
+    let check = |also: &str| {
+        let text =
+            format!("import ctypes, time; ctypes.CDLL('libgnutls.so.30'); {also}print(flush=True); time.sleep(30)");
+        let mut python = Command::new("python3").args(["-c", &text]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = [0];
+        std::io::Read::read_exact(python.stdout.as_mut().unwrap(), &mut line).unwrap();
+        let python = Served(python);
+        let mut picotap = Command::new(env!("CARGO_BIN_EXE_picotap"));
+        picotap.args(["probes", "check", &format!("pid:{}", python.0.id())]);
+        String::from_utf8(picotap.output().unwrap().stdout).unwrap()
+    };
+    let said = check("");
+    assert!(said.contains("dark     GnuTLS: 1 processes, such as with /"), "{said}");
+    let said = check("import ssl; ");
+    assert!(said.contains("OpenSSL 3, 1 processes\n") && !said.contains("dark "), "{said}");
+}
+
+#[test]
+fn without_rights_it_says_so_and_goes_on() {
+    const TEST: &str = "without_rights_it_says_so_and_goes_on";
+    if !has(&["root", "setpriv"]) || !kernel(TEST) {
+        return;
+    }
+    let picotap = |arguments: &[&str]| {
+        let mut command = Command::new("timeout");
+        command.args([
+            "--preserve-status",
+            "-s",
+            "TERM",
+            "6",
+            "setpriv",
+            "--reuid",
+            "65534",
+            "--regid",
+            "65534",
+            "--clear-groups",
+            "--inh-caps",
+            "+net_raw",
+        ]);
+        command.args(["--ambient-caps", "+net_raw", "--bounding-set", "-all,+net_raw", env!("CARGO_BIN_EXE_picotap")]);
+        command.args(arguments).output().unwrap()
+    };
+    let said = picotap(&["probes", "check"]);
+    let text = String::from_utf8(said.stdout).unwrap();
+    assert_eq!(said.status.code(), Some(1), "{text}");
+    assert!(
+        text.contains(": the kernel takes no probes: ") && text.contains("needed root, or CAP_SYS_PTRACE"),
+        "{text}"
+    );
+    let named = format!("pid:{}", std::process::id());
+    let said = picotap(&["-i", "lo", "--tls-probes", &named]);
+    let text = String::from_utf8(said.stderr).unwrap();
+    assert!(said.status.code() == Some(1) && text.contains("--tls-probes: "), "{text}");
+    let output = tempfile::tempdir().unwrap();
+    fs::set_permissions(output.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    let log = output.path().join("log");
+    let said = picotap(&["-i", "lo", "--tls-probes", "auto", "-o", log.to_str().unwrap()]);
+    let text = String::from_utf8(said.stderr).unwrap();
+    assert!(said.status.success() && text.contains("TLS is read with the secrets of key logs alone"), "{text}");
 }

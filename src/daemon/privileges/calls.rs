@@ -110,7 +110,8 @@ const ALLOWED: &[i64] = &[
     libc::SYS_unlinkat,
     libc::SYS_mkdirat,
     libc::SYS_umask,
-    // waiting
+    // waiting, also for the helper process, to know why it ended
+    libc::SYS_wait4,
     libc::SYS_pipe2,
     libc::SYS_ppoll,
     libc::SYS_pselect6,
@@ -198,6 +199,50 @@ const FATAL: &[i64] = &[
 /// them in a register.
 const ABSENT: &[i64] = &[libc::SYS_clone3, libc::SYS_pwritev2];
 
+/// Allowed to the helper process with any arguments (mmap, mprotect, openat and sendto have conditions). It reads files from their
+/// beginning only: without lseek and pread64 the memory of other processes (`/proc/PID/mem`) cannot be read, for which its capabilities would do.
+const ALLOWED_HELPER: &[i64] = &[
+    libc::SYS_munmap,
+    libc::SYS_mremap,
+    libc::SYS_madvise,
+    libc::SYS_brk,
+    libc::SYS_futex,
+    libc::SYS_sched_yield,
+    libc::SYS_getpid,
+    libc::SYS_gettid,
+    libc::SYS_getppid,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+    libc::SYS_rt_sigaction,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_sigaltstack,
+    libc::SYS_tgkill,
+    libc::SYS_restart_syscall,
+    libc::SYS_clock_gettime,
+    libc::SYS_clock_nanosleep,
+    libc::SYS_nanosleep,
+    libc::SYS_getrandom,
+    libc::SYS_close,
+    libc::SYS_read,
+    libc::SYS_write,
+    libc::SYS_writev,
+    libc::SYS_fstat,
+    libc::SYS_newfstatat,
+    libc::SYS_statx,
+    libc::SYS_getdents64,
+    libc::SYS_readlinkat,
+    libc::SYS_fcntl,
+    libc::SYS_ppoll,
+    libc::SYS_recvfrom,
+];
+
+/// Older variants of these.
+#[cfg(target_arch = "x86_64")]
+const ALLOWED_HELPER_OLD: &[i64] = &[libc::SYS_readlink, libc::SYS_stat, libc::SYS_lstat, libc::SYS_poll];
+#[cfg(not(target_arch = "x86_64"))]
+const ALLOWED_HELPER_OLD: &[i64] = &[];
+
 /// Requests of ioctl: terminal or not and how wide, blocking or not, close-on-exec, bytes waiting; and of an interface
 /// its flags, index, name and unit.
 const IOCTLS: &[u64] = &[0x5401, 0x5413, 0x5421, 0x5450, 0x5451, 0x541b, 0x8910, 0x8913, 0x8921, 0x8933];
@@ -210,22 +255,39 @@ const TERMINAL_IOCTLS: &[u64] = &[0x5402, 0x540f, 0x802c_542a, 0x402c_542b];
 /// terminal can be set. Returns the number of allowed
 /// calls, or why this machine has no filter.
 pub(super) fn filter(packet: &[RawFd], terminal: bool) -> Result<Result<usize, String>, FilterError> {
-    let Ok(machine) = TargetArch::try_from(std::env::consts::ARCH) else {
-        return Ok(Err(format!("no filter for {}", std::env::consts::ARCH)));
-    };
-    let allowed = allowed(packet, terminal)?;
-    let count = allowed.len();
-    let eperm = SeccompAction::Errno(libc::EPERM.unsigned_abs());
     let enosys = SeccompAction::Errno(libc::ENOSYS.unsigned_abs());
     let mut filters = vec![
         (plain(FATAL), SeccompAction::KillProcess, SeccompAction::Allow),
         (plain(ABSENT), enosys, SeccompAction::Allow),
     ];
     for sockets in packet.chunks(SOCKETS_IN_FILTER) {
-        filters.push((sending(sockets)?, eperm.clone(), SeccompAction::Allow));
+        filters.push((sending(sockets)?, refused(), SeccompAction::Allow));
     }
+    install(filters, allowed(packet, terminal)?)
+}
+
+/// Installs the filters of the helper process, which may also make these calls. As [`filter`].
+pub(super) fn filter_helper(more: &[i64]) -> Result<Result<usize, String>, FilterError> {
+    let mut fatal = plain(FATAL);
+    fatal.retain(|call, _| !more.contains(call));
+    install(vec![(fatal, SeccompAction::KillProcess, SeccompAction::Allow)], allowed_helper(more)?)
+}
+
+fn refused() -> SeccompAction {
+    SeccompAction::Errno(libc::EPERM.unsigned_abs())
+}
+
+/// Installs filters, each with its answers to what it has and to what it has not; and an allow-list behind them.
+fn install(
+    mut filters: Vec<(Rules, SeccompAction, SeccompAction)>,
+    allowed: Rules,
+) -> Result<Result<usize, String>, FilterError> {
+    let Ok(machine) = TargetArch::try_from(std::env::consts::ARCH) else {
+        return Ok(Err(format!("no filter for {}", std::env::consts::ARCH)));
+    };
+    let count = allowed.len();
     // The allow-list comes last: it does not allow another filter.
-    filters.push((allowed, SeccompAction::Allow, eperm));
+    filters.push((allowed, SeccompAction::Allow, refused()));
     let mut installed = false;
     for (rules, matched, otherwise) in filters {
         let filter = SeccompFilter::new(rules, otherwise, matched, machine)?;
@@ -263,14 +325,7 @@ fn allowed(packet: &[RawFd], terminal: bool) -> Result<Rules, BackendError> {
     let thread = u64::try_from(libc::CLONE_THREAD).unwrap_or_default();
     rules.insert(libc::SYS_clone, vec![rule(&[masked(0, thread, thread)?])?]);
     // The compiler of the guest writes code and then makes it executable; never both at once.
-    let write_execute = u64::try_from(libc::PROT_WRITE | libc::PROT_EXEC).unwrap_or_default();
-    for call in [libc::SYS_mmap, libc::SYS_mprotect] {
-        let mut alternatives = Vec::new();
-        for protection in [0, libc::PROT_WRITE, libc::PROT_EXEC] {
-            alternatives.push(rule(&[masked(2, write_execute, u64::try_from(protection).unwrap_or_default())?])?);
-        }
-        rules.insert(call, alternatives);
-    }
+    memory(&mut rules, &[0, libc::PROT_WRITE, libc::PROT_EXEC])?;
     // Without an address, and without TCP fast open, which opens a connection; connected sockets need neither.
     let fast_open = u64::try_from(libc::MSG_FASTOPEN).unwrap_or_default();
     rules.insert(libc::SYS_sendto, vec![rule(&[null(4)?, masked(3, fast_open, 0)?])?]);
@@ -290,6 +345,32 @@ fn allowed(packet: &[RawFd], terminal: bool) -> Result<Rules, BackendError> {
     let names = [libc::PR_SET_NAME, libc::PR_GET_NAME, libc::PR_SET_VMA];
     let names: Result<Vec<_>, _> = names.iter().map(|option| rule(&[equal(0, *option)?])).collect();
     rules.insert(libc::SYS_prctl, names?);
+    Ok(rules)
+}
+
+/// Memory is mapped and protected with one of these, of writable and executable, and never with both.
+fn memory(rules: &mut Rules, protections: &[libc::c_int]) -> Result<(), BackendError> {
+    let write_execute = u64::try_from(libc::PROT_WRITE | libc::PROT_EXEC).unwrap_or_default();
+    for call in [libc::SYS_mmap, libc::SYS_mprotect] {
+        let mut alternatives = Vec::new();
+        for protection in protections {
+            alternatives.push(rule(&[masked(2, write_execute, u64::try_from(*protection).unwrap_or_default())?])?);
+        }
+        rules.insert(call, alternatives);
+    }
+    Ok(())
+}
+
+/// What the helper process may call. It makes no process, thread or socket, and opens files for reading only.
+fn allowed_helper(more: &[i64]) -> Result<Rules, BackendError> {
+    let mut rules = plain(ALLOWED_HELPER);
+    rules.extend(plain(ALLOWED_HELPER_OLD));
+    memory(&mut rules, &[0, libc::PROT_WRITE])?;
+    let writing = libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC | (libc::O_TMPFILE & !libc::O_DIRECTORY);
+    let writing = u64::try_from(writing).unwrap_or_default();
+    rules.insert(libc::SYS_openat, vec![rule(&[masked(2, writing, 0)?])?]);
+    rules.insert(libc::SYS_sendto, vec![rule(&[null(4)?])?]);
+    rules.extend(plain(more));
     Ok(rules)
 }
 
@@ -355,6 +436,30 @@ mod tests {
         ] {
             assert!(!allowed.contains_key(&call), "{call}");
         }
+    }
+
+    #[test]
+    fn the_helper_starts_nothing_writes_nothing_and_reads_no_memory() {
+        let allowed = allowed_helper(&[]).expect("the rules are rules");
+        assert!(FATAL.iter().all(|call| !allowed.contains_key(call)));
+        for call in [
+            libc::SYS_socket,
+            libc::SYS_sendmsg,
+            libc::SYS_clone,
+            libc::SYS_clone3,
+            libc::SYS_lseek,
+            libc::SYS_pread64,
+            libc::SYS_preadv,
+            libc::SYS_readv,
+            libc::SYS_unlinkat,
+            libc::SYS_openat2,
+        ] {
+            assert!(!allowed.contains_key(&call), "{call}");
+        }
+        // What it opens it may only read.
+        assert_eq!(allowed[&libc::SYS_openat].len(), 1);
+        let more = allowed_helper(&[libc::SYS_bpf]).expect("the rules are rules");
+        assert_eq!(more.len(), allowed.len() + 1);
     }
 
     #[test]

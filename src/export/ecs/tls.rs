@@ -2,9 +2,9 @@
 //!
 //! The schema has no JA4, so that it stands under `picotap`, as do `decrypted`, `reason`, `alert`, `alpn_offered` and `ech`.
 
-use super::{endpoint_with, observer};
+use super::{endpoint_with, observer, process};
 use crate::export::Origin;
-use crate::export::json::{list, numeric, optional, truth};
+use crate::export::json::{list, numeric, optional, processes, truth};
 use crate::export::numbers::rfc3339;
 use crate::http::TlsConnection;
 use crate::stream::Secured;
@@ -61,9 +61,11 @@ pub(super) fn line(origin: &Origin, connection: &TlsConnection, out: &mut Vec<u8
     numeric(b",\"bytes\":", Some(sent.saturating_add(answered)), out);
     optional(b",\"community_id\":", connection.community_id.as_ref().map(|text| &text[..]), out);
     out.push(b'}');
+    process::objects(connection.server_process(), out);
     object(&info.secured(), fate.established, out);
     observer(origin.sensor(), origin.interfaces.get(connection.interface), out);
     optional(b",\"picotap\":{\"conn\":", Some(connection.uid.as_bytes()), out);
+    processes(&connection.processes, out);
     truth(b",\"decrypted\":", fate.decrypted, out);
     optional(b",\"reason\":", fate.reason().map(str::as_bytes), out);
     optional(b",\"alert\":", info.alert_name().as_deref().map(str::as_bytes), out);

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `ts` | first packet with TLS, RFC 3339, UTC, microseconds |
 //! | `sensor`, `conn`, `client`, `client_port`, `server`, `server_port`, `interface`, `community_id` | as of transactions |
+//! | `client_process`, `server_process` | as of transactions |
 //! | `tls` | an object as that of transactions; `alpn_offered` if the server's choice is not known |
 //! | `ech` | true if the true hello is encrypted in the one that was read (or it is made to look so): then `sni` may name only a front |
 //! | `established` | both sides have sent encrypted records, and no alert that could be read ended the handshake |
@@ -13,7 +14,7 @@
 //! | `client_bytes`, `server_bytes` | bytes that they sent, as on the wire |
 //! | `duration_us` | first packet with TLS to the last packet |
 
-use super::{endpoints, numeric, optional, tls, truth};
+use super::{endpoints, numeric, optional, processes, tls, truth};
 use crate::export::Origin;
 use crate::export::numbers::rfc3339;
 use crate::http::TlsConnection;
@@ -27,6 +28,7 @@ pub(super) fn line(origin: &Origin, connection: &TlsConnection, out: &mut Vec<u8
     optional(b",\"sensor\":", origin.sensor(), out);
     optional(b",\"conn\":", Some(connection.uid.as_bytes()), out);
     endpoints([connection.client, connection.server], out);
+    processes(&connection.processes, out);
     tls(&info.secured(), connection.alpn_offered(), out);
     if info.encrypted_hello {
         out.extend_from_slice(b",\"ech\":true");

@@ -19,13 +19,13 @@ use crate::export::line_writer::LostLines;
 const PIECE: usize = 256 << 10;
 /// Nanoseconds after which a piece is written though it is not full.
 const WAIT: i64 = 1_000_000_000;
-/// No piece is longer: lines that are longer than a piece are pieces of their own, of at most so many bytes.
+/// No piece is longer: a line that is longer than a piece is one of its own, and no line has so many bytes.
 const LONGEST: usize = 4 << 20;
 /// The extra field with the length of a member: its name, and where it stands.
 const MEMBER: [u8; 2] = *b"PT";
 const MEMBER_HEAD: usize = 20;
-/// Bytes that a piece takes at the most beside its lines, if they cannot be compressed.
-pub(super) const HEAD: u64 = 64;
+/// Bytes that a piece of the usual length takes at the most beside its lines, if they cannot be compressed.
+pub(super) const HEAD: u64 = 256;
 /// The compression level of both: their usual one.
 const LEVEL: i32 = 3;
 

@@ -8,19 +8,22 @@ use crate::http::TlsConnection;
 
 /// What helps against a reason.
 pub(super) const ADVICE: [(&str, &str); 5] = [
-    ("no_key", "no_key: --keylog FILE decrypts those whose secrets are in FILE (README, TLS)"),
+    (
+        "no_key",
+        "no_key: --keylog FILE decrypts those whose secrets are in FILE, live --tls-probes auto those of programs on this machine (README, TLS)",
+    ),
     (
         "too_late",
-        "too_late: no secret came within 200 ms of their packets: their clients write no key log, or write it late",
+        "too_late: no secret came within 200 ms of their packets: neither end writes a key log in time, or is a program that is probed (picotap probes check)",
     ),
     ("midstream", "midstream: their beginning was not captured, without which nothing can be decrypted"),
-    ("keys_evicted", "keys_evicted: the key log has more secrets than are kept (64 MiB)"),
-    ("bad_tag", "bad_tag: the secrets in the key log are of another connection"),
+    ("keys_evicted", "keys_evicted: there are more secrets than are kept (64 MiB)"),
+    ("bad_tag", "bad_tag: the secrets under their name are of another connection"),
 ];
 
 /// What helps against `no_key` where there are secrets.
 pub(super) const NOT_OF_THESE: &str =
-    "no_key: the key log has secrets, but none of these: is it of the same clients and the same time? (README, TLS)";
+    "no_key: there are secrets, but none of these: is the key log of the same clients and the same time? (README, TLS)";
 
 /// TLS connections.
 #[derive(Debug, Clone)]

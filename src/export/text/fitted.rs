@@ -3,7 +3,7 @@
 //! What does not fit is left out: of the target its middle, of the time its date, and below [`WIDE`] columns the addresses,
 //! so that a host that is not named is the server's address.
 
-use super::{duration, endpoint, grpc_status, named_host, other_name, right, size, status, status_color, via};
+use super::{duration, endpoint, ends, grpc_status, named_host, other_name, right, size, status, status_color, via};
 use crate::escape;
 use crate::export::numbers::rfc3339;
 use crate::export::terminal::{Color, Terminal, shorten, width};
@@ -48,9 +48,7 @@ pub(super) fn line(transaction: &Transaction, terminal: &Terminal, columns: usiz
         None => address(transaction, out),
     });
     let ends = text(|out| {
-        endpoint(transaction.client, out);
-        out.extend_from_slice(b" > ");
-        endpoint(transaction.server, out);
+        ends([transaction.client, transaction.server], &transaction.processes, out);
     });
     let for_ends = width(&ends).max(ENDPOINTS) + 1;
     let has_ends = columns >= WIDE && room >= LEAST + for_ends;

@@ -3,7 +3,7 @@
 //! The fate is `open` where all was read, `part` where some was, `dark` where nothing was. The size is what both sides sent. On a
 //! terminal the name is shortened, and in a narrow one the endpoints are left out.
 
-use super::{duration, endpoint, right, size};
+use super::{duration, endpoint, ends, right, size};
 use crate::escape;
 use crate::export::numbers::rfc3339;
 use crate::export::terminal::{Color, Terminal, shorten};
@@ -56,9 +56,7 @@ pub(super) fn line(connection: &TlsConnection, terminal: &Terminal, out: &mut Ve
     if wide {
         out.push(b' ');
         terminal.paint(Color::Faint, out, |out| {
-            endpoint(connection.client, out);
-            out.extend_from_slice(b" > ");
-            endpoint(connection.server, out);
+            ends([connection.client, connection.server], &connection.processes, out);
         });
     }
     let notes = [fate.reason().map(Into::into), info.alert_name()];

@@ -91,6 +91,14 @@ names! {
     Client = "client" Address Both;
     Server = "server" Address Both;
     ClientForwarded = "client_forwarded" Address Transactions;
+    ClientProcess = "client_process" Text Both;
+    ClientPid = "client_process.pid" Number Both;
+    ClientContainer = "client_process.container" Text Both;
+    ClientPod = "client_process.pod" Text Both;
+    ServerProcess = "server_process" Text Both;
+    ServerPid = "server_process.pid" Number Both;
+    ServerContainer = "server_process.container" Text Both;
+    ServerPod = "server_process.pod" Text Both;
     Duration = "duration_us" Time Both;
     Ttfb = "ttfb_us" Time Transactions;
     Flags = "flags" Flags Transactions;
@@ -160,6 +168,8 @@ pub const ALIASES: &[(&str, Name)] = &[
     ("flag", Name::Flags),
     ("connection", Name::Conn),
     ("sni", Name::TlsSni),
+    ("client_process.command", Name::ClientProcess),
+    ("server_process.command", Name::ServerProcess),
 ];
 
 /// What stands before the name of a header, of a request and of a response.

@@ -9,6 +9,7 @@ use crate::abi::Tunnel;
 use crate::http::flags::Flags;
 use crate::http::tls::TlsConnection;
 use crate::http::transaction::{Body, Message, Transaction};
+use crate::process::Process;
 use crate::stream::{InterfaceNames, Secured};
 
 /// How a tunnel was opened that a stream is inside of.
@@ -144,9 +145,26 @@ fn value<'a>(transaction: &'a Transaction, interfaces: &'a InterfaceNames, name:
         Name::CommunityId => Value::text(transaction.community_id.as_ref().map(|id| &id[..])),
         Name::TraceId => Value::text(transaction.trace_id()),
         Name::ParentId => Value::text(transaction.parent_id()),
+        Name::ClientProcess | Name::ClientPid | Name::ClientContainer | Name::ClientPod => {
+            process_value(transaction.client_process(), name)
+        }
+        Name::ServerProcess | Name::ServerPid | Name::ServerContainer | Name::ServerPod => {
+            process_value(transaction.server_process(), name)
+        }
         Name::Established | Name::Decrypted | Name::Alert | Name::Ech | Name::ClientBytes | Name::ServerBytes => {
             Value::Absent
         }
+    }
+}
+
+/// What one of the fields of a process holds.
+fn process_value(process: Option<&Process>, name: Name) -> Value<'_> {
+    let Some(process) = process else { return Value::Absent };
+    match name {
+        Name::ClientProcess | Name::ServerProcess => Value::text(Some(&process.command)),
+        Name::ClientPid | Name::ServerPid => Value::number(process.pid),
+        Name::ClientContainer | Name::ServerContainer => Value::str(process.container.as_deref()),
+        _ => Value::str(process.pod.as_deref()),
     }
 }
 
@@ -190,6 +208,12 @@ impl Row for TlsFields<'_> {
             Name::Ech => Value::truth(info.encrypted_hello.then_some(true)),
             Name::Alert => {
                 info.alert_name().map_or(Value::Absent, |name| Value::Text(Cow::Owned(name.into_owned().into_bytes())))
+            }
+            name @ (Name::ClientProcess | Name::ClientPid | Name::ClientContainer | Name::ClientPod) => {
+                process_value(connection.client_process(), name)
+            }
+            name @ (Name::ServerProcess | Name::ServerPid | Name::ServerContainer | Name::ServerPod) => {
+                process_value(connection.server_process(), name)
             }
             Name::ClientBytes => Value::number(Some(sent)),
             Name::ServerBytes => Value::number(Some(answered)),

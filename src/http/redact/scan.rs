@@ -68,6 +68,17 @@ struct Slashes {
     announce: bool,
 }
 
+/// Whether a URL has no secret, as a glance tells: without `%` nothing is embedded in it, without `@` no user is named, and no key in it
+/// is listed. Most are such, and a scan takes four times as long.
+pub(super) fn is_plain(url: &[u8], keys: &Keys) -> bool {
+    let ends_key = |byte: &u8| matches!(byte, b'/' | b'\\' | b'=' | b'?' | b'#' | b'&' | b';');
+    memchr::memchr2(b'@', b'%', url).is_none()
+        && memchr::memchr_iter(b'=', url).all(|at| {
+            let before = url.get(..at).unwrap_or_default();
+            !keys.lists(before.rsplit(ends_key).next().unwrap_or_default())
+        })
+}
+
 /// The state of a scan.
 pub(super) struct Scan<'a> {
     text: &'a [u8],

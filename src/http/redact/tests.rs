@@ -293,6 +293,16 @@ proptest! {
         }
     }
 
+    /// A glance finds no secret only where a scan finds none.
+    #[test]
+    fn a_glance_sees_what_a_scan_does(text in pieces()) {
+        let mut keys = Keys::default();
+        ["token", "sig"].iter().for_each(|key| keys.add(key.as_bytes()));
+        let mut scanned = Vec::new();
+        Scan::new(text.as_bytes(), Grammar::Url, &keys, &mut scanned).run();
+        prop_assert!(scanned == text.as_bytes() || !scan::is_plain(text.as_bytes(), &keys), "{}", text);
+    }
+
     #[test]
     fn a_text_without_listed_keys_and_authorities_stays(text in "([qx]|/[qx]|[?&;#=.,_~@ -]|%3d|%26){0,60}") {
         for shape in [Shape::Url, Shape::Text] {

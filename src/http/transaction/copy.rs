@@ -25,7 +25,7 @@ impl Transaction {
             kept.extend_from_slice(&other.kept);
         }
         let (outer, secured, http2) = (other.outer.clone(), other.secured.clone(), other.http2.clone());
-        *self = Self { text, kept, outer, secured, http2, ..*other };
+        *self = Self { text, kept, outer, secured, http2, processes: other.processes.clone(), ..*other };
         if !whole {
             self.abridge(other);
         }

@@ -94,6 +94,8 @@ pub struct Config {
     pub key_logs: Vec<PathBuf>,
     /// What is probed for secrets of TLS connections: live. By default nothing.
     pub probes: Option<Scope>,
+    /// The key log to which the secrets are added that captured connections use: with probes. By default none.
+    pub save_key_log: Option<PathBuf>,
     /// Of TLS connections, those are decrypted whose server's name fits all of these. By default all.
     pub tls_filters: Vec<NameFilter>,
     /// Whether a connection that is seen elsewhere is left out: on another interface, in a tunnel, or with other addresses. By
@@ -151,6 +153,8 @@ pub struct Config {
     pub quarantine: Option<PathBuf>,
     /// Whether events of decrypted connections are kept there too. By default not.
     pub quarantine_decrypted: bool,
+    /// Whether a helper process looks for the processes at the ends of connections: live only. By default not.
+    pub processes: bool,
     /// The privileges to keep: all others are dropped once the inputs and the endpoint are open. By default the process keeps
     /// what it has.
     pub drop_privileges: Option<DropPrivileges>,
@@ -184,6 +188,7 @@ impl Config {
             verify_checksums: false,
             key_logs: Vec::new(),
             probes: None,
+            save_key_log: None,
             tls_filters: Vec::new(),
             drop_duplicates: false,
             shard: None,
@@ -212,6 +217,7 @@ impl Config {
             fault_time: Duration::from_millis(u64::from(DEFAULT_FAULT_MS)),
             quarantine: None,
             quarantine_decrypted: false,
+            processes: false,
             drop_privileges: None,
             lines: true,
             shown: false,
@@ -273,7 +279,6 @@ impl Config {
         self.shown || self.page.is_some() && self.metrics_address.is_some() || self.report.is_some()
     }
 
-    /// Whether frames come from interfaces.
     /// Whether there are secrets, or may be: of key logs or of probes.
     #[must_use]
     pub const fn reads_secrets(&self) -> bool {
@@ -333,6 +338,14 @@ pub enum Failure {
         /// The file.
         path: PathBuf,
         /// The system's reason.
+        cause: std::io::Error,
+    },
+    /// The key log cannot be written.
+    #[error("--save-keylog {}: {cause}", path.display())]
+    SaveKeyLog {
+        /// The file.
+        path: PathBuf,
+        /// Why it cannot.
         cause: std::io::Error,
     },
     /// What was named cannot be probed.

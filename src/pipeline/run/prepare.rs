@@ -13,14 +13,18 @@ use crate::export::log::{self, Log};
 use crate::export::metrics::Metrics;
 use crate::export::open::{self, LOG_MODE};
 use crate::export::server::{self, Bound, EndpointCounters, Server};
+use crate::helper::{Helper, Work};
 use crate::pipeline::key_logs::{self, KeyLogFile};
 use crate::pipeline::load::{self, Parsers};
 use crate::pipeline::opened::Opened;
+use crate::pipeline::probed::Saved;
+use crate::pipeline::processes::Seeking;
 use crate::pipeline::scrape::{Samples, Scrape, pages};
 use crate::pipeline::shared::Shared;
 use crate::pipeline::show::{self, Show};
 use crate::pipeline::writer;
-use crate::probe::{self, Probes, Scope};
+use crate::probe::{Follower, Ring, Scope};
+use crate::process::Directory;
 use crate::sandbox::driver::MAX_LOADED;
 use crate::sandbox::engine::Engine;
 use crate::stream::InterfaceNames;
@@ -56,8 +60,12 @@ pub(super) struct Prepared {
     pub(super) shared: Arc<Shared>,
     /// Key logs that are read while the run goes on: live.
     pub(super) key_logs: Vec<KeyLogFile>,
+    /// The helper process, if it has work.
+    pub(super) helper: Option<Helper>,
     /// Probes in the TLS libraries of processes.
-    pub(super) probes: Option<Probes>,
+    pub(super) probes: Option<(Follower, Ring)>,
+    /// The key log to which is added what captured connections use.
+    pub(super) saved_keys: Option<Saved>,
     /// Metrics over transactions, if they are served or written.
     pub(super) metrics: Option<Arc<Metrics>>,
 }
@@ -68,6 +76,8 @@ pub(super) struct Prepared {
 /// Whatever keeps the run from beginning.
 pub(super) fn prepare(config: &Config, shutdown: &Shutdown, shown: bool) -> Result<Option<Prepared>, Failure> {
     let started = wall_clock();
+    // First, so that it holds nothing of what is opened here.
+    let helper = start_helper(config);
     let mut input = Opened::new(config, shutdown)?;
     let names = input.name_interfaces()?;
     let bound = bind(config)?;
@@ -76,6 +86,10 @@ pub(super) fn prepare(config: &Config, shutdown: &Shutdown, shown: bool) -> Resu
     let mut keys = KeyStore::default();
     if config.probes.is_some() {
         keys = keys.by_transcript();
+    }
+    let saved_keys = config.save_key_log.as_deref().map(Saved::open).transpose()?;
+    if saved_keys.is_some() {
+        keys = keys.remembering_used();
     }
     if config.reads_secrets() {
         // Secrets, and what they open.
@@ -108,7 +122,10 @@ pub(super) fn prepare(config: &Config, shutdown: &Shutdown, shown: bool) -> Resu
         open::try_replace(path, LOG_MODE).map_err(|error| Failure::Report { path: path.clone(), error })?;
     }
     let log = writer::open(config, socket, &names, started, shutdown)?;
-    let shared = Arc::new(Shared::new(captures, config.workers, &parsers.parsers, health));
+    let directory = helper.as_ref().filter(|_| config.processes).map(|_| Arc::new(Directory::new(config.workers)));
+    let ended = helper.as_ref().map(Helper::ended).unwrap_or_default();
+    let shared = Shared::new(captures, config.workers, &parsers.parsers, health).with_helper(ended, directory);
+    let shared = Arc::new(shared);
     let samples = || samples(config, &shared, started, endpoint.clone());
     let metrics = (serves || config.metrics_file.is_some()).then(|| metrics(config, samples()));
     let view = (shown || config.report.is_some() || serves && config.page.is_some())
@@ -141,19 +158,21 @@ pub(super) fn prepare(config: &Config, shutdown: &Shutdown, shown: bool) -> Resu
         log,
         shared,
         key_logs,
+        helper,
         probes,
+        saved_keys,
         metrics,
     }))
 }
 
 /// Probes of what is to be probed. Where this machine has none and nothing was named, that is said, and the run goes on.
-fn probes(scope: &Scope, quiet: bool) -> Result<Option<Probes>, Failure> {
-    match probe::start(scope) {
-        Ok((probes, notices)) => {
+fn probes(scope: &Scope, quiet: bool) -> Result<Option<(Follower, Ring)>, Failure> {
+    match Follower::start(scope) {
+        Ok((follower, ring, notices)) => {
             for notice in notices.iter().filter(|_| !quiet) {
                 eprintln!("picotap: {notice}");
             }
-            Ok(Some(probes))
+            Ok(Some((follower, ring)))
         }
         Err(error) if *scope == Scope::Auto => {
             eprintln!("picotap: {error}; TLS is read with the secrets of key logs alone");
@@ -172,6 +191,31 @@ fn instances(config: &Config) -> u32 {
     let parsers = config.workers * config.guests.len() * sets;
     let all = (parsers * (MAX_LOADED + 2)).min(MAX_INSTANCES).max(parsers * 2) + 4;
     u32::try_from(all).unwrap_or(u32::MAX)
+}
+
+/// Starts the helper process, if there is work for it. Without it the run goes on.
+fn start_helper(config: &Config) -> Option<Helper> {
+    let mut works: Vec<Box<dyn Work>> = Vec::new();
+    if config.processes && config.is_live() {
+        works.push(Box::new(Seeking::new()));
+    }
+    if works.is_empty() {
+        return None;
+    }
+    let user = config.drop_privileges.as_ref().and_then(|keep| keep.user.as_deref());
+    match Helper::start(works, user) {
+        Ok(helper) => {
+            // What is missing is printed even with --quiet.
+            if !config.quiet || helper.is_limited() {
+                eprintln!("picotap: {}", helper.report());
+            }
+            Some(helper)
+        }
+        Err(error) => {
+            eprintln!("picotap: --processes: no process is named, since there is no helper process: {error}");
+            None
+        }
+    }
 }
 
 /// The service manager of a live run. A run over files reports to none, though it may inherit the environment of a service.

@@ -16,6 +16,7 @@ use crate::export::chunk::{self, ChunkReceiver};
 use crate::export::merge::Merge;
 use crate::export::server::Server;
 use crate::flow::{self, Sightings, Table};
+use crate::helper::{Helper, HelperStopper};
 use crate::http::HttpContext;
 use crate::packet::Decoder;
 use crate::pipeline::capture::{Capture, Delivery, FileProducer, LiveProducer, Packets, WorkerChannel};
@@ -23,7 +24,8 @@ use crate::pipeline::key_logs::{self, KeyLogFile};
 use crate::pipeline::load::{Parsers, Second};
 use crate::pipeline::opened::Opened;
 use crate::pipeline::outputs::outputs;
-use crate::pipeline::probed;
+use crate::pipeline::probed::{self, Saved};
+use crate::pipeline::processes;
 use crate::pipeline::quarantine::{self, Condemned};
 use crate::pipeline::reload::Reloader;
 use crate::pipeline::scrape::Scrape;
@@ -31,7 +33,7 @@ use crate::pipeline::shared::{CaptureCounters, Shared};
 use crate::pipeline::show::Show;
 use crate::pipeline::worker::{self, SkipHint, WorkerOptions, WorkerOutputs, WorkerQueues};
 use crate::pipeline::writer::Exporter;
-use crate::probe::Probes;
+use crate::probe::{Follower, Ring};
 use crate::sandbox::call::Bounds;
 use crate::sandbox::driver::Driver;
 use crate::sandbox::engine::Engine;
@@ -65,6 +67,8 @@ pub(super) struct Running {
     pub(super) quarantine: JoinHandle<Vec<String>>,
     /// The thread that reads key logs, which ends when what is beside it is dropped.
     pub(super) key_logs: Option<(JoinHandle<()>, Sender<()>)>,
+    /// The thread that takes what the helper process says, and what ends both.
+    pub(super) helper: Option<(JoinHandle<()>, HelperStopper)>,
     /// The thread that takes what probes tell, which ends in the same way.
     pub(super) probes: Option<(JoinHandle<()>, Sender<()>)>,
     /// Ends the threads for signals and reloads.
@@ -91,9 +95,24 @@ pub(super) struct Running {
 /// What the system or the sandbox refuses.
 pub(super) fn start(config: &Config, prepared: Prepared, shutdown: &Shutdown) -> Result<Running, Failure> {
     let Workers { delivery, skips, lines, quarantined, workers } = Workers::start(config, &prepared, shutdown)?;
-    let Prepared { input, supervisor, server, scrape, show, engine, log, shared, key_logs, probes, .. } = prepared;
+    let Prepared {
+        input,
+        supervisor,
+        server,
+        scrape,
+        show,
+        engine,
+        log,
+        shared,
+        key_logs,
+        helper,
+        probes,
+        saved_keys,
+        ..
+    } = prepared;
+    let helper = helper.map(|helper| follow_helper(helper, &shared)).transpose()?;
     let key_logs = (!key_logs.is_empty()).then(|| follow(key_logs, config, &shared)).transpose()?;
-    let probes = probes.map(|probes| take_from(probes, &shared)).transpose()?;
+    let probes = probes.map(|probes| take_from(probes, saved_keys, &shared)).transpose()?;
     // What is arranged comes from one worker.
     let merged = if config.arrangement.is_some() { 1 } else { config.workers };
     let merge = Merge::new(config.captures(), merged, config.is_live(), now());
@@ -117,6 +136,7 @@ pub(super) fn start(config: &Config, prepared: Prepared, shutdown: &Shutdown) ->
         exporter,
         quarantine,
         key_logs,
+        helper,
         probes,
         signals,
         input_bytes,
@@ -140,11 +160,28 @@ fn follow(
     Ok((spawn("keys", move || key_logs::follow(logs, &shared, quiet, &stopped))?, stop))
 }
 
+/// Starts the thread that takes what the helper process says.
+fn follow_helper(helper: Helper, shared: &Arc<Shared>) -> Result<(JoinHandle<()>, HelperStopper), Failure> {
+    let stopper = helper.stopper();
+    let takers = shared.directory.iter().map(processes::taker).collect();
+    let thread = helper.follow(takers, "processes are named no more".to_owned());
+    Ok((thread.map_err(|e| Failure::System("a thread cannot be started", e))?, stopper))
+}
+
 /// Starts the thread that takes what probes tell.
-fn take_from(probes: Probes, shared: &Arc<Shared>) -> Result<(JoinHandle<()>, Sender<()>), Failure> {
+fn take_from(
+    probes: (Follower, Ring),
+    saved: Option<Saved>,
+    shared: &Arc<Shared>,
+) -> Result<(JoinHandle<()>, Sender<()>), Failure> {
     let (stop, stopped) = bounded(0);
     let shared = Arc::clone(shared);
-    Ok((spawn("probes", move || probed::take(probes, &shared, &stopped))?, stop))
+    let (follower, ring) = probes;
+    let take = move || {
+        probed::take(ring, saved, &shared, &stopped);
+        drop(follower);
+    };
+    Ok((spawn("probes", take)?, stop))
 }
 
 /// Starts a thread with room for a sandbox on its stack.
@@ -281,7 +318,7 @@ struct Workers {
 
 impl Workers {
     fn start(config: &Config, prepared: &Prepared, shutdown: &Shutdown) -> Result<Self, Failure> {
-        let Prepared { names, parsers: Parsers { parsers, second }, shared, metrics, view, .. } = prepared;
+        let Prepared { names, parsers: Parsers { parsers, second }, shared, metrics, view, helper, .. } = prepared;
         let (captures, live) = (config.captures(), config.is_live());
         let (chunks, lines) = chunk::channel(LINES_IN_QUEUE, config.workers, !live, Arc::clone(&shared.lines_unsent));
         let outputs = outputs(config, names, shared, metrics.as_ref(), view.as_ref(), chunks);
@@ -300,8 +337,12 @@ impl Workers {
                 skips: skips_in.clone(),
                 quarantined: quarantine_in.clone(),
             };
+            let mut context = HttpContext::new(config.settings.clone());
+            if let (Some(helper), Some(directory)) = (helper, &shared.directory) {
+                context.speakers = Some(processes::speakers(helper, index, directory));
+            }
             let outputs = WorkerOutputs {
-                context: HttpContext::new(config.settings.clone()),
+                context,
                 consumers: outputs.iter().map(|output| output.consumer()).collect(),
                 shadow: second.as_ref().map(|second| shadow(config, second)).transpose()?,
             };

@@ -122,7 +122,7 @@ fn a_real_prometheus_scrapes_and_each_survives_the_other() {
     let network = network.serve();
     let (logs, directory) = (directory(), tempfile::tempdir().unwrap());
     let log = logs.path().join("http.log");
-    let daemon = Daemon::start(&network, &log, &[], &[]);
+    let daemon = Daemon::start(&network, &log, &["--processes"], &[]);
     let prometheus = Prometheus::start(&network, directory.path());
     let ask = |text: &str| network.ask(text, 50);
     let written = |count: usize| until("the lines are written", || lines_so_far(&log) == count);

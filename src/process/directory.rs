@@ -1,0 +1,110 @@
+//! What the helper has found, as the workers read it: who listens where, and the answers to their questions.
+
+use std::collections::HashMap;
+use std::mem::take;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use super::message::{Answer, Answered, answers};
+use super::{Outcome, Process};
+use crate::stream::Endpoint;
+
+/// The most listeners that are known.
+const MAX_LISTENERS: usize = 65_536;
+/// The most answers that wait for one worker. It takes them with each slot.
+const MAX_ANSWERS: usize = 65_536;
+
+/// An answer for a worker: the number of the connection, and what is known of its two sides.
+pub(super) type ForWorker = (u64, [Answered; 2]);
+
+/// What has been found.
+#[derive(Debug)]
+pub struct Directory {
+    listeners: RwLock<HashMap<Endpoint, Arc<Process>>>,
+    answers: Vec<Mutex<Vec<ForWorker>>>,
+    /// Ends of connections by what became of the question, as in [`Outcome::ALL`].
+    outcomes: [AtomicU64; Outcome::ALL.len()],
+    /// Answers that a worker did not take in time.
+    dropped: AtomicU64,
+}
+
+impl Directory {
+    /// For so many workers.
+    #[must_use]
+    pub fn new(workers: usize) -> Self {
+        Self {
+            listeners: RwLock::default(),
+            answers: (0..workers).map(|_| Mutex::default()).collect(),
+            outcomes: Default::default(),
+            dropped: AtomicU64::new(0),
+        }
+    }
+
+    /// Takes a message of the helper.
+    pub fn take(&self, message: &[u8]) {
+        for answer in answers(message) {
+            match answer {
+                Answer::Connection { worker, number, ends } => self.answer(worker, number, ends),
+                Answer::NoListeners => self.forget_listeners(),
+                Answer::Listener(endpoint, process) => {
+                    let mut listeners = self.listeners.write().unwrap_or_else(PoisonError::into_inner);
+                    match process {
+                        None => drop(listeners.remove(&endpoint)),
+                        Some(process) if listeners.len() < MAX_LISTENERS || listeners.contains_key(&endpoint) => {
+                            listeners.insert(endpoint, process);
+                        }
+                        Some(_) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    fn answer(&self, worker: u16, number: u64, ends: [Answered; 2]) {
+        for (outcome, _) in &ends {
+            if let Some(count) = self.outcomes.get(*outcome as usize) {
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        let Some(waiting) = self.answers.get(usize::from(worker)) else { return };
+        let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.len() < MAX_ANSWERS {
+            waiting.push((number, ends));
+        } else {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Forgets who listens: nobody says any more when that changes.
+    pub fn forget_listeners(&self) {
+        self.listeners.write().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// Who listens at an endpoint.
+    pub(super) fn listener(&self, endpoint: &Endpoint) -> Option<Arc<Process>> {
+        self.listeners.read().unwrap_or_else(PoisonError::into_inner).get(endpoint).map(Arc::clone)
+    }
+
+    /// The answers for a worker since the last call.
+    pub(super) fn answers(&self, worker: u16) -> Vec<ForWorker> {
+        let waiting = self.answers.get(usize::from(worker));
+        waiting.map(|waiting| take(&mut *waiting.lock().unwrap_or_else(PoisonError::into_inner))).unwrap_or_default()
+    }
+
+    /// Number of endpoints at which it is known who listens.
+    #[must_use]
+    pub fn listeners(&self) -> usize {
+        self.listeners.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// How many ends of connections were asked for, by what became of the question.
+    pub fn outcomes(&self) -> impl Iterator<Item = (Outcome, u64)> + '_ {
+        Outcome::ALL.into_iter().zip(&self.outcomes).map(|(outcome, count)| (outcome, count.load(Ordering::Relaxed)))
+    }
+
+    /// Answers that came faster than a worker took them.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+}

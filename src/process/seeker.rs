@@ -1,0 +1,370 @@
+//! Finds the processes that hold sockets: those that listen, and the two ends of connections that workers ask for.
+//!
+//! Each look reads the processes, the sockets of each network namespace, and then the open files of all processes, since a socket may be
+//! held by several. Addresses and listeners are read with every refresh. Looks cost processor time by the number of sockets, processes
+//! and open files, so whoever calls decides how often.
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
+use std::sync::Arc;
+
+use super::addresses::{FibTrie, of_if_inet6};
+use super::message::{Answer, Answered, Question, questions, write_answer};
+use super::reader::Reader;
+use super::sockets::{Socket, socket};
+use super::{Outcome, Process};
+use crate::stream::Endpoint;
+
+/// The most connections that wait for an answer. Further questions are dropped.
+const MAX_PENDING: usize = 16_384;
+/// The most network namespaces whose sockets are read.
+const MAX_NAMESPACES: usize = 1024;
+/// The most listening sockets, and the most endpoints at which they are reached.
+const MAX_LISTENERS: usize = 16_384;
+const MAX_ENDPOINTS: usize = 65_536;
+/// The most addresses of one namespace.
+const MAX_ADDRESSES: usize = 4096;
+/// The most open files that one look looks at.
+const MAX_FILES: usize = 1 << 20;
+/// Looks after which nobody has accepted a connection.
+const TRIES: u8 = 3;
+/// Bytes of answers after which they are sent.
+const MESSAGE: usize = 8 << 10;
+/// Sockets with the same addresses that are told apart: of more than one nobody knows which it is.
+const MAX_MATCHES: usize = 4;
+
+/// A socket found for one end of a connection: the namespace that it is in, and itself.
+type Match = (usize, Socket);
+
+/// A connection that waits for an answer.
+#[derive(Debug)]
+struct Pending {
+    question: Question,
+    tries: u8,
+    /// What was found of each side in the present look.
+    found: [Vec<Match>; 2],
+}
+
+/// What is known of a network namespace.
+#[derive(Debug, Default)]
+struct Namespace {
+    /// Processes in it, through which it is read: more than one, since one may end.
+    through: Vec<String>,
+    addresses: HashSet<IpAddr>,
+    listeners: Vec<Socket>,
+}
+
+/// Finds the processes.
+#[derive(Debug)]
+pub struct Seeker {
+    reader: Reader,
+    pending: HashMap<[Endpoint; 2], Pending>,
+    /// The listeners that were told.
+    told: HashMap<Endpoint, Arc<Process>>,
+    /// A message of the last look found no room: what it told of listeners is told anew.
+    lost: bool,
+    /// Addresses of all namespaces, as of the last refresh.
+    local: HashSet<IpAddr>,
+}
+
+impl Seeker {
+    /// One that reads `proc`: `/proc`, but in tests.
+    #[must_use]
+    pub fn new(proc: &Path) -> Self {
+        Self {
+            reader: Reader::new(proc),
+            pending: HashMap::new(),
+            told: HashMap::new(),
+            lost: false,
+            local: HashSet::new(),
+        }
+    }
+
+    /// Takes the questions of a message. One for the same addresses as an earlier one takes its place: they were used anew.
+    pub fn ask(&mut self, message: &[u8]) {
+        for question in questions(message) {
+            let pending = Pending { question, tries: 0, found: [Vec::new(), Vec::new()] };
+            let full = self.pending.len() >= MAX_PENDING;
+            match self.pending.entry(key(question.endpoints)) {
+                Entry::Occupied(mut entry) => drop(entry.insert(pending)),
+                Entry::Vacant(entry) if !full => drop(entry.insert(pending)),
+                Entry::Vacant(_) => {}
+            }
+        }
+    }
+
+    /// Whether a connection waits that a look without a refresh may find.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        let is_local = |endpoint: &Endpoint| self.local.contains(&endpoint.ip);
+        self.pending.values().any(|pending| pending.question.endpoints.iter().any(is_local))
+    }
+
+    /// Looks for all that is asked, and on a `refresh` also for addresses and listeners. Answers are sent in messages; `send` says whether there was
+    /// room.
+    pub fn look(&mut self, refresh: bool, send: &mut dyn FnMut(&[u8]) -> bool) {
+        let pids = self.reader.processes();
+        let mut namespaces = self.namespaces(&pids);
+        self.read_sockets(&mut namespaces, refresh);
+        let matched = self.pending.values().flat_map(|pending| pending.found.iter().flatten());
+        let listening = namespaces.iter().flat_map(|namespace| &namespace.listeners);
+        let mut wanted: HashSet<u64> = matched.map(|(_, socket)| socket.inode).collect();
+        wanted.extend(listening.map(|socket| socket.inode));
+        wanted.remove(&0);
+        let holders = self.holders(&pids, &wanted);
+        let mut out = Outbox { message: Vec::new(), send };
+        if refresh {
+            self.local = namespaces.iter().flat_map(|namespace| &namespace.addresses).copied().collect();
+            self.tell_listeners(&endpoints(&namespaces, &holders), &mut out);
+        }
+        self.answer(refresh, &holders, &mut out);
+        self.lost |= !out.flush();
+    }
+
+    /// The network namespaces, of which the first is this process's own.
+    fn namespaces(&self, pids: &[u32]) -> Vec<Namespace> {
+        let mut numbers = HashMap::new();
+        let mut all = vec![Namespace { through: vec!["self".to_owned()], ..Namespace::default() }];
+        numbers.extend(self.reader.namespace("self").map(|number| (number, 0)));
+        for pid in pids {
+            let process = pid.to_string();
+            let Some(number) = self.reader.namespace(&process) else { continue };
+            match numbers.get(&number) {
+                Some(at) => {
+                    if let Some(namespace) = all.get_mut(*at).filter(|namespace| namespace.through.len() < 4) {
+                        namespace.through.push(process);
+                    }
+                }
+                None if all.len() < MAX_NAMESPACES => {
+                    numbers.insert(number, all.len());
+                    all.push(Namespace { through: vec![process], ..Namespace::default() });
+                }
+                None => {}
+            }
+        }
+        all
+    }
+
+    /// Reads the sockets of all namespaces: those of the connections that are asked for and, on a `refresh`, those that listen.
+    fn read_sockets(&mut self, namespaces: &mut [Namespace], refresh: bool) {
+        let Self { reader, pending, .. } = self;
+        pending.values_mut().flat_map(|pending| &mut pending.found).for_each(Vec::clear);
+        let mut listeners = 0;
+        for (at, namespace) in namespaces.iter_mut().enumerate() {
+            let Namespace { through, addresses, listeners: own } = namespace;
+            let mut take = |line: &[u8]| {
+                let Some(socket) = socket(line) else { return };
+                if !socket.listens() {
+                    note(pending, at, socket);
+                } else if refresh && listeners < MAX_LISTENERS {
+                    listeners += 1;
+                    own.push(socket);
+                }
+            };
+            // Read whole through one process: one that has ended has no files any more.
+            let there = through.iter().find(|process| reader.lines(process, "net/tcp", &mut take));
+            let Some(process) = there else { continue };
+            // Where there is no IPv6 there is no such file.
+            let _there = reader.lines(process, "net/tcp6", &mut take);
+            if refresh {
+                let mut trie = FibTrie::default();
+                let mut add = |ip: Option<IpAddr>| addresses.extend(ip.filter(|_| addresses.len() < MAX_ADDRESSES));
+                let _there = reader.lines(process, "net/fib_trie", |line| add(trie.line(line)));
+                let _there = reader.lines(process, "net/if_inet6", |line| add(of_if_inet6(line)));
+            }
+        }
+    }
+
+    /// The processes that hold these sockets.
+    fn holders(&self, pids: &[u32], wanted: &HashSet<u64>) -> HashMap<u64, Vec<Arc<Process>>> {
+        let mut holders: HashMap<u64, Vec<Arc<Process>>> = HashMap::new();
+        let mut left = if wanted.is_empty() { 0 } else { MAX_FILES };
+        for pid in pids {
+            if left == 0 {
+                break;
+            }
+            let (inodes, process) = self.reader.held(*pid, wanted, &mut left);
+            let Some(process) = process.map(Arc::new) else { continue };
+            for inode in inodes {
+                holders.entry(inode).or_default().push(Arc::clone(&process));
+            }
+        }
+        if left == 0 {
+            // Others may hold them too.
+            holders.clear();
+        }
+        holders
+    }
+
+    /// Tells which listeners are new, changed or gone.
+    fn tell_listeners(&mut self, present: &HashMap<Endpoint, Arc<Process>>, out: &mut Outbox<'_>) {
+        if std::mem::take(&mut self.lost) {
+            self.told.clear();
+            let _sent = out.add(&Answer::NoListeners);
+        }
+        let gone: Vec<Endpoint> =
+            self.told.keys().filter(|endpoint| !present.contains_key(endpoint)).copied().collect();
+        for endpoint in gone {
+            if out.add(&Answer::Listener(endpoint, None)) {
+                self.told.remove(&endpoint);
+            }
+        }
+        for (endpoint, process) in present {
+            if self.told.get(endpoint) != Some(process)
+                && out.add(&Answer::Listener(*endpoint, Some(Arc::clone(process))))
+            {
+                self.told.insert(*endpoint, Arc::clone(process));
+            }
+        }
+    }
+
+    /// Answers what can be answered. Without a `refresh` what seems to be elsewhere waits for the next one: an address may be new.
+    fn answer(&mut self, refresh: bool, holders: &HashMap<u64, Vec<Arc<Process>>>, out: &mut Outbox<'_>) {
+        let Self { pending, local, .. } = self;
+        pending.retain(|_, pending| {
+            let Question { worker, number, endpoints } = pending.question;
+            let is_local = endpoints.map(|endpoint| local.contains(&endpoint.ip));
+            if !refresh && is_local == [false, false] && pending.found.iter().all(Vec::is_empty) {
+                return true;
+            }
+            let [first, second] = &pending.found;
+            let [first_local, second_local] = is_local;
+            let ends = [end(first, first_local, holders), end(second, second_local, holders)];
+            pending.tries = pending.tries.saturating_add(1);
+            let waits = ends.iter().any(|(outcome, _)| *outcome == Outcome::NotAccepted);
+            if waits && pending.tries < TRIES {
+                return true;
+            }
+            // What finds no room is lost: nobody waits for it.
+            let _sent = out.add(&Answer::Connection { worker, number, ends });
+            false
+        });
+    }
+}
+
+/// Endpoints in either order.
+fn key([one, other]: [Endpoint; 2]) -> [Endpoint; 2] {
+    [one.min(other), one.max(other)]
+}
+
+/// Notes a socket of a namespace for the connection that it belongs to, if that is asked for.
+fn note(pending: &mut HashMap<[Endpoint; 2], Pending>, namespace: usize, socket: Socket) {
+    // Each namespace has loopback addresses; captured is that of this process's own.
+    if namespace != 0 && (socket.local.ip.is_loopback() || socket.remote.ip.is_loopback()) {
+        return;
+    }
+    let Some(pending) = pending.get_mut(&key([socket.local, socket.remote])) else { return };
+    let [first, second] = &mut pending.found;
+    let [endpoint, _] = pending.question.endpoints;
+    let found = if endpoint == socket.local { first } else { second };
+    if found.len() < MAX_MATCHES {
+        found.push((namespace, socket));
+    }
+}
+
+/// What becomes of one end.
+fn end(found: &[Match], is_local: bool, holders: &HashMap<u64, Vec<Arc<Process>>>) -> Answered {
+    match found {
+        [] if !is_local => (Outcome::Elsewhere, None),
+        [] => (Outcome::NoSocket, None),
+        [(_, socket)] if socket.waits_for_accept() => (Outcome::NotAccepted, None),
+        // Closed, but the kernel still sends what was written.
+        [(_, socket)] if socket.inode == 0 => (Outcome::NoSocket, None),
+        [(_, socket)] => match holders.get(&socket.inode).map(Vec::as_slice).unwrap_or_default() {
+            [] => (Outcome::NoHolder, None),
+            several => one_of(several).map_or((Outcome::Ambiguous, None), |process| (Outcome::Found, Some(process))),
+        },
+        _ => (Outcome::Ambiguous, None),
+    }
+}
+
+/// What holders of a socket have in common: all, if there is one; all but the number, if they are workers of one program.
+fn one_of(holders: &[Arc<Process>]) -> Option<Arc<Process>> {
+    let (first, others) = holders.split_first()?;
+    if others.is_empty() {
+        return Some(Arc::clone(first));
+    }
+    let nameless = Process { pid: None, ..(**first).clone() };
+    let same = others.iter().all(|other| Process { pid: None, ..(**other).clone() } == nameless);
+    same.then(|| Arc::new(nameless))
+}
+
+/// Where the listeners of all namespaces are reached, and who they are. What comes to an address of this process's own namespace, the first,
+/// is taken there; an endpoint that two others have is left out.
+fn endpoints(namespaces: &[Namespace], holders: &HashMap<u64, Vec<Arc<Process>>>) -> HashMap<Endpoint, Arc<Process>> {
+    let mut all: HashMap<Endpoint, Option<Arc<Process>>> = HashMap::new();
+    let own = namespaces.first().map(|namespace| &namespace.addresses);
+    for (at, namespace) in namespaces.iter().enumerate() {
+        for (endpoint, inodes) in reached(namespace, at == 0) {
+            if at > 0 && own.is_some_and(|own| own.contains(&endpoint.ip)) {
+                continue;
+            }
+            let several: Vec<_> =
+                inodes.iter().filter_map(|inode| holders.get(inode)).flatten().map(Arc::clone).collect();
+            // One without a holder that may be looked at may be anybody's.
+            let known = inodes.iter().all(|inode| holders.contains_key(inode));
+            let process = one_of(&several).filter(|_| known);
+            match all.len() < MAX_ENDPOINTS {
+                true => drop(all.entry(endpoint).and_modify(|process| *process = None).or_insert(process)),
+                false => drop(all.get_mut(&endpoint).map(|process| *process = None)),
+            }
+        }
+    }
+    all.into_iter().filter_map(|(endpoint, process)| Some((endpoint, process?))).collect()
+}
+
+/// The endpoints at which the listeners of a namespace are reached, and these. One that is bound to an address takes what comes to
+/// it before one that is bound to all, and one of IPv4 before one of both.
+fn reached(namespace: &Namespace, own: bool) -> HashMap<Endpoint, Vec<u64>> {
+    let any4 = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    let any6 = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+    let mut bound: HashMap<Endpoint, Vec<u64>> = HashMap::new();
+    for socket in &namespace.listeners {
+        bound.entry(socket.local).or_default().push(socket.inode);
+    }
+    let ports: HashSet<u16> =
+        bound.keys().filter(|endpoint| endpoint.ip.is_unspecified()).map(|endpoint| endpoint.port).collect();
+    let mut all = HashMap::new();
+    for port in ports {
+        let at = |ip: IpAddr| bound.get(&Endpoint { ip, port });
+        for ip in &namespace.addresses {
+            let listeners = if ip.is_ipv4() { at(any4).or_else(|| at(any6)) } else { at(any6) };
+            if let Some(listeners) = listeners {
+                all.insert(Endpoint { ip: *ip, port }, listeners.clone());
+            }
+        }
+    }
+    all.extend(bound.into_iter().filter(|(endpoint, _)| !endpoint.ip.is_unspecified()));
+    all.retain(|endpoint, _| own || !endpoint.ip.is_loopback());
+    all
+}
+
+/// Gathers answers into messages.
+struct Outbox<'s> {
+    message: Vec<u8>,
+    send: &'s mut dyn FnMut(&[u8]) -> bool,
+}
+
+impl Outbox<'_> {
+    /// Adds an answer; whether there was room for it. It may still be lost with its message.
+    fn add(&mut self, answer: &Answer) -> bool {
+        if self.message.len() >= MESSAGE && !self.flush() {
+            return false;
+        }
+        write_answer(answer, &mut self.message);
+        true
+    }
+
+    fn flush(&mut self) -> bool {
+        let sent = self.message.is_empty() || (self.send)(&self.message);
+        if sent {
+            self.message.clear();
+        }
+        sent
+    }
+}
+
+#[cfg(test)]
+mod tests;

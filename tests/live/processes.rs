@@ -1,0 +1,302 @@
+//! `--processes`: the names of the processes at both ends, live, in network namespaces that the test makes. The processes are known from who
+//! started them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+use crate::support::daemon::{Daemon, directory, lines};
+use crate::support::network::{Network, until};
+use crate::support::tool::skip;
+
+/// A client that stays: it connects, asks each time that it is told to, and says when it has the answer.
+const CLIENT: &str = r#"
+import ctypes, socket, sys
+if len(sys.argv) > 3:
+    ctypes.CDLL(None).prctl(15, bytes.fromhex(sys.argv[3]), 0, 0, 0)
+family = socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET
+peer = socket.socket(family)
+peer.connect((sys.argv[1], int(sys.argv[2])))
+print(peer.getsockname()[1], flush=True)
+for line in sys.stdin:
+    peer.sendall(b"GET %s HTTP/1.1\r\nHost: h\r\n\r\n" % line.strip().encode())
+    got = b""
+    while b"\r\n\r\n" not in got:
+        got += peer.recv(65536)
+    print("answered", flush=True)
+"#;
+
+/// A server of one process that answers any request, and says whether it has a connection.
+const SERVER: &str = r#"
+import socket, sys
+listener = socket.create_server(("0.0.0.0", int(sys.argv[1])))
+print("listens", flush=True)
+while True:
+    peer, _ = listener.accept()
+    while True:
+        got = peer.recv(65536)
+        if not got:
+            break
+        peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+"#;
+
+/// A program of Python in a namespace, spoken to by its standard input and output.
+struct Script {
+    child: Child,
+    said: std::io::BufReader<std::process::ChildStdout>,
+}
+
+impl Script {
+    fn start(network: &Network, namespace: &str, name: &str, text: &str, arguments: &[&str]) -> Self {
+        let file = network.file(name, text);
+        // By a path of the system: what a version manager puts in front would be another process.
+        let mut command = Network::inside(namespace, python());
+        command.arg(file).args(arguments);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let said = std::io::BufReader::new(child.stdout.take().unwrap());
+        Self { child, said }
+    }
+
+    /// `ip netns exec` has become the program itself.
+    fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        std::io::BufRead::read_line(&mut self.said, &mut line).unwrap();
+        line.trim_end().to_owned()
+    }
+
+    fn ask(&mut self, target: &str) {
+        use std::io::Write;
+        writeln!(self.child.stdin.as_mut().unwrap(), "{target}").unwrap();
+        assert_eq!(self.line(), "answered", "{target}");
+    }
+}
+
+impl Drop for Script {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+fn python() -> PathBuf {
+    ["/usr/bin/python3", "/usr/local/bin/python3"]
+        .into_iter()
+        .map(PathBuf::from)
+        .find(|path| path.is_file())
+        .unwrap_or("python3".into())
+}
+
+/// The command of a process, as the kernel has it.
+fn command(id: u32) -> String {
+    fs::read_to_string(format!("/proc/{id}/comm")).unwrap().trim_end_matches('\n').to_owned()
+}
+
+/// Waits until a line about this target is there.
+fn line_about(log: &Path, target: &str) -> Value {
+    let found = || {
+        let lines = lines(log);
+        let values = lines.iter().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        values.into_iter().find(|value| value["target"] == target)
+    };
+    until(&format!("a line about {target}"), || found().is_some());
+    found().unwrap()
+}
+
+/// Asks until a line has what is wanted: at first a look may have been before the connection.
+fn asked_until(client: &mut Script, log: &Path, name: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    for number in 0..100 {
+        let target = format!("/{name}&{number}");
+        client.ask(&target);
+        let line = line_about(log, &target);
+        if wanted(&line) {
+            return line;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    panic!("{name}: not in a hundred lines");
+}
+
+fn helper_of(daemon: &Daemon<'_>) -> u32 {
+    let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", daemon.id())).unwrap();
+    children.trim().parse().unwrap()
+}
+
+#[test]
+fn both_ends_are_named_in_whatever_namespace_they_are() {
+    let Some(network) = Network::new("both_ends_are_named").map(Network::serve) else { return };
+    let directory = directory();
+    let log = directory.path().join("log");
+    let daemon = Daemon::start(&network, &log, &["--processes"], &[]);
+    daemon.await_text("helper process running as", 1);
+    // nginx's master and its worker both hold the listening socket: known before any connection is.
+    until("who listens is known", || daemon.sum("picotap_process_listeners") > 0.0);
+    assert!(network.curl(&["http://10.99.0.2/short?first"]));
+    let line = line_about(&log, "/short?first");
+    assert_eq!(line["server_process"]["command"], "nginx", "{line}");
+    for (address, name) in [("10.99.0.2", "short?four"), ("fd99::2", "short?six")] {
+        let mut client = Script::start(&network, &network.client, "client.py", CLIENT, &[address, "80"]);
+        client.line();
+        let line = asked_until(&mut client, &log, name, |line| line["client_process"].is_object());
+        assert_eq!(line["client_process"], json!({"command": command(client.id()), "pid": client.id()}), "{line}");
+        // Only the worker has accepted it.
+        let worker = line["server_process"]["pid"].as_u64().expect("one process holds the connection");
+        assert_eq!(line["server_process"]["command"], "nginx");
+        let parent = fs::read_to_string(format!("/proc/{worker}/stat")).unwrap();
+        let parent = parent.rsplit_once(") ").unwrap().1.split(' ').nth(1).unwrap().to_owned();
+        assert_eq!(command(parent.parse().unwrap()), "nginx", "the worker is the master's child");
+    }
+    assert!(daemon.sum("picotap_process_lookups_total{outcome=\"found\"}") >= 4.0);
+    daemon.stop();
+}
+
+#[test]
+fn the_helper_has_two_capabilities_and_no_way_to_write() {
+    let Some(network) = Network::new("the_helper_has_two_capabilities").map(Network::serve) else { return };
+    let directory = directory();
+    let daemon = Daemon::start(&network, &directory.path().join("log"), &["--processes"], &[]);
+    let helper = helper_of(&daemon);
+    assert_eq!(command(helper), "picotap-helper");
+    let status = |id: u32| fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+    let field = |text: &str, name: &str| {
+        let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{name}"));
+        line.split_once(':').unwrap().1.trim().to_owned()
+    };
+    let (own, other) = (status(daemon.id()), status(helper));
+    // CAP_DAC_READ_SEARCH is bit 2, CAP_SYS_PTRACE bit 19.
+    let wanted = format!("{:016x}", 1_u64 << 2 | 1 << 19);
+    for (name, in_own, in_other) in [
+        ("CapEff", "0000000000000000", wanted.as_str()),
+        ("CapPrm", "0000000000000000", &wanted),
+        ("CapBnd", "0000000000000000", "0000000000000000"),
+        ("CapAmb", "0000000000000000", "0000000000000000"),
+        ("NoNewPrivs", "1", "1"),
+        ("Seccomp", "2", "2"),
+        ("Threads", &field(&own, "Threads"), "1"),
+    ] {
+        assert_eq!((field(&own, name).as_str(), field(&other, name).as_str()), (in_own, in_other), "{name}");
+    }
+    assert!(field(&other, "Uid").split_whitespace().all(|id| id == "65534"));
+    // Its standard input and output are nobody's; its errors go where picotap's go; one socket; and what it looks at just now.
+    let files =
+        fs::read_dir(format!("/proc/{helper}/fd")).unwrap().map(|entry| fs::read_link(entry.unwrap().path()).unwrap());
+    let mut files: Vec<String> = files.map(|path| path.to_string_lossy().into_owned()).collect();
+    files.retain(|path| path != "/dev/null" && !path.starts_with("pipe:") && !path.starts_with("/proc"));
+    assert!(files.len() == 1 && files[0].starts_with("socket:"), "{files:?}");
+    daemon.stop();
+    until("the helper is gone", || !Path::new(&format!("/proc/{helper}")).exists());
+}
+
+#[test]
+fn if_the_helper_dies_the_run_says_so_once_and_goes_on() {
+    let Some(network) = Network::new("if_the_helper_dies").map(Network::serve) else { return };
+    let directory = directory();
+    let log = directory.path().join("log");
+    let daemon = Daemon::start(&network, &log, &["--processes"], &[]);
+    until("who listens is known", || daemon.sum("picotap_process_listeners") > 0.0);
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(helper_of(&daemon) as i32), Signal::SIGKILL).unwrap();
+    daemon.await_text("was ended by SIGKILL: processes are named no more; everything else goes on", 1);
+    assert!(network.curl(&["http://10.99.0.2/short?after"]));
+    let line = line_about(&log, "/short?after");
+    assert!(line.get("server_process").is_none(), "nobody says any more who listens: {line}");
+    assert_eq!(daemon.metrics()["picotap_helper_ended_total"], 1.0);
+    assert_eq!(daemon.stop().matches("the helper process").count(), 1);
+}
+
+#[test]
+fn if_picotap_is_killed_so_is_the_helper() {
+    let Some(network) = Network::new("if_picotap_is_killed").map(Network::serve) else { return };
+    let directory = directory();
+    let daemon = Daemon::start(&network, &directory.path().join("log"), &["--processes"], &[]);
+    let helper = helper_of(&daemon);
+    daemon.kill();
+    until("the helper is gone", || !Path::new(&format!("/proc/{helper}")).exists());
+}
+
+#[test]
+fn a_process_may_call_itself_anything() {
+    let Some(network) = Network::new("a_process_may_call_itself_anything").map(Network::serve) else { return };
+    let directory = directory();
+    let log = directory.path().join("log");
+    let daemon = Daemon::start(&network, &log, &["--processes"], &[]);
+    // A newline, a quote, a backslash, what is no UTF-8, an escape of terminals, brackets as `stat` has them.
+    let name = b"a\n\"\\\xff\x1b[2J) R 1";
+    let hexadecimal: String = name.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut client = Script::start(&network, &network.client, "client.py", CLIENT, &["10.99.0.2", "80", &hexadecimal]);
+    client.line();
+    let line = asked_until(&mut client, &log, "short?", |line| line["client_process"].is_object());
+    assert_eq!(line["client_process"]["pid"], client.id());
+    assert_eq!(line["client_process"]["command"], "a\n\"\\\\xff\u{1b}[2J) R 1");
+    assert!(lines(&log).iter().all(|line| !line.contains('\u{1b}')));
+    daemon.stop();
+}
+
+#[test]
+fn a_server_that_another_replaces_is_not_named_for_it() {
+    let Some(network) = Network::new("a_server_that_another_replaces").map(Network::serve) else { return };
+    let directory = directory();
+    let log = directory.path().join("log");
+    let daemon = Daemon::start(&network, &log, &["--processes"], &[]);
+    for round in 0..2 {
+        let mut server = Script::start(&network, &network.server, "server.py", SERVER, &["8080"]);
+        assert_eq!(server.line(), "listens");
+        let mut client = Script::start(&network, &network.client, "client.py", CLIENT, &["10.99.0.2", "8080"]);
+        client.line();
+        let of_this = |line: &Value| line["server_process"]["pid"] == server.id();
+        let line = asked_until(&mut client, &log, &format!("round?{round}"), of_this);
+        assert_eq!(line["server_process"]["command"], command(server.id()), "{line}");
+        drop(client);
+    }
+    daemon.stop();
+}
+
+#[test]
+fn without_the_rights_there_is_one_line_and_the_run_goes_on() {
+    let Some(network) = Network::new("without_the_rights").map(Network::serve) else { return };
+    let Some(setpriv) = crate::support::tool::need("without_the_rights", "setpriv") else { return };
+    let directory = directory();
+    let log = directory.path().join("log");
+    let mut command = Network::inside(&network.server, setpriv);
+    command.args([
+        "--reuid=65534",
+        "--regid=65534",
+        "--clear-groups",
+        "--inh-caps=-all,+net_raw",
+        "--ambient-caps=-all,+net_raw",
+    ]);
+    command.args([
+        "--bounding-set=-all,+net_raw",
+        env!("CARGO_BIN_EXE_picotap"),
+        "-i",
+        "wire1",
+        "--format",
+        "json",
+        "--processes",
+    ]);
+    command.args(["--no-metrics", "-q", "-o"]).arg(&log).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    until("it has begun or ended", || fs::metadata(&log).is_ok() || child.try_wait().unwrap().is_some());
+    if child.try_wait().unwrap().is_some() {
+        skip("without_the_rights", "no right to give CAP_NET_RAW to another user");
+        return;
+    }
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(network.curl(&["http://10.99.0.2/short?a"]));
+    let line = line_about(&log, "/short?a");
+    assert!(line.get("server_process").is_none() && line.get("client_process").is_none(), "{line}");
+    assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+    let said = String::from_utf8(child.wait_with_output().unwrap().stderr).unwrap();
+    let about: Vec<&str> = said.lines().filter(|line| line.contains("helper")).collect();
+    assert_eq!(about.len(), 1, "{said}");
+    assert!(
+        about[0].contains("without CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE it knows only the processes of its own user"),
+        "{said}"
+    );
+}
