@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use self::error::PlanError;
-use self::lines::{arrangement, check_fields, named_fields};
+use self::lines::{arrangement, check_bodies, check_fields, named_fields};
 use crate::cli::{Duplicates, Watch, When};
 use crate::daemon::privileges::{DropPrivileges, named_descriptor};
 use crate::export::log::{Rotation, Target};
@@ -21,6 +21,7 @@ use crate::export::open;
 use crate::export::terminal::Terminal;
 use crate::export::{FormatName, Subject};
 use crate::http::Settings;
+use crate::http::body::BodySettings;
 use crate::http::filter::field::{Field, Name};
 use crate::http::filter::{Filter, Selection};
 use crate::http::redact::Redaction;
@@ -122,6 +123,7 @@ impl Plan {
         }
         check_fields(args, machine, subject)?;
         check_keep(args)?;
+        check_bodies(args, format(args, machine), page(args, live).is_some())?;
         let expression = capture_filter(args)?;
         let input =
             if live { Config::live(sources(args, &expression, machine.process_id)) } else { Config::files(&args.pcap) };
@@ -147,7 +149,7 @@ impl Plan {
             arrangement: arrangement(args)?,
             target: target(args),
             keep: keep(args),
-            terminal: terminal(args, machine, args.output.is_none() && machine.stdout_is_terminal),
+            terminal: terminal(args, machine, target(args) == Target::Stdout && machine.stdout_is_terminal),
             rotation,
             settings: Settings {
                 routes: routes(args, machine),
@@ -192,7 +194,9 @@ impl Plan {
         }
         match &args.output {
             None => lines_option(args).map_or(Ok(()), |option| Err(PlanError::NoLines(option)))?,
-            Some(path) if machine.output_is_terminal => return Err(PlanError::LinesOnTerminal(path.clone())),
+            Some(path) if machine.output_is_terminal || target(args) == Target::Stdout => {
+                return Err(PlanError::LinesOnTerminal(path.clone()));
+            }
             Some(_) => {}
         }
         if args.page && args.metrics_addr.is_none() {
@@ -296,10 +300,11 @@ fn workers(args: &Watch, machine: &Machine) -> usize {
 
 /// Text is for people: on a terminal.
 fn format(args: &Watch, machine: &Machine) -> FormatName {
-    let on_terminal = args.output.is_none() && machine.stdout_is_terminal;
+    let on_terminal = target(args) == Target::Stdout && machine.stdout_is_terminal;
     args.format.unwrap_or(match args.fields {
         _ if args.top.is_some() => FormatName::Text,
         Some(_) => FormatName::Csv,
+        None if args.capture_bodies.is_some() => FormatName::Json,
         None if on_terminal => FormatName::Text,
         None => FormatName::Json,
     })
@@ -376,6 +381,9 @@ fn settings(args: &Watch) -> Settings {
     Settings {
         headers: args.header.clone(),
         trusted_proxies: args.trusted_proxy.clone(),
+        bodies: args
+            .capture_bodies
+            .map(|bytes| BodySettings { bytes, types: args.body_types.clone().unwrap_or_default() }),
         redaction,
         community_id: !args.no_community_id,
         sensor: args.sensor.clone().unwrap_or_default(),

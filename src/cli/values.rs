@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::units;
 use crate::export::sorted::Order;
+use crate::http::body::MOST_BYTES;
 use crate::http::filter::field::{Field, listed};
 use crate::http::network::Network;
 
@@ -40,6 +41,12 @@ pub(super) fn snapshot_length(text: &str) -> Result<u32, String> {
 pub(super) fn buffer_size(text: &str) -> Result<u32, String> {
     let bytes = units::size(text, "KiB", 64 << 10..=2_097_151 << 10)?;
     u32::try_from(bytes.div_ceil(1024)).map_err(|error| error.to_string())
+}
+
+/// A number of bytes of a body.
+pub(super) fn body_size(text: &str) -> Result<u32, String> {
+    let bytes = units::size(text, "B", 1..=u64::from(MOST_BYTES))?;
+    u32::try_from(bytes).map_err(|error| error.to_string())
 }
 
 pub(super) fn slow(text: &str) -> Result<Duration, String> {

@@ -80,6 +80,14 @@ pub enum PlanError {
     /// Secrets where there is no place for them.
     #[error("--write-secrets: pcap has no place for secrets: needed -w {}", .0.with_extension("pcapng").display())]
     SecretsInPcap(PathBuf),
+    /// Bodies that nothing shows.
+    #[error(
+        "--capture-bodies: {0} have no bodies: needed --format json, ecs or har, --fields with request_body or response_body, or --report FILE"
+    )]
+    NoBodies(String),
+    /// A filter by a body that is not kept, or its column.
+    #[error("{0}: bodies are kept only where they are asked for: needed --capture-bodies too")]
+    NoBody(String),
     /// Probes beside files.
     #[error("--save-keylog saves what probes see: needed --tls-probes auto, pid:N or a path")]
     NoProbesToSave,

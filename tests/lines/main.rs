@@ -14,6 +14,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod bodies;
 mod cases;
 mod decoder;
 mod disorder;

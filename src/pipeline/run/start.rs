@@ -362,6 +362,7 @@ impl Workers {
             workers_and_channels.delivery.push((full_in, empty_out));
             let mut driver = Driver::with(parsers, Bounds::default())?;
             driver.limit_extra(config.extra_limit());
+            driver.want_bodies(config.settings.bodies.as_ref().map_or(0, |bodies| bodies.bytes));
             let queues = WorkerQueues {
                 slots: full_out,
                 empty: empty_in,
