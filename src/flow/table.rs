@@ -271,6 +271,7 @@ impl Table {
         if self.sightings.is_some() && self.is_left_out((hash, handle), Side::First, segment, sink) {
             return;
         }
+        self.slab.get(handle).iter().for_each(|conn| sink.begun(&conn.open));
         let reuse = self.dispatch(handle, Side::First, segment, sink);
         debug_assert_eq!(reuse, None, "a first segment is its connection's own");
     }
@@ -375,6 +376,7 @@ impl Table {
             conn.open.info.midstream = true;
             self.shared.counters.midstream += 1;
         }
+        sink.begun(&conn.open);
         let from = if turned { Side::Second } else { Side::First };
         let reuse = self.dispatch(handle, from, segment, sink);
         debug_assert_eq!(reuse, None, "a successor is not succeeded by its own first segment");

@@ -84,6 +84,9 @@ fn supervise(config: &Config, running: &mut Running, shutdown: &Shutdown) {
             in_trouble = check(running, if config.is_live() { ended } else { Vec::new() }, in_trouble);
         }
         running.exporter.look(shutdown);
+        if let Some(directory) = &running.shared.directory {
+            directory.drain();
+        }
         progress.update(&running.shared);
         config.terminal.measure(stdout());
         if let Err(RecvTimeoutError::Disconnected) = running.captures.ended.recv_timeout(CHECK_EVERY) {

@@ -178,7 +178,7 @@ impl Worker {
         let since = self.since(now);
         self.span = slot.span;
         if let Some(speakers) = &mut self.results.outputs.context.speakers {
-            speakers.begin_slot(slot.rows.iter().map(|row| &row.connection));
+            speakers.begin_slot(slot.begun.iter(), slot.rows.iter().map(|row| &row.connection));
         }
         let Results { opening, shared, .. } = &mut self.results;
         opening.expect_keys(shared.decrypts());

@@ -25,7 +25,7 @@ use crate::pipeline::shared::Shared;
 use crate::pipeline::show::{self, Show};
 use crate::pipeline::writer;
 use crate::probe::{Follower, Ring, Scope};
-use crate::process::Directory;
+use crate::process::{Connects, Directory};
 use crate::sandbox::driver::MAX_LOADED;
 use crate::sandbox::engine::Engine;
 use crate::stream::InterfaceNames;
@@ -110,6 +110,7 @@ pub(super) fn prepare(config: &Config, shutdown: &Shutdown, shown: bool) -> Resu
     let inputs = if let Input::Files(paths) = &config.input { paths.as_slice() } else { &[] };
     let kept = config.keep.as_ref().map(|keep| keep::open(keep, inputs, &names)).transpose()?;
     let probes = config.probes.as_ref().and_then(|scope| probes(scope, config.quiet).transpose()).transpose()?;
+    let connects = if config.processes && live { connects(config.quiet) } else { None };
     // A confined process cannot connect.
     let socket = log::connect(&config.target, !live)?;
     drop_privileges(config, &input)?;
@@ -128,7 +129,8 @@ pub(super) fn prepare(config: &Config, shutdown: &Shutdown, shown: bool) -> Resu
         open::try_replace(path, LOG_MODE).map_err(|error| Failure::Report { path: path.clone(), error })?;
     }
     let log = writer::open(config, socket, &names, started, shutdown)?;
-    let directory = helper.as_ref().filter(|_| config.processes).map(|_| Arc::new(Directory::new(config.workers)));
+    let directory =
+        (config.processes && live).then(|| Arc::new(Directory::new(config.workers).with_connects(connects)));
     let ended = helper.as_ref().map(Helper::ended).unwrap_or_default();
     let shared = Shared::new(captures, config.workers, &parsers.parsers, health).with_helper(ended, directory);
     let shared = Arc::new(shared);
@@ -220,6 +222,22 @@ fn start_helper(config: &Config) -> Option<Helper> {
         }
         Err(error) => {
             eprintln!("picotap: --processes: no process is named, since there is no helper process: {error}");
+            None
+        }
+    }
+}
+
+/// What the kernel tells of processes that connect. Without it the run goes on.
+fn connects(quiet: bool) -> Option<Connects> {
+    match Connects::start() {
+        Ok(connects) => Some(connects),
+        Err(error) => {
+            if !quiet {
+                eprintln!(
+                    "picotap: --processes: clients of short connections have no name, since the kernel does not tell who connects \
+                     (that takes CAP_BPF and CAP_PERFMON, or root): {error}"
+                );
+            }
             None
         }
     }

@@ -265,7 +265,9 @@ impl Captures {
             let age = if live { SLOT_AGE } else { i64::MAX };
             let capture = Capture {
                 index,
-                batcher: Batcher::new(config.workers, age, !live, delivery).of_producer(producer(index)),
+                batcher: Batcher::new(config.workers, age, !live, delivery)
+                    .of_producer(producer(index))
+                    .telling_begun(shared.directory.is_some()),
                 skips,
                 left: config.count.unwrap_or(u64::MAX),
                 shared: Arc::clone(shared),
