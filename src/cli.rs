@@ -276,6 +276,17 @@ pub struct Watch {
     /// syslog:PATH) or to a Unix socket, unix:PATH; - is standard output [default: -]
     #[arg(short = 'o', long, value_name = "FILE", help_heading = "Output")]
     pub output: Option<PathBuf>,
+    /// Write the packets of the connections with logged lines to FILE, too: all that the lines were read from. It is pcapng if its name ends
+    /// in .pcapng, otherwise pcap; - is standard output, and needs --output. A capture that is there is replaced
+    #[arg(short = 'w', long, value_name = "FILE", help_heading = "Output")]
+    pub write: Option<PathBuf>,
+    /// Hold at most SIZE of packets until it is known whether they are to be written, in MiB or as 64M. What does not fit is counted
+    #[arg(long, value_name = "SIZE", default_value = "64M", help_heading = "Output", value_parser = values::write_buffer)]
+    pub write_buffer: u64,
+    /// Write the secrets of the TLS connections too with which they were decrypted, so that whoever has the file can read them; needs
+    /// pcapng
+    #[arg(long, help_heading = "Output", requires = "write")]
+    pub write_secrets: bool,
     /// Also log this request and response header (json and ecs formats); may be repeated
     #[arg(long, value_name = "NAME", help_heading = "Output", value_parser = values::header_name)]
     pub header: Vec<String>,

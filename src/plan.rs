@@ -26,7 +26,7 @@ use crate::http::filter::field::{Field, Name};
 use crate::http::filter::{Filter, Selection};
 use crate::http::redact::Redaction;
 use crate::http::route::Routes;
-use crate::pipeline::{Config, GuestFile, Guests, PageOptions, ShadowModule};
+use crate::pipeline::{Config, GuestFile, Guests, Keep, PageOptions, ShadowModule};
 use crate::probe::Scope;
 use crate::source::live::LiveConfig;
 use crate::source::{check_filter, directory_of, total_bytes};
@@ -114,14 +114,15 @@ impl Plan {
         if !format(args, machine).has(subject) {
             return Err(PlanError::NoTlsFormat(format(args, machine)));
         }
-        if args.processes && !live {
-            return Err(PlanError::NoProcesses);
-        }
         let probes = args.tls_probes.clone().filter(|scope| *scope != Scope::Off);
         if probes.is_some() && !live {
             return Err(PlanError::NoProbesOfFiles);
         }
+        if args.processes && !live {
+            return Err(PlanError::NoProcesses);
+        }
         check_fields(args, machine, subject)?;
+        check_keep(args)?;
         check_bodies(args, format(args, machine), page(args, live).is_some())?;
         let expression = capture_filter(args)?;
         let input =
@@ -147,6 +148,7 @@ impl Plan {
             columns: args.fields.clone(),
             arrangement: arrangement(args)?,
             target: target(args),
+            keep: keep(args),
             terminal: terminal(args, machine, target(args) == Target::Stdout && machine.stdout_is_terminal),
             rotation,
             settings: Settings {
@@ -340,6 +342,29 @@ fn target(args: &Watch) -> Target {
     args.output.as_deref().map_or(Target::Stdout, Target::of)
 }
 
+/// Which packets are kept.
+fn keep(args: &Watch) -> Option<Keep> {
+    let keep = |file: &PathBuf| Keep { file: file.clone(), buffer: args.write_buffer, secrets: args.write_secrets };
+    args.write.as_ref().map(keep)
+}
+
+/// Refuses files for packets that would not be what is meant.
+fn check_keep(args: &Watch) -> Result<(), PlanError> {
+    let Some(file) = &args.write else { return Ok(()) };
+    let ends_in = |name: &str| file.extension().is_some_and(|end| end == name);
+    if ends_in("gz") || ends_in("zst") {
+        return Err(PlanError::PacketsCompressed(file.clone()));
+    }
+    if args.write_secrets && !ends_in("pcapng") && file.as_os_str() != "-" {
+        return Err(PlanError::SecretsInPcap(file.clone()));
+    }
+    match target(args) {
+        Target::Stdout if file.as_os_str() == "-" => Err(PlanError::PacketsAmongLines),
+        Target::File(log) if log == *file => Err(PlanError::PacketsInLog(log)),
+        _ => Ok(()),
+    }
+}
+
 fn rotation(args: &Watch) -> Option<Rotation> {
     (args.rotate_size.is_some() || args.rotate_interval.is_some()).then(|| Rotation {
         size: args.rotate_size,
@@ -427,8 +452,9 @@ fn directory(path: &Path) -> PathBuf {
 
 /// A live run closes inherited descriptors that no option names: it lasts for months, and parses what strangers send.
 fn keep_open(args: &Watch) -> Option<Vec<RawFd>> {
-    let one =
-        [&args.output, &args.metrics_file, &args.report, &args.shadow, &args.quarantine_dir].into_iter().flatten();
+    let one = [&args.output, &args.write, &args.metrics_file, &args.report, &args.shadow, &args.quarantine_dir]
+        .into_iter()
+        .flatten();
     let paths = one.chain(args.guest.iter().map(|guest| &guest.file)).chain(&args.keylog);
     is_live(args).then(|| paths.filter_map(|path| named_descriptor(path)).collect())
 }

@@ -193,12 +193,12 @@ static enum step step_left_block(work *w)
     return pass_frame(w, &f, 0);
 }
 
-/* The server answers in HTTP/1. */
-static enum step hand_to_http1(work *w)
+/* The server answers in HTTP/1. `unread`: nothing of the client was taken. */
+static enum step hand_to_http1(work *w, bool unread)
 {
     static const pico_protocol_name http1 = {"http1"};
     int index = protocol_index(w->call, &http1);
-    if (index < 0 || w->block->client != 2u - w->me) {
+    if (index < 0 || unread || w->block->client != 2u - w->me) {
         new_record(w->call, w->index, PICO_RECORD_NOT_HTTP, w->pos, w->pos)->code = PICO_NOT_HTTP_OTHER;
         w->side->phase = PHASE_OVER;
         return STEP_ON;
@@ -212,26 +212,30 @@ static enum step hand_to_http1(work *w)
     return STEP_HAND_OVER;
 }
 
-/* A side's first bytes: a client's preface, or frames. */
+/* A side's first bytes: a client's preface, or frames. Of a preface that is not whole, what is there is taken: with nothing of the
+ * client taken, what the server answers cannot be handed back to HTTP/1. */
 static enum step step_preface(work *w)
 {
     static const char status[] = "HTTP/"; /* a server that does not speak HTTP/2 */
-    uint32_t have = w->len - w->pos, len = have < PREFACE_LEN ? have : PREFACE_LEN;
+    side_state *side = w->side, *other = &w->block->sides[w->me ^ 1u];
+    uint32_t have = w->len - w->pos, missing = PREFACE_LEN - side->left, len = have < missing ? have : missing;
     uint32_t front = have < sizeof(status) - 1 ? have : sizeof(status) - 1;
-    if (memcmp(w->bytes + w->pos, status, front) == 0) {
-        if (front < sizeof(status) - 1)
+    if (side->left == 0 && memcmp(w->bytes + w->pos, status, front) == 0) {
+        bool unread = other->phase == PHASE_PREFACE && other->left == 0;
+        if (front < sizeof(status) - 1 || (unread && !w->final))
             return wait_for_more(w);
-        return hand_to_http1(w);
+        return hand_to_http1(w, unread);
     }
-    w->side->phase = PHASE_FRAME;
-    if (memcmp(w->bytes + w->pos, preface, len) != 0)
+    for (; len != 0 && w->bytes[w->pos] == (uint8_t)preface[side->left]; --len) {
+        ++w->pos;
+        ++side->left;
+    }
+    if (len == 0 && side->left < PREFACE_LEN)
         return STEP_ON;
-    if (len < PREFACE_LEN) {
-        w->side->phase = PHASE_PREFACE;
-        return wait_for_more(w);
-    }
-    w->block->client = (uint8_t)(1 + w->me);
-    w->pos += len;
+    if (side->left == PREFACE_LEN)
+        w->block->client = (uint8_t)(1 + w->me);
+    side->left = 0;
+    side->phase = PHASE_FRAME;
     return STEP_ON;
 }
 

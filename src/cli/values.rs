@@ -65,6 +65,10 @@ pub(super) fn fault_time(text: &str) -> Result<Duration, String> {
     units::duration(text, "ms", Duration::from_millis(1)..=Duration::from_secs(1))
 }
 
+pub(super) fn write_buffer(text: &str) -> Result<u64, String> {
+    units::size(text, "MiB", 64 << 10..=1 << 40)
+}
+
 pub(super) fn memory_limit(text: &str) -> Result<u64, String> {
     units::size(text, "MiB", 4 << 20..=1 << 40)
 }

@@ -52,6 +52,9 @@ pub trait Receiver {
     /// The connection is over: both sides have ended, the later one for this reason, or the guest failed on it. `lengths`: of
     /// the sides' streams, with what of them was never seen.
     fn closed(&mut self, connection: &Connection, state: &mut Self::State, lengths: [u64; 2], reason: EndReason);
+    /// Both sides of a connection of the wire have ended, the later one for this reason: nothing more comes of it, nor of what was
+    /// inside it.
+    fn ended(&mut self, _connection: &Connection, _reason: EndReason) {}
     /// The guest needs nothing of this side below this offset.
     fn skip(&mut self, connection: &Connection, side: Side, upto: u64);
     /// An event on which the guest failed alone.

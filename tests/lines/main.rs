@@ -21,6 +21,7 @@ mod disorder;
 mod evasion;
 mod fixtures;
 mod goaccess;
+mod kept;
 mod loss;
 mod order;
 mod reader;
