@@ -222,11 +222,6 @@ impl<S: Default> Driver<S> {
         self.extras.set_limit(bytes);
     }
 
-    /// From now on, the guests tell so many bytes at the front of each body.
-    pub const fn want_bodies(&mut self, bytes: u32) {
-        self.call.bodies = bytes;
-    }
-
     /// Puts another parser in charge of its protocol. A parser with the state format of a parser in use takes over its
     /// connections; with another format it gets the new connections, and the old ones keep their parser until they end.
     ///

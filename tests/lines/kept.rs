@@ -115,8 +115,12 @@ fn what_is_selected_of_every_fixture_gives_the_lines_that_were() {
         (&["--tls"], 1),
         (&["--shard", "1/3"], 20),
     ] {
-        let lines =
-            for_every_fixture(|files, args| assert_kept(files, &[args, selected].concat(), &[], &kept).lines().len());
+        let lines = for_every_fixture(|files, args| {
+            // Lines of TLS connections have no bodies.
+            let of_bodies = args.iter().any(|arg| arg.starts_with("--capture-bodies"));
+            let args = if of_bodies && selected.contains(&"--tls") { &[] } else { args };
+            assert_kept(files, &[args, selected].concat(), &[], &kept).lines().len()
+        });
         assert!(lines >= least, "{lines} lines with {selected:?}");
     }
 }

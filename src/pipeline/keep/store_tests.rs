@@ -286,7 +286,14 @@ proptest! {
         // Of each connection and datagram, how many packets.
         let mut counts: BTreeMap<u64, u64> = BTreeMap::new();
         let mut scattered: BTreeMap<u64, u64> = BTreeMap::new();
+        // A datagram has a serial that none had before.
+        let mut whole = 0;
         for act in acts {
+            let act = match act {
+                Act::Fragment(serial) => Act::Fragment(serial + 100 * whole),
+                Act::Whole(serial, number) => Act::Whole(serial + 100 * whole, number),
+                other => other,
+            };
             match act {
                 Act::Packet(number, len) if !over.contains(&number) => {
                     bench.packet(Owner::Connection(id(number), None), &[], &vec![u8::try_from(number).unwrap(); len]);
@@ -309,6 +316,7 @@ proptest! {
                 Act::Whole(serial, number) if bench.who.waiting.contains(&serial) && !over.contains(&number) => {
                     bench.packet(Owner::Connection(id(number), None), &[serial], &[200; 700]);
                     bench.who.waiting.remove(&serial);
+                    whole += 1;
                     *counts.entry(number).or_default() += scattered.remove(&serial).unwrap_or(0) + 1;
                 }
                 _ => {}

@@ -16,6 +16,8 @@ use crate::pipeline::shared::Shared;
 
 /// Chunks in the queue: with one of each store and one in the writer's hands some 5 MiB.
 const CHUNKS_IN_QUEUE: usize = 16;
+/// Bytes that are written at once: of a disk that fills up less is missing at the end of the file.
+const PIECE: usize = 16 << 10;
 
 families! {
     KEPT_PACKETS = Counter "picotap_kept_packets_total" [] "packets kept", "Packets written to the file of kept packets.";
@@ -49,8 +51,16 @@ impl Writer {
     pub fn start(file: KeptFile, shared: Arc<Shared>, shutdown: Shutdown, stop_on_failure: bool) -> io::Result<Self> {
         let (chunks, taken) = bounded(CHUNKS_IN_QUEUE);
         let thread = Builder::new().name("keep".to_owned()).spawn(move || {
-            Writing { file, shared, shutdown, stop_on_failure, counters: KeptFileCounters::default(), secret: false }
-                .run(&taken)
+            Writing {
+                file,
+                shared,
+                shutdown,
+                stop_on_failure,
+                counters: KeptFileCounters::default(),
+                waiting: (0, 0),
+                secret: false,
+            }
+            .run(&taken)
         })?;
         Ok(Self { thread, chunks })
     }
@@ -74,6 +84,8 @@ struct Writing {
     shutdown: Shutdown,
     stop_on_failure: bool,
     counters: KeptFileCounters,
+    /// Packets in the buffer, and their bytes.
+    waiting: (u64, u64),
     /// The buffer may hold secrets.
     secret: bool,
 }
@@ -85,15 +97,15 @@ impl Writing {
         let mut position = 0;
         let mut failed = self.write(&mut buffer, &mut position).err();
         for chunk in chunks {
-            let before = self.counters;
+            let before = self.counters.packets;
             if failed.is_none() {
-                let encoded = self.encode(&chunk, &mut buffer);
+                let encoded = self.encode(&chunk, &mut buffer, &mut position);
                 failed = self.write(&mut buffer, &mut position).err().or_else(|| encoded.err());
                 self.told(failed.as_deref());
             }
             if failed.is_some() {
-                let packets = chunk.items.iter().filter(|item| matches!(item, Item::Packet(_))).count();
-                self.counters = KeptFileCounters { failed: before.failed + packets as u64, ..before };
+                let packets = chunk.items.iter().filter(|item| matches!(item, Item::Packet(_))).count() as u64;
+                self.counters.failed += packets.saturating_sub(self.counters.packets - before);
             }
             self.shared.publish_kept(self.counters);
         }
@@ -104,10 +116,13 @@ impl Writing {
         failed.filter(|text| !text.is_empty())
     }
 
-    /// Turns a chunk into bytes of the file.
-    fn encode(&mut self, chunk: &Chunk, buffer: &mut Vec<u8>) -> Result<(), String> {
+    /// Turns a chunk into bytes of the file, and writes them but for the last.
+    fn encode(&mut self, chunk: &Chunk, buffer: &mut Vec<u8>, position: &mut u64) -> Result<(), String> {
         let mut rest = chunk.bytes.as_slice();
         for item in &chunk.items {
+            if buffer.len() >= PIECE {
+                self.write(buffer, position)?;
+            }
             let length = if let Item::Packet(head) = item { head.len as usize } else { 0 };
             let (data, behind) = rest.split_at_checked(length).unwrap_or((rest, &[]));
             rest = behind;
@@ -121,8 +136,8 @@ impl Writing {
             })?;
             self.secret |= matches!(item, Item::Secrets(_));
             if let Item::Packet(head) = item {
-                self.counters.packets += 1;
-                self.counters.bytes += u64::from(head.len);
+                self.waiting.0 += 1;
+                self.waiting.1 += u64::from(head.len);
             }
         }
         Ok(())
@@ -137,8 +152,11 @@ impl Writing {
             buffer.zeroize();
         }
         buffer.clear();
+        let (packets, bytes) = std::mem::take(&mut self.waiting);
         match written {
             Ok(()) => {
+                self.counters.packets += packets;
+                self.counters.bytes += bytes;
                 *position += length;
                 Ok(())
             }

@@ -97,6 +97,11 @@ pub(super) struct Encoding<'a, S> {
 }
 
 impl<S> Driver<S> {
+    /// From now on, the guests tell so many bytes at the front of each body.
+    pub const fn want_bodies(&mut self, bytes: u32) {
+        self.call.bodies = bytes;
+    }
+
     /// Begins to encode a call. None if there is no instance for this format.
     pub(super) fn encoding<'a>(&'a mut self, slot: &'a Slot, format: FormatRef) -> Option<Encoding<'a, S>> {
         self.call.clear();

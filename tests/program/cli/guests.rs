@@ -82,7 +82,7 @@ fn a_module_of_version_1_of_the_contract_is_refused_with_what_to_do() {
 fn the_protocol_of_a_module_is_printed() {
     let inspected = |name: &str| run(picotap().args(["guest", "inspect"]).arg(guest(name)));
     for (name, protocol, format, window) in
-        [("picotap", "http1", 5, 1), ("http2", "http2", 2, 2), ("lines", "http1", 1000, 1), ("resp", "resp", 1, 8)]
+        [("picotap", "http1", 5, 1), ("http2", "http2", 3, 2), ("lines", "http1", 1000, 1), ("resp", "resp", 1, 8)]
     {
         let outcome = inspected(name);
         assert_eq!(outcome.code, Some(0), "{outcome:?}");
