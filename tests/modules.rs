@@ -36,7 +36,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("daemon", &[]),
     ("helper", &["clock", "daemon"]),
-    ("probe", &["counters", "escape", "tls"]),
+    ("probe", &["counters", "escape", "tls", "helper"]),
     ("top", &["export", "view", "clock", "daemon", "http"]),
     (
         "pipeline",

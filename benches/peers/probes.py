@@ -69,9 +69,9 @@ def main():
         )
         text = CONFIGURATION.replace("PLACE", directory).replace("VERSION", options.version)
         (place / "nginx.conf").write_text(text)
+        name, other = "picotap-b0", "picotap-b1"
+        subprocess.run(["ip", "link", "add", name, "type", "veth", "peer", "name", other], check=True)
         nginx = subprocess.Popen(["nginx", "-c", place / "nginx.conf"])
-        name = "picotap-bench"
-        subprocess.run(["ip", "link", "add", name, "type", "dummy"], check=True)
         subprocess.run(["ip", "link", "set", name, "up"], check=True)
         try:
             time.sleep(1)

@@ -54,12 +54,38 @@ static enum step begin_data(work *w, const frame *f)
     return STEP_ON;
 }
 
+/* Bytes of the open DATA frame's message that came before what is left of it, of a message of which the host wants more; else
+ * PICO_FOREVER. */
+static uint64_t body_wanted(const work *w, const stream *s)
+{
+    const half *h = s == NULL ? NULL : &s->halves[w->me];
+    if (h == NULL || h->flags & (HALF_GAP | HALF_ENDED) || !(h->flags & HALF_HEAD) || s->flags & STREAM_TUNNEL)
+        return PICO_FOREVER;
+    uint64_t before = h->decoded - w->side->left;
+    return before < w->row->bodies ? before : PICO_FOREVER;
+}
+
+/* The host wants bytes of bodies: of these, which begin at w->pos, as many as are still wanted. */
+static void tell_body(work *w, const stream *s, uint32_t count)
+{
+    uint64_t before = body_wanted(w, s);
+    if (before == PICO_FOREVER)
+        return;
+    uint64_t wanted = w->row->bodies - before;
+    uint32_t end = w->pos + (count < wanted ? count : (uint32_t)wanted);
+    add_record(w, PICO_RECORD_BODY, w->pos, end, s->id)->decoded = before;
+}
+
 static enum step step_data(work *w)
 {
     side_state *side = w->side;
     uint32_t have = w->len - w->pos, count = have < side->left ? have : side->left;
-    if (count != 0)
-        take_data(w, find_stream(w, side->stream), w->bytes + w->pos, count, 0);
+    if (count != 0) {
+        stream *s = find_stream(w, side->stream);
+        if (w->row->bodies != 0)
+            tell_body(w, s, count);
+        take_data(w, s, w->bytes + w->pos, count, 0);
+    }
     w->pos += count;
     side->left -= count;
     have -= count;
@@ -340,6 +366,8 @@ static uint64_t skip_of(work *w)
         return 0;
     const stream *s = find_stream(w, side->stream);
     const half *h = s == NULL ? NULL : &s->halves[w->me];
+    if (w->row->bodies != 0 && side->left != 0 && body_wanted(w, s) != PICO_FOREVER)
+        return 0;
     if (h == NULL || !(h->flags & HALF_MESSAGES) || side->left == 0)
         return side->expected + side->left + side->padding;
     if (h->prefix != MESSAGE_PREFIX)

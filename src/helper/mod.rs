@@ -42,6 +42,8 @@ pub enum Kind {
     Status = 1,
     /// Who holds the sockets of connections.
     Processes = 2,
+    /// What is probed, and how that changes.
+    Probes = 3,
 }
 
 /// What some work needs.

@@ -14,7 +14,8 @@ use super::run::Failure;
 use super::shared::Shared;
 use crate::clock::{nanoseconds, now};
 use crate::export::open;
-use crate::probe::Ring;
+use crate::helper::{Kind, Taker};
+use crate::probe::{Figures, Ring};
 use crate::tls::keylog;
 use crate::tls::keys::Used;
 
@@ -49,6 +50,23 @@ pub(super) fn take(mut ring: Ring, mut saved: Option<Saved>, shared: &Arc<Shared
             return;
         }
     }
+}
+
+/// Takes what the helper process says of probes.
+pub(super) fn taker(shared: &Arc<Shared>, quiet: bool) -> Taker {
+    let shared = Arc::clone(shared);
+    let take = move |message: Option<&[u8]>| match message.map(Figures::read) {
+        Some(Some((figures, text))) => {
+            figures.publish(shared.keys_mut().probes_mut());
+            for line in text.lines().filter(|_| !quiet) {
+                eprintln!("picotap: {line}");
+            }
+        }
+        Some(None) => {}
+        // The probes are gone with it.
+        None => shared.keys_mut().probes_mut().files = 0,
+    };
+    (Kind::Probes, Box::new(take))
 }
 
 /// A key log that is written.

@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt;
 
 use memchr::memmem;
 
-use super::{Library, pclntab};
+use super::{Library, code, pclntab};
 
 /// The longest table of symbols, or of their names, that is read; Chromium's have 30 MiB.
 const MAX_TABLE: u64 = 64 << 20;
@@ -68,6 +68,7 @@ pub(super) fn read(file: &File) -> io::Result<Found> {
     }
     let tables = Tables::read(file, &header)?;
     if tables.go(file, &mut found)? {
+        found.points.iter_mut().for_each(|(_, place)| *place = cheapest(file, *place));
         return Ok(found);
     }
     for section in tables.sections.iter().filter(|section| matches!(section.kind, SYMBOLS | DYNAMIC_SYMBOLS)) {
@@ -80,7 +81,15 @@ pub(super) fn read(file: &File) -> io::Result<Found> {
     if found == Found::default() {
         found.unread = tables.traces(file)?;
     }
+    found.points.iter_mut().for_each(|(_, place)| *place = cheapest(file, *place));
     Ok(found)
+}
+
+/// The place in a function that begins at this one, at which a probe costs least.
+fn cheapest(file: &File, place: u64) -> u64 {
+    let mut code = [0; code::BEGINNING];
+    let read = file.read_exact_at(&mut code, place);
+    read.ok().and_then(|()| place.checked_add(code::first_jump(&code))).unwrap_or(place)
 }
 
 /// Looks whether a symbol is one of the functions.
@@ -236,6 +245,10 @@ impl Tables {
         };
         let constants = table(file, section)?;
         let has = |bytes: &[u8]| memmem::find(&constants, bytes).is_some();
+        // One that looks for such libraries, as this one does.
+        if has(pclntab::WRITE_KEY_LOG.as_bytes()) {
+            return Ok(None);
+        }
         Ok(TRACES.iter().find(|(name, trace)| has(name.as_bytes()) && has(trace)).map(|(name, _)| *name))
     }
 }
@@ -395,6 +408,8 @@ pub(super) mod tests {
         assert_eq!(with(b"BoringSSL..SSL routines:OPENSSL_internal"), Some("BoringSSL"));
         assert_eq!(with(b"rustls::CLIENT_HANDSHAKE_TRAFFIC_SECRET"), Some("rustls"));
         assert_eq!(with(b"rustls is mentioned"), None);
+        let own = [b"rustls CLIENT_HANDSHAKE_TRAFFIC_SECRET ", pclntab::WRITE_KEY_LOG.as_bytes()].concat();
+        assert_eq!(with(&own), None);
     }
 
     #[test]

@@ -46,7 +46,7 @@ impl Told {
             _ => return None,
         };
         let secret = self.secret.get(..usize::from(self.secret_length))?;
-        Some(Call { what, secret, with: self.with.get(..usize::from(self.with_length))? })
+        Some(Call { what, secret, with: self.with.get(..usize::from(self.with_length))?, process: self.process })
     }
 }
 

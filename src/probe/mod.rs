@@ -4,9 +4,11 @@
 //! later, in whatever container. It copies arguments into a ring, from which the secrets go to the key store
 //! ([`crate::tls::probed`]). Nothing is probed that is called for each read or write.
 //!
-//! Loading and attaching takes privileges, and is done before they are dropped. After that the ring is memory.
+//! Loading takes privileges, and is done before they are dropped. After that the ring is memory. What is found later is probed by the
+//! helper process, which holds what is attached ([`Follower`]).
 
 mod check;
+mod code;
 mod elf;
 mod event;
 mod follow;
@@ -21,7 +23,7 @@ use std::str::FromStr;
 use thiserror::Error;
 
 pub use self::check::check;
-pub use self::follow::Follower;
+pub use self::follow::{Figures, Follower};
 pub use self::programs::Ring;
 use crate::escape;
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::ops::DerefMut;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 
 use aya::Ebpf;
 use aya::maps::{MapData, RingBuf};
@@ -125,6 +125,15 @@ impl fmt::Debug for Ring {
 }
 
 impl Ring {
+    /// Closes these descriptors of the programs, which are another process's from now on, but for the ring's own.
+    pub fn close_others(&self, descriptors: &[RawFd]) {
+        let own = self.ring.as_fd().as_raw_fd();
+        for descriptor in descriptors.iter().filter(|descriptor| **descriptor != own) {
+            // It is open: nothing else closes it.
+            let _closed = nix::unistd::close(*descriptor);
+        }
+    }
+
     /// Takes what was called since, and gives the secrets to the store, for which it asks only if there is anything. Whether there
     /// may be more.
     pub fn take<Store: DerefMut<Target = KeyStore>>(&mut self, store: impl Fn() -> Store) -> bool {

@@ -38,14 +38,15 @@ const UNREAD: [(&str, &str); 7] = [
     ("libwolfssl.so", "wolfSSL"),
 ];
 
-/// A file, however it is called and however often it is mounted. The times tell apart what had the same number one after the other.
+/// A file, however it is called and however often it is mounted. Length and time tell apart what had the same number one after the
+/// other; not the time at which it was renamed or lost a name (ctime).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Identity {
     /// 0 of an overlay: containers of one image have an overlay each, and run the same file below.
     device: u64,
     number: u64,
     length: u64,
-    changed: [i64; 4],
+    modified: [i64; 2],
 }
 
 /// A file to probe.
@@ -364,7 +365,7 @@ impl Survey {
             device: if *overlay { 0 } else { device },
             number: metadata.ino(),
             length: metadata.len(),
-            changed: [metadata.ctime(), metadata.ctime_nsec(), metadata.mtime(), metadata.mtime_nsec()],
+            modified: [metadata.mtime(), metadata.mtime_nsec()],
         }
     }
 

@@ -21,6 +21,8 @@ const MAX_HANDSHAKES: usize = 32_768;
 
 families! {
     CALLS = Counter "picotap_tls_probe_calls_total" ["result"] "derivations of TLS secrets that probes saw", "Calls of TLS libraries that derive or have secrets, as probes saw them, by what became of them.";
+    FILES = Gauge "picotap_tls_probed_files" [] "files that are probed", "Libraries and programs whose TLS is probed.";
+    ATTACHED = Counter "picotap_tls_probe_files_total" ["result"] "files to probe", "Libraries and programs that were found to have TLS that can be probed, by what became of it.";
 }
 
 counters! {
@@ -34,6 +36,14 @@ counters! {
         invalid => CALLS["invalid"],
         /// It was not told, since nobody took those before it in time.
         lost => CALLS["lost"],
+        /// Files that are probed.
+        files => FILES,
+        /// Files that were probed.
+        attached => ATTACHED["attached"],
+        /// Files that could not be looked at or probed.
+        failed => ATTACHED["failed"],
+        /// Files that nobody runs any more, and that were let go.
+        detached => ATTACHED["detached"],
     }
 }
 
@@ -60,6 +70,8 @@ pub struct Call<'a> {
     pub secret: &'a [u8],
     /// The hash or random with which.
     pub with: &'a [u8],
+    /// The process that called, as the machine numbers it: one end of the connection.
+    pub process: u32,
 }
 
 /// Takes calls, and gives secrets to the store.
@@ -81,7 +93,7 @@ impl Calls {
     }
 
     fn derive(&mut self, call: &Call<'_>, store: &mut KeyStore) -> Option<()> {
-        let Call { what, secret, with } = *call;
+        let Call { what, secret, with, .. } = *call;
         match what {
             Derived::KeyBlock | Derived::Logged(Label::Master) => {
                 let master = Secret::new(secret).filter(|_| secret.len() == 48)?;
@@ -171,7 +183,7 @@ mod tests {
     use super::*;
 
     fn call(what: Derived, secret: &str, with: &str, calls: &mut Calls, store: &mut KeyStore) {
-        calls.take(&Call { what, secret: &hex(secret), with: &hex(with) }, store);
+        calls.take(&Call { what, secret: &hex(secret), with: &hex(with), process: 1 }, store);
     }
 
     fn only(store: &KeyStore, name: &[u8; 32], label: Label) -> Option<Vec<u8>> {
@@ -220,7 +232,7 @@ mod tests {
         let (mut calls, mut store) = (Calls::default(), KeyStore::new(1 << 16));
         for number in 0..MAX_HANDSHAKES as u64 + 10 {
             let secret: Vec<u8> = number.to_be_bytes().repeat(4);
-            calls.take(&Call { what: Derived::Handshake, secret: &secret, with: &secret }, &mut store);
+            calls.take(&Call { what: Derived::Handshake, secret: &secret, with: &secret, process: 1 }, &mut store);
         }
         assert_eq!((calls.handshakes.len(), calls.order.len()), (MAX_HANDSHAKES, MAX_HANDSHAKES));
     }

@@ -18,7 +18,8 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 use support::daemon::{Daemon, directory, lines};
 use support::network::{Network, until};
@@ -499,4 +500,233 @@ fn without_rights_it_says_so_and_goes_on() {
     let said = picotap(&["-i", "lo", "--tls-probes", "auto", "-o", log.to_str().unwrap()]);
     let text = String::from_utf8(said.stderr).unwrap();
     assert!(said.status.success() && text.contains("TLS is read with the secrets of key logs alone"), "{text}");
+}
+
+/// Answers with what it was asked for.
+const PYTHON_SERVER: &str = r#"
+import http.server, ssl, sys
+class Answer(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.path)))
+        self.end_headers()
+        self.wfile.write(self.path.encode())
+    def log_message(self, *_): pass
+server = http.server.ThreadingHTTPServer(("", int(sys.argv[1])), Answer)
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(sys.argv[2], sys.argv[3])
+server.socket = context.wrap_socket(server.socket, server_side=True)
+server.serve_forever()
+"#;
+
+/// Copies the OpenSSL of this machine: files that nobody runs so far.
+fn copy_openssl(to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    let curl = Command::new("sh").args(["-c", "ldd $(command -v curl)"]).output().unwrap();
+    let listed = String::from_utf8(curl.stdout).unwrap();
+    for library in ["libcrypto.so.3", "libssl.so.3"] {
+        let line = listed.lines().find(|line| line.trim().starts_with(library)).unwrap();
+        let path = line.split_whitespace().nth(2).unwrap();
+        // Made aside and renamed, as packages do.
+        let new = to.join(format!("{library}.new"));
+        fs::copy(path, &new).unwrap();
+        fs::rename(new, to.join(library)).unwrap();
+    }
+}
+
+/// A server that runs the libraries in a directory.
+fn serve_with(network: &Network, identity: &Identity, port: u16, libraries: &Path) -> Served {
+    let script = network.file("server.py", PYTHON_SERVER);
+    let library = format!("LD_LIBRARY_PATH={}", libraries.display());
+    let port_text = port.to_string();
+    serve(network, identity, Path::new("env"), &[&library, "python3", script.to_str().unwrap(), &port_text], port)
+}
+
+fn detached(daemon: &Daemon<'_>) -> f64 {
+    daemon.sum("picotap_tls_probe_files_total{result=\"detached\"}")
+}
+
+/// Waits until a file is let go, which takes some twelve seconds.
+fn await_detached(daemon: &Daemon<'_>, before: f64) {
+    let started = Instant::now();
+    while detached(daemon) <= before {
+        assert!(started.elapsed() < Duration::from_secs(60), "it is not let go: {}", daemon.said());
+        sleep(Duration::from_millis(200));
+    }
+}
+
+#[test]
+fn a_library_that_appears_later_is_probed_and_its_successor_too() {
+    const TEST: &str = "a_library_that_appears_later_is_probed_and_its_successor_too";
+    let Some((network, identity)) = network(TEST) else { return };
+    let output = directory();
+    let log = output.path().join("http.log");
+    let daemon = Daemon::start(&network, &log, &["--tls-probes", "auto"], &[]);
+    let libraries = network.directory().join("libraries");
+    let environment = [("LD_LIBRARY_PATH", libraries.to_str().unwrap())];
+    let mut wanted = Vec::new();
+    let mut servers = Vec::new();
+    let probed = format!("probes: attached to {}\n", libraries.join("libcrypto.so.3").display());
+    for (number, port) in [(1, 8443), (2, 8444)] {
+        copy_openssl(&libraries);
+        servers.push(serve_with(&network, &identity, port, &libraries));
+        daemon.await_text(&probed, number);
+        // Both ends run the copy.
+        wanted.extend(ask(&network, port, &format!("copy{number}"), 16, &environment));
+    }
+    // Nobody runs the first copy any more, and it has no name.
+    let before = detached(&daemon);
+    servers.remove(0);
+    await_detached(&daemon, before);
+    wanted.extend(ask(&network, 8444, "copy3", 16, &environment));
+    wanted.sort();
+    // What was asked before the probes were there is in no line, or as the test wants it.
+    let said = compare_targets(daemon, &log, &wanted);
+    assert_eq!(said.matches(&probed).count(), 2, "{said}");
+}
+
+#[test]
+fn containers_of_one_image_are_probed_once_and_let_go() {
+    const TEST: &str = "containers_of_one_image_are_probed_once_and_let_go";
+    let Some((network, identity)) = network(TEST) else { return };
+    let place = network.directory();
+    let script = network.file("server.py", PYTHON_SERVER);
+    copy_openssl(&place.join("image"));
+    let output = directory();
+    let log = output.path().join("http.log");
+    let daemon = Daemon::start(&network, &log, &["--tls-probes", "auto"], &[]);
+    let mut servers = Vec::new();
+    for port in ["8443", "8444"] {
+        fs::create_dir_all(place.join(port)).unwrap();
+        // The mount is in the namespace of the process alone, on a file system that is not that of the image.
+        let text = format!(
+            "set -e; mount -t tmpfs none {place}/{port}; cd {place}/{port}; mkdir upper work merged
+            mount -t overlay none -o lowerdir={place}/image,upperdir=upper,workdir=work merged
+            LD_LIBRARY_PATH=$PWD/merged exec python3 {script} {port} \"$@\"",
+            place = place.display(),
+            script = script.display()
+        );
+        let arguments = ["--mount", "--propagation", "private", "sh", "-c", &text, "sh"];
+        servers.push(serve(&network, &identity, Path::new("unshare"), &arguments, port.parse().unwrap()));
+    }
+    let image = || {
+        let said = daemon.said();
+        let of = |line: &&str| line.contains(place.to_str().unwrap()) && line.ends_with("/merged/libcrypto.so.3");
+        said.lines().filter(of).count()
+    };
+    until("the image's library is probed", || image() > 0);
+    sleep(Duration::from_secs(2));
+    assert_eq!(image(), 1, "{}", daemon.said());
+    // What the client runs is another copy, which is probed if it lives long enough.
+    let client = place.join("client");
+    copy_openssl(&client);
+    let environment = [("LD_LIBRARY_PATH", client.to_str().unwrap())];
+    let mut wanted = ask(&network, 8443, "one", 16, &environment);
+    wanted.extend(ask(&network, 8444, "other", 16, &environment));
+    wanted.sort();
+    let before = detached(&daemon);
+    servers.clear();
+    await_detached(&daemon, before);
+    compare_targets(daemon, &log, &wanted);
+}
+
+/// The helper process of a daemon.
+fn helper(daemon: &Daemon<'_>) -> u32 {
+    let id = daemon.id();
+    let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap();
+    let helper: u32 = children.trim().parse().unwrap_or_else(|_| panic!("{children:?}"));
+    assert_eq!(fs::read_to_string(format!("/proc/{helper}/comm")).unwrap(), "picotap-helper\n");
+    helper
+}
+
+/// A field of a process's status.
+fn status(process: u32, field: &str) -> String {
+    let text = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = text.lines().find(|line| line.starts_with(&format!("{field}:"))).unwrap();
+    line.split_once('\t').unwrap().1.trim().to_owned()
+}
+
+#[test]
+fn each_process_has_the_rights_that_it_needs_and_the_helper_may_die() {
+    const TEST: &str = "each_process_has_the_rights_that_it_needs_and_the_helper_may_die";
+    let Some((network, _identity)) = network(TEST) else { return };
+    let output = directory();
+    let log = output.path().join("http.log");
+    let daemon = Daemon::start(&network, &log, &["--tls-probes", "auto"], &[]);
+    let helper = helper(&daemon);
+    for capabilities in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+        assert_eq!(status(daemon.id(), capabilities), "0000000000000000", "{capabilities}");
+    }
+    // CAP_DAC_READ_SEARCH, CAP_SYS_PTRACE, and what the kernel asks for: CAP_SYS_ADMIN, or CAP_PERFMON, CAP_BPF and CAP_CHECKPOINT_RESTORE.
+    let common = 1_u64 << 2 | 1 << 19;
+    let kept = u64::from_str_radix(&status(helper, "CapEff"), 16).unwrap();
+    assert!(kept == common | 1 << 21 || kept == common | 1 << 38 | 1 << 39 | 1 << 40, "{kept:x}");
+    assert_eq!(status(helper, "CapPrm"), status(helper, "CapEff"));
+    for capabilities in ["CapInh", "CapBnd", "CapAmb"] {
+        assert_eq!(status(helper, capabilities), "0000000000000000", "{capabilities}");
+    }
+    for process in [daemon.id(), helper] {
+        let found = ["Uid", "NoNewPrivs", "Seccomp"].map(|field| status(process, field));
+        assert_eq!(found, ["65534\t65534\t65534\t65534", "1", "2"]);
+    }
+    let mut wanted = ask(&network, 443, "before", 16, &[]);
+    until("they are counted", || daemon.transactions() == wanted.len());
+    kill(Pid::from_raw(helper as i32), Signal::SIGKILL).unwrap();
+    daemon.await_text("the helper process (", 1);
+    until("it is counted", || daemon.sum("picotap_helper_ended_total") == 1.0);
+    assert_eq!(daemon.sum("picotap_tls_probed_files"), 0.0);
+    // What is not encrypted is logged as before, and what is, is not read.
+    assert!(network.curl(&["http://10.99.0.2/short?after"]) && network.curl(&["-k", "https://10.99.0.2/short?dark"]));
+    until("it is counted too", || daemon.transactions() == wanted.len() + 1);
+    let said = daemon.stop();
+    assert_eq!(said.matches("the helper process (").count(), 1, "{said}");
+    let mut found: Vec<String> = lines(&log)
+        .iter()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["target"].as_str().unwrap().into())
+        .collect();
+    found.sort();
+    wanted.push("/short?after".to_owned());
+    wanted.sort();
+    assert_eq!(found, wanted);
+}
+
+#[test]
+fn the_helper_ends_with_picotap() {
+    let Some((network, _identity)) = network("the_helper_ends_with_picotap") else { return };
+    for crash in [false, true] {
+        let output = directory();
+        let log = output.path().join("http.log");
+        let daemon = Daemon::start(&network, &log, &["--tls-probes", "auto"], &[]);
+        let helper = helper(&daemon);
+        if crash {
+            daemon.kill();
+        } else {
+            let said = daemon.stop();
+            assert!(!said.contains("the helper process ("), "{said}");
+        }
+        until("the helper is gone", || !Path::new(&format!("/proc/{helper}")).exists());
+    }
+}
+
+#[test]
+fn ten_thousand_short_processes_leave_nothing_behind() {
+    let Some((network, _identity)) = network("ten_thousand_short_processes_leave_nothing_behind") else { return };
+    let output = directory();
+    let log = output.path().join("http.log");
+    let daemon = Daemon::start(&network, &log, &["--tls-probes", "auto"], &[]);
+    let helper = helper(&daemon);
+    let descriptors = || fs::read_dir(format!("/proc/{helper}/fd")).unwrap().count();
+    let memory = || status(helper, "VmRSS").trim_end_matches(" kB").trim().parse::<u64>().unwrap();
+    sleep(Duration::from_secs(2));
+    let before = (descriptors(), memory());
+    let script = "i=0; while [ $i -lt 10000 ]; do /bin/true; i=$((i+1)); done";
+    assert!(Command::new("sh").args(["-c", script]).status().unwrap().success());
+    sleep(Duration::from_secs(2));
+    let after = (descriptors(), memory());
+    println!("descriptors and kB before {before:?}, after {after:?}");
+    // Other tests may run beside it, whose libraries are probed too.
+    assert!(after.0 <= before.0 + 20 && after.1 <= before.1 + 32_768, "{before:?} {after:?}");
+    let wanted = ask(&network, 443, "after", 16, &[]);
+    compare_targets(daemon, &log, &wanted);
 }

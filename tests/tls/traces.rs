@@ -90,7 +90,7 @@ fn a_trace_is_decrypted_by_what_its_client_derives() {
             "9608102a0f1ccc6db6250b7b7e417b1a000eaada3daae4777a7686c9ff83df13",
         ),
     ] {
-        calls.take(&Call { what, secret: &bytes(secret), with: &bytes(with) }, &mut store);
+        calls.take(&Call { what, secret: &bytes(secret), with: &bytes(with), process: 1 }, &mut store);
     }
     for size in [1, 7, 1460] {
         let read = read(&trace.segments(size), &store, [Side::First, Side::Second].map(|side| trace.length(side)));

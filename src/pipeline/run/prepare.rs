@@ -14,6 +14,7 @@ use crate::export::metrics::Metrics;
 use crate::export::open::{self, LOG_MODE};
 use crate::export::server::{self, Bound, EndpointCounters, Server};
 use crate::helper::{Helper, Work};
+use crate::pipeline::keep::{self, KeptFile};
 use crate::pipeline::key_logs::{self, KeyLogFile};
 use crate::pipeline::load::{self, Parsers};
 use crate::pipeline::opened::Opened;
@@ -24,7 +25,7 @@ use crate::pipeline::shared::Shared;
 use crate::pipeline::show::{self, Show};
 use crate::pipeline::writer;
 use crate::probe::{Follower, Ring, Scope};
-use crate::process::Directory;
+use crate::process::{Connects, Directory};
 use crate::sandbox::driver::MAX_LOADED;
 use crate::sandbox::engine::Engine;
 use crate::stream::InterfaceNames;
@@ -56,16 +57,18 @@ pub(super) struct Prepared {
     pub(super) parsers: Parsers,
     /// The log.
     pub(super) log: Log,
+    /// The file of packets that are kept.
+    pub(super) kept: Option<KeptFile>,
     /// What the threads will share.
     pub(super) shared: Arc<Shared>,
     /// Key logs that are read while the run goes on: live.
     pub(super) key_logs: Vec<KeyLogFile>,
-    /// The helper process, if it has work.
-    pub(super) helper: Option<Helper>,
     /// Probes in the TLS libraries of processes.
-    pub(super) probes: Option<(Follower, Ring)>,
+    pub(super) probes: Option<Ring>,
     /// The key log to which is added what captured connections use.
     pub(super) saved_keys: Option<Saved>,
+    /// The helper process, if it has work.
+    pub(super) helper: Option<Helper>,
     /// Metrics over transactions, if they are served or written.
     pub(super) metrics: Option<Arc<Metrics>>,
 }
@@ -76,8 +79,15 @@ pub(super) struct Prepared {
 /// Whatever keeps the run from beginning.
 pub(super) fn prepare(config: &Config, shutdown: &Shutdown, shown: bool) -> Result<Option<Prepared>, Failure> {
     let started = wall_clock();
-    // First, so that it holds nothing of what is opened here.
-    let helper = start_helper(config);
+    if config.reads_secrets() {
+        // Secrets, and what they open.
+        privileges::forbid_dumps()?;
+    }
+    let (follower, probes) =
+        config.probes.as_ref().map(|scope| probes(scope, config.quiet)).transpose()?.flatten().unzip();
+    let figures = follower.as_ref().map(Follower::figures);
+    // Before anything else, so that it holds nothing of what is opened here.
+    let helper = start_helper(config, follower, probes.as_ref());
     let mut input = Opened::new(config, shutdown)?;
     let names = input.name_interfaces()?;
     let bound = bind(config)?;
@@ -86,14 +96,11 @@ pub(super) fn prepare(config: &Config, shutdown: &Shutdown, shown: bool) -> Resu
     let mut keys = KeyStore::default();
     if config.probes.is_some() {
         keys = keys.by_transcript();
+        figures.unwrap_or_default().publish(keys.probes_mut());
     }
     let saved_keys = config.save_key_log.as_deref().map(Saved::open).transpose()?;
     if saved_keys.is_some() {
         keys = keys.remembering_used();
-    }
-    if config.reads_secrets() {
-        // Secrets, and what they open.
-        privileges::forbid_dumps()?;
     }
     let mut logs = key_logs::open(&config.key_logs, live)?;
     if !live {
@@ -103,7 +110,10 @@ pub(super) fn prepare(config: &Config, shutdown: &Shutdown, shown: bool) -> Resu
             }
         }
     }
-    let probes = config.probes.as_ref().and_then(|scope| probes(scope, config.quiet).transpose()).transpose()?;
+    // By the user who started picotap, as the inputs are: it is they who may read what is captured.
+    let inputs = if let Input::Files(paths) = &config.input { paths.as_slice() } else { &[] };
+    let kept = config.keep.as_ref().map(|keep| keep::open(keep, inputs, &names)).transpose()?;
+    let connects = if config.processes && live { connects(config.quiet) } else { None };
     // A confined process cannot connect.
     let socket = log::connect(&config.target, !live)?;
     drop_privileges(config, &input)?;
@@ -122,7 +132,8 @@ pub(super) fn prepare(config: &Config, shutdown: &Shutdown, shown: bool) -> Resu
         open::try_replace(path, LOG_MODE).map_err(|error| Failure::Report { path: path.clone(), error })?;
     }
     let log = writer::open(config, socket, &names, started, shutdown)?;
-    let directory = helper.as_ref().filter(|_| config.processes).map(|_| Arc::new(Directory::new(config.workers)));
+    let directory =
+        (config.processes && live).then(|| Arc::new(Directory::new(config.workers).with_connects(connects)));
     let ended = helper.as_ref().map(Helper::ended).unwrap_or_default();
     let shared = Shared::new(captures, config.workers, &parsers.parsers, health).with_helper(ended, directory);
     let shared = Arc::new(shared);
@@ -156,11 +167,12 @@ pub(super) fn prepare(config: &Config, shutdown: &Shutdown, shown: bool) -> Resu
         engine,
         parsers,
         log,
+        kept,
         shared,
         key_logs,
-        helper,
         probes,
         saved_keys,
+        helper,
         metrics,
     }))
 }
@@ -193,11 +205,17 @@ fn instances(config: &Config) -> u32 {
     u32::try_from(all).unwrap_or(u32::MAX)
 }
 
-/// Starts the helper process, if there is work for it. Without it the run goes on.
-fn start_helper(config: &Config) -> Option<Helper> {
+/// Starts the helper process, if there is work for it. Without it the run goes on. `follower`: what is probed, which becomes its own; `ring`: what
+/// stays of that.
+fn start_helper(config: &Config, follower: Option<Follower>, ring: Option<&Ring>) -> Option<Helper> {
+    let handed = follower.as_ref().map(Follower::descriptors).unwrap_or_default();
     let mut works: Vec<Box<dyn Work>> = Vec::new();
     if config.processes && config.is_live() {
         works.push(Box::new(Seeking::new()));
+    }
+    let names = !works.is_empty();
+    if let Some(follower) = follower {
+        works.push(Box::new(follower));
     }
     if works.is_empty() {
         return None;
@@ -209,10 +227,32 @@ fn start_helper(config: &Config) -> Option<Helper> {
             if !config.quiet || helper.is_limited() {
                 eprintln!("picotap: {}", helper.report());
             }
+            if let Some(ring) = ring {
+                ring.close_others(&handed);
+            }
             Some(helper)
         }
         Err(error) => {
-            eprintln!("picotap: --processes: no process is named, since there is no helper process: {error}");
+            let named = names.then_some("no process is named");
+            let followed = ring.map(|_| "probes stay as they are, whatever is started later");
+            let without: Vec<_> = [named, followed].into_iter().flatten().collect();
+            eprintln!("picotap: there is no helper process: {error}; {}", without.join(", "));
+            None
+        }
+    }
+}
+
+/// What the kernel tells of processes that connect. Without it the run goes on.
+fn connects(quiet: bool) -> Option<Connects> {
+    match Connects::start() {
+        Ok(connects) => Some(connects),
+        Err(error) => {
+            if !quiet {
+                eprintln!(
+                    "picotap: --processes: clients of short connections have no name, since the kernel does not tell who connects \
+                     (that takes CAP_BPF and CAP_PERFMON, or root): {error}"
+                );
+            }
             None
         }
     }
