@@ -463,15 +463,3 @@ proptest! {
         feed.close();
     }
 }
-
-#[test]
-fn a_frame_of_data_that_began_before_its_stream_was_seen_is_not_counted() {
-    let mut client = Blocks::new();
-    let data = frame(DATA, END_STREAM, 1, [b'x'; 1000]);
-    let (front, rest) = data.split_at(100);
-    let mut feed = Feed::new();
-    feed.bytes(First, [PREFACE, &settings()].concat()).bytes(Second, settings()).bytes(Second, front).slot();
-    feed.bytes(First, client.get(1, "/a")).slot();
-    feed.gap(Second, rest.len() as u64).close();
-    assert_eq!(feed.said(), ["?"]);
-}
