@@ -113,7 +113,7 @@ fn what_is_selected_of_every_fixture_gives_the_lines_that_were() {
         (&["--errors"][..], 50),
         (&["--filter", "status=200", "--workers", "2"], 200),
         (&["--tls"], 1),
-        (&["--shard", "1/3"], 100),
+        (&["--shard", "1/3"], 20),
     ] {
         let lines =
             for_every_fixture(|files, args| assert_kept(files, &[args, selected].concat(), &[], &kept).lines().len());

@@ -407,7 +407,9 @@ fn without_the_rights_there_is_one_line_and_the_run_goes_on() {
     let about: Vec<&str> = said.lines().filter(|line| line.contains("helper")).collect();
     assert_eq!(about.len(), 1, "{said}");
     assert!(
-        about[0].contains("without CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE it knows only the processes of its own user"),
+        about[0].contains("running as uid 65534, no capabilities, ")
+            && about[0]
+                .contains("without CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE it knows only the processes of its own user"),
         "{said}"
     );
 }
