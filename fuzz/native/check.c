@@ -149,17 +149,17 @@ static void check_record(const host_call *call, uint32_t i)
 {
     const pico_record *r = &call->records[i];
     const pico_event *e = &call->events[r->event].event;
-    CHECK(r->kind >= PICO_RECORD_REQUEST && r->kind <= PICO_RECORD_OUTCOME, i, r->kind);
+    CHECK(r->kind >= PICO_RECORD_REQUEST && r->kind <= PICO_RECORD_BODY, i, r->kind);
     bool head = r->kind == PICO_RECORD_REQUEST || r->kind == PICO_RECORD_RESPONSE;
     bool is_operation = r->kind == PICO_RECORD_OPERATION || r->kind == PICO_RECORD_OUTCOME;
     bool has_pairs = head || r->kind == PICO_RECORD_TRAILERS || is_operation;
-    bool own = has_pairs || r->kind == PICO_RECORD_END || r->kind == PICO_RECORD_RESET;
+    bool own = has_pairs || r->kind == PICO_RECORD_END || r->kind == PICO_RECORD_RESET || r->kind == PICO_RECORD_BODY;
 
     check_code(r, i);
     CHECK(!head || (r->minor <= 9 && r->framing <= PICO_FRAMING_TUNNEL), i, r->minor);
     CHECK(has_pairs || r->num_pairs == 0, i, r->num_pairs);
     CHECK(r->side <= 1 && (!own || r->side == e->side), i, r->side);
-    CHECK(!has_pairs || e->kind == PICO_EVENT_BYTES, i, r->event);
+    CHECK((!has_pairs && r->kind != PICO_RECORD_BODY) || e->kind == PICO_EVENT_BYTES, i, r->event);
     CHECK((r->kind != PICO_RECORD_REQUEST && r->kind != PICO_RECORD_OPERATION) || r->number != 0, i, r->number);
     if (r->kind == PICO_RECORD_END) {
         CHECK(r->lost <= r->content_length && r->decoded <= r->content_length, i, r->lost);
@@ -167,26 +167,42 @@ static void check_record(const host_call *call, uint32_t i)
     }
 }
 
+/* Bytes of a body are asked for, at most so many of each. */
+static void check_body(const host_call *call, uint32_t i)
+{
+    const pico_record *r = &call->records[i];
+    uint32_t bodies = call->rows[call->events[r->event].row].bodies;
+    CHECK(bodies != 0, i, r->kind);
+    CHECK(r->start < r->end, i, r->end);
+    CHECK(r->decoded <= bodies && r->end - r->start <= bodies - r->decoded, i, r->decoded);
+}
+
 static void check_records(const host_call *call)
 {
     place lines = {.limit = call->out->text_len}, pairs = lines;
-    uint32_t event = 0, reached = 0;
+    uint32_t event = 0, reached = 0, bodies_reached = 0;
     for (uint32_t i = 0; i < call->out->num_records; ++i) {
         const pico_record *r = &call->records[i];
         CHECK(r->event >= event && r->event < call->out->events_done, i, r->event);
         const pico_result *answer = &call->results[r->event];
         if (r->event != event)
-            reached = 0;
+            reached = bodies_reached = 0;
         event = r->event;
         CHECK(r->reserved == 0 && answer->verdict != PICO_DEFERRED, i, r->reserved);
         CHECK(r->start <= r->end && r->end <= answer->consumed, i, r->end);
         check_record(call, i);
+        if (r->kind == PICO_RECORD_BODY) {
+            check_body(call, i);
+            CHECK(r->start >= reached && r->start >= bodies_reached, i, r->start);
+            bodies_reached = r->end;
+        }
         if (r->kind <= PICO_RECORD_END || r->kind == PICO_RECORD_OPERATION || r->kind == PICO_RECORD_OUTCOME) {
-            CHECK(r->start >= reached, i, r->start);
+            /* the end of a message stands for all of its body */
+            CHECK(r->start >= reached && (r->kind == PICO_RECORD_END || r->start >= bodies_reached), i, r->start);
             reached = r->end;
         }
         if (r->kind != PICO_RECORD_END && r->kind != PICO_RECORD_NOT_HTTP && r->kind != PICO_RECORD_ERROR &&
-            r->kind != PICO_RECORD_RESET)
+            r->kind != PICO_RECORD_RESET && r->kind != PICO_RECORD_BODY)
             check_texts(call, i, &lines, &pairs);
     }
 }

@@ -363,11 +363,11 @@ static uint32_t in_buffer(const void *address, uint32_t buffer)
     return (uint32_t)(uintptr_t)address - buffer;
 }
 
-static void put_row(const connection *c, pico_row *row, uint32_t extra)
+static void put_row(const connection *c, pico_row *row, uint32_t extra, uint32_t bodies)
 {
     bool may_grow = !c->refused && c->growths < PICO_MAX_GROWTHS && c->extra_size < PICO_MAX_EXTRA;
     *row = (pico_row){.opener = c->opener, .depth = c->depth, .extra = extra, .extra_size = c->extra_size,
-                      .extra_used = c->extra_used, .handed_by = c->handed_by};
+                      .extra_used = c->extra_used, .handed_by = c->handed_by, .bodies = bodies};
     row->flags = (uint8_t)((c->midstream ? PICO_ROW_MIDSTREAM : 0) | (c->extra_lost ? PICO_ROW_EXTRA_LOST : 0) |
                            (may_grow ? 0 : PICO_ROW_NO_GROWTH) | (c->unseen ? PICO_ROW_HANDED_OVER : 0));
     memcpy(row->block, c->block, sizeof(row->block));
@@ -385,7 +385,7 @@ static uint32_t lay_out_input(host_call *call, const manner *how, pico_input *in
         const connection *c = call->of_row[i];
         uint8_t *extra = place(buffer, &at, c->extra_size, 64);
         states = i == 0 ? in_buffer(extra, buffer) : states;
-        put_row(c, &rows[i], in_buffer(extra, buffer) - states);
+        put_row(c, &rows[i], in_buffer(extra, buffer) - states, how->bodies);
         memcpy(extra, c->extra, c->extra_used);
         memset(extra + c->extra_used, 0, c->extra_size - c->extra_used);
     }

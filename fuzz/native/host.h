@@ -80,6 +80,7 @@ typedef struct manner {
     bool alone;            /* knows no other protocol */
     uint32_t max_records;
     uint32_t most_extra;   /* more is refused */
+    uint32_t bodies;       /* bytes wanted of each body */
 } manner;
 
 /* An event as it was laid out in a call. */

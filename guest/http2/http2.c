@@ -222,7 +222,7 @@ static enum step step_preface(work *w)
     uint32_t front = have < sizeof(status) - 1 ? have : sizeof(status) - 1;
     if (side->left == 0 && memcmp(w->bytes + w->pos, status, front) == 0) {
         bool unread = other->phase == PHASE_PREFACE && other->left == 0;
-        if (front < sizeof(status) - 1 || (unread && !w->final))
+        if (front < sizeof(status) - 1 || (unread && !w->final && have <= PICO_MAX_WAITING))
             return wait_for_more(w);
         return hand_to_http1(w, unread);
     }

@@ -36,6 +36,9 @@ stream *open_stream(work *w, uint32_t id)
     if (place == NULL)
         place = x->num_streams < x->most_streams ? &x->streams[x->num_streams++] : oldest;
     *place = (stream){.id = id};
+    for (unsigned side = 0; side < 2; ++side) /* a DATA frame of it that began before was not counted */
+        if (w->block->sides[side].phase == PHASE_DATA && w->block->sides[side].stream == id)
+            place->halves[side].flags |= HALF_GAP;
     return place;
 }
 
