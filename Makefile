@@ -4,7 +4,7 @@
 #   make test     format, lints and every test (installs the tools that the tests need)
 #   make guest    the parser's modules as .wasm and .wat, in target/guest
 #   make bench    benchmarks
-#   make fuzz     each fuzz target for SECONDS_EACH seconds (default 60)
+#   make fuzz     each fuzz target, and each parser natively, for SECONDS_EACH seconds (default 60)
 #   make soak     the long tests: soaks, peers, other systems
 #   make static   one static binary without shared libraries, in target/static
 #   make deb      the Debian package, in target/debian
@@ -46,7 +46,8 @@ bench: setup
 	$(CARGO) bench $(LOCKED)
 
 # The fuzzer needs unstable compiler features, which RUSTC_BOOTSTRAP allows in the stable compiler. Each target starts from the
-# inputs that `make test` replays; fuzz/corpus has what it found since.
+# inputs that `make test` replays; fuzz/corpus has what it found since. The parsers in C, which else run in the sandbox only, are built
+# natively with sanitizers: fuzz/native/.
 fuzz:
 	@deploy/setup.sh --fuzz
 	@for target in fuzz/fuzz_targets/*.rs; do \
@@ -55,6 +56,15 @@ fuzz:
 	    mkdir -p fuzz/corpus/$$name; \
 	    RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run $(FUZZ_OPTIONS) $$name fuzz/corpus/$$name tests/regressions/$$name \
 	        -- -max_total_time=$(SECONDS_EACH) || exit 1; \
+	done
+	@fuzz/native/build.sh target/native
+	@fuzz/native/seeds.py target/native/seeds $$(find fixtures -name '*.pcap')
+	@for parser in http1 http2 lines resp; do \
+	    echo "fuzz: native $$parser"; \
+	    mkdir -p fuzz/corpus/native_$$parser fuzz/artifacts/native_$$parser; \
+	    ASAN_OPTIONS=detect_leaks=0 target/native/$$parser fuzz/corpus/native_$$parser tests/regressions/native_$$parser \
+	        target/native/seeds/$$parser -artifact_prefix=fuzz/artifacts/native_$$parser/ \
+	        -max_len=16384 -timeout=20 -max_total_time=$(SECONDS_EACH) || exit 1; \
 	done
 
 static:

@@ -164,7 +164,9 @@ const UNEXPORTED: &str = "-Dexport_name(name)=used";
 fn main() {
     println!("cargo::rerun-if-changed=guest");
     println!("cargo::rerun-if-changed=build.rs");
-    println!("cargo::rerun-if-changed={PROBES}");
+    for (source, _) in BPF {
+        println!("cargo::rerun-if-changed={source}");
+    }
     println!("cargo::rerun-if-changed=src/sandbox/settings.rs");
     for name in ["PICOHTTPPARSER_DIR", "PICOTAP_CLANG", "DOCS_RS"] {
         println!("cargo::rerun-if-env-changed={name}");
@@ -184,7 +186,9 @@ fn documented() -> Result<(), String> {
             fs::write(out.join(&path), "").map_err(|e| format!("{path}: {e}"))?;
         }
     }
-    fs::write(out.join("calls.bpf.o"), "").map_err(|e| format!("calls.bpf.o: {e}"))?;
+    for (_, object) in BPF {
+        fs::write(out.join(object), "").map_err(|e| format!("{object}: {e}"))?;
+    }
     println!("cargo::rustc-env=PICOTAP_CLANG_VERSION=");
     println!("cargo::rustc-env=PICOHTTPPARSER_SOURCE=");
     Ok(())
@@ -211,7 +215,7 @@ fn build() -> Result<(), String> {
         threads.into_iter().try_for_each(|thread| thread.join().map_err(|_| "a compilation panicked".to_owned())?)
     })?;
     machine_code(&out)?;
-    probes(&clang, &out)?;
+    BPF.iter().try_for_each(|program| bpf(&clang, &out, *program))?;
     if env::var_os("CARGO_FEATURE_PARSE").is_some() {
         ways(&clang, &parser, &out)?;
     }
@@ -264,12 +268,13 @@ fn compile_ahead(target: &str, wasm: &[u8]) -> wasmtime::Result<Vec<u8>> {
     wasmtime::Engine::new(&config)?.precompile_module(wasm)
 }
 
-/// The programs that probes run in the kernel.
-const PROBES: &str = "src/probe/calls.bpf.c";
+/// What runs in the kernel: the programs of probes, and the one that sees who connects.
+const BPF: [(&str, &str); 2] =
+    [("src/probe/calls.bpf.c", "calls.bpf.o"), ("src/process/connects.bpf.c", "connects.bpf.o")];
 
-/// Compiles the programs of the probes, for the registers of the target. For an architecture without any the file is empty.
-fn probes(clang: &str, out: &Path) -> Result<(), String> {
-    let object = out.join("calls.bpf.o");
+/// Compiles such a program, for the registers of the target. For an architecture without any the file is empty.
+fn bpf(clang: &str, out: &Path, (source, object): (&str, &str)) -> Result<(), String> {
+    let object = out.join(object);
     let registers = match env::var("CARGO_CFG_TARGET_ARCH").as_deref() {
         Ok("x86_64") => "-DPICO_X86_64",
         Ok("aarch64") => "-DPICO_AARCH64",
@@ -277,10 +282,10 @@ fn probes(clang: &str, out: &Path) -> Result<(), String> {
     };
     // The loader needs the types that -g adds; the directory of the build is in none of them.
     let flags = ["-target", "bpf", "-mcpu=v3", "-O2", "-g", "-fdebug-compilation-dir=.", "-Wall", "-Wextra", "-Werror"];
-    let status = Command::new(clang).args(flags).args([registers, "-c", PROBES, "-o"]).arg(&object).status();
+    let status = Command::new(clang).args(flags).args([registers, "-c", source, "-o"]).arg(&object).status();
     match status {
         Ok(status) if status.success() => Ok(()),
-        Ok(_) => Err(format!("{PROBES}: {clang} cannot compile it for bpf")),
+        Ok(_) => Err(format!("{source}: {clang} cannot compile it for bpf")),
         Err(e) => Err(format!("{clang}: {e}")),
     }
 }

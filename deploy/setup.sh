@@ -61,6 +61,20 @@ cxx_compiler() {
     have c++ && c++ "$scratch/main.cc" -o "$scratch/cxx" >/dev/null 2>&1
 }
 
+# Whether clang can build a program of 32 bits with AddressSanitizer and libFuzzer: for the parsers in C. Only x86-64 runs one.
+sanitizers() {
+    [ "$(uname -m)" = x86_64 ] || return 0
+    printf '%s\n' '#include <string.h>' 'int LLVMFuzzerTestOneInput(const char *data, unsigned size);' \
+        'int LLVMFuzzerTestOneInput(const char *data, unsigned size) { return memchr(data, 0, size) != 0; }' > "$scratch/fuzz.c"
+    for clang in ${PICOTAP_CLANG:-clang-19 clang-20 clang-21 clang}; do
+        if have "$clang"; then
+            "$clang" -m32 -fsanitize=fuzzer,address,undefined "$scratch/fuzz.c" -o "$scratch/fuzz" >/dev/null 2>&1
+            return
+        fi
+    done
+    return 1
+}
+
 libpcap() {
     echo 'int pcap_findalldevs(void); int main(void) { return pcap_findalldevs != 0; }' > "$scratch/pcap.c"
     [ -n "${LIBPCAP_LIBDIR:-}" ] || cc "$scratch/pcap.c" -lpcap -o "$scratch/pcap" >/dev/null 2>&1
@@ -80,6 +94,7 @@ missing() {
             have "$tool" || echo $tool
         done
         python_venv || echo venv
+        sanitizers || echo sanitizers
         ! have apt-get || [ -f /usr/share/nodejs/har-schema/lib/har.json ] || echo har-schema
     fi
     if [ $with_soak = yes ]; then
@@ -91,6 +106,8 @@ missing() {
     fi
     if [ $with_fuzz = yes ]; then
         cxx_compiler || echo c++
+        have python3 || echo python3
+        [ $with_tests = yes ] || sanitizers || echo sanitizers
     fi
 }
 
@@ -106,11 +123,23 @@ apt_wasm() {
     echo "clang-19 lld-19 libclang-rt-19-dev-wasm32 wasi-libc"
 }
 
+# The runtimes of clang's sanitizers are those of the clang that is there, or will be.
+apt_sanitizers() {
+    for version in 19 20 21; do
+        if have "clang-$version" || apt-cache show "clang-$version" >/dev/null 2>&1; then
+            echo "libclang-rt-$version-dev gcc-multilib g++-multilib"
+            return
+        fi
+    done
+    echo "libclang-rt-19-dev gcc-multilib g++-multilib"
+}
+
 package() {
     case $manager:$1 in
         apt:cc) echo "gcc libc6-dev" ;;
         apt:c++) echo g++ ;;
         apt:wasm) apt_wasm ;;
+        apt:sanitizers) apt_sanitizers ;;
         apt:libpcap) echo libpcap-dev ;;
         apt:promtool) echo prometheus ;;
         apt:nginx) echo nginx-light ;;
@@ -124,6 +153,7 @@ package() {
         dnf:cc) echo gcc ;;
         dnf:c++) echo gcc-c++ ;;
         dnf:wasm) echo "clang lld compiler-rt wasi-libc-devel wasi-libc-static" ;;
+        dnf:sanitizers) echo "compiler-rt compiler-rt.i686 glibc-devel.i686 libstdc++-devel.i686" ;;
         dnf:libpcap) echo libpcap-devel ;;
         dnf:pkg-config) echo pkgconf-pkg-config ;;
         dnf:tshark) echo wireshark-cli ;;

@@ -171,7 +171,9 @@ typedef struct pico_row {
     uint32_t grow;       /* out, for verdict grow: bytes of extra state wanted, more than there are; a multiple of the unit */
     uint8_t handed_by;   /* 0, or 1 + index of the protocol that handed the connection over last */
     uint8_t hand_to;     /* out, for verdict hand over: index of the protocol */
-    uint8_t reserved[6];
+    uint8_t reserved[2];
+    uint32_t bodies;     /* how many bytes at the front of each body the host wants: for these the module gives body records, and
+                            asks for no skip. 0, the usual: none */
 } pico_row;
 
 /* ---- output ------------------------------------------------------------------------------------------------------- */
@@ -235,7 +237,10 @@ enum pico_record_kind {
     PICO_RECORD_RESET = 8,    /* message `number` was given up by `side`; `content_length` is the protocol's error code */
     PICO_RECORD_OPERATION = 9,/* a request of a protocol that is not HTTP: `text` names the operation, `target` what it is
                                  about, pairs give more */
-    PICO_RECORD_OUTCOME = 10  /* what became of operation `number`: `text` is the status, PICO_F_FAILED says that it failed */
+    PICO_RECORD_OUTCOME = 10, /* what became of operation `number`: `text` is the status, PICO_F_FAILED says that it failed */
+    PICO_RECORD_BODY = 11     /* start to end are bytes of the body of message `number`, without framing or padding; `decoded` is how
+                                 many bytes of the body come before them, seen or not. Only if the row asks for bodies; a module
+                                 may leave them out */
 };
 
 /* Body framing announced by a head (RFC 9112, section 6.3). */
@@ -346,7 +351,7 @@ typedef struct pico_record {
     uint32_t num_pairs;
     uint32_t stream;         /* the stream within the connection, for protocols that have any; else 0 */
     uint64_t content_length; /* heads with framing `length`; message end: body bytes on the wire, framing included */
-    uint64_t decoded;        /* message end: body bytes without chunk framing */
+    uint64_t decoded;        /* message end: body bytes without chunk framing; body: body bytes before these */
     uint64_t lost;           /* message end: of these, bytes never seen */
 } pico_record;
 
@@ -382,6 +387,7 @@ PICO_FIELD(pico_row, opener, 128);
 PICO_FIELD(pico_row, scratch, 132);
 PICO_FIELD(pico_row, extra, 136);
 PICO_FIELD(pico_row, hand_to, 153);
+PICO_FIELD(pico_row, bodies, 156);
 PICO_LAYOUT(pico_output, 64);
 PICO_FIELD(pico_output, events_done, 8);
 PICO_FIELD(pico_output, num_pairs, 16);

@@ -109,7 +109,8 @@ pub struct Row {
     pub grow: u32,
     pub handed_by: u8,
     pub hand_to: u8,
-    pub reserved: [u8; 6],
+    pub reserved: [u8; 2],
+    pub bodies: u32,
 }
 
 /// Head of the output buffer (`pico_output`).
@@ -279,6 +280,7 @@ codes! {
         RESET = 8, Reset, "A message that a side gave up.";
         OPERATION = 9, Operation, "A request of a protocol that is not HTTP.";
         OUTCOME = 10, Outcome, "What became of an operation.";
+        BODY = 11, Body, "Bytes of a body.";
     }
 }
 codes! {

@@ -21,6 +21,8 @@ pub const SLOT_EVENTS: usize = 2048;
 const MOST_AHEAD: u32 = 8;
 /// Live, a slot that holds nothing is handed on so many times later than one that holds events.
 const EMPTY_AGE: i64 = 8;
+/// The most connections of which a slot says that they have begun.
+const MAX_BEGUN: usize = 1024;
 /// No event: the end of a list.
 pub const NONE: u32 = u32::MAX;
 
@@ -86,6 +88,8 @@ pub struct Slot {
     pub events: Vec<SlotEvent>,
     /// Payload of all events.
     pub arena: Vec<u8>,
+    /// Connections that have begun, some of them at most, if that is told ([`Batcher::telling_begun`]).
+    pub begun: Vec<Connection>,
     /// Which events it holds.
     pub span: Span,
     /// Serial number, new for each filling, from 1: a connection's tag refers to it.
@@ -104,6 +108,7 @@ impl Slot {
             rows: Vec::with_capacity(SLOT_EVENTS / 4),
             events: Vec::with_capacity(SLOT_EVENTS),
             arena: Vec::with_capacity(SLOT_BYTES),
+            begun: Vec::new(),
             span: Span::default(),
             serial: 0,
             opened: None,
@@ -122,6 +127,7 @@ impl Slot {
         self.rows.clear();
         self.events.clear();
         self.arena.clear();
+        self.begun.clear();
         self.opened = None;
         self.old_rows = 0;
     }
@@ -264,6 +270,7 @@ pub struct Batcher<D> {
     producer: u16,
     max_age: i64,
     lossless: bool,
+    tells_begun: bool,
     counters: BatchCounters,
 }
 
@@ -279,13 +286,20 @@ impl<D: Deliver> Batcher<D> {
         let slots: Vec<_> = slots.collect();
         let behind = vec![Behind::default(); slots.len()];
         let counters = BatchCounters::default();
-        Self { deliver, slots, behind, serial, number: 0, producer: 0, max_age, lossless, counters }
+        let tells_begun = false;
+        Self { deliver, slots, behind, serial, number: 0, producer: 0, max_age, lossless, tells_begun, counters }
     }
 
     /// The same, of the producer with this index.
     #[must_use]
     pub fn of_producer(self, producer: u16) -> Self {
         Self { producer, ..self }
+    }
+
+    /// The same, telling or not which connections have begun, before anything is read of them.
+    #[must_use]
+    pub fn telling_begun(self, tells_begun: bool) -> Self {
+        Self { tells_begun, ..self }
     }
 
     /// What became of slots so far.
@@ -411,6 +425,17 @@ impl<D: Deliver> Batcher<D> {
 }
 
 impl<D: Deliver> Sink for Batcher<D> {
+    fn begun(&mut self, conn: &OpenConnection) {
+        if !self.tells_begun {
+            return;
+        }
+        let worker = self.worker(conn);
+        if let Some(slot) = self.slots.get_mut(worker).filter(|slot| slot.begun.len() < MAX_BEGUN) {
+            slot.opened.get_or_insert(conn.info.started);
+            slot.begun.push(conn.info.clone());
+        }
+    }
+
     fn bytes(&mut self, conn: &mut OpenConnection, side: Side, at: Position, starts_segment: bool, payload: &[u8]) {
         self.put(conn, side, at, What::Bytes { data: 0, len: 0, starts_segment }, payload);
     }
@@ -463,6 +488,31 @@ mod tests {
         let What::Bytes { data, len, .. } = second.what else { panic!("{second:?}") };
         assert_eq!(slot.payload(data, len), b"three");
         assert_eq!(second.next, NONE);
+    }
+
+    #[test]
+    fn connections_that_have_begun_are_told_in_time_if_that_is_wanted() {
+        for wanted in [false, true] {
+            let mut batcher = Batcher::new(1, 5, false, CollectSlots::default()).telling_begun(wanted);
+            let mut a = OpenConnection::synthetic(1);
+            a.info.started = 7;
+            batcher.begun(&a);
+            batcher.tick(11);
+            assert_eq!(batcher.deliverer().0.len(), 0, "it may still be filled");
+            batcher.tick(12);
+            let told: Vec<usize> = batcher.deliverer().0.iter().map(|slot| slot.begun.len()).collect();
+            assert_eq!(told, if wanted { vec![1] } else { vec![] });
+            batcher.bytes(&mut a, Side::First, at(0), true, b"one");
+            batcher.flush();
+            let last = batcher.deliverer().0.pop().expect("a slot");
+            assert!(last.begun.is_empty() && !last.is_empty());
+            for number in 0..5000 {
+                batcher.begun(&OpenConnection::synthetic(number));
+            }
+            batcher.tick(100);
+            let last = batcher.deliverer().0.pop().map_or(0, |slot| slot.begun.len());
+            assert_eq!(last, if wanted { MAX_BEGUN } else { 0 });
+        }
     }
 
     #[test]

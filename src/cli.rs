@@ -13,6 +13,7 @@ use crate::export::columns::Columns;
 use crate::export::sorted::Order;
 use crate::http::filter::Filter;
 use crate::http::filter::field::Field;
+use crate::http::media_type::MediaTypes;
 use crate::http::network::Network;
 use crate::http::route::Route;
 use crate::pipeline::{DEFAULT_FAULT_LIMIT, GuestFile, Shard};
@@ -272,15 +273,34 @@ pub struct Watch {
     #[arg(long, value_name = "WHEN", default_value = "auto", hide_possible_values = true, help_heading = "Output")]
     pub color: When,
     /// Append lines to FILE, compressed if its name ends in .zst or .gz; or write them to syslog: (RFC 5424, to /dev/log or
-    /// syslog:PATH) or to a Unix socket, unix:PATH [default: standard output]
+    /// syslog:PATH) or to a Unix socket, unix:PATH; - is standard output [default: -]
     #[arg(short = 'o', long, value_name = "FILE", help_heading = "Output")]
     pub output: Option<PathBuf>,
+    /// Write the packets of the connections with logged lines to FILE, too: all that the lines were read from. It is pcapng if its name ends
+    /// in .pcapng, otherwise pcap; - is standard output, and needs --output. A capture that is there is replaced
+    #[arg(short = 'w', long, value_name = "FILE", help_heading = "Output")]
+    pub write: Option<PathBuf>,
+    /// Hold at most SIZE of packets until it is known whether they are to be written, in MiB or as 64M. What does not fit is counted
+    #[arg(long, value_name = "SIZE", default_value = "64M", help_heading = "Output", value_parser = values::write_buffer)]
+    pub write_buffer: u64,
+    /// Write the secrets of the TLS connections too with which they were decrypted, so that whoever has the file can read them; needs
+    /// pcapng
+    #[arg(long, help_heading = "Output", requires = "write")]
+    pub write_secrets: bool,
     /// Also log this request and response header (json and ecs formats); may be repeated
     #[arg(long, value_name = "NAME", help_heading = "Output", value_parser = values::header_name)]
     pub header: Vec<String>,
     /// Log all request and response headers (json, ecs and har formats), at most 128 of a transaction: NAMES is all
     #[arg(long, value_name = "NAMES", help_heading = "Output")]
     pub headers: Option<AllHeaders>,
+    /// Log the front of request and response bodies, at most SIZE of each, in bytes or as 16k (at most 64k): decompressed, without
+    /// secrets, as request_body and response_body (json, ecs and har formats, --fields, and what people are shown)
+    #[arg(long, value_name = "SIZE", help_heading = "Output", num_args = 0..=1, require_equals = true, default_missing_value = "4k", value_parser = values::body_size)]
+    pub capture_bodies: Option<u32>,
+    /// Of which types --capture-bodies logs bodies: TYPE/SUBTYPE, TYPE/*, */* or a suffix such as +json, separated by commas [default:
+    /// application/json,application/xml,application/x-www-form-urlencoded,text/*,+json,+xml]
+    #[arg(long, value_name = "TYPES", help_heading = "Output", requires = "capture_bodies")]
+    pub body_types: Option<MediaTypes>,
     /// Name the processes at the ends of connections that run on this host: pid, command, and container and pod from the cgroup's path.
     /// A helper process keeps CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH for it: live only
     #[arg(long, help_heading = "Output")]
@@ -328,7 +348,7 @@ pub struct Watch {
     /// counts. Other paths get a route by the rule that README states
     #[arg(long, value_name = "PATH", help_heading = "Output")]
     pub route: Vec<Route>,
-    /// Also redact the value of this key in queries, paths and fragments; may be repeated. README lists the keys that are
+    /// Also redact the value of this key in queries, paths, fragments and bodies; may be repeated. README lists the keys that are
     /// always redacted
     #[arg(long, value_name = "KEY", help_heading = "Output")]
     pub redact_query: Vec<String>,

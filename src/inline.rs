@@ -83,6 +83,8 @@ impl Inline {
         if drop_duplicates {
             table = table.leaving_out(Sightings::default());
         }
+        let mut driver = Driver::with(&parsers, Bounds::default())?;
+        driver.want_bodies(settings.bodies.as_ref().map_or(0, |bodies| bodies.bytes));
         Ok(Self {
             decoder: Decoder::new(false),
             table,
@@ -93,7 +95,7 @@ impl Inline {
             released: Slot::default(),
             span: Span::default(),
             now: 0,
-            driver: Driver::with(&parsers, Bounds::default())?,
+            driver,
             context: HttpContext::new(settings),
             hints: Vec::new(),
             done: Vec::new(),

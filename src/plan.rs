@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use self::error::PlanError;
-use self::lines::{arrangement, check_fields, named_fields};
+use self::lines::{arrangement, check_bodies, check_fields, named_fields};
 use crate::cli::{Duplicates, Watch, When};
 use crate::daemon::privileges::{DropPrivileges, named_descriptor};
 use crate::export::log::{Rotation, Target};
@@ -21,11 +21,12 @@ use crate::export::open;
 use crate::export::terminal::Terminal;
 use crate::export::{FormatName, Subject};
 use crate::http::Settings;
+use crate::http::body::BodySettings;
 use crate::http::filter::field::{Field, Name};
 use crate::http::filter::{Filter, Selection};
 use crate::http::redact::Redaction;
 use crate::http::route::Routes;
-use crate::pipeline::{Config, GuestFile, Guests, PageOptions, ShadowModule};
+use crate::pipeline::{Config, GuestFile, Guests, Keep, PageOptions, ShadowModule};
 use crate::probe::Scope;
 use crate::source::live::LiveConfig;
 use crate::source::{check_filter, directory_of, total_bytes};
@@ -121,6 +122,8 @@ impl Plan {
             return Err(PlanError::NoProcesses);
         }
         check_fields(args, machine, subject)?;
+        check_keep(args)?;
+        check_bodies(args, format(args, machine), page(args, live).is_some())?;
         let expression = capture_filter(args)?;
         let input =
             if live { Config::live(sources(args, &expression, machine.process_id)) } else { Config::files(&args.pcap) };
@@ -145,7 +148,8 @@ impl Plan {
             columns: args.fields.clone(),
             arrangement: arrangement(args)?,
             target: target(args),
-            terminal: terminal(args, machine, args.output.is_none() && machine.stdout_is_terminal),
+            keep: keep(args),
+            terminal: terminal(args, machine, target(args) == Target::Stdout && machine.stdout_is_terminal),
             rotation,
             settings: Settings {
                 routes: routes(args, machine),
@@ -190,7 +194,9 @@ impl Plan {
         }
         match &args.output {
             None => lines_option(args).map_or(Ok(()), |option| Err(PlanError::NoLines(option)))?,
-            Some(path) if machine.output_is_terminal => return Err(PlanError::LinesOnTerminal(path.clone())),
+            Some(path) if machine.output_is_terminal || target(args) == Target::Stdout => {
+                return Err(PlanError::LinesOnTerminal(path.clone()));
+            }
             Some(_) => {}
         }
         if args.page && args.metrics_addr.is_none() {
@@ -294,10 +300,11 @@ fn workers(args: &Watch, machine: &Machine) -> usize {
 
 /// Text is for people: on a terminal.
 fn format(args: &Watch, machine: &Machine) -> FormatName {
-    let on_terminal = args.output.is_none() && machine.stdout_is_terminal;
+    let on_terminal = target(args) == Target::Stdout && machine.stdout_is_terminal;
     args.format.unwrap_or(match args.fields {
         _ if args.top.is_some() => FormatName::Text,
         Some(_) => FormatName::Csv,
+        None if args.capture_bodies.is_some() => FormatName::Json,
         None if on_terminal => FormatName::Text,
         None => FormatName::Json,
     })
@@ -335,6 +342,29 @@ fn target(args: &Watch) -> Target {
     args.output.as_deref().map_or(Target::Stdout, Target::of)
 }
 
+/// Which packets are kept.
+fn keep(args: &Watch) -> Option<Keep> {
+    let keep = |file: &PathBuf| Keep { file: file.clone(), buffer: args.write_buffer, secrets: args.write_secrets };
+    args.write.as_ref().map(keep)
+}
+
+/// Refuses files for packets that would not be what is meant.
+fn check_keep(args: &Watch) -> Result<(), PlanError> {
+    let Some(file) = &args.write else { return Ok(()) };
+    let ends_in = |name: &str| file.extension().is_some_and(|end| end == name);
+    if ends_in("gz") || ends_in("zst") {
+        return Err(PlanError::PacketsCompressed(file.clone()));
+    }
+    if args.write_secrets && !ends_in("pcapng") && file.as_os_str() != "-" {
+        return Err(PlanError::SecretsInPcap(file.clone()));
+    }
+    match target(args) {
+        Target::Stdout if file.as_os_str() == "-" => Err(PlanError::PacketsAmongLines),
+        Target::File(log) if log == *file => Err(PlanError::PacketsInLog(log)),
+        _ => Ok(()),
+    }
+}
+
 fn rotation(args: &Watch) -> Option<Rotation> {
     (args.rotate_size.is_some() || args.rotate_interval.is_some()).then(|| Rotation {
         size: args.rotate_size,
@@ -351,6 +381,9 @@ fn settings(args: &Watch) -> Settings {
     Settings {
         headers: args.header.clone(),
         trusted_proxies: args.trusted_proxy.clone(),
+        bodies: args
+            .capture_bodies
+            .map(|bytes| BodySettings { bytes, types: args.body_types.clone().unwrap_or_default() }),
         redaction,
         community_id: !args.no_community_id,
         sensor: args.sensor.clone().unwrap_or_default(),
@@ -419,8 +452,9 @@ fn directory(path: &Path) -> PathBuf {
 
 /// A live run closes inherited descriptors that no option names: it lasts for months, and parses what strangers send.
 fn keep_open(args: &Watch) -> Option<Vec<RawFd>> {
-    let one =
-        [&args.output, &args.metrics_file, &args.report, &args.shadow, &args.quarantine_dir].into_iter().flatten();
+    let one = [&args.output, &args.write, &args.metrics_file, &args.report, &args.shadow, &args.quarantine_dir]
+        .into_iter()
+        .flatten();
     let paths = one.chain(args.guest.iter().map(|guest| &guest.file)).chain(&args.keylog);
     is_live(args).then(|| paths.filter_map(|path| named_descriptor(path)).collect())
 }

@@ -346,6 +346,8 @@ pub const fn acked_inside(peer_acked: u64, base: u64) -> u64 {
 
 /// Receives streams. A jump in the offsets of a side is a gap: bytes that were never seen.
 pub trait Sink {
+    /// A connection has begun, of which nothing is handed on yet. Few want to know it before there is anything to read.
+    fn begun(&mut self, _conn: &OpenConnection) {}
     /// Payload in stream order, never empty and at most [`MAX_PIECE`] bytes. `starts_segment`: its first byte is the
     /// first of a TCP segment's payload.
     fn bytes(&mut self, conn: &mut OpenConnection, side: Side, at: Position, starts_segment: bool, payload: &[u8]);

@@ -36,6 +36,7 @@ const SENSORS: usize = 4;
 const FILES: usize = 50;
 /// Cases that have, together with the rest, every key that a line may have. Each is a sensor: they have the same addresses.
 const CASES: &[&str] = &[
+    "bodies",
     "chunked-request",
     "connect",
     "continue",
@@ -48,7 +49,8 @@ const CASES: &[&str] = &[
     "socks5-refused",
     "traceparent",
 ];
-const OPTIONS: [&str; 3] = ["--header=content-length", "--header=host", "--trusted-proxy=10.0.0.0/8"];
+const OPTIONS: [&str; 4] =
+    ["--header=content-length", "--header=host", "--trusted-proxy=10.0.0.0/8", "--capture-bodies=100"];
 
 /// 200 captures of four sensors; most connections span files. One capture is cut off.
 fn generate(directory: &Path) {

@@ -46,6 +46,7 @@ fn call(source: &mut Source<'_>, input: &mut [u8]) -> Call {
     let shape = source.byte();
     let records = if shape & 128 == 0 { 4096 } else { 8 };
     let mut call = Call::new(Bounds { records, pairs: 128, ..Bounds::default() });
+    call.bodies = if shape & 64 == 0 { 0 } else { 20 };
     call.protocols = ["http1", "two", "three"].map(|name| name.parse().expect("a name")).to_vec();
     let rows = 1 + u32::from(shape & 3);
     for _ in 0..rows {
@@ -145,7 +146,7 @@ fn change(source: &mut Source<'_>, call: &Call, head: &abi::Input, input: &mut [
         6 => {
             let event = u32::from(field >> 4) % u32::try_from(call.encoded.len()).expect("small");
             let [start, end, text, len] = value.to_le_bytes().map(u32::from);
-            let kind = 1 + field % 11;
+            let kind = 1 + field % 12;
             let record = abi::Record {
                 kind,
                 side: call.encoded[event as usize].event.side,
@@ -269,7 +270,14 @@ fn accepted(call: &Call, head: &abi::Input, input: &[u8], reply: &Reply<'_>) {
         before = fields.event;
         let answer = &answers[fields.event as usize];
         assert!(answer.verdict != Verdict::Deferred && fields.start <= fields.end && fields.end <= answer.consumed);
-        let texts = !matches!(record.meaning, Meaning::End | Meaning::NotHttp(_) | Meaning::Error(_) | Meaning::Reset);
+        let texts = !matches!(
+            record.meaning,
+            Meaning::End | Meaning::NotHttp(_) | Meaning::Error(_) | Meaning::Reset | Meaning::Body
+        );
+        if record.meaning == Meaning::Body {
+            let len = u64::from(fields.end - fields.start);
+            assert!(len > 0 && fields.decoded + len <= u64::from(call.bodies));
+        }
         if !texts {
             assert_eq!(fields.num_pairs, 0);
             continue;

@@ -16,6 +16,12 @@ pub mod counters;
 pub mod flow;
 #[path = "../../src/glob.rs"]
 pub mod glob;
+/// Of HTTP, what hides the secrets of bodies.
+#[path = "../../src/http"]
+pub mod http {
+    pub mod media_type;
+    pub mod redact;
+}
 #[path = "../../src/packet/mod.rs"]
 pub mod packet;
 #[path = "../../src/source/mod.rs"]

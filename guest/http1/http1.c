@@ -100,7 +100,16 @@ static void end_side(work *w)
     *phase_of(w) = PHASE_ENDED;
 }
 
-/* Bytes of a body of which nothing but their number matters. */
+/* The host wants bytes of bodies: of these, which begin at w->pos, as many as are still wanted. */
+static COLD void tell_body(work *w, uint32_t count)
+{
+    uint64_t before = w->side->decoded, wanted = w->bodies - before;
+    pico_record *r = add_record(w, PICO_RECORD_BODY, w->pos, w->pos + (count < wanted ? count : (uint32_t)wanted));
+    r->number = open_number(w);
+    r->decoded = before;
+}
+
+/* Bytes of a body of which nothing but their number matters, unless the host wants them. */
 static enum step step_data(work *w)
 {
     side_state *side = w->side;
@@ -111,6 +120,8 @@ static enum step step_data(work *w)
         count = segment_from(w->call, w->event, w->pos + 1, &w->next_mark) - w->pos;
     if (phase != PHASE_CLOSE && count > side->remaining)
         count = (uint32_t)side->remaining;
+    if (side->decoded < w->bodies)
+        tell_body(w, count);
     w->pos += count;
     side->decoded += count;
     if (phase == PHASE_CLOSE)
@@ -194,8 +205,11 @@ static uint64_t skip_of(work *w)
     switch (*phase_of(w)) {
     case PHASE_LENGTH:
     case PHASE_CHUNK_DATA:
+        if (side->decoded < w->bodies)
+            return 0;
         return __builtin_add_overflow(side->expected, side->remaining, &to) ? PICO_FOREVER : to;
     case PHASE_CLOSE:
+        return side->decoded < w->bodies ? 0 : PICO_FOREVER;
     case PHASE_TUNNEL:
     case PHASE_OVER:
         return PICO_FOREVER;
@@ -263,7 +277,7 @@ bool answer(call *c, uint32_t index, pico_row *row, pico_result *result)
         return false;
     work w = {.call = c, .event = e, .block = b, .side = &b->sides[e->side], .bytes = c->arena + e->data, .len = e->len,
               .index = index, .me = e->side, .midstream = (row->flags & PICO_ROW_MIDSTREAM) != 0,
-              .final = (e->flags & PICO_EVENT_FINAL) != 0, .nests = row->depth < PICO_MAX_DEPTH, .opener = row->opener};
+              .final = (e->flags & PICO_EVENT_FINAL) != 0, .nests = row->depth < PICO_MAX_DEPTH, .opener = row->opener, .bodies = row->bodies};
     enum step done = take(&w);
 
     result->consumed = w.pos;

@@ -132,6 +132,7 @@ typedef struct work {
     uint8_t hand_to;       /* the module that goes on */
     uint8_t opener;        /* the side that opened the connection, or PICO_OPENER_UNKNOWN */
     bool final;            /* these bytes are not presented again */
+    uint32_t bodies;       /* the host wants so many bytes at the front of each body */
 } work;
 
 /* The outcome of a step. */

@@ -54,12 +54,38 @@ static enum step begin_data(work *w, const frame *f)
     return STEP_ON;
 }
 
+/* Bytes of the open DATA frame's message that came before what is left of it, of a message of which the host wants more; else
+ * PICO_FOREVER. */
+static uint64_t body_wanted(const work *w, const stream *s)
+{
+    const half *h = s == NULL ? NULL : &s->halves[w->me];
+    if (h == NULL || h->flags & (HALF_GAP | HALF_ENDED) || !(h->flags & HALF_HEAD) || s->flags & STREAM_TUNNEL)
+        return PICO_FOREVER;
+    uint64_t before = h->decoded - w->side->left;
+    return before < w->row->bodies ? before : PICO_FOREVER;
+}
+
+/* The host wants bytes of bodies: of these, which begin at w->pos, as many as are still wanted. */
+static void tell_body(work *w, const stream *s, uint32_t count)
+{
+    uint64_t before = body_wanted(w, s);
+    if (before == PICO_FOREVER)
+        return;
+    uint64_t wanted = w->row->bodies - before;
+    uint32_t end = w->pos + (count < wanted ? count : (uint32_t)wanted);
+    add_record(w, PICO_RECORD_BODY, w->pos, end, s->id)->decoded = before;
+}
+
 static enum step step_data(work *w)
 {
     side_state *side = w->side;
     uint32_t have = w->len - w->pos, count = have < side->left ? have : side->left;
-    if (count != 0)
-        take_data(w, find_stream(w, side->stream), w->bytes + w->pos, count, 0);
+    if (count != 0) {
+        stream *s = find_stream(w, side->stream);
+        if (w->row->bodies != 0)
+            tell_body(w, s, count);
+        take_data(w, s, w->bytes + w->pos, count, 0);
+    }
     w->pos += count;
     side->left -= count;
     have -= count;
@@ -167,12 +193,12 @@ static enum step step_left_block(work *w)
     return pass_frame(w, &f, 0);
 }
 
-/* The server answers in HTTP/1. */
-static enum step hand_to_http1(work *w)
+/* The server answers in HTTP/1. `unread`: nothing of the client was taken. */
+static enum step hand_to_http1(work *w, bool unread)
 {
     static const pico_protocol_name http1 = {"http1"};
     int index = protocol_index(w->call, &http1);
-    if (index < 0 || w->block->client != 2u - w->me) {
+    if (index < 0 || unread || w->block->client != 2u - w->me) {
         new_record(w->call, w->index, PICO_RECORD_NOT_HTTP, w->pos, w->pos)->code = PICO_NOT_HTTP_OTHER;
         w->side->phase = PHASE_OVER;
         return STEP_ON;
@@ -186,26 +212,30 @@ static enum step hand_to_http1(work *w)
     return STEP_HAND_OVER;
 }
 
-/* A side's first bytes: a client's preface, or frames. */
+/* A side's first bytes: a client's preface, or frames. Of a preface that is not whole, what is there is taken: with nothing of the
+ * client taken, what the server answers cannot be handed back to HTTP/1. */
 static enum step step_preface(work *w)
 {
     static const char status[] = "HTTP/"; /* a server that does not speak HTTP/2 */
-    uint32_t have = w->len - w->pos, len = have < PREFACE_LEN ? have : PREFACE_LEN;
+    side_state *side = w->side, *other = &w->block->sides[w->me ^ 1u];
+    uint32_t have = w->len - w->pos, missing = PREFACE_LEN - side->left, len = have < missing ? have : missing;
     uint32_t front = have < sizeof(status) - 1 ? have : sizeof(status) - 1;
-    if (memcmp(w->bytes + w->pos, status, front) == 0) {
-        if (front < sizeof(status) - 1)
+    if (side->left == 0 && memcmp(w->bytes + w->pos, status, front) == 0) {
+        bool unread = other->phase == PHASE_PREFACE && other->left == 0;
+        if (front < sizeof(status) - 1 || (unread && !w->final))
             return wait_for_more(w);
-        return hand_to_http1(w);
+        return hand_to_http1(w, unread);
     }
-    w->side->phase = PHASE_FRAME;
-    if (memcmp(w->bytes + w->pos, preface, len) != 0)
+    for (; len != 0 && w->bytes[w->pos] == (uint8_t)preface[side->left]; --len) {
+        ++w->pos;
+        ++side->left;
+    }
+    if (len == 0 && side->left < PREFACE_LEN)
         return STEP_ON;
-    if (len < PREFACE_LEN) {
-        w->side->phase = PHASE_PREFACE;
-        return wait_for_more(w);
-    }
-    w->block->client = (uint8_t)(1 + w->me);
-    w->pos += len;
+    if (side->left == PREFACE_LEN)
+        w->block->client = (uint8_t)(1 + w->me);
+    side->left = 0;
+    side->phase = PHASE_FRAME;
     return STEP_ON;
 }
 
@@ -336,6 +366,8 @@ static uint64_t skip_of(work *w)
         return 0;
     const stream *s = find_stream(w, side->stream);
     const half *h = s == NULL ? NULL : &s->halves[w->me];
+    if (w->row->bodies != 0 && side->left != 0 && body_wanted(w, s) != PICO_FOREVER)
+        return 0;
     if (h == NULL || !(h->flags & HALF_MESSAGES) || side->left == 0)
         return side->expected + side->left + side->padding;
     if (h->prefix != MESSAGE_PREFIX)

@@ -10,7 +10,7 @@
 
 /* Number of the layout of block and extra state. Raise it with every change to them, or to their meanings. */
 #ifndef STATE_FORMAT
-#define STATE_FORMAT 2u
+#define STATE_FORMAT 3u
 #endif
 
 /* The longest header block, frames around it included. An arbitrary number below what may wait at the host. */
@@ -25,7 +25,7 @@
 
 /* What a side is in the middle of. */
 enum phase {
-    PHASE_PREFACE = 0, /* before its first byte: the preface, or frames */
+    PHASE_PREFACE = 0, /* before its first byte, or in the preface, of which `left` says how much was read: the preface, or frames */
     PHASE_FRAME = 1,   /* before a frame */
     PHASE_DATA = 2,    /* in the data of a DATA frame */
     PHASE_PASS = 3,    /* in a frame, or the padding of one, that is not looked at */

@@ -1,18 +1,11 @@
 //! Options of tcpdump that picotap does not have: those that would change nothing are taken, the others are answered with what
 //! to type instead.
 
-use std::ffi::OsString;
-
 use clap::{ArgAction, Args};
 
 /// An option that picotap cannot follow.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum TcpdumpError {
-    /// To write packets.
-    #[error(
-        "-w: picotap writes no packets: tcpdump -w FILE does, and picotap FILE reads them (-o FILE writes the lines to a file)"
-    )]
-    Write,
     /// To print bytes.
     #[error(
         "{0}: picotap prints transactions, not the bytes of packets: --format json prints all that is known of each, --header NAME \
@@ -31,9 +24,6 @@ pub struct Tcpdump {
     /// one line for a transaction (-t, -v)
     #[arg(short = 'n', short_aliases = ['l', 'U', 't', 'v'], action = ArgAction::Count, hide = true)]
     pub without_effect: u8,
-    /// Write packets
-    #[arg(short = 'w', value_name = "FILE", hide = true)]
-    pub write: Option<OsString>,
     /// Print bytes as text
     #[arg(short = 'A', action = ArgAction::Count, hide = true)]
     pub text: u8,
@@ -55,7 +45,6 @@ impl Tcpdump {
     /// The first such option.
     pub fn check(&self) -> Result<(), TcpdumpError> {
         match self {
-            Self { write: Some(_), .. } => Err(TcpdumpError::Write),
             Self { text: 1.., .. } => Err(TcpdumpError::Bytes("-A")),
             Self { both: 1.., .. } => Err(TcpdumpError::Bytes("-X")),
             Self { hexadecimal: 1.., .. } => Err(TcpdumpError::Bytes("-x")),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::units;
 use crate::export::sorted::Order;
+use crate::http::body::MOST_BYTES;
 use crate::http::filter::field::{Field, listed};
 use crate::http::network::Network;
 
@@ -42,6 +43,12 @@ pub(super) fn buffer_size(text: &str) -> Result<u32, String> {
     u32::try_from(bytes.div_ceil(1024)).map_err(|error| error.to_string())
 }
 
+/// A number of bytes of a body.
+pub(super) fn body_size(text: &str) -> Result<u32, String> {
+    let bytes = units::size(text, "B", 1..=u64::from(MOST_BYTES))?;
+    u32::try_from(bytes).map_err(|error| error.to_string())
+}
+
 pub(super) fn slow(text: &str) -> Result<Duration, String> {
     units::duration(text, "ms", Duration::ZERO..=LONGEST_TIME)
 }
@@ -56,6 +63,10 @@ pub(super) fn rotate_interval(text: &str) -> Result<Duration, String> {
 
 pub(super) fn fault_time(text: &str) -> Result<Duration, String> {
     units::duration(text, "ms", Duration::from_millis(1)..=Duration::from_secs(1))
+}
+
+pub(super) fn write_buffer(text: &str) -> Result<u64, String> {
+    units::size(text, "MiB", 64 << 10..=1 << 40)
 }
 
 pub(super) fn memory_limit(text: &str) -> Result<u64, String> {

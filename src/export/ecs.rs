@@ -2,16 +2,17 @@
 //!
 //! Fields that the schema has no name for stand under `picotap`: `conn`, `seq`, `client_process`, `server_process`, `ja4`, `ttfb_us`, `interim`, `tunnel`,
 //! `via` and what goes with it, `stream`, `stream_error`, those of gRPC, `parent_id` (of `traceparent`), `lost_bytes`,
-//! `request_headers`, `response_headers`, `flags`; of other protocols `target`. `http.*.bytes` is head and body as on the
+//! `request_headers`, `response_headers`, `request_body_truncated` and the like, `flags`; of other protocols `target`. `http.*.bytes` is head and body as on the
 //! wire. Texts are escaped as [`crate::escape`] says. With `--tls` a line is a TLS connection.
 
 mod process;
 mod tls;
 
 use crate::escape;
-use crate::export::json::{grpc, headers, numeric, optional, processes, via};
+use crate::export::json::{grpc, headers, numeric, optional, processes, truth, via};
 use crate::export::numbers::{address, number, rfc3339};
 use crate::export::{Format, Origin};
+use crate::http::body::{BodyText, body_names};
 use crate::http::filter::{is_error, tunnel_name, without_port, without_user};
 use crate::http::{Flags, Message, TlsConnection, Transaction};
 use crate::stream::Endpoint;
@@ -156,23 +157,28 @@ fn http(transaction: &Transaction, out: &mut Vec<u8>) {
     if let Some(request) = &transaction.request {
         optional(b",\"request\":{\"method\":", Some(transaction.method().unwrap_or_default()), out);
         optional(b",\"referrer\":", transaction.referer(), out);
-        sizes(request, out);
+        sizes(request, transaction.body(true), out);
     }
     if let Some(response) = &transaction.response {
         match transaction.status {
             0 => out.extend_from_slice(b",\"response\":{"),
             status => numeric(b",\"response\":{\"status_code\":", Some(u64::from(status)), out),
         }
-        sizes(response, out);
+        sizes(response, transaction.body(false), out);
     }
     out.push(b'}');
 }
 
-/// Sizes of a message, and the end of its object.
-fn sizes(message: &Message, out: &mut Vec<u8>) {
+/// Sizes of a message and its body, if that is kept, and the end of its object.
+fn sizes(message: &Message, kept: Option<BodyText<'_>>, out: &mut Vec<u8>) {
+    let text = kept.map(|body| body.text).filter(|text| !text.is_empty());
     if let Some(body) = message.body() {
         numeric(b",\"bytes\":", Some(message.head_bytes().saturating_add(body.wire)), out);
         numeric(b",\"body\":{\"bytes\":", Some(body.wire), out);
+        optional(b",\"content\":", text, out);
+        out.push(b'}');
+    } else if text.is_some() {
+        optional(b",\"body\":{\"content\":", text, out);
         out.push(b'}');
     }
     out.push(b'}');
@@ -221,6 +227,14 @@ fn own(transaction: &Transaction, out: &mut Vec<u8>) {
     }
     optional(b",\"parent_id\":", transaction.parent_id(), out);
     numeric(b",\"lost_bytes\":", Some(transaction.lost()).filter(|lost| *lost != 0), out);
+    for of_request in [true, false] {
+        let Some(body) = transaction.body(of_request) else { continue };
+        let [_, truncated, undecoded] = body_names(of_request);
+        if body.truncated {
+            truth(format!(",\"{truncated}\":").as_bytes(), true, out);
+        }
+        optional(format!(",\"{undecoded}\":").as_bytes(), body.undecoded.map(str::as_bytes), out);
+    }
     headers(b",\"request_headers\":{", transaction, true, out);
     headers(b",\"response_headers\":{", transaction, false, out);
     for (index, name) in transaction.flags.names().enumerate() {
@@ -275,6 +289,21 @@ mod tests {
             "picotap": {"conn": wire.last().uid.to_string(), "seq": 1, "ttfb_us": 12000, "request_headers": {"via": ["v"]}, "flags": ["bare_lf"]},
         });
         assert_eq!(value(&wire), wanted);
+    }
+
+    #[test]
+    fn bodies_have_the_schemas_fields() {
+        use crate::http::body::BodySettings;
+        use crate::http::media_type::MediaTypes;
+        let bodies = Some(BodySettings { bytes: 20, types: MediaTypes::default() });
+        let mut wire = Wire::new(Settings { bodies, ..Settings::default() });
+        wire.ask_on(1, "POST / h2\ncontent-type: text/plain", 0).tell_on(0, 1, 0, b"pin=12");
+        wire.end_on(0, 1, 6, 0).answer_on(1, "h2 200\ncontent-type: text/plain\ncontent-encoding: br", 0);
+        wire.tell_on(1, 1, 0, b"x").end_on(1, 1, 1, 0);
+        let found = value(&wire);
+        assert_eq!(found["http"]["request"]["body"], json!({"bytes": 6, "content": "pin=REDACTED"}));
+        assert_eq!(found["http"]["response"]["body"], json!({"bytes": 1}));
+        assert_eq!(found["picotap"]["response_body_undecoded"], "br");
     }
 
     #[test]

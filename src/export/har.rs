@@ -3,15 +3,17 @@
 //! A file begins with the document's head and ends with its end, which is written when the run ends or the file is rotated: it
 //! is whole also after SIGINT or SIGTERM, and lacks only the last three brackets after anything worse.
 //!
-//! - All headers are there (at most 128 of an entry), redacted as elsewhere; no bodies and no cookies apart.
+//! - All headers are there (at most 128 of an entry), redacted as elsewhere; bodies where they were asked for, and no cookies apart.
 //! - A request without a response has status 0. Responses without a request, and other protocols, have no entry.
 //! - `-1` stands for sizes that are not known; times that are not known are 0, and `_flags` say why.
-//! - The specification lets programs add keys that begin with `_`: `_client` and `_flags`, as in the JSON log.
+//! - The specification lets programs add keys that begin with `_`: `_client` and `_flags`, as in the JSON log, and of bodies
+//!   `_truncated` and `_undecoded`.
 
 use crate::escape;
 use crate::export::Format;
 use crate::export::numbers::{address, number, rfc3339};
 use crate::export::text::endpoint;
+use crate::http::body::BodyText;
 use crate::http::filter::without_user;
 use crate::http::{Message, Transaction};
 
@@ -51,6 +53,13 @@ impl Format for Har {
         out.extend_from_slice(b"],\"queryString\":[");
         query(transaction.query().unwrap_or_default(), out);
         out.push(b']');
+        if let Some(body) = transaction.body(true) {
+            out.extend_from_slice(b",\"postData\":{\"mimeType\":");
+            escape::json(body.media_type, out);
+            out.extend_from_slice(b",\"params\":[]");
+            content(body, out);
+            out.push(b'}');
+        }
         sizes(transaction.request.as_ref(), out);
         out.extend_from_slice(b"},\"response\":{\"status\":");
         number(transaction.known_status().unwrap_or(0), out);
@@ -65,6 +74,9 @@ impl Format for Har {
         signed(body.map(|body| body.decoded), out);
         out.extend_from_slice(b",\"mimeType\":");
         escape::json(header(transaction, b"content-type"), out);
+        if let Some(body) = transaction.body(false) {
+            content(body, out);
+        }
         out.extend_from_slice(b"},\"redirectURL\":");
         escape::json(header(transaction, b"location"), out);
         sizes(transaction.response.as_ref(), out);
@@ -90,6 +102,27 @@ impl Format for Har {
 
     fn footer(&mut self, _: i64, out: &mut Vec<u8>) {
         out.extend_from_slice(b"]}}\n");
+    }
+}
+
+/// Appends the text of a body as it is, since viewers know no escapes but JSON's; what is no UTF-8 as base64.
+fn content(body: BodyText<'_>, out: &mut Vec<u8>) {
+    out.extend_from_slice(b",\"text\":");
+    match std::str::from_utf8(body.text) {
+        Ok(text) => out.extend_from_slice(serde_json::Value::from(text).to_string().as_bytes()),
+        Err(_) => {
+            out.push(b'"');
+            out.extend_from_slice(data_encoding::BASE64.encode(body.text).as_bytes());
+            out.extend_from_slice(b"\",\"encoding\":\"base64\"");
+        }
+    }
+    if body.truncated {
+        out.extend_from_slice(b",\"_truncated\":true");
+    }
+    if let Some(coding) = body.undecoded {
+        out.extend_from_slice(b",\"_undecoded\":\"");
+        out.extend_from_slice(coding.as_bytes());
+        out.push(b'"');
     }
 }
 
@@ -225,6 +258,24 @@ mod tests {
             (&Value::from("/c"), &Value::from("text/html"))
         );
         assert_eq!((&response["status"], &response["bodySize"]), (&Value::from(302), &Value::from(7)));
+    }
+
+    #[test]
+    fn bodies_are_text_or_base64() {
+        use crate::http::body::BodySettings;
+        use crate::http::media_type::MediaTypes;
+        let bodies = BodySettings { bytes: 10, types: MediaTypes::default() };
+        let mut wire = Wire::new(Settings { all_headers: true, bodies: Some(bodies), ..Settings::default() });
+        wire.ask_on(1, "POST / h2\ncontent-type: text/plain", 0).tell_on(0, 1, 0, b"a\\x41 \"\xe9").end_on(0, 1, 8, 0);
+        wire.answer_on(1, "h2 200\ncontent-type: text/html; x", 0).tell_on(1, 1, 0, "a\\x41 \u{e9}123".as_bytes());
+        wire.end_on(1, 1, 20, 0);
+        let entry = entry(&wire);
+        let asked =
+            serde_json::json!({"mimeType": "text/plain", "params": [], "text": "YVx4NDEgIuk=", "encoding": "base64"});
+        assert_eq!(entry["request"]["postData"], asked);
+        let content = &entry["response"]["content"];
+        assert_eq!((&content["text"], &content["_truncated"]), (&Value::from("a\\x41 \u{e9}12"), &Value::from(true)));
+        assert_eq!(content["mimeType"], "text/html; x");
     }
 
     #[test]

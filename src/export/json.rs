@@ -33,6 +33,9 @@
 //! | `proxy`, `proxy_port` | the relay's address, where a PROXY header names the client |
 //! | `tls` | of a connection that was decrypted, an object: `version`, `cipher`, `sni`, `alpn`, `resumed` (only if true), `ja4` |
 //! | `request_headers`, `response_headers` | objects of arrays: headers that were asked for |
+//! | `request_body`, `response_body` | text of the bodies that were asked for, or of their front |
+//! | `request_body_truncated`, `response_body_truncated` | `true`: there is more of the body than this |
+//! | `request_body_undecoded`, `response_body_undecoded` | the content coding that was not undone, so that there is no text |
 //! | `interface` | name of the capture interface, live |
 //! | `community_id` | Community ID version 1 |
 //! | `trace_id`, `parent_id` | of the request's `traceparent`: the trace, and the span that sent the request |
@@ -48,6 +51,7 @@ pub(crate) use process::processes;
 use crate::escape;
 use crate::export::numbers::{address, number, rfc3339};
 use crate::export::{Format, Origin};
+use crate::http::body::body_names;
 use crate::http::filter::{tunnel_name, via_name};
 use crate::http::grpc::Call;
 use crate::http::transaction::Outer;
@@ -107,6 +111,9 @@ impl Format for Json {
         }
         headers(b",\"request_headers\":{", transaction, true, out);
         headers(b",\"response_headers\":{", transaction, false, out);
+        if transaction.bodies.is_some() {
+            bodies(transaction, out);
+        }
         if let Some(name) = self.origin.interfaces.get(transaction.interface) {
             optional(b",\"interface\":", Some(name.as_bytes()), out);
         }
@@ -150,6 +157,21 @@ fn http(transaction: &Transaction, out: &mut Vec<u8>) {
         grpc(&call, out);
     }
     sizes(transaction, out);
+}
+
+/// Appends the bodies that are kept.
+#[cold]
+fn bodies(transaction: &Transaction, out: &mut Vec<u8>) {
+    for of_request in [true, false] {
+        let Some(body) = transaction.body(of_request) else { continue };
+        let [text, truncated, undecoded] = body_names(of_request);
+        let key = |name: &str| format!(",\"{name}\":").into_bytes();
+        optional(&key(text), Some(body.text).filter(|text| !text.is_empty()), out);
+        if body.truncated {
+            truth(&key(truncated), true, out);
+        }
+        optional(&key(undecoded), body.undecoded.map(str::as_bytes), out);
+    }
 }
 
 /// The keys of a gRPC call.

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 pub use self::error::{LogError, LogNotice, ReaderGone};
 use self::opened::{Lines, OpenedTarget, cut_half_line, open_for};
-pub use self::output::LogOutput;
+pub use self::output::{LogOutput, Logged};
 use self::packed::Packed;
 pub(in crate::export) use self::packed::Packing;
 pub use self::progress::{Hand, Stalled, WriteProgress};

@@ -18,6 +18,8 @@ pub const LOG_MODE: u32 = 0o640;
 pub const METRICS_MODE: u32 = 0o644;
 /// Mode of what is in quarantine: raw bytes from the wire.
 pub const QUARANTINE_MODE: u32 = 0o600;
+/// Mode of packets that are kept: all that was said on the wire.
+pub const CAPTURE_MODE: u32 = 0o600;
 /// Mode of key logs: whoever has them reads what was encrypted.
 const SECRET_MODE: u32 = 0o600;
 /// Attempts at a file that others make and remove meanwhile, as another program's rotation does. An arbitrary number.

@@ -18,6 +18,7 @@ mod hash;
 mod index;
 mod out_of_window;
 mod overlay;
+mod owner;
 mod receive;
 mod release;
 mod seq;

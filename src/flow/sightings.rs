@@ -51,6 +51,11 @@ impl Sighting {
         if self.0 & Self::AGAIN == 0 { None } else { Some(self.0 & !Self::AGAIN) }
     }
 
+    /// Whether it is left out.
+    pub(super) const fn is_left_out(self) -> bool {
+        self.0 & Self::AGAIN != 0
+    }
+
     /// One more of its segments was compared; `settled`: no more are.
     const fn compared(self, settled: bool) -> Self {
         if settled || self.0 + 1 >= SEGMENTS { Self::FIRST } else { Self(self.0 + 1) }

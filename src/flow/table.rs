@@ -60,6 +60,8 @@ pub struct Table {
     external: u64,
     /// Connections still to be evicted for external memory.
     to_evict: u32,
+    /// Number of the last connection whose ports were taken, until it is asked for.
+    pub(super) replaced: Option<u64>,
     /// Given if connections that are seen elsewhere are left out.
     pub(super) sightings: Option<Sightings>,
     /// Given if only a part of the connections is wanted.
@@ -90,6 +92,7 @@ impl Table {
             behind: false,
             external: 0,
             to_evict: 0,
+            replaced: None,
             sightings: None,
             shard: None,
         }
@@ -134,15 +137,7 @@ impl Table {
         counters.cut += u64::from(segment.missing);
         counters.urgent += u64::from(segment.flags.0 & crate::packet::TcpFlags::URG != 0);
         self.advance(segment.time, TIMERS_PER_SEGMENT, sink);
-        let found = self.index.find(hash, |handle| {
-            self.slab.get(handle).is_some_and(|conn| {
-                let [first, second] = &conn.open.info.endpoints;
-                let ends = (&segment.source, &segment.destination);
-                let [one, other] = conn.realms;
-                (one == segment.realm && (first, second) == ends) || (other == segment.realm && (second, first) == ends)
-            })
-        });
-        let Some(handle) = found else {
+        let Some(handle) = self.find(hash, segment) else {
             self.first(hash, segment, sink);
             return;
         };
@@ -174,6 +169,7 @@ impl Table {
         match self.dispatch(handle, side, segment, sink) {
             None => {}
             Some(PortReuse::Begun) => {
+                self.replaced = self.slab.get(handle).map(|conn| conn.open.info.number);
                 self.expire(handle, EndReason::Reused, segment.time, sink);
                 self.first(hash, segment, sink);
             }
@@ -275,6 +271,7 @@ impl Table {
         if self.sightings.is_some() && self.is_left_out((hash, handle), Side::First, segment, sink) {
             return;
         }
+        self.slab.get(handle).iter().for_each(|conn| sink.begun(&conn.open));
         let reuse = self.dispatch(handle, Side::First, segment, sink);
         debug_assert_eq!(reuse, None, "a first segment is its connection's own");
     }
@@ -356,6 +353,7 @@ impl Table {
         }
         let hash = self.hasher.hash(&segment.source, &segment.destination, realm);
         let turned = sender != Some(segment.source);
+        self.replaced = Some(conn.open.info.number);
         self.expire(old, EndReason::Reused, segment.time, sink);
         let Some(handle) = self.add(hash, segment, realm, turned, sink) else {
             self.shared.counters.no_memory += segment.payload.len() as u64;
@@ -378,6 +376,7 @@ impl Table {
             conn.open.info.midstream = true;
             self.shared.counters.midstream += 1;
         }
+        sink.begun(&conn.open);
         let from = if turned { Side::Second } else { Side::First };
         let reuse = self.dispatch(handle, from, segment, sink);
         debug_assert_eq!(reuse, None, "a successor is not succeeded by its own first segment");

@@ -1,9 +1,12 @@
 //! A context is shared by all connections of one worker: which headers to keep, buffers to reuse, and counters.
 
+mod bodies;
+
 use std::sync::Arc;
 
 use crate::abi::{self, Framing, Tunnel};
 use crate::counters::{counters, families};
+use crate::http::body::BodySettings;
 use crate::http::community_id;
 use crate::http::flags::Flags;
 use crate::http::forwarded;
@@ -40,6 +43,8 @@ pub struct Settings {
     pub trusted_proxies: Vec<Network>,
     /// Which secrets are hidden.
     pub redaction: Redaction,
+    /// Which bodies are kept, if any.
+    pub bodies: Option<BodySettings>,
     /// Whether transactions carry the community identifier.
     pub community_id: bool,
     /// The routes of paths, if transactions carry them.
@@ -111,6 +116,7 @@ pub struct HttpContext {
     forwarded: [Vec<u8>; 2],
     redaction: Redaction,
     shapes: Shapes,
+    bodies: Option<BodySettings>,
     community_id: bool,
     routes: Option<Routes>,
     sensor: String,
@@ -168,6 +174,7 @@ impl HttpContext {
             forwarded: [Vec::new(), Vec::new()],
             redaction,
             shapes,
+            bodies: settings.bodies,
             community_id: settings.community_id,
             routes: settings.routes,
             sensor: settings.sensor,
@@ -262,6 +269,9 @@ impl HttpContext {
     /// Hands out a transaction that has been released, and keeps it for reuse.
     pub(crate) fn hand_out(&mut self, mut transaction: Box<Transaction>, out: &mut impl FnMut(&Transaction)) {
         transaction.settle();
+        if transaction.bodies.is_some() {
+            self.settle_bodies(&mut transaction);
+        }
         if let Some(routes) = &self.routes {
             // Last: it takes no memory while the transaction is open.
             transaction.add_route(routes);
@@ -287,6 +297,9 @@ impl HttpContext {
         let redaction = &self.redaction;
         transaction.target = transaction.store(MAX_TARGET, |out| redaction.target(request.method, request.target, out));
         self.headers(transaction, request.headers, true);
+        if self.bodies.is_some() {
+            self.begin_body(transaction, true, request.headers);
+        }
         if record.stream != 0 {
             self.write_http2(transaction, record.stream, request.headers);
         }
@@ -301,6 +314,9 @@ impl HttpContext {
         transaction.reason = self.store_text(transaction, response.reason);
         if self.all_headers || !self.wanted.is_empty() {
             self.headers(transaction, response.headers, false);
+        }
+        if self.bodies.is_some() {
+            self.begin_body(transaction, false, response.headers);
         }
         if record.stream != 0 {
             self.write_http2(transaction, record.stream, response.headers);

@@ -17,6 +17,7 @@ use crate::http::transaction::{Body, Outer, Transaction};
 use crate::http::uid::Uid;
 use crate::stream::{Connection, EndReason, Endpoint, Opener};
 
+mod bodies;
 mod operations;
 mod streams;
 mod unpaired;
@@ -166,6 +167,7 @@ impl<F: FnMut(&Transaction)> Pairing<'_, F> {
                 let body = Body { wire: *wire, decoded: *decoded, lost: *lost };
                 self.message_end(record, *number, body);
             }
+            Kind::Body { number, before, bytes } => self.body(record, *number, *before, bytes),
             Kind::Tunnel { number, kind, target, .. } => self.tunnel(*number, *kind, target),
             Kind::NotHttp(protocol) => {
                 count(&mut self.context.counters.not_http, protocol.code());
@@ -321,6 +323,7 @@ impl<F: FnMut(&Transaction)> Pairing<'_, F> {
         transaction.flags |= Flags::from_record(record.flags);
         let cut = record.flags & abi::flag::TRUNCATED != 0;
         transaction.cut_side = cut.then_some(record.side);
+        transaction.note_cut_body(record.side, cut);
         if transaction.complete() {
             // Cut by an error, or by the end of the connection? The answer to a head that ends later? The next record shows.
             transaction.held = cut;

@@ -3,6 +3,7 @@
 //! Records ([`record`]) come in, [`exchange`] pairs them, transactions ([`transaction`]) go out. The connections of a
 //! worker share a [`context`]; [`redact`] hides secrets before texts are stored; [`filter`] chooses what is logged.
 
+pub mod body;
 pub mod community_id;
 pub mod context;
 pub mod exchange;
@@ -10,6 +11,7 @@ pub mod filter;
 pub mod flags;
 mod forwarded;
 pub mod grpc;
+pub mod media_type;
 pub mod network;
 mod queue;
 pub mod record;

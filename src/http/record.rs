@@ -139,6 +139,15 @@ pub enum Kind<'a> {
         /// Messages of gRPC in the body, where they were counted.
         messages: Option<u32>,
     },
+    /// Bytes of the body of the message of `number` on this record's side, without framing.
+    Body {
+        /// Number of the request, or of the request answered.
+        number: u32,
+        /// Bytes of the body before them, seen or not.
+        before: u64,
+        /// The bytes.
+        bytes: &'a [u8],
+    },
     /// From here on the connection carries something else.
     Tunnel {
         /// Number of the request that asked for it.

@@ -3,6 +3,8 @@
 //! It happens when text is taken out of the guest's records, before a transaction stores it: no format, filter or
 //! metric ever sees the secret. `names` says what is secret, `scan` finds it.
 
+mod body;
+mod markup;
 mod names;
 mod scan;
 
@@ -87,16 +89,8 @@ impl Redaction {
     /// What the value of this header may contain.
     #[must_use]
     pub fn shape(&self, header: &[u8]) -> Shape {
-        let own = self.names.iter().flat_map(|names| &names.headers);
         let is = |name: &&str| name.as_bytes().eq_ignore_ascii_case(header);
-        let ends = |end: &&str| {
-            let tail = header.len().checked_sub(end.len()).and_then(|from| header.get(from..));
-            tail.is_some_and(|tail| tail.eq_ignore_ascii_case(end.as_bytes()))
-        };
-        if own.into_iter().any(|name| name.eq_ignore_ascii_case(header))
-            || HEADERS.iter().any(is)
-            || HEADER_ENDS.iter().any(ends)
-        {
+        if lists_header(self.names.iter().flat_map(|names| &names.headers), header) {
             Shape::Secret
         } else if is(&"host") {
             Shape::Authority
@@ -142,12 +136,29 @@ impl Redaction {
 }
 
 impl Names {
+    /// Whether the value of a header is a secret as a whole.
+    fn is_header(&self, header: &[u8]) -> bool {
+        lists_header(&self.headers, header)
+    }
+
     fn write(&self, grammar: Grammar, text: &[u8], out: &mut Vec<u8>) {
         if grammar == Grammar::Url && scan::is_plain(text, &self.keys) {
             return out.extend_from_slice(text);
         }
         Scan::new(text, grammar, &self.keys, out).run();
     }
+}
+
+/// Whether a header is among these, or among those that are always hidden.
+fn lists_header<'a>(own: impl IntoIterator<Item = &'a Vec<u8>>, header: &[u8]) -> bool {
+    let is = |name: &&str| name.as_bytes().eq_ignore_ascii_case(header);
+    let ends = |end: &&str| {
+        let tail = header.len().checked_sub(end.len()).and_then(|from| header.get(from..));
+        tail.is_some_and(|tail| tail.eq_ignore_ascii_case(end.as_bytes()))
+    };
+    own.into_iter().any(|name| name.eq_ignore_ascii_case(header))
+        || HEADERS.iter().any(is)
+        || HEADER_ENDS.iter().any(ends)
 }
 
 /// Every secret needs one of three characters: `key=value`, `user@host`, or one of these percent-encoded.

@@ -143,6 +143,11 @@ impl Wire {
         self.on(stream, |wire| _ = wire.end(side, stream, bytes, flags))
     }
 
+    /// Bytes of a body, behind `before` others.
+    pub(crate) fn tell_on(&mut self, side: usize, stream: u32, before: u64, bytes: &[u8]) -> &mut Self {
+        self.on(stream, |wire| _ = wire.feed(side, 0, 0, Kind::Body { number: stream, before, bytes }))
+    }
+
     pub(crate) fn reset_on(&mut self, side: usize, stream: u32, code: u64) -> &mut Self {
         self.on(stream, |wire| _ = wire.feed(side, 0, 13, Kind::Reset { number: stream, code }))
     }

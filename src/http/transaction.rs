@@ -13,6 +13,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::abi::{Framing, Tunnel};
+use crate::http::body::{Bodies, BodyText};
 use crate::http::community_id;
 use crate::http::flags::Flags;
 use crate::http::record::Moment;
@@ -185,6 +186,8 @@ pub struct Transaction {
     pub(crate) cut_side: Option<u8>,
     /// Of HTTP/2.
     pub(crate) http2: Option<Box<Http2>>,
+    /// Where bodies are wanted.
+    pub(crate) bodies: Option<Box<Bodies>>,
     /// Empty for HTTP.
     pub(crate) protocol: TextRange,
     pub(crate) method: TextRange,
@@ -236,6 +239,7 @@ impl Transaction {
             held: false,
             cut_side: None,
             http2: None,
+            bodies: None,
             protocol: none,
             method: none,
             target: none,
@@ -367,6 +371,20 @@ impl Transaction {
             .map(|kept| (self.read(kept.name), self.read(kept.value)))
     }
 
+    /// The body of the request or of the response, if it is kept and there is one.
+    #[must_use]
+    pub fn body(&self, of_request: bool) -> Option<BodyText<'_>> {
+        self.bodies.as_ref()?.text(of_request)
+    }
+
+    /// The message of a side has ended; `cut`: before its end.
+    pub(crate) fn note_cut_body(&mut self, side: u8, cut: bool) {
+        let of_request = side == self.client_side;
+        if let Some(bodies) = self.bodies.as_mut().filter(|_| cut) {
+            bodies.end_early(of_request);
+        }
+    }
+
     /// Capture time of its first byte, nanoseconds since the Unix epoch.
     #[must_use]
     pub fn time(&self) -> i64 {
@@ -454,7 +472,9 @@ impl Transaction {
     pub(crate) fn size(&self) -> usize {
         let http2 = if self.http2.is_some() { size_of::<Http2>() } else { 0 };
         let kept = self.kept.capacity() * size_of::<Kept>();
-        size_of::<Self>().saturating_add(self.text.capacity()).saturating_add(kept).saturating_add(http2)
+        let bodies = self.bodies.as_ref().map_or(0, |bodies| bodies.size());
+        let texts = self.text.capacity().saturating_add(bodies);
+        size_of::<Self>().saturating_add(texts).saturating_add(kept).saturating_add(http2)
     }
 }
 

@@ -47,6 +47,8 @@ pub struct Decoder {
     fragments: Fragments,
     quic: QuicConnections,
     joined: [Vec<u8>; MAX_JOINED],
+    /// Serials of the datagrams to which the last frame belongs as a fragment, the outermost first.
+    datagrams: Vec<u64>,
 }
 
 impl Decoder {
@@ -63,6 +65,7 @@ impl Decoder {
             fragments: Fragments::default(),
             quic: QuicConnections::default(),
             joined: Default::default(),
+            datagrams: Vec::with_capacity(MAX_JOINED),
         }
     }
 
@@ -75,6 +78,7 @@ impl Decoder {
     /// Finds the segment in a frame.
     #[inline]
     pub fn decode<'a>(&'a mut self, frame: &Frame<'a>) -> Outcome<'a> {
+        self.datagrams.clear();
         if let Some(segment) = self.quick(frame) {
             return Outcome::Segment(segment);
         }
@@ -102,8 +106,9 @@ impl Decoder {
     }
 
     fn decode_slow<'a>(&'a mut self, frame: &Frame<'a>) -> Outcome<'a> {
-        let Self { verify_checksums, shortcuts, counts, fragments, quic, joined } = self;
-        let mut layers = Layers { verify: *verify_checksums, shortcuts: *shortcuts, counts, fragments, quic };
+        let Self { verify_checksums, shortcuts, counts, fragments, quic, joined, datagrams } = self;
+        let mut layers =
+            Layers { verify: *verify_checksums, shortcuts: *shortcuts, counts, fragments, quic, datagrams };
         let result = layers.follow(frame, joined);
         match result {
             Ok(segment) => {
@@ -116,6 +121,19 @@ impl Decoder {
                 Outcome::Skipped(reason)
             }
         }
+    }
+
+    /// Serials of the datagrams to which the last frame that was decoded belongs as a fragment, the outermost first: if it waits, it
+    /// waits for the last of them, and all others are whole.
+    #[must_use]
+    pub fn datagrams(&self) -> &[u64] {
+        &self.datagrams
+    }
+
+    /// Whether the datagram with this serial still waits for fragments.
+    #[must_use]
+    pub fn waits(&self, serial: u64) -> bool {
+        self.fragments.waits(serial)
     }
 
     /// Ends the capture: gives up the fragments that still wait.
@@ -138,6 +156,7 @@ struct Layers<'d> {
     counts: &'d mut PacketCounters,
     fragments: &'d mut Fragments,
     quic: &'d mut QuicConnections,
+    datagrams: &'d mut Vec<u64>,
 }
 
 impl Layers<'_> {
@@ -210,6 +229,7 @@ impl Layers<'_> {
         let key = Key { realm: context.realm, source, destination, protocol: identity, id: header.id };
         let fragment = Fragment { key, header, protocol, payload, time: context.time };
         let whole = self.fragments.insert(fragment, &mut *buffer, &mut *self.counts)?;
+        self.datagrams.push(self.fragments.last);
         let protocol = whole.ok_or(End::Waits)?;
         let payload = Captured::whole(buffer);
         let packet =

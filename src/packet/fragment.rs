@@ -85,6 +85,8 @@ pub(super) struct Fragments {
     order: BTreeMap<u64, Key>,
     next: u64,
     bytes: usize,
+    /// Serial of the datagram to which the last fragment that was taken belongs.
+    pub(super) last: u64,
 }
 
 impl Fragments {
@@ -117,6 +119,7 @@ impl Fragments {
             }
         };
         let overlaps = datagram.admit(&range, header.more)?;
+        self.last = datagram.serial;
         counts.fragment_overlaps += u64::from(overlaps);
         let before = datagram.bytes;
         datagram.add(range, header.more, protocol, payload.data);
@@ -135,6 +138,11 @@ impl Fragments {
         counts.fragments_waiting -= waited;
         counts.fragments_joined += waited - 1;
         Ok(Some(protocol))
+    }
+
+    /// Whether the datagram with this serial still waits.
+    pub(super) fn waits(&self, serial: u64) -> bool {
+        self.order.contains_key(&serial)
     }
 
     /// Gives up every datagram that still waits.

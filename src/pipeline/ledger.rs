@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
+use super::keep::{KeepCounters, KeptFileCounters};
 use super::shared::{CaptureFigures, WorkerFigures};
 use crate::counters::{HELD, PAYLOAD, Tally, Visitor, families};
 use crate::export::log;
@@ -52,6 +53,10 @@ pub struct Ledger {
     pub processes: ProcessCounters,
     /// Log lines.
     pub log: log::LogCounters,
+    /// Packets that are kept, and the file of them.
+    pub keep: KeepCounters,
+    /// See [`Self::keep`].
+    pub kept: KeptFileCounters,
     /// Whether all threads have ended, so that no channel holds anything.
     pub ended: bool,
 }
@@ -75,6 +80,8 @@ impl Ledger {
             probes,
             processes,
             log,
+            keep,
+            kept,
             ended: _,
         } = self;
         packets.visit("", to);
@@ -91,6 +98,8 @@ impl Ledger {
         probes.visit("", to);
         processes.visit("", to);
         log.visit("", to);
+        kept.visit("", to);
+        keep.visit("", to);
         to(&IMBALANCE_FRAMES, "", differ(self.packets.balance()));
         to(&IMBALANCE_BYTES, "", self.imbalance_bytes());
     }
@@ -112,6 +121,7 @@ impl Ledger {
             ("packets dropped by the kernel", self.live.dropped),
             ("packets dropped by the interface", self.live.if_dropped),
             ("log lines lost", lines),
+            ("packets of kept connections that could not be kept", self.unkept()),
             ("bytes never seen", self.flow.gap),
             ("QUIC connections (HTTP/3), which are not read", self.packets.quic),
             ("frames cut by the snap length", self.packets.cut_frames),
@@ -124,6 +134,12 @@ impl Ledger {
             ("transactions logged before their end because too many were open", self.http.overflow),
             ("bytes without an account: a defect of picotap, please report it", self.imbalance_bytes()),
         ]
+    }
+
+    /// Packets of connections that are kept that are not in the file.
+    #[must_use]
+    pub const fn unkept(&self) -> u64 {
+        self.keep.buffer_full + self.keep.queue_full + self.kept.failed
     }
 
     /// Payload bytes without an account: 0 unless picotap has a defect. Each thread publishes its counters together, so this

@@ -5,6 +5,7 @@
 
 pub mod capture;
 mod condition;
+pub mod keep;
 pub(crate) mod key_logs;
 pub mod ledger;
 pub mod load;
@@ -24,6 +25,7 @@ pub mod worker;
 pub mod writer;
 
 pub use crate::flow::Shard;
+pub use keep::{Keep, KeepError};
 pub use run::{
     Arrangement, Config, DEFAULT_FAULT_LIMIT, DEFAULT_FAULT_MS, DEFAULT_MEMORY_MIB, Failure, GuestFile, Guests,
     GuestsError, Input, Module, PageOptions, Report, ShadowModule, run, run_shown,

@@ -20,6 +20,7 @@ pub use self::config::{
 pub use self::guests::{GuestFile, Guests, GuestsError, Module, ShadowModule};
 use self::prepare::prepare;
 use self::start::{Running, start};
+use super::keep::{Keep, KeepCounters, Store, Writer};
 use super::ledger::Ledger;
 use super::progress::ProgressReporter;
 use super::scrape::Scrape;
@@ -83,6 +84,9 @@ fn supervise(config: &Config, running: &mut Running, shutdown: &Shutdown) {
             in_trouble = check(running, if config.is_live() { ended } else { Vec::new() }, in_trouble);
         }
         running.exporter.look(shutdown);
+        if let Some(directory) = &running.shared.directory {
+            directory.drain();
+        }
         progress.update(&running.shared);
         config.terminal.measure(stdout());
         if let Err(RecvTimeoutError::Disconnected) = running.captures.ended.recv_timeout(CHECK_EVERY) {
@@ -123,6 +127,7 @@ fn finish(config: &Config, running: Running, shutdown: &Shutdown) -> Report {
         workers,
         exporter,
         quarantine,
+        keep,
         key_logs,
         probes,
         helper,
@@ -135,12 +140,13 @@ fn finish(config: &Config, running: Running, shutdown: &Shutdown) -> Report {
         ..
     } = running;
     let mut errors = Vec::new();
-    let mut sources = Vec::new();
+    let (mut sources, mut stores) = (Vec::new(), Vec::new());
     for thread in captures.threads {
         match thread.join() {
             Ok(captured) => {
                 errors.extend(captured.errors);
                 sources.push(captured.source);
+                stores.push(captured.store);
             }
             Err(_) => errors.push(defect("capture")),
         }
@@ -153,6 +159,7 @@ fn finish(config: &Config, running: Running, shutdown: &Shutdown) -> Report {
             errors.push(defect("sandbox"));
         }
     }
+    errors.extend(keep.and_then(|writer| keep_rest(writer, stores, &shared)));
     // Behind the workers, which may still wait for secrets.
     for (name, source) in [("keys", key_logs), ("probes", probes)] {
         if let Some((thread, stop)) = source {
@@ -176,6 +183,9 @@ fn finish(config: &Config, running: Running, shutdown: &Shutdown) -> Report {
     let ledger = Ledger { ended, ..shared.ledger() };
     if !config.quiet {
         print_cut_frames(&ledger);
+        if let Some(keep) = &config.keep {
+            print_unkept(keep, &ledger);
+        }
     }
     if ended && let Some(wrong) = ledger.imbalance() {
         debug_assert!(false, "the ledger does not balance: {wrong}");
@@ -183,6 +193,17 @@ fn finish(config: &Config, running: Running, shutdown: &Shutdown) -> Report {
     }
     let secrets = ledger.keys.stored > 0;
     Report { errors, ledger, summary: shared.summary.get(), secrets, stopped, stalled, ..Report::default() }
+}
+
+/// Writes what may still be kept, now that all is known. Returns what went wrong.
+fn keep_rest(writer: Writer, stores: Vec<Option<Box<Store>>>, shared: &Shared) -> Option<String> {
+    for (index, store) in stores.into_iter().enumerate() {
+        if let Some(mut store) = store {
+            store.end();
+            shared.publish_keep(index, store.counters());
+        }
+    }
+    writer.end()
 }
 
 /// Says that not all lines could be sorted.
@@ -221,6 +242,21 @@ fn print_cut_frames(ledger: &Ledger) {
             "picotap: {cut} of {frames} frames were cut by the snap length: what was cut off is missing (capture with a larger \
              -s, or without one)"
         );
+    }
+}
+
+fn print_unkept(keep: &Keep, ledger: &Ledger) {
+    let (file, KeepCounters { connections, incomplete, buffer_full, queue_full, .. }) =
+        (keep.file.display(), ledger.keep);
+    if buffer_full > 0 {
+        let size = keep.buffer >> 10;
+        eprintln!(
+            "picotap: {file}: {buffer_full} packets are missing, of {incomplete} of {connections} connections: they were given up before it \
+             was known that they are wanted (--write-buffer held {size} KiB: name a larger one)"
+        );
+    }
+    if queue_full > 0 {
+        eprintln!("picotap: {file}: {queue_full} packets are missing: they came faster than they could be written");
     }
 }
 

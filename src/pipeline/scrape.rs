@@ -28,6 +28,7 @@ families! {
     HELD_SECRETS = Gauge "picotap_tls_held_secrets" [] "TLS secrets held", "TLS secrets that are held now.";
     DECRYPTS = Gauge "picotap_tls_decrypts" [] "runs that decrypt", "Whether there is a key log, or there are secrets from a capture file: 1, or 0.";
     PROCESS_ENDS = Counter "picotap_process_lookups_total" ["outcome"] "ends of connections looked up", "Ends of connections whose process the helper looked for, by what became of it.";
+    PROCESS_CONNECTS = Counter "picotap_process_connects_total" ["result"] "processes that connected", "Connections that processes of this host opened, as the kernel tells: seen, or lost because there was no room.";
     PROCESS_LISTENERS = Gauge "picotap_process_listeners" [] "endpoints with a known process", "Endpoints at which it is known which process listens.";
     PROCESS_LATE = Counter "picotap_process_late_answers_total" [] "answers that no worker took", "Answers about processes that were dropped because a worker took none for too long.";
     HELPER_ENDED = Counter "picotap_helper_ended_total" [] "ends of the helper process", "Times that the helper process ended although nobody asked it to.";
@@ -122,6 +123,9 @@ impl Samples {
             for (outcome, count) in directory.outcomes() {
                 add(&PROCESS_ENDS, outcome.name(), count);
             }
+            let (seen, lost) = directory.connects();
+            add(&PROCESS_CONNECTS, "seen", seen);
+            add(&PROCESS_CONNECTS, "lost", lost);
             add(&PROCESS_LISTENERS, "", directory.listeners() as u64);
             add(&PROCESS_LATE, "", directory.dropped());
         }
@@ -151,6 +155,7 @@ pub fn all() -> Vec<MetricFamily> {
         &DECRYPTS,
         &START_TIME,
         &PROCESS_ENDS,
+        &PROCESS_CONNECTS,
         &PROCESS_LISTENERS,
         &PROCESS_LATE,
         &HELPER_ENDED,

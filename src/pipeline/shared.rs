@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use super::keep::{KeepCounters, KeptFileCounters};
 use super::ledger::Ledger;
 use crate::counters::{counters, families};
 use crate::daemon::health::Health;
@@ -98,6 +99,8 @@ pub struct CaptureCounters {
     pub flow: flow::FlowCounters,
     /// Of the slots that it fills.
     pub batch: batch::BatchCounters,
+    /// Of the packets that it keeps.
+    pub keep: KeepCounters,
     /// Of the kernel; live only.
     pub live: LiveStats,
 }
@@ -130,6 +133,8 @@ pub struct Shared {
     queued: Vec<AtomicUsize>,
     /// The log's counters.
     log: Mutex<log::LogCounters>,
+    /// Of the file of packets that are kept.
+    kept: Mutex<KeptFileCounters>,
     /// One for each protocol, always the same protocols; the first is the one that connections start with.
     in_charge: Mutex<Vec<InCharge>>,
     /// Number of changes of them.
@@ -174,6 +179,7 @@ impl Shared {
             memory: (0..workers).map(|_| AtomicU64::new(0)).collect(),
             queued: (0..workers).map(|_| AtomicUsize::new(0)).collect(),
             log: Mutex::default(),
+            kept: Mutex::default(),
             in_charge: Mutex::new(parsers.iter().map(in_charge).collect()),
             generation: AtomicU64::new(0),
             summary: Total::default(),
@@ -249,6 +255,18 @@ impl Shared {
         *lock(&self.log) = counters;
     }
 
+    /// Takes over what a capture thread keeps, after its end.
+    pub fn publish_keep(&self, index: usize, counters: KeepCounters) {
+        if let Some(slot) = self.captures.get(index) {
+            lock(slot).keep = counters;
+        }
+    }
+
+    /// Takes over the counters of the file of packets that are kept.
+    pub fn publish_kept(&self, counters: KeptFileCounters) {
+        *lock(&self.kept) = counters;
+    }
+
     /// Bytes that all workers take.
     #[must_use]
     pub fn worker_memory(&self) -> u64 {
@@ -307,17 +325,19 @@ impl Shared {
             ledger.shadow.add(&shadow);
         }
         for capture in self.captures() {
-            let CaptureCounters { interface: _, down: _, figures, packets, flow, batch, live } = capture;
+            let CaptureCounters { interface: _, down: _, figures, packets, flow, batch, keep, live } = capture;
             ledger.capture.add(&figures);
             ledger.packets.add(&packets);
             ledger.flow.add(&flow);
             ledger.batch.add(&batch);
+            ledger.keep.add(&keep);
             ledger.live.add(&live);
         }
         let keys = self.keys();
         (ledger.keys, ledger.key_lines, ledger.probes) = (*keys.counters(), *keys.lines(), *keys.probes());
         drop(keys);
         ledger.log = self.log();
+        ledger.kept = *lock(&self.kept);
         ledger
     }
 

@@ -24,6 +24,7 @@ use crossbeam_channel::{Receiver as Queue, RecvTimeoutError, Sender};
 
 use self::fault_budget::FaultBudget;
 use self::trial::Trials;
+use super::keep::Keeper;
 use super::quarantine::Condemned;
 use super::shared::{Shared, WorkerCounters};
 use crate::abi::Tunnel;
@@ -74,6 +75,8 @@ pub struct WorkerOutputs {
     pub context: HttpContext,
     /// Take each transaction, in this order.
     pub consumers: Vec<Box<dyn Consumer>>,
+    /// Says of which connections packets are kept.
+    pub keeper: Option<Keeper>,
     /// A second parser, whose records are compared with them.
     pub shadow: Option<Shadow>,
 }
@@ -175,7 +178,7 @@ impl Worker {
         let since = self.since(now);
         self.span = slot.span;
         if let Some(speakers) = &mut self.results.outputs.context.speakers {
-            speakers.begin_slot(slot.rows.iter().map(|row| &row.connection));
+            speakers.begin_slot(slot.begun.iter(), slot.rows.iter().map(|row| &row.connection));
         }
         let Results { opening, shared, .. } = &mut self.results;
         opening.expect_keys(shared.decrypts());
@@ -312,9 +315,12 @@ impl Results {
     /// Tells the consumers of the TLS connections that ended in the slot at hand. Where there are no secrets, nothing is needed of
     /// what is not read; where there are, its bytes are counted by the reason.
     fn tell_tls(&mut self) {
-        let WorkerOutputs { context, consumers, .. } = &mut self.outputs;
+        let WorkerOutputs { context, consumers, keeper, .. } = &mut self.outputs;
         for closed in self.opening.closed() {
             let connection = context.tls(closed, self.start);
+            if let Some(keeper) = keeper {
+                keeper.tls(&connection);
+            }
             consumers.iter_mut().for_each(|consumer| consumer.tls(&connection));
         }
         let decrypts = self.shared.decrypts();
@@ -326,6 +332,10 @@ impl Results {
 
     /// Ends a slot for the consumers. `more`: another one waits.
     fn flush(&mut self, more: bool) {
+        let Self { outputs, opening, shared, .. } = self;
+        if let Some(keeper) = &mut outputs.keeper {
+            keeper.flush(opening, || shared.keys());
+        }
         self.outputs.consumers.iter_mut().for_each(|consumer| consumer.flush(more));
     }
 
@@ -344,8 +354,11 @@ impl Results {
 
     /// The context, and what is done with each transaction that it completes.
     fn parts(&mut self) -> (&mut HttpContext, impl FnMut(&Transaction)) {
-        let WorkerOutputs { context, consumers, .. } = &mut self.outputs;
+        let WorkerOutputs { context, consumers, keeper, .. } = &mut self.outputs;
         let finish = |transaction: &Transaction| {
+            if let Some(keeper) = &mut *keeper {
+                keeper.transaction(transaction);
+            }
             consumers.iter_mut().for_each(|consumer| consumer.transaction(transaction));
         };
         (context, finish)
@@ -381,6 +394,12 @@ impl Receiver for Results {
         // What is inside of a tunnel ends before the connection that carries it.
         if let Some(speakers) = context.speakers.as_mut().filter(|_| connection.depth() == 0) {
             speakers.forget(connection.number);
+        }
+    }
+
+    fn ended(&mut self, connection: &Connection, reason: EndReason) {
+        if let Some(keeper) = &mut self.outputs.keeper {
+            keeper.ended(connection, reason);
         }
     }
 

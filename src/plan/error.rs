@@ -68,6 +68,26 @@ pub enum PlanError {
         /// Name of the header.
         name: String,
     },
+    /// Packets and lines in one stream.
+    #[error("-w -: standard output has the lines: needed --output FILE for them, or a FILE behind -w")]
+    PacketsAmongLines,
+    /// The same in a file.
+    #[error("-w {}: --output writes the lines there: needed another FILE behind -w", .0.display())]
+    PacketsInLog(PathBuf),
+    /// Packets in a file that would not be what its name says.
+    #[error("-w {}: packets are not compressed: needed a FILE that ends in .pcapng or .pcap", .0.display())]
+    PacketsCompressed(PathBuf),
+    /// Secrets where there is no place for them.
+    #[error("--write-secrets: pcap has no place for secrets: needed -w {}", .0.with_extension("pcapng").display())]
+    SecretsInPcap(PathBuf),
+    /// Bodies that nothing shows.
+    #[error(
+        "--capture-bodies: {0} have no bodies: needed --format json, ecs or har, --fields with request_body or response_body, or --report FILE"
+    )]
+    NoBodies(String),
+    /// A filter by a body that is not kept, or its column.
+    #[error("{0}: bodies are kept only where they are asked for: needed --capture-bodies too")]
+    NoBody(String),
     /// Probes beside files.
     #[error("--save-keylog saves what probes see: needed --tls-probes auto, pid:N or a path")]
     NoProbesToSave,

@@ -39,6 +39,21 @@ pub(super) fn check_fields(args: &Watch, machine: &Machine, subject: Subject) ->
     Ok(())
 }
 
+/// Refuses bodies that are kept and shown nowhere, and fields of bodies that are not kept.
+pub(super) fn check_bodies(args: &Watch, format: FormatName, page: bool) -> Result<(), PlanError> {
+    let named = named_fields(args).find(|field| matches!(field, Field::Named(name) if name.is_of_body()));
+    if args.capture_bodies.is_none() {
+        return named.map_or(Ok(()), |field| Err(PlanError::NoBody(field.text())));
+    }
+    let shown = args.report.is_some() || page || named.is_some();
+    match format {
+        _ if shown => Ok(()),
+        _ if args.tls => Err(PlanError::NoBodies("lines of --tls".to_owned())),
+        FormatName::Json | FormatName::Ecs | FormatName::Har => Ok(()),
+        other => Err(PlanError::NoBodies(format!("lines in format {other}"))),
+    }
+}
+
 /// How lines are arranged.
 pub(super) fn arrangement(args: &Watch) -> Result<Option<Arrangement>, PlanError> {
     let limit = args.limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));

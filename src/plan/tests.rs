@@ -66,7 +66,7 @@ fn without_an_input_there_is_no_plan() {
 
 #[test]
 fn standard_output_is_not_rotated() {
-    for line in ["-r x.pcap --rotate-size 1", "-i lo --rotate-interval 60"] {
+    for line in ["-r x.pcap --rotate-size 1", "-i lo --rotate-interval 60", "-r x.pcap -o - --rotate-size 1"] {
         assert!(matches!(Plan::new(&arguments(line), &MACHINE), Err(PlanError::NoLogFile)), "{line}");
     }
     assert_eq!(config("-r x.pcap").rotation, None);
@@ -190,13 +190,36 @@ fn people_at_a_terminal_get_text() {
     let terminal = Machine { stdout_is_terminal: true, ..MACHINE };
     assert_eq!(on(&terminal, "-r x.pcap").config.format, FormatName::Text);
     assert_eq!(on(&terminal, "-r x.pcap -o log").config.format, FormatName::Json);
+    assert_eq!(on(&terminal, "-r x.pcap -o -").config.format, FormatName::Text);
     assert_eq!(on(&terminal, "-r x.pcap --format zeek").config.format, FormatName::Zeek);
     assert_eq!(config("-r x.pcap").format, FormatName::Json);
 }
 
 #[test]
+fn bodies_are_kept_where_something_shows_them() {
+    let bodies = |line| config(line).settings.bodies.map(|bodies| bodies.bytes);
+    assert_eq!(bodies("-r x.pcap"), None);
+    assert_eq!(bodies("-r x.pcap --capture-bodies"), Some(4096));
+    assert_eq!(bodies("-r x.pcap --capture-bodies=64k --format ecs"), Some(65536));
+    assert_eq!(bodies("-r x.pcap --capture-bodies --fields ts,response_body"), Some(4096));
+    assert_eq!(bodies("-r x.pcap --capture-bodies --format clf --report r.html"), Some(4096));
+    assert_eq!(bodies("-i lo --capture-bodies --format text"), Some(4096), "the page");
+    let terminal = Machine { stdout_is_terminal: true, ..MACHINE };
+    assert_eq!(on(&terminal, "-r x.pcap --capture-bodies").config.format, FormatName::Json);
+    for line in ["--format text", "--fields ts", "--format zeek", "--tls"] {
+        let wrong = Plan::new(&arguments(&format!("-r x.pcap --capture-bodies {line}")), &MACHINE).expect_err(line);
+        assert!(matches!(wrong, PlanError::NoBodies(_)), "{line}: {wrong}");
+    }
+    for line in ["--filter response_body:x", "--sort request_body", "--fields response_body_truncated"] {
+        let wrong = Plan::new(&arguments(&format!("-r x.pcap {line}")), &MACHINE).expect_err(line);
+        assert!(matches!(wrong, PlanError::NoBody(_)), "{line}: {wrong}");
+    }
+}
+
+#[test]
 fn lines_go_where_the_arguments_say() {
     assert_eq!(config("-r x.pcap").target, Target::Stdout);
+    assert_eq!(config("-r x.pcap -o -").target, Target::Stdout);
     assert_eq!(config("-r x.pcap -o log").target, Target::File("log".into()));
 }
 
@@ -349,4 +372,5 @@ fn top_logs_serves_and_sums_up_only_what_it_is_asked_for() {
     assert!(refused("-i lo --page").contains("--metrics-addr"));
     let machine = Machine { output_is_terminal: true, ..MACHINE };
     assert!(Plan::top(&arguments("-i lo -o /dev/tty"), &machine, String::new).is_err());
+    assert!(refused("-i lo -o -").contains("--output -"));
 }

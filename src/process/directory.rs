@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::message::{Answer, Answered, answers};
-use super::{Outcome, Process};
+use super::{Connects, Outcome, Process};
 use crate::stream::Endpoint;
 
 /// The most listeners that are known.
@@ -24,6 +24,8 @@ pub struct Directory {
     answers: Vec<Mutex<Vec<ForWorker>>>,
     /// Ends of connections by what became of the question, as in [`Outcome::ALL`].
     outcomes: [AtomicU64; Outcome::ALL.len()],
+    /// What the kernel tells of processes that connect, where it does.
+    connects: Option<Mutex<Connects>>,
     /// Answers that a worker did not take in time.
     dropped: AtomicU64,
 }
@@ -36,8 +38,36 @@ impl Directory {
             listeners: RwLock::default(),
             answers: (0..workers).map(|_| Mutex::default()).collect(),
             outcomes: Default::default(),
+            connects: None,
             dropped: AtomicU64::new(0),
         }
+    }
+
+    /// With what the kernel tells of processes that connect.
+    #[must_use]
+    pub fn with_connects(self, connects: Option<Connects>) -> Self {
+        Self { connects: connects.map(Mutex::new), ..self }
+    }
+
+    /// Takes what the kernel has told: often, since there is room for some thousands.
+    pub fn drain(&self) {
+        if let Some(connects) = &self.connects {
+            connects.lock().unwrap_or_else(PoisonError::into_inner).drain();
+        }
+    }
+
+    /// The process that opened the connection between these, if the kernel told it, and the side that it is.
+    pub(super) fn connected(&self, endpoints: [Endpoint; 2]) -> Option<(usize, Arc<Process>)> {
+        let mut connects = self.connects.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
+        connects.drain();
+        connects.take(endpoints)
+    }
+
+    /// How many processes were seen as they connected, and how many were not, since there was no room.
+    #[must_use]
+    pub fn connects(&self) -> (u64, u64) {
+        let connects = self.connects.as_ref();
+        connects.map_or((0, 0), |connects| connects.lock().unwrap_or_else(PoisonError::into_inner).counts())
     }
 
     /// Takes a message of the helper.

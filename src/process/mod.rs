@@ -3,12 +3,14 @@
 //! The kernel lists the sockets of each network namespace with their addresses (`/proc/PID/net/tcp` and `tcp6`), and each process its
 //! open files (`/proc/PID/fd`); the socket's inode joins both. The [`Seeker`] reads them, in the helper process, whose rights that takes.
 //! Its answers come in [`message`]s to the [`Directory`], in which workers look up what is known at that moment; nobody waits.
+//! Where the kernel takes it, a program in it ([`Connects`]) tells the directory who connects.
 //!
 //! What is not sure is absent: addresses that several namespaces have, sockets that several different programs hold, connections
 //! whose addresses the host translates.
 
 mod addresses;
 mod cgroup;
+mod connects;
 mod directory;
 pub mod message;
 mod reader;
@@ -18,6 +20,7 @@ mod speakers;
 
 use std::sync::Arc;
 
+pub use self::connects::Connects;
 pub use self::directory::Directory;
 pub use self::seeker::Seeker;
 pub use self::speakers::{ProcessCounters, Speakers};

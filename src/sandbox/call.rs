@@ -131,7 +131,7 @@ impl RowInput<'_> {
     pub fn row(&self) -> abi::Row {
         let &Self { block, extra, extra_size, opener, flags, depth, handed_by, .. } = self;
         let extra_used = u32::try_from(extra.len()).unwrap_or(0);
-        let (alpn, scratch, grow, hand_to, reserved) = (0, 0, 0, 0, [0; 6]);
+        let (alpn, scratch, grow, hand_to, reserved) = (0, 0, 0, 0, [0; 2]);
         abi::Row {
             block: *block,
             opener,
@@ -146,6 +146,7 @@ impl RowInput<'_> {
             handed_by,
             hand_to,
             reserved,
+            bodies: 0,
         }
     }
 }
@@ -207,6 +208,8 @@ pub struct Call {
     states: u32,
     /// The protocols that connections can be handed over to.
     pub protocols: Vec<Protocol>,
+    /// Bytes at the front of each body that are wanted.
+    pub bodies: u32,
     /// Bytes in the guest's arena.
     arena: u32,
     /// Bounds of this call.
@@ -258,7 +261,7 @@ impl Call {
         let row = input.get_mut(row_range(index)).map(abi::Row::mut_from_bytes);
         debug_assert!(matches!(row, Some(Ok(_))), "a row lies inside the input buffer, at its alignment");
         if let Some(Ok(row)) = row {
-            *row = abi::Row { extra: extra_at, ..given.row() };
+            *row = abi::Row { extra: extra_at, bodies: self.bodies, ..given.row() };
         }
         if extra_size > 0 {
             put(input, STATES_AT + extra_at, extra);

@@ -52,6 +52,9 @@ pub trait Receiver {
     /// The connection is over: both sides have ended, the later one for this reason, or the guest failed on it. `lengths`: of
     /// the sides' streams, with what of them was never seen.
     fn closed(&mut self, connection: &Connection, state: &mut Self::State, lengths: [u64; 2], reason: EndReason);
+    /// Both sides of a connection of the wire have ended, the later one for this reason: nothing more comes of it, nor of what was
+    /// inside it.
+    fn ended(&mut self, _connection: &Connection, _reason: EndReason) {}
     /// The guest needs nothing of this side below this offset.
     fn skip(&mut self, connection: &Connection, side: Side, upto: u64);
     /// An event on which the guest failed alone.
@@ -217,6 +220,11 @@ impl<S: Default> Driver<S> {
     /// How many bytes of extra state connections may have in all.
     pub const fn limit_extra(&mut self, bytes: u64) {
         self.extras.set_limit(bytes);
+    }
+
+    /// From now on, the guests tell so many bytes at the front of each body.
+    pub const fn want_bodies(&mut self, bytes: u32) {
+        self.call.bodies = bytes;
     }
 
     /// Puts another parser in charge of its protocol. A parser with the state format of a parser in use takes over its

@@ -182,8 +182,8 @@ rules! {
     Inner = "reply_inner", "a stream inside a tunnel without a tunnel record, or within too many others";
     /// A request has a number.
     Number = "reply_number", "a request has no number";
-    /// A body is no longer than its stream.
-    BodyLength = "reply_body_length", "a body is longer than its stream up to the end of the message";
+    /// A body is no longer than its stream, and no more of it is told than was asked for.
+    BodyLength = "reply_body_length", "a body is longer than its stream up to the end of the message, or more of it is told than was asked for";
 }
 
 #[cfg(test)]

@@ -54,6 +54,8 @@ pub enum Meaning {
     Operation,
     /// What became of one.
     Outcome,
+    /// Bytes of a body.
+    Body,
 }
 
 impl Meaning {
@@ -517,6 +519,39 @@ mod tests {
         for status in [0, 99, 1000] {
             assert_eq!(wrong(coded(record::RESPONSE, status)), record(2, "code", status.into()));
         }
+    }
+
+    #[test]
+    fn bytes_of_bodies_are_told_where_they_were_asked_for_and_nowhere_else() {
+        use Item::Record;
+        let asked = |wanted: u32, bodies: &[abi::Record], end: bool| {
+            let mut parts = honest();
+            parts.records.truncate(if end { 2 } else { 1 });
+            parts.records.splice(1..1, bodies.iter().copied());
+            let (mut call, input) = (three(), vec![0; INPUT_BYTES as usize]);
+            call.bodies = wanted;
+            let (output, mut checked) = (written(&parts), Checked::default());
+            let reply = check(&call, &input, &output, &mut checked);
+            reply.map(|reply| reply.records().len()).map_err(|wrong| (wrong.rule, wrong.item, wrong.field, wrong.value))
+        };
+        let body = abi::Record { kind: record::BODY, event: 1, number: 1, start: 1, end: 3, ..abi::Record::default() };
+        let next = abi::Record { start: 3, end: 5, decoded: 2, ..body };
+        assert_eq!(asked(4, &[body, next], true), Ok(4), "inside of what an end stands for");
+        assert_eq!(asked(4, &[abi::Record { event: 2, decoded: 2, ..body }], false), Ok(2));
+        assert_eq!(asked(0, &[body], true), Err((Rule::RecordKind, Record(1), "kind", 11)));
+        assert_eq!(asked(3, &[body, next], true), Err((Rule::BodyLength, Record(2), "decoded", 2)));
+        let far = abi::Record { decoded: u64::MAX, ..body };
+        assert_eq!(asked(9, &[far], true), Err((Rule::BodyLength, Record(1), "decoded", u64::MAX)));
+        assert_eq!(asked(9, &[next, body], true), Err((Rule::Overlap, Record(2), "start", 1)));
+        assert_eq!(
+            asked(9, &[abi::Record { event: 0, ..body }], true),
+            Err((Rule::Overlap, Record(1), "start", 1)),
+            "a head"
+        );
+        assert_eq!(asked(9, &[abi::Record { end: 1, ..body }], true), Err((Rule::Position, Record(1), "end", 1)));
+        assert_eq!(asked(99, &[abi::Record { end: 11, ..body }], true), Err((Rule::Position, Record(1), "end", 11)));
+        assert_eq!(asked(9, &[abi::Record { side: 1, ..body }], true), Err((Rule::RecordEvent, Record(1), "side", 1)));
+        assert_eq!(asked(9, &[abi::Record { code: 1, ..body }], true), Err((Rule::RecordKind, Record(1), "code", 1)));
     }
 
     #[test]

@@ -113,6 +113,10 @@ impl Digest {
                 outcome.pairs.iter().for_each(|pair| pair.hash(&mut text));
                 (10, outcome.number, 0, (0, 0, 0))
             }
+            Kind::Body { number, before, bytes } => {
+                bytes.hash(&mut text);
+                (11, *number, 0, (*before, 0, 0))
+            }
             Kind::NotHttp(protocol) => (5, 0, protocol.code(), (0, 0, 0)),
             Kind::Error(error) => (6, 0, error.code(), (0, 0, 0)),
         };
@@ -234,7 +238,8 @@ impl Shadow {
     pub fn first(&mut self, connection: &Connection, record: &Record<'_>) {
         // What is inside a tunnel is compared with its connection.
         let number = connection.id().number;
-        if !self.sees(number) {
+        // Bodies are asked of the first parser only.
+        if !self.sees(number) || matches!(record.kind, Kind::Body { .. }) {
             return;
         }
         let pending = self.pending.entry(number).or_default();

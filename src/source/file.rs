@@ -207,13 +207,29 @@ impl Captures {
     /// As [`Captures::next_frame`].
     #[inline]
     pub fn next_frames(&mut self, most: usize) -> Result<impl Iterator<Item = Frame<'_>> + Clone, Error> {
+        self.read_frames(most)?;
+        Ok(self.frames())
+    }
+
+    /// Reads the next frames, as [`Captures::next_frames`] gives them.
+    ///
+    /// # Errors
+    /// As [`Captures::next_frame`].
+    #[inline]
+    pub fn read_frames(&mut self, most: usize) -> Result<(), Error> {
         self.ahead.clear();
         if let Some(first) = self.advance()? {
             self.ahead.push(first);
             self.pending_error = self.read_ahead(most).err();
         }
+        Ok(())
+    }
+
+    /// The frames that were read last.
+    #[inline]
+    pub fn frames(&self) -> impl Iterator<Item = Frame<'_>> + Clone {
         let blocks = self.current.as_ref().map(|file| &file.blocks);
-        Ok(self.ahead.iter().filter_map(move |record| Some(frame(record, blocks?))))
+        self.ahead.iter().filter_map(move |record| Some(frame(record, blocks?)))
     }
 
     #[inline]
@@ -298,6 +314,12 @@ pub fn total_bytes(paths: &[PathBuf]) -> Option<u64> {
         Err(_) => Some(0),
     };
     Series::find(paths).paths().map(size).try_fold(0_u64, |sum, size| Some(sum.saturating_add(size?)))
+}
+
+/// The files that these paths stand for, in no particular order, "-" being standard input.
+#[must_use]
+pub fn files_of(paths: &[PathBuf]) -> Vec<PathBuf> {
+    Series::find(paths).paths().map(Path::to_path_buf).collect()
 }
 
 /// The record, if the filter chooses it; otherwise it counts as filtered.

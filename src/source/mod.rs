@@ -14,7 +14,7 @@ mod series;
 
 pub use blocks::MAX_FRAME;
 pub use error::{Error, FileFault};
-pub use file::{Captures, OnSecrets, ReadProgress, Secrets, read_key_log, total_bytes};
+pub use file::{Captures, OnSecrets, ReadProgress, Secrets, files_of, read_key_log, total_bytes};
 pub use filter::{Filter, check_filter};
 pub use interfaces::Interface;
 pub use polled::Polled;

@@ -103,8 +103,13 @@ impl Connection {
         self.negotiation.random()
     }
 
+    /// The client's randoms of the negotiations before this one, as far as they are remembered.
+    pub(super) fn earlier(&self) -> &[[u8; 32]] {
+        self.negotiation.earlier()
+    }
+
     /// The names by which its secrets may be found, as far as they are known.
-    pub(super) fn names(&self) -> impl Iterator<Item = &[u8; 32]> {
+    pub(super) fn names(&self) -> impl Iterator<Item = &[u8; 32]> + Clone {
         self.negotiation.names()
     }
 

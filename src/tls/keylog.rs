@@ -152,6 +152,24 @@ pub fn line(random: &[u8; 32], label: Label, secret: &Secret) -> Zeroizing<Strin
     line
 }
 
+/// The secrets of a connection as lines of a key log, with the client's random, whatever they are found by (`names`); empty if there are none.
+/// Nothing of it is left in memory when it is dropped.
+#[must_use]
+pub fn lines<'a>(
+    store: &KeyStore,
+    random: &[u8; 32],
+    names: impl IntoIterator<Item = &'a [u8; 32], IntoIter: Clone>,
+) -> Zeroizing<Vec<u8>> {
+    let names = names.into_iter();
+    let of =
+        |label: Label| names.clone().flat_map(move |name| store.get(name, label)).map(move |secret| (label, secret));
+    let all: Vec<_> = Label::ALL.into_iter().flat_map(of).map(|(label, secret)| line(random, label, &secret)).collect();
+    // All of it, since no memory may move.
+    let mut lines = Zeroizing::new(Vec::with_capacity(all.iter().map(|line| line.len()).sum()));
+    all.iter().for_each(|line| lines.extend_from_slice(line.as_bytes()));
+    lines
+}
+
 /// What a line is.
 enum Line {
     Secret(Box<[u8; 32]>, Label, Secret),

@@ -19,6 +19,8 @@ use crate::stream::{Secured, Side};
 
 const TLS12: u16 = 0x0303;
 const TLS13: u16 = 0x0304;
+/// Randoms of earlier negotiations that are remembered.
+const MOST_EARLIER: usize = 8;
 
 /// What is known of a connection, for people. What was not seen is absent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -135,6 +137,8 @@ pub(super) struct Negotiation {
     /// The side that is the client.
     client: Option<Side>,
     random: Option<[u8; 32]>,
+    /// The randoms of negotiations before this one.
+    earlier: Vec<[u8; 32]>,
     /// As in [`ClientHello::tls13_suites`].
     offered: u8,
     server: Option<Server>,
@@ -159,8 +163,13 @@ impl Negotiation {
         self.random.as_ref()
     }
 
+    /// The client's randoms of the negotiations before this one, as far as they are remembered.
+    pub(super) fn earlier(&self) -> &[[u8; 32]] {
+        &self.earlier
+    }
+
     /// The names by which secrets may be found: the client's random, and what is told by hashes.
-    pub(super) fn names(&self) -> impl Iterator<Item = &[u8; 32]> {
+    pub(super) fn names(&self) -> impl Iterator<Item = &[u8; 32]> + Clone {
         self.random.iter().chain(self.hashes.iter().flat_map(|hashes| hashes.iter()))
     }
 
@@ -181,7 +190,7 @@ impl Negotiation {
     pub(super) fn hello(&mut self, side: Side, message: Message) -> bool {
         self.hash(&message);
         let allowed = self.take_hello(side, message);
-        self.memory = self.info.memory();
+        self.memory = self.info.memory() + self.earlier.capacity() * size_of::<[u8; 32]>();
         allowed
     }
 
@@ -238,7 +247,7 @@ impl Negotiation {
     /// Takes the protocol that the server chose.
     pub(super) fn choose_alpn(&mut self, alpn: Option<Box<str>>) {
         self.info.alpn = alpn;
-        self.memory = self.info.memory();
+        self.memory = self.info.memory() + self.earlier.capacity() * size_of::<[u8; 32]>();
     }
 
     fn take_hello(&mut self, side: Side, message: Message) -> bool {
@@ -269,7 +278,8 @@ impl Negotiation {
             self.server = None;
         }
         let first = self.random.is_none();
-        self.random = Some(hello.random);
+        let before = self.random.replace(hello.random).filter(|before| *before != hello.random);
+        self.earlier.extend(before.filter(|_| self.earlier.len() < MOST_EARLIER));
         self.offered = hello.tls13_suites;
         self.full = false;
         let info = &mut self.info;

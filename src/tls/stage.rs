@@ -18,6 +18,7 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
+use zeroize::Zeroizing;
 
 use self::open::{Open, Tools, begins_with_hello};
 use super::closed::Closed;
@@ -293,6 +294,14 @@ impl Opening {
     #[must_use]
     pub fn reads(&self, connection: &Connection) -> bool {
         connection.secured || self.has_opened(connection.number)
+    }
+
+    /// Gives the secrets of each TLS connection of which plaintext was read, on or inside of a connection of the last slot or an open one: the
+    /// client's random, and lines of a key log.
+    pub fn secrets(&self, number: u64, keys: &KeyStore, to: &mut impl FnMut(&[u8; 32], Zeroizing<Vec<u8>>)) {
+        if let Some(open) = self.open.get(&carrier(number)) {
+            open.secrets(keys, to);
+        }
     }
 
     /// Forgets connections that ended in the slot before, and what was to be told of it.

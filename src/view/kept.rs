@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use super::facts::Facts;
 use super::snapshot::TransactionRow;
 use crate::escape;
+use crate::http::body::body_names;
 use crate::http::filter::{tunnel_name, via_name};
 use crate::http::{Message, Transaction, grpc};
 use crate::process::Process;
@@ -138,6 +139,13 @@ fn fields(transaction: &Transaction) -> Vec<(String, String)> {
         text("tls.alpn", secured.alpn.as_deref().map(str::as_bytes));
         text("tls.resumed", secured.resumed.filter(|resumed| *resumed).map(|_| &b"true"[..]));
         text("tls.ja4", secured.ja4.as_deref().map(str::as_bytes));
+    }
+    for of_request in [true, false] {
+        let Some(body) = transaction.body(of_request) else { continue };
+        let [whole, truncated, undecoded] = body_names(of_request);
+        text(whole, Some(body.text).filter(|text| !text.is_empty()));
+        text(truncated, body.truncated.then_some(b"true"));
+        text(undecoded, body.undecoded.map(str::as_bytes));
     }
     text("client_forwarded", transaction.client_forwarded.map(|ip| ip.to_string()).as_deref().map(str::as_bytes));
     for (end, process) in [("client", transaction.client_process()), ("server", transaction.server_process())] {

@@ -522,6 +522,7 @@ fn the_shell_scripts_pass_their_lint() {
             "deploy/soak/mirror.sh",
             "deploy/soak/wasmedge.sh",
             "deploy/check/run.sh",
+            "fuzz/native/build.sh",
             ".ci/run",
         ],
     );

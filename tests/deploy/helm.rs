@@ -111,6 +111,11 @@ fn the_chart_renders_what_kubernetes_takes() {
     assert_eq!(probed["DaemonSet"]["spec"]["template"]["spec"]["hostPID"], true);
     let added = container(&probed)["securityContext"]["capabilities"]["add"].to_string();
     assert!(added.contains("SYS_PTRACE") && added.contains("SETPCAP"), "{added}");
+    let named = rendered(&json!({"processes": true}));
+    assert!(config_of(&named).contains("processes = true") && !config_of(&plain).contains("processes"));
+    assert_eq!(named["DaemonSet"]["spec"]["template"]["spec"]["hostPID"], true);
+    let added = container(&named)["securityContext"]["capabilities"]["add"].to_string();
+    assert!(added.contains("SYS_PTRACE") && !added.contains("SYS_ADMIN"), "{added}");
     assert!(plain["DaemonSet"]["spec"]["template"]["spec"].get("hostPID").is_none());
 }
 

@@ -2,7 +2,7 @@
 #![expect(clippy::print_stdout, reason = "the child reports to its parent")]
 
 use std::error::Error;
-use std::io::{IoSlice, Read, Write};
+use std::io::{IoSlice, Read, Seek, SeekFrom, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, chown};
@@ -22,7 +22,7 @@ use nix::sys::socket::{
 };
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
-use picotap::daemon::privileges::{DropPrivileges, drop_all};
+use picotap::daemon::privileges::{DropPrivileges, drop_all, narrow};
 use picotap::source::live::{Live, LiveConfig, Turn};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
 use wasmtime::{Config, Engine, Instance, Module, PoolingAllocationConfig, Store};
@@ -78,6 +78,9 @@ fn alone() -> ForkResult {
 }
 
 fn scene(scenario: &str, directory: String) {
+    if scenario == "helper" {
+        return helper(Path::new(&directory));
+    }
     let mut live = Live::open(&LiveConfig { filter: "tcp".into(), ..LiveConfig::new("lo") }).expect("root may capture");
     let before = Sockets::open();
     let keep = DropPrivileges {
@@ -161,6 +164,28 @@ fn work(listener: &TcpListener, live: &mut Live, directory: &Path) -> Result<(),
 }
 
 /// What an intruder would try first; each answers with an error, and the process lives.
+/// What the helper process can do with its two capabilities, and what it cannot.
+fn helper(directory: &Path) {
+    let wanted = [caps::Capability::CAP_SYS_PTRACE, caps::Capability::CAP_DAC_READ_SEARCH];
+    let narrowed = narrow(Some(&NOBODY.to_string()), &wanted, &[]).unwrap_or_else(|e| panic!("{e}"));
+    println!("report: {narrowed}");
+    // The harness waits, as root.
+    let other = fs::read_dir(format!("/proc/{}/fd", nix::unistd::getppid()));
+    let other = other.map(|files| files.flatten().all(|file| fs::read_link(file.path()).is_ok()));
+    println!("files of root's process: {:?}", other.map_err(|e| e.kind()));
+    let mut memory = fs::File::open("/proc/self/mem").expect("it may be opened");
+    println!("memory at its place: {:?}", memory.seek(SeekFrom::Start(4096)).map_err(|e| e.raw_os_error()));
+    println!("memory from its start: {:?}", memory.read(&mut [0; 8]).map_err(|e| e.raw_os_error()));
+    println!("new file: {:?}", fs::write(directory.join("x"), b"x").map_err(|e| e.raw_os_error()));
+    let write = fs::File::options().write(true).open("/dev/null");
+    println!("writing: {:?}", write.map(drop).map_err(|e| e.raw_os_error()));
+    println!("removing: {:?}", fs::remove_dir(directory).map_err(|e| e.raw_os_error()));
+    println!("socket: {:?}", TcpListener::bind("127.0.0.1:0").map(drop).map_err(|e| e.raw_os_error()));
+    println!("thread: {:?}", thread::Builder::new().spawn(|| ()).map(drop).map_err(|e| e.raw_os_error()));
+    println!("process: {:?}", Command::new("/bin/true").spawn().map(drop).map_err(|e| e.raw_os_error()));
+    println!("root: {:?}", nix::unistd::setuid(nix::unistd::Uid::from_raw(0)));
+}
+
 fn refused() {
     let stack = prlimit();
     println!("core limit: {stack:?}");
@@ -362,6 +387,33 @@ fn what_an_intruder_would_try_is_refused() {
         if said.contains("files restricted to") { "elsewhere: Err(PermissionDenied)" } else { "elsewhere: Ok" };
     assert!(said.contains(elsewhere), "{said}");
     assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
+fn the_helper_reads_what_others_have_open_and_does_nothing_else() {
+    if !tool::has(&["root"]) {
+        return;
+    }
+    let directory = directory();
+    let output = in_child("helper", None, directory.path());
+    let said = String::from_utf8_lossy(&output.stdout);
+    for line in [
+        "CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH,",
+        "files of root's process: Ok(true)",
+        "memory at its place: Err(Some(1))",
+        // There is nothing (EIO).
+        "memory from its start: Err(Some(5))",
+        "new file: Err(Some(1))",
+        "writing: Err(Some(1))",
+        "removing: Err(Some(1))",
+        "socket: Err(Some(1))",
+        "thread: Err(Some(1))",
+        "process: Err(Some(1))",
+        "root: Err(EPERM)",
+    ] {
+        assert!(said.contains(line), "{line}: {said} {}", String::from_utf8_lossy(&output.stderr));
+    }
+    assert!(directory.path().is_dir());
 }
 
 #[test]

@@ -62,7 +62,7 @@ fn shapes() -> Vec<Shape> {
             row side kind flags reason offset peer_acked data len seen marks num_marks reserved length lost
         }),
         shape!("pico_row", abi::Row {
-            block opener flags depth alpn scratch extra extra_size extra_used grow handed_by hand_to reserved
+            block opener flags depth alpn scratch extra extra_size extra_used grow handed_by hand_to reserved bodies
         }),
         shape!("pico_output", abi::Output { abi_version current_event events_done num_records num_pairs text_len reserved }),
         shape!("pico_result", abi::Result { verdict wake wake_byte reserved consumed skip }),

@@ -19,6 +19,7 @@ mod inexact;
 mod lines;
 mod loss;
 mod module;
+mod native;
 mod other;
 mod pairs;
 mod relay;

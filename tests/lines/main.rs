@@ -14,12 +14,14 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod bodies;
 mod cases;
 mod decoder;
 mod disorder;
 mod evasion;
 mod fixtures;
 mod goaccess;
+mod kept;
 mod loss;
 mod order;
 mod reader;

@@ -9,6 +9,8 @@
 
 use std::path::Path;
 
+#[path = "../../fuzz/checks/body.rs"]
+mod body;
 #[path = "../../fuzz/checks/capture_file.rs"]
 mod capture_file;
 #[path = "../../fuzz/checks/frames.rs"]
@@ -30,6 +32,11 @@ fn replay(target: &str, check: fn(&[u8])) {
 }
 
 #[test]
+fn bodies_that_failed_do_not_fail_again() {
+    replay("body", body::check);
+}
+
+#[test]
 fn frames_that_failed_do_not_fail_again() {
     replay("frames", frames::check);
 }
@@ -45,6 +52,11 @@ proptest::proptest! {
     #[test]
     fn any_reply_is_refused_or_keeps_its_promises(input in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..300)) {
         reply::check(&input);
+    }
+
+    #[test]
+    fn any_body_is_taken_and_hides_a_secret_behind_it(input in "[{}\\[\\]:=,;&<>/\"'`\\\\u0022 pin\n]{0,80}") {
+        body::check(input.as_bytes());
     }
 
     #[test]

@@ -26,7 +26,7 @@ request = function()
 end
 "#;
 
-fn stop(network: &Network, child: Child) -> Outcome {
+pub(super) fn stop(network: &Network, child: Child) -> Outcome {
     // Everything is on the wire; the kernel hands blocks over every 100 ms.
     std::thread::sleep(Duration::from_millis(700));
     end(network, child)
@@ -108,7 +108,7 @@ fn assert_same(network: &Network, outcome: &Outcome, cut_off: bool) -> usize {
 }
 
 /// Starts a load of so many seconds; bounded by wrk itself.
-fn load(network: &Network, seconds: u32) -> Child {
+pub(super) fn load(network: &Network, seconds: u32) -> Child {
     let script = network.file("load.lua", LOAD);
     let mut command = Network::inside(&network.client, "wrk");
     command.args(["-t", "1", "-c", "16", "-d", &format!("{seconds}s"), "-s"]).arg(script).arg("http://10.99.0.2/");

@@ -18,5 +18,6 @@ mod capture;
 mod confinement;
 mod daemon;
 mod duplicates;
+mod kept;
 mod processes;
 mod tap;

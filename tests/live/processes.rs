@@ -144,7 +144,9 @@ fn both_ends_are_named_in_whatever_namespace_they_are() {
     for (address, name) in [("10.99.0.2", "short?four"), ("fd99::2", "short?six")] {
         let mut client = Script::start(&network, &network.client, "client.py", CLIENT, &[address, "80"]);
         client.line();
-        let line = asked_until(&mut client, &log, name, |line| line["client_process"].is_object());
+        let line = asked_until(&mut client, &log, name, |line| {
+            line["client_process"].is_object() && line["server_process"]["pid"].is_u64()
+        });
         assert_eq!(line["client_process"], json!({"command": command(client.id()), "pid": client.id()}), "{line}");
         // Only the worker has accepted it.
         let worker = line["server_process"]["pid"].as_u64().expect("one process holds the connection");
@@ -257,6 +259,114 @@ fn a_server_that_another_replaces_is_not_named_for_it() {
     daemon.stop();
 }
 
+/// A cgroup of the test's own, in whatever hierarchy, which it takes away again.
+struct Cgroup(Vec<PathBuf>);
+
+impl Cgroup {
+    /// Nothing where none may be made.
+    fn make(parts: &[&str]) -> Option<Self> {
+        let roots = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd", "/sys/fs/cgroup"];
+        let root = roots.into_iter().map(Path::new).find(|root| root.join("cgroup.procs").is_file())?;
+        let mut made = Self(Vec::new());
+        let mut path = root.to_path_buf();
+        for part in parts {
+            path.push(part);
+            fs::create_dir(&path).ok()?;
+            made.0.push(path.clone());
+        }
+        Some(made)
+    }
+
+    fn enter(&self, id: u32) -> bool {
+        fs::write(self.0.last().unwrap().join("cgroup.procs"), id.to_string()).is_ok()
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        for path in self.0.iter().rev() {
+            drop(fs::remove_dir(path));
+        }
+    }
+}
+
+#[test]
+fn a_process_in_a_container_s_cgroup_has_container_and_pod() {
+    const TEST: &str = "a_process_in_a_container";
+    let Some(network) = Network::new(TEST).map(Network::serve) else { return };
+    let directory = directory();
+    let log = directory.path().join("log");
+    let pod = format!("9b1c0e2f_6a4d_4a51_8d2e_{:012x}", std::process::id());
+    let id = format!("{:064x}", 0xf00d_0000_u64 + u64::from(std::process::id()));
+    let parts = [format!("kubepods-burstable-pod{pod}.slice"), format!("cri-containerd-{id}.scope")];
+    let Some(cgroup) = Cgroup::make(&[&parts[0], &parts[1]]) else {
+        return skip(TEST, "no right to make cgroups");
+    };
+    let mut server = Script::start(&network, &network.server, "server.py", SERVER, &["8080"]);
+    assert_eq!(server.line(), "listens");
+    if !cgroup.enter(server.id()) {
+        return skip(TEST, "no right to move processes between cgroups");
+    }
+    let daemon =
+        Daemon::start(&network, &log, &["--processes", "--filter", &format!("server_process.container={id}")], &[]);
+    let mut client = Script::start(&network, &network.client, "client.py", CLIENT, &["10.99.0.2", "8080"]);
+    client.line();
+    let mut line = None;
+    until("the container is known", || {
+        client.ask("/contained");
+        std::thread::sleep(Duration::from_millis(50));
+        line = lines(&log).last().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        line.is_some()
+    });
+    let process =
+        json!({"command": command(server.id()), "pid": server.id(), "container": id, "pod": pod.replace('_', "-")});
+    assert_eq!(line.unwrap()["server_process"], process);
+    daemon.stop();
+    drop((client, server));
+}
+
+#[test]
+fn a_client_that_thinks_first_is_known_with_its_first_request() {
+    let Some(network) = Network::new("a_client_that_thinks_first").map(Network::serve) else { return };
+    let directory = directory();
+    let log = directory.path().join("log");
+    let daemon = Daemon::start(&network, &log, &["--processes"], &[]);
+    let mut client = Script::start(&network, &network.client, "client.py", CLIENT, &["10.99.0.2", "80"]);
+    client.line();
+    until("it was looked for", || daemon.sum("picotap_process_lookups_total{outcome=\"found\"}") >= 2.0);
+    client.ask("/short?thought");
+    let line = line_about(&log, "/short?thought");
+    assert_eq!((&line["seq"], &line["client_process"]["pid"]), (&1.into(), &client.id().into()), "{line}");
+    daemon.stop();
+}
+
+#[test]
+fn the_clients_of_the_shortest_connections_are_known_where_the_kernel_tells_them() {
+    const TEST: &str = "the_clients_of_the_shortest_connections";
+    let Some(network) = Network::new(TEST).map(Network::serve) else { return };
+    let directory = directory();
+    let log = directory.path().join("log");
+    let daemon = Daemon::start(&network, &log, &["--processes"], &[]);
+    if daemon.said().contains("the kernel does not tell who connects") {
+        return skip(TEST, "the kernel takes no BPF");
+    }
+    let mut clients = Vec::new();
+    for (number, address) in (0..30).zip(["10.99.0.2", "[fd99::2]"].into_iter().cycle()) {
+        let mut curl = Network::inside(&network.client, "curl");
+        curl.args(["-sS", "-g", "-o", "/dev/null", &format!("http://{address}/short?curl{number}")]);
+        let mut child = curl.spawn().unwrap();
+        clients.push(child.id());
+        assert!(child.wait().unwrap().success());
+    }
+    for (number, id) in clients.into_iter().enumerate() {
+        let line = line_about(&log, &format!("/short?curl{number}"));
+        let client = &line["client_process"];
+        assert_eq!((&client["command"], &client["pid"]), (&"curl".into(), &id.into()), "{line}");
+    }
+    assert!(daemon.metrics()["picotap_process_connects_total{result=\"seen\"}"] >= 30.0);
+    daemon.stop();
+}
+
 #[test]
 fn without_the_rights_there_is_one_line_and_the_run_goes_on() {
     let Some(network) = Network::new("without_the_rights").map(Network::serve) else { return };
@@ -293,10 +403,13 @@ fn without_the_rights_there_is_one_line_and_the_run_goes_on() {
     assert!(line.get("server_process").is_none() && line.get("client_process").is_none(), "{line}");
     assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
     let said = String::from_utf8(child.wait_with_output().unwrap().stderr).unwrap();
+    assert!(!said.contains("who connects"), "with -q: {said}");
     let about: Vec<&str> = said.lines().filter(|line| line.contains("helper")).collect();
     assert_eq!(about.len(), 1, "{said}");
     assert!(
-        about[0].contains("without CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE it knows only the processes of its own user"),
+        about[0].contains("running as uid 65534, no capabilities, ")
+            && about[0]
+                .contains("without CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE it knows only the processes of its own user"),
         "{said}"
     );
 }

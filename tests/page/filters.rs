@@ -153,6 +153,8 @@ const FIELDS: &[&str] = &[
     "response_headers.via",
     "proxy",
     "lost_bytes",
+    "request_body",
+    "response_body_truncated",
     "hots",
     "HOST",
 ];

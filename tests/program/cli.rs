@@ -223,6 +223,7 @@ fn output_goes_to_a_file() {
     assert!(outcome.stdout.is_empty());
     let lines: Vec<String> = fs::read_to_string(&out).unwrap().lines().map(str::to_owned).collect();
     assert_eq!(lines, read(&fixture("pairing/pipeline/capture.pcap"), &[]).lines());
+    assert_eq!(lines, read(&fixture("pairing/pipeline/capture.pcap"), &["-o", "-"]).lines(), "- is standard output");
 }
 
 /// A capture of many transactions, for what must happen while it is read.

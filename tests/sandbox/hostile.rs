@@ -132,6 +132,11 @@ const BUGS: &[(&str, &str, &str)] = &[
     ),
     (
         "a record of no kind",
+        "(call $record (local.get $event) (i32.const 12) (i32.const 0) (i32.const 0) (i32.const 3))",
+        "reply_record_kind",
+    ),
+    (
+        "bytes of a body that nobody wants",
         "(call $record (local.get $event) (i32.const 11) (i32.const 0) (i32.const 0) (i32.const 3))",
         "reply_record_kind",
     ),

@@ -12,7 +12,7 @@ use super::scene::Scene;
 use super::wire::octets;
 
 /// The keys in the order in which they are printed.
-const KEYS: [&str; 58] = [
+const KEYS: [&str; 64] = [
     "ts",
     "sensor",
     "conn",
@@ -66,6 +66,12 @@ const KEYS: [&str; 58] = [
     "tls",
     "request_headers",
     "response_headers",
+    "request_body",
+    "request_body_truncated",
+    "request_body_undecoded",
+    "response_body",
+    "response_body_truncated",
+    "response_body_undecoded",
     "interface",
     "community_id",
     "trace_id",

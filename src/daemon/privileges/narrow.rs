@@ -74,8 +74,9 @@ pub fn narrow(user: Option<&str>, wanted: &[Capability], more: &[i64]) -> Result
     forbid_dumps()?;
     // Not before: a change of the user resets it.
     prctl::set_pdeathsig(Signal::SIGKILL).map_err(|e| step("asking to end with the parent", e))?;
-    let calls = calls::filter_helper(more).map_err(|e| step("filtering system calls", e))?;
+    // The filter has no call for it.
     let user = target.map_or_else(|| format!("uid {}", geteuid()), |target| target.name);
+    let calls = calls::filter_helper(more).map_err(|e| step("filtering system calls", e))?;
     Ok(Narrowed { user, kept, missing, calls })
 }
 

@@ -34,7 +34,7 @@ impl LogOutput {
         let format = self.format.writer_for(self.subject, &self.terminal, self.columns.as_ref(), self.origin.clone());
         let subject = self.subject;
         let (selection, interfaces) = (self.selection.clone(), self.origin.interfaces.clone());
-        LogLines { subject, selection, interfaces, format }
+        LogLines(Logged { subject, selection, interfaces, format })
     }
 
     /// The same, to be put in another order.
@@ -49,28 +49,50 @@ impl Output for LogOutput {
     }
 }
 
-struct LogLines {
+/// What is logged.
+pub struct Logged {
     subject: Subject,
     selection: Selection,
     interfaces: InterfaceNames,
     format: Box<dyn Format>,
 }
 
+impl Logged {
+    /// In lines of this format, about this, those that are selected. `interfaces`: the names by which they are selected.
+    #[must_use]
+    pub fn new(format: FormatName, subject: Subject, selection: Selection, interfaces: InterfaceNames) -> Self {
+        let format = format.writer_for(subject, &Terminal::default(), None, Origin::default());
+        Self { subject, selection, interfaces, format }
+    }
+
+    /// Whether a transaction has a line.
+    pub fn takes(&self, transaction: &Transaction) -> bool {
+        self.subject == Subject::Transactions
+            && self.format.takes(transaction)
+            && self.selection.takes(transaction, &self.interfaces)
+    }
+
+    /// Whether a TLS connection has a line.
+    pub fn takes_tls(&self, connection: &TlsConnection) -> bool {
+        self.subject == Subject::Tls && self.selection.takes_tls(connection, &self.interfaces)
+    }
+}
+
+struct LogLines(Logged);
+
 impl Encoder for LogLines {
     fn encode(&mut self, transaction: &Transaction, out: &mut Vec<u8>) -> bool {
-        let logged = self.subject == Subject::Transactions
-            && self.format.takes(transaction)
-            && self.selection.takes(transaction, &self.interfaces);
+        let logged = self.0.takes(transaction);
         if logged {
-            self.format.line(transaction, out);
+            self.0.format.line(transaction, out);
         }
         logged
     }
 
     fn encode_tls(&mut self, connection: &TlsConnection, out: &mut Vec<u8>) -> bool {
-        let logged = self.subject == Subject::Tls && self.selection.takes_tls(connection, &self.interfaces);
+        let logged = self.0.takes_tls(connection);
         if logged {
-            self.format.tls(connection, out);
+            self.0.format.tls(connection, out);
         }
         logged
     }

@@ -31,10 +31,13 @@ impl fmt::Display for Target {
 }
 
 impl Target {
-    /// What `--output` names: a file, `syslog:`, `syslog:PATH` or `unix:PATH`.
+    /// What `--output` names: a file, `-` (standard output), `syslog:`, `syslog:PATH` or `unix:PATH`.
     #[must_use]
     pub fn of(path: &Path) -> Self {
         let bytes = path.as_os_str().as_bytes();
+        if bytes == b"-" {
+            return Self::Stdout;
+        }
         let behind = |prefix: &[u8]| bytes.strip_prefix(prefix).map(|rest| PathBuf::from(OsStr::from_bytes(rest)));
         match (behind(b"syslog:"), behind(b"unix:")) {
             (Some(path), _) if path.as_os_str().is_empty() => Self::Syslog("/dev/log".into()),
@@ -63,6 +66,7 @@ mod tests {
         assert_eq!(target("unix:a b"), Target::Unix("a b".into()));
         assert_eq!(target("./unix:a").file(), Some(Path::new("./unix:a")));
         assert_eq!((target("unix:a").file(), Target::Stdout.file()), (None, None));
+        assert_eq!((target("-"), target("./-").file()), (Target::Stdout, Some(Path::new("./-"))));
         assert_eq!(target("syslog:").to_string(), "syslog:/dev/log");
     }
 }

@@ -50,6 +50,7 @@ impl<F: FnMut(&Transaction)> Pairing<'_, F> {
                 let body = known.then_some(Body { wire: *wire, decoded: *decoded, lost: *lost });
                 self.stream_end(record, body, *messages);
             }
+            Kind::Body { number, before, bytes } => self.body(record, *number, *before, bytes),
             Kind::Reset { code, .. } => self.stream_reset(record.stream, *code),
             Kind::Tunnel { kind, .. } => self.stream_tunnel(record.stream, *kind),
             Kind::NotHttp(protocol) => count(&mut self.context.counters.not_http, protocol.code()),

@@ -122,6 +122,12 @@ names! {
     ResponseBody = "response_body_bytes" Size Transactions;
     RequestDecoded = "request_body_decoded_bytes" Size Transactions;
     ResponseDecoded = "response_body_decoded_bytes" Size Transactions;
+    RequestText = "request_body" Text Transactions;
+    ResponseText = "response_body" Text Transactions;
+    RequestTruncated = "request_body_truncated" Truth Transactions;
+    ResponseTruncated = "response_body_truncated" Truth Transactions;
+    RequestUndecoded = "request_body_undecoded" Text Transactions;
+    ResponseUndecoded = "response_body_undecoded" Text Transactions;
     RequestHead = "request_head_bytes" Size Transactions;
     ResponseHead = "response_head_bytes" Size Transactions;
     Lost = "lost_bytes" Size Transactions;
@@ -156,6 +162,22 @@ names! {
     Ech = "ech" Truth Tls;
     ClientBytes = "client_bytes" Size Tls;
     ServerBytes = "server_bytes" Size Tls;
+}
+
+impl Name {
+    /// Whether it is there only where bodies are kept.
+    #[must_use]
+    pub const fn is_of_body(self) -> bool {
+        matches!(
+            self,
+            Self::RequestText
+                | Self::ResponseText
+                | Self::RequestTruncated
+                | Self::ResponseTruncated
+                | Self::RequestUndecoded
+                | Self::ResponseUndecoded
+        )
+    }
 }
 
 /// Shorter names, and names that the page has always had.

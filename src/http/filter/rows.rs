@@ -115,6 +115,17 @@ fn value<'a>(transaction: &'a Transaction, interfaces: &'a InterfaceNames, name:
         Name::ResponseBody => Value::number(body(false).map(|body| body.wire)),
         Name::RequestDecoded => Value::number(decoded(body(true))),
         Name::ResponseDecoded => Value::number(decoded(body(false))),
+        Name::RequestText | Name::ResponseText => {
+            let body = transaction.body(name == Name::RequestText);
+            Value::text(body.map(|body| body.text).filter(|text| !text.is_empty()))
+        }
+        Name::RequestTruncated | Name::ResponseTruncated => {
+            let body = transaction.body(name == Name::RequestTruncated);
+            Value::truth(body.filter(|body| body.truncated).map(|_| true))
+        }
+        Name::RequestUndecoded | Name::ResponseUndecoded => {
+            Value::str(transaction.body(name == Name::RequestUndecoded).and_then(|body| body.undecoded))
+        }
         Name::RequestHead => Value::number(head(true)),
         Name::ResponseHead => Value::number(head(false)),
         Name::Lost => Value::number(Some(transaction.lost()).filter(|lost| *lost != 0)),

@@ -10,6 +10,8 @@ const MAX_HEADERS: usize = 16;
 const LONG_TARGET: usize = 1024;
 /// The same of any other text.
 const LONG_TEXT: usize = 256;
+/// The most bytes of a body that a copy has, where its texts leave room.
+const LONG_BODY: usize = 1024;
 
 impl Transaction {
     /// Becomes a copy of another. If its texts are longer than [`MAX_COPY`] together, or it has too many headers, texts are cut
@@ -25,7 +27,12 @@ impl Transaction {
             kept.extend_from_slice(&other.kept);
         }
         let (outer, secured, http2) = (other.outer.clone(), other.secured.clone(), other.http2.clone());
-        *self = Self { text, kept, outer, secured, http2, processes: other.processes.clone(), ..*other };
+        let bodies = other
+            .bodies
+            .as_ref()
+            .map(|bodies| Box::new(bodies.abridged(LONG_BODY.min(MAX_COPY.saturating_sub(other.text.len()) / 2))));
+        let processes = other.processes.clone();
+        *self = Self { text, kept, outer, secured, http2, bodies, processes, ..*other };
         if !whole {
             self.abridge(other);
         }

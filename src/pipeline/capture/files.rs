@@ -6,6 +6,7 @@ use super::packets::Packets;
 use super::producer::{Producer, Step};
 use crate::daemon::shutdown::{Shutdown, Why};
 use crate::flow::AHEAD;
+use crate::pipeline::keep::Store;
 use crate::pipeline::shared::CaptureCounters;
 use crate::source::{Captures, Error};
 use crate::stream::{ConnectionId, Side, Sink};
@@ -26,6 +27,11 @@ impl FileProducer {
     pub const fn new(captures: Captures, packets: Packets, shutdown: Shutdown, quiet: bool) -> Self {
         Self { captures, packets, shutdown, errors: Vec::new(), quiet }
     }
+
+    /// Gives what keeps packets, after the last.
+    pub fn take_store(&mut self) -> Option<Box<Store>> {
+        self.packets.take_store()
+    }
 }
 
 impl Producer for FileProducer {
@@ -35,11 +41,14 @@ impl Producer for FileProducer {
     fn step<S: Sink>(&mut self, most: u64, sink: &mut S) -> Result<Step, Infallible> {
         let most = usize::try_from(most).unwrap_or(AHEAD).min(AHEAD);
         while !self.shutdown.asked() {
-            match self.captures.next_frames(most) {
-                Ok(frames) => match self.packets.frames(frames, sink) {
-                    (0, _) => break,
-                    (count, time) => return Ok(Step::Taken { count, time }),
-                },
+            match self.captures.read_frames(most) {
+                Ok(()) => {
+                    self.packets.name(self.captures.interfaces());
+                    match self.packets.frames(self.captures.frames(), sink) {
+                        (0, _) => break,
+                        (count, time) => return Ok(Step::Taken { count, time }),
+                    }
+                }
                 // It ends one file; the next call goes on with the next.
                 Err(error) => self.errors.push(error),
             }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::packets::Packets;
 use super::producer::{Producer, Step};
+use crate::pipeline::keep::Store;
 use crate::pipeline::shared::CaptureCounters;
 use crate::source::live::{self, Live, LiveError, LiveStats};
 use crate::stream::{ConnectionId, Side, Sink};
@@ -30,6 +31,11 @@ impl LiveProducer {
     pub fn new(live: Live, packets: Packets) -> Self {
         Self { live, packets, stats: LiveStats::default(), dropped: 0, taken: 0, warned: false }
     }
+
+    /// Gives what keeps packets, after the last.
+    pub fn take_store(&mut self) -> Option<Box<Store>> {
+        self.packets.take_store()
+    }
 }
 
 impl Producer for LiveProducer {
@@ -45,6 +51,7 @@ impl Producer for LiveProducer {
                 (count, time) = (count + 1, frame.time);
             }
         })?;
+        packets.settle();
         let name = self.live.interface();
         Ok(match turn {
             live::Turn::Frames(_) => Step::Taken { count, time },

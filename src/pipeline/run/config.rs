@@ -22,6 +22,7 @@ use crate::flow::Shard;
 use crate::http::Settings;
 use crate::http::filter::Selection;
 use crate::http::route::Routes;
+use crate::pipeline::keep::{Keep, KeepError};
 use crate::pipeline::ledger::Ledger;
 use crate::pipeline::load::Refusal;
 use crate::probe::{ProbeError, Scope};
@@ -119,6 +120,8 @@ pub struct Config {
     pub target: Target,
     /// How texts for people are written there. By default without colours, and of any width.
     pub terminal: Terminal,
+    /// Where the packets of connections with logged lines are kept. By default nowhere.
+    pub keep: Option<Keep>,
     /// When the log is rotated. By default never.
     pub rotation: Option<Rotation>,
     /// What transactions keep. By default no further headers, the community identifier, routes, and no secrets.
@@ -200,6 +203,7 @@ impl Config {
             arrangement: None,
             target: Target::Stdout,
             terminal: Terminal::default(),
+            keep: None,
             rotation: None,
             settings: Settings { community_id: true, routes: Some(Routes::default()), ..Settings::default() },
             selection: Selection::default(),
@@ -254,7 +258,18 @@ impl Config {
         // Lines of several workers wait for each other.
         let held = if workers > 1 { MAX_HELD as u64 } else { 0 };
         let view = if self.shows() { view::MEMORY[0] + workers * view::MEMORY[1] } else { 0 };
-        self.memory_limit + view + held + shadow + slots + sandboxes + captures * (5 << 20) + (64 << 20) + compiler
+        // What waits for the writer of packets comes on top.
+        let keep = self.keep.as_ref().map_or(0, |keep| keep.buffer + (8 << 20));
+        self.memory_limit
+            + keep
+            + view
+            + held
+            + shadow
+            + slots
+            + sandboxes
+            + captures * (5 << 20)
+            + (64 << 20)
+            + compiler
     }
 
     /// The most bytes of extra state that the parsers may keep for the connections of one worker: a quarter of the memory
@@ -312,6 +327,9 @@ pub enum Failure {
     /// The log cannot be written.
     #[error("{0}")]
     Log(#[from] LogError),
+    /// Packets cannot be kept.
+    #[error("{0}")]
+    Keep(#[from] KeepError),
     /// The report could not be written at the end.
     #[error("{}: the report cannot be written: {error}", path.display())]
     Report {

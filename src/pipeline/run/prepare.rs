@@ -14,6 +14,7 @@ use crate::export::metrics::Metrics;
 use crate::export::open::{self, LOG_MODE};
 use crate::export::server::{self, Bound, EndpointCounters, Server};
 use crate::helper::{Helper, Work};
+use crate::pipeline::keep::{self, KeptFile};
 use crate::pipeline::key_logs::{self, KeyLogFile};
 use crate::pipeline::load::{self, Parsers};
 use crate::pipeline::opened::Opened;
@@ -24,7 +25,7 @@ use crate::pipeline::shared::Shared;
 use crate::pipeline::show::{self, Show};
 use crate::pipeline::writer;
 use crate::probe::{Follower, Ring, Scope};
-use crate::process::Directory;
+use crate::process::{Connects, Directory};
 use crate::sandbox::driver::MAX_LOADED;
 use crate::sandbox::engine::Engine;
 use crate::stream::InterfaceNames;
@@ -56,6 +57,8 @@ pub(super) struct Prepared {
     pub(super) parsers: Parsers,
     /// The log.
     pub(super) log: Log,
+    /// The file of packets that are kept.
+    pub(super) kept: Option<KeptFile>,
     /// What the threads will share.
     pub(super) shared: Arc<Shared>,
     /// Key logs that are read while the run goes on: live.
@@ -107,6 +110,10 @@ pub(super) fn prepare(config: &Config, shutdown: &Shutdown, shown: bool) -> Resu
             }
         }
     }
+    // By the user who started picotap, as the inputs are: it is they who may read what is captured.
+    let inputs = if let Input::Files(paths) = &config.input { paths.as_slice() } else { &[] };
+    let kept = config.keep.as_ref().map(|keep| keep::open(keep, inputs, &names)).transpose()?;
+    let connects = if config.processes && live { connects(config.quiet) } else { None };
     // A confined process cannot connect.
     let socket = log::connect(&config.target, !live)?;
     drop_privileges(config, &input)?;
@@ -125,7 +132,8 @@ pub(super) fn prepare(config: &Config, shutdown: &Shutdown, shown: bool) -> Resu
         open::try_replace(path, LOG_MODE).map_err(|error| Failure::Report { path: path.clone(), error })?;
     }
     let log = writer::open(config, socket, &names, started, shutdown)?;
-    let directory = helper.as_ref().filter(|_| config.processes).map(|_| Arc::new(Directory::new(config.workers)));
+    let directory =
+        (config.processes && live).then(|| Arc::new(Directory::new(config.workers).with_connects(connects)));
     let ended = helper.as_ref().map(Helper::ended).unwrap_or_default();
     let shared = Shared::new(captures, config.workers, &parsers.parsers, health).with_helper(ended, directory);
     let shared = Arc::new(shared);
@@ -159,6 +167,7 @@ pub(super) fn prepare(config: &Config, shutdown: &Shutdown, shown: bool) -> Resu
         engine,
         parsers,
         log,
+        kept,
         shared,
         key_logs,
         probes,
@@ -228,6 +237,22 @@ fn start_helper(config: &Config, follower: Option<Follower>, ring: Option<&Ring>
             let followed = ring.map(|_| "probes stay as they are, whatever is started later");
             let without: Vec<_> = [named, followed].into_iter().flatten().collect();
             eprintln!("picotap: there is no helper process: {error}; {}", without.join(", "));
+            None
+        }
+    }
+}
+
+/// What the kernel tells of processes that connect. Without it the run goes on.
+fn connects(quiet: bool) -> Option<Connects> {
+    match Connects::start() {
+        Ok(connects) => Some(connects),
+        Err(error) => {
+            if !quiet {
+                eprintln!(
+                    "picotap: --processes: clients of short connections have no name, since the kernel does not tell who connects \
+                     (that takes CAP_BPF and CAP_PERFMON, or root): {error}"
+                );
+            }
             None
         }
     }

@@ -13,6 +13,7 @@ use crate::clock::now;
 use crate::daemon::sd_notify::Supervisor;
 use crate::daemon::shutdown::Shutdown;
 use crate::export::chunk::{self, ChunkReceiver};
+use crate::export::log::Logged;
 use crate::export::merge::Merge;
 use crate::export::server::Server;
 use crate::flow::{self, Sightings, Table};
@@ -20,6 +21,7 @@ use crate::helper::{Helper, HelperStopper};
 use crate::http::HttpContext;
 use crate::packet::Decoder;
 use crate::pipeline::capture::{Capture, Delivery, FileProducer, LiveProducer, Packets, WorkerChannel};
+use crate::pipeline::keep::{self, Keeper, Store, Verdicts};
 use crate::pipeline::key_logs::{self, KeyLogFile};
 use crate::pipeline::load::{Parsers, Second};
 use crate::pipeline::opened::Opened;
@@ -41,6 +43,7 @@ use crate::sandbox::fault::Fault;
 use crate::sandbox::shadow::Shadow;
 use crate::source;
 use crate::source::live::{Live, Stopper};
+use crate::stream::InterfaceNames;
 use crate::tls::Dark;
 use crate::tls::stage::{MOST_LATE, Patience};
 
@@ -65,6 +68,8 @@ pub(super) struct Running {
     pub(super) exporter: Exporter,
     /// The thread that keeps quarantined events.
     pub(super) quarantine: JoinHandle<Vec<String>>,
+    /// The thread that writes packets that are kept.
+    pub(super) keep: Option<keep::Writer>,
     /// The thread that reads key logs, which ends when what is beside it is dropped.
     pub(super) key_logs: Option<(JoinHandle<()>, Sender<()>)>,
     /// The thread that takes what probes tell, which ends in the same way.
@@ -94,8 +99,10 @@ pub(super) struct Running {
 /// # Errors
 /// What the system or the sandbox refuses.
 pub(super) fn start(config: &Config, prepared: Prepared, shutdown: &Shutdown) -> Result<Running, Failure> {
-    let Workers { delivery, skips, lines, quarantined, workers } = Workers::start(config, &prepared, shutdown)?;
-    let Prepared { input, supervisor, server, scrape, show, engine, log, shared, key_logs, .. } = prepared;
+    let verdicts: Vec<Verdicts> = (0..config.captures()).map(|_| Verdicts::default()).collect();
+    let started = Workers::start(config, &prepared, &verdicts, shutdown)?;
+    let Workers { delivery, skips, lines, quarantined, workers } = started;
+    let Prepared { input, supervisor, server, scrape, show, engine, log, kept, shared, key_logs, .. } = prepared;
     let Prepared { probes, saved_keys, helper, .. } = prepared;
     let helper = helper.map(|helper| follow_helper(helper, config, &shared)).transpose()?;
     let key_logs = (!key_logs.is_empty()).then(|| follow(key_logs, config, &shared)).transpose()?;
@@ -116,12 +123,17 @@ pub(super) fn start(config: &Config, prepared: Prepared, shutdown: &Shutdown) ->
     };
     let signals = reloader.start().map_err(|e| Failure::System("signals cannot be taken", e))?;
     let input_bytes = if let Opened::Files(files) = &input { files.progress().total } else { None };
-    let captures = Captures::start(config, input, delivery, skips, &shared, shutdown)?;
+    let keep = |file| keep::Writer::start(file, Arc::clone(&shared), shutdown.clone(), !config.is_live());
+    let keep = kept.map(keep).transpose().map_err(|e| Failure::System("a thread cannot be started", e))?;
+    let stores = verdicts.into_iter().map(|verdicts| store(config, keep.as_ref()?, verdicts));
+    let captures =
+        Captures::start(config, input, Channels { delivery, skips, stores: stores.collect() }, &shared, shutdown)?;
     Ok(Running {
         captures,
         workers,
         exporter,
         quarantine,
+        keep,
         key_logs,
         probes,
         helper,
@@ -193,6 +205,15 @@ pub(super) struct Captured {
     /// What it has captured from, still open: the filter of system calls forbids to write to the number of a packet socket, and
     /// a file that is opened after that was closed, such as the report, would get this number.
     pub(super) source: Option<LiveProducer>,
+    /// The packets that may still be kept.
+    pub(super) store: Option<Box<Store>>,
+}
+
+/// The capture threads' ends of the channels, by their number.
+struct Channels {
+    delivery: Vec<WorkerChannel>,
+    skips: Vec<Receiver<SkipHint>>,
+    stores: Vec<Option<Store>>,
 }
 
 /// What one capture thread reads from.
@@ -206,11 +227,11 @@ impl Captures {
     fn start(
         config: &Config,
         input: Opened,
-        delivery: Vec<WorkerChannel>,
-        skips: Vec<Receiver<SkipHint>>,
+        channels: Channels,
         shared: &Arc<Shared>,
         shutdown: &Shutdown,
     ) -> Result<Self, Failure> {
+        let Channels { delivery, skips, stores } = channels;
         let (live, captures) = (config.is_live(), config.captures());
         let inputs: Vec<CaptureInput> = match input {
             Opened::Files(files) => vec![CaptureInput::Files(files)],
@@ -219,7 +240,7 @@ impl Captures {
         let sightings = config.drop_duplicates.then(Sightings::default);
         let (running, ended) = bounded::<()>(0);
         let mut started = Self { threads: Vec::new(), stoppers: Vec::new(), ended };
-        for (index, (input, skips)) in inputs.into_iter().zip(skips).enumerate() {
+        for (index, ((input, skips), store)) in inputs.into_iter().zip(skips).zip(stores).enumerate() {
             let mut interface = None;
             if let CaptureInput::Live(source) = &input {
                 interface = Some(source.interface().to_owned());
@@ -229,7 +250,9 @@ impl Captures {
             let age = if live { SLOT_AGE } else { i64::MAX };
             let capture = Capture {
                 index,
-                batcher: Batcher::new(config.workers, age, !live, delivery).of_producer(producer(index)),
+                batcher: Batcher::new(config.workers, age, !live, delivery)
+                    .of_producer(producer(index))
+                    .telling_begun(shared.directory.is_some()),
                 skips,
                 left: config.count.unwrap_or(u64::MAX),
                 shared: Arc::clone(shared),
@@ -240,17 +263,20 @@ impl Captures {
             if let Some(sightings) = &sightings {
                 table = table.leaving_out(sightings.clone());
             }
-            let packets = Packets::new(Decoder::new(config.verify_checksums), table);
+            let packets = Packets::new(Decoder::new(config.verify_checksums), table, store);
             let (running, shutdown, quiet) = (running.clone(), shutdown.clone(), config.quiet);
             started.threads.push(spawn("capture", move || {
                 let captured = match input {
                     CaptureInput::Files(files) => {
-                        let errors = capture.run(&mut FileProducer::new(*files, packets, shutdown, quiet));
-                        Captured { errors, source: None }
+                        let mut files = FileProducer::new(*files, packets, shutdown, quiet);
+                        let errors = capture.run(&mut files);
+                        Captured { errors, source: None, store: files.take_store() }
                     }
                     CaptureInput::Live(source) => {
                         let mut source = LiveProducer::new(*source, packets);
-                        Captured { errors: capture.run(&mut source), source: Some(source) }
+                        let errors = capture.run(&mut source);
+                        let store = source.take_store();
+                        Captured { errors, source: Some(source), store }
                     }
                 };
                 drop(running);
@@ -275,6 +301,20 @@ fn flow_config(config: &Config, index: usize, captures: usize) -> flow::Config {
         producers: u16::try_from(captures).unwrap_or(u16::MAX),
         ..flow::Config::default()
     }
+}
+
+/// The store of a capture thread. They share the buffer equally.
+fn store(config: &Config, writer: &keep::Writer, verdicts: Verdicts) -> Option<Store> {
+    let keep = config.keep.as_ref()?;
+    let limit = usize::try_from(keep.buffer).unwrap_or(usize::MAX) / config.captures().max(1);
+    Some(Store::new(limit, keep.secrets, verdicts, writer.way(), !config.is_live()))
+}
+
+/// What says which connections are kept, of one worker.
+fn keeper(config: &Config, names: &InterfaceNames, verdicts: &[Verdicts]) -> Option<Keeper> {
+    let keep = config.keep.as_ref()?;
+    let logged = Logged::new(config.format, config.subject, config.selection.clone(), names.clone());
+    Some(Keeper::new(logged, verdicts, keep.secrets))
 }
 
 /// How long the TLS connections of a worker wait for secrets: of the memory limit a sixteenth is for what waits.
@@ -303,7 +343,12 @@ struct Workers {
 }
 
 impl Workers {
-    fn start(config: &Config, prepared: &Prepared, shutdown: &Shutdown) -> Result<Self, Failure> {
+    fn start(
+        config: &Config,
+        prepared: &Prepared,
+        verdicts: &[Verdicts],
+        shutdown: &Shutdown,
+    ) -> Result<Self, Failure> {
         let Prepared { names, parsers: Parsers { parsers, second }, shared, metrics, view, helper, .. } = prepared;
         let (captures, live) = (config.captures(), config.is_live());
         let (chunks, lines) = chunk::channel(LINES_IN_QUEUE, config.workers, !live, Arc::clone(&shared.lines_unsent));
@@ -317,6 +362,7 @@ impl Workers {
             workers_and_channels.delivery.push((full_in, empty_out));
             let mut driver = Driver::with(parsers, Bounds::default())?;
             driver.limit_extra(config.extra_limit());
+            driver.want_bodies(config.settings.bodies.as_ref().map_or(0, |bodies| bodies.bytes));
             let queues = WorkerQueues {
                 slots: full_out,
                 empty: empty_in,
@@ -330,6 +376,7 @@ impl Workers {
             let outputs = WorkerOutputs {
                 context,
                 consumers: outputs.iter().map(|output| output.consumer()).collect(),
+                keeper: keeper(config, names, verdicts),
                 shadow: second.as_ref().map(|second| shadow(config, second)).transpose()?,
             };
             let options = WorkerOptions {

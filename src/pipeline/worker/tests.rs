@@ -68,7 +68,7 @@ fn notes(connections: &[u64], taken: usize) -> Vec<String> {
     let notes = Arc::new(Mutex::new(Vec::new()));
     let consumer = Noting { notes: Arc::clone(&notes), slots: taken };
     let context = HttpContext::new(Settings::default());
-    let outputs = WorkerOutputs { context, consumers: vec![Box::new(consumer)], shadow: None };
+    let outputs = WorkerOutputs { context, consumers: vec![Box::new(consumer)], keeper: None, shadow: None };
     let (fault_time, shutdown) = (Duration::from_millis(500), Shutdown::default());
     let options = WorkerOptions {
         index: 0,

@@ -476,6 +476,10 @@ fn resolve<'a>(
                 let protocol = protocol.map_or("", |known| if *known == ENTRY { "socks" } else { known.name() });
                 Kind::Operation(Operation { number, protocol, name: text(), target: target(), pairs: headers() })
             }
+            Meaning::Body => {
+                let range = fields.start as usize..fields.end as usize;
+                Kind::Body { number, before: fields.decoded, bytes: bytes.get(range).unwrap_or_default() }
+            }
             Meaning::Outcome => Kind::Outcome(Outcome { number, status: text(), pairs: headers() }),
         },
     }

@@ -88,6 +88,9 @@ impl<S> Connections<S> {
             }
             closing.push(key);
             next = connection.outer;
+            if next.is_none() {
+                receiver.ended(&connection.info, reason);
+            }
         }
     }
 }

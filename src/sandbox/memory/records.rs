@@ -16,7 +16,7 @@ pub(super) fn check_records(
     meanings.clear();
     let mut texts = TextCheck { pairs, area_len: text_len, lines_reached: 0, pairs_reached: 0 };
     let mut event = 0;
-    let mut reached = 0;
+    let (mut reached, mut bodies_reached) = (0, 0);
     for (index, record) in (0..).zip(records) {
         let wrong = |rule, field, value| ReplyError { rule, item: Item::Record(index), field, value };
         let of_event = || wrong(Rule::RecordEvent, "event", record.event.into());
@@ -25,7 +25,7 @@ pub(super) fn check_records(
         }
         if record.event > event {
             event = record.event;
-            reached = 0;
+            (reached, bodies_reached) = (0, 0);
         }
         let answer = answers.get(record.event as usize).filter(|answer| answer.verdict != Verdict::Deferred);
         let encoded = call.encoded.get(record.event as usize);
@@ -41,10 +41,15 @@ pub(super) fn check_records(
         }
         let meaning = check_record(index, record, encoded)?;
         if meaning.has_extent() {
-            if record.start < reached {
+            // The end of a message stands for all of its body.
+            let bodies = if meaning == Meaning::End { 0 } else { bodies_reached };
+            if record.start < reached.max(bodies) {
                 return Err(wrong(Rule::Overlap, "start", record.start.into()));
             }
             reached = record.end;
+        } else if meaning == Meaning::Body {
+            check_body(index, record, call.bodies, reached.max(bodies_reached))?;
+            bodies_reached = record.end;
         }
         if meaning.has_texts() {
             texts.check(index, record)?;
@@ -77,6 +82,7 @@ fn check_record(index: u32, record: &abi::Record, encoded: &Encoded) -> Result<M
         RecordKind::Reset => Meaning::Reset,
         RecordKind::Operation => Meaning::Operation,
         RecordKind::Outcome => Meaning::Outcome,
+        RecordKind::Body => Meaning::Body,
     };
     let head = matches!(of, RecordKind::Request | RecordKind::Response);
     if head && record.minor > 9 {
@@ -87,11 +93,11 @@ fn check_record(index: u32, record: &abi::Record, encoded: &Encoded) -> Result<M
         return Err(unknown("num_pairs", record.num_pairs.into()));
     }
     // Only a tunnel, a protocol or an error may be reported of the other side too.
-    let own = pairs || matches!(of, RecordKind::End | RecordKind::Reset);
+    let own = pairs || matches!(of, RecordKind::End | RecordKind::Reset | RecordKind::Body);
     if record.side > 1 || (own && record.side != encoded.event.side) {
         return Err(wrong(Rule::RecordEvent, "side", record.side.into()));
     }
-    if pairs && encoded.event.kind != kind::BYTES {
+    if (pairs || of == RecordKind::Body) && encoded.event.kind != kind::BYTES {
         return Err(wrong(Rule::RecordEvent, "event", record.event.into()));
     }
     if matches!(of, RecordKind::Request | RecordKind::Operation) && record.number == 0 {
@@ -101,6 +107,26 @@ fn check_record(index: u32, record: &abi::Record, encoded: &Encoded) -> Result<M
         check_sizes(index, record, encoded)?;
     }
     Ok(meaning)
+}
+
+/// Bytes of a body are asked for, at most so many of each, and lie apart, behind the head. `reached`: the end of what was said before.
+#[cold]
+fn check_body(index: u32, record: &abi::Record, bodies: u32, reached: u32) -> Result<(), ReplyError> {
+    let wrong = |rule, field, value| ReplyError { rule, item: Item::Record(index), field, value };
+    if bodies == 0 {
+        return Err(wrong(Rule::RecordKind, "kind", record.kind.into()));
+    }
+    if record.start < reached {
+        return Err(wrong(Rule::Overlap, "start", record.start.into()));
+    }
+    let len = u64::from(record.end.saturating_sub(record.start));
+    if len == 0 {
+        return Err(wrong(Rule::Position, "end", record.end.into()));
+    }
+    if record.decoded.saturating_add(len) > u64::from(bodies) {
+        return Err(wrong(Rule::BodyLength, "decoded", record.decoded));
+    }
+    Ok(())
 }
 
 /// A response of HTTP/2 whose status is not known, or is none.

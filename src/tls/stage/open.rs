@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use zeroize::Zeroizing;
+
 use super::gathered::Gathered;
 use super::queue::{MAX_QUEUE, Queue};
 use super::{Held, Patience};
@@ -9,6 +11,7 @@ use crate::batch::{NONE, Rewritten, SlotEvent, What};
 use crate::stream::{self, EndReason, Position, Secured, Side};
 use crate::tls::closed::Closed;
 use crate::tls::connection::Connection;
+use crate::tls::keylog;
 use crate::tls::keys::KeyStore;
 use crate::tls::names::NameFilter;
 use crate::tls::outcome::{Buffers, Context, Dark, Output, Progress, TlsCounters};
@@ -102,6 +105,20 @@ impl Open {
     /// Whether it, or a stream inside, is TLS, or may be.
     pub(super) fn is_read(&self) -> bool {
         !self.is_plain() || self.inner.as_ref().is_some_and(|inner| inner.is_read())
+    }
+
+    /// Gives the secrets of each TLS connection of which plaintext was read, of this and of those inside: the client's random, and lines of a
+    /// key log.
+    pub(super) fn secrets(&self, keys: &KeyStore, to: &mut impl FnMut(&[u8; 32], Zeroizing<Vec<u8>>)) {
+        if let Some(random) = self.connection.random().filter(|_| self.connection.fate().decrypted) {
+            for earlier in self.connection.earlier() {
+                to(earlier, keylog::lines(keys, earlier, [earlier]));
+            }
+            to(random, keylog::lines(keys, random, self.connection.names()));
+        }
+        if let Some(inner) = &self.inner {
+            inner.secrets(keys, to);
+        }
     }
 
     /// The sides of which nothing is read any more since the last time, on a stream that nothing else is around.

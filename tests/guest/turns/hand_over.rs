@@ -3,6 +3,7 @@
 use picotap::pipeline::replay::replay;
 use picotap::sandbox::call::Bounds;
 use picotap::sandbox::quarantine::QuarantinedEvent;
+use picotap::sandbox::{BUILTIN_GUEST, BUILTIN_HTTP2};
 use picotap::stream::Side::{First, Second};
 use picotap::stream::{EndReason, Side};
 use proptest::prelude::*;
@@ -566,4 +567,48 @@ proptest! {
         closed.dedup();
         prop_assert_eq!(closed.len(), all);
     }
+}
+
+/// What the built-in modules say of connection 1, however it is cut.
+fn built_in(steps: &[Step]) -> Vec<String> {
+    let play = |steps: &[Step]| {
+        let mut feed = Feed::new(&[module(BUILTIN_GUEST), module(BUILTIN_HTTP2)]);
+        feed.play(steps);
+        assert_eq!(feed.notes.faults, [""; 0]);
+        feed.counters();
+        feed.said(1).iter().map(|line| (*line).to_owned()).collect::<Vec<_>>()
+    };
+    let lines = play(steps);
+    for size in [1, 5, 14, 1000] {
+        for per_slot in [1, 2, 1000] {
+            assert_eq!(play(&cut(steps, &[size], per_slot)), lines, "cut {size}, {per_slot} a slot");
+        }
+    }
+    lines
+}
+
+#[test]
+fn what_a_server_answers_to_part_of_a_preface_is_read() {
+    let answer = "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
+    let steps = [bytes(First, "PRI * HTTP/2.0\r\n"), bytes(Second, answer), end(Second), end(First)];
+    assert_eq!(
+        built_in(&steps),
+        ["1 #0 answered 400 [0..47] 0x800000 acked Some(16)", "1 #0 end 0/0 lost 0 [47..47] 0x0"]
+    );
+}
+
+#[test]
+fn what_a_server_has_said_before_the_preface_came_is_read_behind_it() {
+    let preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    let steps = [
+        bytes(First, "HTTP/1.1 200 OK\r\n"),
+        bytes(Second, preface),
+        bytes(First, "Content-Length: 0\r\n\r\n"),
+        end(First),
+        end(Second),
+    ];
+    assert_eq!(
+        built_in(&steps),
+        ["0 #0 answered 200 [0..38] 0x800000 acked Some(0)", "0 #0 end 0/0 lost 0 [38..38] 0x0"]
+    );
 }

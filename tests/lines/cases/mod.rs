@@ -8,6 +8,7 @@ use crate::support::line::Line;
 use crate::support::message::Message;
 use crate::support::scene::Scene;
 
+mod bodies;
 mod duplicates;
 mod encapsulations;
 mod files;
@@ -59,6 +60,7 @@ pub(crate) fn all() -> Vec<Case> {
         ("relays", relays::cases()),
         ("http2", http2::cases()),
         ("order", order::cases()),
+        ("bodies", bodies::cases()),
     ];
     let named =
         |(subject, cases): (&'static str, Vec<Case>)| cases.into_iter().map(move |case| Case { subject, ..case });

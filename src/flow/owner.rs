@@ -1,0 +1,39 @@
+//! Which connection a segment belongs to: for the table itself, and for whoever keeps its packets.
+
+use super::table::Table;
+use crate::packet::Segment;
+use crate::stream::ConnectionId;
+
+impl Table {
+    /// The connection with the addresses of a segment.
+    #[inline]
+    pub(super) fn find(&self, hash: u64, segment: &Segment<'_>) -> Option<u32> {
+        self.index.find(hash, |handle| {
+            self.slab.get(handle).is_some_and(|conn| {
+                let [first, second] = &conn.open.info.endpoints;
+                let ends = (&segment.source, &segment.destination);
+                let [one, other] = conn.realms;
+                (one == segment.realm && (first, second) == ends) || (other == segment.realm && (second, first) == ends)
+            })
+        })
+    }
+
+    /// The connection to which a segment belongs that was taken last; none if it makes no connection, or is left out.
+    #[must_use]
+    pub fn owner(&self, segment: &Segment<'_>) -> Option<ConnectionId> {
+        let hash = self.hasher.hash(&segment.source, &segment.destination, segment.realm);
+        let conn = self.slab.get(self.find(hash, segment)?)?;
+        (!conn.sighting.is_left_out()).then(|| conn.open.info.id())
+    }
+
+    /// The connection whose ports were taken by the segment that was taken last, if this is asked after each.
+    pub const fn replaced(&mut self) -> Option<u64> {
+        self.replaced.take()
+    }
+
+    /// Whether a connection is in the table, be it that it has ended and lingers.
+    #[must_use]
+    pub fn has(&self, id: ConnectionId) -> bool {
+        self.slab.get(id.handle).is_some_and(|conn| conn.open.info.number == id.number)
+    }
+}
