@@ -279,7 +279,11 @@ fn the_table_is_what_one_machine_says() {
     let keys: BTreeSet<&str> = schema["properties"].as_object().unwrap().keys().map(String::as_str).collect();
     let seen = expected.iter().flat_map(|line| line.as_object().unwrap().keys()).map(String::as_str);
     // Of files no interface and no process is known.
-    assert_eq!(seen.chain(["interface", "client_process", "server_process"]).collect::<BTreeSet<_>>(), keys, "every key is tried");
+    assert_eq!(
+        seen.chain(["interface", "client_process", "server_process"]).collect::<BTreeSet<_>>(),
+        keys,
+        "every key is tried"
+    );
 
     for workers in [1, 2] {
         let place = directory.path().join(format!("with-{workers}"));
