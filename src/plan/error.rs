@@ -88,10 +88,10 @@ pub enum PlanError {
     /// A filter by a body that is not kept, or its column.
     #[error("{0}: bodies are kept only where they are asked for: needed --capture-bodies too")]
     NoBody(String),
-    /// Probes beside files.
+    /// Secrets are to be saved, and there are no probes.
     #[error("--save-keylog saves what probes see: needed --tls-probes auto, pid:N or a path")]
     NoProbesToSave,
-    /// Probes and no interface.
+    /// Probes beside files.
     #[error("--tls-probes reads the secrets of processes that run now: needed -i IFACE")]
     NoProbesOfFiles,
     /// Rotation without a file.

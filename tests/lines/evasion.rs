@@ -16,7 +16,6 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
-use proptest::test_runner::FileFailurePersistence;
 use serde_json::Value;
 
 use support::capture::{Compression, Format, Order, file};
@@ -135,14 +134,9 @@ fn overlap(c: &mut Conversation, random: &mut Random, streams: &[Vec<u8>; 2], da
     packet
 }
 
-/// Inputs that ever failed stand in a file beside this one, and are tried first.
-fn config() -> ProptestConfig {
-    let failures = FileFailurePersistence::Direct("tests/evasion.proptest-regressions");
-    ProptestConfig { cases: 64, failure_persistence: Some(Box::new(failures)), ..ProptestConfig::default() }
-}
-
 proptest! {
-    #![proptest_config(config())]
+    // Inputs that ever failed stand in tests/proptest-regressions/evasion.txt, and are tried first.
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     /// Any order of the data segments, both directions mixed, with copies, other cuts and agreeing overlaps, at any initial
     /// sequence numbers.

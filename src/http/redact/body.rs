@@ -174,7 +174,7 @@ impl Quote {
             b'u' => (memchr::memmem::find(rest, ESCAPED)?, ESCAPED.len()),
             byte => (memchr(byte, rest)?, 1),
         };
-        let slashes = slashes_before(text, at + found).min(found);
+        let slashes = rest.get(..found)?.iter().rev().take_while(|byte| **byte == b'\\').count();
         let ends = slashes < self.slashes || slashes % (2 * self.slashes + 2) == self.slashes;
         let own = slashes.min(self.slashes);
         // An escaped one that no backslash escapes is text.
@@ -254,8 +254,8 @@ fn value_behind(text: &[u8], sign: usize, key: Option<Quote>, json: bool) -> Opt
     let length = if anywhere {
         value.iter().position(|byte| matches!(byte, b',' | b'}' | b']' | b'"' | b'\n' | b'\r' | b'\\'))
     } else if blanks > 0 {
-        let line = memchr2(b'\n', b'\r', value);
-        memchr::memmem::find(value.get(..line.unwrap_or(value.len()))?, b"</").or(line)
+        memchr::memchr3_iter(b'\n', b'\r', b'<', value)
+            .find(|at| value.get(*at) != Some(&b'<') || value.get(at + 1) == Some(&b'/'))
     } else {
         value.iter().position(|byte| byte.is_ascii_whitespace() || b",;)}]<&\"'".contains(byte))
     };
@@ -285,7 +285,9 @@ fn end_of_group(text: &[u8], start: usize, key: Option<Quote>) -> usize {
             b'}' | b']' => depth = depth.saturating_sub(1),
             b'"' | b'\'' | b'`' | b'\\' => {
                 let Some(inside) = Quote::at(text, at) else {
-                    at += 1;
+                    // No quote stands behind these backslashes, wherever among them one begins to read.
+                    let run = text.get(at..).unwrap_or_default().iter().take_while(|byte| **byte == b'\\');
+                    at += run.count().max(1);
                     continue;
                 };
                 // The string around ends.

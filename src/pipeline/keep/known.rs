@@ -73,4 +73,13 @@ impl Known {
             secrets: Vec::new(),
         }
     }
+
+    /// Whether it is known what becomes of its packets, and nothing has to be waited for.
+    pub(super) const fn is_decided(&self, patient: bool) -> bool {
+        match self.state {
+            State::Undecided | State::Same(_) => false,
+            State::Wanted => !patient || self.ended,
+            State::Unwanted => true,
+        }
+    }
 }

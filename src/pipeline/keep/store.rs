@@ -344,10 +344,11 @@ impl Store {
 
     /// Whether it is known what becomes of an owner's packets, and nothing has to be waited for.
     fn is_decided(&self, key: u64) -> bool {
-        self.known.get(&self.root(key)).is_none_or(|known| match known.state {
-            State::Undecided | State::Same(_) => false,
-            State::Wanted => !self.patient || known.ended,
-            State::Unwanted => known.before.is_none_or(|before| self.is_decided(before)),
+        self.known.get(&self.root(key)).is_none_or(|known| {
+            // Of the connection before only what it wants itself matters, and nothing of the one before that.
+            let before = known.before.filter(|_| known.state == State::Unwanted);
+            let before = before.and_then(|before| self.known.get(&before));
+            known.is_decided(self.patient) && before.is_none_or(|before| before.is_decided(self.patient))
         })
     }
 

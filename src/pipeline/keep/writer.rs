@@ -96,6 +96,7 @@ impl Writing {
         self.file.encoder.begin(&mut buffer);
         let mut position = 0;
         let mut failed = self.write(&mut buffer, &mut position).err();
+        self.told(failed.as_deref());
         for chunk in chunks {
             let before = self.counters.packets;
             if failed.is_none() {

@@ -113,7 +113,7 @@ pub(super) fn prepare(config: &Config, shutdown: &Shutdown, shown: bool) -> Resu
     // By the user who started picotap, as the inputs are: it is they who may read what is captured.
     let inputs = if let Input::Files(paths) = &config.input { paths.as_slice() } else { &[] };
     let kept = config.keep.as_ref().map(|keep| keep::open(keep, inputs, &names)).transpose()?;
-    let connects = if config.processes && live { connects(config.quiet) } else { None };
+    let connects = if config.processes && live && helper.is_some() { connects(config.quiet) } else { None };
     // A confined process cannot connect.
     let socket = log::connect(&config.target, !live)?;
     drop_privileges(config, &input)?;
