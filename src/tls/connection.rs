@@ -8,6 +8,7 @@
 //! connection takes 2 KiB between records.
 
 mod early;
+mod held;
 mod loss;
 mod messages;
 mod records;
@@ -15,7 +16,7 @@ mod records;
 use self::early::Told;
 use super::cipher::Role;
 use super::closed::Fate;
-use super::half::{Choosing, Epoch, Half, Held, MAX_HELD, Phase, Times};
+use super::half::{Choosing, Epoch, Half, Held, Phase, Times};
 use super::negotiation::{Absence, Early, Info, Negotiation};
 use super::outcome::{Context, Dark, Output, Progress};
 use super::record::{ContentType, Front, HEADER, Header, Taken};
@@ -173,12 +174,11 @@ impl Connection {
             self.half_mut(side).next = at.offset + length;
             return Progress::Done;
         }
-        if at.offset != self.half(side).next {
-            self.gap(context, side, at.offset);
-        }
+        self.note_gap(context, side, at.offset);
         if self.resume(context, side, output) || self.resume(context, side.other(), output) {
             return Progress::WantsKeys { taken: 0 };
         }
+        self.note_gap(context, side, at.offset);
         let half = self.half_mut(side);
         half.received += length;
         if half.held.is_some() {
@@ -218,9 +218,8 @@ impl Connection {
 
     /// A side has ended, at this offset. What waited is read with the secrets that are known. Returns where the plaintext ends.
     pub fn end(&mut self, context: &mut Context<'_>, side: Side, at: Position, output: &mut impl Output) -> Position {
-        if at.offset > self.half(side).next && self.dark(side).is_none() {
-            self.gap(context, side, at.offset);
-        }
+        let end = at.offset.max(self.half(side).next);
+        self.note_gap(context, side, end);
         let last = Some(context.without_keys.unwrap_or(Dark::NoKey));
         let mut context = Context {
             keys: context.keys,
@@ -230,71 +229,16 @@ impl Connection {
             buffers: &mut *context.buffers,
         };
         self.resume(&mut context, side, output);
+        self.note_gap(&mut context, side, end);
+        if self.half(side).held.is_some() {
+            self.darken(&mut context, side, Dark::Gap);
+        }
         let peer_acked = self.half_mut(side.other()).borders.plaintext(at.peer_acked);
         let half = self.half_mut(side);
         context.counters.darken(Dark::Gap, half.kept());
         half.end();
         half.tell_gap(side, Position { peer_acked, ..at }, output);
         Position { offset: half.plain, peer_acked, time: at.time }
-    }
-
-    /// Reads what the other side waited with, after one side has gone on.
-    fn release(&mut self, context: &mut Context<'_>, side: Side, taken: usize, output: &mut impl Output) -> Progress {
-        if self.resume(context, side, output) { Progress::WantsKeys { taken } } else { Progress::Done }
-    }
-
-    /// Reads what a side holds; whether a secret is missing for it.
-    fn resume(&mut self, context: &mut Context<'_>, side: Side, output: &mut impl Output) -> bool {
-        let half = self.half_mut(side);
-        let waits = matches!(&half.phase, Phase::Lost(lost) if !lost.has_keys());
-        if let Some(held) = half.held.take() {
-            return self.replay(context, side, *held, output);
-        }
-        waits && {
-            let next = half.next;
-            match self.search(context, side, next, &Times::Marks(Vec::new()), &[]) {
-                Stop::Wants(_) => true,
-                Stop::Replay(held) => self.replay(context, side, held, output),
-                Stop::Done | Stop::Hold(_) => false,
-            }
-        }
-    }
-
-    /// Reads these bytes again, and those that this gives back. What cannot be read yet is held. Whether a secret is missing.
-    fn replay(&mut self, context: &mut Context<'_>, side: Side, held: Held, output: &mut impl Output) -> bool {
-        let mut held = held;
-        loop {
-            let (start, times) = (held.start, held.times());
-            let (taken, wants) = match self.run(context, side, start, &times, &mut held.bytes, output) {
-                Stop::Done => return false,
-                Stop::Replay(next) => {
-                    held = next;
-                    continue;
-                }
-                Stop::Hold(taken) => (taken, false),
-                Stop::Wants(taken) => (taken, true),
-            };
-            held.restore(times);
-            held.drop_front(taken);
-            self.half_mut(side).held = Some(Box::new(held)).filter(|held| !held.bytes.is_empty());
-            return wants;
-        }
-    }
-
-    /// Holds bytes until the other side has gone on. If they are too many, they are lost.
-    fn hold(&mut self, context: &mut Context<'_>, side: Side, at: Position, bytes: &[u8]) {
-        let half = self.half_mut(side);
-        let mut held = half.held.take().unwrap_or_default();
-        let next = at.offset + bytes.len() as u64;
-        if held.bytes.len() + bytes.len() <= MAX_HELD {
-            held.push(at.offset, at, bytes);
-            half.held = Some(held);
-            half.next = next;
-            return;
-        }
-        context.counters.darken(Dark::Gap, bytes.len());
-        half.held = Some(held);
-        self.gap(context, side, next);
     }
 
     /// Reads records until the bytes are used up, or something is missing.
@@ -385,6 +329,10 @@ impl Connection {
             if let Some(mut joined) = joined {
                 joined.clear();
                 context.buffers.spare = joined;
+            }
+            // What the record decides may let the other side go on, and that comes before what follows here.
+            if self.half(side.other()).held.is_some() {
+                self.resume(context, side.other(), output);
             }
         }
     }

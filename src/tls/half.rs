@@ -1,5 +1,7 @@
 //! One side of a TLS connection: what is kept of its bytes, and the keys that open its records.
 
+use std::collections::VecDeque;
+
 use super::borders::Borders;
 use super::cipher::Opener;
 use super::handshake::Messages;
@@ -12,6 +14,8 @@ use crate::stream::{Position, Side};
 
 /// The most bytes that one side holds while the other has to go first.
 pub(super) const MAX_HELD: usize = 64 * 1024;
+/// The most gaps among them.
+const MAX_GAPS: usize = 64;
 /// The most places of which held bytes remember when they came. Beyond it, earlier ones are given the time of later ones.
 const MAX_MARKS: usize = 256;
 
@@ -69,6 +73,8 @@ pub(super) struct Choosing {
 /// Bytes that were taken and not processed yet.
 #[derive(Debug, Default)]
 pub(super) struct Held {
+    /// What follows, each part behind a gap.
+    pub(super) behind: VecDeque<Self>,
     /// Offset of the first.
     pub(super) start: u64,
     pub(super) bytes: Vec<u8>,
@@ -77,8 +83,32 @@ pub(super) struct Held {
 }
 
 impl Held {
+    /// Offset behind the bytes before the first gap.
     pub(super) fn end(&self) -> u64 {
         self.start + self.bytes.len() as u64
+    }
+
+    /// All bytes, those behind gaps too.
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len() + self.behind.iter().map(|part| part.bytes.len()).sum::<usize>()
+    }
+
+    /// Adds bytes with this offset, behind a gap or not, if they are not too many.
+    pub(super) fn add(&mut self, offset: u64, at: Position, bytes: &[u8]) -> bool {
+        if self.len() + bytes.len() > MAX_HELD {
+            return false;
+        }
+        if self.len() > 0 && self.behind.back().map_or_else(|| self.end(), Self::end) != offset {
+            if self.behind.len() >= MAX_GAPS {
+                return false;
+            }
+            self.behind.push_back(Self::default());
+        }
+        match self.behind.back_mut() {
+            Some(last) => last.push(offset, at, bytes),
+            None => self.push(offset, at, bytes),
+        }
+        true
     }
 
     /// Adds bytes with this offset. They follow the others, or they are the first.
@@ -115,7 +145,8 @@ impl Held {
     }
 
     pub(super) fn memory(&self) -> usize {
-        self.bytes.capacity() + self.marks.capacity() * size_of::<(u64, Position)>()
+        let behind = self.behind.iter().map(Self::memory).sum::<usize>() + self.behind.capacity() * size_of::<Self>();
+        self.bytes.capacity() + self.marks.capacity() * size_of::<(u64, Position)>() + behind
     }
 }
 
@@ -226,7 +257,7 @@ impl Half {
     /// Bytes that are kept.
     pub(super) fn kept(&self) -> usize {
         let lost = if let Phase::Lost(lost) = &self.phase { lost.kept() } else { 0 };
-        self.records.kept() + self.held.as_ref().map_or(0, |held| held.bytes.len()) + lost
+        self.records.kept() + self.held.as_ref().map_or(0, |held| held.len()) + lost
     }
 
     /// Memory on the heap, in bytes; of keys an estimate.

@@ -8,6 +8,7 @@
 //! Where secrets are missing that may still come, the connection waits: all that comes of it is put into a queue, until the secrets
 //! are there ([`Opening::release`]) or it has waited for too long ([`Patience`]).
 
+mod answered;
 mod gathered;
 mod open;
 mod queue;
@@ -25,6 +26,7 @@ use super::closed::Closed;
 use super::keys::KeyStore;
 use super::names::NameFilter;
 use super::outcome::{Buffers, Dark, TlsCounters};
+use super::record::begins_tls;
 use crate::batch::{NONE, Rewritten, SLOT_BYTES, SLOT_EVENTS, Slot, SlotEvent, What};
 use crate::stream::{Connection, Position, Secured, Side, carrier};
 
@@ -363,6 +365,9 @@ fn beginning(event: &SlotEvent, payload: &[u8], midstream: bool) -> Option<Open>
     }
     if begins_with_hello(payload) {
         return Some(Open::begun(event.side));
+    }
+    if begins_tls(payload) == Some(true) {
+        return Some(Open::answered(event.side));
     }
     midstream.then(|| Open::suspected(event, payload)).flatten()
 }

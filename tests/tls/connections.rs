@@ -51,6 +51,11 @@ fn write(scene: &Scene, packets: &mut [Packet], name: &str) -> PathBuf {
 }
 
 fn traffic(name: &str) -> Traffic {
+    traffic_with(name, |_, _| true)
+}
+
+/// Where not every packet with data was captured: as this says of a side's, by how many came before.
+fn traffic_with(name: &str, captured: impl Fn(Side, usize) -> bool) -> Traffic {
     let mut scene = Scene::default();
     let (mut packets, mut key_log, mut truth) = (vec![], String::new(), BTreeMap::new());
     for (version, cipher, suite) in SUITES {
@@ -68,7 +73,12 @@ fn traffic(name: &str) -> Traffic {
         }
         connection.close();
         truth.insert(FIRST_PORT + truth.len() as u64, (bytes, *suite));
-        packets.append(&mut connection.packets);
+        let mut sent = [0, 0];
+        packets.extend(connection.packets.drain(..).filter(|packet| {
+            let before = &mut sent[usize::from(packet.side == Side::Server)];
+            *before += usize::from(!packet.payload.is_empty());
+            packet.payload.is_empty() || captured(packet.side, *before - 1)
+        }));
         key_log += &script.key_log;
     }
     let (capture, keys) = (write(&scene, &mut packets, name), scratch(&format!("{name}.keys")));
@@ -125,6 +135,22 @@ fn every_connection_has_its_line_decrypted_or_with_the_reason() {
                 };
                 assert_eq!((&tls["alpn"], &tls["alpn_offered"]), (&alpn, &offered), "{line}");
             }
+        }
+    }
+}
+
+#[test]
+fn a_connection_without_its_clients_hello_is_named_with_what_the_server_said() {
+    for (name, client_from) in [("tls-no-hello", 1), ("tls-no-client", usize::MAX)] {
+        let captured = |side, before| side == Side::Server || before >= client_from;
+        let Traffic { capture, keys, truth } = traffic_with(name, captured);
+        let lines = told(&capture, &["--tls", "--keylog", keys.to_str().unwrap()]);
+        assert_eq!(lines.len(), SUITES.len(), "{name}");
+        for line in lines {
+            let (_, suite) = truth[&line["client_port"].as_u64().unwrap()];
+            let tls = &line["tls"];
+            assert_eq!((&tls["cipher"], &tls["sni"]), (&suite.into(), &Value::Null), "{line}");
+            assert_eq!((&line["decrypted"], &line["reason"]), (&false.into(), &"gap".into()), "{line}");
         }
     }
 }

@@ -311,6 +311,27 @@ fn more_early_data_than_may_wait_is_lost() {
 }
 
 #[test]
+fn early_data_is_read_around_a_loss_before_the_server_answers() {
+    let script = early(16_384, 10_000, true);
+    let whole = script.segments(1460);
+    let before: Vec<usize> = (1..whole.len()).take_while(|at| whole[*at].side == Side::First).collect();
+    assert_eq!(before.len(), 7);
+    for lost in &before {
+        for also in &before {
+            let mut segments = whole.clone();
+            segments.retain(|one| ![*lost, *also].contains(&usize::try_from(one.at.time).unwrap()));
+            let (reading, records, missed) = judge(&script, &segments);
+            assert_eq!((missed, reading.connection.info().early_data), (0, Early::Accepted), "{lost} {also} {records}");
+        }
+    }
+    // Gaps, and bytes that are held are bounded.
+    let script = early(1 << 20, 60_000, true);
+    let segments: Vec<_> = script.segments(150).into_iter().filter(|one| one.at.time % 2 == 1).collect();
+    let (reading, ..) = judge(&script, &segments);
+    assert!(reading.memory < 200_000, "{} bytes", reading.memory);
+}
+
+#[test]
 fn early_data_with_loss_is_never_wrong() {
     for seed in 0..300 {
         let script = early(16_384, 10_000, seed % 3 > 0);

@@ -45,10 +45,10 @@ impl Connection {
         let known = self.negotiation.has_hellos() || (role == Some(Role::Client) && self.random().is_some());
         let half = self.half_mut(side);
         half.lossy = true;
-        let held = half.held.take().map_or(0, |held| held.bytes.len());
+        let held = half.held.take();
         let (kept, header) = half.records.forget();
-        let begun = half.next.saturating_sub((kept + held) as u64);
-        context.counters.darken(Dark::Gap, kept + held);
+        let begun = held.as_ref().map_or(half.next, |held| held.start).saturating_sub(kept as u64);
+        context.counters.darken(Dark::Gap, kept + held.map_or(0, |held| held.len()));
         half.messages = None;
         half.next = to;
         // If the header of the broken record was seen, it says where the next one begins.
@@ -88,13 +88,17 @@ impl Connection {
         // A record of keys in use is counted, and none of those that follow.
         let begun = if matches!(phase, Phase::Open(_)) && reason == Dark::Gap { border } else { begun };
         let mut lost = Box::new(Lost::new(begun, border, Vec::new(), reason));
+        let perhaps_early = self.has_perhaps_early(side);
         match phase {
             Phase::Clear => lost.in_clear = true,
             Phase::Needs(epoch) => {
+                lost.began = epoch == Epoch::Early;
                 lost.epochs.push(epoch);
                 lost.epochs.extend(after(epoch).filter(|_| epoch != Epoch::Tls12));
             }
             Phase::Choosing(choosing) => {
+                let early = choosing.tolerant || choosing.candidates.iter().any(|keys| keys.epoch == Epoch::Early);
+                lost.began = early && perhaps_early;
                 let last = choosing.candidates.iter().map(|keys| keys.epoch).max();
                 lost.epochs.extend(last.into_iter().filter(|last| *last != Epoch::Tls12).flat_map(after));
                 lost.begin_with(choosing.candidates);
@@ -110,6 +114,11 @@ impl Connection {
         self.half_mut(side).phase = Phase::Lost(lost);
     }
 
+    /// Whether a side may have sent early data that the server took.
+    fn has_perhaps_early(&self, side: Side) -> bool {
+        self.is_client(side) && !matches!(self.info().early_data, Early::None | Early::Rejected)
+    }
+
     /// Takes bytes of a side after loss, and looks for the place of the next record.
     pub(super) fn search(
         &mut self,
@@ -123,7 +132,7 @@ impl Connection {
         let is_client = self.is_client(side);
         let decided = self.negotiation.has_hellos() && !(is_client && self.awaits_early_data());
         let early = is_client && self.info().early_data == Early::Accepted;
-        let perhaps_early = is_client && !matches!(self.info().early_data, Early::None | Early::Rejected);
+        let perhaps_early = self.has_perhaps_early(side);
         let half = self.half_mut(side);
         let Phase::Lost(lost) = &mut half.phase else { return Stop::Done };
         let mut dropped = 0;

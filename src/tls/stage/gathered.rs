@@ -32,6 +32,11 @@ impl Gathered {
         Self { began: Some(side), ..Self::default() }
     }
 
+    /// The side whose hello began it.
+    pub(super) const fn began(&self) -> Option<Side> {
+        self.began
+    }
+
     /// An event came, of a side that begins at this offset. Whether the side is not TLS after all: a server that does not speak it may
     /// answer a client's hello in its own protocol, such as HTTP with a status of 400.
     pub(super) fn note(&mut self, event: &SlotEvent, start: u64, payload: &[u8]) -> bool {

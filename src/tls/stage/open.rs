@@ -38,14 +38,14 @@ impl Tools<'_> {
 /// A connection that is open, or a stream inside a tunnel on it.
 #[derive(Default)]
 pub(super) struct Open {
-    connection: Connection,
+    pub(super) connection: Connection,
     /// Sides that have ended.
     ended: [bool; 2],
     /// A gap before the next bytes of a side is inexact.
     inexact: [bool; 2],
     /// What is told of it with its plaintext.
     secured: Option<Arc<Secured>>,
-    kind: Kind,
+    pub(super) kind: Kind,
     /// What waits.
     queue: Option<Box<Queue>>,
     /// It waits no more, and is dark for this reason where secrets are missing.
@@ -58,18 +58,20 @@ pub(super) struct Open {
     /// What of it the stage has counted.
     pub(super) counted: Held,
     /// What is told of it at its end.
-    gathered: Gathered,
+    pub(super) gathered: Gathered,
 }
 
 /// What a connection, or a stream inside a tunnel, is.
 #[derive(Default)]
-enum Kind {
+pub(super) enum Kind {
     #[default]
     Tls,
     /// Its start was not captured, and one record was seen of it. Everything waits until it is known what it is.
     Suspect(Box<[Midstream; 2]>),
     /// Its first bytes will say it.
     Undecided,
+    /// It began with a server's hello. Without the client's nothing can be read: it is left as it is, and told of at its end.
+    Answered,
     /// Something else.
     Plain,
 }
@@ -93,7 +95,7 @@ impl Open {
     }
 
     const fn is_plain(&self) -> bool {
-        matches!(self.kind, Kind::Plain)
+        matches!(self.kind, Kind::Plain | Kind::Answered)
     }
 
     /// Offset at which a side begins.
@@ -123,16 +125,22 @@ impl Open {
 
     /// The sides of which nothing is read any more since the last time, on a stream that nothing else is around.
     pub(super) fn newly_dark(&mut self) -> [Option<Side>; 2] {
+        let is_plain = self.is_plain();
         match &mut self.inner {
-            Some(inner) if matches!(self.kind, Kind::Plain) => inner.newly_dark(),
+            Some(inner) if is_plain => inner.newly_dark(),
+            None if is_plain => [None; 2],
             _ => self.gathered.newly_dark(&self.connection),
         }
     }
 
     /// Adds what is told of it and of the streams inside, of each once, after its end.
     pub(super) fn close(&mut self, carrier: &stream::Connection, order: u32, out: &mut Vec<Closed>) {
-        if matches!(self.kind, Kind::Tls) && self.ended == [true; 2] && self.queue.is_none() {
-            out.extend(self.gathered.close(&self.connection, carrier, self.depth, order));
+        if self.ended == [true; 2] && self.queue.is_none() {
+            match self.kind {
+                Kind::Tls => out.extend(self.gathered.close(&self.connection, carrier, self.depth, order)),
+                Kind::Answered => out.extend(self.close_answered(carrier, order)),
+                Kind::Suspect(_) | Kind::Undecided | Kind::Plain => {}
+            }
         }
         if let Some(inner) = &mut self.inner {
             inner.close(carrier, order, out);
@@ -149,7 +157,13 @@ impl Open {
         match &mut self.inner {
             Some(inner) if inner.depth < depth => inner.begin_inner(depth, base),
             Some(_) => {}
-            None => self.inner = Some(Box::new(Self { kind: Kind::Undecided, depth, base, ..Self::default() })),
+            None => {
+                // What a server says to a client that a proxy names first is inside.
+                if matches!(self.kind, Kind::Answered) {
+                    self.kind = Kind::Plain;
+                }
+                self.inner = Some(Box::new(Self { kind: Kind::Undecided, depth, base, ..Self::default() }));
+            }
         }
     }
 
@@ -201,7 +215,7 @@ impl Open {
 
     /// Whether nothing more is to be done here with it.
     pub(super) fn is_over(&self) -> bool {
-        self.is_plain() && self.inner.is_none() || self.ended == [true; 2] && self.queue().is_none()
+        matches!(self.kind, Kind::Plain) && self.inner.is_none() || self.ended == [true; 2] && self.queue().is_none()
     }
 
     /// What waits, of it or of the stream inside.
@@ -251,7 +265,10 @@ impl Open {
                 self.kind = Kind::Plain;
             }
         }
-        if matches!(self.kind, Kind::Plain | Kind::Undecided) {
+        if matches!(self.kind, Kind::Answered) {
+            self.observe(tools, event, payload);
+        }
+        if self.is_plain() || matches!(self.kind, Kind::Undecided) {
             return self.pass(tools, to, event, payload);
         }
         if self.gathered.note(event, start, payload) {
@@ -414,7 +431,6 @@ impl Open {
 
 /// Whether bytes may be the first of a client.
 pub(super) fn begins_with_hello(payload: &[u8]) -> bool {
-    // A server's hello comes after a client's, or after something else that it cannot be read without.
     payload.get(5).is_none_or(|kind| *kind == 1) && begins_tls(payload) != Some(false)
 }
 
