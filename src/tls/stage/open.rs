@@ -160,7 +160,7 @@ impl Open {
             None => {
                 // What a server says to a client that a proxy names first is inside.
                 if matches!(self.kind, Kind::Answered) {
-                    self.kind = Kind::Plain;
+                    (self.kind, self.connection) = (Kind::Plain, Connection::new());
                 }
                 self.inner = Some(Box::new(Self { kind: Kind::Undecided, depth, base, ..Self::default() }));
             }
@@ -200,9 +200,11 @@ impl Open {
         let queued = queue.map_or(0, Queue::memory);
         let inner = self.inner.as_ref().map(|inner| (inner.held(), size_of::<Self>() as u64));
         let (inner, own) = inner.unwrap_or_default();
+        // What was handed on is not held, whether a hello was read in it or not.
+        let kept = if self.is_plain() { 0 } else { self.connection.kept() };
         Held {
             memory: (self.connection.memory() + queued) as u64 + inner.memory + own,
-            bytes: (self.connection.kept() + queue.map_or(0, Queue::bytes)) as u64 + inner.bytes,
+            bytes: (kept + queue.map_or(0, Queue::bytes)) as u64 + inner.bytes,
             queued: queued as u64 + inner.queued,
             serial: queue.map(|queue| queue.serial).or(inner.serial),
         }
