@@ -109,7 +109,7 @@ fn work(socket: &Arc<OwnedFd>, works: Vec<Box<dyn Work>>) {
                 && let Some((work, answers, due)) = works.iter_mut().find(|(work, ..)| work.kind() as u8 == *kind)
             {
                 work.message(message, now());
-                *due = work.turn(now(), answers).min(*due);
+                *due = work.turn(now(), answers);
             }
             let mut fds = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
             if !matches!(poll(&mut fds, PollTimeout::ZERO), Ok(1..)) {

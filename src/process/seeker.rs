@@ -5,7 +5,7 @@
 //! and open files, so whoever calls decides how often.
 
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::sync::Arc;
@@ -24,6 +24,8 @@ const MAX_NAMESPACES: usize = 1024;
 /// The most listening sockets, and the most endpoints at which they are reached.
 const MAX_LISTENERS: usize = 16_384;
 const MAX_ENDPOINTS: usize = 65_536;
+/// The most ports and addresses that are looked at together for these: some 0.1 s.
+const MAX_REACHED: usize = 1 << 20;
 /// The most addresses of one namespace.
 const MAX_ADDRESSES: usize = 4096;
 /// The most open files that one look looks at.
@@ -52,7 +54,8 @@ struct Pending {
 struct Namespace {
     /// Processes in it, through which it is read: more than one, since one may end.
     through: Vec<String>,
-    addresses: HashSet<IpAddr>,
+    /// In order, so that of too many endpoints the same are told at each look.
+    addresses: BTreeSet<IpAddr>,
     listeners: Vec<Socket>,
 }
 
@@ -61,6 +64,8 @@ struct Namespace {
 pub struct Seeker {
     reader: Reader,
     pending: HashMap<[Endpoint; 2], Pending>,
+    /// One of these has a local end.
+    waits: bool,
     /// The listeners that were told.
     told: HashMap<Endpoint, Arc<Process>>,
     /// A message of the last look found no room: what it told of listeners is told anew.
@@ -76,6 +81,7 @@ impl Seeker {
         Self {
             reader: Reader::new(proc),
             pending: HashMap::new(),
+            waits: false,
             told: HashMap::new(),
             lost: false,
             local: HashSet::new(),
@@ -90,16 +96,16 @@ impl Seeker {
             match self.pending.entry(key(question.endpoints)) {
                 Entry::Occupied(mut entry) => drop(entry.insert(pending)),
                 Entry::Vacant(entry) if !full => drop(entry.insert(pending)),
-                Entry::Vacant(_) => {}
+                Entry::Vacant(_) => continue,
             }
+            self.waits |= has_local(&question, &self.local);
         }
     }
 
     /// Whether a connection waits that a look without a refresh may find.
     #[must_use]
-    pub fn waits(&self) -> bool {
-        let is_local = |endpoint: &Endpoint| self.local.contains(&endpoint.ip);
-        self.pending.values().any(|pending| pending.question.endpoints.iter().any(is_local))
+    pub const fn waits(&self) -> bool {
+        self.waits
     }
 
     /// Looks for all that is asked, and on a `refresh` also for addresses and listeners. Answers are sent in messages; `send` says whether there was
@@ -121,6 +127,7 @@ impl Seeker {
         }
         self.answer(refresh, &holders, &mut out);
         self.lost |= !out.flush();
+        self.waits = self.pending.values().any(|pending| has_local(&pending.question, &self.local));
     }
 
     /// The network namespaces, of which the first is this process's own.
@@ -244,6 +251,11 @@ impl Seeker {
     }
 }
 
+/// Whether one end of a connection is at one of these addresses.
+fn has_local(question: &Question, local: &HashSet<IpAddr>) -> bool {
+    question.endpoints.iter().any(|endpoint| local.contains(&endpoint.ip))
+}
+
 /// Endpoints in either order.
 fn key([one, other]: [Endpoint; 2]) -> [Endpoint; 2] {
     [one.min(other), one.max(other)]
@@ -292,53 +304,79 @@ fn one_of(holders: &[Arc<Process>]) -> Option<Arc<Process>> {
 }
 
 /// Where the listeners of all namespaces are reached, and who they are. What comes to an address of this process's own namespace, the first,
-/// is taken there; an endpoint that two others have is left out.
+/// is taken there; an endpoint that two others have is left out. If there is more than can be looked at, it cannot be told which these
+/// are: then only the own namespace is left.
 fn endpoints(namespaces: &[Namespace], holders: &HashMap<u64, Vec<Arc<Process>>>) -> HashMap<Endpoint, Arc<Process>> {
     let mut all: HashMap<Endpoint, Option<Arc<Process>>> = HashMap::new();
     let own = namespaces.first().map(|namespace| &namespace.addresses);
+    let of_own = |endpoint: &Endpoint| own.is_some_and(|own| own.contains(&endpoint.ip));
+    let mut left = MAX_REACHED;
     for (at, namespace) in namespaces.iter().enumerate() {
-        for (endpoint, inodes) in reached(namespace, at == 0) {
-            if at > 0 && own.is_some_and(|own| own.contains(&endpoint.ip)) {
-                continue;
+        let whole = reached(namespace, at == 0, holders, &mut left, &mut |endpoint, process| {
+            if at > 0 && of_own(&endpoint) {
+                return;
             }
-            let several: Vec<_> =
-                inodes.iter().filter_map(|inode| holders.get(inode)).flatten().map(Arc::clone).collect();
-            // One without a holder that may be looked at may be anybody's.
-            let known = inodes.iter().all(|inode| holders.contains_key(inode));
-            let process = one_of(&several).filter(|_| known);
-            match all.len() < MAX_ENDPOINTS {
-                true => drop(all.entry(endpoint).and_modify(|process| *process = None).or_insert(process)),
-                false => drop(all.get_mut(&endpoint).map(|process| *process = None)),
+            let full = all.len() >= MAX_ENDPOINTS;
+            match all.entry(endpoint) {
+                Entry::Occupied(mut entry) => drop(entry.insert(None)),
+                Entry::Vacant(entry) if !full => drop(entry.insert(process.cloned())),
+                Entry::Vacant(_) => {}
             }
+        });
+        if !whole {
+            all.retain(|endpoint, _| of_own(endpoint));
+            break;
         }
     }
     all.into_iter().filter_map(|(endpoint, process)| Some((endpoint, process?))).collect()
 }
 
-/// The endpoints at which the listeners of a namespace are reached, and these. One that is bound to an address takes what comes to
-/// it before one that is bound to all, and one of IPv4 before one of both.
-fn reached(namespace: &Namespace, own: bool) -> HashMap<Endpoint, Vec<u64>> {
-    let any4 = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-    let any6 = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
-    let mut bound: HashMap<Endpoint, Vec<u64>> = HashMap::new();
+/// Gives the endpoints at which the listeners of a namespace are reached, each once, and who listens there if it is sure. One that is
+/// bound to an address takes what comes to it before one that is bound to all, and one of IPv4 before one of both. `left`: so many are
+/// looked at; whether that was all.
+fn reached(
+    namespace: &Namespace,
+    own: bool,
+    holders: &HashMap<u64, Vec<Arc<Process>>>,
+    left: &mut usize,
+    give: &mut dyn FnMut(Endpoint, Option<&Arc<Process>>),
+) -> bool {
+    let mut inodes: BTreeMap<Endpoint, Vec<u64>> = BTreeMap::new();
     for socket in &namespace.listeners {
-        bound.entry(socket.local).or_default().push(socket.inode);
+        inodes.entry(socket.local).or_default().push(socket.inode);
     }
-    let ports: HashSet<u16> =
-        bound.keys().filter(|endpoint| endpoint.ip.is_unspecified()).map(|endpoint| endpoint.port).collect();
-    let mut all = HashMap::new();
+    let bound: BTreeMap<Endpoint, Option<Arc<Process>>> =
+        inodes.into_iter().map(|(endpoint, inodes)| (endpoint, holder(&inodes, holders))).collect();
+    let (everywhere, somewhere): (Vec<_>, Vec<_>) =
+        bound.iter().partition(|(endpoint, _)| endpoint.ip.is_unspecified());
+    let takes = |ip: &IpAddr| own || !ip.is_loopback();
+    for (endpoint, process) in somewhere {
+        if takes(&endpoint.ip) {
+            give(*endpoint, process.as_ref());
+        }
+    }
+    let ports: BTreeSet<u16> = everywhere.iter().map(|(endpoint, _)| endpoint.port).collect();
     for port in ports {
         let at = |ip: IpAddr| bound.get(&Endpoint { ip, port });
+        let six = at(Ipv6Addr::UNSPECIFIED.into());
+        let four = at(Ipv4Addr::UNSPECIFIED.into()).or(six);
         for ip in &namespace.addresses {
-            let listeners = if ip.is_ipv4() { at(any4).or_else(|| at(any6)) } else { at(any6) };
-            if let Some(listeners) = listeners {
-                all.insert(Endpoint { ip: *ip, port }, listeners.clone());
+            let Some(fewer) = left.checked_sub(1) else { return false };
+            *left = fewer;
+            let listener = if ip.is_ipv4() { four } else { six };
+            if let Some(process) = listener.filter(|_| takes(ip) && at(*ip).is_none()) {
+                give(Endpoint { ip: *ip, port }, process.as_ref());
             }
         }
     }
-    all.extend(bound.into_iter().filter(|(endpoint, _)| !endpoint.ip.is_unspecified()));
-    all.retain(|endpoint, _| own || !endpoint.ip.is_loopback());
-    all
+    true
+}
+
+/// The process that holds these sockets, which have one address. One without a holder that may be looked at may be anybody's.
+fn holder(inodes: &[u64], holders: &HashMap<u64, Vec<Arc<Process>>>) -> Option<Arc<Process>> {
+    let several: Option<Vec<_>> = inodes.iter().map(|inode| holders.get(inode)).collect();
+    let several: Vec<_> = several?.into_iter().flatten().map(Arc::clone).collect();
+    one_of(&several)
 }
 
 /// Gathers answers into messages.

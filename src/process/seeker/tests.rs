@@ -309,6 +309,44 @@ fn questions_are_bounded() {
     assert_eq!(ends(&look(&mut seeker, true)).len(), MAX_PENDING);
 }
 
+/// A namespace with so many addresses, whose processes listen at all of them, at so many ports.
+fn namespace(net: u8, addresses: u32, ports: u16, inode: u64) -> Namespace {
+    let listener = |port| socket(line(&format!("0.0.0.0:{port}"), LISTEN, "0A", inode).as_bytes()).expect("a socket");
+    Namespace {
+        through: Vec::new(),
+        addresses: (0..addresses).map(|host| Ipv4Addr::from(u32::from(net) << 24 | host).into()).collect(),
+        listeners: (1..=ports).map(listener).collect(),
+    }
+}
+
+fn process_with_pid(pid: u32) -> Arc<Process> {
+    Arc::new(Process { pid: Some(pid), command: b"a"[..].into(), container: None, pod: None })
+}
+
+#[test]
+fn listeners_at_many_addresses_are_bounded_and_the_same_each_time() {
+    let holders = HashMap::from([(1, vec![process_with_pid(1)]), (2, vec![process_with_pid(2)])]);
+    // 6 million in each: only the own namespace is sure.
+    let many = || [namespace(10, 2000, 3000, 1), namespace(11, 2000, 3000, 2)];
+    let of = |namespaces: &[Namespace]| {
+        let mut left = MAX_REACHED;
+        let mut given = 0;
+        let whole = reached(&namespaces[1], false, &holders, &mut left, &mut |_, _| given += 1);
+        (whole, given)
+    };
+    assert_eq!(of(&many()), (false, MAX_REACHED));
+    let first = endpoints(&many(), &holders);
+    assert_eq!((first.len(), &first), (MAX_ENDPOINTS, &endpoints(&many(), &holders)));
+    assert!(first.values().all(|process| process.pid == Some(1)));
+    // The own one has few, and the other too many.
+    let few = endpoints(&[namespace(10, 3, 2, 1), namespace(11, 2000, 3000, 2)], &holders);
+    assert_eq!((few.len(), few.values().all(|process| process.pid == Some(1))), (6, true));
+    // Too many to be told, and yet it is noticed which of these two have.
+    let three = [namespace(10, 3, 2, 1), namespace(11, 100, 700, 2), namespace(11, 1, 700, 1)];
+    let told = endpoints(&three, &holders);
+    assert_eq!((told.len(), told.contains_key(&endpoint("11.0.0.0:5"))), (MAX_ENDPOINTS - 656, false));
+}
+
 #[test]
 fn the_real_one_knows_this_process() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
