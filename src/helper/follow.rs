@@ -6,7 +6,9 @@ use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
 
 use super::{Helper, Kind, MAX_MESSAGE, receive};
 
@@ -35,30 +37,56 @@ impl Helper {
             takers.iter_mut().for_each(|(_, take)| take(None));
             if self.stopping.load(Ordering::Acquire) {
                 // It has nothing to do any more, and ends at once.
-                drop(how(&self));
+                end(self.child);
                 return;
             }
             self.ended.fetch_add(1, Ordering::Relaxed);
             eprintln!(
                 "picotap: the helper process ({}) {}: {without}; everything else goes on",
                 self.child,
-                how(&self)
+                how(self.child).unwrap_or_else(|| "is gone".to_owned())
             );
         })
     }
 }
 
-/// How it ended. It has closed its socket, or this process has, so it takes no time, unless the kernel holds it.
-fn how(helper: &Helper) -> String {
+/// How it ended; none if it has not. It has closed its socket, or this process has, so it takes no time, unless the kernel holds it.
+fn how(child: Pid) -> Option<String> {
     for _ in 0..WAITS {
-        match waitpid(helper.child, Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::Exited(_, 0)) => return "ended".to_owned(),
-            Ok(WaitStatus::Exited(_, code)) => return format!("failed with exit code {code}"),
-            Ok(WaitStatus::Signaled(_, signal, _)) => return format!("was ended by {signal}"),
+        match waitpid(child, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::Exited(_, 0)) => return Some("ended".to_owned()),
+            Ok(WaitStatus::Exited(_, code)) => return Some(format!("failed with exit code {code}")),
+            Ok(WaitStatus::Signaled(_, signal, _)) => return Some(format!("was ended by {signal}")),
             Err(Errno::EINTR) => {}
             Ok(_) => std::thread::sleep(WAIT),
             Err(_) => break,
         }
     }
-    "is gone".to_owned()
+    None
+}
+
+/// Sees to it that it has ended, and leaves no entry in the table of processes. Its socket is closed; if it does not notice, it is killed.
+pub(super) fn end(child: Pid) {
+    if how(child).is_none() && kill(child, Signal::SIGKILL).is_ok() {
+        drop(how(child));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    #[expect(clippy::zombie_processes, reason = "it is waited for, by its number")]
+    fn one_that_does_not_end_is_killed_and_one_that_has_leaves_nothing() {
+        for command in [["sleep", "1000"], ["sleep", "0"]] {
+            let child = Command::new(command[0]).arg(command[1]).spawn().expect("sleep");
+            let child = Pid::from_raw(child.id().cast_signed());
+            end(child);
+            assert!(!Path::new(&format!("/proc/{child}")).exists(), "{command:?}");
+        }
+    }
 }

@@ -2,7 +2,8 @@
 //! process, which handles what strangers send, has none.
 //!
 //! There is one for all kinds of [`Work`]. It is forked while the process has one thread, before anything is opened and before
-//! privileges are dropped, so it never holds a packet or a secret that was captured. Both ends talk by a pair of Unix sockets,
+//! privileges are dropped, so it never holds a packet. Nor does it hold a secret, unless its work is that of probes: the ring that they fill was
+//! made before, and is in its memory too, though it never reads it. Both ends talk by a pair of Unix sockets,
 //! in messages of at most [`MAX_MESSAGE`] bytes, the first of which says the kind of work. Neither waits for the other: what
 //! the kernel's buffer (some 200 KiB) has no room for is refused, and whoever sends it counts that. The helper ends with
 //! picotap: when its socket is closed, or by SIGKILL when picotap is gone. If it ends before, picotap says so and goes on.
@@ -154,7 +155,7 @@ impl Helper {
                     stopping: Arc::default(),
                     ended: Arc::default(),
                 };
-                helper.greeted()
+                helper.greeted().inspect_err(|_| follow::end(child))
             }
         }
     }
