@@ -84,7 +84,7 @@ pub(super) struct Survey {
     targets: usize,
     /// Devices, and whether they are overlays.
     overlays: HashMap<u64, bool>,
-    /// There are more processes or files than are looked at.
+    /// There are more processes or files than are known.
     partial: bool,
 }
 
@@ -116,6 +116,8 @@ struct Known {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum What {
     Target,
+    /// It would be one, but there are as many as there may be.
+    Full,
     Unread(&'static str),
     Nothing,
 }
@@ -252,11 +254,7 @@ impl Survey {
             Err(error) => return Err(error),
         };
         let identity = self.identify(path, &metadata);
-        if !self.files.contains_key(&identity) {
-            let what = self.judge(open(path)?, identity, path, turn)?;
-            self.know(identity, what, path);
-        }
-        Ok(())
+        self.learn(identity, path, path, turn).map(drop)
     }
 
     fn process(&mut self, process: u32, turn: &mut Turn) -> io::Result<Runs> {
@@ -291,7 +289,7 @@ impl Survey {
             match self.files.get(&identity).map(|known| &known.what) {
                 Some(What::Target) => read = true,
                 Some(What::Unread(library)) => _ = runs.unread.insert(library, path),
-                Some(What::Nothing) | None => {}
+                Some(What::Full | What::Nothing) | None => {}
             }
         }
         // What is read is rarely linked with another library for its own sake: curl's has GnuTLS for a protocol that nobody uses.
@@ -304,18 +302,7 @@ impl Survey {
     /// The file of a mapping, if it is known now.
     fn mapping(&mut self, link: &Path, path: &Path, turn: &mut Turn) -> Option<Identity> {
         let identity = fs::metadata(link).map(|metadata| self.identify(link, &metadata));
-        let known = identity.and_then(|identity| {
-            if self.files.contains_key(&identity) {
-                return Ok(Some(identity));
-            }
-            if self.files.len() >= MAX_FILES {
-                self.partial = true;
-                return Ok(None);
-            }
-            let what = self.judge(open(link)?, identity, path, turn)?;
-            self.know(identity, what, path);
-            Ok(Some(identity))
-        });
+        let known = identity.and_then(|identity| Ok(self.learn(identity, link, path, turn)?.then_some(identity)));
         known.unwrap_or_else(|error| {
             // The process has ended, or mapped something else: another may run the same.
             if error.kind() != ErrorKind::NotFound {
@@ -325,31 +312,44 @@ impl Survey {
         })
     }
 
-    fn know(&mut self, identity: Identity, what: What, path: &Path) {
+    /// Reads a file, once: one to probe for which there was no room is read again when there is. Whether it is known now. `link`: what is
+    /// opened.
+    fn learn(&mut self, identity: Identity, link: &Path, path: &Path, turn: &mut Turn) -> io::Result<bool> {
+        match self.files.get(&identity).map(|known| known.what) {
+            Some(What::Full) if self.targets < MAX_TARGETS => {}
+            Some(_) => return Ok(true),
+            None if self.files.len() >= MAX_FILES => {
+                self.partial = true;
+                return Ok(false);
+            }
+            None => {}
+        }
+        let what = self.judge(open(link)?, identity, path, turn);
         self.targets += usize::from(what == What::Target);
         // Only of those the path is needed.
         let path = if what == What::Target { path.to_path_buf() } else { PathBuf::new() };
-        self.files.insert(identity, Known { what, path, users: 0, idle: self.turn });
+        let users = self.users(&identity);
+        self.files.insert(identity, Known { what, path, users, idle: self.turn });
+        Ok(true)
     }
 
-    fn judge(&mut self, file: File, identity: Identity, path: &Path, turn: &mut Turn) -> io::Result<What> {
+    fn judge(&mut self, file: File, identity: Identity, path: &Path, turn: &mut Turn) -> What {
         let elf::Found { points, unread } = match elf::read(&file) {
             Ok(found) => found,
             Err(error) => {
                 // It will not be another the next time.
                 turn.failed.push((path.to_path_buf(), error));
-                return Ok(What::Nothing);
+                return What::Nothing;
             }
         };
         if points.is_empty() {
-            return Ok(unread.map_or(What::Nothing, What::Unread));
+            return unread.map_or(What::Nothing, What::Unread);
         }
         if self.targets >= MAX_TARGETS {
-            self.partial = true;
-            return Err(ErrorKind::NotFound.into());
+            return What::Full;
         }
         turn.found.push(Target { path: path.to_path_buf(), identity, file, points });
-        Ok(What::Target)
+        What::Target
     }
 
     fn identify(&mut self, path: &Path, metadata: &Metadata) -> Identity {
@@ -388,7 +388,7 @@ impl Survey {
         if let Scope::File(path) = &self.scope {
             let unread = self.files.values().filter_map(|known| match known.what {
                 What::Unread(library) => Some((library, (0, &**path))),
-                What::Target | What::Nothing => None,
+                What::Target | What::Full | What::Nothing => None,
             });
             all.extend(unread);
         }
@@ -401,8 +401,8 @@ impl Survey {
     }
 
     /// Whether there are more processes or files than are looked at.
-    pub(super) const fn is_partial(&self) -> bool {
-        self.partial
+    pub(super) fn is_partial(&self) -> bool {
+        self.partial || self.files.values().any(|known| known.what == What::Full)
     }
 }
 
@@ -498,6 +498,28 @@ mod tests {
         fs::remove_file(&path).unwrap();
         let gone: Vec<_> = (0..2 * IDLE_TURNS + 2).flat_map(|_| survey.turn(1).unwrap().gone).collect();
         assert_eq!((gone, survey.files.len(), survey.targets), (vec![second.identity], 0, 0));
+    }
+
+    #[test]
+    fn files_beyond_those_that_may_be_probed_are_read_once_until_there_is_room() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("libcrypto.so.3");
+        library(&path);
+        let mut survey = Survey::new(Scope::File(path.clone()));
+        survey.targets = MAX_TARGETS;
+        let learn = |survey: &mut Survey, link: &Path| {
+            let identity = survey.identify(&path, &fs::metadata(&path).unwrap());
+            let mut turn = Turn::default();
+            let known = survey.learn(identity, link, &path, &mut turn).map_err(|error| error.kind());
+            (known, turn.found.len(), survey.is_partial())
+        };
+        assert_eq!(learn(&mut survey, &path), (Ok(true), 0, true));
+        let nowhere = directory.path().join("nowhere");
+        assert_eq!(learn(&mut survey, &nowhere), (Ok(true), 0, true), "it is not opened again");
+        survey.targets -= 1;
+        assert_eq!(learn(&mut survey, &nowhere), (Err(ErrorKind::NotFound), 0, true));
+        assert_eq!(learn(&mut survey, &path), (Ok(true), 1, false));
+        assert_eq!((survey.targets, survey.files.len()), (MAX_TARGETS, 1));
     }
 
     #[test]
