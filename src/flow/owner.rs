@@ -5,6 +5,13 @@ use crate::packet::Segment;
 use crate::stream::ConnectionId;
 
 impl Table {
+    /// The hash of a segment's connection.
+    #[inline]
+    #[must_use]
+    pub fn hash(&self, segment: &Segment<'_>) -> u64 {
+        self.hasher.hash(&segment.source, &segment.destination, segment.realm)
+    }
+
     /// The connection with the addresses of a segment.
     #[inline]
     pub(super) fn find(&self, hash: u64, segment: &Segment<'_>) -> Option<u32> {
@@ -19,9 +26,9 @@ impl Table {
     }
 
     /// The connection to which a segment belongs that was taken last; none if it makes no connection, or is left out.
+    /// `hash`: that of the segment.
     #[must_use]
-    pub fn owner(&self, segment: &Segment<'_>) -> Option<ConnectionId> {
-        let hash = self.hasher.hash(&segment.source, &segment.destination, segment.realm);
+    pub fn owner(&self, hash: u64, segment: &Segment<'_>) -> Option<ConnectionId> {
         let conn = self.slab.get(self.find(hash, segment)?)?;
         (!conn.sighting.is_left_out()).then(|| conn.open.info.id())
     }

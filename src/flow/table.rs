@@ -100,8 +100,7 @@ impl Table {
 
     /// Takes a segment, and hands on what it makes ready.
     pub fn segment<S: Sink>(&mut self, segment: &Segment<'_>, sink: &mut S) {
-        let hash = self.hasher.hash(&segment.source, &segment.destination, segment.realm);
-        self.hashed_segment(hash, segment, sink);
+        self.hashed_segment(self.hash(segment), segment, sink);
     }
 
     /// Hashes of the connections of the next segments, at most [`AHEAD`] of them, for [`Self::hashed_segment`]. Among
@@ -112,7 +111,7 @@ impl Table {
         let mut hashes = [0; AHEAD];
         for (hash, segment) in hashes.iter_mut().zip(segments) {
             if let Some(segment) = segment {
-                *hash = self.hasher.hash(&segment.source, &segment.destination, segment.realm);
+                *hash = self.hash(segment);
             }
         }
         if self.slab.len() > NEAR_CONNECTIONS {
@@ -126,7 +125,7 @@ impl Table {
         hashes
     }
 
-    /// Takes a segment whose hash [`Self::seek`] gave.
+    /// Takes a segment with its hash.
     pub fn hashed_segment<S: Sink>(&mut self, hash: u64, segment: &Segment<'_>, sink: &mut S) {
         let counters = &mut self.shared.counters;
         counters.segments += 1;

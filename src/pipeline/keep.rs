@@ -41,6 +41,14 @@ pub struct Keep {
 }
 
 impl Keep {
+    /// The most memory that it takes, with so many capture threads: what they hold, a chunk of each of them, those in the queue, the one that
+    /// the writer has, and what it makes of that.
+    #[must_use]
+    pub const fn memory(&self, captures: u64) -> u64 {
+        let chunks = captures + writer::CHUNKS_IN_QUEUE as u64 + 2;
+        self.buffer + self.buffer / store::STEPS as u64 + chunks * chunk::MOST_MEMORY as u64
+    }
+
     /// Whether the file is pcapng: by its name; on standard output where secrets are written.
     fn is_pcapng(&self) -> bool {
         let named = self.file.extension().is_some_and(|end| end == "pcapng");

@@ -54,6 +54,11 @@ pub fn read_key_log(file: &mut impl Read, mut take: impl FnMut(&[u8])) -> io::Re
     }
 }
 
+/// Whether a file that starts so is a capture.
+pub(crate) fn begins_capture(first: [u8; 4]) -> bool {
+    PcapFile::magic(first).is_some() || Pcapng::begins(first)
+}
+
 enum FileFormat {
     Pcap(PcapFile),
     Pcapng(Pcapng),

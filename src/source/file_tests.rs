@@ -62,6 +62,7 @@ fn pcap_files_of_both_byte_orders_and_every_magic_are_read() {
             file.extend(vec![0xee; extra]);
             file.extend(b"ab");
             assert_eq!(good(&file), [(7_000_000_000 + 123 * unit, 113, 0, b"ab".to_vec(), 60)]);
+            assert!(begins_capture(word(magic)));
         }
     }
 }

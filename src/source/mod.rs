@@ -5,6 +5,7 @@ mod error;
 mod file;
 mod file_bytes;
 mod filter;
+pub(crate) mod format;
 mod interfaces;
 pub mod live;
 mod pcap_file;
@@ -14,6 +15,7 @@ mod series;
 
 pub use blocks::MAX_FRAME;
 pub use error::{Error, FileFault};
+pub(crate) use file::begins_capture;
 pub use file::{Captures, OnSecrets, ReadProgress, Secrets, files_of, read_key_log, total_bytes};
 pub use filter::{Filter, check_filter};
 pub use interfaces::Interface;

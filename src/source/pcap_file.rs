@@ -7,6 +7,7 @@
 
 use super::blocks::{Blocks, MAX_FRAME};
 use super::file::FrameRange;
+use super::format::{PCAP_MICROSECONDS, PCAP_MODIFIED, PCAP_NANOSECONDS};
 use super::interfaces::Interfaces;
 use super::{FileFault, interfaces};
 
@@ -53,11 +54,11 @@ pub(super) struct PcapFile {
 
 impl PcapFile {
     /// Whether a file that starts so is one: byte order, nanoseconds in a unit, bytes of a record header.
-    fn magic(first: [u8; 4]) -> Option<(Order, i64, usize)> {
+    pub(super) fn magic(first: [u8; 4]) -> Option<(Order, i64, usize)> {
         let known = |magic: u32| match magic {
-            0xa1b2_c3d4 => Some((1000, RECORD_HEADER)),
-            0xa1b2_3c4d => Some((1, RECORD_HEADER)),
-            0xa1b2_cd34 => Some((1000, RECORD_HEADER_MODIFIED)),
+            PCAP_MICROSECONDS => Some((1000, RECORD_HEADER)),
+            PCAP_NANOSECONDS => Some((1, RECORD_HEADER)),
+            PCAP_MODIFIED => Some((1000, RECORD_HEADER_MODIFIED)),
             _ => None,
         };
         let little = known(u32::from_le_bytes(first)).map(|(unit, header)| (Order::Little, unit, header));

@@ -9,26 +9,15 @@ use super::FileFault;
 use super::blocks::{Blocks, MAX_FRAME, MAX_NEED};
 use super::file::FrameRange;
 use super::file::{OnSecrets, Secrets};
+use super::format::{
+    BYTE_ORDER, ENHANCED_PACKET, INTERFACE, OPTION_END, OPTION_IF_NAME, OPTION_IF_TSOFFSET, OPTION_IF_TSRESOL, PACKET,
+    SECRETS, SECTION_HEADER, SIMPLE_PACKET, TLS_KEY_LOG,
+};
 use super::interfaces::{Interfaces, MAX_INTERFACES};
 use super::pcap_file::Order;
 
-const SECTION_HEADER: u32 = 0x0a0d_0d0a;
-const BYTE_ORDER: u32 = 0x1a2b_3c4d;
-const INTERFACE: u32 = 1;
-const PACKET: u32 = 2;
-const SIMPLE_PACKET: u32 = 3;
-const ENHANCED_PACKET: u32 = 6;
-const SECRETS: u32 = 10;
-
-/// A Decryption Secrets Block with a TLS key log ("TLSK").
-const TLS_KEY_LOG: u32 = 0x544c_534b;
 /// Secrets are handed on in pieces of at most so many bytes, since a block may have any number.
 const PIECE: usize = 64 * 1024;
-
-const OPTION_END: u16 = 0;
-const OPTION_IF_NAME: u16 = 2;
-const OPTION_IF_TSRESOL: u16 = 9;
-const OPTION_IF_TSOFFSET: u16 = 14;
 
 /// Bytes of a block before its body (type, length) and behind it (length).
 const BEFORE: usize = 8;
@@ -101,10 +90,15 @@ struct Header {
 }
 
 impl Pcapng {
+    /// Whether a file that starts so may be one: the type of its first block reads the same in both byte orders.
+    pub(super) fn begins(first: [u8; 4]) -> bool {
+        first == SECTION_HEADER.to_be_bytes()
+    }
+
     /// Whether the file starts as a section does. Reads nothing more.
     pub(super) fn open(blocks: &mut Blocks) -> Result<Option<Self>, FileFault> {
         blocks.need(4)?;
-        let section = blocks.rest().first_chunk() == Some(&SECTION_HEADER.to_be_bytes());
+        let section = blocks.rest().first_chunk().is_some_and(|first| Self::begins(*first));
         Ok(section.then(|| Self { order: Order::Little, described: Vec::new(), time: 0 }))
     }
 

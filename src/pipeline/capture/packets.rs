@@ -61,7 +61,7 @@ impl Packets {
             self.bytes += frame.data.len() as u64;
             self.table.hashed_segment(hash, segment, sink);
             if let Some(store) = &mut self.store {
-                store.frame(&frame, owner(&mut self.table, segment), &[]);
+                store.frame(&frame, owner(&mut self.table, hash, segment), &[]);
             }
         }
         self.settle();
@@ -77,9 +77,10 @@ impl Packets {
         let waits = matches!(outcome, Outcome::Waits);
         match outcome {
             Outcome::Segment(segment) => {
-                self.table.segment(&segment, sink);
+                let hash = self.table.hash(&segment);
+                self.table.hashed_segment(hash, &segment, sink);
                 if keeps {
-                    whose = owner(&mut self.table, &segment);
+                    whose = owner(&mut self.table, hash, &segment);
                 }
             }
             Outcome::Waits | Outcome::Skipped(_) => {
@@ -167,7 +168,7 @@ impl Packets {
 }
 
 /// To whom a segment belongs, which the table has just taken.
-fn owner(table: &mut Table, segment: &Segment<'_>) -> Owner {
+fn owner(table: &mut Table, hash: u64, segment: &Segment<'_>) -> Owner {
     let replaced = table.replaced();
-    table.owner(segment).map_or(Owner::Nobody, |id| Owner::Connection(id, replaced))
+    table.owner(hash, segment).map_or(Owner::Nobody, |id| Owner::Connection(id, replaced))
 }

@@ -43,18 +43,24 @@ impl Buffer {
         self.0.len()
     }
 
-    /// Adds a packet. The memory becomes larger if it has to, but takes no more than `room` if the packets do not; and smaller if it takes
-    /// more than that.
-    pub(super) fn put(&mut self, key: u64, head: Head, data: &[u8], room: usize) {
+    /// Adds a packet. The memory becomes larger if it has to, up to half a `step` more than `room` if the packets take no more than that.
+    pub(super) fn put(&mut self, key: u64, head: Head, data: &[u8], room: usize, step: usize) {
         let whole = self.0.len() + HEAD + data.len();
+        let most = (room + step / 2).max(whole);
         if self.0.capacity() < whole {
-            let wanted = (self.0.capacity() * 2).max(LEAST).min(room).max(whole);
+            let wanted = (self.0.capacity() * 2).max(LEAST).min(most).max(whole);
             self.0.reserve_exact(wanted - self.0.len());
-        } else if self.0.capacity() > room {
-            self.0.shrink_to((self.0.capacity() / 2).min(room).max(whole));
         }
         self.0.extend(key.to_ne_bytes().iter().chain(&head.to_bytes()));
         self.0.extend(data);
+    }
+
+    /// Makes the memory smaller if it takes more than `room` by a `step`, to half a step more. So a full ring is moved only after `room` has
+    /// changed by half a step.
+    pub(super) fn fit(&mut self, room: usize, step: usize) {
+        if self.0.capacity() > room + step {
+            self.0.shrink_to(room + step / 2);
+        }
     }
 
     /// The oldest packet.

@@ -3,8 +3,12 @@
 use crossbeam_channel::{Sender, TrySendError};
 use zeroize::Zeroizing;
 
-/// Bytes of packets that go to the writer at once.
+use crate::source::MAX_FRAME;
+
+/// Bytes that go to the writer at once: of packets, and of what is written beside them.
 const CHUNK: usize = 256 << 10;
+/// Memory of a chunk: with the packet that completes it, and the vectors not full.
+pub(super) const MOST_MEMORY: usize = 2 * CHUNK + MAX_FRAME;
 
 /// What is written of a packet, beside its bytes.
 #[derive(Debug, Clone, Copy)]
@@ -36,26 +40,52 @@ pub struct Chunk {
     pub(super) items: Vec<Item>,
     /// Of all packets.
     pub(super) bytes: Vec<u8>,
+    /// Bytes of names and secrets.
+    beside: usize,
+}
+
+impl Chunk {
+    /// Bytes that it takes.
+    const fn size(&self) -> usize {
+        self.bytes.len() + self.items.len() * size_of::<Item>() + self.beside
+    }
 }
 
 /// The way to the writer.
 pub(super) struct Out {
-    pub(super) to: Sender<Chunk>,
-    pub(super) chunk: Chunk,
+    to: Sender<Chunk>,
+    chunk: Chunk,
     /// It is waited for.
     pub(super) lossless: bool,
 }
 
 impl Out {
+    pub(super) fn new(to: Sender<Chunk>, lossless: bool) -> Self {
+        Self { to, chunk: Chunk::default(), lossless }
+    }
+
     /// Whether there is room for a packet.
-    pub(super) fn is_ready(&self) -> bool {
-        self.lossless || self.chunk.bytes.len() < CHUNK || !self.to.is_full()
+    pub(super) fn is_ready(&mut self) -> bool {
+        if self.chunk.size() >= CHUNK {
+            self.send();
+        }
+        self.chunk.size() < CHUNK
     }
 
     pub(super) fn packet(&mut self, head: Head, data: &[u8]) {
-        self.chunk.items.push(Item::Packet(head));
         self.chunk.bytes.extend_from_slice(data);
-        if self.chunk.bytes.len() >= CHUNK {
+        self.item(Item::Packet(head));
+    }
+
+    /// Adds what is no packet, for which there is always room.
+    pub(super) fn item(&mut self, item: Item) {
+        self.chunk.beside += match &item {
+            Item::Interface(_, name) => name.len(),
+            Item::Secrets(lines) => lines.len(),
+            Item::Packet(_) | Item::Time(_) => 0,
+        };
+        self.chunk.items.push(item);
+        if self.chunk.size() >= CHUNK {
             self.send();
         }
     }

@@ -10,33 +10,16 @@ use super::Keep;
 use super::chunk::{Head, Item};
 use crate::export::open::{self, CAPTURE_MODE};
 use crate::source;
+use crate::source::format::{
+    BYTE_ORDER, ENHANCED_PACKET, INTERFACE, OPTION_END, OPTION_IF_NAME, OPTION_IF_TSRESOL, OPTION_USER_APPLICATION,
+    PCAP_NANOSECONDS, SECRETS, SECTION_HEADER, TLS_KEY_LOG,
+};
 use crate::stream::InterfaceNames;
 
-const PCAP_NANOSECONDS: u32 = 0xa1b2_3c4d;
-const SECTION_HEADER: u32 = 0x0a0d_0d0a;
-const BYTE_ORDER: u32 = 0x1a2b_3c4d;
-const INTERFACE: u32 = 1;
-const ENHANCED_PACKET: u32 = 6;
-const SECRETS: u32 = 10;
-/// A Decryption Secrets Block with a TLS key log ("TLSK").
-const TLS_KEY_LOG: u32 = 0x544c_534b;
-/// Options of blocks: end, name of the writing program, name of an interface, resolution of its time stamps.
-const OPTION_END: u16 = 0;
-const OPTION_USER_APPLICATION: u16 = 4;
-const OPTION_IF_NAME: u16 = 2;
-const OPTION_IF_TSRESOL: u16 = 9;
 /// Nanoseconds: 10^-9 of a second.
 const RESOLUTION: u8 = 9;
 /// Link type of a file without packets.
 const ETHERNET: i32 = 1;
-/// What begins a capture: pcap of either resolution in either byte order, and pcapng.
-const MAGIC: [[u8; 4]; 5] = [
-    [0xa1, 0xb2, 0xc3, 0xd4],
-    [0xd4, 0xc3, 0xb2, 0xa1],
-    [0xa1, 0xb2, 0x3c, 0x4d],
-    [0x4d, 0x3c, 0xb2, 0xa1],
-    [10, 13, 13, 10],
-];
 
 /// Why the file cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -102,7 +85,7 @@ fn is_capture(path: &Path) -> io::Result<bool> {
     let mut first = [0; 4];
     match open::read(path)?.read_exact(&mut first) {
         Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(fs::metadata(path)?.len() == 0),
-        read => read.map(|()| MAGIC.contains(&first)),
+        read => read.map(|()| source::begins_capture(first)),
     }
 }
 

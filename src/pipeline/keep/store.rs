@@ -18,6 +18,9 @@ use crate::stream::ConnectionId;
 const CONNECTION_COST: usize = 320;
 /// Tables of more connections shrink when they are a quarter full.
 const SMALL: usize = 4096;
+/// The ring of packets takes at most the limit divided by this more than the limit, and is moved only after the room for it has changed by
+/// half of that.
+pub(super) const STEPS: usize = 16;
 /// Keys of datagrams have this bit, which no connection's number has.
 const DATAGRAM: u64 = 1 << 63;
 /// Of what says only that time has passed.
@@ -104,7 +107,7 @@ impl Store {
             limit,
             patient: secrets,
             verdicts,
-            out: Out { to, chunk: Chunk::default(), lossless },
+            out: Out::new(to, lossless),
             named: 0,
             begun: 0,
             newest: 0,
@@ -123,7 +126,7 @@ impl Store {
     pub fn name(&mut self, interfaces: &[Interface]) {
         for (number, interface) in (0..).zip(interfaces).skip(self.named) {
             if let Some(name) = &interface.name {
-                self.out.chunk.items.push(Item::Interface(number, name.clone()));
+                self.out.item(Item::Interface(number, name.clone()));
             }
         }
         self.named = interfaces.len();
@@ -152,6 +155,7 @@ impl Store {
         let (Some(key), Ok(len)) = (key, u32::try_from(frame.data.len())) else { return self.pass(frame.time) };
         let Frame { time, link, interface, original_len, .. } = *frame;
         let head = Head { time, link, interface, original_len, len };
+        self.seen = self.seen.max(time);
         let state = self.known.get(&key).map_or(State::Unwanted, |known| known.state);
         if state == State::Unwanted {
             return self.pass(time);
@@ -193,16 +197,14 @@ impl Store {
             && time.saturating_sub(self.written) > STILL
             && let Some(passed) = self.passed.take_if(|passed| *passed > self.written)
         {
-            self.out.chunk.items.push(Item::Time(passed));
+            self.out.item(Item::Time(passed));
             self.written = passed;
         }
     }
 
     fn put(&mut self, key: u64, head: Head, data: &[u8]) {
-        let room = self.limit.saturating_sub(self.known.len() * CONNECTION_COST + self.secret_bytes);
-        self.buffer.put(key, head, data, room);
+        self.buffer.put(key, head, data, self.room(), self.limit / STEPS);
         self.newest = head.time;
-        self.seen = self.seen.max(head.time);
     }
 
     /// A connection begins with a packet that ends another, which needs that as well.
@@ -267,6 +269,7 @@ impl Store {
         if self.known.capacity() > SMALL && self.known.len() < self.known.capacity() / 4 {
             self.known.shrink_to(self.known.len() * 2);
         }
+        self.buffer.fit(self.room(), self.limit / STEPS);
     }
 
     /// Hands on what is to be written.
@@ -300,7 +303,7 @@ impl Store {
                 count_given_up(known, &mut self.counters);
             }
             Verdict::Secrets(number, lines) => match self.known.get_mut(&number) {
-                Some(known) if known.begun => self.out.chunk.items.push(Item::Secrets(lines)),
+                Some(known) if known.begun && self.out.is_ready() => self.out.item(Item::Secrets(lines)),
                 Some(known) => {
                     self.secret_bytes += lines.len();
                     known.secrets.push(lines);
@@ -389,7 +392,7 @@ impl Store {
                 self.begun += usize::from(!std::mem::replace(&mut known.begun, true));
                 for lines in known.secrets.drain(..) {
                     self.secret_bytes -= lines.len();
-                    self.out.chunk.items.push(Item::Secrets(lines));
+                    self.out.item(Item::Secrets(lines));
                 }
                 self.out.packet(head, data);
             }
@@ -449,6 +452,11 @@ impl Store {
     /// Memory that it takes.
     fn used(&self) -> usize {
         self.buffer.len() + self.known.len() * CONNECTION_COST + self.secret_bytes
+    }
+
+    /// Memory that there is for packets.
+    fn room(&self) -> usize {
+        self.limit.saturating_sub(self.known.len() * CONNECTION_COST + self.secret_bytes)
     }
 }
 

@@ -14,8 +14,8 @@ use crate::counters::{counters, families};
 use crate::daemon::shutdown::{Shutdown, Why};
 use crate::pipeline::shared::Shared;
 
-/// Chunks in the queue: with one of each store and one in the writer's hands some 5 MiB.
-const CHUNKS_IN_QUEUE: usize = 16;
+/// Chunks in the queue. With one of each store and one in the writer's hands they usually take some 5 MiB.
+pub(super) const CHUNKS_IN_QUEUE: usize = 16;
 /// Bytes that are written at once: of a disk that fills up less is missing at the end of the file.
 const PIECE: usize = 16 << 10;
 

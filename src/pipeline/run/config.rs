@@ -258,8 +258,7 @@ impl Config {
         // Lines of several workers wait for each other.
         let held = if workers > 1 { MAX_HELD as u64 } else { 0 };
         let view = if self.shows() { view::MEMORY[0] + workers * view::MEMORY[1] } else { 0 };
-        // What waits for the writer of packets comes on top.
-        let keep = self.keep.as_ref().map_or(0, |keep| keep.buffer + (8 << 20));
+        let keep = self.keep.as_ref().map_or(0, |keep| keep.memory(captures));
         self.memory_limit
             + keep
             + view
