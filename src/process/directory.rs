@@ -49,6 +49,12 @@ impl Directory {
         Self { connects: connects.map(Mutex::new), ..self }
     }
 
+    /// Whether the kernel tells who connects, which needs no helper.
+    #[must_use]
+    pub const fn sees_connects(&self) -> bool {
+        self.connects.is_some()
+    }
+
     /// Takes what the kernel has told: often, since there is room for some thousands.
     pub fn drain(&self) {
         if let Some(connects) = &self.connects {

@@ -83,6 +83,15 @@ impl<'a> Daemon<'a> {
         self.child.id()
     }
 
+    /// Its helper process.
+    pub fn helper(&self) -> u32 {
+        let id = self.id();
+        let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap();
+        let helper: u32 = children.trim().parse().unwrap_or_else(|_| panic!("{children:?}"));
+        assert_eq!(std::fs::read_to_string(format!("/proc/{helper}/comm")).unwrap(), "picotap-helper\n");
+        helper
+    }
+
     pub fn said(&self) -> String {
         self.said.lock().unwrap().clone()
     }

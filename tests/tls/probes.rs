@@ -1,15 +1,5 @@
 //! Secrets by probes: nginx, curl, Python and Node as they are, with no key log, and every request has its line.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::cast_possible_wrap,
-    clippy::float_cmp,
-    clippy::print_stdout,
-    clippy::disallowed_methods,
-    reason = "a test that panics has failed, and its deadlines are on the wall clock"
-)]
-
 use crate::support;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
@@ -631,15 +621,6 @@ fn containers_of_one_image_are_probed_once_and_let_go() {
     compare_targets(daemon, &log, &wanted);
 }
 
-/// The helper process of a daemon.
-fn helper(daemon: &Daemon<'_>) -> u32 {
-    let id = daemon.id();
-    let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap();
-    let helper: u32 = children.trim().parse().unwrap_or_else(|_| panic!("{children:?}"));
-    assert_eq!(fs::read_to_string(format!("/proc/{helper}/comm")).unwrap(), "picotap-helper\n");
-    helper
-}
-
 /// A field of a process's status.
 fn status(process: u32, field: &str) -> String {
     let text = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
@@ -654,7 +635,7 @@ fn each_process_has_the_rights_that_it_needs_and_the_helper_may_die() {
     let output = directory();
     let log = output.path().join("http.log");
     let daemon = Daemon::start(&network, &log, &["--tls-probes", "auto"], &[]);
-    let helper = helper(&daemon);
+    let helper = daemon.helper();
     for capabilities in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
         assert_eq!(status(daemon.id(), capabilities), "0000000000000000", "{capabilities}");
     }
@@ -698,7 +679,7 @@ fn the_helper_ends_with_picotap() {
         let output = directory();
         let log = output.path().join("http.log");
         let daemon = Daemon::start(&network, &log, &["--tls-probes", "auto"], &[]);
-        let helper = helper(&daemon);
+        let helper = daemon.helper();
         if crash {
             daemon.kill();
         } else {
@@ -715,7 +696,7 @@ fn ten_thousand_short_processes_leave_nothing_behind() {
     let output = directory();
     let log = output.path().join("http.log");
     let daemon = Daemon::start(&network, &log, &["--tls-probes", "auto"], &[]);
-    let helper = helper(&daemon);
+    let helper = daemon.helper();
     let descriptors = || fs::read_dir(format!("/proc/{helper}/fd")).unwrap().count();
     let memory = || status(helper, "VmRSS").trim_end_matches(" kB").trim().parse::<u64>().unwrap();
     sleep(Duration::from_secs(2));

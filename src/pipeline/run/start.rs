@@ -175,7 +175,10 @@ fn follow_helper(
     let stopper = helper.stopper();
     let probes = config.probes.as_ref().map(|_| probed::taker(shared, config.quiet));
     let takers = shared.directory.iter().map(processes::taker).chain(probes).collect();
-    let named = shared.directory.as_ref().map(|_| "processes are named no more");
+    let named = shared.directory.as_ref().map(|directory| {
+        let clients = "of processes only those are named that connect, by command and pid";
+        if directory.sees_connects() { clients } else { "processes are named no more" }
+    });
     let probed = config.probes.as_ref().map(|_| "probes tell no more secrets of TLS");
     let without: Vec<_> = [named, probed].into_iter().flatten().collect();
     let thread = helper.follow(takers, without.join(", "));
