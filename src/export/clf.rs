@@ -13,7 +13,7 @@ use crate::escape;
 use crate::export::Format;
 use crate::export::numbers::{Calendar, address, number, padded};
 use crate::http::filter::{without_port, without_user};
-use crate::http::{Message, Transaction};
+use crate::http::{Message, Transaction, microseconds};
 
 /// The status of a transaction without an answer.
 const NO_ANSWER: u16 = 444;
@@ -63,7 +63,7 @@ impl Format for Clf {
         quoted(transaction.user_agent(), out);
         if self.vhost {
             out.push(b' ');
-            match transaction.duration().and_then(|time| u64::try_from(time / 1000).ok()) {
+            match microseconds(transaction.duration()) {
                 Some(micros) => number(micros, out),
                 None => out.push(b'-'),
             }

@@ -9,12 +9,12 @@ mod process;
 mod tls;
 
 use crate::escape;
-use crate::export::json::{grpc, headers, numeric, optional, processes, truth, via};
+use crate::export::json::{bodies, grpc, headers, numeric, optional, processes, via};
 use crate::export::numbers::{address, number, rfc3339};
 use crate::export::{Format, Origin};
-use crate::http::body::{BodyText, body_names};
+use crate::http::body::BodyText;
 use crate::http::filter::{is_error, tunnel_name, without_port, without_user};
-use crate::http::{Flags, Message, TlsConnection, Transaction};
+use crate::http::{Flags, Message, TlsConnection, Transaction, microseconds};
 use crate::stream::Endpoint;
 
 /// Version of the schema that the fields are taken from.
@@ -209,8 +209,7 @@ fn own(transaction: &Transaction, out: &mut Vec<u8>) {
     processes(&transaction.processes, out);
     let secured = transaction.secured.as_ref();
     optional(b",\"ja4\":", secured.and_then(|secured| secured.ja4.as_ref()).map(|print| print.as_bytes()), out);
-    let ttfb = transaction.time_to_first_byte().and_then(|time| u64::try_from(time / 1000).ok());
-    numeric(b",\"ttfb_us\":", ttfb, out);
+    numeric(b",\"ttfb_us\":", microseconds(transaction.time_to_first_byte()), out);
     numeric(b",\"interim\":", Some(u64::from(transaction.interim)).filter(|interim| *interim != 0), out);
     optional(b",\"tunnel\":", tunnel_name(transaction).map(str::as_bytes), out);
     if let Some(outer) = &transaction.outer {
@@ -227,13 +226,9 @@ fn own(transaction: &Transaction, out: &mut Vec<u8>) {
     }
     optional(b",\"parent_id\":", transaction.parent_id(), out);
     numeric(b",\"lost_bytes\":", Some(transaction.lost()).filter(|lost| *lost != 0), out);
-    for of_request in [true, false] {
-        let Some(body) = transaction.body(of_request) else { continue };
-        let [_, truncated, undecoded] = body_names(of_request);
-        if body.truncated {
-            truth(format!(",\"{truncated}\":").as_bytes(), true, out);
-        }
-        optional(format!(",\"{undecoded}\":").as_bytes(), body.undecoded.map(str::as_bytes), out);
+    if transaction.bodies.is_some() {
+        // Their texts have a place in the schema.
+        bodies(transaction, false, out);
     }
     headers(b",\"request_headers\":{", transaction, true, out);
     headers(b",\"response_headers\":{", transaction, false, out);

@@ -15,7 +15,7 @@ use crate::export::numbers::{address, number, rfc3339};
 use crate::export::text::endpoint;
 use crate::http::body::BodyText;
 use crate::http::filter::without_user;
-use crate::http::{Message, Transaction};
+use crate::http::{Message, Transaction, microseconds};
 
 /// Writes entries.
 #[derive(Debug)]
@@ -135,7 +135,7 @@ fn took(message: Option<&Message>) -> Option<i64> {
 
 /// Appends nanoseconds as milliseconds, to the microsecond; 0 if they are not known.
 fn milliseconds(time: Option<i64>, out: &mut Vec<u8>) {
-    let micros = time.and_then(|time| u64::try_from(time / 1000).ok()).unwrap_or(0);
+    let micros = microseconds(time).unwrap_or(0);
     number(micros / 1000, out);
     if !micros.is_multiple_of(1000) {
         out.extend_from_slice(format!(".{:03}", micros % 1000).as_bytes());

@@ -55,7 +55,7 @@ use crate::http::body::body_names;
 use crate::http::filter::{tunnel_name, via_name};
 use crate::http::grpc::Call;
 use crate::http::transaction::Outer;
-use crate::http::{Flags, Message, TlsConnection, Transaction};
+use crate::http::{Flags, Message, TlsConnection, Transaction, microseconds};
 use crate::stream::{Endpoint, Secured};
 
 /// Writes JSON lines.
@@ -112,7 +112,7 @@ impl Format for Json {
         headers(b",\"request_headers\":{", transaction, true, out);
         headers(b",\"response_headers\":{", transaction, false, out);
         if transaction.bodies.is_some() {
-            bodies(transaction, out);
+            bodies(transaction, true, out);
         }
         if let Some(name) = self.origin.interfaces.get(transaction.interface) {
             optional(b",\"interface\":", Some(name.as_bytes()), out);
@@ -159,14 +159,14 @@ fn http(transaction: &Transaction, out: &mut Vec<u8>) {
     sizes(transaction, out);
 }
 
-/// Appends the bodies that are kept.
+/// Appends what is known of bodies that are kept; `texts`: with what is kept of them.
 #[cold]
-fn bodies(transaction: &Transaction, out: &mut Vec<u8>) {
+pub(crate) fn bodies(transaction: &Transaction, texts: bool, out: &mut Vec<u8>) {
     for of_request in [true, false] {
         let Some(body) = transaction.body(of_request) else { continue };
         let [text, truncated, undecoded] = body_names(of_request);
         let key = |name: &str| format!(",\"{name}\":").into_bytes();
-        optional(&key(text), Some(body.text).filter(|text| !text.is_empty()), out);
+        optional(&key(text), Some(body.text).filter(|text| texts && !text.is_empty()), out);
         if body.truncated {
             truth(&key(truncated), true, out);
         }
@@ -300,9 +300,8 @@ fn sizes(transaction: &Transaction, out: &mut Vec<u8>) {
 }
 
 fn times(transaction: &Transaction, out: &mut Vec<u8>) {
-    let micros = |time: Option<i64>| time.and_then(|time| u64::try_from(time / 1000).ok());
-    numeric(b",\"ttfb_us\":", micros(transaction.time_to_first_byte()), out);
-    numeric(b",\"duration_us\":", micros(transaction.duration()), out);
+    numeric(b",\"ttfb_us\":", microseconds(transaction.time_to_first_byte()), out);
+    numeric(b",\"duration_us\":", microseconds(transaction.duration()), out);
 }
 
 pub(crate) fn headers(key: &[u8], transaction: &Transaction, of_request: bool, out: &mut Vec<u8>) {

@@ -17,7 +17,7 @@ use crate::escape;
 use crate::export::numbers::{address, number};
 use crate::export::{Format, Origin};
 use crate::http::filter::{without_port, without_user};
-use crate::http::{Flags, Message, Transaction, grpc};
+use crate::http::{Flags, Message, Transaction, grpc, microseconds};
 use crate::stream::Secured;
 
 /// Methods that the conventions know; others are `_OTHER`.
@@ -169,8 +169,7 @@ fn attributes(transaction: &Transaction, interface: Option<&str>, to: &mut Attri
     }
     to.text("picotap.conn", Some(transaction.uid.as_bytes()));
     to.number("picotap.seq", Some(u64::from(transaction.seq)));
-    let ttfb = transaction.time_to_first_byte().and_then(|time| u64::try_from(time / 1000).ok());
-    to.number("picotap.ttfb_us", ttfb);
+    to.number("picotap.ttfb_us", microseconds(transaction.time_to_first_byte()));
     to.list("picotap.flags", transaction.flags.names().map(str::as_bytes));
 }
 

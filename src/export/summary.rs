@@ -19,7 +19,7 @@ use crate::export::terminal::{Color, ELLIPSIS, Terminal, shorten};
 use crate::export::text;
 use crate::export::total::Sum;
 use crate::http::flags::{ALL, Flags};
-use crate::http::{Message, TlsConnection, Transaction};
+use crate::http::{Message, TlsConnection, Transaction, microseconds};
 
 /// Hosts and paths that are counted.
 const RANKED: usize = 256;
@@ -132,7 +132,7 @@ impl Sum for Summary {
         self.request_bytes = self.request_bytes.saturating_add(body(&transaction.request));
         self.response_bytes = self.response_bytes.saturating_add(body(&transaction.response));
         self.lost = self.lost.saturating_add(transaction.lost());
-        if let Some(duration) = transaction.duration().and_then(|time| u64::try_from(time / 1000).ok()) {
+        if let Some(duration) = microseconds(transaction.duration()) {
             self.latencies.add(duration);
         }
         if let Some(host) = transaction.host() {

@@ -61,7 +61,7 @@ impl MediaTypes {
         let name = essence(value);
         self.0.iter().any(|pattern| match (pattern.strip_prefix('+'), pattern.strip_suffix("/*")) {
             _ if &**pattern == "*/*" => true,
-            (Some(_), _) => ends_with(name, pattern.as_bytes()),
+            (Some(_), _) => super::ends_with(name, pattern.as_bytes()),
             (None, Some(of)) => {
                 name.split(|byte| *byte == b'/').next().is_some_and(|own| is(own, of)) && name.contains(&b'/')
             }
@@ -77,13 +77,6 @@ fn essence(value: &[u8]) -> &[u8] {
 
 fn is(text: &[u8], name: &str) -> bool {
     text.eq_ignore_ascii_case(name.as_bytes())
-}
-
-fn ends_with(text: &[u8], end: &[u8]) -> bool {
-    text.len()
-        .checked_sub(end.len())
-        .and_then(|from| text.get(from..))
-        .is_some_and(|tail| tail.eq_ignore_ascii_case(end))
 }
 
 /// What a body is read as, to find its secrets.
@@ -107,7 +100,7 @@ impl Content {
             Self::Opaque
         } else if is(name, "application/x-www-form-urlencoded") {
             Self::Form
-        } else if ends_with(name, b"/json") || ends_with(name, b"+json") {
+        } else if super::ends_with(name, b"/json") || super::ends_with(name, b"+json") {
             Self::Json
         } else {
             Self::Text

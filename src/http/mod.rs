@@ -31,3 +31,15 @@ pub use flags::Flags;
 pub use tls::TlsConnection;
 pub use transaction::{Message, Transaction};
 pub use uid::Uid;
+
+/// Whole microseconds of a time in nanoseconds, for whoever shows it; none of one before its beginning.
+#[must_use]
+pub fn microseconds(nanoseconds: Option<i64>) -> Option<u64> {
+    u64::try_from(nanoseconds? / 1000).ok()
+}
+
+/// Whether a text ends so, without regard to case.
+fn ends_with(text: &[u8], end: &[u8]) -> bool {
+    let tail = text.len().checked_sub(end.len()).and_then(|from| text.get(from..));
+    tail.is_some_and(|tail| tail.eq_ignore_ascii_case(end))
+}

@@ -14,6 +14,8 @@ use names::Keys;
 pub use names::{HEADER_ENDS, HEADERS, KEYS};
 use scan::{Grammar, Scan};
 
+use super::ends_with;
+
 /// What is written instead of a secret.
 pub const REDACTED: &[u8] = b"REDACTED";
 
@@ -107,13 +109,13 @@ impl Redaction {
     #[inline]
     pub fn target(&self, method: &[u8], target: &[u8], out: &mut Vec<u8>) {
         match &self.names {
-            Some(names) if may_hold_secrets(target) => {
+            Some(names) => {
                 // CONNECT's target is an authority. Another that does not begin with a slash may be one too.
                 let is_path = target.starts_with(b"/") || target.starts_with(b"*");
                 let grammar = if is_path && method != b"CONNECT" { Grammar::Url } else { Grammar::Authority };
                 names.write(grammar, target, out);
             }
-            _ => out.extend_from_slice(target),
+            None => out.extend_from_slice(target),
         }
     }
 
@@ -127,11 +129,7 @@ impl Redaction {
             Shape::Authorities => Grammar::Authorities,
             Shape::Text => Grammar::Text,
         };
-        if may_hold_secrets(text) {
-            names.write(grammar, text, out);
-        } else {
-            out.extend_from_slice(text);
-        }
+        names.write(grammar, text, out);
     }
 }
 
@@ -141,8 +139,11 @@ impl Names {
         lists_header(&self.headers, header)
     }
 
+    /// Appends a text without its secrets.
+    #[inline]
     fn write(&self, grammar: Grammar, text: &[u8], out: &mut Vec<u8>) {
-        if grammar == Grammar::Url && scan::is_plain(text, &self.keys) {
+        let plain = !may_hold_secrets(text) || grammar == Grammar::Url && scan::is_plain(text, &self.keys);
+        if plain {
             return out.extend_from_slice(text);
         }
         Scan::new(text, grammar, &self.keys, out).run();
@@ -152,13 +153,9 @@ impl Names {
 /// Whether a header is among these, or among those that are always hidden.
 fn lists_header<'a>(own: impl IntoIterator<Item = &'a Vec<u8>>, header: &[u8]) -> bool {
     let is = |name: &&str| name.as_bytes().eq_ignore_ascii_case(header);
-    let ends = |end: &&str| {
-        let tail = header.len().checked_sub(end.len()).and_then(|from| header.get(from..));
-        tail.is_some_and(|tail| tail.eq_ignore_ascii_case(end.as_bytes()))
-    };
     own.into_iter().any(|name| name.eq_ignore_ascii_case(header))
         || HEADERS.iter().any(is)
-        || HEADER_ENDS.iter().any(ends)
+        || HEADER_ENDS.iter().any(|end| ends_with(header, end.as_bytes()))
 }
 
 /// Every secret needs one of three characters: `key=value`, `user@host`, or one of these percent-encoded.

@@ -57,6 +57,13 @@ pub(super) struct Found {
 /// # Errors
 /// It cannot be read, or its tables are not as they should be or too long.
 pub(super) fn read(file: &File) -> io::Result<Found> {
+    let mut found = functions(file)?;
+    found.points.iter_mut().for_each(|(_, place)| *place = cheapest(file, *place));
+    Ok(found)
+}
+
+/// The same, with the places at which the functions begin.
+fn functions(file: &File) -> io::Result<Found> {
     let mut found = Found::default();
     let mut header = [0; HEADER];
     if let Err(error) = file.read_exact_at(&mut header, 0) {
@@ -68,7 +75,6 @@ pub(super) fn read(file: &File) -> io::Result<Found> {
     }
     let tables = Tables::read(file, &header)?;
     if tables.go(file, &mut found)? {
-        found.points.iter_mut().for_each(|(_, place)| *place = cheapest(file, *place));
         return Ok(found);
     }
     for section in tables.sections.iter().filter(|section| matches!(section.kind, SYMBOLS | DYNAMIC_SYMBOLS)) {
@@ -81,7 +87,6 @@ pub(super) fn read(file: &File) -> io::Result<Found> {
     if found == Found::default() {
         found.unread = tables.traces(file)?;
     }
-    found.points.iter_mut().for_each(|(_, place)| *place = cheapest(file, *place));
     Ok(found)
 }
 
@@ -207,10 +212,10 @@ impl Tables {
         let section = self.named(".text").map(|section| section.address);
         for start in [header, described, section].into_iter().flatten() {
             let place = start.checked_add(offset).and_then(|address| self.place(address));
-            let mut code = [0; pclntab::BEGINNING];
+            let mut code = [0; code::BEGINNING];
             if let Some(place) = place
                 && file.read_exact_at(&mut code, place).is_ok()
-                && pclntab::begins_function(&code)
+                && code::begins_go(&code)
             {
                 found.points.push((Library::Go, place));
                 return Ok(true);

@@ -14,8 +14,6 @@ pub(super) const WRITE_KEY_LOG: &str = "crypto/tls.(*Config).writeKeyLog";
 pub(super) const MODULE_TEXT: u64 = 176;
 /// Where the same address is in the table's own header, up to Go 1.25.
 pub(super) const HEADER_TEXT: u64 = 24;
-/// So many bytes of a function [`begins_function`] looks at.
-pub(super) const BEGINNING: usize = 16;
 
 /// The beginnings of tables, for programs of 64 bits: since Go 1.20, and of Go 1.18 and 1.19. The byte that is left out is the
 /// unit of instructions.
@@ -66,19 +64,6 @@ fn number(names: &[u8], name: &str) -> Option<u32> {
     at.or_else(first).and_then(|at| u32::try_from(at).ok())
 }
 
-/// Whether bytes are the beginning of a function that Go compiled and that needs some stack: it compares what there is with what
-/// it needs. A probe elsewhere would change what the program does.
-pub(super) fn begins_function(code: &[u8; BEGINNING]) -> bool {
-    if cfg!(target_arch = "aarch64") {
-        // ldr x16, [x28, #16]
-        return code.starts_with(&[0x90, 0x0b, 0x40, 0xf9]);
-    }
-    // cmp rsp, [r14+16]; or lea r12, [rsp-N]; cmp r12, [r14+16]
-    let near = code.starts_with(&[0x4c, 0x8d, 0x64, 0x24]) && code.get(5..9) == Some(&[0x4d, 0x3b, 0x66, 0x10]);
-    let far = code.starts_with(&[0x4c, 0x8d, 0xa4, 0x24]) && code.get(8..12) == Some(&[0x4d, 0x3b, 0x66, 0x10]);
-    code.starts_with(&[0x49, 0x3b, 0x66, 0x10]) || near || far
-}
-
 #[cfg(test)]
 pub(super) mod tests {
     use proptest::prelude::*;
@@ -124,21 +109,6 @@ pub(super) mod tests {
         old[0] = 0xfb;
         assert_eq!(find(&old, "main"), Err("Go before 1.18"));
         assert!(find(&[], "main").is_err());
-    }
-
-    #[test]
-    fn functions_begin_with_a_look_at_the_stack() {
-        let code = |bytes: &[u8]| {
-            let mut code = [0; BEGINNING];
-            code[..bytes.len()].copy_from_slice(bytes);
-            begins_function(&code)
-        };
-        if cfg!(target_arch = "x86_64") {
-            assert!(code(&[0x49, 0x3b, 0x66, 0x10, 0x0f, 0x86]));
-            assert!(code(&[0x4c, 0x8d, 0x64, 0x24, 0xd8, 0x4d, 0x3b, 0x66, 0x10]));
-            assert!(code(&[0x4c, 0x8d, 0xa4, 0x24, 0x58, 0xff, 0xff, 0xff, 0x4d, 0x3b, 0x66, 0x10]));
-        }
-        assert!(!code(&[0x55, 0x48, 0x89, 0xe5]));
     }
 
     proptest! {

@@ -5,10 +5,10 @@ use std::fmt;
 use std::ops::DerefMut;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 
-use aya::Ebpf;
 use aya::maps::{MapData, RingBuf};
 use aya::programs::UProbe;
 use aya::programs::uprobe::{UProbeLinkId, UProbeScope};
+use aya::{Ebpf, include_bytes_aligned};
 
 use super::survey::{Identity, Target};
 use super::{Library, ProbeError, event};
@@ -16,9 +16,7 @@ use crate::tls::keys::KeyStore;
 use crate::tls::probed::Calls;
 
 /// The programs, as the build compiled them; nothing for architectures that have none.
-#[repr(align(8))]
-struct Aligned<T: ?Sized>(T);
-static PROGRAMS: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/calls.bpf.o")));
+static PROGRAMS: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/calls.bpf.o"));
 
 /// The most calls that are taken at once; others wait for the store meanwhile.
 const BATCH: usize = 1024;
@@ -28,11 +26,11 @@ const BATCH: usize = 1024;
 /// # Errors
 /// The kernel refuses, or the build has none.
 pub(super) fn load() -> Result<(Programs, Ring), ProbeError> {
-    if PROGRAMS.0.is_empty() {
+    if PROGRAMS.is_empty() {
         return Err(ProbeError::Architecture);
     }
     let refused = |error: &dyn std::error::Error| ProbeError::Load(chain(error));
-    let mut programs = Ebpf::load(&PROGRAMS.0).map_err(|error| refused(&error))?;
+    let mut programs = Ebpf::load(PROGRAMS).map_err(|error| refused(&error))?;
     for library in [Library::OpenSsl, Library::Go] {
         program(&mut programs, library)?.load().map_err(|error| refused(&error))?;
     }

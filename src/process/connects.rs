@@ -11,16 +11,14 @@ use std::sync::Arc;
 
 use aya::maps::{MapData, RingBuf};
 use aya::programs::BtfTracePoint;
-use aya::{Btf, Ebpf};
+use aya::{Btf, Ebpf, include_bytes_aligned};
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
 use super::Process;
 use crate::stream::Endpoint;
 
 /// The program, as the build compiled it; nothing for documentation.
-#[repr(align(8))]
-struct Aligned<T: ?Sized>(T);
-static PROGRAM: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/connects.bpf.o")));
+static PROGRAM: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/connects.bpf.o"));
 const TRACE_POINT: &str = "inet_sock_set_state";
 
 /// The most connections that are remembered until somebody asks for them. Most are not captured.
@@ -138,11 +136,11 @@ impl Connects {
     }
 
     fn load() -> Result<Self, Box<dyn std::error::Error>> {
-        if PROGRAM.0.is_empty() {
+        if PROGRAM.is_empty() {
             return Err(format!("there is no program for {}", std::env::consts::ARCH).into());
         }
         let kernel = Btf::from_sys_fs()?;
-        let mut loaded = Ebpf::load(&PROGRAM.0)?;
+        let mut loaded = Ebpf::load(PROGRAM)?;
         let program: &mut BtfTracePoint = loaded.program_mut("connects").ok_or("there is no program")?.try_into()?;
         program.load(TRACE_POINT, &kernel)?;
         program.attach()?;

@@ -4,7 +4,7 @@ use super::histogram::{Histogram, bucket};
 use super::snapshot::{Counts, Second};
 use crate::http::filter::failed_otherwise;
 use crate::http::grpc::is_server_error;
-use crate::http::{Message, Transaction};
+use crate::http::{Message, Transaction, microseconds};
 
 /// What of a transaction is counted. Times and durations are microseconds.
 #[derive(Debug, Clone, Copy)]
@@ -31,7 +31,7 @@ impl Facts {
         let (answered, response_bytes) = last(transaction.response.as_ref());
         let status = transaction.status;
         let grpc = transaction.grpc_status();
-        let duration = transaction.duration().and_then(|time| u64::try_from(time).ok()).map(|time| time / 1000);
+        let duration = microseconds(transaction.duration());
         Self {
             completed: asked.max(answered).unwrap_or(0) / 1000,
             duration,

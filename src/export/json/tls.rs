@@ -17,7 +17,7 @@
 use super::{endpoints, numeric, optional, processes, tls, truth};
 use crate::export::Origin;
 use crate::export::numbers::rfc3339;
-use crate::http::TlsConnection;
+use crate::http::{TlsConnection, microseconds};
 
 /// Appends the line.
 pub(super) fn line(origin: &Origin, connection: &TlsConnection, out: &mut Vec<u8>) {
@@ -40,7 +40,7 @@ pub(super) fn line(origin: &Origin, connection: &TlsConnection, out: &mut Vec<u8
     let [sent, answered] = closed.bytes;
     numeric(b",\"client_bytes\":", Some(sent), out);
     numeric(b",\"server_bytes\":", Some(answered), out);
-    numeric(b",\"duration_us\":", closed.duration().and_then(|time| u64::try_from(time / 1000).ok()), out);
+    numeric(b",\"duration_us\":", microseconds(closed.duration()), out);
     optional(b",\"interface\":", origin.interfaces.get(connection.interface).map(str::as_bytes), out);
     optional(b",\"community_id\":", connection.community_id.as_ref().map(|text| &text[..]), out);
     out.extend_from_slice(b"}\n");

@@ -10,8 +10,8 @@
 
 use memchr::{memchr, memchr2};
 
-use super::scan::{Grammar, Scan, undone};
-use super::{Names, REDACTED, Redaction, markup, may_hold_secrets};
+use super::scan::{Grammar, undone};
+use super::{Names, REDACTED, Redaction, markup};
 use crate::http::media_type::Content;
 
 /// The longest key that is looked up, in bytes as written. All that are listed are far shorter.
@@ -101,11 +101,7 @@ impl Names {
         for line in text.split_inclusive(|byte| matches!(byte, b'\n' | b'\r')) {
             let end = line.iter().rposition(|byte| !matches!(byte, b'\n' | b'\r')).map_or(0, |last| last + 1);
             let (line, ending) = line.split_at(end);
-            if may_hold_secrets(line) {
-                Scan::new(line, Grammar::Text, &self.keys, out).run();
-            } else {
-                out.extend_from_slice(line);
-            }
+            self.write(Grammar::Text, line, out);
             out.extend_from_slice(ending);
         }
     }

@@ -11,6 +11,7 @@
 
 use super::REDACTED;
 use super::names::Keys;
+use crate::http::ends_with;
 
 /// Number of depths of a delimiter: plain, percent-encoded, and percent-encoded twice.
 const DEPTHS: usize = 3;
@@ -209,11 +210,7 @@ impl<'a> Scan<'a> {
 
     fn follows_colon(&self, at: usize) -> bool {
         let before = self.text.get(..at).unwrap_or_default();
-        before.ends_with(b":")
-            || [b"%3A".as_slice(), b"%253A"].iter().any(|colon| {
-                let tail = before.len().checked_sub(colon.len()).and_then(|from| before.get(from..));
-                tail.is_some_and(|tail| tail.eq_ignore_ascii_case(colon))
-            })
+        before.ends_with(b":") || [b"%3A".as_slice(), b"%253A"].iter().any(|colon| ends_with(before, colon))
     }
 
     /// Writes everything before the authority that begins at `start`, and the authority up to its `@`, without user
