@@ -5,10 +5,9 @@ use std::net::SocketAddr;
 use super::facts::Facts;
 use super::snapshot::TransactionRow;
 use crate::escape;
-use crate::http::body::body_names;
-use crate::http::filter::{tunnel_name, via_name};
-use crate::http::{Message, Transaction, grpc};
-use crate::process::Process;
+use crate::http::filter::field::{Field, HEADERS, Name};
+use crate::http::filter::{Row, TransactionFields, Value};
+use crate::http::{Message, Transaction, grpc, microseconds};
 use crate::stream::{Endpoint, InterfaceNames};
 
 /// The most bytes of a target that a row has.
@@ -44,11 +43,10 @@ impl Kept {
     /// As a row.
     pub(super) fn row(&self, interfaces: &InterfaceNames) -> TransactionRow {
         let Self { transaction, facts, id } = self;
-        let micros = |time: Option<i64>| time.and_then(|time| u64::try_from(time / 1000).ok());
         let took = |message: Option<Message>| {
             let message = message?;
             let (end, _) = message.end?;
-            micros(end.time.checked_sub(message.start.time))
+            microseconds(end.time.checked_sub(message.start.time))
         };
         let bytes = |message: &Option<Message>| message.as_ref().and_then(Message::body).map(|body| body.wire);
         let target = transaction.target().map(|target| target.get(..MAX_TARGET).unwrap_or(target));
@@ -70,13 +68,13 @@ impl Kept {
             reason: transaction.reason().map(shown).or_else(|| outcome(transaction)),
             failed: facts.failed,
             request_time: took(transaction.request),
-            wait_time: micros(transaction.time_to_first_byte()),
+            wait_time: microseconds(transaction.time_to_first_byte()),
             response_time: took(transaction.response),
             duration: facts.duration,
             request_bytes: bytes(&transaction.request).filter(|_| is_http),
             response_bytes: bytes(&transaction.response).filter(|_| is_http),
             flags: transaction.flags.names().collect(),
-            fields: fields(transaction),
+            fields: fields(transaction, interfaces),
         }
     }
 }
@@ -107,83 +105,82 @@ pub(super) fn endpoint(endpoint: Endpoint) -> String {
     SocketAddr::new(endpoint.ip, endpoint.port).to_string()
 }
 
+/// The fields that a row has no place of its own for, in the order in which they are shown: before the headers, and behind them.
+const BESIDE: [&[Name]; 2] = [
+    &[
+        Name::UserAgent,
+        Name::Referer,
+        Name::Scheme,
+        Name::StreamError,
+        Name::GrpcService,
+        Name::GrpcMethod,
+        Name::GrpcStatus,
+        Name::GrpcMessage,
+        Name::GrpcTimeout,
+        Name::GrpcRequestMessages,
+        Name::GrpcResponseMessages,
+        Name::Tunnel,
+        Name::Via,
+        Name::ViaConn,
+        Name::ViaTarget,
+        Name::TlsVersion,
+        Name::TlsCipher,
+        Name::TlsSni,
+        Name::TlsAlpn,
+        Name::TlsResumed,
+        Name::TlsJa4,
+        Name::RequestText,
+        Name::RequestTruncated,
+        Name::RequestUndecoded,
+        Name::ResponseText,
+        Name::ResponseTruncated,
+        Name::ResponseUndecoded,
+        Name::ClientForwarded,
+        Name::ClientProcess,
+        Name::ClientPid,
+        Name::ClientContainer,
+        Name::ClientPod,
+        Name::ServerProcess,
+        Name::ServerPid,
+        Name::ServerContainer,
+        Name::ServerPod,
+        Name::TraceId,
+        Name::ParentId,
+        Name::CommunityId,
+    ],
+    &[
+        Name::Seq,
+        Name::Stream,
+        Name::Interim,
+        Name::Lost,
+        Name::RequestHead,
+        Name::RequestDecoded,
+        Name::ResponseHead,
+        Name::ResponseDecoded,
+        Name::Proxy,
+        Name::ProxyPort,
+    ],
+];
+
 /// What the row has no place of its own for, by the names of the JSON log.
-fn fields(transaction: &Transaction) -> Vec<(String, String)> {
-    let mut out = Vec::new();
-    let mut text = |name: &str, value: Option<&[u8]>| out.extend(value.map(|value| (name.to_owned(), shown(value))));
-    text("user_agent", transaction.user_agent());
-    text("referer", transaction.referer());
-    text("scheme", transaction.named_scheme());
-    text("stream_error", transaction.stream_error().map(|code| code.to_string()).as_deref().map(str::as_bytes));
-    if let Some(call) = transaction.grpc() {
-        let named = |text| Some(text).filter(|text: &&[u8]| !text.is_empty());
-        text("grpc_service", named(call.service));
-        text("grpc_method", named(call.method));
-        text("grpc_status", call.status.map(|status| status.to_string()).as_deref().map(str::as_bytes));
-        text("grpc_message", call.message.as_deref());
-        text("grpc_timeout_us", call.timeout.map(|timeout| (timeout / 1000).to_string()).as_deref().map(str::as_bytes));
-        for (name, count) in ["grpc_request_messages", "grpc_response_messages"].into_iter().zip(call.messages) {
-            text(name, count.map(|count| count.to_string()).as_deref().map(str::as_bytes));
-        }
+fn fields(transaction: &Transaction, interfaces: &InterfaceNames) -> Vec<(String, String)> {
+    let row = TransactionFields(transaction, interfaces);
+    let named = |name: &Name| Some((name.text().to_owned(), text(row.value(&Field::Named(*name)))?));
+    let [before, behind] = BESIDE.map(|names| names.iter().filter_map(named));
+    let headers = HEADERS.into_iter().zip([true, false]).flat_map(|(prefix, of_request)| {
+        transaction.headers(of_request).map(move |(name, value)| (prefix.to_owned() + &shown(name), shown(value)))
+    });
+    before.chain(headers).chain(behind).collect()
+}
+
+/// What a field holds, for people; none if it holds nothing.
+fn text(value: Value<'_>) -> Option<String> {
+    match value {
+        Value::Absent => None,
+        Value::Number(number) => Some(number.to_string()),
+        Value::Text(text) => Some(shown(&text)),
+        Value::Texts(texts) => Some(shown(&texts.join(&b' '))),
+        Value::Address(ip, None) => Some(ip.to_string()),
+        Value::Address(ip, Some(port)) => Some(SocketAddr::new(ip, port).to_string()),
     }
-    text("tunnel", tunnel_name(transaction).map(str::as_bytes));
-    if let Some(outer) = &transaction.outer {
-        text("via", Some(via_name(outer.tunnel).as_bytes()));
-        text("via_conn", Some(outer.uid.as_bytes()));
-        text("via_target", Some(&outer.target[..]).filter(|target| !target.is_empty()));
-    }
-    if let Some(secured) = &transaction.secured {
-        text("tls.version", secured.version.map(str::as_bytes));
-        text("tls.cipher", secured.cipher.map(str::as_bytes));
-        text("tls.sni", secured.server_name.as_deref().map(str::as_bytes));
-        text("tls.alpn", secured.alpn.as_deref().map(str::as_bytes));
-        text("tls.resumed", secured.resumed.filter(|resumed| *resumed).map(|_| &b"true"[..]));
-        text("tls.ja4", secured.ja4.as_deref().map(str::as_bytes));
-    }
-    for of_request in [true, false] {
-        let Some(body) = transaction.body(of_request) else { continue };
-        let [whole, truncated, undecoded] = body_names(of_request);
-        text(whole, Some(body.text).filter(|text| !text.is_empty()));
-        text(truncated, body.truncated.then_some(b"true"));
-        text(undecoded, body.undecoded.map(str::as_bytes));
-    }
-    text("client_forwarded", transaction.client_forwarded.map(|ip| ip.to_string()).as_deref().map(str::as_bytes));
-    for (end, process) in [("client", transaction.client_process()), ("server", transaction.server_process())] {
-        let Some(Process { pid, command, container, pod }) = process else { continue };
-        let mut text = |name: &str, value: Option<&[u8]>| text(&format!("{end}_process{name}"), value);
-        text("", Some(command));
-        text(".pid", pid.map(|pid| pid.to_string()).as_deref().map(str::as_bytes));
-        text(".container", container.as_deref().map(str::as_bytes));
-        text(".pod", pod.as_deref().map(str::as_bytes));
-    }
-    text("trace_id", transaction.trace_id());
-    text("parent_id", transaction.parent_id());
-    text("community_id", transaction.community_id.as_ref().map(|id| &id[..]));
-    for of_request in [true, false] {
-        for (name, value) in transaction.headers(of_request) {
-            let message = if of_request { "request_headers." } else { "response_headers." };
-            out.push((message.to_owned() + &shown(name), shown(value)));
-        }
-    }
-    let number = |out: &mut Vec<_>, name: &str, value: u64| {
-        out.extend((value != 0).then(|| (name.to_owned(), value.to_string())));
-    };
-    number(&mut out, "seq", u64::from(transaction.seq));
-    number(&mut out, "stream", transaction.stream().map_or(0, u64::from));
-    number(&mut out, "interim", u64::from(transaction.interim));
-    number(&mut out, "lost_bytes", transaction.lost());
-    if transaction.protocol().is_none() {
-        for (message, name) in [(&transaction.request, "request"), (&transaction.response, "response")] {
-            let Some(message) = message else { continue };
-            number(&mut out, &format!("{name}_head_bytes"), message.head_bytes());
-            if let Some(body) = message.body().filter(|body| body.wire != body.decoded) {
-                out.push((format!("{name}_body_decoded_bytes"), body.decoded.to_string()));
-            }
-        }
-    }
-    if let Some(relay) = transaction.outer.as_ref().and_then(|outer| outer.relay) {
-        out.push(("proxy".to_owned(), relay.ip.to_string()));
-        out.push(("proxy_port".to_owned(), relay.port.to_string()));
-    }
-    out
 }
