@@ -1,5 +1,4 @@
 //! Segments in no order at all: what the fuzz target checks, on seeded random input and on every input that ever failed.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that fails may panic")]
 
 use std::path::Path;
 

@@ -1,12 +1,5 @@
 //! What an attacker can make the flow table take: memory below its limit, and nothing from those who behave.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::cast_possible_truncation,
-    reason = "a test that fails may panic; sequence numbers wrap"
-)]
-
 use crate::support;
 use picotap::flow::{Config, Table};
 use picotap::packet::{Segment, TcpFlags};

@@ -3,13 +3,6 @@
 //! An attacker who is one of the two hosts can send what he likes; one who is neither can forge segments. What the
 //! other host would not take must not change what is reported.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::cast_possible_truncation,
-    reason = "a test that fails may panic; sequence numbers wrap"
-)]
-
 use crate::support;
 use picotap::stream::{Opener, Side};
 use support::flow::{ACK, FIN, MS, RST, S, SYN, Stage, Who};

@@ -1,14 +1,5 @@
 //! Connections in virtual networks: which are one, and which are two.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::cast_possible_truncation,
-    clippy::cast_possible_wrap,
-    clippy::cast_sign_loss,
-    reason = "a test that panics has failed"
-)]
-
 use crate::support;
 use proptest::prelude::*;
 use support::flow::{ACK, FIN, RST, SYN, Stage, Who};

@@ -1,13 +1,6 @@
 //! However the segments of a conversation are permuted, repeated and cut anew: within the grace and the bounds the same
 //! two streams come out, and no byte comes before what its sender had acknowledged when he first sent it.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::cast_possible_truncation,
-    reason = "a test that fails may panic; sequence numbers wrap"
-)]
-
 use crate::support;
 use std::fmt::Write as _;
 

@@ -1,12 +1,5 @@
 //! What is right in everyday trouble: loss, reordering, retransmission, probes, half-seen connections.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::cast_possible_truncation,
-    reason = "a test that fails may panic; sequence numbers wrap"
-)]
-
 use crate::support;
 use picotap::flow::Config;
 use picotap::stream::{ConnectionId, Opener, Side};

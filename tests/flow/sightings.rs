@@ -1,12 +1,5 @@
 //! A connection that is seen elsewhere already is left out, and nothing else.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::cast_possible_truncation,
-    reason = "a test that fails may panic; sequence numbers wrap"
-)]
-
 use crate::support;
 use picotap::flow::{Config, Sightings, Table};
 use support::flow::{ACK, FIN, RST, S, SYN, Stage, Who};

@@ -1,5 +1,4 @@
 //! The parser of start lines alone: another guest, which gives the same methods, targets and statuses as picotap's own.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code: a panic is a failed test")]
 
 use crate::support;
 use std::fs;

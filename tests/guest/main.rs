@@ -1,7 +1,11 @@
 //! The guest against its contract: `guest/abi.h` defines each record, and each test checks a rule.
 
-#![expect(clippy::indexing_slicing, reason = "a test may fail by panic")]
-#![allow(clippy::cast_possible_truncation, reason = "test sizes are small")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "test code: a panic is a failed test, and sizes are small"
+)]
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,11 +1,5 @@
 //! What version 2 of the contract lets a module ask for: extra state, another module for its connection, and streams inside
 //! tunnels; by modules made for this, and by the parser.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::cast_possible_truncation,
-    reason = "test code: a panic is a failed test, and sizes are small"
-)]
 
 mod feed;
 mod hand_over;

@@ -3,7 +3,7 @@
 use crate::support;
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, OnceLock};
 
@@ -22,6 +22,8 @@ use picotap::sandbox::{BUILTIN_GUEST, BUILTIN_HTTP2};
 use picotap::stream::{Connection, EndReason, OpenConnection, Position, Side, Sink};
 use proptest::prelude::*;
 
+use support::fixtures::path as fixture;
+use support::frame::{DATA, END_HEADERS, HEADERS, frame};
 use support::random::Random;
 use support::tool::need;
 
@@ -249,7 +251,7 @@ proptest! {
                 block.extend(b"text/plain");
                 block.extend([0x0f, 26 - 15, coding.len() as u8]);
                 block.extend(coding.bytes());
-                turns.push((side, frame(1, 4 | u8::from(wire.is_empty()), *stream, &block)));
+                turns.push((side, frame(HEADERS, END_HEADERS | u8::from(wire.is_empty()), *stream, &block)));
                 left.push((*stream, wire.clone()));
                 sent.insert((*stream, of_request), Sent { text, wire });
             }
@@ -264,7 +266,7 @@ proptest! {
                     0 => (0, data),
                     _ => (8, [&[padding][..], &data, &vec![0; usize::from(padding)]].concat()),
                 };
-                turns.push((side, frame(0, padded | u8::from(wire.is_empty()), *stream, &payload)));
+                turns.push((side, frame(DATA, padded | u8::from(wire.is_empty()), *stream, &payload)));
                 left.retain(|(_, wire)| !wire.is_empty());
             }
         }
@@ -281,15 +283,6 @@ proptest! {
             }
         }
     }
-}
-
-fn frame(of: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = (payload.len() as u32).to_be_bytes();
-    [&length[1..], &[of, flags], &stream.to_be_bytes(), payload].concat()
-}
-
-fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
 }
 
 /// Bodies by their bytes, with how often they occur; none that is empty.

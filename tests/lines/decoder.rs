@@ -1,6 +1,5 @@
 //! The decoder against tshark: one capture with every encapsulation, and from both the addresses, sequence number and
 //! length of the innermost TCP segment of each frame.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout, reason = "a test that fails may panic")]
 
 use crate::support;
 use std::fmt::Write as _;

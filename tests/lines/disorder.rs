@@ -1,15 +1,6 @@
 //! Keep-alive connections without pipelining, some of them joined midway, whose packets were captured in another order
 //! than they were sent, and some not at all: no pair is wrong without a flag, and few that are right have one.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::cast_possible_truncation,
-    clippy::print_stdout,
-    clippy::disallowed_methods,
-    reason = "a test that panics has failed, and its deadlines are on the wall clock"
-)]
-
 use crate::support;
 use std::collections::{HashMap, HashSet};
 use std::fs;

@@ -1,15 +1,6 @@
 //! What an attacker, or a bad network, does to segments does not change what is printed; and floods do not crowd out
 //! those who behave.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::cast_possible_truncation,
-    clippy::print_stdout,
-    clippy::disallowed_methods,
-    reason = "a test that panics has failed, and its deadlines are on the wall clock"
-)]
-
 use crate::support;
 use std::fs;
 use std::io::{BufWriter, Write};

@@ -3,38 +3,18 @@
 //! The captures are written by the cases in `tests/lines/cases`: `BLESS=1 cargo test --test lines fixtures` writes them, and without
 //! it the test checks that the files in `fixtures/` match the cases.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::cast_possible_truncation,
-    clippy::print_stdout,
-    clippy::disallowed_methods,
-    reason = "a test that panics has failed, and its deadlines are on the wall clock"
-)]
-
 use crate::support;
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
 
 use crate::cases::Case;
 use support::capture::decompress;
+use support::fixtures::{directories, path};
 use support::program::{assert_lines, picotap, run};
 use support::scene::Scene;
 
-fn directory() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
-}
-
 fn blessing() -> bool {
     std::env::var_os("BLESS").is_some()
-}
-
-fn play(case: &Case) -> Scene {
-    let mut scene = Scene::default();
-    (case.play)(&mut scene);
-    scene.stamp();
-    scene
 }
 
 /// The files of a case's directory, except tshark's list.
@@ -77,30 +57,30 @@ fn fixtures_are_what_the_cases_give() {
     let (mut names, mut known) = (BTreeSet::new(), BTreeSet::new());
     for case in crate::cases::all() {
         assert!(names.insert(case.name), "{} is the name of two cases", case.name);
-        let case_directory = directory().join(case.directory());
+        let case_directory = path(case.directory());
         known.insert(case_directory.clone());
         if blessing() {
             fs::create_dir_all(&case_directory).unwrap();
         }
-        for (name, bytes) in contents(&case, &play(&case)) {
-            let path = case_directory.join(name);
-            let now = fs::read(&path).unwrap_or_default();
+        for (name, bytes) in contents(&case, &case.scene()) {
+            let file = case_directory.join(name);
+            let now = fs::read(&file).unwrap_or_default();
             if blessing() && (now.is_empty() || decompress(&now) != decompress(&bytes)) {
-                fs::write(&path, &bytes).unwrap();
+                fs::write(&file, &bytes).unwrap();
             } else if !blessing() {
                 assert!(
                     now == bytes || decompress(&now) == decompress(&bytes),
                     "{} is not what its case gives",
-                    path.display()
+                    file.display()
                 );
             }
         }
     }
     const RECORDINGS: [&str; 7] =
         ["http", "servers", "tls/https", "http2/h2", "http2/h2-browser", "http2/h2-grpc", "http2/h2-tls"];
-    known.extend(RECORDINGS.map(|name| directory().join(name)));
-    for path in support::fixtures::directories() {
-        assert!(known.contains(&path), "{} has no case", path.display());
+    known.extend(RECORDINGS.map(path));
+    for directory in directories() {
+        assert!(known.contains(&directory), "{} has no case", directory.display());
     }
 }
 
@@ -112,11 +92,11 @@ fn every_fixture_gives_its_lines() {
         if !case.name.contains(&only) {
             continue;
         }
-        let scene = play(&case);
-        let case_directory = directory().join(case.directory());
+        let scene = case.scene();
+        let case_directory = path(case.directory());
         let mut command = picotap();
-        for file in &scene.files {
-            command.arg("--pcap").arg(case_directory.join(&file.name));
+        for file in case.captures(&scene) {
+            command.arg("--pcap").arg(file);
         }
         let outcome = run(command.args(["--format", "json", "--stats"]).args(&scene.args));
         let checked = std::panic::catch_unwind(|| {

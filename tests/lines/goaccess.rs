@@ -1,7 +1,5 @@
 //! goaccess reads every line of the combined log format, those without an answer included.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout, reason = "a test that panics has failed")]
-
 use crate::support;
 use std::fs;
 use std::process::Command;

@@ -1,14 +1,5 @@
 //! `-w`: the packets of connections with logged lines. The file gives these lines when it is read again.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::cast_possible_truncation,
-    clippy::cast_precision_loss,
-    clippy::disallowed_methods,
-    reason = "a test that panics has failed"
-)]
-
 use crate::{cases, support};
 use std::fs;
 use std::io::{BufWriter, Write};
@@ -16,17 +7,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::slice::from_ref;
 
+use support::fixtures::path as fixture;
 use support::program::{Outcome, assert_lines, picotap, run, sorted};
-use support::scene::Scene;
 use support::tool;
 use support::workload::Workload;
 
 /// Packets that are not written, in the ledger.
 const UNKEPT: &str = "packets of kept connections not written";
-
-fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
-}
 
 fn command(files: &[PathBuf], args: &[&str]) -> Command {
     let mut command = picotap();
@@ -42,12 +29,6 @@ fn keeping(files: &[PathBuf], args: &[&str], kept: &Path) -> Outcome {
     run(command(files, args).arg("-w").arg(kept))
 }
 
-/// A figure of the ledger.
-fn figure(outcome: &Outcome, name: &str) -> u64 {
-    let figure = |line: &str| line.trim_start().strip_prefix(name)?.trim().parse().ok();
-    outcome.stderr.lines().find_map(figure).unwrap_or(0)
-}
-
 /// Asserts that the packets that are kept give the same lines, and that these are those of a run that keeps none. The run.
 fn assert_again(files: &[PathBuf], args: &[&str], kept: &Path) -> Outcome {
     let plain = run(&mut command(files, args));
@@ -60,12 +41,12 @@ fn assert_again(files: &[PathBuf], args: &[&str], kept: &Path) -> Outcome {
 /// Asserts that the packets that are kept give the same lines, to a run without the options `more`. The first run.
 fn assert_kept(files: &[PathBuf], args: &[&str], more: &[&str], kept: &Path) -> Outcome {
     let first = keeping(files, &[args, more].concat(), kept);
-    assert_eq!(figure(&first, UNKEPT), 0, "{}", first.stderr);
+    assert_eq!(first.figure(UNKEPT), 0, "{}", first.stderr);
     let again = run(&mut command(&[kept.to_path_buf()], args));
     assert_lines(&first.sorted(), &again.sorted(), kept);
     assert_eq!(again.code, Some(0), "{}", again.stderr);
     // Where all is silent that is kept, empty packets say that time passes.
-    let (frames, packets) = (figure(&again, "frames"), figure(&first, "packets kept"));
+    let (frames, packets) = (again.figure("frames"), first.figure("packets kept"));
     assert!((packets..packets + 1000).contains(&frames), "{frames} of {packets}; {}", first.stderr);
     first
 }
@@ -74,11 +55,8 @@ fn assert_kept(files: &[PathBuf], args: &[&str], more: &[&str], kept: &Path) -> 
 fn every_fixture(mut test: impl FnMut(&str, &[PathBuf], &[&str])) {
     let only = std::env::var("CASE").unwrap_or_default();
     for case in cases::all().into_iter().filter(|case| case.name.contains(&only)) {
-        let mut scene = Scene::default();
-        (case.play)(&mut scene);
-        scene.stamp();
-        let files: Vec<PathBuf> =
-            scene.files.iter().map(|file| fixtures().join(case.directory()).join(&file.name)).collect();
+        let scene = case.scene();
+        let files = case.captures(&scene);
         let args: Vec<&str> = scene.args.iter().map(String::as_str).collect();
         test(case.name, &files, &args);
     }
@@ -145,7 +123,7 @@ fn recordings_are_kept_in_either_format_as_wireshark_reads_them() {
     let test = "recordings_are_kept_in_either_format_as_wireshark_reads_them";
     let directory = tempfile::tempdir().unwrap();
     for name in ["http.pcap", "servers.pcap", "http2/h2.pcap"] {
-        let capture = fixtures().join(name);
+        let capture = fixture(name);
         for kept in ["kept.pcap", "kept.pcapng"].map(|kept| directory.path().join(kept)) {
             let first = assert_again(from_ref(&capture), &["--workers", "2"], &kept);
             assert!(first.lines().len() > 20);
@@ -153,7 +131,7 @@ fn recordings_are_kept_in_either_format_as_wireshark_reads_them() {
             let fields =
                 ["-T", "fields", "-e", "frame.time_epoch", "-e", "frame.len", "-e", "tcp.stream", "-e", "ip.id"];
             let Some(rows) = tshark(test, &fields, &kept) else { return };
-            assert_eq!(rows.lines().count() as u64, figure(&first, "packets kept"));
+            assert_eq!(rows.lines().count() as u64, first.figure("packets kept"));
             let all = tshark(test, &fields, &capture).unwrap();
             let without_stream = |rows: &str| -> Vec<String> {
                 let row = |row: &str| {
@@ -173,7 +151,7 @@ fn recordings_are_kept_in_either_format_as_wireshark_reads_them() {
 #[test]
 fn one_connection_of_many_is_kept_alone() {
     let directory = tempfile::tempdir().unwrap();
-    let (all, kept) = (fixtures().join("servers.pcap"), directory.path().join("kept.pcap"));
+    let (all, kept) = (fixture("servers.pcap"), directory.path().join("kept.pcap"));
     let lines = run(&mut command(from_ref(&all), &[])).lines();
     let port = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["client_port"].to_string();
     let filter = format!("client_port={}", port(&lines[lines.len() / 2]));
@@ -182,7 +160,7 @@ fn one_connection_of_many_is_kept_alone() {
     // Nothing else is there to be read, whatever is asked.
     let again = run(&mut command(&[kept], &[]));
     assert_lines(&first.sorted(), &again.sorted(), Path::new("kept.pcap"));
-    assert_eq!(figure(&again, "connections"), figure(&first, "connections whose packets are kept"));
+    assert_eq!(again.figure("connections"), first.figure("connections whose packets are kept"));
 }
 
 #[test]
@@ -190,7 +168,7 @@ fn secrets_are_written_on_request_and_only_those_of_connections_that_are_kept() 
     let test = "secrets_are_written_on_request_and_only_those_of_connections_that_are_kept";
     let directory = tempfile::tempdir().unwrap();
     let kept = directory.path().join("kept.pcapng");
-    let (https, keys) = (fixtures().join("tls/https.pcap"), fixtures().join("tls/https/keys.txt"));
+    let (https, keys) = (fixture("tls/https.pcap"), fixture("tls/https/keys.txt"));
     let keylog = ["--keylog", keys.to_str().unwrap()];
     let first = assert_kept(from_ref(&https), &[], &[&keylog[..], &["--write-secrets"]].concat(), &kept);
     assert!(first.lines().len() > 20);
@@ -199,7 +177,7 @@ fn secrets_are_written_on_request_and_only_those_of_connections_that_are_kept() 
     }
     // Those of files are written too.
     for name in ["http2/h2-tls.pcapng", "http2/h2-grpc.pcapng", "http2/h2-browser.pcapng"] {
-        let first = assert_kept(&[fixtures().join(name)], &[], &["--write-secrets", "--workers", "2"], &kept);
+        let first = assert_kept(&[fixture(name)], &[], &["--write-secrets", "--workers", "2"], &kept);
         assert!(!first.lines().is_empty(), "{name}");
     }
     // Not asked for: there are none.
@@ -216,7 +194,7 @@ fn secrets_are_written_on_request_and_only_those_of_connections_that_are_kept() 
     let port = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["client_port"].to_string();
     let filter = format!("client_port={}", port(first.lines().iter().find(|line| line.contains("\"tls\":")).unwrap()));
     let one = keeping(&[https], &[&keylog[..], &["--write-secrets", "--filter", &filter]].concat(), &kept);
-    assert_eq!((secrets(&kept), figure(&one, "connections whose packets are kept")), (1, 1), "{}", one.stderr);
+    assert_eq!((secrets(&kept), one.figure("connections whose packets are kept")), (1, 1), "{}", one.stderr);
 }
 
 /// A capture of many connections at once, of which some have errors.
@@ -235,28 +213,28 @@ fn what_does_not_fit_is_counted_and_said() {
     let kept = directory.path().join("kept.pcap");
     let options = ["--errors", "--workers", "2"];
     let whole = assert_kept(from_ref(&capture), &options, &[], &kept);
-    let all = figure(&whole, "packets kept");
+    let all = whole.figure("packets kept");
     assert!(all > 1000 && !whole.stderr.contains("packets are missing"), "{}", whole.stderr);
     let small = keeping(&[capture], &[&options[..], &["--write-buffer", "256k"]].concat(), &kept);
     assert_lines(&whole.sorted(), &small.sorted(), &kept);
-    let (written, missing) = (figure(&small, "packets kept"), figure(&small, UNKEPT));
+    let (written, missing) = (small.figure("packets kept"), small.figure(UNKEPT));
     assert!(missing > 100 && written > 100, "{}", small.stderr);
     assert_eq!(written + missing, all, "{}", small.stderr);
     let figures =
-        ["connections whose packets are kept", "connections of which not all is kept"].map(|name| figure(&small, name));
+        ["connections whose packets are kept", "connections of which not all is kept"].map(|name| small.figure(name));
     let said = format!("{missing} packets are missing, of {} of {} connections", figures[1], figures[0]);
     assert!(figures[1] > 0 && small.stderr.contains(&said), "{said}: {}", small.stderr);
-    assert_eq!(figures[0], figure(&whole, "connections whose packets are kept"));
+    assert_eq!(figures[0], whole.figure("connections whose packets are kept"));
     // What was captured later than the verdict is there.
     let again = run(&mut command(&[kept], &[]));
-    assert_eq!((again.code, figure(&again, "frames")), (Some(0), written), "{}", again.stderr);
+    assert_eq!((again.code, again.figure("frames")), (Some(0), written), "{}", again.stderr);
 }
 
 #[test]
 fn packets_of_several_links_need_pcapng() {
     let directory = tempfile::tempdir().unwrap();
     let (pcap, pcapng) = (directory.path().join("kept.pcap"), directory.path().join("kept.pcapng"));
-    let files = ["link-raw", "link-ethernet"].map(|name| fixtures().join("network").join(name).join("capture.pcap"));
+    let files = ["link-raw", "link-ethernet"].map(|name| fixture(format!("network/{name}/capture.pcap")));
     let refused = keeping(&files, &[], &pcap);
     assert_eq!(refused.code, Some(1));
     assert!(refused.stderr.contains("needed a FILE that ends in .pcapng behind -w"), "{}", refused.stderr);
@@ -268,7 +246,7 @@ fn interfaces_keep_their_names() {
     let test = "interfaces_keep_their_names";
     let directory = tempfile::tempdir().unwrap();
     let kept = directory.path().join("kept.pcapng");
-    let capture = fixtures().join("files/file-pcapng-interfaces/capture.pcapng");
+    let capture = fixture("files/file-pcapng-interfaces/capture.pcapng");
     assert_again(from_ref(&capture), &[], &kept);
     let fields = ["-T", "fields", "-e", "frame.time_epoch", "-e", "frame.interface_name", "-e", "frame.encap_type"];
     let Some(rows) = tshark(test, &fields, &kept) else { return };
@@ -280,7 +258,7 @@ fn interfaces_keep_their_names() {
 fn packets_go_to_a_pipe_while_lines_go_elsewhere() {
     let directory = tempfile::tempdir().unwrap();
     let log = directory.path().join("lines");
-    let capture = fixtures().join("http.pcap");
+    let capture = fixture("http.pcap");
     let piped = run(command(from_ref(&capture), &["-w", "-", "-o"]).arg(&log));
     assert_eq!(piped.code, Some(0), "{}", piped.stderr);
     let kept = directory.path().join("kept.pcap");
@@ -298,7 +276,7 @@ fn what_is_there_is_replaced_only_if_it_is_a_capture_that_nobody_reads() {
     use std::os::unix::fs::PermissionsExt;
     let directory = tempfile::tempdir().unwrap();
     let file = |name: &str| directory.path().join(name);
-    fs::copy(fixtures().join("http.pcap"), file("in.pcap")).unwrap();
+    fs::copy(fixture("http.pcap"), file("in.pcap")).unwrap();
     for (what, path, says) in [
         ("it is read", file("in.pcap"), "it is one of the files that are read"),
         (
@@ -315,11 +293,12 @@ fn what_is_there_is_replaced_only_if_it_is_a_capture_that_nobody_reads() {
         let outcome = keeping(&[input], &[], &path);
         assert_eq!(outcome.code, Some(1), "{what}: {}", outcome.stderr);
         assert!(outcome.stderr.contains(says), "{what}: {}", outcome.stderr);
-        assert_eq!(fs::read(file("in.pcap")).unwrap(), fs::read(fixtures().join("http.pcap")).unwrap(), "{what}");
+        assert_eq!(fs::read(file("in.pcap")).unwrap(), fs::read(fixture("http.pcap")).unwrap(), "{what}");
         assert_eq!(fs::read_to_string(file("notes.txt")).unwrap(), "what I know of this capture");
     }
     // A capture is replaced, and is its owner's alone.
-    for before in [b"".to_vec(), fs::read(fixtures().join("tls/https.pcap")).unwrap()] {
+    let modified = [0xa1, 0xb2, 0xcd, 0x34, 0, 2].to_vec();
+    for before in [b"".to_vec(), modified, fs::read(fixture("tls/https.pcap")).unwrap()] {
         fs::write(file("kept.pcap"), before).unwrap();
         assert_again(&[file("in.pcap")], &[], &file("kept.pcap"));
         assert_eq!(fs::metadata(file("kept.pcap")).unwrap().permissions().mode() & 0o777, 0o600);

@@ -1,15 +1,6 @@
 //! Packets that the capture does not have: every transaction whose heads survive is printed, and lost heads cost their own
 //! transactions only.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::cast_possible_truncation,
-    clippy::print_stdout,
-    clippy::disallowed_methods,
-    reason = "a test that panics has failed, and its deadlines are on the wall clock"
-)]
-
 use crate::support;
 use std::collections::HashMap;
 use std::fs;

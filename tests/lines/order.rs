@@ -1,14 +1,5 @@
 //! Lines come in the order in which transactions complete, however many workers there are.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::cast_possible_truncation,
-    clippy::print_stdout,
-    clippy::disallowed_methods,
-    reason = "a test that panics has failed, and its deadlines are on the wall clock"
-)]
-
 use crate::support;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};

@@ -1,7 +1,5 @@
 //! The library reads what the program reads: for every fixture, the same transactions in the same order.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics has failed")]
-
 use crate::support;
 
 use picotap::Reader;

@@ -1,26 +1,13 @@
 //! The recording of real traffic: what picotap prints is what the servers logged.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::cast_possible_truncation,
-    clippy::print_stdout,
-    clippy::disallowed_methods,
-    reason = "a test that panics has failed, and its deadlines are on the wall clock"
-)]
-
 use crate::support;
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+use support::fixtures::path as fixture;
 use support::line::essence;
 use support::program::{assert_lines, read, scratch};
-
-fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
-}
 
 #[test]
 fn picotap_prints_what_the_servers_logged() {

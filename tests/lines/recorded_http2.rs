@@ -1,30 +1,18 @@
 //! The recording of real programs that speak HTTP/2: what picotap prints is what tshark sees.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::cast_possible_truncation,
-    clippy::print_stdout,
-    clippy::disallowed_methods,
-    reason = "a test that panics has failed, and its deadlines are on the wall clock"
-)]
-
 use crate::support;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
+use support::fixtures::path as fixture;
 use support::program::{assert_lines, read, scratch};
 use support::streams::{H2, Streams, stream};
 use support::tool::need;
 use support::workload::Workload;
-
-fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
-}
 
 /// The recordings, and a number that the requests in each exceed; the first is without TLS.
 const RECORDINGS: [(&str, &str, usize); 4] = [

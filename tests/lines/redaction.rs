@@ -1,13 +1,6 @@
 //! No secret in any output: one table of where secrets stand, through the whole program and every format.
 //!
 //! The table as it is shown to people: `cargo test --test lines redaction -- --nocapture`.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    clippy::disallowed_methods,
-    reason = "test code: a panic is a failed test"
-)]
 
 use crate::support;
 use std::fs;

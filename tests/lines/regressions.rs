@@ -1,11 +1,4 @@
 //! Every input that a fuzzer ever failed on, once more. A file in tests/regressions/TARGET is one.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::cast_possible_truncation,
-    clippy::print_stdout,
-    reason = "a test that fails may panic; lengths are small"
-)]
 
 use std::path::Path;
 

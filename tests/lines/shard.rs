@@ -1,21 +1,14 @@
 //! The shards of a capture together are the capture: the lines of `--shard 1/N` to `N/N`, identifiers included, are those of a run
 //! without shards; and what identifies a connection does not depend on how the work is divided.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::cast_possible_truncation,
-    clippy::disallowed_methods,
-    reason = "a test that panics has failed"
-)]
-
 use crate::support;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use support::capture::{Compression, Format, Order, file};
 use support::encapsulation::{Encapsulation, LINK_ETHERNET, Layer};
+use support::fixtures;
 use support::message::{Message, filler};
 use support::program::{Outcome, picotap, run, scratch};
 use support::random::Random;
@@ -35,12 +28,6 @@ fn lines(files: &[PathBuf], args: &[&str]) -> (Vec<String>, Outcome) {
     (lines, outcome)
 }
 
-/// A figure of the ledger.
-fn figure(outcome: &Outcome, name: &str) -> u64 {
-    let figure = |line: &str| line.trim_start().strip_prefix(name)?.trim().parse().ok();
-    outcome.stderr.lines().find_map(figure).unwrap_or(0)
-}
-
 /// Asserts that the shards together give what the whole gives. The number of lines of each.
 fn assert_shards(files: &[PathBuf], args: &[&str], of: usize) -> Vec<usize> {
     let (whole, outcome) = lines(files, args);
@@ -50,26 +37,22 @@ fn assert_shards(files: &[PathBuf], args: &[&str], of: usize) -> Vec<usize> {
     for number in 1..=of {
         let shard = format!("{number}/{of}");
         let (part, outcome) = lines(files, &[args, &["--shard", &shard]].concat());
-        segments += figure(&outcome, "segments") - figure(&outcome, "packets of other shards");
+        segments += outcome.figure("segments") - outcome.figure("packets of other shards");
         sizes.push(part.len());
         union.extend(part);
     }
     union.sort();
     assert_eq!(union, whole, "{files:?} {args:?}");
-    assert_eq!(segments, figure(&outcome, "segments"), "each segment is in one shard: {files:?}");
+    assert_eq!(segments, outcome.figure("segments"), "each segment is in one shard: {files:?}");
     sizes
 }
 
 #[test]
 fn the_shards_of_every_fixture_are_the_whole() {
-    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
     let mut divided = 0;
     for case in crate::cases::all() {
-        let mut scene = Scene::default();
-        (case.play)(&mut scene);
-        scene.stamp();
-        let files: Vec<PathBuf> =
-            scene.files.iter().map(|file| fixtures.join(case.directory()).join(&file.name)).collect();
+        let scene = case.scene();
+        let files = case.captures(&scene);
         let args: Vec<&str> = scene.args.iter().map(String::as_str).collect();
         // Before and after translation a connection has two pairs of addresses, and may be in two shards.
         if case.name == "seen-again-dnat" {
@@ -80,7 +63,7 @@ fn the_shards_of_every_fixture_are_the_whole() {
     }
     assert!(divided > 5, "{divided} fixtures have lines in several shards");
     for recording in ["http.pcap", "servers.pcap"] {
-        let sizes = assert_shards(&[fixtures.join(recording)], &[], 3);
+        let sizes = assert_shards(&[fixtures::path(recording)], &[], 3);
         assert!(sizes.iter().all(|size| *size > 0), "{recording}: {sizes:?}");
     }
 }
@@ -163,7 +146,7 @@ fn the_shards_of_a_large_capture_are_the_whole() {
 
 #[test]
 fn an_identifier_does_not_depend_on_how_the_work_is_divided() {
-    let (one, other) = (generated(200, 11), Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/http.pcap"));
+    let (one, other) = (generated(200, 11), fixtures::path("http.pcap"));
     let (alone, _) = lines(std::slice::from_ref(&one), &[]);
     let (with_workers, _) = lines(std::slice::from_ref(&one), &["--workers", "3"]);
     assert_eq!(with_workers, alone);

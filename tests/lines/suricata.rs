@@ -2,20 +2,11 @@
 //!
 //! Long, and Suricata comes from Debian's backports: `cargo test --test lines suricata -- --ignored`.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::cast_possible_truncation,
-    clippy::print_stdout,
-    clippy::disallowed_methods,
-    reason = "a test that panics has failed, and its deadlines are on the wall clock"
-)]
-
 use crate::support;
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
@@ -65,16 +56,12 @@ fn row(line: &str) -> String {
 
 /// Fixtures that differ, with the reason.
 fn known() -> BTreeMap<String, String> {
-    let table = fs::read_to_string(root().join("suricata.md")).unwrap();
+    let table = fs::read_to_string(support::fixtures::path("suricata.md")).unwrap();
     let cells = |line: &str| -> Option<(String, String)> {
         let (name, why) = line.strip_prefix("| ")?.strip_suffix(" |")?.split_once(" | ")?;
         (name != "fixture").then(|| (name.to_owned(), why.to_owned()))
     };
     table.lines().filter_map(cells).collect()
-}
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
 }
 
 #[test]

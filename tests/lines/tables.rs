@@ -1,7 +1,5 @@
 //! DuckDB and pandas read the tables (`--format csv` and `tsv`), and find in each cell what the JSON lines say.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout, reason = "a test that panics has failed")]
-
 use crate::support;
 use std::fs;
 use std::path::PathBuf;

@@ -3,15 +3,6 @@
 //! Compared is the list of client, its port, method, target and status. Where tshark's list is another one, it stands in
 //! `tshark.txt` beside the capture and the README explains which is right. `BLESS=1` regenerates those lists.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::cast_possible_truncation,
-    clippy::print_stdout,
-    clippy::disallowed_methods,
-    reason = "a test that panics has failed, and its deadlines are on the wall clock"
-)]
-
 use crate::support;
 use std::fs;
 use std::path::{Path, PathBuf};

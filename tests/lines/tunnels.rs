@@ -1,8 +1,6 @@
 //! HTTP through HAProxy, squid and servers of SOCKS, and Redis: each request appears where it is on the wire, with the tunnel
 //! that it is inside of, and the lines match the log or the counters of the server.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics has failed")]
-
 use crate::support;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};

@@ -1,7 +1,5 @@
 //! Live capture, in network namespaces that the test makes: picotap's lines match the server's access log.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout, reason = "a test that panics has failed")]
-
 use crate::support;
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Child, Command, Stdio};

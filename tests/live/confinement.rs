@@ -1,16 +1,6 @@
 //! What holds for a run however it was started: by root, with a file's capability, with an ambient one; and what it does with
 //! the files that it is given.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::cast_possible_truncation,
-    clippy::cast_possible_wrap,
-    clippy::print_stdout,
-    clippy::disallowed_methods,
-    reason = "test code: a panic is a failed test, and deadlines of tests are on the wall clock"
-)]
-
 use crate::support;
 use std::fs::{self, Permissions};
 use std::io::{Read, Write};

@@ -1,7 +1,5 @@
 //! Live, each request is printed once, however often its packets pass.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout, reason = "a test that panics has failed")]
-
 use crate::support;
 use std::process::{Child, Command};
 use std::time::Duration;

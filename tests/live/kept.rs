@@ -10,7 +10,7 @@ use crate::capture::{load, stop};
 use crate::support::daemon::{Daemon, NOBODY, directory};
 use crate::support::disk::Disk;
 use crate::support::network::{Network, until};
-use crate::support::program::{Outcome, picotap, run};
+use crate::support::program::{Outcome, finish, picotap, run, wait};
 use crate::support::tool;
 
 /// Lines in order, without the interface, which those of files do not have.
@@ -29,17 +29,11 @@ fn read(kept: &Path, args: &[&str]) -> Outcome {
     run(picotap().arg("-r").arg(kept).args(["--format", "json", "--stats"]).args(args))
 }
 
-/// A figure of the ledger.
-fn figure(text: &str, name: &str) -> u64 {
-    let figure = |line: &str| line.trim_start().strip_prefix(name)?.trim().parse().ok();
-    text.lines().find_map(figure).unwrap_or(0)
-}
-
 /// What was kept gives the lines that were printed.
 fn assert_again(outcome: &Outcome, kept: &Path, args: &[&str]) {
     let said = &outcome.stderr;
-    assert_eq!(figure(said, "packets of kept connections not written"), 0, "{said}");
-    assert_eq!(figure(said, "slots dropped"), 0, "the machine is too slow for this load: {said}");
+    assert_eq!(outcome.figure("packets of kept connections not written"), 0, "{said}");
+    assert_eq!(outcome.figure("slots dropped"), 0, "the machine is too slow for this load: {said}");
     let again = read(kept, args);
     assert_eq!(again.code, Some(0), "{}", again.stderr);
     let (printed, again) = (normal(&outcome.lines()), normal(&again.lines()));
@@ -54,6 +48,9 @@ fn assert_again(outcome: &Outcome, kept: &Path, args: &[&str]) {
 
 #[test]
 fn what_is_kept_of_a_load_gives_its_lines() {
+    if !tool::has(&["tshark"]) {
+        return;
+    }
     let Some(network) = Network::new("what_is_kept_of_a_load_gives_its_lines") else { return };
     let network = network.serve();
     for (name, args, more) in [
@@ -64,19 +61,17 @@ fn what_is_kept_of_a_load_gives_its_lines() {
     ] {
         let kept = network.directory().join(name);
         let picotap = network.capture(&[args, more, &["--stats", "-w", kept.to_str().unwrap()]].concat());
-        load(&network, 2).wait().unwrap();
+        wait(&mut load(&network, 2));
         let outcome = stop(&network, picotap);
         assert_again(&outcome, &kept, args);
-        let (lines, packets) = (outcome.lines().len(), figure(&outcome.stderr, "packets kept"));
+        let (lines, packets) = (outcome.lines().len(), outcome.figure("packets kept"));
         assert!(if name == "none.pcapng" { packets == 0 } else { lines > 100 && packets > 500 }, "{name}: {lines}");
         // It was opened before privileges were given up.
         let metadata = kept.metadata().unwrap();
         assert_eq!((metadata.permissions().mode() & 0o777, metadata.uid()), (0o600, 0));
-        let read = Command::new("tshark").args(["-n", "-r"]).arg(&kept).stdin(Stdio::null()).output();
-        if let Ok(output) = read {
-            assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count() as u64, packets);
-            assert!(!String::from_utf8_lossy(&output.stderr).contains("The file"), "{output:?}");
-        }
+        let read = run(Command::new("tshark").args(["-n", "-r"]).arg(&kept).stdin(Stdio::null()));
+        assert_eq!((read.code, read.lines().len() as u64), (Some(0), packets), "{}", read.stderr);
+        assert!(!read.stderr.contains("The file"), "{}", read.stderr);
     }
 }
 
@@ -119,17 +114,16 @@ fn a_full_disk_ends_the_file_and_not_the_lines() {
     let network = network.serve();
     let disk = Disk::new(64, NOBODY);
     let kept = disk.file("kept.pcap");
-    let mut picotap = network.capture(&["--stats", "-w", kept.to_str().unwrap()]);
+    let picotap = network.capture(&["--stats", "-w", kept.to_str().unwrap()]);
     network.ask("full", 400);
     std::thread::sleep(std::time::Duration::from_secs(1));
     assert!(Command::new("kill").args(["-TERM", &picotap.id().to_string()]).status().unwrap().success());
-    let code = picotap.wait().unwrap().code();
-    let mut said = String::new();
-    std::io::Read::read_to_string(&mut picotap.stderr.take().unwrap(), &mut said).unwrap();
+    let outcome = finish(picotap);
+    let said = &outcome.stderr;
     let lines = std::fs::read_to_string(network.directory().join("lines")).unwrap();
-    assert_eq!((code, lines.lines().count()), (Some(1), 400), "{said}");
+    assert_eq!((outcome.code, lines.lines().count()), (Some(1), 400), "{said}");
     assert!(said.contains("No space left on device") && said.contains("picotap goes on without"), "{said}");
-    assert!(figure(&said, "write_error") > 100, "{said}");
+    assert!(outcome.figure("write_error") > 100, "{said}");
     let again = read(&kept, &[]);
     assert_eq!(again.code, Some(0), "{}", again.stderr);
 }

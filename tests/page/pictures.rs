@@ -117,7 +117,7 @@ fn picture_of_a_report() {
     if !has(&["chromium", "pngquant"]) {
         return;
     }
-    let capture = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/http.pcap");
+    let capture = super::support::fixtures::path("http.pcap");
     let report = gallery().join("http.html");
     let outcome = run(picotap().args(["-o", "/dev/null", "-r"]).arg(&capture).arg("--report").arg(&report));
     assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);

@@ -1,6 +1,5 @@
 //! The whole program: the report that it writes, and the page at its endpoint under load.
 
-use std::path::Path;
 use std::process::Stdio;
 
 use serde_json::{Value, json};
@@ -8,6 +7,7 @@ use serde_json::{Value, json};
 use super::browser;
 use super::support::browser::Browser;
 use super::support::daemon::{Daemon, directory};
+use super::support::fixtures;
 use super::support::network::Network;
 use super::support::program::{picotap, run, scratch};
 use super::support::tool::has;
@@ -15,7 +15,7 @@ use super::support::tool::has;
 #[test]
 fn the_report_of_a_capture_shows_its_transactions() {
     let Some(mut browser) = browser() else { return };
-    let capture = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/http.pcap");
+    let capture = fixtures::path("http.pcap");
     let report = scratch("http.html");
     let outcome = run(picotap().args(["--format", "json", "-r"]).arg(&capture).arg("--report").arg(&report));
     assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
@@ -94,7 +94,7 @@ fn the_page_shows_a_live_load_and_asks_for_nothing_but_its_events() {
 #[test]
 fn the_report_of_a_hostile_capture_does_nothing() {
     let Some(mut browser) = browser() else { return };
-    let capture = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/heads/markup-in-heads/capture.pcap");
+    let capture = fixtures::path("heads/markup-in-heads/capture.pcap");
     let report = scratch("markup.html");
     let outcome =
         run(picotap().args(["--header", "Host", "-o", "/dev/null", "-r"]).arg(&capture).arg("--report").arg(&report));

@@ -1,6 +1,5 @@
 //! The command `picotap parse`: what it prints, takes and exits with.
 #![cfg(feature = "parse")]
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
 
 use std::ffi::OsString;
 use std::fs;

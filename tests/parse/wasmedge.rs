@@ -1,7 +1,6 @@
 //! The argv way under WasmEdge gives what it gives under wasmtime. Where libwasmedge is not installed this is skipped,
 //! unless PICOTAP_NEEDS_WASMEDGE is set, as deploy/soak/wasmedge.sh does.
 #![cfg(feature = "parse")]
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
 
 use crate::vectors;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,7 +1,6 @@
 //! Every way into the sandbox gives the same reply to every vector, and the reply is native picohttpparser's but for the
 //! differences that stand in one list.
 #![cfg(feature = "parse")]
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
 
 use crate::native;
 use crate::vectors;

@@ -1,22 +1,15 @@
 //! What analysts ask for: order, rankings, compressed logs, archives, other places for lines, and who stands behind a proxy.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    clippy::disallowed_methods,
-    reason = "a test that panics has failed, and its deadlines are on the wall clock"
-)]
-
 use crate::support;
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixDatagram, UnixListener};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use support::fixtures::path as fixture;
 use support::message::Message;
 use support::program::{Outcome, finish, picotap, run, scratch};
 use support::scene::Scene;
@@ -25,10 +18,6 @@ use support::workload::Workload;
 
 const SCHEMAS: &str = "/usr/share/nodejs/har-schema/lib";
 const PYTHON: &str = "target/tools/bin/python";
-
-fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
-}
 
 /// What a run over a capture says.
 fn read(path: &Path, arguments: &[&str]) -> Outcome {

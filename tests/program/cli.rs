@@ -1,14 +1,5 @@
 //! The command line: errors are reported in one line, with the documented exit code, and no good data is lost.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::cast_possible_truncation,
-    clippy::print_stdout,
-    clippy::disallowed_methods,
-    reason = "a test that panics has failed, and its deadlines are on the wall clock"
-)]
-
 use crate::support;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -22,15 +13,12 @@ mod mistakes;
 mod usage;
 
 use support::capture::{Compression, Format, Order, file};
+use support::fixtures::path as fixture;
 use support::message::{Message, filler};
 use support::program::{Outcome, finish, picotap, read, run, scratch, wait};
 use support::scene::Scene;
 use support::tool::need;
 use support::workload::Workload;
-
-fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
-}
 
 /// Writes a file for this test.
 fn written(name: &str, bytes: &[u8]) -> PathBuf {

@@ -1,15 +1,6 @@
 //! What a person reads off Prometheus: percentiles that a real Prometheus computes from a scrape of picotap, against the
 //! durations of which the load was made.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::cast_possible_truncation,
-    clippy::print_stdout,
-    clippy::disallowed_methods,
-    reason = "a test that panics has failed, and its deadlines are on the wall clock"
-)]
-
 use crate::support;
 use std::fs;
 use std::io::{Read, Write};

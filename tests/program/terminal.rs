@@ -1,15 +1,6 @@
 //! What people see on a terminal: colours or none, and lines that fit, whatever the wire holds. The terminal is a pseudo-terminal
 //! of the kernel.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::cast_possible_truncation,
-    clippy::print_stdout,
-    clippy::disallowed_methods,
-    reason = "a test that panics has failed, and its deadlines are on the wall clock"
-)]
-
 use crate::support;
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -87,7 +78,7 @@ fn shown(columns: u16, summary: bool, capture: &Path, change: impl FnOnce(&mut C
 }
 
 fn fixture() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/http.pcap")
+    support::fixtures::path("http.pcap")
 }
 
 const ESCAPE: char = '\u{1b}';

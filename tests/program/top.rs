@@ -3,14 +3,6 @@
 //!
 //! `BLESS=1 cargo test --test program top` writes the screen into README.md.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    clippy::disallowed_methods,
-    reason = "a test that panics has failed, and its deadlines are on the wall clock"
-)]
-
 use crate::support;
 use std::fs;
 use std::path::Path;

@@ -1,23 +1,19 @@
 //! What people look at, as the program gives it: the page of the endpoint, its data, and the report.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics has failed")]
-
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::support::fixtures::path as fixture;
+
 fn picotap() -> Command {
     Command::new(env!("CARGO_BIN_EXE_picotap"))
-}
-
-fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
 }
 
 fn report(captures: &[&str], path: &Path, more: &[&str]) -> Output {

@@ -1,13 +1,4 @@
 //! Slow and looping parsers in the whole program: it ends in time, reports the fault, and processes everything else.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::cast_possible_truncation,
-    clippy::cast_possible_wrap,
-    clippy::disallowed_methods,
-    clippy::let_underscore_must_use,
-    reason = "test code: a panic is a failed test, and deadlines of tests are on the wall clock"
-)]
 
 use crate::support;
 use std::fs;

@@ -8,6 +8,7 @@
     clippy::cast_sign_loss,
     clippy::print_stdout,
     clippy::disallowed_methods,
+    clippy::let_underscore_must_use,
     reason = "test code: a panic is a failed test, and deadlines of tests are on the wall clock"
 )]
 

@@ -1,14 +1,4 @@
 //! The parser with bugs planted in it, each triggered by a header of a request: the attacker's event is lost, and nothing else.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::cast_possible_truncation,
-    clippy::cast_possible_wrap,
-    clippy::print_stdout,
-    clippy::disallowed_methods,
-    clippy::let_underscore_must_use,
-    reason = "test code: a panic is a failed test, and deadlines of tests are on the wall clock"
-)]
 
 use crate::support;
 use std::fs;

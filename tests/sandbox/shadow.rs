@@ -1,5 +1,4 @@
 //! A second parser beside the first: where it differs is counted, and nothing of it is printed.
-#![allow(clippy::unwrap_used, clippy::let_underscore_must_use, reason = "test code: a panic is a failed test")]
 
 use crate::support;
 use std::fs;

@@ -1,14 +1,4 @@
 //! Another parser put in charge while traffic is parsed: no packet, no connection, no transaction is lost over it.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::cast_possible_truncation,
-    clippy::cast_possible_wrap,
-    clippy::print_stdout,
-    clippy::disallowed_methods,
-    clippy::let_underscore_must_use,
-    reason = "test code: a panic is a failed test, and deadlines of tests are on the wall clock"
-)]
 
 use crate::support;
 use std::fs;

@@ -3,6 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// A file or directory among them.
+pub fn path(name: impl AsRef<Path>) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
+}
+
 fn entries(directory: &Path) -> Vec<PathBuf> {
     let mut all: Vec<_> = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
     all.sort();
@@ -17,7 +22,7 @@ fn below(directory: &Path) -> Vec<PathBuf> {
 
 /// The directory of each fixture.
 pub fn directories() -> Vec<PathBuf> {
-    below(&Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures"))
+    below(&path(""))
 }
 
 /// The captures of all fixtures whose names end so; of recordings, too.

@@ -20,6 +20,12 @@ impl Outcome {
         String::from_utf8(self.stdout.clone()).unwrap().lines().map(str::to_owned).collect()
     }
 
+    /// A figure of the ledger; 0 if it is not there.
+    pub fn figure(&self, name: &str) -> u64 {
+        let figure = |line: &str| line.trim_start().strip_prefix(name)?.trim().parse().ok();
+        self.stderr.lines().find_map(figure).unwrap_or(0)
+    }
+
     /// Lines in order of time, connection and number on it.
     pub fn sorted(&self) -> Vec<String> {
         sorted(self.lines())

@@ -1,15 +1,6 @@
 //! `--tls`: each TLS connection has its line, with the server's name, what was agreed, and whether it was decrypted or why not, in
 //! every format that has such lines; metrics and summary agree, and so does tshark.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::cast_possible_truncation,
-    clippy::print_stdout,
-    clippy::disallowed_methods,
-    reason = "a test that panics has failed, and its deadlines are on the wall clock"
-)]
-
 use crate::support;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -552,8 +543,7 @@ fn hellos(capture: &Path) -> Vec<String> {
 
 #[test]
 fn every_connection_of_a_recording_is_named_with_and_without_keys() {
-    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
-    let capture = fixtures.join("tls/https.pcap");
+    let capture = support::fixtures::path("tls/https.pcap");
     let wanted = hellos(&capture);
     assert!(wanted.len() > 10, "{wanted:?}");
     for (args, decrypted) in [(vec![], false), (vec!["--keylog", "fixtures/tls/https/keys.txt"], true)] {

@@ -1,15 +1,6 @@
 //! HTTP over TLS in capture files, with the key log beside them or in them: picotap prints what it prints of the same conversation
 //! without TLS, tshark agrees, and whatever is lost nothing is wrong.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::cast_possible_truncation,
-    clippy::print_stdout,
-    clippy::disallowed_methods,
-    reason = "a test that panics has failed, and its deadlines are on the wall clock"
-)]
-
 use crate::support;
 use std::collections::HashMap;
 use std::fs;

@@ -2,14 +2,6 @@
 //! picotap reads is what was said. Every suite that OpenSSL has, and what rustls does not do: CBC, CCM, renegotiation, padding,
 //! resumption by session.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    clippy::disallowed_methods,
-    reason = "a test that fails may panic, and its deadlines are on the wall clock"
-)]
-
 use crate::support;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};

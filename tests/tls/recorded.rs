@@ -1,22 +1,14 @@
 //! The recording of real traffic over TLS: what picotap decrypts is what the servers logged, and what tshark lists.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::cast_possible_truncation,
-    clippy::print_stdout,
-    clippy::disallowed_methods,
-    reason = "a test that panics has failed, and its deadlines are on the wall clock"
-)]
-
 use crate::support;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use picotap::Reader;
 use serde_json::Value;
+use support::fixtures::path as fixture;
 use support::program::{Outcome, assert_lines, read, scratch};
 use support::random::Random;
 use support::tool;
@@ -27,10 +19,6 @@ const UNSUPPORTED: &str = "/?suite=CAMELLIA128-SHA256";
 const REFUSED: &str = "57168 GET /?early=taken";
 /// The port of the server that logs nothing.
 const LOGS_NOTHING: &str = "4437";
-
-fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
-}
 
 /// What picotap prints of a capture, with these options.
 fn decrypted(capture: &Path, options: &[&str]) -> (Outcome, Vec<Value>) {

@@ -1,13 +1,5 @@
 //! Conversations that rustls makes in memory, with their key log: what picotap reads of them is what was said, whatever is lost.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::cast_possible_truncation,
-    clippy::print_stdout,
-    reason = "a test that fails may panic, and a measurement needs whole numbers"
-)]
-
 use crate::support;
 use std::collections::VecDeque;
 use std::io::{Read, Write};

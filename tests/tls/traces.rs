@@ -1,7 +1,5 @@
 //! The traces of RFC 8448 are read: bytes, secrets and plaintext are those that the standard's authors published.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics has failed")]
-
 use crate::support;
 use std::collections::BTreeMap;
 

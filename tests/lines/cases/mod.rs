@@ -3,7 +3,10 @@
 //! `BLESS=1 cargo test --test lines fixtures` writes every case to `fixtures/SUBJECT/NAME/`; without it the same test checks that what
 //! stands there is what the case gives.
 
+use std::path::PathBuf;
+
 use crate::support::conversation::Sent;
+use crate::support::fixtures;
 use crate::support::line::Line;
 use crate::support::message::Message;
 use crate::support::scene::Scene;
@@ -37,7 +40,7 @@ pub(crate) struct Case {
     pub(crate) right: &'static str,
     /// Why tshark's list is another one, if it is.
     pub(crate) tshark: Option<&'static str>,
-    pub(crate) play: fn(&mut Scene),
+    play: fn(&mut Scene),
 }
 
 /// All cases, by name.
@@ -77,6 +80,20 @@ impl Case {
     /// Its directory, below `fixtures`.
     pub(crate) fn directory(&self) -> String {
         format!("{}/{}", self.subject, self.name)
+    }
+
+    /// What is in its captures, and what picotap must say.
+    pub(crate) fn scene(&self) -> Scene {
+        let mut scene = Scene::default();
+        (self.play)(&mut scene);
+        scene.stamp();
+        scene
+    }
+
+    /// Its captures, as they stand among the fixtures.
+    pub(crate) fn captures(&self, scene: &Scene) -> Vec<PathBuf> {
+        let directory = fixtures::path(self.directory());
+        scene.files.iter().map(|file| directory.join(&file.name)).collect()
     }
 
     /// tshark gives another list, for this reason.
