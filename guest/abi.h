@@ -289,6 +289,7 @@ enum pico_error {
 };
 
 /* Flags of request and response records, and of message ends where they say so. */
+/* clang-format off */
 #define PICO_F_TE_CL_CONFLICT (1u << 0)      /* both Transfer-Encoding and Content-Length */
 #define PICO_F_CL_REPEATED (1u << 1)         /* several Content-Length values, all equal */
 #define PICO_F_CL_CONFLICT (1u << 2)         /* several Content-Length values that differ */
@@ -324,6 +325,7 @@ enum pico_error {
 #define PICO_F_TOO_MANY_HEADERS (1u << 29)   /* more headers than PICO_MAX_HEADERS */
 #define PICO_F_HEAD_CUT (1u << 30)           /* the rest of the head was never seen, or is too long: what follows is not known */
 #define PICO_F_HPACK_UNKNOWN (1u << 31)      /* HTTP/2: fields that refer to what was not seen are left out */
+/* clang-format on */
 
 /* A statement about an event. Positions are bytes within that event, which the host resolves against its own copy. A text
  * of a record or pair may lie in the text area instead: then its position has PICO_TEXT set. Names and values of pairs lie there

@@ -98,13 +98,12 @@ static enum refusal open_call(call *c, uint32_t num_events)
 
     if (in->abi_version != PICO_ABI_VERSION)
         return REFUSED_VERSION;
-    if (in->num_events != num_events || in->max_records < 8 || in->max_pairs < PICO_MAX_PAIRS ||
-        in->max_text < PICO_MIN_TEXT || in->num_protocols > PICO_MAX_PROTOCOLS ||
-        !lies_in(in->events, num_events, sizeof(pico_event), 8, ins) ||
+    if (in->num_events != num_events || in->max_records < 8 || in->max_pairs < PICO_MAX_PAIRS || in->max_text < PICO_MIN_TEXT ||
+        in->num_protocols > PICO_MAX_PROTOCOLS || !lies_in(in->events, num_events, sizeof(pico_event), 8, ins) ||
         !lies_in(in->rows, in->num_rows, sizeof(pico_row), 8, ins) || !lies_in(in->marks, in->num_marks, 4, 4, ins) ||
         !lies_in(in->protocols, in->num_protocols, sizeof(pico_protocol_name), 1, ins) ||
-        !lies_in(in->states, in->states_len, 1, 64, ins) ||
-        !lies_in(in->arena, in->arena_len, 1, 1, ins) || !lies_in(in->results, num_events, sizeof(pico_result), 8, outs) ||
+        !lies_in(in->states, in->states_len, 1, 64, ins) || !lies_in(in->arena, in->arena_len, 1, 1, ins) ||
+        !lies_in(in->results, num_events, sizeof(pico_result), 8, outs) ||
         !lies_in(in->records, in->max_records, sizeof(pico_record), 8, outs) ||
         !lies_in(in->pairs, in->max_pairs, sizeof(pico_pair), 4, outs) || !lies_in(in->text, in->max_text, 1, 1, outs))
         return REFUSED_LAYOUT;
@@ -132,8 +131,7 @@ static bool event_holds(const call *c, const pico_event *e)
 
 static bool row_holds(const call *c, const pico_row *row)
 {
-    return row->extra_used <= row->extra_size &&
-           (row->extra_size == 0 || lies_in(row->extra, row->extra_size, 1, 64, c->in->states_len));
+    return row->extra_used <= row->extra_size && (row->extra_size == 0 || lies_in(row->extra, row->extra_size, 1, 64, c->in->states_len));
 }
 
 /* What an answer means for later events of its row. */

@@ -72,8 +72,7 @@ static inline uint32_t segment_from(const call *c, const pico_event *e, uint32_t
 static inline pico_record *new_record(call *c, uint32_t event, unsigned kind, uint32_t start, uint32_t end)
 {
     pico_record *record = &c->records[c->out->num_records++];
-    *record = (pico_record){
-        .kind = (uint8_t)kind, .side = c->events[event].side, .event = event, .start = start, .end = end};
+    *record = (pico_record){.kind = (uint8_t)kind, .side = c->events[event].side, .event = event, .start = start, .end = end};
     return record;
 }
 

@@ -39,19 +39,19 @@ static inline v128_t no_text(v128_t bytes)
     return wasm_v128_or(wasm_v128_xor(control, tab), wasm_i8x16_eq(bytes, SPLAT(0x7f)));
 }
 
-#define SCAN_BODY(vector_test, byte_test)                                     \
-    while (end - at >= 16) {                                                  \
-        v128_t bytes = wasm_v128_load(at);                                    \
-        uint32_t mask = wasm_i8x16_bitmask(vector_test);                      \
-        if (mask != 0)                                                        \
-            return at + __builtin_ctz(mask);                                  \
-        at += 16;                                                             \
-    }                                                                         \
-    for (; at != end; ++at) {                                                 \
-        uint8_t byte = *at;                                                   \
-        if (byte_test)                                                        \
-            return at;                                                        \
-    }                                                                         \
+#define SCAN_BODY(vector_test, byte_test)                \
+    while (end - at >= 16) {                             \
+        v128_t bytes = wasm_v128_load(at);               \
+        uint32_t mask = wasm_i8x16_bitmask(vector_test); \
+        if (mask != 0)                                   \
+            return at + __builtin_ctz(mask);             \
+        at += 16;                                        \
+    }                                                    \
+    for (; at != end; ++at) {                            \
+        uint8_t byte = *at;                              \
+        if (byte_test)                                   \
+            return at;                                   \
+    }                                                    \
     return end;
 
 static inline const uint8_t *scan_lf(const uint8_t *at, const uint8_t *end)
@@ -62,8 +62,7 @@ static inline const uint8_t *scan_lf(const uint8_t *at, const uint8_t *end)
 /* A byte that ends a request target: space or a control character. */
 static inline const uint8_t *scan_target(const uint8_t *at, const uint8_t *end)
 {
-    SCAN_BODY(wasm_v128_or(wasm_u8x16_le(bytes, SPLAT(0x20)), wasm_i8x16_eq(bytes, SPLAT(0x7f))),
-              byte <= 0x20 || byte == 0x7f)
+    SCAN_BODY(wasm_v128_or(wasm_u8x16_le(bytes, SPLAT(0x20)), wasm_i8x16_eq(bytes, SPLAT(0x7f))), byte <= 0x20 || byte == 0x7f)
 }
 
 /* A control character other than tab. */

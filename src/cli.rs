@@ -241,8 +241,8 @@ pub struct Watch {
     #[arg(long, value_name = "FILE", help_heading = "Input")]
     pub keylog: Vec<PathBuf>,
     /// Decrypt TLS with the secrets of the processes that run here, by eBPF probes in their TLS libraries (OpenSSL 3, Go): auto for all
-    /// that are found at the start and whoever runs the same files later; pid:N or the path of a library or program for one; off.
-    /// Needs root. Off unless it is asked for: whoever reads the log reads what others sent encrypted
+    /// that run now or later; pid:N or the path of a library or program for one; off. Needs root, or the capabilities that
+    /// deploy/OPERATORS.md lists. Off unless it is asked for: whoever reads the log reads what others sent encrypted
     #[arg(long, value_name = "auto|pid:N|PATH|off", help_heading = "Input")]
     pub tls_probes: Option<Scope>,
     /// Add the secrets that captured connections use to FILE, a key log that Wireshark reads with a capture of the same time. It opens
@@ -257,8 +257,8 @@ pub struct Watch {
     #[arg(long, help_heading = "Input")]
     pub verify_checksums: bool,
     /// Without -r and -i: capture files, as with -r, and then a capture filter. With them: a capture filter, see
-    /// pcap-filter(7); it also applies to files. What is a file's name and a word of a filter is a file in the first place, and
-    /// behind it only with . or / in it
+    /// pcap-filter(7); it also applies to files. What may be either, a file's name or a word of a filter, is a file if it is the first
+    /// word; a later one only if it has . or / in it
     #[arg(value_name = "FILE|FILTER", help_heading = "Input", value_hint = ValueHint::AnyPath)]
     pub filter_expression: Vec<String>,
 
@@ -283,8 +283,7 @@ pub struct Watch {
     /// Hold at most SIZE of packets until it is known whether they are to be written, in MiB or as 64M. What does not fit is counted
     #[arg(long, value_name = "SIZE", default_value = "64M", help_heading = "Output", value_parser = values::write_buffer)]
     pub write_buffer: u64,
-    /// Write the secrets of the TLS connections too with which they were decrypted, so that whoever has the file can read them; needs
-    /// pcapng
+    /// Also write the secrets with which TLS connections were decrypted, so that whoever has the file can read them; needs pcapng
     #[arg(long, help_heading = "Output", requires = "write")]
     pub write_secrets: bool,
     /// Also log this request and response header (json and ecs formats); may be repeated
@@ -335,7 +334,7 @@ pub struct Watch {
     pub limit: Option<u32>,
     /// Log only transactions for which EXPR holds: FIELD=VALUE, with = != < <= > >= : (has) ~ !~ (regular expression), joined by
     /// and, or, not and parentheses, such as "status>=500 or (host~'^api' and duration>1s)". FIELD is a key of the json format;
-    /// README has them all. May be repeated, all must hold
+    /// deploy/ANALYSTS.md has them all. May be repeated, all must hold
     #[arg(long, value_name = "EXPR", help_heading = "Output", value_parser = pointed::filter)]
     pub filter: Vec<Filter>,
     /// Log only transactions that took at least TIME, in milliseconds or as 250us, 10ms or 1.5s
@@ -345,14 +344,15 @@ pub struct Watch {
     #[arg(long, help_heading = "Output")]
     pub errors: bool,
     /// Route of the paths that it fits, such as '/users/{id}': each {name} is one segment; may be repeated, the first that fits
-    /// counts. Other paths get a route by the rule that README states
+    /// counts. Other paths get a route by the rule in deploy/ANALYSTS.md
     #[arg(long, value_name = "PATH", help_heading = "Output")]
     pub route: Vec<Route>,
-    /// Also redact the value of this key in queries, paths, fragments and bodies; may be repeated. README lists the keys that are
-    /// always redacted
+    /// Also redact the value of this key in queries, paths, fragments and bodies; may be repeated. deploy/ANALYSTS.md lists
+    /// the keys that are always redacted
     #[arg(long, value_name = "KEY", help_heading = "Output")]
     pub redact_query: Vec<String>,
-    /// Also redact the value of this header; may be repeated. README lists the headers that are always redacted
+    /// Also redact the value of this header; may be repeated. deploy/ANALYSTS.md lists the headers that are always
+    /// redacted
     #[arg(long, value_name = "NAME", help_heading = "Output", value_parser = values::header_name)]
     pub redact_header: Vec<String>,
     /// Do not redact credentials, cookies, tokens and signatures
@@ -403,7 +403,7 @@ pub struct Watch {
     pub metrics_routes: Option<u16>,
 
     /// Sandboxes, each with a thread of its own [default: with -i the number of cores less one; for files the number of
-    /// cores, at most 4, and 1 below 32 MiB, which keeps the lines in order]
+    /// cores, at most 4, and 1 below 32 MiB, where more would be slower]
     #[arg(long, value_name = "N", help_heading = "Sandbox", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub workers: Option<u16>,
     /// Slots of 256 KiB that may wait for each sandbox [default: 8; with -i 256 divided among the sandboxes, at least 32 each]

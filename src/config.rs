@@ -150,7 +150,19 @@ fn parsed(command: &Command, switchable: Command, arguments: &[OsString]) -> Res
 /// # Errors
 /// See [`ConfigError`]. A required option that is missing is no error: the command line may give it.
 pub fn check(command: &Command, path: &Path) -> Result<usize, ConfigError> {
-    let entries = read(command, path)?;
+    checked_entries(command, read(command, path)?)
+}
+
+/// The same of a file's text.
+///
+/// # Errors
+/// See [`ConfigError`].
+pub fn check_text(command: &Command, path: &Path, text: &str) -> Result<usize, ConfigError> {
+    checked_entries(command, entries(command, path, text)?)
+}
+
+/// Whether entries are right together. Returns how many they are.
+fn checked_entries(command: &Command, entries: Vec<Entry>) -> Result<usize, ConfigError> {
     let count = entries.len();
     let program = OsString::from(command.get_name());
     let arguments = std::iter::once(program).chain(entries.into_iter().flat_map(|entry| entry.arguments));
@@ -180,7 +192,12 @@ fn read(command: &Command, path: &Path) -> Result<Vec<Entry>, ConfigError> {
         ))));
     }
     let text = fs::read_to_string(path).map_err(failed)?;
-    parse(command, &text).map_err(|errors| ConfigError::File { path: path.to_owned(), errors })
+    entries(command, path, &text)
+}
+
+/// The entries of a file's text, each checked by itself.
+fn entries(command: &Command, path: &Path, text: &str) -> Result<Vec<Entry>, ConfigError> {
+    parse(command, text).map_err(|errors| ConfigError::File { path: path.to_owned(), errors })
 }
 
 fn parse(command: &Command, text: &str) -> Result<Vec<Entry>, Vec<FileError>> {

@@ -5,9 +5,9 @@
                                                  files of the directory; a PodMonitor is checked against its model
     fields.py otlp LINES.jsonl < SPANS           parses OTLP lines into the messages of opentelemetry-proto, and compares them with
                                                  the JSON lines of the same run
-    fields.py schema SCHEMA README SECTION < LINES
+    fields.py schema SCHEMA PAGE SECTION < LINES
                                                  JSON lines against the published schema, and the schema against the table in this
-                                                 section of the README
+                                                 section of the page
     fields.py servicemonitor FILE.yaml           against the models of the Prometheus operator's resources
     fields.py vector FILE.yaml TABLE.sql < LINES runs the remap transform (VRL) over picotap's JSON lines; what comes out
                                                  must be what the ClickHouse table takes
@@ -195,16 +195,16 @@ def otlp(path):
     print(f"good, {len(found)} spans, {parents} with a parent")
 
 
-def section_of(readme, title):
+def section_of(page, title):
     """The text of a section, its subsections included."""
-    with open(readme) as file:
+    with open(page) as file:
         text = file.read()
     heading = re.search(rf"^(#+) {re.escape(title)}\n", text, re.M)
     level = len(heading.group(1))
     return re.split(rf"^#{{1,{level}}} ", text[heading.end() :], maxsplit=1, flags=re.M)[0]
 
 
-def schema(path, readme, title):
+def schema(path, page, title):
     from jsonschema import Draft202012Validator
 
     with open(path) as file:
@@ -218,11 +218,11 @@ def schema(path, readme, title):
             sys.exit(f"{path}: {fault.json_path}: {fault.message}: {line}")
         seen |= value.keys()
         count += 1
-    rows = [row.split("|")[1] for row in section_of(readme, title).splitlines() if row.startswith("| `")]
+    rows = [row.split("|")[1] for row in section_of(page, title).splitlines() if row.startswith("| `")]
     described = {key for row in rows for key in re.findall(r"`(\w+)`", row)}
     for one, other, text in [
-        (given["properties"].keys(), described, "are in the schema and not in the README"),
-        (described, given["properties"].keys(), "are in the README and not in the schema"),
+        (given["properties"].keys(), described, "are in the schema and not on the page"),
+        (described, given["properties"].keys(), "are on the page and not in the schema"),
         (given["properties"].keys(), seen | {"interface", "tls", "ech", "client_process", "server_process"}, "are in the schema, and no line has them"),
     ]:
         if one - other:
@@ -234,8 +234,8 @@ if __name__ == "__main__":
     match sys.argv[1:]:
         case ["otlp", path]:
             otlp(path)
-        case ["schema", path, readme, title]:
-            schema(path, readme, title)
+        case ["schema", path, page, title]:
+            schema(path, page, title)
         case ["helm", chart, directory]:
             helm(chart, directory)
         case ["servicemonitor", path]:

@@ -1,9 +1,9 @@
 /* What the host checks of a reply: see src/sandbox/memory.rs and memory/records.rs. */
 #include "host.h"
 
-#define CHECK(holds, item, value) \
-    do {                          \
-        if (!(holds))             \
+#define CHECK(holds, item, value)          \
+    do {                                   \
+        if (!(holds))                      \
             fail(#holds, (item), (value)); \
     } while (0)
 
@@ -201,8 +201,8 @@ static void check_records(const host_call *call)
             CHECK(r->start >= reached && (r->kind == PICO_RECORD_END || r->start >= bodies_reached), i, r->start);
             reached = r->end;
         }
-        if (r->kind != PICO_RECORD_END && r->kind != PICO_RECORD_NOT_HTTP && r->kind != PICO_RECORD_ERROR &&
-            r->kind != PICO_RECORD_RESET && r->kind != PICO_RECORD_BODY)
+        if (r->kind != PICO_RECORD_END && r->kind != PICO_RECORD_NOT_HTTP && r->kind != PICO_RECORD_ERROR && r->kind != PICO_RECORD_RESET &&
+            r->kind != PICO_RECORD_BODY)
             check_texts(call, i, &lines, &pairs);
     }
 }

@@ -227,8 +227,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memset(sent, 0, sizeof(sent));
     uint8_t host = byte(), start = byte(), extra = byte(), handed = byte();
     unsigned count = 1 + (host & 3) % MOST_CONNECTIONS;
-    manner how = {.skips = host & 4, .wakes = host & 8, .strict = host & 16, .alone = host & 32,
-                  .max_records = host & 64 ? 8 : 64, .most_extra = PICO_EXTRA_UNIT * (extra & 127),
+    manner how = {.skips = host & 4,
+                  .wakes = host & 8,
+                  .strict = host & 16,
+                  .alone = host & 32,
+                  .max_records = host & 64 ? 8 : 64,
+                  .most_extra = PICO_EXTRA_UNIT * (extra & 127),
                   .bodies = start & 128 ? extra & 128 ? 100000 : 20 : 0};
     for (unsigned i = 0; i < count; ++i) {
         connection *c = &connections[i];

@@ -236,8 +236,13 @@ static bool push_waiting(encoder *n, uint8_t side, bool last, piece *pieces, uns
 {
     waiting *w = &n->c->halves[side].waiting;
     uint8_t flags = (uint8_t)((w->segment ? PICO_EVENT_SEGMENT : 0) | (last ? PICO_EVENT_FINAL : 0));
-    pico_event event = {.side = side, .kind = PICO_EVENT_BYTES, .flags = flags, .offset = w->offset, .peer_acked = w->acked,
-                        .len = w->len + len, .seen = w->seen};
+    pico_event event = {.side = side,
+                        .kind = PICO_EVENT_BYTES,
+                        .flags = flags,
+                        .offset = w->offset,
+                        .peer_acked = w->acked,
+                        .len = w->len + len,
+                        .seen = w->seen};
     bool pushed = push(n, (encoded){.event = event, .waits = w, .pieces = pieces, .num_pieces = num_pieces, .after = after});
     n->waiting_encoded[side] |= pushed;
     return pushed;
@@ -294,16 +299,26 @@ static uint8_t inexact(bool is)
 static bool push_skipped(encoder *n, uint8_t side)
 {
     const skipped *s = &n->c->halves[side].skipped;
-    pico_event event = {.side = side, .kind = PICO_EVENT_VOID, .flags = inexact(s->inexact), .offset = s->offset,
-                        .peer_acked = s->acked, .length = s->length, .lost = s->lost};
+    pico_event event = {.side = side,
+                        .kind = PICO_EVENT_VOID,
+                        .flags = inexact(s->inexact),
+                        .offset = s->offset,
+                        .peer_acked = s->acked,
+                        .length = s->length,
+                        .lost = s->lost};
     n->skipped_encoded[side] = push(n, (encoded){.event = event, .after = n->cursor});
     return n->skipped_encoded[side];
 }
 
 static bool push_piece(encoder *n, piece *p)
 {
-    pico_event event = {.side = p->side, .kind = p->kind, .flags = p->flags, .reason = p->reason,
-                        .offset = inside(&n->c->halves[p->side], p->offset), .peer_acked = acked_inside(n->c, p), .len = p->len};
+    pico_event event = {.side = p->side,
+                        .kind = p->kind,
+                        .flags = p->flags,
+                        .reason = p->reason,
+                        .offset = inside(&n->c->halves[p->side], p->offset),
+                        .peer_acked = acked_inside(n->c, p),
+                        .len = p->len};
     return push(n, (encoded){.event = event, .pieces = p, .num_pieces = p->kind == PICO_EVENT_BYTES, .after = p->next});
 }
 
@@ -366,8 +381,13 @@ static uint32_t in_buffer(const void *address, uint32_t buffer)
 static void put_row(const connection *c, pico_row *row, uint32_t extra, uint32_t bodies)
 {
     bool may_grow = !c->refused && c->growths < PICO_MAX_GROWTHS && c->extra_size < PICO_MAX_EXTRA;
-    *row = (pico_row){.opener = c->opener, .depth = c->depth, .extra = extra, .extra_size = c->extra_size,
-                      .extra_used = c->extra_used, .handed_by = c->handed_by, .bodies = bodies};
+    *row = (pico_row){.opener = c->opener,
+                      .depth = c->depth,
+                      .extra = extra,
+                      .extra_size = c->extra_size,
+                      .extra_used = c->extra_used,
+                      .handed_by = c->handed_by,
+                      .bodies = bodies};
     row->flags = (uint8_t)((c->midstream ? PICO_ROW_MIDSTREAM : 0) | (c->extra_lost ? PICO_ROW_EXTRA_LOST : 0) |
                            (may_grow ? 0 : PICO_ROW_NO_GROWTH) | (c->unseen ? PICO_ROW_HANDED_OVER : 0));
     memcpy(row->block, c->block, sizeof(row->block));
@@ -432,8 +452,12 @@ static void lay_out(host_call *call, const manner *how)
     __asan_unpoison_memory_region(out, sizeof(*out));
     call->num_protocols = how->alone ? 1 : NUM_KNOWN;
     call->own_protocol = how->alone ? 0 : host_protocol();
-    *in = (pico_input){.abi_version = PICO_ABI_VERSION, .num_events = call->num_events, .num_rows = call->num_rows,
-                       .max_records = how->max_records, .max_pairs = PICO_MAX_PAIRS, .max_text = PICO_MIN_TEXT,
+    *in = (pico_input){.abi_version = PICO_ABI_VERSION,
+                       .num_events = call->num_events,
+                       .num_rows = call->num_rows,
+                       .max_records = how->max_records,
+                       .max_pairs = PICO_MAX_PAIRS,
+                       .max_text = PICO_MIN_TEXT,
                        .num_protocols = call->num_protocols};
     input_used = lay_out_input(call, how, in, input);
     *out = (pico_output){0};

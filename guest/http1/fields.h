@@ -69,7 +69,7 @@ enum last { LAST_OTHER, LAST_LENGTH, LAST_CODING };
 
 /* Reads a header into `a`, if it says what follows. */
 static inline __attribute__((always_inline)) enum last read_field(announced *a, const uint8_t *name, uint32_t name_len,
-                                                                 const uint8_t *value, uint32_t len)
+                                                                  const uint8_t *value, uint32_t len)
 {
     if (name_len == HOST_LEN) {
         a->hosts += is_name(name, "host", HOST_LEN);

@@ -105,8 +105,7 @@ static unsigned switched_to(const announced *a)
 
 static bool body_is_odd(const head *h)
 {
-    return IS_METHOD(h, "GET") || IS_METHOD(h, "HEAD") || IS_METHOD(h, "DELETE") || IS_METHOD(h, "TRACE") ||
-           IS_METHOD(h, "CONNECT");
+    return IS_METHOD(h, "GET") || IS_METHOD(h, "HEAD") || IS_METHOD(h, "DELETE") || IS_METHOD(h, "TRACE") || IS_METHOD(h, "CONNECT");
 }
 
 /* Behind a head of which the rest was not seen, or is too long to be read. */
@@ -241,8 +240,9 @@ static void write_response(work *w, const head *h, const announced *a, uint32_t 
         open_tunnel(w);
     /* What is inside is parsed if nothing of it is gone (the client waits, or has asked for the upgrade and no more), and if this
      * is the answer for certain: else it may be one from inside. */
-    w->inner = w->nests && !f.cut && p.number != 0 && ((accepted && client == PHASE_CONNECT) ||
-                            (tunnel && !accepted && client == PHASE_START && switched_to(a) != PICO_TUNNEL_WEBSOCKET));
+    w->inner = w->nests && !f.cut && p.number != 0 &&
+               ((accepted && client == PHASE_CONNECT) ||
+                (tunnel && !accepted && client == PHASE_START && switched_to(a) != PICO_TUNNEL_WEBSOCKET));
 }
 
 bool write_head(work *w, head *h, uint32_t flags)

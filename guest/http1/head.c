@@ -57,11 +57,11 @@ static enum line lex_version(const uint8_t **at, const uint8_t *end, head *h)
     return LINE_OK;
 }
 
-#define LEX(call)                     \
-    do {                              \
-        enum line line_ = (call);     \
-        if (line_ != LINE_OK)         \
-            return line_;             \
+#define LEX(call)                 \
+    do {                          \
+        enum line line_ = (call); \
+        if (line_ != LINE_OK)     \
+            return line_;         \
     } while (0)
 
 static enum line lex_request(const uint8_t **at, const uint8_t *end, head *h)

@@ -275,9 +275,19 @@ bool answer(call *c, uint32_t index, pico_row *row, pico_result *result)
         take_over(b);
     if (e->offset < b->sides[e->side].expected)
         return false;
-    work w = {.call = c, .event = e, .block = b, .side = &b->sides[e->side], .bytes = c->arena + e->data, .len = e->len,
-              .index = index, .me = e->side, .midstream = (row->flags & PICO_ROW_MIDSTREAM) != 0,
-              .final = (e->flags & PICO_EVENT_FINAL) != 0, .nests = row->depth < PICO_MAX_DEPTH, .opener = row->opener, .bodies = row->bodies};
+    work w = {.call = c,
+              .event = e,
+              .block = b,
+              .side = &b->sides[e->side],
+              .bytes = c->arena + e->data,
+              .len = e->len,
+              .index = index,
+              .me = e->side,
+              .midstream = (row->flags & PICO_ROW_MIDSTREAM) != 0,
+              .final = (e->flags & PICO_EVENT_FINAL) != 0,
+              .nests = row->depth < PICO_MAX_DEPTH,
+              .opener = row->opener,
+              .bodies = row->bodies};
     enum step done = take(&w);
 
     result->consumed = w.pos;

@@ -120,9 +120,8 @@ static bool cut_request(head *h, const uint8_t *end)
     h->target = at;
     at = find_blank(at, end);
     h->target_len = (uint32_t)(at - h->target);
-    return at != h->target &&
-           (*h->target == '/' || *h->target == '*' || (h->target_len >= 4 && is_word(h->target, "http", 4)) ||
-            (h->text_len == 7 && is_word(h->text, "CONNECT", 7)));
+    return at != h->target && (*h->target == '/' || *h->target == '*' || (h->target_len >= 4 && is_word(h->target, "http", 4)) ||
+                               (h->text_len == 7 && is_word(h->text, "CONNECT", 7)));
 }
 
 /* ---- heads ----------------------------------------------------------------------------------------------------------- */

@@ -55,7 +55,7 @@ void become_unsure(block *b)
 void request_seen(block *b, unsigned kind, uint64_t end)
 {
     if (b->shared & SHARED_SETTLED) {
-        b->shared &= (uint8_t) ~(SHARED_SETTLED | SHARED_UNSURE);
+        b->shared &= (uint8_t)~(SHARED_SETTLED | SHARED_UNSURE);
         b->answered = b->requests;
         memset(b->heads, 0, sizeof(b->heads));
     }
@@ -63,7 +63,7 @@ void request_seen(block *b, unsigned kind, uint64_t end)
     b->cut = 0;
     if (b->shared & SHARED_AHEAD)
         become_unsure(b);
-    b->shared &= (uint8_t) ~(SHARED_CONNECT | SHARED_HOLE | SHARED_AHEAD);
+    b->shared &= (uint8_t)~(SHARED_CONNECT | SHARED_HOLE | SHARED_AHEAD);
     /* Plain requests may exceed the window: their bits are zero. A HEAD that shares a bit with an unanswered request cannot be
      * kept. */
     if (b->requests - b->answered > WINDOW && (kind != KIND_PLAIN || kind_of(b, b->requests) != KIND_PLAIN))
@@ -128,8 +128,7 @@ pairing pair_response(work *w, unsigned status)
         p.flags = first ? PICO_F_UNPAIRED : PICO_F_UNSOLICITED;
         return p;
     }
-    if (first && acked != PICO_UNKNOWN && b->requests == 1 && acked < b->last_request_end &&
-        !in_body(b->phase[w->me ^ 1])) {
+    if (first && acked != PICO_UNKNOWN && b->requests == 1 && acked < b->last_request_end && !in_body(b->phase[w->me ^ 1])) {
         p.flags = PICO_F_UNPAIRED;
         return p;
     }

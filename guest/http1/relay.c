@@ -254,9 +254,9 @@ COLD static enum step step_asking(work *w, const uint8_t *at, uint32_t len)
 
 COLD static enum step socks5_answer(work *w, const uint8_t *at, uint32_t len)
 {
-    static const char *const texts[] = {"succeeded", "general failure", "not allowed", "network unreachable",
-                                        "host unreachable", "connection refused", "TTL expired",
-                                        "command not supported", "address type not supported"};
+    static const char *const texts[] = {"succeeded",           "general failure",       "not allowed",
+                                        "network unreachable", "host unreachable",      "connection refused",
+                                        "TTL expired",         "command not supported", "address type not supported"};
     if (len < 5)
         return STEP_MORE;
     uint32_t address = at[3] == SOCKS5_IPV4 ? 4 : at[3] == SOCKS5_IPV6 ? 16 : at[3] == SOCKS5_NAME ? 1u + at[4] : 0;

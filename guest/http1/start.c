@@ -193,8 +193,7 @@ enum step step_start(work *w)
 COLD enum step step_last_try(work *w)
 {
     head head;
-    if (offset_at(w, w->pos) == w->side->candidate && read_head(w, w->pos, w->pos, &head) == HEAD_OK &&
-        head.flags & PICO_F_HEAD_CUT)
+    if (offset_at(w, w->pos) == w->side->candidate && read_head(w, w->pos, w->pos, &head) == HEAD_OK && head.flags & PICO_F_HEAD_CUT)
         return write_head(w, &head, PICO_F_RESYNC) ? STEP_ON : STEP_FULL;
     return step_resync(w);
 }

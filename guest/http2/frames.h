@@ -43,7 +43,10 @@ static inline frame frame_at(const uint8_t *at)
 static inline bool frame_holds(const frame *f)
 {
     switch (f->type) {
-    case FRAME_DATA: case FRAME_HEADERS: case FRAME_PUSH_PROMISE: case FRAME_CONTINUATION:
+    case FRAME_DATA:
+    case FRAME_HEADERS:
+    case FRAME_PUSH_PROMISE:
+    case FRAME_CONTINUATION:
         return f->stream != 0;
     case FRAME_PRIORITY:
         return f->stream != 0 && f->length == 5;
@@ -65,12 +68,13 @@ static inline bool frame_holds(const frame *f)
 /* Whether these nine bytes are the head of a usual frame: of a known type, with no flags but its own. */
 static inline bool is_usual_frame(const uint8_t *at)
 {
+    /* clang-format off */
     static const uint8_t flags[] = {FRAME_END_STREAM | FRAME_PADDED,
                                     FRAME_END_STREAM | FRAME_END_HEADERS | FRAME_PADDED | FRAME_PRIORITISED,
                                     0, 0, FRAME_ACK, FRAME_END_HEADERS | FRAME_PADDED, FRAME_ACK, 0, 0, FRAME_END_HEADERS};
+    /* clang-format on */
     frame f = frame_at(at);
-    return f.type < sizeof(flags) && !(f.flags & ~flags[f.type]) && f.length <= USUAL_FRAME && !(at[5] & 128) &&
-           frame_holds(&f);
+    return f.type < sizeof(flags) && !(f.flags & ~flags[f.type]) && f.length <= USUAL_FRAME && !(at[5] & 128) && frame_holds(&f);
 }
 
 enum frames { FRAMES_FOUND, FRAMES_CUT /* more bytes may show */, FRAMES_NONE };

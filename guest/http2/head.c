@@ -132,9 +132,13 @@ static const field **place_of(head *h, const text *name)
     if (decoded.text[name->at] != ':')
         return IS(name, "content-type") ? &h->type : IS(name, "content-length") ? &h->length : NULL;
     h->pseudo = true;
-    return IS(name, ":method") ? &h->method : IS(name, ":path") ? &h->path : IS(name, ":scheme") ? &h->scheme
-         : IS(name, ":authority") ? &h->authority : IS(name, ":protocol") ? &h->protocol
-         : IS(name, ":status") ? &h->status : NULL;
+    return IS(name, ":method")      ? &h->method
+           : IS(name, ":path")      ? &h->path
+           : IS(name, ":scheme")    ? &h->scheme
+           : IS(name, ":authority") ? &h->authority
+           : IS(name, ":protocol")  ? &h->protocol
+           : IS(name, ":status")    ? &h->status
+                                    : NULL;
 }
 
 static head read_fields(void)
@@ -256,8 +260,7 @@ static void write_request(work *w, const head *h, const frame *f, pico_record *r
 static void write_tunnel(work *w, stream *s)
 {
     pico_record *t = add_record(w, PICO_RECORD_TUNNEL, w->pos, w->pos, s->id);
-    t->code = s->flags & STREAM_WEBSOCKET ? PICO_TUNNEL_WEBSOCKET
-            : s->flags & STREAM_OTHER ? PICO_TUNNEL_OTHER : PICO_TUNNEL_CONNECT;
+    t->code = s->flags & STREAM_WEBSOCKET ? PICO_TUNNEL_WEBSOCKET : s->flags & STREAM_OTHER ? PICO_TUNNEL_OTHER : PICO_TUNNEL_CONNECT;
     s->flags |= STREAM_TUNNEL;
 }
 

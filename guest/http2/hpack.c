@@ -236,8 +236,7 @@ static uint32_t kept_of(uint32_t max)
 static void insert(table *t, const uint8_t *bytes, const field *f)
 {
     const text *name = &f->name, *value = &f->value;
-    slot s = {.name_len = capped(name->len), .value_len = capped(value->len), .name_unknown = !name->known,
-              .value_unknown = !value->known};
+    slot s = {.name_len = capped(name->len), .value_len = capped(value->len), .name_unknown = !name->known, .value_unknown = !value->known};
     uint32_t kept = kept_of(t->max), size = size_of(&s);
     if (name->len > t->max || value->len > t->max || size > t->max) {
         hpack_reset(t, t->max);

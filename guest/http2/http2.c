@@ -379,8 +379,16 @@ bool answer(call *c, uint32_t index, pico_row *row, pico_result *result)
 {
     const pico_event *e = &c->events[index];
     block *b = (block *)row->block;
-    work w = {.call = c, .event = e, .row = row, .block = b, .side = &b->sides[e->side], .bytes = c->arena + e->data,
-              .len = e->len, .index = index, .me = e->side, .final = (e->flags & PICO_EVENT_FINAL) != 0};
+    work w = {.call = c,
+              .event = e,
+              .row = row,
+              .block = b,
+              .side = &b->sides[e->side],
+              .bytes = c->arena + e->data,
+              .len = e->len,
+              .index = index,
+              .me = e->side,
+              .final = (e->flags & PICO_EVENT_FINAL) != 0};
     take_row_flags(&w);
     if (e->offset < w.side->expected && w.side->flags & SIDE_BEGUN)
         return false;

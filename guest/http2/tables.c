@@ -3,6 +3,7 @@
 
 /* The codes of more than 8 bits. The code is canonical: codes of one length are consecutive numbers, in order of their symbols. So it is told by the symbols in
  * order of their codes, and how many codes there are of each length. EOS, the last one of 30 bits, is no symbol. */
+/* clang-format off */
 const uint8_t huffman_symbols[182] = {
     33, 34, 40, 41, 63, 39,
     43, 124, 35, 62, 0, 36, 64, 91, 93, 126, 94, 125, 60, 96, 123, 92, 195, 208, 128, 130,
@@ -40,6 +41,7 @@ const huffman_code huffman_short[256] = {
     CODE8('&'), CODE8('*'), CODE8(','), CODE8(';'), CODE8('X'), CODE8('Z'),
 };
 
+/* clang-format on */
 #define FIELD(name, value) {sizeof(name) - 1, sizeof(value) - 1, name value}
 
 const static_field static_fields[STATIC_FIELDS] = {

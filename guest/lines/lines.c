@@ -68,8 +68,8 @@ static bool read_request(const uint8_t *line, uint32_t len, pico_record *r)
 {
     text method, target;
     uint32_t at = 0;
-    if (!token(line, &at, len, &method) || !token(line, &at, len, &target) || len - at != 8 ||
-        !version(line, at, len, &r->minor) || method.len > LONGEST_METHOD)
+    if (!token(line, &at, len, &method) || !token(line, &at, len, &target) || len - at != 8 || !version(line, at, len, &r->minor) ||
+        method.len > LONGEST_METHOD)
         return false;
     for (uint32_t i = 0; i < method.len; ++i)
         if (line[i] < 'A' || line[i] > 'Z')
@@ -114,8 +114,7 @@ static bool may_start(const uint8_t *line, uint32_t len)
 /* ---- an event --------------------------------------------------------------------------------------------------------- */
 
 /* The line from `start` to its LF at `end - 1`: writes a head and its end, or nothing. */
-static void take_line(call *c, const pico_event *e, uint32_t index, block *b, const uint8_t *bytes, uint32_t start,
-                      uint32_t end)
+static void take_line(call *c, const pico_event *e, uint32_t index, block *b, const uint8_t *bytes, uint32_t start, uint32_t end)
 {
     pico_record r = {.side = e->side, .event = index, .start = start, .end = end};
     uint32_t len = end - 1 - start;

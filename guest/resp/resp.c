@@ -62,15 +62,14 @@ typedef struct line {
 
 static bool has_number(uint8_t kind)
 {
-    return kind == '$' || kind == '*' || kind == '!' || kind == '=' || kind == '~' || kind == '>' || kind == '%' ||
-           kind == '|';
+    return kind == '$' || kind == '*' || kind == '!' || kind == '=' || kind == '~' || kind == '>' || kind == '%' || kind == '|';
 }
 
 /* Of '|' what is read is not an item: attributes of the item that follows them. */
 static bool is_item(uint8_t kind)
 {
-    return kind != '|' && (has_number(kind) || kind == '+' || kind == '-' || kind == ':' || kind == '_' || kind == '#' ||
-                           kind == ',' || kind == '(');
+    return kind != '|' &&
+           (has_number(kind) || kind == '+' || kind == '-' || kind == ':' || kind == '_' || kind == '#' || kind == ',' || kind == '(');
 }
 
 /* The line at `pos`. False: it is not whole. `over`: it is none. */
@@ -135,12 +134,16 @@ static enum step take_item(work *w, const line *l)
     side->phase = PHASE_INSIDE;
     w->pos = l->end;
     switch (l->kind) {
-    case '$': case '!': case '=':
+    case '$':
+    case '!':
+    case '=':
         if (l->negative)
             break;
         side->remaining = l->number + 2;
         return STEP_ON;
-    case '*': case '~': case '>':
+    case '*':
+    case '~':
+    case '>':
         items = l->negative ? 0 : l->number;
         break;
     case '%':
@@ -185,8 +188,7 @@ static enum step take_command(work *w, const line *l)
             w->pos = l->end;
             return STEP_ON;
         }
-        while (name.text + name.text_len + 2 < l->end && w->bytes[name.text + name.text_len] > ' ' &&
-               name.text_len < LONGEST_NAME)
+        while (name.text + name.text_len + 2 < l->end && w->bytes[name.text + name.text_len] > ' ' && name.text_len < LONGEST_NAME)
             ++name.text_len;
     }
     uint32_t end = l->kind == '*' ? name.text + name.text_len : l->end;
@@ -271,8 +273,7 @@ bool answer(call *c, uint32_t index, pico_row *row, pico_result *result)
 {
     const pico_event *e = &c->events[index];
     block *b = (block *)row->block;
-    work w = {.call = c, .event = e, .block = b, .side = &b->sides[e->side], .bytes = c->arena + e->data, .len = e->len,
-              .index = index};
+    work w = {.call = c, .event = e, .block = b, .side = &b->sides[e->side], .bytes = c->arena + e->data, .len = e->len, .index = index};
     enum step done = STEP_ON;
 
     w.is_client = b->client == 1 + e->side;

@@ -29,11 +29,11 @@ PICOTAP_SIMD __m128i _mm_loadu_si128(const __m128i *from)
 #define PICOTAP_VALUES_LOW UINT64_C(0x00007f7f1f0a0800)
 
 /* Range `at` of the table, if it exists. With a constant table clang reduces this to two or three operations. */
-#define PICOTAP_RANGE(at)                                                                                            \
-    if (ranges_len >= 2 * (at) + 2) {                                                                                \
+#define PICOTAP_RANGE(at)                                                                                             \
+    if (ranges_len >= 2 * (at) + 2) {                                                                                 \
         uint8_t from = wasm_u8x16_extract_lane(ranges, 2 * (at)), to = wasm_u8x16_extract_lane(ranges, 2 * (at) + 1); \
-        v128_t above = wasm_i8x16_sub(bytes, wasm_u8x16_splat(from));                                                \
-        found = wasm_v128_or(found, wasm_u8x16_le(above, wasm_u8x16_splat((uint8_t)(to - from))));                   \
+        v128_t above = wasm_i8x16_sub(bytes, wasm_u8x16_splat(from));                                                 \
+        found = wasm_v128_or(found, wasm_u8x16_le(above, wasm_u8x16_splat((uint8_t)(to - from))));                    \
     }
 
 /* Index of the first of `bytes_len` bytes that is in one of the ranges; 16 if none is. */

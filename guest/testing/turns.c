@@ -64,8 +64,7 @@ static int own_index(const call *c)
 /* Whether the row is as the contract says it is in the first call after a hand-over. */
 static bool is_handed_over(const call *c, const pico_row *row, const block *b)
 {
-    if (b->kind != NOTE || b->from != row->handed_by || b->from == 1 + own_index(c) || row->extra_size != 0 ||
-        row->extra_used != 0)
+    if (b->kind != NOTE || b->from != row->handed_by || b->from == 1 + own_index(c) || row->extra_size != 0 || row->extra_used != 0)
         return false;
     for (uint32_t i = 0; i < sizeof(b->rest); ++i)
         if (b->rest[i] != note_byte(i, b->operations))
@@ -128,8 +127,8 @@ static int named(const call *c, const uint8_t *name, uint32_t len)
 }
 
 /* Takes the line at `start`. False: the event is answered. */
-static bool take_line(call *c, uint32_t index, pico_row *row, pico_result *result, block *b, const uint8_t *bytes,
-                      uint32_t start, uint32_t len, uint32_t end)
+static bool take_line(call *c, uint32_t index, pico_row *row, pico_result *result, block *b, const uint8_t *bytes, uint32_t start,
+                      uint32_t len, uint32_t end)
 {
     const uint8_t *line = bytes + start;
     unsigned side = c->events[index].side;

@@ -9,8 +9,8 @@
 /* Length of event `index` of the batch in bytes; all ones if there is none. */
 __attribute__((import_module("batch"), import_name("event_len"))) uint32_t event_len(__externref_t batch, uint32_t index);
 /* Copies at most `len` bytes of event `index` to `to`. Returns how many. */
-__attribute__((import_module("batch"), import_name("event_read"))) uint32_t event_read(__externref_t batch, uint32_t index,
-                                                                                      void *to, uint32_t len);
+__attribute__((import_module("batch"), import_name("event_read"))) uint32_t event_read(__externref_t batch, uint32_t index, void *to,
+                                                                                       uint32_t len);
 
 static __externref_t kept[0];
 

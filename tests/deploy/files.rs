@@ -386,12 +386,12 @@ pub(super) fn checked(arguments: &[&str], input: &str) -> Output {
 }
 
 #[test]
-fn every_line_is_as_the_schema_says_and_the_readme_lists_its_keys() {
+fn every_line_is_as_the_schema_says_and_the_page_lists_its_keys() {
     const SCHEMA: &str = "deploy/schema/picotap.schema.json";
     if !tool::has(&[PYTHON]) {
         return;
     }
-    let check = |lines: &str| checked(&["schema", SCHEMA, "README.md", "Fields"], lines);
+    let check = |lines: &str| checked(&["schema", SCHEMA, "deploy/ANALYSTS.md", "Fields"], lines);
     let lines = fixture_lines();
     let good = check(&lines);
     assert!(good.status.success(), "{}", String::from_utf8_lossy(&good.stderr));
@@ -504,6 +504,64 @@ fn what_the_image_copies_and_the_compose_file_mounts_is_there() {
     assert_eq!(mounts.len(), 3);
     for path in mounts {
         assert!(root().join("deploy").join(path).exists(), "{path}");
+    }
+}
+
+/// Files below a directory with one of these endings.
+fn below(directory: &str, endings: &[&str]) -> Vec<String> {
+    let mut found = vec![];
+    let mut left = vec![root().join(directory)];
+    while let Some(directory) = left.pop() {
+        for entry in fs::read_dir(&directory).expect("a directory") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                left.push(path);
+            } else if path.extension().is_some_and(|end| endings.iter().any(|ending| end == *ending)) {
+                found.push(path.display().to_string());
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn the_c_is_laid_out_by_the_rules() {
+    const FORMAT: &str = "target/tools/bin/clang-format";
+    if !tool::has(&[FORMAT]) {
+        return;
+    }
+    let trees = ["guest", "fuzz/native", "deploy/static", "tests/poison", "src"];
+    let files: Vec<String> = trees.iter().flat_map(|tree| below(tree, &["c", "h"])).collect();
+    assert!(files.len() > 50, "{}", files.len());
+    let mut arguments = vec!["--dry-run", "-Werror"];
+    arguments.extend(files.iter().map(String::as_str));
+    succeeds(FORMAT, &arguments);
+    // One that is not is noticed.
+    let file = root().join("target/tmp/layout.c");
+    fs::create_dir_all(file.parent().expect("a directory")).expect("made");
+    fs::write(&file, "int  one;\n").expect("written");
+    assert!(!run(FORMAT, &["--dry-run", "-Werror", file.to_str().expect("a name")]).status.success());
+}
+
+/// A target that is not in the manifest is not built, and one without inputs is not replayed.
+#[test]
+fn every_fuzz_target_is_built_and_has_inputs() {
+    let names = |directory: &str| -> BTreeSet<String> {
+        let paths = below(directory, &["rs"]).into_iter();
+        paths.filter_map(|path| Some(Path::new(&path).file_stem()?.to_str()?.to_owned())).collect()
+    };
+    let (targets, manifest, page) = (names("fuzz/fuzz_targets"), read("fuzz/Cargo.toml"), read("src/README.md"));
+    let built: BTreeSet<String> = manifest
+        .split("[[bin]]\nname = \"")
+        .skip(1)
+        .filter_map(|rest| Some(rest.split_once('"')?.0.to_owned()))
+        .collect();
+    assert_eq!(targets, built);
+    for target in &targets {
+        let inputs = root().join("tests/regressions").join(target);
+        assert!(fs::read_dir(&inputs).is_ok_and(|mut files| files.next().is_some()), "{}", inputs.display());
+        assert!(page.contains(&format!("`{target}`")), "src/README.md has no {target}");
     }
 }
 

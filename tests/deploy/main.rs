@@ -1,5 +1,6 @@
 //! The daemon's edges and the files it is deployed with, tried against the kernel and the tools that read them.
 
+mod commands;
 mod dependencies;
 mod documentation;
 mod empty_root;
@@ -9,6 +10,7 @@ mod files;
 mod fixtures;
 mod helm;
 mod live;
+mod pages;
 mod privileges;
 #[path = "../support/tool.rs"]
 #[allow(dead_code, unreachable_pub, reason = "each test crate uses its part of what is shared")]

@@ -66,6 +66,12 @@ fn the_parser_of_resp_has_no_fault_that_a_sanitizer_sees() {
     replay("resp");
 }
 
+/// Beside nghttp2's decoder, which gives the same fields.
+#[test]
+fn the_decoder_of_hpack_has_no_fault_that_a_sanitizer_or_nghttp2_sees() {
+    replay("hpack");
+}
+
 #[test]
 fn faults_of_a_parser_are_seen() {
     let Some(program) = build("native faults", "planted") else { return };

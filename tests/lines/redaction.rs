@@ -313,9 +313,9 @@ fn a_host_is_known_without_its_user_information() {
 }
 
 #[test]
-fn the_readme_lists_every_name() {
-    let readme = include_str!("../../README.md");
-    let section = readme.split("\n### Secrets").nth(1).unwrap().split("\n#").next().unwrap();
+fn the_page_lists_every_name() {
+    let page = include_str!("../../deploy/ANALYSTS.md");
+    let section = page.split("\n## Secrets").nth(1).unwrap().split("\n#").next().unwrap();
     let has = |name: &str| section.contains(&format!("`{name}`"));
     for name in KEYS {
         // "`token`, the same behind `access` ..."

@@ -2,12 +2,20 @@
 
 use std::path::Path;
 
+use clap::CommandFactory;
+
 #[path = "../../fuzz/checks/body.rs"]
 mod body;
 #[path = "../../fuzz/checks/capture_file.rs"]
 mod capture_file;
+#[path = "../../fuzz/checks/configuration.rs"]
+mod configuration;
+#[path = "../../fuzz/checks/filter.rs"]
+mod filter;
 #[path = "../../fuzz/checks/frames.rs"]
 mod frames;
+#[path = "../../fuzz/checks/key_log.rs"]
+mod key_log;
 #[path = "../../fuzz/checks/reply.rs"]
 mod reply;
 #[path = "../../fuzz/checks/tls_handshake.rs"]
@@ -30,6 +38,25 @@ fn bodies_that_failed_do_not_fail_again() {
 }
 
 #[test]
+fn configurations_that_failed_do_not_fail_again() {
+    replay("configuration", |input| {
+        configuration::check(&configuration::command(), input);
+        // Those of the program itself.
+        configuration::check(&picotap::cli::Cli::command(), input);
+    });
+}
+
+#[test]
+fn filters_that_failed_do_not_fail_again() {
+    replay("filter", filter::check);
+}
+
+#[test]
+fn key_logs_that_failed_do_not_fail_again() {
+    replay("key_log", key_log::check);
+}
+
+#[test]
 fn frames_that_failed_do_not_fail_again() {
     replay("frames", frames::check);
 }
@@ -45,6 +72,21 @@ proptest::proptest! {
     #[test]
     fn any_reply_is_refused_or_keeps_its_promises(input in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..300)) {
         reply::check(&input);
+    }
+
+    #[test]
+    fn any_filter_means_the_same_in_all_its_forms(
+        input in "((status|path|host|client|duration|is|flag)(=|!=|~|:|<|>=)(5xx|none|a\\*|'b c'|\"d\"|10.0.0.0/8|1s|failed|gap)( and | or | not | |,|\\(|\\)|-)){0,4}"
+    ) {
+        filter::check(input.as_bytes());
+    }
+
+    #[test]
+    fn any_key_log_is_read_the_same_in_pieces(
+        piece in proptest::prelude::any::<u8>(),
+        text in "((CLIENT_RANDOM|SERVER_TRAFFIC_SECRET_0|RSA|#|x)( [09a]{64}( [0-9a-f]{96}| [0-9a-f]{64})?)?\r?\n?){0,5}",
+    ) {
+        key_log::check(&[&[piece], text.as_bytes()].concat());
     }
 
     #[test]

@@ -15,8 +15,8 @@ int main(void)
     if (phr_parse_request(bytes, len, &method, &method_len, &path, &path_len, &minor, headers, &num_headers, 0) <= 0)
         return 2;
     for (size_t i = 0; i < num_headers; ++i)
-        planted_header((const unsigned char *)headers[i].name, (uint32_t)headers[i].name_len,
-                       (const unsigned char *)headers[i].value, (uint32_t)headers[i].value_len);
+        planted_header((const unsigned char *)headers[i].name, (uint32_t)headers[i].name_len, (const unsigned char *)headers[i].value,
+                       (uint32_t)headers[i].value_len);
     printf("%.*s %.*s\n", (int)method_len, method, (int)path_len, path);
     return 0;
 }

@@ -250,7 +250,7 @@ fn route(target: &str, method: &str) -> Option<String> {
     Some(segments.join("/")).filter(|route| !route.is_empty())
 }
 
-/// A segment of a path by the table in README.
+/// A segment of a path by the table in deploy/ANALYSTS.md.
 fn segment(text: &str) -> String {
     let name = |text: &str| {
         let digits = text.chars().filter(char::is_ascii_digit).count();

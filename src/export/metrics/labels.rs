@@ -103,7 +103,7 @@ mod tests {
     #[test]
     fn closed_sets_are_in_order() {
         assert!(STATUSES.is_sorted_by(|a, b| a < b) && METHODS.is_sorted());
-        // README and deploy/prometheus/prometheus.yml say how many series there may be.
+        // deploy/OPERATORS.md and deploy/prometheus/prometheus.yml say how many series there may be.
         assert_eq!((METHODS.len() + 1) * (UNANSWERED + ERRORS.len()), 1133);
     }
 

@@ -10,7 +10,7 @@ use crate::http::TlsConnection;
 pub(super) const ADVICE: [(&str, &str); 5] = [
     (
         "no_key",
-        "no_key: --keylog FILE decrypts those whose secrets are in FILE, live --tls-probes auto those of programs on this machine (README, TLS)",
+        "no_key: --keylog FILE decrypts those whose secrets are in FILE, live --tls-probes auto those of programs on this machine (deploy/ANALYSTS.md, TLS)",
     ),
     (
         "too_late",
@@ -22,8 +22,7 @@ pub(super) const ADVICE: [(&str, &str); 5] = [
 ];
 
 /// What helps against `no_key` where there are secrets.
-pub(super) const NOT_OF_THESE: &str =
-    "no_key: there are secrets, but none of these: is the key log of the same clients and the same time? (README, TLS)";
+pub(super) const NOT_OF_THESE: &str = "no_key: there are secrets, but none of these: is the key log of the same clients and the same time? (deploy/ANALYSTS.md, TLS)";
 
 /// TLS connections.
 #[derive(Debug, Clone)]

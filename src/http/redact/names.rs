@@ -4,7 +4,7 @@ use hashbrown::HashSet;
 
 use super::scan;
 
-/// Keys of parameters whose values are hidden. README.md has the same list.
+/// Keys of parameters whose values are hidden. deploy/ANALYSTS.md has the same list.
 ///
 /// A key is listed if its value alone grants access, and if it seldom means anything else. So `code` is listed, which
 /// completes a login and authorises calls of Azure functions; `state`, `nonce` and `ticket` are not.
@@ -127,7 +127,7 @@ pub const KEYS: &[&str] = &[
     "cftoken",
 ];
 
-/// Headers whose values are hidden as a whole. README.md has the same list.
+/// Headers whose values are hidden as a whole. deploy/ANALYSTS.md has the same list.
 pub const HEADERS: &[&str] = &[
     "Authorization",
     "Proxy-Authorization",

@@ -142,7 +142,7 @@ const TLS = [
       'Result',
       'label',
       (row) => `${row.decrypted ? (row.reason ? 'in part' : 'decrypted') : 'dark'}${row.reason ? `: ${row.reason}` : ''}`,
-      'Whether it was decrypted, or why not: README, TLS, lists the reasons',
+      'Whether it was decrypted, or why not: deploy/ANALYSTS.md, TLS connections, lists the reasons',
     ),
     level: (row) => (row.decrypted && !row.reason ? '' : 'warning'),
   },

@@ -1,4 +1,4 @@
-//! Mistakes that users make: each is answered with what to type, and with the exit code that README states.
+//! Mistakes that users make: each is answered with what to type, and with the exit code that deploy/ANALYSTS.md states.
 
 use std::fs;
 
