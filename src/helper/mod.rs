@@ -155,13 +155,18 @@ impl Helper {
                     stopping: Arc::default(),
                     ended: Arc::default(),
                 };
-                helper.greeted().inspect_err(|_| follow::end(child))
+                helper.greeted()
             }
         }
     }
 
-    /// Waits until it has given up what it does not need.
+    /// Waits until it has given up what it does not need. If it does not say so it is ended.
     fn greeted(self) -> Result<Self, HelperError> {
+        let child = self.child;
+        self.greeting().inspect_err(|_| follow::end(child))
+    }
+
+    fn greeting(self) -> Result<Self, HelperError> {
         let mut fds = [PollFd::new(std::os::fd::AsFd::as_fd(&*self.socket), PollFlags::POLLIN)];
         let timeout = PollTimeout::try_from(START).unwrap_or(PollTimeout::MAX);
         let mut buffer = [0; MAX_MESSAGE];
@@ -247,4 +252,28 @@ fn receive<'b>(socket: &OwnedFd, buffer: &'b mut [u8]) -> io::Result<Option<&'b 
 
 fn system(doing: &'static str, cause: io::Error) -> HelperError {
     HelperError::System { doing, cause }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[expect(clippy::zombie_processes, reason = "it is waited for, by its number")]
+    fn one_that_does_not_greet_is_ended_and_leaves_nothing() {
+        let other = std::process::Command::new("sleep").arg("1000").spawn().expect("sleep");
+        let child = Pid::from_raw(other.id().cast_signed());
+        let (own, closed) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC).unwrap();
+        drop(closed);
+        let helper = Helper {
+            socket: Arc::new(own),
+            child,
+            report: String::new(),
+            limited: false,
+            stopping: Arc::default(),
+            ended: Arc::default(),
+        };
+        assert!(matches!(helper.greeted(), Err(HelperError::Confine(_))));
+        assert!(!std::path::Path::new(&format!("/proc/{child}")).exists());
+    }
 }

@@ -419,6 +419,14 @@ mod tests {
             Config { shadow: shadow.clone(), ..files.clone() }.memory_bound() > bound + MAX_GUEST_MEMORY as u64,
             "two sandboxes and a compiler"
         );
+        let keep = Keep { file: "kept.pcap".into(), buffer: 64 << 20, secrets: false };
+        let kept = |sources: usize| {
+            let live = Config::live((0..sources).map(|_| LiveConfig::new("lo")));
+            let without = live.memory_bound();
+            Config { keep: Some(keep.clone()), ..live }.memory_bound() - without
+        };
+        // What is held, a sixteenth more, and chunks of 1.5 MiB: one of each capture thread, and 18 on the way.
+        assert_eq!([1, 4].map(kept), [1, 4].map(|threads| (68 << 20) + (18 + threads) * (3 << 19)));
         let module = |name: &str| Module { protocol: name.parse().expect("a name"), wasm: Vec::new(), file: None };
         let guests = Guests::new([module("a"), module("b")]).expect("four protocols");
         let four = Config { guests, ..files };
