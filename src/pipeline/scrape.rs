@@ -26,7 +26,7 @@ families! {
     HTTP_REFUSED = Counter "picotap_http_refused_connections_total" [] "endpoint connections closed", "Connections to this endpoint that were closed because newer ones came.";
     INTERFACE_UP = Gauge "picotap_capture_interface_up" ["interface"] "interfaces up", "Whether the interface delivers: 1, or 0 while it is down or away.";
     HELD_SECRETS = Gauge "picotap_tls_held_secrets" [] "TLS secrets held", "TLS secrets that are held now.";
-    DECRYPTS = Gauge "picotap_tls_decrypts" [] "runs that decrypt", "Whether there is a key log, or there are secrets from a capture file: 1, or 0.";
+    DECRYPTS = Gauge "picotap_tls_decrypts" [] "runs that decrypt", "Whether TLS can be decrypted, by a key log, by probes, or by secrets in a capture file: 1, or 0.";
     PROCESS_ENDS = Counter "picotap_process_lookups_total" ["outcome"] "ends of connections looked up", "Ends of connections whose process the helper looked for, by what became of it.";
     PROCESS_CONNECTS = Counter "picotap_process_connects_total" ["result"] "processes that connected", "Connections that processes of this host opened, as the kernel tells: seen, or lost because there was no room.";
     PROCESS_LISTENERS = Gauge "picotap_process_listeners" [] "endpoints with a known process", "Endpoints at which it is known which process listens.";

@@ -487,7 +487,7 @@ fn no_line_is_lost_where_the_log_is_rotated() {
 }
 
 #[test]
-fn every_line_is_as_the_schema_says_and_the_readme_lists_its_keys() {
+fn every_line_is_as_the_schema_says_and_the_page_lists_its_keys() {
     const PYTHON: &str = "target/tools/bin/python3";
     if !tool::has(&[PYTHON]) {
         return;
