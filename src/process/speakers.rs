@@ -12,19 +12,20 @@ use crate::stream::{Callers, Connection, Endpoint, carrier};
 
 /// The most connections of a worker of which something is known. Beyond it those that were silent longest are forgotten.
 const MAX_KNOWN: usize = 65_536;
-/// Bytes of questions in a message.
+/// Bytes of questions for connections in a message, and how many for processes it has beside them.
 const MESSAGE: usize = 8 << 10;
+const MAX_PROCESSES: usize = 1024;
 
 families! {
-    QUESTIONS = Counter "picotap_process_questions_total" ["result"] "connections whose processes were asked for", "Connections whose processes the helper was asked for, or not, since it had no room for questions.";
+    QUESTIONS = Counter "picotap_process_questions_total" ["result"] "questions for processes", "Questions for the processes of a connection, or for the process with a number, that the helper was asked, or not, since it had no room for them.";
 }
 
 counters! {
     /// What a worker counts of them.
     pub struct ProcessCounters {
-        /// Connections that the helper was asked for.
+        /// Questions that the helper was asked.
         asked => QUESTIONS["asked"],
-        /// The same that found its queue full.
+        /// Those that found no room.
         refused => QUESTIONS["refused"],
     }
 }
@@ -147,13 +148,14 @@ impl Speakers {
 
     fn send(&mut self, message: &mut Message) {
         let Message { mut bytes, connections, processes } = std::mem::take(message);
-        // A slot has fewer connections than would fill a message.
-        processes.iter().take(MESSAGE / 8).for_each(|process| write_question(&Asked::Process(*process), &mut bytes));
+        let (asked, left) = processes.split_at(processes.len().min(MAX_PROCESSES));
+        asked.iter().for_each(|process| write_question(&Asked::Process(*process), &mut bytes));
+        self.counters.refused += left.len() as u64;
         if bytes.is_empty() {
             return;
         }
         let count = if (self.ask)(&bytes) { &mut self.counters.asked } else { &mut self.counters.refused };
-        *count += connections;
+        *count += connections + asked.len() as u64;
     }
 
     /// These processes have derived the secrets of a connection.
