@@ -304,6 +304,13 @@ if [ $with_tests = yes ]; then
 
     # The checkers of the deployment files.
     python_tools target/tools "$root/deploy/check/requirements.txt"
+
+    # Debian 13 with its OpenSSL, which probes are tried on; where it cannot be had, the test says so.
+    other=$root/target/tools/debian13
+    if [ "$manager" = apt ] && ! [ -f "$other/complete" ]; then
+        echo "setup: fetching with apt-get into target/tools/debian13: nginx-light curl openssl of Debian 13"
+        "$root/deploy/check/debian13.sh" "$other" || echo "setup: there is no Debian 13; the test of its OpenSSL needs it" >&2
+    fi
 fi
 
 # Spark and DuckDB, for the long tests only: some 500 MB.

@@ -401,6 +401,9 @@ pub struct Watch {
     /// Label metrics with the route, for at most N routes; the rest are _OTHER
     #[arg(long, value_name = "N", help_heading = "Metrics", value_parser = clap::value_parser!(u16).range(1..))]
     pub metrics_routes: Option<u16>,
+    /// Label metrics with the command of the server's process, for at most N commands; the rest are _OTHER
+    #[arg(long, value_name = "N", help_heading = "Metrics", requires = "processes", value_parser = clap::value_parser!(u16).range(1..))]
+    pub metrics_processes: Option<u16>,
 
     /// Sandboxes, each with a thread of its own [default: with -i the number of cores less one; for files the number of
     /// cores, at most 4, and 1 below 32 MiB, where more would be slower]

@@ -7,6 +7,7 @@ use crate::flow::{self, Sightings, Table};
 use crate::http::record::Record;
 use crate::http::{Exchange, HttpContext, Settings, Transaction, Tunnel};
 use crate::packet::{Decoder, Outcome};
+use crate::process::Speakers;
 use crate::sandbox::call::Bounds;
 use crate::sandbox::driver::{Aside, Driver, Receiver};
 use crate::sandbox::engine::{Engine, LoadError};
@@ -116,6 +117,11 @@ impl Inline {
         self.expects_keys = true;
     }
 
+    /// Transactions get the processes at their connections' ends, as these know them.
+    pub(crate) fn name_processes(&mut self, speakers: Speakers) {
+        self.context.speakers = Some(speakers);
+    }
+
     /// Takes a frame. The parser is called when there is enough for it.
     pub(crate) fn frame(&mut self, frame: &Frame<'_>, out: Out<'_>) {
         self.now = self.now.max(frame.time);
@@ -151,6 +157,9 @@ impl Inline {
         self.batcher.flush();
         for mut slot in std::mem::take(&mut self.batcher.deliverer().0) {
             self.span = slot.span;
+            if let Some(speakers) = &mut self.context.speakers {
+                speakers.begin_slot(slot.begun.iter(), slot.rows.iter().map(|row| &row.connection));
+            }
             let keys = self.keys.lock();
             if self.expects_keys || !keys.is_empty() {
                 self.opening.open(&mut slot, &keys, self.now);
@@ -221,6 +230,10 @@ impl Receiver for Pairing<'_> {
     fn closed(&mut self, connection: &Connection, exchange: &mut Exchange, lengths: [u64; 2], reason: EndReason) {
         exchange
             .close(self.context, connection, lengths, reason, &mut |transaction| self.done.push(transaction.clone()));
+        // What is inside of a tunnel ends before the connection that carries it.
+        if let Some(speakers) = self.context.speakers.as_mut().filter(|_| connection.depth() == 0) {
+            speakers.forget(connection.number);
+        }
     }
 
     fn inner(

@@ -17,6 +17,7 @@ use self::lines::{arrangement, check_bodies, check_fields, named_fields};
 use crate::cli::{Duplicates, Watch, When};
 use crate::daemon::privileges::{DropPrivileges, named_descriptor};
 use crate::export::log::{Rotation, Target};
+use crate::export::metrics::LabelCaps;
 use crate::export::open;
 use crate::export::terminal::Terminal;
 use crate::export::{FormatName, Subject};
@@ -164,8 +165,11 @@ impl Plan {
             page: page(args, live),
             report: args.report.clone(),
             metrics_file: args.metrics_file.clone(),
-            host_labels: args.metrics_host_label.map(usize::from),
-            route_labels: args.metrics_routes.map(usize::from),
+            label_caps: LabelCaps {
+                hosts: args.metrics_host_label.map(usize::from),
+                routes: args.metrics_routes.map(usize::from),
+                processes: args.metrics_processes.map(usize::from),
+            },
             memory_limit: args.memory_limit,
             fault_limit: args.fault_limit,
             fault_time: args.fault_time,

@@ -166,6 +166,24 @@ pub struct Connection {
     pub secured: bool,
 }
 
+/// The processes that probes saw derive the secrets of a TLS connection, by the kernel's numbers: they are its ends, whatever holds the
+/// sockets.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Callers {
+    /// None was seen, or more than two.
+    #[default]
+    Unknown,
+    /// One end. Which is not known.
+    One(u32),
+    /// Both ends.
+    Both {
+        /// The client.
+        client: u32,
+        /// The server.
+        server: u32,
+    },
+}
+
 /// How a connection was encrypted. What was not seen is absent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Secured {
@@ -181,6 +199,8 @@ pub struct Secured {
     pub resumed: Option<bool>,
     /// Fingerprint of the client (JA4).
     pub ja4: Option<Box<str>>,
+    /// The processes that derived its secrets.
+    pub callers: Callers,
 }
 
 /// Numbers of TCP connections are below `1 << INNER_SHIFT`; what is inside tunnels has the number of its TCP connection plus

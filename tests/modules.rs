@@ -45,7 +45,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "export", "view", "daemon", "helper", "probe", "process",
         ],
     ),
-    ("inline", &["stream", "source", "packet", "flow", "batch", "tls", "sandbox", "http"]),
+    ("inline", &["stream", "process", "source", "packet", "flow", "batch", "tls", "sandbox", "http"]),
     ("reader", &["inline", "source", "tls", "sandbox", "http"]),
     ("tap", &["inline", "pipeline", "clock", "source", "sandbox", "http", "stream"]),
     ("parse", &["abi", "escape", "http", "sandbox"]),

@@ -24,6 +24,16 @@ pub mod glob;
 pub mod http;
 #[path = "../../src/packet/mod.rs"]
 pub mod packet;
+/// Of probes, what reads the files that processes run.
+#[path = "../../src/probe"]
+pub mod probe {
+    mod code;
+    pub mod elf;
+    mod library;
+    mod pclntab;
+
+    pub use self::library::Library;
+}
 #[path = "../../src/source/mod.rs"]
 pub mod source;
 #[path = "../../src/stream.rs"]

@@ -200,7 +200,7 @@ fn operation(protocol: &str, transaction: &Transaction, out: &mut Vec<u8>) {
 
 /// Appends how a connection is encrypted; `offered`: protocols of which the server chose one that is not known.
 fn tls(secured: &Secured, offered: &[Box<str>], out: &mut Vec<u8>) {
-    let Secured { version, cipher, server_name, alpn, resumed, ja4 } = secured;
+    let Secured { version, cipher, server_name, alpn, resumed, ja4, callers: _ } = secured;
     let fields = [
         ("version", *version),
         ("cipher", *cipher),

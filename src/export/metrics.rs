@@ -56,6 +56,17 @@ pub const BYTES: [f64; 14] = [
     1_073_741_824.0,
 ];
 
+/// How many values labels may have that the wire or the host decides; the first to come. Without a number there is no such label.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LabelCaps {
+    /// Hosts: `server_address`.
+    pub hosts: Option<usize>,
+    /// Routes: `http_route`; and as many methods of gRPC: `rpc_method`.
+    pub routes: Option<usize>,
+    /// Commands of the servers' processes: `server_process`.
+    pub processes: Option<usize>,
+}
+
 /// Metrics over all transactions, shared by the workers.
 #[derive(Debug)]
 pub struct Metrics {
@@ -69,6 +80,7 @@ pub struct Metrics {
     flags: Vec<Option<IntCounter>>,
     hosts: Option<Admission>,
     routes: Option<Admission>,
+    processes: Option<Admission>,
     /// Operations of other protocols than HTTP.
     operations: IntCounterVec,
     operation_seconds: Histograms,
@@ -78,12 +90,11 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// `hosts`, `routes`: how many may become values of the labels `server_address` and `http_route` (of gRPC calls: `rpc_method`);
-    /// without a number there is no such label.
+    /// With labels of so many values.
     ///
     /// # Errors
     /// None in practice: names and bounds are constants, which a test registers.
-    pub fn new(hosts: Option<usize>, routes: Option<usize>) -> Result<Self, prometheus::Error> {
+    pub fn new(LabelCaps { hosts, routes, processes }: LabelCaps) -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let mut labels = vec!["http_request_method", "http_response_status_code", "error_type", "url_scheme"];
         if hosts.is_some() {
@@ -91,6 +102,9 @@ impl Metrics {
         }
         if routes.is_some() {
             labels.push("http_route");
+        }
+        if processes.is_some() {
+            labels.push("server_process");
         }
         let histogram = |name: &str, help: &str, bounds: &'static [f64]| {
             let histograms = Histograms::new(name, help, &labels, bounds)?;
@@ -162,6 +176,7 @@ impl Metrics {
             tls,
             hosts: hosts.map(Admission::new),
             routes: routes.map(Admission::new),
+            processes: processes.map(Admission::new),
             registry,
         })
     }
@@ -214,9 +229,9 @@ struct Operations {
     seconds: LocalHistogram,
 }
 
-/// Numbers: of the method and of what it was answered with in the closed sets, of the host and the route in the observer's
-/// lists; and whether its connection was decrypted.
-type Key = (u8, u8, u16, u16, bool);
+/// Numbers: of the method and of what it was answered with in the closed sets, of the host, the route and the server's process in the
+/// observer's lists; and whether its connection was decrypted.
+type Key = (u8, u8, [u16; 3], bool);
 
 /// What one worker counts by itself until it is flushed.
 #[derive(Debug)]
@@ -229,9 +244,10 @@ pub struct Observer {
     flags: [u64; 64],
     operations: Vec<Operations>,
     calls: LocalCalls,
-    /// Label values of hosts and of routes.
+    /// Label values of hosts, of routes and of processes.
     hosts: Admitted,
     routes: Admitted,
+    processes: Admitted,
 }
 
 impl Observer {
@@ -249,6 +265,7 @@ impl Observer {
             calls: LocalCalls::default(),
             hosts: Admitted::default(),
             routes: Admitted::default(),
+            processes: Admitted::default(),
         }
     }
 
@@ -353,12 +370,17 @@ impl Observer {
     }
 
     fn key(&mut self, transaction: &Transaction) -> Key {
-        let Self { shared, hosts, routes, .. } = self;
+        let Self { shared, hosts, routes, processes, .. } = self;
         let host = shared.hosts.as_ref().map_or(0, |admission| hosts.number(transaction.host(), admission, host_label));
         let route =
-            shared.routes.as_ref().map_or(0, |admission| routes.number(transaction.route(), admission, route_label));
+            shared.routes.as_ref().map_or(0, |admission| routes.number(transaction.route(), admission, shown_label));
+        let process = shared.processes.as_ref().map_or(0, |admission| {
+            let command = transaction.server_process().map(|process| &*process.command);
+            processes.number(command, admission, shown_label)
+        });
         let secure = transaction.scheme().eq_ignore_ascii_case(b"https");
-        (method(transaction.method()), answer(transaction.status, transaction.flags), host, route, secure)
+        let numbers = [host, route, process];
+        (method(transaction.method()), answer(transaction.status, transaction.flags), numbers, secure)
     }
 
     /// Index of a key's series.
@@ -372,7 +394,7 @@ impl Observer {
         index
     }
 
-    fn new_series(&self, (method, answer, host, route, secure): Key) -> Series {
+    fn new_series(&self, (method, answer, [host, route, process], secure): Key) -> Series {
         let (status, error) = answer_labels(answer);
         let scheme = if secure { "https" } else { "http" };
         let mut labels = vec![method_label(method).to_owned(), status, error, scheme.to_owned()];
@@ -381,6 +403,9 @@ impl Observer {
         }
         if self.shared.routes.is_some() {
             labels.push(self.routes.value(route).to_owned());
+        }
+        if self.shared.processes.is_some() {
+            labels.push(self.processes.value(process).to_owned());
         }
         let (duration, first_byte, request_size, response_size) = (None, None, None, None);
         Series { labels, duration, first_byte, request_size, response_size, touched: false }
@@ -416,10 +441,10 @@ fn host_label(host: &[u8]) -> Option<String> {
     is_host(&name).then_some(name)
 }
 
-/// The label value of a route, or of a method of gRPC.
-fn route_label(route: &[u8]) -> Option<String> {
-    let mut out = Vec::with_capacity(route.len());
-    escape::shown(route, false, &mut out);
+/// The label value of a route, of a method of gRPC, or of a command.
+fn shown_label(text: &[u8]) -> Option<String> {
+    let mut out = Vec::with_capacity(text.len());
+    escape::shown(text, false, &mut out);
     String::from_utf8(out).ok()
 }
 
@@ -437,6 +462,7 @@ mod tests {
     use crate::http::Settings;
     use crate::http::route::Routes;
     use crate::http::test_wire::Wire;
+    use crate::process::Process;
     use crate::stream::EndReason;
 
     fn text(metrics: &Arc<Metrics>, wire: &Wire) -> String {
@@ -447,7 +473,7 @@ mod tests {
     }
 
     fn metrics(cap: Option<usize>) -> Arc<Metrics> {
-        Arc::new(Metrics::new(cap, None).unwrap())
+        Arc::new(Metrics::new(LabelCaps { hosts: cap, ..LabelCaps::default() }).unwrap())
     }
 
     #[track_caller]
@@ -547,7 +573,7 @@ mod tests {
 
     #[test]
     fn routes_become_labels_up_to_their_cap() {
-        let metrics = Arc::new(Metrics::new(None, Some(2)).unwrap());
+        let metrics = Arc::new(Metrics::new(LabelCaps { routes: Some(2), ..LabelCaps::default() }).unwrap());
         let mut wire = Wire::new(Settings { routes: Some(Routes::default()), ..Settings::default() });
         for (number, target) in (1..).zip(["/a/1", "/a/2?x", "/b", "/c", "/d/\u{1}"]) {
             wire.get(number, target).reply(number, 200, 0);
@@ -560,6 +586,35 @@ mod tests {
         };
         assert_eq!(["/a/{n}", "/b", OTHER].map(count), [2, 1, 2]);
         assert!(!text.contains("/c") && !text.contains("/d"));
+    }
+
+    #[test]
+    fn commands_of_servers_become_labels_up_to_their_cap() {
+        let metrics = Arc::new(Metrics::new(LabelCaps { processes: Some(2), ..LabelCaps::default() }).unwrap());
+        let mut wire = Wire::new(Settings::default());
+        let commands: [Option<&[u8]>; 6] =
+            [Some(b"nginx"), Some(b"a\xff"), Some(b"nginx"), Some(b"node"), Some(b"java"), None];
+        for (number, command) in (1..).zip(commands) {
+            wire.get(number, "/").reply(number, 200, 0);
+            let process =
+                |command: &[u8]| Process { pid: Some(7), command: command.into(), container: None, pod: None };
+            let processes = [None, command.map(|command| Arc::new(process(command)))];
+            wire.done.last_mut().unwrap().processes = processes;
+        }
+        let text = text(&metrics, &wire);
+        let counts: Vec<_> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("http_server_request_duration_seconds_count"))
+            .map(|line| {
+                let process =
+                    line.split_once("server_process=\"").map_or("", |(_, rest)| rest.split('"').next().unwrap());
+                (process.to_owned(), line.rsplit(' ').next().unwrap().to_owned())
+            })
+            .collect();
+        for (process, count) in [("nginx", "2"), (r"a\\xff", "1"), (OTHER, "2"), ("", "1")] {
+            assert!(counts.contains(&(process.to_owned(), count.to_owned())), "{process}: {counts:?}");
+        }
+        assert_eq!(counts.len(), 4);
     }
 
     #[test]

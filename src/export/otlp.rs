@@ -7,6 +7,9 @@
 //! transaction's number (4 bytes in network byte order): 8 bytes for the span, the next 16 for a trace. So the same capture
 //! gives the same spans. The resource is the observer: service `picotap`, and the sensor as `service.instance.id`.
 //!
+//! The server's process is `process.pid` and `process.executable.name` (its command, as the process names itself), its container and
+//! pod `container.id` and `k8s.pod.uid`; the conventions have no second process, so that the client's stands under `picotap.client_process.`.
+//!
 //! What has no name there stands under `picotap.`: `conn`, `seq`, `stream`, `flags`, `ttfb_us`, `tls.server_name`, `tls.ja4`, and
 //! of other protocols `target`. Texts are escaped as [`crate::escape`] says.
 
@@ -18,6 +21,7 @@ use crate::export::numbers::{address, number};
 use crate::export::{Format, Origin};
 use crate::http::filter::{without_port, without_user};
 use crate::http::{Flags, Message, Transaction, grpc, microseconds};
+use crate::process::Process;
 use crate::stream::Secured;
 
 /// Methods that the conventions know; others are `_OTHER`.
@@ -33,6 +37,14 @@ const WRONG: [(Flags, &str); 7] = [
     (Flags::NO_RESPONSE, "no_response"),
     (Flags::TRUNCATED, "truncated"),
     (Flags::FAILED, "failed"),
+];
+
+/// Names for what is known of the client's process.
+const CLIENT_PROCESS: [&str; 4] = [
+    "picotap.client_process.pid",
+    "picotap.client_process.command",
+    "picotap.client_process.container",
+    "picotap.client_process.pod",
 ];
 
 /// Writes spans.
@@ -167,6 +179,12 @@ fn attributes(transaction: &Transaction, interface: Option<&str>, to: &mut Attri
     if let Some(secured) = &transaction.secured {
         tls(secured, to);
     }
+    process(
+        transaction.server_process(),
+        ["process.pid", "process.executable.name", "container.id", "k8s.pod.uid"],
+        to,
+    );
+    process(transaction.client_process(), CLIENT_PROCESS, to);
     to.text("picotap.conn", Some(transaction.uid.as_bytes()));
     to.number("picotap.seq", Some(u64::from(transaction.seq)));
     to.number("picotap.ttfb_us", microseconds(transaction.time_to_first_byte()));
@@ -231,6 +249,15 @@ fn tls(secured: &Secured, to: &mut Attributes<'_>) {
     to.flag("tls.resumed", secured.resumed);
     to.text("picotap.tls.server_name", secured.server_name.as_deref().map(str::as_bytes));
     to.text("picotap.tls.ja4", secured.ja4.as_deref().map(str::as_bytes));
+}
+
+/// A process, under names for its number, its command, its container and its pod.
+fn process(process: Option<&Process>, [number, name, container_name, pod_name]: [&str; 4], to: &mut Attributes<'_>) {
+    let Some(Process { pid, command, container, pod }) = process else { return };
+    to.number(number, pid.map(u64::from));
+    to.text(name, Some(command));
+    to.text(container_name, container.as_deref().map(str::as_bytes));
+    to.text(pod_name, pod.as_deref().map(str::as_bytes));
 }
 
 /// A list of attributes that is being written.
@@ -309,6 +336,8 @@ impl<'a> Attributes<'a> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use serde_json::{Value, json};
 
     use super::*;
@@ -384,6 +413,34 @@ mod tests {
             assert_eq!(found[key], value, "{key}");
         }
         assert!(!found.contains_key("error.type"));
+    }
+
+    #[test]
+    fn both_processes_are_attributes_of_the_span() {
+        let mut wire = Wire::new(Settings::default());
+        wire.get(1, "/").reply(1, 200, 0);
+        let found = attributes(&span(&wire)["attributes"]);
+        assert!(!found.keys().any(|key| key.contains("process") || key.contains("container")));
+        let server = Process {
+            pid: Some(7),
+            command: b"nginx".as_slice().into(),
+            container: Some("0a".into()),
+            pod: Some("u".into()),
+        };
+        let client = Process { pid: None, command: b"c\xff".as_slice().into(), container: None, pod: None };
+        let transaction = wire.done.last_mut().unwrap();
+        transaction.processes = [Some(Arc::new(client)), Some(Arc::new(server))];
+        let found = attributes(&span(&wire)["attributes"]);
+        for (key, value) in [
+            ("process.pid", json!({"intValue": "7"})),
+            ("process.executable.name", json!({"stringValue": "nginx"})),
+            ("container.id", json!({"stringValue": "0a"})),
+            ("k8s.pod.uid", json!({"stringValue": "u"})),
+            ("picotap.client_process.command", json!({"stringValue": "c\\xff"})),
+        ] {
+            assert_eq!(found[key], value, "{key}");
+        }
+        assert!(!found.contains_key("picotap.client_process.pid"));
     }
 
     #[test]

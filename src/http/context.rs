@@ -151,6 +151,13 @@ impl HttpContext {
         let secured = opening.secured(connection);
         self.secured_itself = secured.is_some_and(|(_, itself)| itself);
         self.secured = secured.map(|(secured, _)| Arc::clone(secured));
+        // What is inside of a tunnel has other ends than the sockets.
+        if let (Some(speakers), Some(secured)) = (&mut self.speakers, &self.secured)
+            && self.secured_itself
+            && connection.depth() == 0
+        {
+            speakers.called(connection.number, secured.callers);
+        }
     }
 
     /// A context with these settings, of which at most 65,535 header names are used.

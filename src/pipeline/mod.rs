@@ -12,7 +12,7 @@ pub mod load;
 mod opened;
 mod outputs;
 mod probed;
-mod processes;
+pub(crate) mod processes;
 mod progress;
 mod quarantine;
 mod reload;

@@ -131,6 +131,14 @@ fn routes_are_made_where_something_shows_them() {
 }
 
 #[test]
+fn commands_are_labels_only_where_processes_are_named() {
+    let caps = config("-i lo --processes --metrics-processes 5 --metrics-routes 3").label_caps;
+    assert_eq!((caps.hosts, caps.routes, caps.processes), (None, Some(3), Some(5)));
+    let alone = ["picotap", "-i", "lo", "--metrics-processes", "5"];
+    assert!(Cli::try_parse_from(alone).is_err());
+}
+
+#[test]
 fn a_shard_and_a_sensor_go_to_the_run() {
     let config = config("-r x.pcap --shard 2/3 --sensor node-1");
     assert_eq!(config.shard, "2/3".parse().ok());

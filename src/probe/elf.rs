@@ -4,7 +4,7 @@
 //! The file is anybody's: a process in a container maps what it wants. So every table has a bound, and a file that lies gives
 //! nothing, or a place at which the kernel refuses a probe or nothing ever comes.
 
-use std::fs::File;
+use std::cell::Cell;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
 
@@ -14,6 +14,8 @@ use super::{Library, code, pclntab};
 
 /// The longest table of symbols, or of their names, that is read; Chromium's have 30 MiB.
 const MAX_TABLE: u64 = 64 << 20;
+/// The most bytes of one file that are read: tables may lie one over the other, a thousand times.
+const MAX_READ: u64 = 256 << 20;
 const MAX_SECTIONS: u16 = 4096;
 const MAX_SEGMENTS: u16 = 256;
 const MAX_NAME: usize = 64;
@@ -45,28 +47,58 @@ const TRACES: [(&str, &[u8]); 2] = [("rustls", b"CLIENT_HANDSHAKE_TRAFFIC_SECRET
 
 /// What was found in a file.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Found {
+pub struct Found {
     /// Places of functions, as offsets in the file.
-    pub(super) points: Vec<(Library, u64)>,
+    pub points: Vec<(Library, u64)>,
     /// A library that cannot be read.
-    pub(super) unread: Option<&'static str>,
+    pub unread: Option<&'static str>,
 }
 
-/// Reads a file. Nothing is found in one that is no ELF file of 64 bits and this machine's byte order.
+/// A file that is read, with its length, and how many bytes may still be read of it.
+struct Source<'f, F> {
+    file: &'f F,
+    length: u64,
+    left: Cell<u64>,
+}
+
+impl<F: FileExt> Source<'_, F> {
+    /// So many bytes from a place.
+    fn bytes(&self, offset: u64, length: u64) -> io::Result<Vec<u8>> {
+        // What the file has not costs no memory.
+        let fits = length <= MAX_TABLE.min(self.length);
+        let left = self.left.get().checked_sub(length).filter(|_| fits);
+        self.left.set(left.ok_or_else(|| invalid("a table in it is too long"))?);
+        let mut bytes = vec![0; usize::try_from(length).map_err(io::Error::other)?];
+        self.file.read_exact_at(&mut bytes, offset)?;
+        Ok(bytes)
+    }
+
+    fn table(&self, section: &Section) -> io::Result<Vec<u8>> {
+        self.bytes(section.offset, section.length)
+    }
+
+    /// Fills a short buffer from a place.
+    fn fill(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        self.file.read_exact_at(buffer, offset)
+    }
+}
+
+/// Reads a file of this length. Nothing is found in one that is no ELF file of 64 bits and this machine's byte order.
 ///
 /// # Errors
 /// It cannot be read, or its tables are not as they should be or too long.
-pub(super) fn read(file: &File) -> io::Result<Found> {
+pub fn read(file: &impl FileExt, length: u64) -> io::Result<Found> {
+    let file = &Source { file, length, left: Cell::new(MAX_READ) };
     let mut found = functions(file)?;
     found.points.iter_mut().for_each(|(_, place)| *place = cheapest(file, *place));
     Ok(found)
 }
 
 /// The same, with the places at which the functions begin.
-fn functions(file: &File) -> io::Result<Found> {
+fn functions(file: &Source<'_, impl FileExt>) -> io::Result<Found> {
     let mut found = Found::default();
     let mut header = [0; HEADER];
-    if let Err(error) = file.read_exact_at(&mut header, 0) {
+    if let Err(error) = file.fill(&mut header, 0) {
         return if error.kind() == ErrorKind::UnexpectedEof { Ok(found) } else { Err(error) };
     }
     // 64 bits, little-endian.
@@ -79,7 +111,7 @@ fn functions(file: &File) -> io::Result<Found> {
     }
     for section in tables.sections.iter().filter(|section| matches!(section.kind, SYMBOLS | DYNAMIC_SYMBOLS)) {
         let Some(strings) = tables.sections.get(section.link as usize) else { continue };
-        let (symbols, strings) = (table(file, section)?, table(file, strings)?);
+        let (symbols, strings) = (file.table(section)?, file.table(strings)?);
         for symbol in symbols.chunks_exact(SYMBOL) {
             function(symbol, &strings, &tables, &mut found);
         }
@@ -91,9 +123,9 @@ fn functions(file: &File) -> io::Result<Found> {
 }
 
 /// The place in a function that begins at this one, at which a probe costs least.
-fn cheapest(file: &File, place: u64) -> u64 {
+fn cheapest(file: &Source<'_, impl FileExt>, place: u64) -> u64 {
     let mut code = [0; code::BEGINNING];
-    let read = file.read_exact_at(&mut code, place);
+    let read = file.fill(&mut code, place);
     read.ok().and_then(|()| place.checked_add(code::first_jump(&code))).unwrap_or(place)
 }
 
@@ -145,7 +177,7 @@ struct Tables {
 }
 
 impl Tables {
-    fn read(file: &File, header: &[u8]) -> io::Result<Self> {
+    fn read(file: &Source<'_, impl FileExt>, header: &[u8]) -> io::Result<Self> {
         let entries = |at: usize, size: usize, count: usize, wanted: usize, most: u16| -> io::Result<Vec<u8>> {
             let (start, count) = (u64_at(header, at).unwrap_or(0), u16_at(header, count).unwrap_or(0));
             if count == 0 || start == 0 {
@@ -154,7 +186,7 @@ impl Tables {
             if u16_at(header, size).map(usize::from) != Some(wanted) || count > most {
                 return Err(invalid("its tables are too long, or of another format"));
             }
-            bytes(file, start, wanted as u64 * u64::from(count))
+            file.bytes(start, wanted as u64 * u64::from(count))
         };
         let segments = entries(32, 54, 56, SEGMENT, MAX_SEGMENTS)?;
         let sections = entries(40, 58, 60, SECTION, MAX_SECTIONS)?;
@@ -164,7 +196,7 @@ impl Tables {
         };
         let names = u16_at(header, 62).and_then(|at| sections.chunks_exact(SECTION).nth(usize::from(at)));
         let place = names.and_then(|entry| Some((u64_at(entry, 24)?, u64_at(entry, 32)?)));
-        let names = place.map_or(Ok(Vec::new()), |(offset, length)| bytes(file, offset, length))?;
+        let names = place.map_or(Ok(Vec::new()), |(offset, length)| file.bytes(offset, length))?;
         let section = |entry: &[u8]| {
             let name = names.get(u32_at(entry, 0)? as usize..).unwrap_or_default();
             Some(Section {
@@ -192,10 +224,10 @@ impl Tables {
     }
 
     /// Looks for Go's function by Go's own table, which programs without symbols have too. Whether it is a program of Go.
-    fn go(&self, file: &File, found: &mut Found) -> io::Result<bool> {
+    fn go(&self, file: &Source<'_, impl FileExt>, found: &mut Found) -> io::Result<bool> {
         let section = self.sections.iter().find(|section| section.name.ends_with(b".gopclntab"));
         let Some(section) = section else { return Ok(false) };
-        let table = table(file, section)?;
+        let table = file.table(section)?;
         let offset = match pclntab::find(&table, pclntab::WRITE_KEY_LOG) {
             Ok(Some(offset)) => offset,
             // It speaks no TLS, or by another library.
@@ -214,7 +246,7 @@ impl Tables {
             let place = start.checked_add(offset).and_then(|address| self.place(address));
             let mut code = [0; code::BEGINNING];
             if let Some(place) = place
-                && file.read_exact_at(&mut code, place).is_ok()
+                && file.fill(&mut code, place).is_ok()
                 && code::begins_go(&code)
             {
                 found.points.push((Library::Go, place));
@@ -226,16 +258,16 @@ impl Tables {
     }
 
     /// The pointer at an address, if there is one: as it is in the file, or as whoever loads the program computes it.
-    fn pointer(&self, file: &File, address: Option<u64>) -> io::Result<Option<u64>> {
+    fn pointer(&self, file: &Source<'_, impl FileExt>, address: Option<u64>) -> io::Result<Option<u64>> {
         let Some(address) = address else { return Ok(None) };
         let mut word = [0; 8];
-        let place = self.place(address).filter(|place| file.read_exact_at(&mut word, *place).is_ok());
+        let place = self.place(address).filter(|place| file.fill(&mut word, *place).is_ok());
         let word = u64::from_le_bytes(word);
         if place.is_some() && word != 0 {
             return Ok(Some(word));
         }
         let Some(section) = self.named(".rela.dyn") else { return Ok(None) };
-        let relocations = table(file, section)?;
+        let relocations = file.table(section)?;
         let of = |entry: &[u8]| {
             let relative = u32_at(entry, 8) == Some(RELATIVE) && u64_at(entry, 0) == Some(address);
             relative.then(|| u64_at(entry, 16)).flatten()
@@ -244,11 +276,11 @@ impl Tables {
     }
 
     /// Looks for a library that is part of a program without symbols.
-    fn traces(&self, file: &File) -> io::Result<Option<&'static str>> {
+    fn traces(&self, file: &Source<'_, impl FileExt>) -> io::Result<Option<&'static str>> {
         let Some(section) = self.named(".rodata").filter(|section| section.length <= MAX_CONSTANTS) else {
             return Ok(None);
         };
-        let constants = table(file, section)?;
+        let constants = file.table(section)?;
         let has = |bytes: &[u8]| memmem::find(&constants, bytes).is_some();
         // One that looks for such libraries, as this one does.
         if has(pclntab::WRITE_KEY_LOG.as_bytes()) {
@@ -256,19 +288,6 @@ impl Tables {
         }
         Ok(TRACES.iter().find(|(name, trace)| has(name.as_bytes()) && has(trace)).map(|(name, _)| *name))
     }
-}
-
-fn table(file: &File, section: &Section) -> io::Result<Vec<u8>> {
-    bytes(file, section.offset, section.length)
-}
-
-fn bytes(file: &File, offset: u64, length: u64) -> io::Result<Vec<u8>> {
-    // What the file has not costs no memory.
-    let most = MAX_TABLE.min(file.metadata()?.len());
-    let length = usize::try_from(length).ok().filter(|_| length <= most);
-    let mut bytes = vec![0; length.ok_or_else(|| invalid("a table in it is too long"))?];
-    file.read_exact_at(&mut bytes, offset)?;
-    Ok(bytes)
 }
 
 fn invalid(text: &'static str) -> io::Error {
@@ -290,6 +309,7 @@ pub(super) fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
 #[cfg(test)]
 pub(super) mod tests {
     use proptest::prelude::*;
+    use std::fs::File;
     use std::io::Write;
 
     use super::*;
@@ -297,7 +317,7 @@ pub(super) mod tests {
     fn of(bytes: &[u8]) -> io::Result<Found> {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(bytes).unwrap();
-        read(&file)
+        read(&file, bytes.len() as u64)
     }
 
     /// A file with one function of this name at this address, in a segment that begins at 0x1000 and lies at 0x200.
@@ -426,12 +446,28 @@ pub(super) mod tests {
         assert_eq!(of(&long).unwrap_err().to_string(), "a table in it is too long");
     }
 
+    #[test]
+    fn tables_that_lie_one_over_the_other_are_not_read_for_ever() {
+        // A thousand tables of symbols, each the whole file, of 60 MiB.
+        let mut bytes = file("else", 0x1020);
+        let (symbols, at, length) = (1000_u16, 0x1000_u16, 60_u64 << 20);
+        let entry = [&[0; 4][..], &DYNAMIC_SYMBOLS.to_le_bytes(), &[0; 24], &length.to_le_bytes(), &[0; 24]].concat();
+        bytes.resize(usize::from(at), 0);
+        (0..symbols).for_each(|_| bytes.extend(&entry));
+        bytes[40..48].copy_from_slice(&u64::from(at).to_le_bytes());
+        bytes[60..62].copy_from_slice(&symbols.to_le_bytes());
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&bytes).unwrap();
+        file.set_len(length).unwrap();
+        assert_eq!(read(&file, length).unwrap_err().to_string(), "a table in it is too long");
+    }
+
     /// The library that curl uses here, if there is one.
     #[test]
     fn the_installed_openssl() {
         let places = ["/lib/x86_64-linux-gnu/libcrypto.so.3", "/lib/aarch64-linux-gnu/libcrypto.so.3"];
         let Some(file) = places.iter().find_map(|place| File::open(place).ok()) else { return };
-        assert!(matches!(read(&file).unwrap().points[..], [(Library::OpenSsl, 1..)]));
+        assert!(matches!(read(&file, file.metadata().unwrap().len()).unwrap().points[..], [(Library::OpenSsl, 1..)]));
     }
 
     proptest! {

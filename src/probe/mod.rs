@@ -9,14 +9,14 @@
 
 mod check;
 mod code;
-mod elf;
+pub mod elf;
 mod event;
 mod follow;
+mod library;
 mod pclntab;
 mod programs;
 mod survey;
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -24,36 +24,9 @@ use thiserror::Error;
 
 pub use self::check::check;
 pub use self::follow::{Figures, Follower};
+pub use self::library::Library;
 pub use self::programs::Ring;
 use crate::escape;
-
-/// A library of TLS that can be probed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Library {
-    /// OpenSSL 3, and what exports its functions.
-    OpenSsl,
-    /// Go's `crypto/tls`.
-    Go,
-}
-
-impl Library {
-    /// The name of its program.
-    const fn program(self) -> &'static str {
-        match self {
-            Self::OpenSsl => "openssl",
-            Self::Go => "go",
-        }
-    }
-}
-
-impl fmt::Display for Library {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::OpenSsl => "OpenSSL 3",
-            Self::Go => "Go",
-        })
-    }
-}
 
 /// What is to be probed.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -334,7 +334,8 @@ impl Survey {
     }
 
     fn judge(&mut self, file: File, identity: Identity, path: &Path, turn: &mut Turn) -> What {
-        let elf::Found { points, unread } = match elf::read(&file) {
+        let elf::Found { points, unread } = match file.metadata().and_then(|metadata| elf::read(&file, metadata.len()))
+        {
             Ok(found) => found,
             Err(error) => {
                 // It will not be another the next time.

@@ -14,7 +14,7 @@ use aya::programs::BtfTracePoint;
 use aya::{Btf, Ebpf, include_bytes_aligned};
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
-use super::Process;
+use super::{Process, has_kernel_numbers};
 use crate::stream::Endpoint;
 
 /// The program, as the build compiled it; nothing for documentation.
@@ -27,8 +27,6 @@ const MAX_OPENED: usize = 16_384;
 const MAX_AGE: u64 = 60_000_000_000;
 /// The most events that are taken at once.
 const BATCH: usize = 4096;
-/// The number of the first PID namespace (`PROC_PID_INIT_INO` in the kernel).
-const FIRST_PIDS: u64 = 0xefff_fffc;
 
 /// `struct connect` of `connects.bpf.c`.
 #[derive(Debug, Clone, Copy, FromBytes, Immutable, KnownLayout)]
@@ -146,7 +144,7 @@ impl Connects {
         program.attach()?;
         let ring = RingBuf::try_from(loaded.take_map("ring").ok_or("there is no ring")?)?;
         let own = std::fs::metadata("/proc/self/ns/net")?.ino();
-        let same_pids = std::fs::metadata("/proc/self/ns/pid")?.ino() == FIRST_PIDS;
+        let same_pids = has_kernel_numbers();
         Ok(Self { _program: loaded, ring, table: Table { own, same_pids, ..Table::default() } })
     }
 

@@ -11,6 +11,8 @@ use crate::stream::Endpoint;
 
 /// The most listeners that are known.
 const MAX_LISTENERS: usize = 65_536;
+/// The most processes that are known by their number.
+const MAX_NAMED: usize = 4096;
 /// The most answers that wait for one worker. It takes them with each slot.
 const MAX_ANSWERS: usize = 65_536;
 
@@ -21,6 +23,8 @@ pub(super) type ForWorker = (u64, [Answered; 2]);
 #[derive(Debug)]
 pub struct Directory {
     listeners: RwLock<HashMap<Endpoint, Arc<Process>>>,
+    /// Processes by the number that somebody asked for.
+    named: RwLock<HashMap<u32, Arc<Process>>>,
     answers: Vec<Mutex<Vec<ForWorker>>>,
     /// Ends of connections by what became of the question, as in [`Outcome::ALL`].
     outcomes: [AtomicU64; Outcome::ALL.len()],
@@ -36,6 +40,7 @@ impl Directory {
     pub fn new(workers: usize) -> Self {
         Self {
             listeners: RwLock::default(),
+            named: RwLock::default(),
             answers: (0..workers).map(|_| Mutex::default()).collect(),
             outcomes: Default::default(),
             connects: None,
@@ -81,7 +86,17 @@ impl Directory {
         for answer in answers(message) {
             match answer {
                 Answer::Connection { worker, number, ends } => self.answer(worker, number, ends),
-                Answer::NoListeners => self.forget_listeners(),
+                Answer::NoListeners => self.forget(),
+                Answer::Process(number, process) => {
+                    let mut named = self.named.write().unwrap_or_else(PoisonError::into_inner);
+                    match process {
+                        None => drop(named.remove(&number)),
+                        Some(process) if named.len() < MAX_NAMED || named.contains_key(&number) => {
+                            named.insert(number, process);
+                        }
+                        Some(_) => {}
+                    }
+                }
                 Answer::Listener(endpoint, process) => {
                     let mut listeners = self.listeners.write().unwrap_or_else(PoisonError::into_inner);
                     match process {
@@ -111,9 +126,15 @@ impl Directory {
         }
     }
 
-    /// Forgets who listens: nobody says any more when that changes.
-    pub fn forget_listeners(&self) {
+    /// Forgets who listens, and who has which number: nobody says any more when that changes.
+    pub fn forget(&self) {
         self.listeners.write().unwrap_or_else(PoisonError::into_inner).clear();
+        self.named.write().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// The process with this number, if the helper was asked for it and has said it.
+    pub(super) fn named(&self, number: u32) -> Option<Arc<Process>> {
+        self.named.read().unwrap_or_else(PoisonError::into_inner).get(&number).map(Arc::clone)
     }
 
     /// Who listens at an endpoint.

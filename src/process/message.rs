@@ -7,6 +7,15 @@ use std::sync::Arc;
 use super::{Outcome, Process};
 use crate::stream::Endpoint;
 
+/// What a worker asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// The processes at the ends of a connection.
+    Connection(Question),
+    /// The names of the process with this number.
+    Process(u32),
+}
+
 /// Whose processes are wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Question {
@@ -16,11 +25,6 @@ pub struct Question {
     pub number: u64,
     /// Its two sides.
     pub endpoints: [Endpoint; 2],
-}
-
-impl Question {
-    /// Bytes of one in a message.
-    pub const LENGTH: usize = 2 + 8 + 2 * (16 + 2);
 }
 
 /// What became of it for one end, and the process if it was found.
@@ -40,28 +44,49 @@ pub enum Answer {
     },
     /// The process that listens at an endpoint; none any more.
     Listener(Endpoint, Option<Arc<Process>>),
-    /// Nothing is known of listeners: some of it was lost on the way, and comes again.
+    /// The process with this number; none any more.
+    Process(u32, Option<Arc<Process>>),
+    /// Nothing is known of listeners and of processes by number: some of it was lost on the way, and comes again.
     NoListeners,
 }
+
+/// First byte of [`Asked`].
+const ASK_CONNECTION: u8 = 1;
+const ASK_PROCESS: u8 = 2;
 
 /// First byte of an [`Answer`].
 const CONNECTION: u8 = 1;
 const LISTENER: u8 = 2;
 const NO_LISTENERS: u8 = 3;
+const PROCESS: u8 = 4;
 
 /// Writes a question behind others.
-pub fn write_question(question: &Question, out: &mut Vec<u8>) {
-    out.extend_from_slice(&question.worker.to_be_bytes());
-    out.extend_from_slice(&question.number.to_be_bytes());
-    question.endpoints.iter().for_each(|endpoint| write_endpoint(*endpoint, out));
+pub fn write_question(asked: &Asked, out: &mut Vec<u8>) {
+    match asked {
+        Asked::Connection(Question { worker, number, endpoints }) => {
+            out.push(ASK_CONNECTION);
+            out.extend_from_slice(&worker.to_be_bytes());
+            out.extend_from_slice(&number.to_be_bytes());
+            endpoints.iter().for_each(|endpoint| write_endpoint(*endpoint, out));
+        }
+        Asked::Process(process) => {
+            out.push(ASK_PROCESS);
+            out.extend_from_slice(&process.to_be_bytes());
+        }
+    }
 }
 
 /// Reads the questions of a message.
-pub fn questions(message: &[u8]) -> impl Iterator<Item = Question> + '_ {
+pub fn questions(message: &[u8]) -> impl Iterator<Item = Asked> + '_ {
     let mut cursor = Cursor(message);
-    std::iter::from_fn(move || {
-        let (worker, number) = (u16::from_be_bytes(cursor.array()?), u64::from_be_bytes(cursor.array()?));
-        Some(Question { worker, number, endpoints: [cursor.endpoint()?, cursor.endpoint()?] })
+    std::iter::from_fn(move || match cursor.array::<1>()? {
+        [ASK_CONNECTION] => {
+            let (worker, number) = (u16::from_be_bytes(cursor.array()?), u64::from_be_bytes(cursor.array()?));
+            let endpoints = [cursor.endpoint()?, cursor.endpoint()?];
+            Some(Asked::Connection(Question { worker, number, endpoints }))
+        }
+        [ASK_PROCESS] => Some(Asked::Process(u32::from_be_bytes(cursor.array()?))),
+        _ => None,
     })
 }
 
@@ -82,6 +107,11 @@ pub fn write_answer(answer: &Answer, out: &mut Vec<u8>) {
             write_endpoint(*endpoint, out);
             write_process(process.as_deref(), out);
         }
+        Answer::Process(number, process) => {
+            out.push(PROCESS);
+            out.extend_from_slice(&number.to_be_bytes());
+            write_process(process.as_deref(), out);
+        }
         Answer::NoListeners => out.push(NO_LISTENERS),
     }
 }
@@ -95,6 +125,7 @@ pub fn answers(message: &[u8]) -> impl Iterator<Item = Answer> + '_ {
             Some(Answer::Connection { worker, number, ends: [cursor.answered()?, cursor.answered()?] })
         }
         [LISTENER] => Some(Answer::Listener(cursor.endpoint()?, cursor.process()?)),
+        [PROCESS] => Some(Answer::Process(u32::from_be_bytes(cursor.array()?), cursor.process()?)),
         [NO_LISTENERS] => Some(Answer::NoListeners),
         _ => None,
     })
@@ -188,9 +219,10 @@ mod tests {
     fn what_is_written_is_read() {
         let one = Question { worker: 3, number: 1 << 60, endpoints: [endpoint("10.0.0.1:1"), endpoint("10.0.0.2:80")] };
         let two = Question { endpoints: [endpoint("[2001:db8::1]:1"), endpoint("[::1]:65535")], ..one };
+        let asked = [Asked::Connection(one), Asked::Process(7), Asked::Connection(two)];
         let mut message = Vec::new();
-        [one, two].iter().for_each(|question| write_question(question, &mut message));
-        assert_eq!(questions(&message).collect::<Vec<_>>(), [one, two]);
+        asked.iter().for_each(|question| write_question(question, &mut message));
+        assert_eq!(questions(&message).collect::<Vec<_>>(), asked);
         let process = Arc::new(Process {
             pid: Some(7),
             command: b"a\n\"\xff".as_slice().into(),
@@ -202,6 +234,8 @@ mod tests {
         let all = [
             Answer::Connection { worker: 1, number: 9, ends: both },
             Answer::Listener(endpoint("10.0.0.2:80"), Some(nameless)),
+            Answer::Process(7, Some(process)),
+            Answer::Process(8, None),
             Answer::Listener(endpoint("[::1]:80"), None),
             Answer::NoListeners,
         ];

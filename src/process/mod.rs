@@ -3,7 +3,8 @@
 //! The kernel lists the sockets of each network namespace with their addresses (`/proc/PID/net/tcp` and `tcp6`), and each process its
 //! open files (`/proc/PID/fd`); the socket's inode joins both. The [`Seeker`] reads them, in the helper process, whose rights that takes.
 //! Its answers come in [`message`]s to the [`Directory`], in which workers look up what is known at that moment; nobody waits.
-//! Where the kernel takes it, a program in it ([`Connects`]) tells the directory who connects.
+//! Where the kernel takes it, a program in it ([`Connects`]) tells the directory who connects. Whoever derives the secrets of a TLS connection
+//! is one end of it, whatever holds the socket ([`crate::stream::Callers`]).
 //!
 //! What is not sure is absent: addresses that several namespaces have, sockets that several different programs hold, connections
 //! whose addresses the host translates.
@@ -18,6 +19,7 @@ mod seeker;
 mod sockets;
 mod speakers;
 
+use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
 pub use self::connects::Connects;
@@ -39,6 +41,15 @@ pub struct Process {
     pub container: Option<Box<str>>,
     /// Identifier of its Kubernetes pod, from the same.
     pub pod: Option<Box<str>>,
+}
+
+/// The number of the first PID namespace (`PROC_PID_INIT_INO` in the kernel).
+const FIRST_PIDS: u64 = 0xefff_fffc;
+
+/// Whether processes have the numbers here that programs in the kernel tell: not in a PID namespace of a container.
+#[must_use]
+pub fn has_kernel_numbers() -> bool {
+    std::fs::metadata("/proc/self/ns/pid").is_ok_and(|namespace| namespace.ino() == FIRST_PIDS)
 }
 
 /// The processes of the first side and of the second, or of client and server.

@@ -72,12 +72,17 @@ impl Reader {
         true
     }
 
+    /// The process with this number.
+    pub(super) fn process(&self, pid: u32) -> Option<Process> {
+        let directory = File::open(self.root.join(pid.to_string())).ok()?;
+        named(&path_of(&directory), pid)
+    }
+
     /// Of these sockets, those that a process holds, with the process. `left`: how many files may still be looked at.
     pub(super) fn held(&self, pid: u32, wanted: &HashSet<u64>, left: &mut usize) -> (Vec<u64>, Option<Process>) {
         let nothing = (Vec::new(), None);
         let Ok(directory) = File::open(self.root.join(pid.to_string())) else { return nothing };
-        // What is opened by this path is the process's whose directory is open, or nobody's.
-        let directory_path = PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd()));
+        let directory_path = path_of(&directory);
         let Ok(files) = fs::read_dir(directory_path.join("fd")) else { return nothing };
         let mut found = Vec::new();
         for file in files.flatten().take((*left).min(MAX_FILES)) {
@@ -92,6 +97,11 @@ impl Reader {
         let process = named(&directory_path, pid);
         (found, process)
     }
+}
+
+/// The path of an open directory of a process: what is opened by it is of that process, or there is nothing.
+fn path_of(directory: &File) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd()))
 }
 
 /// The process whose directory this is.

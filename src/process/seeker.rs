@@ -1,5 +1,7 @@
 //! Finds the processes that hold sockets: those that listen, and the two ends of connections that workers ask for.
 //!
+//! Processes whose number is known by other means are named at once.
+//!
 //! Each look reads the processes, the sockets of each network namespace, and then the open files of all processes, since a socket may be
 //! held by several. Addresses and listeners are read with every refresh. Looks cost processor time by the number of sockets, processes
 //! and open files, so whoever calls decides how often.
@@ -11,7 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::addresses::{FibTrie, of_if_inet6};
-use super::message::{Answer, Answered, Question, questions, write_answer};
+use super::message::{Answer, Answered, Asked, Question, questions, write_answer};
 use super::reader::Reader;
 use super::sockets::{Socket, socket};
 use super::{Outcome, Process};
@@ -30,6 +32,9 @@ const MAX_REACHED: usize = 1 << 20;
 const MAX_ADDRESSES: usize = 4096;
 /// The most open files that one look looks at.
 const MAX_FILES: usize = 1 << 20;
+/// The most processes that are kept named, and refreshes after which one is not that nobody asked for again.
+const MAX_NAMED: usize = 1024;
+const NAMED_FOR: u8 = 60;
 /// Looks after which nobody has accepted a connection.
 const TRIES: u8 = 3;
 /// Bytes of answers after which they are sent.
@@ -59,6 +64,15 @@ struct Namespace {
     listeners: Vec<Socket>,
 }
 
+/// A process that was asked for by its number.
+#[derive(Debug, Default)]
+struct Named {
+    /// What was told of it.
+    told: Option<Arc<Process>>,
+    /// Refreshes since it was asked for.
+    age: u8,
+}
+
 /// Finds the processes.
 #[derive(Debug)]
 pub struct Seeker {
@@ -68,6 +82,9 @@ pub struct Seeker {
     waits: bool,
     /// The listeners that were told.
     told: HashMap<Endpoint, Arc<Process>>,
+    /// Processes by the number that was asked for, and those that wait for an answer.
+    named: HashMap<u32, Named>,
+    unnamed: HashSet<u32>,
     /// A message of the last look found no room: what it told of listeners is told anew.
     lost: bool,
     /// Addresses of all namespaces, as of the last refresh.
@@ -83,6 +100,8 @@ impl Seeker {
             pending: HashMap::new(),
             waits: false,
             told: HashMap::new(),
+            named: HashMap::new(),
+            unnamed: HashSet::new(),
             lost: false,
             local: HashSet::new(),
         }
@@ -90,7 +109,14 @@ impl Seeker {
 
     /// Takes the questions of a message. One for the same addresses as an earlier one takes its place: they were used anew.
     pub fn ask(&mut self, message: &[u8]) {
-        for question in questions(message) {
+        for asked in questions(message) {
+            let question = match asked {
+                Asked::Connection(question) => question,
+                Asked::Process(number) => {
+                    self.ask_name(number);
+                    continue;
+                }
+            };
             let pending = Pending { question, tries: 0, found: [Vec::new(), Vec::new()] };
             let full = self.pending.len() >= MAX_PENDING;
             match self.pending.entry(key(question.endpoints)) {
@@ -100,6 +126,56 @@ impl Seeker {
             }
             self.waits |= has_local(&question, &self.local);
         }
+    }
+
+    /// Notes a question for the process with a number: at most [`MAX_NAMED`] are known.
+    fn ask_name(&mut self, number: u32) {
+        let full = self.named.len() >= MAX_NAMED;
+        match self.named.entry(number) {
+            Entry::Occupied(mut known) => known.get_mut().age = 0,
+            Entry::Vacant(_) if full => return,
+            Entry::Vacant(place) => drop(place.insert(Named::default())),
+        }
+        self.unnamed.insert(number);
+    }
+
+    /// Whether a process waits to be named.
+    #[must_use]
+    pub fn has_unnamed(&self) -> bool {
+        !self.unnamed.is_empty()
+    }
+
+    /// Names the processes that were asked for by their number, while they run: each takes two short files.
+    pub fn name(&mut self, send: &mut dyn FnMut(&[u8]) -> bool) {
+        let mut out = Outbox { message: Vec::new(), send };
+        for number in std::mem::take(&mut self.unnamed) {
+            let process = self.reader.process(number).map(Arc::new);
+            // What is there no more is told with the next refresh.
+            let (Some(named), Some(process)) = (self.named.get_mut(&number), process) else { continue };
+            if out.add(&Answer::Process(number, Some(Arc::clone(&process)))) {
+                named.told = Some(process);
+            }
+        }
+        self.lost |= !out.flush();
+    }
+
+    /// Tells of the processes that were named which have another name, and which are gone.
+    fn rename(&mut self, out: &mut Outbox<'_>) {
+        let Self { named, reader, .. } = self;
+        named.retain(|number, named| {
+            named.age = named.age.saturating_add(1);
+            let asked = named.age <= NAMED_FOR;
+            let process = if asked { reader.process(*number).map(Arc::new) } else { None };
+            if process == named.told && process.is_some() {
+                return true;
+            }
+            let sent = out.add(&Answer::Process(*number, process.clone()));
+            let stays = process.is_some() || !sent;
+            if sent {
+                named.told = process;
+            }
+            stays
+        });
     }
 
     /// Whether a connection waits that a look without a refresh may find.
@@ -124,6 +200,7 @@ impl Seeker {
         if refresh {
             self.local = namespaces.iter().flat_map(|namespace| &namespace.addresses).copied().collect();
             self.tell_listeners(&endpoints(&namespaces, &holders), &mut out);
+            self.rename(&mut out);
         }
         self.answer(refresh, &holders, &mut out);
         self.lost |= !out.flush();
@@ -209,6 +286,7 @@ impl Seeker {
     fn tell_listeners(&mut self, present: &HashMap<Endpoint, Arc<Process>>, out: &mut Outbox<'_>) {
         if std::mem::take(&mut self.lost) {
             self.told.clear();
+            self.named.values_mut().for_each(|named| named.told = None);
             let _sent = out.add(&Answer::NoListeners);
         }
         let gone: Vec<Endpoint> =

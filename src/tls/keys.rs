@@ -24,8 +24,10 @@ pub const MAX_SECRETS: usize = 4;
 const MAX_EVICTED: usize = 65_536;
 /// Memory of an entry, and of each secret in it: sizes of their fields, at the load of the tables and with the allocator's
 /// overhead.
-const ENTRY_COST: usize = 240;
+const ENTRY_COST: usize = 288;
 const SECRET_COST: usize = 64;
+/// So many processes that derived the secrets of a connection are noted: its ends, and one more, which says that something is wrong.
+const MAX_CALLERS: usize = 3;
 /// So long, in nanoseconds, secrets that probes saw wait for a connection that is captured.
 pub const PROBED_FOR: i64 = 10_000_000_000;
 
@@ -122,6 +124,8 @@ pub struct KeyStore {
     probes: ProbeCounters,
     /// Connections have to know the hash of their hellos.
     by_transcript: bool,
+    /// Calls of which it was noted who made them.
+    calls: u64,
     /// What captured connections asked for, if somebody takes it.
     used: Option<Mutex<Vec<Used>>>,
 }
@@ -135,6 +139,8 @@ struct Entry {
     wanted: AtomicU8,
     /// A key log has one of them too: they stay.
     stays: bool,
+    /// The first processes that derived them, and the place of the call among all calls; 0 if there is none.
+    callers: [(u32, u64); MAX_CALLERS],
 }
 
 impl Entry {
@@ -197,6 +203,7 @@ impl KeyStore {
             lines: LineCounters::default(),
             probes: ProbeCounters::default(),
             by_transcript: false,
+            calls: 0,
             used: None,
         }
     }
@@ -230,6 +237,30 @@ impl KeyStore {
             Entry::default()
         });
         self.add(&name, label, secret);
+    }
+
+    /// Notes that a process has derived secrets that are stored under this name.
+    pub(super) fn note_caller(&mut self, name: &[u8; 32], process: u32) {
+        let Some(entry) = self.entries.get_mut(name) else { return };
+        self.calls += 1;
+        let place = entry.callers.iter_mut().find(|(known, _)| [0, process].contains(known));
+        if let Some(place) = place.filter(|(known, _)| *known == 0) {
+            *place = (process, self.calls);
+        }
+    }
+
+    /// The processes that derived secrets under these names, in the order of their first calls.
+    pub(super) fn callers<'n>(&self, names: impl Iterator<Item = &'n [u8; 32]>) -> Vec<u32> {
+        let entries = names.filter_map(|name| self.entries.get(name));
+        let mut all: Vec<_> = entries.flat_map(|entry| entry.callers).filter(|(process, _)| *process > 0).collect();
+        all.sort_unstable_by_key(|(_, place)| *place);
+        let mut in_order = Vec::new();
+        for (process, _) in all {
+            if !in_order.contains(&process) {
+                in_order.push(process);
+            }
+        }
+        in_order
     }
 
     fn add(&mut self, name: &[u8; 32], label: Label, secret: &Secret) {

@@ -15,7 +15,7 @@ use super::secrets::{Secret, updated};
 use super::server_hello::ServerHello;
 use super::suites::{self, Suite};
 use super::transcript::Transcript;
-use crate::stream::{Secured, Side};
+use crate::stream::{Callers, Secured, Side};
 
 const TLS12: u16 = 0x0303;
 const TLS13: u16 = 0x0304;
@@ -84,6 +84,21 @@ impl Info {
             alpn: self.alpn.clone(),
             resumed: self.resumed,
             ja4: self.ja4.map(|print| print.as_str().into()),
+            callers: Callers::Unknown,
+        }
+    }
+
+    /// The ends of the connection, of the processes that derived its secrets in this order. Neither side sends what the other derives from before it
+    /// has derived its own: in TLS 1.3 the server is first, with its hello, in TLS 1.2 whoever changes the cipher first: the
+    /// client, or the server that resumes.
+    pub(super) fn callers(&self, in_order: &[u32]) -> Callers {
+        let server_first = if self.version == Some(TLS13) { Some(true) } else { self.resumed };
+        match (in_order, server_first) {
+            ([one], _) => Callers::One(*one),
+            ([server, client], Some(true)) | ([client, server], Some(false)) => {
+                Callers::Both { client: *client, server: *server }
+            }
+            _ => Callers::Unknown,
         }
     }
 

@@ -93,15 +93,22 @@ impl Calls {
     }
 
     fn derive(&mut self, call: &Call<'_>, store: &mut KeyStore) -> Option<()> {
-        let Call { what, secret, with, .. } = *call;
+        let Call { what, secret, with, process } = *call;
         match what {
             Derived::KeyBlock | Derived::Logged(Label::Master) => {
                 let master = Secret::new(secret).filter(|_| secret.len() == 48)?;
-                store.insert_probed(with.try_into().ok()?, Label::Master, &master);
+                let random = with.try_into().ok()?;
+                store.insert_probed(random, Label::Master, &master);
+                store.note_caller(&random, process);
             }
             Derived::Logged(label) => {
                 hash(secret)?;
-                store.insert_probed(with.try_into().ok()?, label, &Secret::new(secret)?);
+                let random = with.try_into().ok()?;
+                store.insert_probed(random, label, &Secret::new(secret)?);
+                // The client derives early secrets first, those of applications last.
+                if matches!(label, Label::ClientHandshake | Label::ServerHandshake) {
+                    store.note_caller(&random, process);
+                }
             }
             Derived::Early => {
                 let hash = hashes(secret, with)?;
@@ -112,6 +119,7 @@ impl Calls {
                 let connection = name(with);
                 store.insert_probed(connection, Label::ClientHandshake, &derived(hash, secret, "c hs traffic", with)?);
                 store.insert_probed(connection, Label::ServerHandshake, &derived(hash, secret, "s hs traffic", with)?);
+                store.note_caller(&connection, process);
                 self.remember(&master(hash, secret), connection);
             }
             Derived::Application => {
@@ -214,6 +222,33 @@ mod tests {
             assert_eq!(only(&store, &name, label), Some(hex(wanted)), "{label:?}");
         }
         assert_eq!(*store.probes(), ProbeCounters { secrets: 2, ..ProbeCounters::default() });
+    }
+
+    #[test]
+    fn who_calls_first_is_known_whatever_the_secrets_are_named_by() {
+        let (mut calls, mut store) = (Calls::default(), KeyStore::default());
+        let random = [9; 32];
+        let mut handshake = |process, what, with: &[u8]| {
+            calls.take(&Call { what, secret: &hex(HANDSHAKE), with, process }, &mut store);
+        };
+        // OpenSSL says the hash of the hellos, Go the random; each says it twice.
+        let logged = Derived::Logged(Label::ServerHandshake);
+        for (process, what, with) in [
+            (7, Derived::Handshake, hex(HELLOS)),
+            (5, logged, random.to_vec()),
+            (5, Derived::Logged(Label::ClientHandshake), random.to_vec()),
+            (7, Derived::Handshake, hex(HELLOS)),
+        ] {
+            handshake(process, what, &with);
+        }
+        let names = [random, name(&hex(HELLOS))];
+        assert_eq!(store.callers(names.iter()), [7, 5]);
+        assert!(store.callers([[0; 32]].iter()).is_empty());
+        // Whoever has the secrets may call too, which does not grow.
+        for process in 10..20 {
+            calls.take(&Call { what: logged, secret: &hex(HANDSHAKE), with: &random, process }, &mut store);
+        }
+        assert_eq!(store.callers(names.iter()), [7, 5, 10, 11]);
     }
 
     #[test]

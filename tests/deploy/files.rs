@@ -308,8 +308,8 @@ fn kubernetes_accepts_the_manifests() {
     if !tool::has(&[CHECK]) {
         return;
     }
-    for file in ["deploy/kubernetes/daemonset.yaml", "deploy/kubernetes/archive-job.yaml"] {
-        succeeds(CHECK, &["--strict", file]);
+    for name in ["daemonset", "daemonset-probes", "archive-job"] {
+        succeeds(CHECK, &["--strict", &format!("deploy/kubernetes/{name}.yaml")]);
     }
 }
 
@@ -579,6 +579,7 @@ fn the_shell_scripts_pass_their_lint() {
             "deploy/soak/install.sh",
             "deploy/soak/mirror.sh",
             "deploy/soak/wasmedge.sh",
+            "deploy/check/debian13.sh",
             "deploy/check/run.sh",
             "fuzz/native/build.sh",
             ".ci/run",
@@ -642,13 +643,15 @@ fn the_indexes_of_the_archive_job_share_the_captures_out() {
 fn the_configurations_are_right() {
     let check = |file: &Path| config::check(&Cli::command(), file).unwrap_or_else(|e| panic!("{e}"));
     assert!(check(&root().join("deploy/picotap.toml")) >= 4);
-    // The DaemonSet's stands in YAML.
-    let manifest = read("deploy/kubernetes/daemonset.yaml");
-    let (_, text) = manifest.split_once("picotap.toml: |\n").expect("a configuration");
-    let lines: Vec<&str> = text.lines().take_while(|line| line.starts_with("    ")).map(str::trim).collect();
-    let file = tempfile::NamedTempFile::new().expect("a file");
-    fs::write(file.path(), lines.join("\n")).expect("written");
-    assert_eq!(check(file.path()), 4);
+    // Those of the DaemonSets stand in YAML.
+    for (name, options) in [("daemonset", 4), ("daemonset-probes", 6)] {
+        let manifest = read(&format!("deploy/kubernetes/{name}.yaml"));
+        let (_, text) = manifest.split_once("picotap.toml: |\n").expect("a configuration");
+        let lines: Vec<&str> = text.lines().take_while(|line| line.starts_with("    ")).map(str::trim).collect();
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        fs::write(file.path(), lines.join("\n")).expect("written");
+        assert_eq!(check(file.path()), options, "{name}");
+    }
 }
 
 #[test]

@@ -119,6 +119,38 @@ fn the_chart_renders_what_kubernetes_takes() {
     assert!(plain["DaemonSet"]["spec"]["template"]["spec"].get("hostPID").is_none());
 }
 
+/// The documents of a manifest, by kind.
+fn manifest(file: &str) -> Value {
+    let to_json = "import json,sys,yaml; \
+                   print(json.dumps({one['kind']: one for one in yaml.safe_load_all(open(sys.argv[1]))}))";
+    serde_json::from_slice(&run(PYTHON, &["-c", to_json, file]).stdout).expect("JSON")
+}
+
+#[test]
+fn the_manifest_with_probes_is_the_plain_one_with_what_the_chart_has_for_them() {
+    if !tool::has(&[PYTHON, CHECK]) {
+        return;
+    }
+    let chart = rendered(&json!({"tlsProbes": "auto", "processes": true}));
+    let mut probed = manifest("deploy/kubernetes/daemonset-probes.yaml");
+    let mut plain = manifest("deploy/kubernetes/daemonset.yaml");
+    assert_eq!(container(&probed)["securityContext"], container(&chart)["securityContext"]);
+    let host = "/DaemonSet/spec/template/spec/hostPID";
+    assert_eq!((probed.pointer(host), chart.pointer(host)), (Some(&json!(true)), Some(&json!(true))));
+    for option in ["tls-probes = \"auto\"", "processes = true"] {
+        assert!(config_of(&probed).contains(option) && config_of(&chart).contains(option), "{option}");
+    }
+    // Nothing else differs.
+    for all in [&mut plain, &mut probed] {
+        all["ConfigMap"]["data"] = Value::Null;
+        let pod = &mut all["DaemonSet"]["spec"]["template"]["spec"];
+        pod["hostPID"] = Value::Null;
+        pod["containers"][0]["securityContext"]["capabilities"]["add"] = Value::Null;
+        pod["containers"][0]["securityContext"]["appArmorProfile"] = Value::Null;
+    }
+    assert_eq!(plain, probed);
+}
+
 #[test]
 fn a_chart_with_a_fault_is_not_accepted() {
     if !tool::has(&[PYTHON]) {

@@ -10,6 +10,8 @@ mod body;
 mod capture_file;
 #[path = "../../fuzz/checks/configuration.rs"]
 mod configuration;
+#[path = "../../fuzz/checks/elf.rs"]
+mod elf;
 #[path = "../../fuzz/checks/filter.rs"]
 mod filter;
 #[path = "../../fuzz/checks/frames.rs"]
@@ -54,6 +56,11 @@ fn filters_that_failed_do_not_fail_again() {
 #[test]
 fn key_logs_that_failed_do_not_fail_again() {
     replay("key_log", key_log::check);
+}
+
+#[test]
+fn executables_that_failed_do_not_fail_again() {
+    replay("elf", elf::check);
 }
 
 #[test]

@@ -137,6 +137,52 @@ fn another_thread_stops_it_and_gets_all_that_was_captured() {
 }
 
 #[test]
+fn the_processes_at_both_ends_are_named() {
+    if !has(&["root"]) {
+        return;
+    }
+    let server = serve();
+    let tap = tap(server).open().unwrap().processes().unwrap();
+    let watch = watch(tap.stopper());
+    let (done, over) = std::sync::mpsc::channel::<()>();
+    let client = thread::spawn(move || {
+        let mut number = 0;
+        while over.recv_timeout(Duration::from_millis(50)) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+            request(server, &number.to_string(), 2);
+            number += 1;
+        }
+    });
+    let own = std::process::id();
+    let command = std::fs::read_to_string("/proc/self/comm").unwrap();
+    let mut named = 0;
+    tap.run(|transaction| {
+        let processes = [transaction.client_process(), transaction.server_process()];
+        for process in processes.into_iter().flatten() {
+            assert_eq!((process.pid, &*process.command), (Some(own), command.trim_end().as_bytes()));
+        }
+        named += usize::from(processes.iter().all(Option::is_some));
+        if named == 5 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })
+    .unwrap();
+    assert_eq!(named, 5, "of this process's own connections");
+    watch.thread().unpark();
+    drop(done);
+    client.join().unwrap();
+    let threads = || {
+        std::fs::read_dir("/proc/self/task")
+            .unwrap()
+            .filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).ok())
+            .filter(|name| name.trim_end() == "processes")
+            .count()
+    };
+    let started = Instant::now();
+    while threads() > 0 {
+        assert!(started.elapsed() < PATIENCE, "the thread ends with the tap");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
 fn on_any_the_interface_of_each_packet_is_named_and_each_request_is_given_once() {
     if !has(&["root"]) {
         return;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use picotap::abi::{Framing, flag};
 use picotap::export::families::descriptions;
-use picotap::export::metrics::{Metrics, Observer};
+use picotap::export::metrics::{LabelCaps, Metrics, Observer};
 use picotap::export::server::{self, Pages, Server};
 use picotap::http::record::{Headers, Kind, Moment, Record, Request, Response, Texts};
 use picotap::http::{Exchange, HttpContext, Settings};
@@ -20,7 +20,7 @@ use prometheus::proto::MetricFamily;
 
 /// Metrics that have counted transactions of every kind, with the host label.
 fn metrics() -> Arc<Metrics> {
-    let metrics = Arc::new(Metrics::new(Some(2), Some(2)).unwrap());
+    let metrics = Arc::new(Metrics::new(LabelCaps { hosts: Some(2), routes: Some(2), processes: Some(2) }).unwrap());
     let mut observer = Observer::new(Arc::clone(&metrics));
     let mut context = HttpContext::new(Settings::default());
     let endpoint = |port| Endpoint { ip: [10, 0, 0, 1].into(), port };

@@ -15,10 +15,12 @@
 mod support;
 
 mod connections;
+mod debian13;
 mod decrypt;
 mod live;
 mod openssl;
 mod probes;
 mod recorded;
 mod rustls;
+mod speakers;
 mod traces;

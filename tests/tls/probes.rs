@@ -18,7 +18,7 @@ use support::tls::Identity;
 use support::tool::{has, note, skip};
 
 /// Whether the kernel has what probes need. If it has, they must work.
-fn kernel(test: &str) -> bool {
+pub(super) fn kernel(test: &str) -> bool {
     let needs = ["/proc/sys/kernel/unprivileged_bpf_disabled", "/sys/bus/event_source/devices/uprobe/type"];
     let missing: Vec<_> = needs.iter().filter(|file| !Path::new(file).exists()).collect();
     if !missing.is_empty() {
@@ -28,7 +28,7 @@ fn kernel(test: &str) -> bool {
 }
 
 /// A network in which nginx speaks TLS too.
-fn network(test: &str) -> Option<(Network, Identity)> {
+pub(super) fn network(test: &str) -> Option<(Network, Identity)> {
     if !has(&["root"]) || !kernel(test) {
         return None;
     }
@@ -101,7 +101,7 @@ fn load(network: &Network) {
     }
 }
 
-fn row(line: &str) -> String {
+pub(super) fn row(line: &str) -> String {
     let value: Value = serde_json::from_str(line).unwrap();
     assert!(value["tls"]["version"].is_string(), "{line}");
     let text = |key: &str| match &value[key] {
@@ -121,7 +121,7 @@ fn serve(network: &Network, identity: &Identity, program: &Path, arguments: &[&s
 }
 
 /// A process that is ended at the end.
-struct Served(Child);
+pub(super) struct Served(pub(super) Child);
 
 impl Drop for Served {
     fn drop(&mut self) {
@@ -173,7 +173,11 @@ fn compare_targets(daemon: Daemon<'_>, log: &Path, wanted: &[String]) -> String 
 
 /// Every row of nginx has its line.
 fn compare(network: &Network, daemon: Daemon<'_>, log: &Path) -> String {
-    let mut wanted = network.logged();
+    compare_rows(network.logged(), daemon, log)
+}
+
+/// The same of any rows.
+pub(super) fn compare_rows(mut wanted: Vec<String>, daemon: Daemon<'_>, log: &Path) -> String {
     let started = Instant::now();
     while daemon.transactions() < wanted.len() && started.elapsed() < Duration::from_secs(10) {
         sleep(Duration::from_millis(20));

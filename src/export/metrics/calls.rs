@@ -6,7 +6,7 @@ use prometheus::Registry;
 
 use super::admitted::{Admission, Admitted};
 use super::labels::OTHER;
-use super::{SECONDS, route_label};
+use super::{SECONDS, shown_label};
 use crate::export::histogram::{Histograms, LocalHistogram};
 use crate::http::Transaction;
 use crate::http::grpc::{is_server_error, status_name};
@@ -69,7 +69,7 @@ impl LocalCalls {
         };
         let Self { series, methods, touched } = self;
         let admission = shared.methods.as_ref();
-        let method = admission.map_or(0, |admission| methods.number(transaction.grpc_name(), admission, route_label));
+        let method = admission.map_or(0, |admission| methods.number(transaction.grpc_name(), admission, shown_label));
         let local = series.entry((status, method));
         local
             .or_insert_with(|| shared.series(status, admission.map(|_| methods.value(method))))
@@ -89,7 +89,7 @@ impl LocalCalls {
 mod tests {
     use std::sync::Arc;
 
-    use crate::export::metrics::{Metrics, Observer};
+    use crate::export::metrics::{LabelCaps, Metrics, Observer};
     use crate::http::Settings;
     use crate::http::test_wire::Wire;
 
@@ -103,7 +103,7 @@ mod tests {
         }
         wire.get(1, "/pkg.Greeter/SayHello").reply(1, 200, 0);
         let lines = |routes: Option<usize>| {
-            let metrics = Arc::new(Metrics::new(None, routes).unwrap());
+            let metrics = Arc::new(Metrics::new(LabelCaps { routes, ..LabelCaps::default() }).unwrap());
             let mut observer = Observer::new(Arc::clone(&metrics));
             wire.done.iter().for_each(|transaction| observer.observe(transaction));
             observer.flush();

@@ -13,6 +13,7 @@ use crate::daemon::shutdown::Why;
 use crate::export::columns::Columns;
 use crate::export::log::{LogError, Rotation, Target};
 use crate::export::merge::MAX_HELD;
+use crate::export::metrics::LabelCaps;
 use crate::export::server::ServerError;
 use crate::export::sorted::Order;
 use crate::export::summary::Summary;
@@ -138,10 +139,8 @@ pub struct Config {
     pub report: Option<PathBuf>,
     /// Where metrics are written at the end. By default nowhere.
     pub metrics_file: Option<PathBuf>,
-    /// How many hosts may become values of a label. By default there is no such label.
-    pub host_labels: Option<usize>,
-    /// How many routes may become values of a label. By default there is no such label.
-    pub route_labels: Option<usize>,
+    /// How many values labels may have. By default there are no such labels.
+    pub label_caps: LabelCaps,
     /// The parsers. By default the built-in one.
     pub guests: Guests,
     /// A second parser. By default none.
@@ -212,8 +211,7 @@ impl Config {
             page: None,
             report: None,
             metrics_file: None,
-            host_labels: None,
-            route_labels: None,
+            label_caps: LabelCaps::default(),
             guests: Guests::default(),
             shadow: None,
             memory_limit: u64::from(DEFAULT_MEMORY_MIB) << 20,

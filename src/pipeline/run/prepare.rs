@@ -326,8 +326,7 @@ fn samples(config: &Config, shared: &Arc<Shared>, started: i64, endpoint: Endpoi
 
 /// The metrics, with picotap's own among them.
 fn metrics(config: &Config, samples: Samples) -> Arc<Metrics> {
-    let metrics =
-        Metrics::new(config.host_labels, config.route_labels).expect("names and bounds are constants, tested");
+    let metrics = Metrics::new(config.label_caps).expect("names and bounds are constants, tested");
     metrics.register(Box::new(samples)).expect("no name is there twice: a test scrapes them all");
     Arc::new(metrics)
 }

@@ -82,7 +82,7 @@ fn endpoint(text: &str) -> Endpoint {
 fn ask(seeker: &mut Seeker, number: u64, one: &str, other: &str) {
     let mut message = Vec::new();
     let endpoints = [endpoint(one), endpoint(other)];
-    write_question(&Question { worker: 1, number, endpoints }, &mut message);
+    write_question(&Asked::Connection(Question { worker: 1, number, endpoints }), &mut message);
     seeker.ask(&message);
 }
 
@@ -345,6 +345,69 @@ fn listeners_at_many_addresses_are_bounded_and_the_same_each_time() {
     let three = [namespace(10, 3, 2, 1), namespace(11, 100, 700, 2), namespace(11, 1, 700, 1)];
     let told = endpoints(&three, &holders);
     assert_eq!((told.len(), told.contains_key(&endpoint("11.0.0.0:5"))), (MAX_ENDPOINTS - 656, false));
+}
+
+/// Processes by number that are told, or gone.
+fn named(answers: &[Answer]) -> Vec<String> {
+    let told = answers.iter().filter_map(|answer| match answer {
+        Answer::Process(number, process) => Some(process.as_deref().map_or_else(|| format!("{number} gone"), shown)),
+        _ => None,
+    });
+    let mut told: Vec<_> = told.collect();
+    told.sort();
+    told
+}
+
+fn name(seeker: &mut Seeker) -> Vec<Answer> {
+    let mut all = Vec::new();
+    seeker.name(&mut |message| {
+        all.extend(answers(message));
+        true
+    });
+    all
+}
+
+#[test]
+fn processes_are_named_by_number_at_once_and_kept_right() {
+    let proc = Proc::new();
+    proc.process("self", 1, "picotap", &[]).network("self", "", "", &[]).process("5", 1, "a", &[]);
+    let mut seeker = proc.seeker();
+    let ask_names = |seeker: &mut Seeker, numbers: &[u32]| {
+        let mut message = Vec::new();
+        numbers.iter().for_each(|number| write_question(&Asked::Process(*number), &mut message));
+        seeker.ask(&message);
+    };
+    ask_names(&mut seeker, &[5, 5, 6]);
+    assert!(seeker.has_unnamed());
+    assert_eq!(named(&name(&mut seeker)), ["a/5"]);
+    assert!(!seeker.has_unnamed());
+    assert_eq!(named(&look(&mut seeker, false)), Vec::<String>::new());
+    assert_eq!(named(&look(&mut seeker, true)), ["6 gone"]);
+    fs::write(proc.path("5").join("comm"), "b\n").expect("a file");
+    assert_eq!(named(&look(&mut seeker, true)), ["b/5"]);
+    // A message that is lost: all comes again.
+    fs::write(proc.path("5").join("comm"), "c\n").expect("a file");
+    seeker.look(true, &mut |_| false);
+    assert_eq!(named(&look(&mut seeker, true)), ["c/5"]);
+    fs::remove_dir_all(proc.path("5")).expect("gone");
+    assert_eq!(named(&look(&mut seeker, true)), ["5 gone"]);
+    assert!(seeker.named.is_empty());
+}
+
+#[test]
+fn processes_by_number_are_bounded_and_forgotten() {
+    let proc = Proc::new();
+    proc.process("self", 1, "picotap", &[]).network("self", "", "", &[]).process("5", 1, "a", &[]);
+    let mut seeker = proc.seeker();
+    let mut message = Vec::new();
+    (5..u32::try_from(MAX_NAMED).expect("few") + 100)
+        .for_each(|number| write_question(&Asked::Process(number), &mut message));
+    seeker.ask(&message);
+    assert_eq!((seeker.named.len(), seeker.unnamed.len()), (MAX_NAMED, MAX_NAMED));
+    assert_eq!(named(&name(&mut seeker)), ["a/5"]);
+    assert_eq!(named(&look(&mut seeker, true)).len(), MAX_NAMED - 1);
+    let told: Vec<String> = (0..NAMED_FOR).flat_map(|_| named(&look(&mut seeker, true))).collect();
+    assert_eq!((told, seeker.named.len()), (vec!["5 gone".to_owned()], 0));
 }
 
 #[test]

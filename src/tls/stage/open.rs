@@ -8,7 +8,7 @@ use super::gathered::Gathered;
 use super::queue::{MAX_QUEUE, Queue};
 use super::{Held, Patience};
 use crate::batch::{NONE, Rewritten, SlotEvent, What};
-use crate::stream::{self, EndReason, Position, Secured, Side};
+use crate::stream::{self, Callers, EndReason, Position, Secured, Side};
 use crate::tls::closed::Closed;
 use crate::tls::connection::Connection;
 use crate::tls::keylog;
@@ -16,6 +16,9 @@ use crate::tls::keys::KeyStore;
 use crate::tls::names::NameFilter;
 use crate::tls::outcome::{Buffers, Context, Dark, Output, Progress, TlsCounters};
 use crate::tls::record::{Midstream, begins_tls};
+
+/// How often it is looked up, event by event, who derived the secrets, while both ends are not known: one may be on another machine.
+const TELLS: u8 = 8;
 
 /// What a connection needs while it takes events.
 pub(super) struct Tools<'a> {
@@ -43,8 +46,9 @@ pub(super) struct Open {
     ended: [bool; 2],
     /// A gap before the next bytes of a side is inexact.
     inexact: [bool; 2],
-    /// What is told of it with its plaintext.
+    /// What is told of it with its plaintext, and how often it was looked up.
     secured: Option<Arc<Secured>>,
+    tells: u8,
     pub(super) kind: Kind,
     /// What waits.
     queue: Option<Box<Queue>>,
@@ -347,6 +351,20 @@ impl Open {
         (!sides.iter().any(Midstream::waits)).then_some(false)
     }
 
+    /// Notes what is to be told with the plaintext, and who derived the secrets: a server may send before its client has.
+    fn tell(&mut self, keys: &KeyStore) {
+        let callers = self.secured.as_ref().map_or(Callers::Unknown, |secured| secured.callers);
+        if self.tells >= TELLS || matches!(callers, Callers::Both { .. }) {
+            return;
+        }
+        self.tells += 1;
+        let info = self.connection.info();
+        let now = info.callers(&keys.callers(self.connection.names()));
+        if self.secured.is_none() || now != callers {
+            self.secured = Some(Arc::new(Secured { callers: now, ..info.secured() }));
+        }
+    }
+
     /// Takes what waits, as far as the secrets go. `give_up`: then all of it, and it does not wait again.
     pub(super) fn go_on(&mut self, tools: &mut Tools<'_>, to: &mut Rewritten<'_>, give_up: bool) {
         let Some(mut queue) = self.queue.take() else {
@@ -412,8 +430,8 @@ impl Open {
             }
         }
         let (told, inside) = (output.told, output.inside);
-        if told && self.secured.is_none() {
-            self.secured = Some(Arc::new(self.connection.info().secured()));
+        if told {
+            self.tell(keys);
         }
         if self.depth == 0
             && let Some(connection) = to.connection()
