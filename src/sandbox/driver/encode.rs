@@ -14,6 +14,11 @@ use crate::sandbox::connection::{ConnectionState, Half, Waiting};
 use crate::sandbox::protocol::FormatRef;
 use crate::stream::{EndReason, Side};
 
+/// Of a piece as it lies in the slot, the guest is shown at first so many bytes for each piece that it may be shown: its answer to
+/// the head in front may be that it needs nothing of the rest, which then is not copied. Most heads have less, and most pieces
+/// that are not from a segmentation offload.
+const FRONT: u32 = 2048;
+
 /// Bytes held at the host for more to come.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Held {
@@ -75,6 +80,8 @@ pub(super) struct Encoder<'a, S> {
     row: u32,
     /// Cursor behind all that is encoded or absorbed.
     pub(super) cursor: Cursor,
+    /// The most bytes of a piece that are shown.
+    front: u32,
     /// What of each side is encoded in this call.
     shown: [Shown; 2],
     /// Sides whose waiting bytes, and whose skipped range, are encoded in this call.
@@ -150,6 +157,7 @@ impl<S> Encoding<'_, S> {
             cursor: work.cursor,
             work,
             row,
+            front: window.saturating_mul(FRONT),
             shown: [Shown::default(); 2],
             waiting_encoded: [false; 2],
             skipped_encoded: [false; 2],
@@ -342,8 +350,13 @@ impl<S> Encoder<'_, S> {
         let segment = if mark.segment { event_flag::SEGMENT } else { 0 };
         let flags = segment | inexact(event.inexact && offset == event.at.offset);
         let encoded = abi::Event { offset, flags, ..header(event.side, kind::BYTES, event.at.peer_acked) };
-        let after = Cursor { event: event.next, order: event.order, passed: 0 };
-        self.push(encoded, &[mark], Location::Slot(data), len, after)
+        let after = if len > self.front {
+            let passed = offset - event.at.offset + u64::from(self.front);
+            Cursor { event: self.cursor.event, order: event.order, passed }
+        } else {
+            Cursor { event: event.next, order: event.order, passed: 0 }
+        };
+        self.push(encoded, &[mark], Location::Slot(data), len.min(self.front), after)
     }
 
     fn end(&mut self, event: &SlotEvent, reason: EndReason) -> bool {
