@@ -7,8 +7,11 @@
 // With its path, since the fuzzer includes this file by its own.
 #[path = "batch/rewrite.rs"]
 mod rewrite;
+#[path = "batch/shed.rs"]
+mod shed;
 
 pub use rewrite::Rewritten;
+pub use shed::{Shedding, keep_whole};
 
 use crate::counters::{PAYLOAD, counters, families};
 use crate::stream::{Connection, EndReason, OpenConnection, Position, Side, Sink, SinkTag, Span};
@@ -55,6 +58,11 @@ pub enum What {
         length: u64,
         /// How much of it was never seen.
         lost: u64,
+    },
+    /// A range that was seen, and left out because a worker was behind.
+    Shed {
+        /// Its length.
+        length: u64,
     },
     /// The side's stream ends.
     End(EndReason),
@@ -163,7 +171,7 @@ impl Slot {
     fn push(&mut self, conn: &mut OpenConnection, number: u64, side: Side, at: Position, what: What) {
         if conn.tag.serial() != self.serial {
             let row = u32::try_from(self.rows.len()).expect("a slot has no more rows than events");
-            conn.tag = SinkTag::new(self.serial, row);
+            conn.tag = SinkTag::new(self.serial, row, conn.tag.note());
             self.rows.push(SlotRow { connection: conn.info.clone(), first: NONE, last: NONE });
         }
         // Far below 2^32: a slot is handed on at the latest with a few slots of other workers.
@@ -209,6 +217,11 @@ pub trait Deliver {
     /// # Errors
     /// The slot itself, when the worker's queue is full and `must` is false.
     fn deliver(&mut self, worker: usize, slot: Box<Slot>, must: bool) -> Result<Box<Slot>, Box<Slot>>;
+
+    /// Whether the queue of a worker is over half full.
+    fn fills(&self, _worker: usize) -> bool {
+        false
+    }
 }
 
 /// Collects slots in the order in which they come: for a driver that is fed by hand.
@@ -237,6 +250,8 @@ counters! {
         slots_dropped => DROPPED_SLOTS,
         /// Payload bytes in them.
         bytes_dropped => PAYLOAD["queue_full"],
+        /// Payload bytes left out of slots while a worker was behind.
+        bytes_shed => PAYLOAD["shed"],
         /// Slots delivered.
         slots => SLOTS,
         /// Payload bytes in them.
@@ -254,6 +269,8 @@ struct Behind {
     slots: u32,
     /// Frame time of the first event in them.
     since: Option<i64>,
+    /// When it got that slot, its queue was over half full.
+    queue_fills: bool,
 }
 
 /// Fills one slot for each worker.
@@ -271,6 +288,11 @@ pub struct Batcher<D> {
     max_age: i64,
     lossless: bool,
     tells_begun: bool,
+    shedding: Shedding,
+    /// Of each segment, so many bytes are kept at least.
+    kept: usize,
+    /// The buffer fills that the input comes from.
+    pressed: bool,
     counters: BatchCounters,
 }
 
@@ -285,9 +307,21 @@ impl<D: Deliver> Batcher<D> {
         });
         let slots: Vec<_> = slots.collect();
         let behind = vec![Behind::default(); slots.len()];
-        let counters = BatchCounters::default();
-        let tells_begun = false;
-        Self { deliver, slots, behind, serial, number: 0, producer: 0, max_age, lossless, tells_begun, counters }
+        Self {
+            deliver,
+            slots,
+            behind,
+            serial,
+            number: 0,
+            producer: 0,
+            max_age,
+            lossless,
+            tells_begun: false,
+            shedding: Shedding::Never,
+            kept: 0,
+            pressed: false,
+            counters: BatchCounters::default(),
+        }
     }
 
     /// The same, of the producer with this index.
@@ -362,7 +396,7 @@ impl<D: Deliver> Batcher<D> {
             debug_assert!(false, "every worker has a slot");
             return;
         };
-        *behind = Behind::default();
+        *behind = Behind { queue_fills: self.deliver.fills(worker), ..Behind::default() };
         let mut slot = std::mem::take(filling);
         slot.span = Span { producer: self.producer, start: slot.span.start, end: self.number };
         self.counters.events += slot.events.len() as u64;
@@ -437,7 +471,14 @@ impl<D: Deliver> Sink for Batcher<D> {
     }
 
     fn bytes(&mut self, conn: &mut OpenConnection, side: Side, at: Position, starts_segment: bool, payload: &[u8]) {
-        self.put(conn, side, at, What::Bytes { data: 0, len: 0, starts_segment }, payload);
+        let front = self.front(conn, starts_segment, payload);
+        let (front, rest) = payload.split_at_checked(front).unwrap_or((payload, &[]));
+        self.put(conn, side, at, What::Bytes { data: 0, len: 0, starts_segment }, front);
+        if !rest.is_empty() {
+            let (length, offset) = (rest.len() as u64, at.offset.saturating_add(front.len() as u64));
+            self.counters.bytes_shed += length;
+            self.put(conn, side, Position { offset, ..at }, What::Shed { length }, &[]);
+        }
     }
 
     fn skipped(&mut self, conn: &mut OpenConnection, side: Side, at: Position, length: u64, lost: u64) {
@@ -668,7 +709,7 @@ mod tests {
                 prop_assert!(!over.contains(&number), "an event behind the end");
                 match what {
                     What::Bytes { len, .. } => found.0 += u64::from(len),
-                    What::Skipped { .. } => {}
+                    What::Skipped { .. } | What::Shed { .. } => {}
                     What::End(_) => {
                         found.1 += 1;
                         over.insert(number);

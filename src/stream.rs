@@ -247,27 +247,39 @@ impl Connection {
 pub struct SinkTag(u64);
 
 impl SinkTag {
-    /// Bits of the row.
+    /// Bits of the row, and of the note.
     const ROW: u32 = 16;
+    const NOTE: u32 = 2;
 
-    /// A row of the slot with this serial number. Of the two so many bits are kept that they fit eight bytes: 48 of the
-    /// serial number, which are enough for centuries, and 16 of the row, more than a slot has.
+    /// A row of the slot with this serial number, and what is noted of the connection. So many bits are kept that they fit eight
+    /// bytes: 46 of the serial number, which are enough for years, 2 of the note, and 16 of the row, more than a slot has.
     #[must_use]
-    pub const fn new(serial: u64, row: u32) -> Self {
-        debug_assert!(row < 1 << Self::ROW, "a slot has fewer rows");
-        Self(serial << Self::ROW | row as u64 & ((1 << Self::ROW) - 1))
+    pub const fn new(serial: u64, row: u32, note: u64) -> Self {
+        debug_assert!(row < 1 << Self::ROW && note < 1 << Self::NOTE, "a slot has fewer rows");
+        Self((serial << Self::NOTE | note & 3) << Self::ROW | row as u64 & ((1 << Self::ROW) - 1))
     }
 
     /// Serial number of the slot that [`Self::row`] is in.
     #[must_use]
     pub const fn serial(self) -> u64 {
-        self.0 >> Self::ROW
+        self.0 >> (Self::ROW + Self::NOTE)
     }
 
     /// Index of the connection's row in that slot.
     #[must_use]
     pub fn row(self) -> u32 {
         u32::try_from(self.0 & ((1 << Self::ROW) - 1)).unwrap_or(0)
+    }
+
+    /// What is noted of the connection, whatever slot it is in: 0 to 3.
+    #[must_use]
+    pub const fn note(self) -> u64 {
+        self.0 >> Self::ROW & 3
+    }
+
+    /// Notes something else.
+    pub const fn set_note(&mut self, note: u64) {
+        self.0 = self.0 & !(3 << Self::ROW) | (note & 3) << Self::ROW;
     }
 }
 

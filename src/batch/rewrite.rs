@@ -16,7 +16,7 @@ impl Slot {
                 What::Bytes { data, len, .. } => {
                     self.arena.get_mut(data as usize..(data as usize).saturating_add(len as usize))
                 }
-                What::Skipped { .. } | What::End(_) => None,
+                What::Skipped { .. } | What::Shed { .. } | What::End(_) => None,
             };
             each(&mut Rewritten { slot: spare, event }, event, payload.unwrap_or_default());
         }

@@ -1,8 +1,8 @@
-//! Which connection a segment belongs to: for the table itself, and for whoever keeps its packets.
+//! Which connection a segment belongs to: for the table itself, and for whoever keeps its packets or stores something with it.
 
 use super::table::Table;
 use crate::packet::Segment;
-use crate::stream::ConnectionId;
+use crate::stream::{ConnectionId, SinkTag};
 
 impl Table {
     /// The hash of a segment's connection.
@@ -42,5 +42,11 @@ impl Table {
     #[must_use]
     pub fn has(&self, id: ConnectionId) -> bool {
         self.slab.get(id.handle).is_some_and(|conn| conn.open.info.number == id.number)
+    }
+
+    /// What the sink stores with a connection that has not ended.
+    pub fn tag(&mut self, id: ConnectionId) -> Option<&mut SinkTag> {
+        let conn = self.slab.get_mut(id.handle).filter(|conn| conn.open.info.number == id.number);
+        conn.map(|conn| &mut conn.open.tag)
     }
 }

@@ -20,8 +20,8 @@ pub use self::live::LiveProducer;
 pub use self::packets::Packets;
 pub use self::producer::{Producer, Step};
 use super::shared::{CaptureCounters, Shared};
-use super::worker::SkipHint;
-use crate::batch::Batcher;
+use super::worker::{Hint, SkipHint};
+use crate::batch::{Batcher, keep_whole};
 use crate::clock::wall_clock;
 use crate::daemon::shutdown::{Shutdown, Why};
 
@@ -36,8 +36,8 @@ pub struct Capture {
     pub index: usize,
     /// Slots that are being filled.
     pub batcher: Batcher<Delivery>,
-    /// Skip hints from the workers.
-    pub skips: Receiver<SkipHint>,
+    /// Hints from the workers.
+    pub skips: Receiver<Hint>,
     /// Frames to read at the most.
     pub left: u64,
     /// Where counters are published.
@@ -78,6 +78,7 @@ impl Capture {
                 }
             };
             if P::LIVE {
+                self.batcher.press(producer.is_pressed());
                 self.batcher.tick(now);
             }
             self.apply_hints(producer);
@@ -113,10 +114,13 @@ impl Capture {
         wall_clock()
     }
 
-    /// Applies the skip hints received since the last call.
+    /// Applies the hints received since the last call.
     fn apply_hints(&mut self, producer: &mut impl Producer) {
-        while let Ok(SkipHint { id, side, upto }) = self.skips.try_recv() {
-            producer.skip(id, side, upto);
+        while let Ok(hint) = self.skips.try_recv() {
+            match hint {
+                Hint::Skip(SkipHint { id, side, upto }) => producer.skip(id, side, upto),
+                Hint::Whole(id) => producer.tag(id).map_or((), keep_whole),
+            }
         }
     }
 

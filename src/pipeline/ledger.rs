@@ -127,6 +127,7 @@ impl Ledger {
             ("frames cut by the snap length", self.packets.cut_frames),
             ("bytes of payload cut by the snap length", self.flow.cut),
             ("bytes dropped because a queue was full", self.batch.bytes_dropped),
+            ("bytes behind the front of large segments, left out under load", self.batch.bytes_shed),
             ("bytes dropped while the parser kept failing", self.sandbox.dropped),
             ("bytes of connections on which the parser failed", self.sandbox.ignored + self.sandbox.quarantined),
             ("bytes given up because the memory limit was reached", self.flow.no_memory),
@@ -159,7 +160,7 @@ impl Ledger {
 
     const fn batch_balance(&self) -> (u64, u64) {
         let batch = &self.batch;
-        (self.flow.handed_on, batch.bytes_delivered + batch.bytes_dropped + batch.bytes_open)
+        (self.flow.handed_on, batch.bytes_delivered + batch.bytes_dropped + batch.bytes_shed + batch.bytes_open)
     }
 
     /// Which accounts do not add up, as text; nothing if all do.

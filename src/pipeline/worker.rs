@@ -57,14 +57,24 @@ pub struct SkipHint {
     pub upto: u64,
 }
 
+/// What a worker tells a capture thread.
+#[derive(Debug, Clone, Copy)]
+pub enum Hint {
+    /// What is not needed.
+    Skip(SkipHint),
+    /// A connection has become something that cannot do without parts of it, such as HTTP/2. That this may be lost costs, under
+    /// load, what is shed of it.
+    Whole(ConnectionId),
+}
+
 /// A worker's ends of the channels to other threads.
 pub struct WorkerQueues {
     /// Slots to parse.
     pub slots: Queue<Box<Slot>>,
     /// Slots that were parsed, to be filled again.
     pub empty: Sender<Box<Slot>>,
-    /// Skip hints, by the number of the capture thread. A full queue loses some.
-    pub skips: Vec<Sender<SkipHint>>,
+    /// Hints, by the number of the capture thread. A full queue loses some.
+    pub skips: Vec<Sender<Hint>>,
     /// Quarantined events.
     pub quarantined: Sender<Condemned>,
 }
@@ -295,7 +305,7 @@ struct Results {
     /// Stage 1.
     opening: Opening,
     outputs: WorkerOutputs,
-    skips: Vec<Sender<SkipHint>>,
+    skips: Vec<Sender<Hint>>,
     quarantined: Sender<Condemned>,
     counters: WorkerCounters,
     budget: FaultBudget,
@@ -325,7 +335,7 @@ impl Results {
         }
         let decrypts = self.shared.decrypts();
         for (connection, side) in self.opening.dark().filter(|_| !decrypts) {
-            let hint = SkipHint { id: connection.id(), side, upto: u64::MAX };
+            let hint = Hint::Skip(SkipHint { id: connection.id(), side, upto: u64::MAX });
             self.counters.figures.skips_unsent += u64::from(!hinted(&self.skips, &connection, hint));
         }
     }
@@ -365,8 +375,8 @@ impl Results {
     }
 }
 
-/// Sends a skip hint to the capture thread of its connection; whether there was room.
-fn hinted(skips: &[Sender<SkipHint>], connection: &Connection, hint: SkipHint) -> bool {
+/// Sends a hint to the capture thread of its connection; whether there was room.
+fn hinted(skips: &[Sender<Hint>], connection: &Connection, hint: Hint) -> bool {
     let hints = skips.get(usize::from(connection.producer));
     debug_assert!(hints.is_some(), "each capture thread has a queue for skip hints");
     hints.is_some_and(|hints| hints.try_send(hint).is_ok())
@@ -416,8 +426,12 @@ impl Receiver for Results {
         if self.opening.reads(connection) {
             return;
         }
-        let hint = SkipHint { id: connection.id(), side, upto };
+        let hint = Hint::Skip(SkipHint { id: connection.id(), side, upto });
         self.counters.figures.skips_unsent += u64::from(!hinted(&self.skips, connection, hint));
+    }
+
+    fn turned(&mut self, connection: &Connection) {
+        hinted(&self.skips, connection, Hint::Whole(connection.id()));
     }
 
     fn quarantine(&mut self, quarantined: &QuarantinedEvent) {

@@ -86,6 +86,8 @@ pub struct Half {
     pub abandoned: u64,
     /// Stream offset behind all that was presented, waits or is skipped.
     pub next: u64,
+    /// What lies between `next` and this offset, if anything, was seen and shed.
+    pub shed: u64,
     /// Time of the packet that carried the last byte before `next`.
     pub last_time: i64,
     /// Its end was presented.
@@ -108,11 +110,24 @@ pub struct HandOver {
 }
 
 impl Half {
+    /// Whether what is missing before an offset, if anything, was seen and shed: all of it.
+    #[must_use]
+    pub const fn is_shed(&self, upto: u64) -> bool {
+        upto <= self.shed && upto > self.next
+    }
+
+    /// How many bytes before an offset were never seen.
+    #[must_use]
+    pub const fn unseen(&self, upto: u64) -> u64 {
+        upto.saturating_sub(if self.shed > self.next { self.shed } else { self.next })
+    }
+
     /// What is kept of it was for another module: what waits is presented again at once, unseen, and no skip counts. A
     /// range that was being skipped is a gap.
     pub(super) fn present_anew(&mut self) {
         self.skipped = None;
         self.abandoned = self.abandoned.max(std::mem::take(&mut self.skip));
+        self.shed = 0;
         self.stalls = 0;
         if let Some(waiting) = &mut self.waiting {
             (waiting.seen, waiting.wake, waiting.again) = (0, None, true);

@@ -57,6 +57,8 @@ pub trait Receiver {
     fn ended(&mut self, _connection: &Connection, _reason: EndReason) {}
     /// The guest needs nothing of this side below this offset.
     fn skip(&mut self, connection: &Connection, side: Side, upto: u64);
+    /// The connection has become something that the module it started with does not read: it was handed over, or a tunnel has begun.
+    fn turned(&mut self, _connection: &Connection) {}
     /// An event on which the guest failed alone.
     fn quarantine(&mut self, event: &QuarantinedEvent);
     /// A call failed.
@@ -471,7 +473,7 @@ impl<S: Default> Driver<S> {
         while let Some(event) = slot.events.get(next as usize) {
             match event.what {
                 What::Bytes { len, .. } => bytes += u64::from(len) - passed.min(u64::from(len)),
-                What::Skipped { .. } => {}
+                What::Skipped { .. } | What::Shed { .. } => {}
                 What::End(reason) => {
                     receiver.at(event.order);
                     self.end(key, event.side, reason, receiver);

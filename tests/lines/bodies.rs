@@ -28,7 +28,7 @@ use support::random::Random;
 use support::tool::need;
 
 /// Compiled once.
-fn parsers() -> &'static [Arc<Parser>; 2] {
+pub(crate) fn parsers() -> &'static [Arc<Parser>; 2] {
     static BUILT: OnceLock<(Engine, [Arc<Parser>; 2])> = OnceLock::new();
     let (_, parsers) = BUILT.get_or_init(|| {
         let engine = Engine::new(64).unwrap();
@@ -38,9 +38,9 @@ fn parsers() -> &'static [Arc<Parser>; 2] {
     parsers
 }
 
-struct Told {
-    context: HttpContext,
-    done: Vec<Transaction>,
+pub(crate) struct Told {
+    pub(crate) context: HttpContext,
+    pub(crate) done: Vec<Transaction>,
 }
 
 impl Receiver for Told {

@@ -30,6 +30,7 @@ mod recorded_http2;
 mod redaction;
 mod regressions;
 mod shard;
+mod shed;
 mod suricata;
 mod tables;
 mod tshark;

@@ -52,7 +52,7 @@ impl Told {
             while let Some(SlotEvent { side, at, what, next: behind, .. }) = slot.events.get(next as usize) {
                 let payload = match *what {
                     What::Bytes { data, len, .. } => Some(slot.payload(data, len).to_vec()),
-                    What::Skipped { .. } => panic!("nothing was skipped"),
+                    What::Skipped { .. } | What::Shed { .. } => panic!("nothing was skipped"),
                     What::End(_) => None,
                 };
                 self.0.entry(row.connection.number).or_default().push((*side, *at, payload));

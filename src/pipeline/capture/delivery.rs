@@ -83,6 +83,11 @@ impl Deliver for Delivery {
         // If the worker is gone the pipeline is coming down, and the slot is dropped like one that found no room.
         back.map(|()| empty.try_recv().unwrap_or_else(|_| Box::new(Slot::new())))
     }
+
+    fn fills(&self, worker: usize) -> bool {
+        let queue = self.workers.get(worker).map(|(full, _)| (full.len(), full.capacity().unwrap_or(usize::MAX)));
+        queue.is_some_and(|(waiting, room)| waiting > room / 2)
+    }
 }
 
 #[cfg(test)]

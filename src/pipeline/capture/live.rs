@@ -4,13 +4,32 @@ use std::time::Duration;
 
 use super::packets::Packets;
 use super::producer::{Producer, Step};
+use crate::clock::wall_clock;
 use crate::pipeline::keep::Store;
 use crate::pipeline::shared::CaptureCounters;
 use crate::source::live::{self, Live, LiveError, LiveStats};
-use crate::stream::{ConnectionId, Side, Sink};
+use crate::stream::{ConnectionId, Side, Sink, SinkTag};
 
 /// Bytes that the kernel's ring takes for a frame beside its own. An estimate.
 const FRAME_OVERHEAD: u64 = 100;
+
+/// What was taken from the ring in one turn.
+struct Taken {
+    bytes: u64,
+    /// Time stamps of the first and the last frame.
+    from: i64,
+    to: i64,
+}
+
+impl Taken {
+    /// Whether a quarter of a ring of so many bytes must be full `now`: as much as came since the last frame, at the rate of what
+    /// was taken. Of a turn that took little nothing is concluded: the kernel may keep a block for a while that is not full.
+    fn leaves_much(&self, ring: u64, now: i64) -> bool {
+        let since = |time: i64| u128::from(now.saturating_sub(time).max(0).unsigned_abs());
+        let (behind, span) = (since(self.to), since(self.from).saturating_sub(since(self.to)).max(1));
+        self.bytes >= ring / 64 && u128::from(self.bytes) * behind / span > u128::from(ring / 4)
+    }
+}
 
 /// Captures from an interface until its [`Stopper`](live::Stopper) is used.
 pub struct LiveProducer {
@@ -22,6 +41,10 @@ pub struct LiveProducer {
     dropped: u64,
     /// Bytes of the ring that all frames had taken by then.
     taken: u64,
+    /// So much of the ring is full that what is shed is less than what may be lost.
+    pressed: bool,
+    /// The kernel had dropped frames when it was last asked.
+    overflown: bool,
     warned: bool,
 }
 
@@ -29,7 +52,8 @@ impl LiveProducer {
     /// Captures what is open already.
     #[must_use]
     pub fn new(live: Live, packets: Packets) -> Self {
-        Self { live, packets, stats: LiveStats::default(), dropped: 0, taken: 0, warned: false }
+        let stats = LiveStats::default();
+        Self { live, packets, stats, dropped: 0, taken: 0, pressed: false, overflown: false, warned: false }
     }
 
     /// Gives what keeps packets, after the last.
@@ -44,14 +68,17 @@ impl Producer for LiveProducer {
 
     fn step<S: Sink>(&mut self, most: u64, sink: &mut S) -> Result<Step, LiveError> {
         let Self { live, packets, .. } = self;
-        let (mut count, mut time) = (0, 0);
+        let (mut count, mut time, mut from) = (0, 0, i64::MAX);
+        let before = taken(packets);
         let turn = live.turn(|frame| {
             if count < most {
                 packets.frame(&frame, sink);
-                (count, time) = (count + 1, frame.time);
+                (count, time, from) = (count + 1, frame.time, from.min(frame.time));
             }
         })?;
         packets.settle();
+        let turned = Taken { bytes: taken(packets) - before, from, to: time };
+        self.pressed = self.overflown || turned.leaves_much(live.ring_bytes(), wall_clock());
         let name = self.live.interface();
         Ok(match turn {
             live::Turn::Frames(_) => Step::Taken { count, time },
@@ -70,6 +97,10 @@ impl Producer for LiveProducer {
         self.packets.skip(id, side, upto);
     }
 
+    fn tag(&mut self, id: ConnectionId) -> Option<&mut SinkTag> {
+        self.packets.tag(id)
+    }
+
     fn set_external(&mut self, bytes: u64) {
         self.packets.set_external(bytes);
     }
@@ -86,19 +117,49 @@ impl Producer for LiveProducer {
 
     fn buffer_lasts(&mut self, since: u64) -> Option<Duration> {
         let dropped = std::mem::replace(&mut self.dropped, self.stats.dropped);
-        let (bytes, frames) = self.packets.taken();
-        let taken = bytes + frames * FRAME_OVERHEAD;
+        let taken = taken(&self.packets);
         let in_time = taken - std::mem::replace(&mut self.taken, taken);
-        if self.stats.dropped > dropped {
+        self.overflown = self.stats.dropped > dropped;
+        if self.overflown {
             return Some(Duration::ZERO);
         }
         let lasts = u128::from(self.live.ring_bytes()) * u128::from(since) / u128::from(in_time.max(1));
         Some(Duration::from_nanos(u64::try_from(lasts).unwrap_or(u64::MAX)))
     }
 
+    fn is_pressed(&self) -> bool {
+        self.pressed
+    }
+
     fn warning(&mut self) -> Option<String> {
         let unread = self.packets.unread().filter(|_| !self.warned)?;
         self.warned = true;
         Some(format!("{}: {unread}", self.live.interface()))
+    }
+}
+
+/// Bytes of the ring that all frames have taken so far.
+fn taken(packets: &Packets) -> u64 {
+    let (bytes, frames) = packets.taken();
+    bytes + frames * FRAME_OVERHEAD
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ring_is_full_by_the_age_of_what_was_taken_of_it() {
+        const RING: u64 = 64 << 20;
+        const MS: i64 = 1_000_000;
+        // 4 MiB in 4 ms, and the last frame is so old.
+        let behind =
+            |age: i64| Taken { bytes: 4 << 20, from: 100 * MS, to: 104 * MS }.leaves_much(RING, 104 * MS + age);
+        assert_eq!([0, 10 * MS, 17 * MS, 60 * MS].map(behind), [false, false, true, true]);
+        assert!(!behind(-5 * MS), "a clock that is set back");
+        // A block that was kept because it was not full; frames with one time stamp; no frame at all.
+        assert!(!Taken { bytes: 3000, from: 0, to: 1000 }.leaves_much(RING, 100 * MS));
+        assert!(Taken { bytes: 4 << 20, from: MS, to: MS }.leaves_much(RING, 2 * MS));
+        assert!(!Taken { bytes: 0, from: i64::MAX, to: 0 }.leaves_much(RING, i64::MAX));
     }
 }

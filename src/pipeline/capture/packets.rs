@@ -6,7 +6,7 @@ use crate::packet::{Decoder, NoSegment, Outcome, Segment};
 use crate::pipeline::keep::{Owner, Present, Store};
 use crate::pipeline::shared::CaptureCounters;
 use crate::source::{Frame, Interface};
-use crate::stream::{ConnectionId, Side, Sink};
+use crate::stream::{ConnectionId, Side, Sink, SinkTag};
 
 /// What turns the frames of one capture thread into stream events.
 pub struct Packets {
@@ -128,6 +128,10 @@ impl Packets {
 
     pub(super) fn skip(&mut self, id: ConnectionId, side: Side, upto: u64) {
         self.table.skip(id, side, upto);
+    }
+
+    pub(super) fn tag(&mut self, id: ConnectionId) -> Option<&mut SinkTag> {
+        self.table.tag(id)
     }
 
     pub(super) fn set_external(&mut self, bytes: u64) {

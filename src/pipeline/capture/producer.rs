@@ -7,7 +7,7 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use crate::pipeline::shared::CaptureCounters;
-use crate::stream::{ConnectionId, Side, Sink};
+use crate::stream::{ConnectionId, Side, Sink, SinkTag};
 
 /// What one step came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +53,12 @@ pub trait Producer {
     /// Applies a skip hint.
     fn skip(&mut self, id: ConnectionId, side: Side, upto: u64);
 
+    /// What the sink stores with a connection that has not ended. None: nothing depends on it.
+    fn tag(&mut self, id: ConnectionId) -> Option<&mut SinkTag> {
+        let _ = id;
+        None
+    }
+
     /// Says how much memory the workers take of the limit that they share with the producers, in bytes.
     fn set_external(&mut self, bytes: u64);
 
@@ -72,6 +78,11 @@ pub trait Producer {
     fn buffer_lasts(&mut self, since: u64) -> Option<Duration> {
         let _ = since;
         None
+    }
+
+    /// Whether the input's own buffer fills, so that what comes may be lost.
+    fn is_pressed(&self) -> bool {
+        false
     }
 
     /// What people are to know during the run. Each is given once.

@@ -70,7 +70,7 @@ struct Ran {
 }
 
 /// Runs a capture thread of one producer and one worker, which takes the slots when all is over.
-fn run(left: u64, steps: Vec<Step>, hints: &[SkipHint]) -> Ran {
+fn run(left: u64, steps: Vec<Step>, hints: &[Hint]) -> Ran {
     let engine = Engine::new(4).unwrap();
     let parser = Arc::new(engine.load(BUILTIN_GUEST).unwrap());
     let shared = Arc::new(Shared::new(1, 1, &[parser], Arc::new(Health::new(1, 1, now()))));
@@ -100,7 +100,7 @@ const fn taken(count: u64) -> Step {
 
 #[test]
 fn a_producer_without_packets_is_taken_to_its_end() {
-    let hint = SkipHint { id: OpenConnection::synthetic(1).info.id(), side: Side::Second, upto: 9 };
+    let hint = Hint::Skip(SkipHint { id: OpenConnection::synthetic(1).info.id(), side: Side::Second, upto: 9 });
     let ran = run(u64::MAX, vec![taken(2), Step::Idle, taken(3), Step::End], &[hint]);
     assert_eq!(ran.errors, ["1 ticks, hints [(1, Second, 9)]"]);
     assert_eq!((ran.bytes, ran.ends, ran.shutdown.why()), (5, 1, None));

@@ -8,7 +8,7 @@ use signal_hook::iterator::Handle;
 
 use super::config::{Config, Failure};
 use super::prepare::Prepared;
-use crate::batch::Batcher;
+use crate::batch::{Batcher, Shedding};
 use crate::clock::now;
 use crate::daemon::sd_notify::Supervisor;
 use crate::daemon::shutdown::Shutdown;
@@ -33,7 +33,7 @@ use crate::pipeline::reload::Reloader;
 use crate::pipeline::scrape::Scrape;
 use crate::pipeline::shared::{CaptureCounters, Shared};
 use crate::pipeline::show::Show;
-use crate::pipeline::worker::{self, SkipHint, WorkerOptions, WorkerOutputs, WorkerQueues};
+use crate::pipeline::worker::{self, Hint, WorkerOptions, WorkerOutputs, WorkerQueues};
 use crate::pipeline::writer::Exporter;
 use crate::probe::Ring;
 use crate::sandbox::call::Bounds;
@@ -215,7 +215,7 @@ pub(super) struct Captured {
 /// The capture threads' ends of the channels, by their number.
 struct Channels {
     delivery: Vec<WorkerChannel>,
-    skips: Vec<Receiver<SkipHint>>,
+    skips: Vec<Receiver<Hint>>,
     stores: Vec<Option<Store>>,
 }
 
@@ -255,6 +255,7 @@ impl Captures {
                 index,
                 batcher: Batcher::new(config.workers, age, !live, delivery)
                     .of_producer(producer(index))
+                    .shedding(if live { Shedding::UnderLoad } else { Shedding::Never }, bodies(config))
                     .telling_begun(shared.directory.is_some()),
                 skips,
                 left: config.count.unwrap_or(u64::MAX),
@@ -288,6 +289,11 @@ impl Captures {
         }
         Ok(started)
     }
+}
+
+/// How many bytes at the front of each body are wanted.
+fn bodies(config: &Config) -> u32 {
+    config.settings.bodies.as_ref().map_or(0, |bodies| bodies.bytes)
 }
 
 /// Number of the capture thread as its connections and slots carry it.
@@ -339,7 +345,7 @@ fn shadow(config: &Config, second: &Second) -> Result<Shadow, Fault> {
 /// The workers, and the other ends of their channels.
 struct Workers {
     delivery: Vec<WorkerChannel>,
-    skips: Vec<Receiver<SkipHint>>,
+    skips: Vec<Receiver<Hint>>,
     lines: ChunkReceiver,
     quarantined: Receiver<Condemned>,
     workers: Vec<JoinHandle<()>>,
@@ -365,7 +371,7 @@ impl Workers {
             workers_and_channels.delivery.push((full_in, empty_out));
             let mut driver = Driver::with(parsers, Bounds::default())?;
             driver.limit_extra(config.extra_limit());
-            driver.want_bodies(config.settings.bodies.as_ref().map_or(0, |bodies| bodies.bytes));
+            driver.want_bodies(bodies(config));
             let queues = WorkerQueues {
                 slots: full_out,
                 empty: empty_in,

@@ -15,6 +15,8 @@ pub(super) enum Absorb {
     Bytes { event: SlotEvent, offset: u64, len: u32 },
     /// A range that the capture thread has left out.
     Range { event: SlotEvent, length: u64, lost: u64 },
+    /// A range that the capture thread has shed.
+    Shed { event: SlotEvent, length: u64 },
     /// What the side's end leaves of its skip. The end itself is for the guest.
     Rest { event: SlotEvent },
     /// Bytes that cannot wake what waits before them.
@@ -26,6 +28,7 @@ impl<S> Encoder<'_, S> {
         match absorb {
             Absorb::Bytes { event, offset, len } => self.skip_bytes(&event, offset, len),
             Absorb::Range { event, length, lost } => self.skip_range(&event, length, lost),
+            Absorb::Shed { event, length } => self.shed(&event, length),
             Absorb::Rest { event } => self.skip_rest(&event),
             Absorb::Append { side, neighbours } => self.append(side, neighbours),
         }
@@ -34,9 +37,10 @@ impl<S> Encoder<'_, S> {
     fn skip_bytes(&mut self, event: &SlotEvent, offset: u64, len: u32) {
         let half = self.connection.half_mut(event.side);
         let until = offset.max(half.next).min(half.skip);
-        let lost = until - half.next;
+        let missing = until - half.next;
+        let lost = half.unseen(until);
         let taken = u64::from(len).min(half.skip.saturating_sub(offset));
-        self.extend_skipped(event, lost + taken, lost);
+        self.extend_skipped(event, missing + taken, lost);
         self.counters.skipped += taken;
         (self.cursor.passed, self.cursor.order) = (self.cursor.passed + taken, event.order);
         if taken == u64::from(len) {
@@ -47,6 +51,7 @@ impl<S> Encoder<'_, S> {
     fn skip_range(&mut self, event: &SlotEvent, length: u64, lost: u64) {
         let half = self.connection.half_mut(event.side);
         let gap = event.at.offset.saturating_sub(half.next);
+        let gap_lost = half.unseen(event.at.offset);
         let end = event.at.offset.saturating_add(length);
         // The guest had said that it needs none of this, or the capture thread would not have left it out; but to the module
         // that a connection was handed over to, what the one before did not need is a gap.
@@ -55,18 +60,35 @@ impl<S> Encoder<'_, S> {
         }
         let asked = half.skip.saturating_sub(half.next).min(gap + length);
         if asked > 0 {
-            self.extend_skipped(event, asked, (gap + lost).min(asked));
+            self.extend_skipped(event, asked, (gap_lost + lost).min(asked));
+        }
+        self.advance(event);
+    }
+
+    /// What of it the guest has asked to skip belongs to that range, and is not lost. The rest is a gap before what comes next.
+    fn shed(&mut self, event: &SlotEvent, length: u64) {
+        let half = self.connection.half_mut(event.side);
+        let end = event.at.offset.saturating_add(length);
+        let asked = half.skip.min(end).saturating_sub(half.next);
+        if asked > 0 {
+            let lost = half.unseen(event.at.offset.min(half.next + asked));
+            self.extend_skipped(event, asked, lost);
+        }
+        let half = self.connection.half_mut(event.side);
+        if event.at.offset <= half.next.max(half.shed) {
+            half.shed = half.shed.max(end);
         }
         self.advance(event);
     }
 
     fn skip_rest(&mut self, event: &SlotEvent) {
         let half = self.connection.half_mut(event.side);
-        let lost = event.at.offset.min(half.skip).saturating_sub(half.next);
-        half.skip = half.next + lost;
+        let upto = event.at.offset.min(half.skip);
+        let (missing, lost) = (upto.saturating_sub(half.next), half.unseen(upto));
+        half.skip = half.next + missing;
         self.cursor.order = event.order;
-        if lost > 0 || half.skipped.is_some() {
-            self.extend_skipped(event, lost, lost);
+        if missing > 0 || half.skipped.is_some() {
+            self.extend_skipped(event, missing, lost);
         }
     }
 

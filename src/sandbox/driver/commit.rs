@@ -213,6 +213,7 @@ impl<S: Default, R: Receiver<State = S>> Commit<'_, S, R> {
             debug_assert!(false, "the index of the protocol was checked");
             return;
         };
+        self.receiver.turned(&connection.info);
         connection.hand_over = HandOver {
             count: connection.hand_over.count.saturating_add(1),
             by: connection.format.protocol.saturating_add(1),
@@ -242,6 +243,7 @@ impl<S: Default, R: Receiver<State = S>> Commit<'_, S, R> {
             debug_assert!(false, "that a record announces it was checked");
             return;
         };
+        self.receiver.turned(&connection.info);
         let mut info = connection.info.inner();
         let relay = client.and_then(|_| info.endpoints.get(side.index())).copied();
         if let (Some(endpoint), Some(client)) = (info.endpoints.get_mut(side.index()), client) {

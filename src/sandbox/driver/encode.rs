@@ -14,6 +14,11 @@ use crate::sandbox::connection::{ConnectionState, Half, Waiting};
 use crate::sandbox::protocol::FormatRef;
 use crate::stream::{EndReason, Side};
 
+/// Of a piece as it lies in the slot, the guest is shown at first so many bytes for each piece that it may be shown: its answer to
+/// the head in front may be that it needs nothing of the rest, which then is not copied. Most heads have less, and most pieces
+/// that are not from a segmentation offload.
+const FRONT: u32 = 2048;
+
 /// Bytes held at the host for more to come.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Held {
@@ -75,6 +80,8 @@ pub(super) struct Encoder<'a, S> {
     row: u32,
     /// Cursor behind all that is encoded or absorbed.
     pub(super) cursor: Cursor,
+    /// The most bytes of a piece that are shown.
+    front: u32,
     /// What of each side is encoded in this call.
     shown: [Shown; 2],
     /// Sides whose waiting bytes, and whose skipped range, are encoded in this call.
@@ -150,6 +157,7 @@ impl<S> Encoding<'_, S> {
             cursor: work.cursor,
             work,
             row,
+            front: window.saturating_mul(FRONT),
             shown: [Shown::default(); 2],
             waiting_encoded: [false; 2],
             skipped_encoded: [false; 2],
@@ -315,8 +323,11 @@ impl<S> Encoder<'_, S> {
                     Some(_) => Next::Encode(Part::Waiting { side, last: true }),
                 }
             }
-            (What::Skipped { .. } | What::End(_), Some(_)) => Next::Encode(Part::Waiting { side, last: true }),
+            (What::Skipped { .. } | What::Shed { .. } | What::End(_), Some(_)) => {
+                Next::Encode(Part::Waiting { side, last: true })
+            }
             (What::Skipped { length, lost }, None) => Next::Absorb(Absorb::Range { event, length, lost }),
+            (What::Shed { length }, None) => Next::Absorb(Absorb::Shed { event, length }),
             (What::End(_), None) if skips => Next::Absorb(Absorb::Rest { event }),
             (What::End(reason), None) => Next::Encode(Part::End { event, reason }),
         })
@@ -340,15 +351,27 @@ impl<S> Encoder<'_, S> {
     #[inline]
     fn piece(&mut self, event: &SlotEvent, offset: u64, data: u32, len: u32, mark: Mark) -> bool {
         let segment = if mark.segment { event_flag::SEGMENT } else { 0 };
-        let flags = segment | inexact(event.inexact && offset == event.at.offset);
+        let gap = inexact(event.inexact && offset == event.at.offset) | self.told_shed(event.side, offset);
+        let flags = segment | gap;
         let encoded = abi::Event { offset, flags, ..header(event.side, kind::BYTES, event.at.peer_acked) };
-        let after = Cursor { event: event.next, order: event.order, passed: 0 };
-        self.push(encoded, &[mark], Location::Slot(data), len, after)
+        let after = if len > self.front {
+            let passed = offset - event.at.offset + u64::from(self.front);
+            Cursor { event: self.cursor.event, order: event.order, passed }
+        } else {
+            Cursor { event: event.next, order: event.order, passed: 0 }
+        };
+        self.push(encoded, &[mark], Location::Slot(data), len.min(self.front), after)
+    }
+
+    /// What is said of a gap before this offset that was shed.
+    #[inline]
+    fn told_shed(&self, side: Side, upto: u64) -> u8 {
+        if self.connection.half(side).is_shed(upto) { event_flag::SHED } else { 0 }
     }
 
     fn end(&mut self, event: &SlotEvent, reason: EndReason) -> bool {
         let head = header(event.side, kind::END, event.at.peer_acked);
-        let flags = inexact(event.inexact);
+        let flags = inexact(event.inexact) | self.told_shed(event.side, event.at.offset);
         let encoded = abi::Event { offset: event.at.offset, reason: reason as u8, flags, ..head };
         let after = Cursor { event: event.next, order: event.order, passed: 0 };
         self.push(encoded, &[mark(event, false)], Location::Joined(0), 0, after)

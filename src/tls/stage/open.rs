@@ -344,7 +344,7 @@ impl Open {
                     return Some(true);
                 }
             }
-            What::Skipped { .. } => {}
+            What::Skipped { .. } | What::Shed { .. } => {}
             // The second record does not come.
             What::End(_) => *side = Midstream::default(),
         }
@@ -417,7 +417,7 @@ impl Open {
                 progress = self.connection.bytes(&mut context, event.side, at, payload, &mut output);
             }
             // Whatever was not captured is a gap before what comes next.
-            What::Skipped { .. } => {}
+            What::Skipped { .. } | What::Shed { .. } => {}
             What::End(_) => {
                 let at = self.connection.end(&mut context, event.side, at, &mut output);
                 *of(&mut self.ended, event.side) = true;
