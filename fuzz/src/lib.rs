@@ -109,5 +109,8 @@ pub mod process {
         pub(crate) fn of<E>(&self, _: u64, _: usize, _: &E) -> Both {
             Both::default()
         }
+
+        /// Who derived the secrets of a connection.
+        pub(crate) fn called<C>(&mut self, _: u64, _: C) {}
     }
 }
