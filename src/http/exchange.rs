@@ -55,6 +55,7 @@ pub struct Exchange {
     not_http: Option<u8>,
     /// By side: offset in its stream behind the last message that belongs to a request.
     read: [u64; 2],
+    answers: [unpaired::Answers; 2],
     /// The client has sent a request without having received anything since its last one.
     pipelines: bool,
     /// The tunnel that the connection is inside of.
@@ -249,10 +250,12 @@ impl<F: FnMut(&Transaction)> Pairing<'_, F> {
 
     fn response(&mut self, record: &Record, response: &Response) {
         self.hand_out_held();
+        let inferred = record.flags & abi::flag::UNPAIRED != 0 && response.number == 0;
+        let unfinished = inferred && self.exchange.queue.in_progress(response_in_progress).next().is_some();
+        self.exchange.note_response(record, unfinished);
         // Another response begins: the one before it, if it has not ended, never will.
         self.hand_out_where(response_in_progress);
         self.exchange.note_unread(record.side, record.start.offset);
-        let inferred = record.flags & abi::flag::UNPAIRED != 0 && response.number == 0;
         let index = match response.number {
             0 if inferred => self.exchange.infer(record),
             0 => None,
@@ -277,8 +280,8 @@ impl<F: FnMut(&Transaction)> Pairing<'_, F> {
             self.exchange.queue.push_front(transaction);
             return self.give_up_if_full();
         };
-        note_read(&mut self.exchange.read, record);
         let proven = inferred && self.exchange.proves(index, record);
+        note_read(&mut self.exchange.read, record);
         // Responses come in order: requests before this one will not be answered any more.
         for _ in 0..index {
             self.hand_out(0);
@@ -301,6 +304,8 @@ impl<F: FnMut(&Transaction)> Pairing<'_, F> {
             0 => self.exchange.queue.in_progress(of_response).next(),
             number => self.exchange.queue.index_of(number),
         };
+        let cut = record.flags & abi::flag::TRUNCATED != 0;
+        self.exchange.note_cut(record.side, cut);
         let Exchange { queue, read, .. } = &mut *self.exchange;
         let Some((index, transaction)) = queue.at(index) else {
             self.context.counters.stray += 1;
@@ -321,7 +326,6 @@ impl<F: FnMut(&Transaction)> Pairing<'_, F> {
             }
         }
         transaction.flags |= Flags::from_record(record.flags);
-        let cut = record.flags & abi::flag::TRUNCATED != 0;
         transaction.cut_side = cut.then_some(record.side);
         transaction.note_cut_body(record.side, cut);
         if transaction.complete() {

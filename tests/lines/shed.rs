@@ -124,6 +124,7 @@ proptest! {
         most in 2500..66_000_usize,
         lost in prop::sample::select(vec![0, 0, 8]),
         seed in any::<u64>(),
+        shedding in prop::sample::select(vec![Shedding::Never, Shedding::Always]),
     ) {
         let mut talk = Conversation::default();
         let count = exchanges.len();
@@ -144,7 +145,7 @@ proptest! {
             }
         }
         talk.say(Side::Second, &waiting, most);
-        let (found, _) = talk.transactions(Shedding::Always, &mut Random::new(seed), lost);
+        let (found, _) = talk.transactions(shedding, &mut Random::new(seed), lost);
         prop_assert!(found.iter().filter(|one| one.target().is_some()).count() <= count);
         for one in &found {
             let target = String::from_utf8_lossy(one.target().unwrap_or_default()).into_owned();
@@ -200,4 +201,26 @@ fn heads_are_kept() {
     let endless = [&b"HTTP/1.1 200 OK\r\nX: "[..], &[b'x'; 30_000]].concat();
     assert_eq!(slot(&request(1, 0), &endless, false).1, 0);
     assert_eq!(slot(&response(1, 0, 0), &request(1, 0).repeat(500), false).1, 0);
+}
+
+#[test]
+fn what_was_sent_before_a_request_and_lost_may_be_what_is_answered() {
+    // Two requests, one after the other without an answer in between, of which the first is lost; one segment answers both.
+    let mut talk = Conversation::default();
+    (0..2).for_each(|n| talk.say(Side::First, &request(n, 0), 1400));
+    talk.say(Side::Second, &[response(0, 0, 0), response(1, 0, 0)].concat(), 1400);
+    talk.sent.remove(0);
+    let (found, _) = talk.transactions(Shedding::Never, &mut Random::new(1), 0);
+    let of_first = found.iter().find(|one| one.status == 400).unwrap();
+    assert!(of_first.target().is_none() || of_first.flags.contains(Flags::PAIRING_INFERRED), "{of_first:?}");
+    // Where an answer came in between, it is the lost request's.
+    let mut talk = Conversation::default();
+    for n in 0..2 {
+        talk.say(Side::First, &request(n, 0), 1400);
+        talk.say(Side::Second, &response(n, 0, 0), 1400);
+    }
+    talk.sent.drain(..2);
+    let (found, _) = talk.transactions(Shedding::Never, &mut Random::new(1), 0);
+    let [one] = &found[..] else { panic!("{found:?}") };
+    assert!(one.status == 401 && !one.flags.contains(Flags::PAIRING_INFERRED), "{one:?}");
 }

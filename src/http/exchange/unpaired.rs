@@ -2,8 +2,19 @@
 
 use super::Exchange;
 use crate::abi;
+use crate::http::flags::Flags;
 use crate::http::record::Record;
 use crate::http::transaction::Transaction;
+
+/// What is known of the responses of a side.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Answers {
+    /// The end of the last was not seen.
+    cut: bool,
+    /// What the last acknowledged, and the one before it.
+    acked: u64,
+    before: u64,
+}
 
 impl Exchange {
     /// Index of the request that an unpaired response most likely answers.
@@ -38,11 +49,36 @@ impl Exchange {
 
     /// Whether an unpaired response answers the request at `index` for certain: the client had received everything before
     /// the response when it sent the request, and the server had received no more than the request when it answered. Of a
-    /// client that pipelines an older request may still be unanswered.
+    /// client that pipelines an older request may still be unanswered: one that is known to, or one that had sent what is lost before
+    /// the request, which no response before has acknowledged or can have answered unread.
     pub(super) fn proves(&self, index: usize, record: &Record) -> bool {
         let Some(open) = self.queue.get(index) else { return false };
         let end = open.request.and_then(|request| request.end).map(|(end, _)| end.offset);
-        !self.pipelines && end.is_some() && record.peer_acked == end && open.client_acked == Some(record.start.offset)
+        let (side, start) = (usize::from(record.side), open.request.map(|request| request.start.offset));
+        let unread = self.read.get(side).is_some_and(|read| *read < record.start.offset);
+        let answered =
+            self.answers.get(side).is_some_and(|answers| unread && !answers.cut || Some(answers.before) >= start);
+        let waits = open.flags.contains(Flags::RESYNC) && !answered;
+        !self.pipelines
+            && !waits
+            && end.is_some()
+            && record.peer_acked == end
+            && open.client_acked == Some(record.start.offset)
+    }
+
+    /// Whether the end of a side's last message was not seen.
+    pub(super) fn note_cut(&mut self, side: u8, cut: bool) {
+        if let Some(answers) = self.answers.get_mut(usize::from(side)) {
+            answers.cut = cut;
+        }
+    }
+
+    /// A response begins, and the one before it may have no end.
+    pub(super) fn note_response(&mut self, record: &Record, unfinished: bool) {
+        if let Some(answers) = self.answers.get_mut(usize::from(record.side)) {
+            answers.cut |= unfinished;
+            answers.before = std::mem::replace(&mut answers.acked, record.peer_acked.unwrap_or(0));
+        }
     }
 
     /// A side's stream has come to an offset. What lies between that and the last response that was paired may have been the
