@@ -175,7 +175,10 @@ impl Row<'_> {
                 _ => text(""),
             },
             Self::Tls(row) => match field {
-                Field::Host => text(&row.host),
+                Field::Host => match &row.process {
+                    Some(process) => Value::Text(format!("{} ({process})", row.host)),
+                    None => text(&row.host),
+                },
                 Field::Transactions => Value::Number(row.connections),
                 Field::Outcome => Value::Text(outcome(row)),
                 Field::Protocol => text(row.version.unwrap_or("-")),

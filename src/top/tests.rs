@@ -71,7 +71,8 @@ fn transaction(id: u64) -> TransactionRow {
 
 fn tls(host: &str, decrypted: bool, reason: &'static str, version: Option<&'static str>, connections: u64) -> TlsRow {
     let (host, bytes, last) = (host.into(), connections * 9_000, NOW - 3_000_000);
-    TlsRow { host, decrypted, reason, version, connections, bytes, last }
+    let process = Some("nginx".to_owned()).filter(|_| decrypted && reason.is_empty());
+    TlsRow { host, decrypted, reason, version, process, connections, bytes, last }
 }
 
 /// A quarter of an hour of a shop.

@@ -86,6 +86,9 @@ pub struct TlsRow {
     /// The version of the last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<&'static str>,
+    /// The command of the server's process in the last of which it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub process: Option<String>,
     /// How many.
     pub connections: u64,
     /// Bytes that both sides sent.

@@ -2,10 +2,12 @@
 //! came first.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use super::kept::shown;
 use super::snapshot::{TlsResult, TlsRow, TlsView};
 use crate::http::TlsConnection;
+use crate::process::Process;
 
 /// The most rows: of 255 bytes of a name, and some numbers.
 const ROWS: usize = 256;
@@ -23,18 +25,24 @@ pub(super) struct Tls {
 }
 
 /// What the connections of a row add up to.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 struct Sum {
     connections: u64,
     bytes: u64,
     last: i64,
     version: Option<&'static str>,
+    /// The server's.
+    process: Option<Arc<Process>>,
 }
 
 impl Sum {
     fn add(&mut self, other: Self) {
-        if other.last >= self.last {
+        let is_later = other.last >= self.last;
+        if is_later {
             self.version = other.version;
+        }
+        if other.process.is_some() && (is_later || self.process.is_none()) {
+            self.process = other.process;
         }
         self.connections += other.connections;
         self.bytes = self.bytes.saturating_add(other.bytes);
@@ -50,8 +58,9 @@ impl Tls {
         let [_, last] = connection.closed.times;
         let [client, server] = connection.closed.bytes;
         let (bytes, version) = (client.saturating_add(server), connection.info().version_name());
+        let [_, process] = connection.processes.clone();
         let name = connection.server_name().unwrap_or_default().to_ascii_lowercase();
-        self.add_row((name.into(), outcome), Sum { connections: 1, bytes, last: last / 1000, version });
+        self.add_row((name.into(), outcome), Sum { connections: 1, bytes, last: last / 1000, version, process });
     }
 
     fn add_row(&mut self, key: (Box<str>, Outcome), sum: Sum) {
@@ -85,6 +94,7 @@ impl Tls {
             decrypted: *decrypted,
             reason: reason.unwrap_or_default(),
             version: sum.version,
+            process: sum.process.as_ref().map(|process| shown(&process.command)),
             connections: sum.connections,
             bytes: sum.bytes,
             last: sum.last,
@@ -137,6 +147,27 @@ mod tests {
         );
         assert_eq!(view.results.iter().map(|result| result.connections).collect::<Vec<_>>(), [3, 1]);
         assert_eq!(json(&parts[0]), json(&Tls::default()), "what was taken over is gone");
+    }
+
+    #[test]
+    fn the_servers_process_is_that_of_the_last_in_which_it_is_known() {
+        let process = |command: &str| {
+            Some(Arc::new(Process { pid: None, command: command.as_bytes().into(), container: None, pod: None }))
+        };
+        let mut tls = Tls::default();
+        let shown = |tls: &Tls| tls.view().servers[0].process.clone();
+        for (last, command, wanted) in [
+            (1000, None, None),
+            (2000, Some("a"), Some("a")),
+            (3000, Some("b\n"), Some("b\\x0a")),
+            (2500, Some("c"), Some("b\\x0a")),
+            (4000, None, Some("b\\x0a")),
+        ] {
+            let mut connection = example("a", OPEN, last);
+            connection.processes = [process("client"), command.and_then(process)];
+            tls.add(&connection);
+            assert_eq!(shown(&tls).as_deref(), wanted);
+        }
     }
 
     #[test]

@@ -129,6 +129,7 @@ fn tls() -> TlsView {
         decrypted,
         reason,
         version,
+        process: Some("nginx".to_owned()).filter(|_| decrypted),
         connections,
         bytes: connections * 4_000,
         last: BEGAN + 599 * SECOND,
@@ -285,7 +286,10 @@ pub(crate) fn hostile() -> Snapshot {
             .map(|text| PairRow { client: text.clone(), server: text.clone(), counts: count(text) })
             .collect(),
         tls: TlsView {
-            servers: texts.iter().map(|text| TlsRow { host: text.clone(), ..TlsRow::default() }).collect(),
+            servers: texts
+                .iter()
+                .map(|text| TlsRow { host: text.clone(), process: Some(text.clone()), ..TlsRow::default() })
+                .collect(),
             ..TlsView::default()
         },
         health: texts

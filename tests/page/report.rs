@@ -97,8 +97,8 @@ fn each_tab_has_its_table() {
     assert_eq!(rows(&mut browser, "pairs")[0][..3], ["10.0.0.3", "10.0.9.1:80", "300"]);
     browser.click("#tab-tls");
     let tls = rows(&mut browser, "tls");
-    assert_eq!(tls[0], ["bank.example", "dark: no_key", "TLSv1.3", "1,200", "4.8 MB", "21:09:59"]);
-    assert_eq!(tls[1][..3], ["www.example.org", "decrypted", "TLSv1.2"]);
+    assert_eq!(tls[0], ["bank.example", "dark: no_key", "TLSv1.3", "", "1,200", "4.8 MB", "21:09:59"]);
+    assert_eq!(tls[1][..4], ["www.example.org", "decrypted", "TLSv1.2", "nginx"]);
     assert_eq!(tls[2][..2], ["(none)", "dark: midstream"]);
     assert_eq!(tls[3][1], "in part: gap");
     assert_eq!(

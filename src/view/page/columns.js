@@ -147,6 +147,7 @@ const TLS = [
     level: (row) => (row.decrypted && !row.reason ? '' : 'warning'),
   },
   wire('Version', 'label', (row) => row.version, 'Of the last connection'),
+  wire('Process', 'label', (row) => row.process, 'The server’s, if it runs on this host and --processes is on'),
   number('Count', 'count', (row) => row.connections, 'Connections that have ended'),
   number('Bytes', 'size', (row) => row.bytes, 'What both sides sent, encrypted', bytes),
   lastTime('Local time at which the last ended'),
