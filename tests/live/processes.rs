@@ -324,6 +324,57 @@ fn a_process_in_a_container_s_cgroup_has_container_and_pod() {
     drop((client, server));
 }
 
+/// Asks each of its targets on a connection of its own, which is over at once.
+const SHORT: &str = "
+import http.client, sys
+print('begins', flush=True)
+for target in sys.stdin:
+    connection = http.client.HTTPConnection('10.99.0.2', 80)
+    connection.request('GET', target.strip())
+    connection.getresponse().read()
+    connection.close()
+    print('answered', flush=True)
+";
+
+#[test]
+fn a_client_whose_connections_are_over_at_once_gets_container_and_pod() {
+    const TEST: &str = "a_client_in_a_container";
+    let Some(network) = Network::new(TEST).map(Network::serve) else { return };
+    let directory = directory();
+    let log = directory.path().join("log");
+    let pod = format!("7d0c0e2f_6a4d_4a51_8d2e_{:012x}", std::process::id());
+    let id = format!("{:064x}", 0xcafe_0000_u64 + u64::from(std::process::id()));
+    let parts = [format!("kubepods-burstable-pod{pod}.slice"), format!("cri-containerd-{id}.scope")];
+    let Some(cgroup) = Cgroup::make(&[&parts[0], &parts[1]]) else {
+        return skip(TEST, "no right to make cgroups");
+    };
+    let daemon = Daemon::start(&network, &log, &["--processes"], &[]);
+    if daemon.said().contains("the kernel does not tell who connects") {
+        return skip(TEST, "the kernel takes no BPF");
+    }
+    let mut client = Script::start(&network, &network.client, "short.py", SHORT, &[]);
+    assert_eq!(client.line(), "begins");
+    if !cgroup.enter(client.id()) {
+        return skip(TEST, "no right to move processes between cgroups");
+    }
+    let whole =
+        json!({"command": command(client.id()), "pid": client.id(), "container": id, "pod": pod.replace('_', "-")});
+    let mut known = false;
+    let mut number = 0;
+    until("the container is known", || {
+        number += 1;
+        client.ask(&format!("/short?{number}"));
+        let line = line_about(&log, &format!("/short?{number}"));
+        // The first may be asked before it was looked up: then both are absent.
+        assert!(line["client_process"]["pid"] == client.id(), "{line}");
+        known = line["client_process"] == whole;
+        known
+    });
+    assert!(known);
+    daemon.stop();
+    drop(client);
+}
+
 #[test]
 fn a_client_that_thinks_first_is_known_with_its_first_request() {
     let Some(network) = Network::new("a_client_that_thinks_first").map(Network::serve) else { return };
