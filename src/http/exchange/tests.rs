@@ -15,8 +15,8 @@ fn wire() -> Wire {
 }
 
 #[test]
-fn an_idle_connection_costs_112_bytes() {
-    assert_eq!(size_of::<Exchange>(), 112);
+fn an_idle_connection_costs_120_bytes() {
+    assert_eq!(size_of::<Exchange>(), 120);
     let mut wire = wire();
     wire.get(1, "/").reply(1, 200, 0);
     assert_eq!(wire.exchange.open(), 0);

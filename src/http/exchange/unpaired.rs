@@ -1,20 +1,10 @@
 //! What is inferred about responses that the guest could not pair, and about requests without a response.
 
-use super::Exchange;
+use super::{Exchange, response_in_progress};
 use crate::abi;
 use crate::http::flags::Flags;
 use crate::http::record::Record;
 use crate::http::transaction::Transaction;
-
-/// What is known of the responses of a side.
-#[derive(Debug, Default, Clone, Copy)]
-pub(super) struct Answers {
-    /// The end of the last was not seen.
-    cut: bool,
-    /// What the last acknowledged, and the one before it.
-    acked: u64,
-    before: u64,
-}
 
 impl Exchange {
     /// Index of the request that an unpaired response most likely answers.
@@ -56,8 +46,7 @@ impl Exchange {
         let end = open.request.and_then(|request| request.end).map(|(end, _)| end.offset);
         let (side, start) = (usize::from(record.side), open.request.map(|request| request.start.offset));
         let unread = self.read.get(side).is_some_and(|read| *read < record.start.offset);
-        let answered =
-            self.answers.get(side).is_some_and(|answers| unread && !answers.cut || Some(answers.before) >= start);
+        let answered = unread && self.cut.get(side) == Some(&false) || Some(self.acked) >= start;
         let waits = open.flags.contains(Flags::RESYNC) && !answered;
         !self.pipelines
             && !waits
@@ -66,18 +55,18 @@ impl Exchange {
             && open.client_acked == Some(record.start.offset)
     }
 
-    /// Whether the end of a side's last message was not seen.
-    pub(super) fn note_cut(&mut self, side: u8, cut: bool) {
-        if let Some(answers) = self.answers.get_mut(usize::from(side)) {
-            answers.cut = cut;
+    /// A response begins that is unpaired: the one before it, if it has not ended, never will.
+    pub(super) fn note_unfinished(&mut self, record: &Record) {
+        let unpaired = record.flags & abi::flag::UNPAIRED != 0;
+        if unpaired && self.queue.in_progress(response_in_progress).next().is_some() {
+            self.note_cut(record.side, true);
         }
     }
 
-    /// A response begins, and the one before it may have no end.
-    pub(super) fn note_response(&mut self, record: &Record, unfinished: bool) {
-        if let Some(answers) = self.answers.get_mut(usize::from(record.side)) {
-            answers.cut |= unfinished;
-            answers.before = std::mem::replace(&mut answers.acked, record.peer_acked.unwrap_or(0));
+    /// Whether the end of a side's last message was not seen.
+    pub(super) fn note_cut(&mut self, side: u8, cut: bool) {
+        if let Some(side) = self.cut.get_mut(usize::from(side)) {
+            *side = cut;
         }
     }
 
