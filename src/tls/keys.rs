@@ -249,6 +249,11 @@ impl KeyStore {
         }
     }
 
+    /// Whether it was noted of any secrets who derived them: probes tell.
+    pub(super) const fn has_callers(&self) -> bool {
+        self.calls > 0
+    }
+
     /// The processes that derived secrets under these names, in the order of their first calls.
     pub(super) fn callers<'n>(&self, names: impl Iterator<Item = &'n [u8; 32]>) -> Vec<u32> {
         let entries = names.filter_map(|name| self.entries.get(name));
