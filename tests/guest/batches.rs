@@ -258,3 +258,16 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_has_no_length_is_at_one_moment() {
+    // An error at the first byte of a segment, which is the first of its batch or not.
+    let junk = format!("{CHUNKED}{}0\r\n\r\n", "0\r\n\r\n".repeat(2));
+    let talk = Talk::default().bytes(First, get("/0")).bytes(Second, junk);
+    let talk = talk.end(Second, EndReason::Fin).end(First, EndReason::Fin).cut(26, usize::MAX);
+    let whole = talk.run(Bounds::default());
+    for batch in [1, 2, 7] {
+        let other = talk.cut(usize::MAX, batch).run(Bounds { events: 5, ..Bounds::default() });
+        assert_eq!(other.records, whole.records, "batch {batch}");
+    }
+}

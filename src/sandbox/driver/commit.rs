@@ -420,8 +420,9 @@ fn resolve<'a>(
     let event = &encoded.event;
     let CheckedRecord { meaning, fields } = *record;
     let first = covering(marks, fields.start);
-    // The packet that carried the last byte, not the next one.
-    let last = covering(marks, fields.end.saturating_sub(1));
+    // The packet that carried the last byte, not the next one. What has no length, and is no end of a message, is where it begins.
+    let last = fields.end.saturating_sub(1).max(if meaning == Meaning::End { 0 } else { fields.start });
+    let last = covering(marks, last);
     // A message that ends with its side, or before the first byte of an event (in a gap), ended with the last byte seen.
     let ended_before = meaning == Meaning::End && fields.end == 0 && event.kind != kind::VOID && before != 0;
     let time = |mark: Option<&Mark>| if ended_before { before } else { mark.map_or(0, |mark| mark.time) };
