@@ -223,7 +223,7 @@ impl Receiver for Pairing<'_> {
     }
 
     fn record(&mut self, connection: &Connection, exchange: &mut Exchange, record: &Record<'_>) {
-        self.context.secure(connection, self.opening);
+        self.context.secure(connection, record, self.opening);
         exchange.record(self.context, connection, record, &mut |transaction| self.done.push(transaction.clone()));
     }
 

@@ -168,7 +168,7 @@ pub struct Connection {
 
 /// The processes that probes saw derive the secrets of a TLS connection, by the kernel's numbers: they are its ends, whatever holds the
 /// sockets.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Callers {
     /// None was seen, or more than two.
     #[default]
@@ -185,7 +185,7 @@ pub enum Callers {
 }
 
 /// How a connection was encrypted. What was not seen is absent.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Secured {
     /// Version of TLS, such as `TLSv1.3`.
     pub version: Option<&'static str>,

@@ -11,7 +11,7 @@ use crate::http::body::BodySettings;
 use crate::http::community_id;
 use crate::http::flags::Flags;
 use crate::http::network::Network;
-use crate::http::record::{Headers, Operation, Outcome, Record, Request, Response};
+use crate::http::record::{Headers, Kind, Operation, Outcome, Record, Request, Response};
 use crate::http::redact::{Redaction, Shape};
 use crate::http::route::Routes;
 use crate::http::tls::TlsConnection;
@@ -142,10 +142,11 @@ pub struct HttpContext {
 }
 
 impl HttpContext {
-    /// Learns how the connection is encrypted whose records come now, and whether it is so itself.
-    pub fn secure(&mut self, connection: &Connection, opening: &Opening) {
-        // Of most connections nothing is to be said, as of the one before.
-        if !connection.secured && connection.depth() == 0 && self.secured.is_none() {
+    /// Learns how the connection is encrypted of which this record comes now, and whether it is so itself.
+    pub fn secure(&mut self, connection: &Connection, record: &Record, opening: &Opening) {
+        // Of most connections nothing is to be said, as of the one before; and these begin no transaction.
+        let nothing = !connection.secured && connection.depth() == 0 && self.secured.is_none();
+        if nothing || matches!(record.kind, Kind::End { .. } | Kind::Body { .. } | Kind::Trailers { .. }) {
             return;
         }
         let secured = opening.secured(connection);

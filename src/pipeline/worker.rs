@@ -393,7 +393,7 @@ impl Receiver for Results {
         if let Some(shadow) = &mut self.outputs.shadow {
             shadow.first(connection, record);
         }
-        self.outputs.context.secure(connection, &self.opening);
+        self.outputs.context.secure(connection, record, &self.opening);
         let (context, mut finish) = self.parts();
         state.record(context, connection, record, &mut finish);
     }

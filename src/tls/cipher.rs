@@ -230,9 +230,10 @@ impl Opener {
         }
     }
 
-    /// Reads one word, so that it is in the cache.
+    /// Reads a word of nonce and key, so that they are in the cache.
     pub(super) fn touch(&self) -> u64 {
-        u64::from(self.iv.first().copied().unwrap_or_default())
+        let key = if let Protection::Aead(_, key) = &self.protection { key.0.first().copied() } else { None };
+        u64::from(self.iv.first().copied().unwrap_or_default() ^ key.unwrap_or_default())
     }
 
     /// Opens the record with this header, whose sender counted it as `number`. If it fails, the body is spoilt.

@@ -132,10 +132,16 @@ impl Connection {
         size_of::<Self>() + self.negotiation.memory() + self.halves.iter().map(Half::memory).sum::<usize>()
     }
 
-    /// Reads one word of what the next records need, so that it is in the cache when they come.
+    /// Reads a word of each line of it that the next records need, so that they are in the cache when these come.
     pub(super) fn touch(&self) -> u64 {
         let [first, second] = &self.halves;
-        first.touch() ^ second.touch()
+        first.touch() ^ second.touch() ^ self.negotiation.touch()
+    }
+
+    /// The same of what these lines point to.
+    pub(super) fn touch_keys(&self) -> u64 {
+        let [first, second] = &self.halves;
+        first.touch_keys() ^ second.touch_keys()
     }
 
     fn is_client(&self, side: Side) -> bool {

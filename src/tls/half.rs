@@ -248,10 +248,16 @@ impl Half {
         }
     }
 
-    /// Reads one word of what the next record needs: see [`super::Connection::touch`].
+    /// Reads a word of each line: see [`super::connection::Connection::touch`].
     pub(super) fn touch(&self) -> u64 {
+        let (_, bytes) = self.opened;
+        self.next ^ self.plain ^ self.missing.greatest ^ self.received ^ bytes ^ u64::from(self.lossy)
+    }
+
+    /// The same of what these lines point to.
+    pub(super) fn touch_keys(&self) -> u64 {
         let keys = if let Phase::Open(keys) = &self.phase { keys.number ^ keys.opener.touch() } else { 0 };
-        self.next ^ self.plain ^ keys ^ self.borders.touch()
+        keys ^ self.borders.touch() ^ self.records.touch()
     }
 
     /// Bytes that are kept.

@@ -193,6 +193,11 @@ impl Negotiation {
         self.transcript.get_or_insert_default().keep(raw);
     }
 
+    /// Reads a word: see [`super::connection::Connection::touch`].
+    pub(super) fn touch(&self) -> u64 {
+        u64::from(self.is_tls13()) ^ u64::from(self.client.is_some()) ^ self.memory as u64
+    }
+
     pub(super) fn is_tls13(&self) -> bool {
         self.server.is_some_and(|server| server.version == TLS13)
     }
@@ -205,7 +210,7 @@ impl Negotiation {
     pub(super) fn hello(&mut self, side: Side, message: Message) -> bool {
         self.hash(&message);
         let allowed = self.take_hello(side, message);
-        self.memory = self.info.memory() + self.earlier.capacity() * size_of::<[u8; 32]>();
+        self.measure();
         allowed
     }
 
@@ -259,10 +264,15 @@ impl Negotiation {
         }
     }
 
+    /// Notes what is kept on the heap.
+    fn measure(&mut self) {
+        self.memory = self.info.memory() + self.earlier.capacity() * size_of::<[u8; 32]>();
+    }
+
     /// Takes the protocol that the server chose.
     pub(super) fn choose_alpn(&mut self, alpn: Option<Box<str>>) {
         self.info.alpn = alpn;
-        self.memory = self.info.memory() + self.earlier.capacity() * size_of::<[u8; 32]>();
+        self.measure();
     }
 
     fn take_hello(&mut self, side: Side, message: Message) -> bool {

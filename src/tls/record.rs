@@ -148,6 +148,11 @@ impl Records {
         &self.partial
     }
 
+    /// Reads the end of what is kept, behind which the next bytes are put, so that it is in the cache.
+    pub(super) fn touch(&self) -> u64 {
+        self.partial.last().copied().map_or(0, u64::from)
+    }
+
     /// Bytes that are kept.
     #[must_use]
     pub fn kept(&self) -> usize {

@@ -12,6 +12,7 @@ mod answered;
 mod gathered;
 mod open;
 mod queue;
+mod shared;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use hashbrown::hash_map::Entry;
 use zeroize::Zeroizing;
 
 use self::open::{Open, Tools, begins_with_hello};
+use self::shared::Shared;
 use super::closed::Closed;
 use super::keys::KeyStore;
 use super::names::NameFilter;
@@ -32,6 +34,9 @@ use crate::stream::{Connection, Position, Secured, Side, carrier};
 
 /// Nanoseconds for which packets wait for secrets that come late, where they are captured live.
 pub const MOST_LATE: i64 = 200_000_000;
+
+/// So many connections are fetched from memory together.
+const TOGETHER: usize = 16;
 
 /// How long bytes wait for secrets that may still come. Of one connection at most 64 KiB wait, with what they take of memory.
 #[derive(Debug, Clone, Copy)]
@@ -58,14 +63,7 @@ pub struct Opening {
     open: HashMap<u64, Box<Open>, RandomState>,
     common: Common,
     spare: Slot,
-    /// Connections that ended in the last slot: what is behind this stage has still to do with them.
-    over: Vec<u64>,
-    /// Of all connections, in bytes.
-    memory: u64,
-    /// Connections that wait, by the order in which they began to.
-    waiting: BTreeMap<u64, u64>,
-    /// What waits takes so much of the memory.
-    queued: u64,
+    all: All,
     /// How many secrets the store had taken when they were last looked up for connections that wait, and the first of those for
     /// which this has still to be done.
     stored: u64,
@@ -76,11 +74,48 @@ pub struct Opening {
     dark: Vec<(Connection, Side)>,
 }
 
+/// What is known of all connections together.
+#[derive(Default)]
+struct All {
+    /// Those that ended in the last slot: what is behind this stage has still to do with them.
+    over: Vec<u64>,
+    /// Their memory, in bytes.
+    memory: u64,
+    /// Those that wait, by the order in which they began to.
+    waiting: BTreeMap<u64, u64>,
+    /// What waits takes so much of the memory.
+    queued: u64,
+}
+
+impl All {
+    /// Takes over what a connection holds now.
+    fn settle(&mut self, number: u64, open: &mut Open, common: &mut Common) {
+        let after = open.held();
+        let before = std::mem::replace(&mut open.counted, after);
+        self.memory = (self.memory + after.memory).saturating_sub(before.memory);
+        common.counters.held = (common.counters.held + after.bytes).saturating_sub(before.bytes);
+        self.queued = (self.queued + after.queued).saturating_sub(before.queued);
+        if before.serial != after.serial {
+            if let Some(serial) = before.serial {
+                self.waiting.remove(&serial);
+            }
+            if let Some(serial) = after.serial {
+                self.waiting.insert(serial, number);
+                common.serial = common.serial.max(serial + 1);
+            }
+        }
+        if open.is_over() {
+            self.over.push(number);
+        }
+    }
+}
+
 /// What all connections use.
 #[derive(Default)]
 struct Common {
     counters: TlsCounters,
     buffers: Buffers,
+    shared: Shared,
     /// `None`: secrets are there before the packets, or never.
     patience: Option<Patience>,
     /// No secrets are expected: nothing begins to wait.
@@ -93,9 +128,9 @@ struct Common {
 
 impl Common {
     fn tools<'a>(&'a mut self, keys: &'a KeyStore, now: i64) -> Tools<'a> {
-        let Self { counters, buffers, patience, expects_none, names, serial } = self;
+        let Self { counters, buffers, shared, patience, expects_none, names, serial } = self;
         let patience = patience.filter(|_| !*expects_none);
-        Tools { keys, counters, buffers, patience, names, now, serial: *serial }
+        Tools { keys, counters, buffers, shared, patience, names, now, serial: *serial }
     }
 }
 
@@ -132,12 +167,25 @@ impl Opening {
 
     /// Whether there is anything of TLS in a slot.
     fn has_work(&self, slot: &Slot) -> bool {
-        let rows = slot.rows.iter().filter(|_| !self.open.is_empty());
-        let known = rows.filter_map(|row| self.open.get(&row.connection.number));
-        // A software prefetch: the connections are out of the cache, and read together their misses overlap.
-        let (count, sum) = known.fold((0, 0), |(count, sum), open| (count + 1, sum ^ open.touch()));
+        if self.open.is_empty() {
+            return slot.events.iter().any(|event| begins(slot, event));
+        }
+        // A software prefetch: the connections are out of the cache, and where a few are found, and then read, together, their misses
+        // overlap.
+        let mut known = false;
+        let mut sum = 0;
+        for rows in slot.rows.chunks(TOGETHER) {
+            let mut found = [None; TOGETHER];
+            for (open, row) in found.iter_mut().zip(rows) {
+                *open = self.open.get(&row.connection.number).map(|open| &**open);
+            }
+            let found = found.iter().flatten();
+            known |= found.clone().next().is_some();
+            sum ^= found.clone().fold(0, |sum, open| sum ^ open.touch());
+            sum ^= found.fold(0, |sum, open| sum ^ open.touch_keys());
+        }
         std::hint::black_box(sum);
-        count > 0 || slot.events.iter().any(|event| begins(slot, event))
+        known || slot.events.iter().any(|event| begins(slot, event))
     }
 
     fn event(&mut self, keys: &KeyStore, now: i64, to: &mut Rewritten<'_>, event: &SlotEvent, payload: &mut [u8]) {
@@ -148,7 +196,7 @@ impl Opening {
             Entry::Vacant(place) => {
                 let Some(open) = beginning(event, payload, midstream) else { return to.keep(payload) };
                 self.common.counters.started += u64::from(!open.is_suspect());
-                self.memory += size_of::<Open>() as u64;
+                self.all.memory += size_of::<Open>() as u64;
                 place.insert(Box::new(open))
             }
         };
@@ -157,35 +205,13 @@ impl Opening {
         if let Some(connection) = to.connection() {
             tell(open, connection, event.order, &mut self.dark, &mut self.closed);
         }
-        self.settle(number);
-    }
-
-    /// Takes over what a connection holds now.
-    fn settle(&mut self, number: u64) {
-        let Some(open) = self.open.get_mut(&number) else { return };
-        let after = open.held();
-        let before = std::mem::replace(&mut open.counted, after);
-        self.memory = (self.memory + after.memory).saturating_sub(before.memory);
-        self.common.counters.held = (self.common.counters.held + after.bytes).saturating_sub(before.bytes);
-        self.queued = (self.queued + after.queued).saturating_sub(before.queued);
-        if before.serial != after.serial {
-            if let Some(serial) = before.serial {
-                self.waiting.remove(&serial);
-            }
-            if let Some(serial) = after.serial {
-                self.waiting.insert(serial, number);
-                self.common.serial = self.common.serial.max(serial + 1);
-            }
-        }
-        if open.is_over() {
-            self.over.push(number);
-        }
+        self.all.settle(number, open, &mut self.common);
     }
 
     /// Fills a slot, whatever was in it, with what waits no longer: of connections whose secrets are there now, and of those that are given up.
     /// Whether there were any; then there may be more. `last`: nothing is waited for any more.
     pub fn release(&mut self, slot: &mut Slot, keys: &KeyStore, now: i64, last: bool) -> bool {
-        if self.waiting.is_empty() {
+        if self.all.waiting.is_empty() {
             return false;
         }
         self.forget();
@@ -206,16 +232,16 @@ impl Opening {
 
     /// Which connection is given up, or tried again, next.
     fn next_to_try(&self, keys: &KeyStore, now: i64, last: bool) -> Option<(u64, u64, bool)> {
-        let (serial, number) = self.waiting.first_key_value()?;
+        let (serial, number) = self.all.waiting.first_key_value()?;
         let since = self.open.get(number).and_then(|open| open.since())?;
         let patience = self.common.patience?;
         let expired = patience.time.is_some_and(|time| now.saturating_sub(since) >= time);
-        if last || expired || self.queued > patience.memory {
+        if last || expired || self.all.queued > patience.memory {
             // With the secrets that are there, if any are.
             return Some((*serial, *number, true));
         }
         let has_keys = |number: &u64| self.open.get(number).is_some_and(|open| open.may_go_on(keys));
-        let mut later = self.waiting.range(self.next..);
+        let mut later = self.all.waiting.range(self.next..);
         later.find(|(_, number)| has_keys(number)).map(|(serial, number)| (*serial, *number, false))
     }
 
@@ -231,7 +257,7 @@ impl Opening {
         if let Some(row) = slot.rows.get(row as usize) {
             tell(open, &row.connection, 0, &mut self.dark, &mut self.closed);
         }
-        self.settle(number);
+        self.all.settle(number, open, &mut self.common);
     }
 
     /// A tunnel begins on a connection: inside so many, and at these offsets. Adds to a slot what takes the place of its first
@@ -246,7 +272,7 @@ impl Opening {
     ) {
         let number = connection.number;
         let open = self.open.entry(number).or_insert_with(|| {
-            self.memory += size_of::<Open>() as u64;
+            self.all.memory += size_of::<Open>() as u64;
             Box::new(Open::carrier())
         });
         let row = slot.add_row(connection.clone());
@@ -258,7 +284,7 @@ impl Opening {
             tell(open, connection, event.order, &mut self.dark, &mut self.closed);
         }
         open.leave();
-        self.settle(number);
+        self.all.settle(number, open, &mut self.common);
     }
 
     /// What is told of the connections that ended in the last slot.
@@ -274,7 +300,7 @@ impl Opening {
     /// Whether anything waits for secrets.
     #[must_use]
     pub fn waits(&self) -> bool {
-        !self.waiting.is_empty()
+        !self.all.waiting.is_empty()
     }
 
     /// How a connection of the last slot, or an open one, is encrypted, and whether it is so itself, and not only the one that
@@ -310,13 +336,13 @@ impl Opening {
     fn forget(&mut self) {
         self.closed.clear();
         self.dark.clear();
-        for number in self.over.drain(..) {
+        for number in self.all.over.drain(..) {
             // One that was over has gone on if a tunnel has begun on it since.
             if let Entry::Occupied(open) = self.open.entry(number)
                 && open.get().is_over()
             {
                 let open = open.remove();
-                self.memory = self.memory.saturating_sub(open.counted.memory + size_of::<Open>() as u64);
+                self.all.memory = self.all.memory.saturating_sub(open.counted.memory + size_of::<Open>() as u64);
             }
         }
     }
@@ -330,7 +356,7 @@ impl Opening {
     /// Memory that the connections take, in bytes.
     #[must_use]
     pub const fn memory(&self) -> u64 {
-        self.memory
+        self.all.memory
     }
 }
 

@@ -37,6 +37,12 @@ impl Gathered {
         self.began
     }
 
+    /// Reads a word: see [`super::open::Open::touch`].
+    pub(super) const fn touch(&self) -> u64 {
+        let [first, second] = self.lengths;
+        first ^ second ^ self.told as u64
+    }
+
     /// An event came, of a side that begins at this offset. Whether the side is not TLS after all: a server that does not speak it may
     /// answer a client's hello in its own protocol, such as HTTP with a status of 400.
     pub(super) fn note(&mut self, event: &SlotEvent, start: u64, payload: &[u8]) -> bool {

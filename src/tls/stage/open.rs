@@ -6,6 +6,7 @@ use zeroize::Zeroizing;
 
 use super::gathered::Gathered;
 use super::queue::{MAX_QUEUE, Queue};
+use super::shared::Shared;
 use super::{Held, Patience};
 use crate::batch::{NONE, Rewritten, SlotEvent, What};
 use crate::stream::{self, Callers, EndReason, Position, Secured, Side};
@@ -25,6 +26,7 @@ pub(super) struct Tools<'a> {
     pub(super) keys: &'a KeyStore,
     pub(super) counters: &'a mut TlsCounters,
     pub(super) buffers: &'a mut Buffers,
+    pub(super) shared: &'a mut Shared,
     pub(super) patience: Option<Patience>,
     pub(super) names: &'a [NameFilter],
     pub(super) now: i64,
@@ -214,9 +216,16 @@ impl Open {
         }
     }
 
-    /// Reads one word of each of its parts: a software prefetch.
+    /// Reads a word of each line of it that an event needs: a software prefetch.
     pub(super) fn touch(&self) -> u64 {
-        self.connection.touch() ^ self.counted.memory
+        let [first, _] = self.ended;
+        let own = self.counted.memory ^ u64::from(self.is_plain()) ^ u64::from(first) ^ self.gathered.touch();
+        own ^ u64::from(self.queue.is_some() ^ self.inner.is_some() ^ self.secured.is_some()) ^ self.connection.touch()
+    }
+
+    /// The same of what these lines point to.
+    pub(super) fn touch_keys(&self) -> u64 {
+        self.connection.touch_keys()
     }
 
     /// Whether nothing more is to be done here with it.
@@ -352,7 +361,7 @@ impl Open {
     }
 
     /// Notes what is to be told with the plaintext, and who derived the secrets: a server may send before its client has.
-    fn tell(&mut self, keys: &KeyStore) {
+    fn tell(&mut self, keys: &KeyStore, shared: &mut Shared) {
         let callers = self.secured.as_ref().map_or(Callers::Unknown, |secured| secured.callers);
         // Without probes nothing changes, and the secrets are out of the cache.
         let known = matches!(callers, Callers::Both { .. }) || self.secured.is_some() && !keys.has_callers();
@@ -361,9 +370,10 @@ impl Open {
         }
         self.tells += 1;
         let info = self.connection.info();
-        let now = info.callers(&keys.callers(self.connection.names()));
+        let noted = if keys.has_callers() { keys.callers(self.connection.names()) } else { Vec::new() };
+        let now = info.callers(&noted);
         if self.secured.is_none() || now != callers {
-            self.secured = Some(Arc::new(Secured { callers: now, ..info.secured() }));
+            self.secured = Some(shared.of(Secured { callers: now, ..info.secured() }));
         }
     }
 
@@ -433,7 +443,7 @@ impl Open {
         }
         let (told, inside) = (output.told, output.inside);
         if told {
-            self.tell(keys);
+            self.tell(keys, tools.shared);
         }
         if self.depth == 0
             && let Some(connection) = to.connection()
