@@ -147,17 +147,15 @@ impl Helper {
             }
             ForkResult::Parent { child } => {
                 drop((other, works));
-                let helper = Self {
-                    socket: Arc::new(own),
-                    child,
-                    report: String::new(),
-                    limited: false,
-                    stopping: Arc::default(),
-                    ended: Arc::default(),
-                };
-                helper.greeted()
+                Self::of(own, child).greeted()
             }
         }
+    }
+
+    /// The one behind this socket, which has said nothing yet.
+    fn of(socket: OwnedFd, child: Pid) -> Self {
+        let (report, limited) = (String::new(), false);
+        Self { socket: Arc::new(socket), child, report, limited, stopping: Arc::default(), ended: Arc::default() }
     }
 
     /// Waits until it has given up what it does not need. If it does not say so it is ended.
@@ -265,15 +263,7 @@ mod tests {
         let child = Pid::from_raw(other.id().cast_signed());
         let (own, closed) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC).unwrap();
         drop(closed);
-        let helper = Helper {
-            socket: Arc::new(own),
-            child,
-            report: String::new(),
-            limited: false,
-            stopping: Arc::default(),
-            ended: Arc::default(),
-        };
-        assert!(matches!(helper.greeted(), Err(HelperError::Confine(_))));
+        assert!(matches!(Helper::of(own, child).greeted(), Err(HelperError::Confine(_))));
         assert!(!std::path::Path::new(&format!("/proc/{child}")).exists());
     }
 }

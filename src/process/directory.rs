@@ -1,6 +1,7 @@
 //! What the helper has found, as the workers read it: who listens where, and the answers to their questions.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::mem::take;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -87,26 +88,8 @@ impl Directory {
             match answer {
                 Answer::Connection { worker, number, ends } => self.answer(worker, number, ends),
                 Answer::NoListeners => self.forget(),
-                Answer::Process(number, process) => {
-                    let mut named = self.named.write().unwrap_or_else(PoisonError::into_inner);
-                    match process {
-                        None => drop(named.remove(&number)),
-                        Some(process) if named.len() < MAX_NAMED || named.contains_key(&number) => {
-                            named.insert(number, process);
-                        }
-                        Some(_) => {}
-                    }
-                }
-                Answer::Listener(endpoint, process) => {
-                    let mut listeners = self.listeners.write().unwrap_or_else(PoisonError::into_inner);
-                    match process {
-                        None => drop(listeners.remove(&endpoint)),
-                        Some(process) if listeners.len() < MAX_LISTENERS || listeners.contains_key(&endpoint) => {
-                            listeners.insert(endpoint, process);
-                        }
-                        Some(_) => {}
-                    }
-                }
+                Answer::Process(number, process) => note(&self.named, MAX_NAMED, number, process),
+                Answer::Listener(endpoint, process) => note(&self.listeners, MAX_LISTENERS, endpoint, process),
             }
         }
     }
@@ -163,5 +146,15 @@ impl Directory {
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
+    }
+}
+
+/// Notes the process of a key, or that there is none, in a table of at most so many.
+fn note<K: Eq + Hash>(table: &RwLock<HashMap<K, Arc<Process>>>, most: usize, key: K, process: Option<Arc<Process>>) {
+    let mut table = table.write().unwrap_or_else(PoisonError::into_inner);
+    match process {
+        None => drop(table.remove(&key)),
+        Some(process) if table.len() < most || table.contains_key(&key) => drop(table.insert(key, process)),
+        Some(_) => {}
     }
 }

@@ -24,8 +24,10 @@ pub const MAX_SECRETS: usize = 4;
 const MAX_EVICTED: usize = 65_536;
 /// Memory of an entry, and of each secret in it: sizes of their fields, at the load of the tables and with the allocator's
 /// overhead.
-const ENTRY_COST: usize = 288;
+const ENTRY_COST: usize = 248;
 const SECRET_COST: usize = 64;
+/// Memory of what is noted of those who derived them.
+const CALLERS_COST: usize = 64;
 /// So many processes that derived the secrets of a connection are noted: its ends, and one more, which says that something is wrong.
 const MAX_CALLERS: usize = 3;
 /// So long, in nanoseconds, secrets that probes saw wait for a connection that is captured.
@@ -124,8 +126,9 @@ pub struct KeyStore {
     probes: ProbeCounters,
     /// Connections have to know the hash of their hellos.
     by_transcript: bool,
-    /// Calls of which it was noted who made them.
+    /// Calls of which it was noted who made them, and how many entries have such.
     calls: u64,
+    called: usize,
     /// What captured connections asked for, if somebody takes it.
     used: Option<Mutex<Vec<Used>>>,
 }
@@ -140,7 +143,7 @@ struct Entry {
     /// A key log has one of them too: they stay.
     stays: bool,
     /// The first processes that derived them, and the place of the call among all calls; 0 if there is none.
-    callers: [(u32, u64); MAX_CALLERS],
+    callers: Option<Box<[(u32, u64); MAX_CALLERS]>>,
 }
 
 impl Entry {
@@ -204,6 +207,7 @@ impl KeyStore {
             probes: ProbeCounters::default(),
             by_transcript: false,
             calls: 0,
+            called: 0,
             used: None,
         }
     }
@@ -243,7 +247,8 @@ impl KeyStore {
     pub(super) fn note_caller(&mut self, name: &[u8; 32], process: u32) {
         let Some(entry) = self.entries.get_mut(name) else { return };
         self.calls += 1;
-        let place = entry.callers.iter_mut().find(|(known, _)| [0, process].contains(known));
+        self.called += usize::from(entry.callers.is_none());
+        let place = entry.callers.get_or_insert_default().iter_mut().find(|(known, _)| [0, process].contains(known));
         if let Some(place) = place.filter(|(known, _)| *known == 0) {
             *place = (process, self.calls);
         }
@@ -256,8 +261,8 @@ impl KeyStore {
 
     /// The processes that derived secrets under these names, in the order of their first calls.
     pub(super) fn callers<'n>(&self, names: impl Iterator<Item = &'n [u8; 32]>) -> Vec<u32> {
-        let entries = names.filter_map(|name| self.entries.get(name));
-        let mut all: Vec<_> = entries.flat_map(|entry| entry.callers).filter(|(process, _)| *process > 0).collect();
+        let noted = names.filter_map(|name| self.entries.get(name)?.callers.as_deref());
+        let mut all: Vec<_> = noted.flatten().copied().filter(|(process, _)| *process > 0).collect();
         all.sort_unstable_by_key(|(_, place)| *place);
         let mut in_order = Vec::new();
         for (process, _) in all {
@@ -312,8 +317,9 @@ impl KeyStore {
     }
 
     fn erase(&mut self, name: &[u8; 32]) {
-        let secrets = self.entries.remove(name).map_or(0, |entry| entry.len());
-        self.secrets -= secrets;
+        let Some(entry) = self.entries.remove(name) else { return };
+        self.secrets -= entry.len();
+        self.called -= usize::from(entry.callers.is_some());
     }
 
     /// It is this time, in nanoseconds of a clock that does not go back: secrets that probes saw [`PROBED_FOR`] ago and nothing asked for
@@ -420,7 +426,7 @@ impl KeyStore {
     /// Memory of secrets, in bytes, estimated.
     #[must_use]
     pub fn memory(&self) -> usize {
-        self.entries.len() * ENTRY_COST + self.secrets * SECRET_COST
+        self.entries.len() * ENTRY_COST + self.secrets * SECRET_COST + self.called * CALLERS_COST
     }
 }
 

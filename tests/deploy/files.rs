@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use clap::CommandFactory;
@@ -507,17 +507,18 @@ fn what_the_image_copies_and_the_compose_file_mounts_is_there() {
     }
 }
 
-/// Files below a directory with one of these endings.
-fn below(directory: &str, endings: &[&str]) -> Vec<String> {
+/// Files below a directory with one of these endings, by their path below the root; of the sources only.
+pub(super) fn below(directory: &str, endings: &[&str]) -> Vec<PathBuf> {
     let mut found = vec![];
     let mut left = vec![root().join(directory)];
     while let Some(directory) = left.pop() {
         for entry in fs::read_dir(&directory).expect("a directory") {
             let path = entry.expect("an entry").path();
-            if path.is_dir() {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if path.is_dir() && !name.starts_with('.') && !["target", "corpus", "artifacts"].contains(&&*name) {
                 left.push(path);
             } else if path.extension().is_some_and(|end| endings.iter().any(|ending| end == *ending)) {
-                found.push(path.display().to_string());
+                found.push(path.strip_prefix(root()).expect("below the root").to_path_buf());
             }
         }
     }
@@ -532,10 +533,10 @@ fn the_c_is_laid_out_by_the_rules() {
         return;
     }
     let trees = ["guest", "fuzz/native", "deploy/static", "tests/poison", "src"];
-    let files: Vec<String> = trees.iter().flat_map(|tree| below(tree, &["c", "h"])).collect();
+    let files: Vec<PathBuf> = trees.iter().flat_map(|tree| below(tree, &["c", "h"])).collect();
     assert!(files.len() > 50, "{}", files.len());
     let mut arguments = vec!["--dry-run", "-Werror"];
-    arguments.extend(files.iter().map(String::as_str));
+    arguments.extend(files.iter().map(|file| file.to_str().expect("a name")));
     succeeds(FORMAT, &arguments);
     // One that is not is noticed.
     let file = root().join("target/tmp/layout.c");
@@ -549,7 +550,7 @@ fn the_c_is_laid_out_by_the_rules() {
 fn every_fuzz_target_is_built_and_has_inputs() {
     let names = |directory: &str| -> BTreeSet<String> {
         let paths = below(directory, &["rs"]).into_iter();
-        paths.filter_map(|path| Some(Path::new(&path).file_stem()?.to_str()?.to_owned())).collect()
+        paths.filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned())).collect()
     };
     let (targets, manifest, page) = (names("fuzz/fuzz_targets"), read("fuzz/Cargo.toml"), read("src/README.md"));
     let built: BTreeSet<String> = manifest

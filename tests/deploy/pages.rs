@@ -4,29 +4,14 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::files::root;
+use super::files::{below, root};
 
 /// Directories of the source whose files are named by their whole path.
 const TREES: &[&str] = &["benches/", "deploy/", "examples/", "fixtures/", "fuzz/", "guest/", "src/", "tests/"];
 
 /// All pages, by their path below the root.
 pub(super) fn pages() -> Vec<PathBuf> {
-    let mut found = vec![];
-    let mut left = vec![root().to_path_buf()];
-    while let Some(directory) = left.pop() {
-        for entry in fs::read_dir(&directory).expect("a directory") {
-            let path = entry.expect("an entry").path();
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            if path.is_dir() && !name.starts_with('.') && !["target", "corpus", "artifacts", "shared"].contains(&&*name)
-            {
-                left.push(path);
-            } else if name.ends_with(".md") {
-                found.push(path.strip_prefix(root()).expect("below the root").to_path_buf());
-            }
-        }
-    }
-    found.sort();
-    found
+    below("", &["md"])
 }
 
 /// The text of a page without its blocks of code.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::support::daemon::{Daemon, directory, lines};
+use crate::support::daemon::{Daemon, command, directory, line_about, lines};
 use crate::support::network::{Network, until};
 use crate::support::tool::skip;
 
@@ -92,22 +92,6 @@ fn python() -> PathBuf {
         .map(PathBuf::from)
         .find(|path| path.is_file())
         .unwrap_or("python3".into())
-}
-
-/// The command of a process, as the kernel has it.
-fn command(id: u32) -> String {
-    fs::read_to_string(format!("/proc/{id}/comm")).unwrap().trim_end_matches('\n').to_owned()
-}
-
-/// Waits until a line about this target is there.
-fn line_about(log: &Path, target: &str) -> Value {
-    let found = || {
-        let lines = lines(log);
-        let values = lines.iter().map(|line| serde_json::from_str::<Value>(line).unwrap());
-        values.into_iter().find(|value| value["target"] == target)
-    };
-    until(&format!("a line about {target}"), || found().is_some());
-    found().unwrap()
 }
 
 /// Asks until a line has what is wanted: at first a look may have been before the connection.
@@ -289,25 +273,48 @@ impl Drop for Cgroup {
     }
 }
 
+/// A container of a pod, as far as the names of cgroups say.
+struct Container {
+    cgroup: Cgroup,
+    id: String,
+    pod: String,
+}
+
+impl Container {
+    /// Nothing where no cgroups may be made. `number`: each test has its own.
+    fn make(number: u64) -> Option<Self> {
+        let own = u64::from(std::process::id());
+        let pod = format!("{number:08x}-6a4d-4a51-8d2e-{own:012x}");
+        let id = format!("{:064x}", number << 32 | own);
+        let slice = format!("kubepods-burstable-pod{}.slice", pod.replace('-', "_"));
+        let cgroup = Cgroup::make(&[&slice, &format!("cri-containerd-{id}.scope")])?;
+        Some(Self { cgroup, id, pod })
+    }
+
+    fn enter(&self, process: u32) -> bool {
+        self.cgroup.enter(process)
+    }
+
+    /// What is to be told of a process in it.
+    fn process(&self, id: u32) -> Value {
+        json!({"command": command(id), "pid": id, "container": self.id, "pod": self.pod})
+    }
+}
+
 #[test]
 fn a_process_in_a_container_s_cgroup_has_container_and_pod() {
     const TEST: &str = "a_process_in_a_container";
     let Some(network) = Network::new(TEST).map(Network::serve) else { return };
     let directory = directory();
     let log = directory.path().join("log");
-    let pod = format!("9b1c0e2f_6a4d_4a51_8d2e_{:012x}", std::process::id());
-    let id = format!("{:064x}", 0xf00d_0000_u64 + u64::from(std::process::id()));
-    let parts = [format!("kubepods-burstable-pod{pod}.slice"), format!("cri-containerd-{id}.scope")];
-    let Some(cgroup) = Cgroup::make(&[&parts[0], &parts[1]]) else {
-        return skip(TEST, "no right to make cgroups");
-    };
+    let Some(container) = Container::make(1) else { return skip(TEST, "no right to make cgroups") };
     let mut server = Script::start(&network, &network.server, "server.py", SERVER, &["8080"]);
     assert_eq!(server.line(), "listens");
-    if !cgroup.enter(server.id()) {
+    if !container.enter(server.id()) {
         return skip(TEST, "no right to move processes between cgroups");
     }
-    let daemon =
-        Daemon::start(&network, &log, &["--processes", "--filter", &format!("server_process.container={id}")], &[]);
+    let filter = format!("server_process.container={}", container.id);
+    let daemon = Daemon::start(&network, &log, &["--processes", "--filter", &filter], &[]);
     let mut client = Script::start(&network, &network.client, "client.py", CLIENT, &["10.99.0.2", "8080"]);
     client.line();
     let mut line = None;
@@ -317,9 +324,7 @@ fn a_process_in_a_container_s_cgroup_has_container_and_pod() {
         line = lines(&log).last().map(|line| serde_json::from_str::<Value>(line).unwrap());
         line.is_some()
     });
-    let process =
-        json!({"command": command(server.id()), "pid": server.id(), "container": id, "pod": pod.replace('_', "-")});
-    assert_eq!(line.unwrap()["server_process"], process);
+    assert_eq!(line.unwrap()["server_process"], container.process(server.id()));
     daemon.stop();
     drop((client, server));
 }
@@ -342,30 +347,24 @@ fn a_client_whose_connections_are_over_at_once_gets_container_and_pod() {
     let Some(network) = Network::new(TEST).map(Network::serve) else { return };
     let directory = directory();
     let log = directory.path().join("log");
-    let pod = format!("7d0c0e2f_6a4d_4a51_8d2e_{:012x}", std::process::id());
-    let id = format!("{:064x}", 0xcafe_0000_u64 + u64::from(std::process::id()));
-    let parts = [format!("kubepods-burstable-pod{pod}.slice"), format!("cri-containerd-{id}.scope")];
-    let Some(cgroup) = Cgroup::make(&[&parts[0], &parts[1]]) else {
-        return skip(TEST, "no right to make cgroups");
-    };
+    let Some(container) = Container::make(2) else { return skip(TEST, "no right to make cgroups") };
     let daemon = Daemon::start(&network, &log, &["--processes"], &[]);
     if daemon.said().contains("the kernel does not tell who connects") {
         return skip(TEST, "the kernel takes no BPF");
     }
     let mut client = Script::start(&network, &network.client, "short.py", SHORT, &[]);
     assert_eq!(client.line(), "begins");
-    if !cgroup.enter(client.id()) {
+    if !container.enter(client.id()) {
         return skip(TEST, "no right to move processes between cgroups");
     }
-    let whole =
-        json!({"command": command(client.id()), "pid": client.id(), "container": id, "pod": pod.replace('_', "-")});
+    let whole = container.process(client.id());
     let mut known = false;
     let mut number = 0;
     until("the container is known", || {
         number += 1;
         client.ask(&format!("/short?{number}"));
         let line = line_about(&log, &format!("/short?{number}"));
-        // The first may be asked before it was looked up: then both are absent.
+        // The kernel has told the number at once; container and pod are there when the helper has looked.
         assert!(line["client_process"]["pid"] == client.id(), "{line}");
         known = line["client_process"] == whole;
         known

@@ -43,6 +43,27 @@ pub fn lines(log: &Path) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
+/// The line about this target, once it is there.
+pub fn line_about(log: &Path, target: &str) -> serde_json::Value {
+    let found = || {
+        let values = lines(log).into_iter().map(|line| serde_json::from_str::<serde_json::Value>(&line).unwrap());
+        values.into_iter().find(|value| value["target"] == target)
+    };
+    until(&format!("a line about {target}"), || found().is_some());
+    found().unwrap()
+}
+
+/// The children of a process.
+pub fn children(id: u32) -> Vec<u32> {
+    let text = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap();
+    text.split_whitespace().map(|id| id.parse().unwrap()).collect()
+}
+
+/// The command of a process, as the kernel has it.
+pub fn command(id: u32) -> String {
+    std::fs::read_to_string(format!("/proc/{id}/comm")).unwrap().trim_end_matches('\n').to_owned()
+}
+
 impl<'a> Daemon<'a> {
     /// Starts picotap on wire1, and waits until it reports that it is ready.
     pub fn start(network: &'a Network, log: &Path, args: &[&str], environment: &[(&str, &str)]) -> Self {
@@ -85,10 +106,9 @@ impl<'a> Daemon<'a> {
 
     /// Its helper process.
     pub fn helper(&self) -> u32 {
-        let id = self.id();
-        let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap();
-        let helper: u32 = children.trim().parse().unwrap_or_else(|_| panic!("{children:?}"));
-        assert_eq!(std::fs::read_to_string(format!("/proc/{helper}/comm")).unwrap(), "picotap-helper\n");
+        let children = children(self.id());
+        let [helper] = children[..] else { panic!("{children:?}") };
+        assert_eq!(command(helper), "picotap-helper");
         helper
     }
 

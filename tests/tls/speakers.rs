@@ -1,42 +1,20 @@
 //! Who spoke over TLS: with probes and `--processes`, both ends of every request are the processes that were started for it.
 
-use std::fs;
-use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use super::probes::{Served, network};
-use crate::support::daemon::{Daemon, directory, lines};
+use crate::support::daemon::{Daemon, children, command, directory, line_about};
 use crate::support::network::{Network, until};
-
-/// The line about this target, once it is there.
-fn line_about(log: &Path, target: &str) -> Value {
-    let found = || {
-        let values = lines(log).into_iter().map(|line| serde_json::from_str::<Value>(&line).unwrap());
-        values.into_iter().find(|value| value["target"] == target)
-    };
-    until(&format!("a line about {target}"), || found().is_some());
-    found().unwrap()
-}
-
-/// The children of a process.
-fn children(id: u64) -> Vec<u64> {
-    let text = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap();
-    text.split_whitespace().map(|id| id.parse().unwrap()).collect()
-}
-
-/// The command of a process.
-fn command(id: u64) -> String {
-    fs::read_to_string(format!("/proc/{id}/comm")).unwrap().trim_end().to_owned()
-}
 
 /// Whether nginx is said to have answered, and if a number is said, that of a worker.
 fn assert_nginx(line: &Value) {
     let server = &line["server_process"];
     assert_eq!(server["command"], "nginx", "{line}");
     if let Some(id) = server["pid"].as_u64() {
+        let id = u32::try_from(id).unwrap();
         assert!(command(id) == "nginx" && children(id).is_empty(), "the worker, not the master: {line}");
     }
 }
@@ -112,7 +90,7 @@ fn clients_that_resume_are_not_taken_for_the_server() {
     for version in ["1.2", "1.3"] {
         let mut python = Network::inside(&network.client, "/usr/bin/python3");
         let python = python.arg(&script).arg(version).stdout(Stdio::piped()).spawn().unwrap();
-        let id = u64::from(python.id());
+        let id = python.id();
         let name = command_when_it_runs(id);
         let said = python.wait_with_output().unwrap();
         let said = String::from_utf8(said.stdout).unwrap();
@@ -135,7 +113,7 @@ fn clients_that_resume_are_not_taken_for_the_server() {
 }
 
 /// The command of a process that `ip netns exec` becomes.
-fn command_when_it_runs(id: u64) -> String {
+fn command_when_it_runs(id: u32) -> String {
     until("it runs", || command(id).starts_with("python"));
     command(id)
 }
@@ -164,7 +142,7 @@ fn behind_a_relay_the_server_is_who_speaks_tls() {
     let mut relay = Network::inside(&network.server, "/usr/bin/python3");
     let relay = Served(relay.arg(&script).stdout(Stdio::null()).spawn().unwrap());
     until("the relay answers", || network.curl(&["-k", "https://10.99.0.2:8443/short"]));
-    let name = command(u64::from(relay.0.id()));
+    let name = command(relay.0.id());
     let output = directory();
     let log = output.path().join("http.log");
     // On the wire, so that only the connections of clients to the relay are captured.
