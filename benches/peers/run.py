@@ -1,11 +1,16 @@
 #!/usr/bin/env python3
-"""Runs picotap and its peers on the two generated captures and prints one table.
+"""Runs picotap and its peers on generated captures and prints a table for each.
 
-    benches/peers/run.py [--runs 5] [--captures DIR] [--only NAME,...] [--scale A|B|CONNECTIONS,EACH,BODY ...] [--no-install]
+    benches/peers/run.py [--runs 5] [--slow-runs 1] [--captures DIR] [--only NAME,...] [--no-install]
+                         [--scale A|B|A-tls|H2|CONNECTIONS,EACH,BODY ...]
+
+A-tls is A carried over TLS 1.3, and comes with its key log. A program that cannot read a capture's protocol, or has no keys for
+it, is left out of that table.
 
 Each program reads each capture in turn, round after round, so that what disturbs the machine disturbs all of them; the
-medians are printed, with ratios to tcpdump (which only copies) and to picotap. Output goes to files. Wall time, processor
-time and peak memory are those that the kernel counted for the program and its children (wait4).
+medians are printed, with ratios to tcpdump (which only copies) and to picotap. A program that took more than ten seconds is run
+in as many rounds as --slow-runs says. Output goes to files. Wall time, processor time and peak memory are those that the kernel
+counted for the program and its children (wait4).
 
 Programs that are missing are installed with apt-get; Suricata comes from backports. A program that cannot be had is
 named and left out. The result is also written to benches/peers/results/DATE.md, with --only to DATE-NAMES.md.
@@ -32,7 +37,7 @@ outputs:
   - eve-log: {enabled: yes, filetype: regular, filename: eve.json, types: [{http: {extended: yes}}]}
 stats: {enabled: no}
 logging: {default-log-level: error, outputs: [{console: {enabled: yes}}]}
-app-layer: {protocols: {http: {enabled: yes, libhtp: {default-config: {personality: IDS, request-body-limit: 0, response-body-limit: 0}}}}}
+app-layer: {protocols: {http2: {enabled: yes}, http: {enabled: yes, libhtp: {default-config: {personality: IDS, request-body-limit: 0, response-body-limit: 0}}}}}
 stream: {memcap: 1gb, checksum-validation: no, reassembly: {memcap: 1gb, depth: 0}}
 flow: {memcap: 1gb, hash-size: 65536, prealloc: 10000}
 host-os-policy: {linux: [0.0.0.0/0]}
@@ -43,16 +48,39 @@ default-rule-path: /nonexistent
 TSHARK_FIELDS = "frame.time_epoch ip.src tcp.srcport ip.dst tcp.dstport http.request.method http.request.uri http.response.code".split()
 
 
-def peers(binary):
-    """Name, package, and the command that reads `capture` and writes under `out`."""
-    fields = [word for field in TSHARK_FIELDS for word in ("-e", field)]
+HTTP2_FIELDS = "frame.time_epoch ip.src tcp.srcport ip.dst tcp.dstport http2.streamid http2.headers.method http2.headers.path http2.headers.status".split()
+TSHARK = 'exec tshark -n -r "$0" -T fields "$@" > "$OUT/lines"'
+
+# A program that takes longer than this is run less often.
+SLOW = 10
+
+
+def peers(binary, scale):
+    """Name, package, and the command that reads `capture` (with its `keys`) and writes under `out`, of those that can read it."""
+    http2, tls = scale.startswith("H2") or scale.endswith(",2"), scale.endswith("-tls")
+    fields = [word for field in (HTTP2_FIELDS if http2 else TSHARK_FIELDS) for word in ("-e", field)]
+    shown = ["-Y", "http2.headers" if http2 else "http"]
+    plain = [
+        ("httpry", "httpry", lambda capture, keys, out: ["httpry", "-q", "-r", capture, "-o", f"{out}/lines"]),
+        ("tcpflow", "tcpflow", lambda capture, keys, out: ["tcpflow", "-q", "-r", capture, "-o", f"{out}/flows"]),
+    ]
+    readable = [
+        ("Suricata, HTTP log alone", "suricata", lambda capture, keys, out: ["suricata", "-c", f"{out}/suricata.yaml", "-S", "/dev/null", "-l", out, "-k", "none", "-r", capture]),
+    ]
+
+    def picotap(capture, keys, out):
+        return [binary, "-q", "-r", capture, *(["--keylog", keys] if keys else []), "--format", "json", "-o", f"{out}/lines"]
+
+    def tshark(capture, keys, out):
+        secrets = ["-o", f"tls.keylog_file:{keys}"] if keys else []
+        return ["sh", "-c", TSHARK, capture, *secrets, *shown, *fields]
+
     return [
-        ("picotap", None, lambda capture, out: [binary, "-q", "-r", capture, "--format", "json", "-o", f"{out}/lines"]),
-        ("tcpdump -w /dev/null", "tcpdump", lambda capture, out: ["tcpdump", "-r", capture, "-w", "/dev/null"]),
-        ("httpry", "httpry", lambda capture, out: ["httpry", "-q", "-r", capture, "-o", f"{out}/lines"]),
-        ("Suricata, HTTP log alone", "suricata", lambda capture, out: ["suricata", "-c", f"{out}/suricata.yaml", "-S", "/dev/null", "-l", out, "-k", "none", "-r", capture]),
-        ("tshark -Y http", "tshark", lambda capture, out: ["sh", "-c", 'exec tshark -n -r "$0" -Y http -T fields "$@" > "$OUT/lines"', capture, *fields]),
-        ("tcpflow", "tcpflow", lambda capture, out: ["tcpflow", "-q", "-r", capture, "-o", f"{out}/flows"]),
+        ("picotap", None, picotap),
+        ("tcpdump -w /dev/null", "tcpdump", lambda capture, keys, out: ["tcpdump", "-r", capture, "-w", "/dev/null"]),
+        *(plain if not http2 and not tls else []),
+        *(readable if not tls else []),
+        ("tshark", "tshark", tshark),
     ]
 
 
@@ -100,8 +128,9 @@ def clean(out):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--slow-runs", type=int, default=1)
     parser.add_argument("--captures", default=str(ROOT / "target" / "peers"))
-    parser.add_argument("--scale", nargs="*", default=["A", "B"])
+    parser.add_argument("--scale", nargs="*", default=["A", "B", "A-tls", "H2"])
     parser.add_argument("--only", default="")
     parser.add_argument("--binary", default=str(ROOT / "target" / "release" / "picotap"))
     parser.add_argument("--no-install", action="store_true")
@@ -110,15 +139,15 @@ def main():
     place.mkdir(parents=True, exist_ok=True)
 
     subprocess.run(["cargo", "build", "--locked", "--release", "--bin", "picotap", "--example", "generate"], cwd=ROOT, check=True)
-    chosen = []
-    for name, package, command in peers(args.binary):
+    versions = {}
+    for name, package, _ in peers(args.binary, "A"):
         tool = args.binary if package is None else package
         if args.only and not any(word in name for word in args.only.split(",")):
             continue
         if package and not (shutil.which(tool) if args.no_install else install(package, tool)):
             print(f"{name}: not available here, skipped", file=sys.stderr)
             continue
-        chosen.append((name, version(name, tool), command))
+        versions[name] = version(name, tool)
 
     model = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), platform.machine())
     commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
@@ -126,12 +155,16 @@ def main():
         f"# Peers, {datetime.date.today()}",
         "",
         f"`{' '.join(['benches/peers/run.py', *sys.argv[1:]])}` at {commit}, on {os.cpu_count()} cores of {model}, Linux {platform.release()}.",
-        f"Medians of {args.runs} rounds. Ratios above 1 mean that picotap took less.",
+        f"Medians of {args.runs} rounds, of programs that took more than {SLOW} s of {args.slow_runs}. Ratios above 1 mean that picotap took less.",
     ]
     for scale in args.scale:
         capture = str(place / f"{scale.replace(',', '-')}.pcap")
+        tls = scale.removesuffix("-tls") != scale
+        keys = capture.removesuffix(".pcap") + ".keys" if tls else None
         if not os.path.exists(capture):
-            subprocess.run([str(ROOT / "target/release/examples/generate"), scale, capture], check=True)
+            what = [scale.removesuffix("-tls"), capture, *([keys] if tls else [])]
+            subprocess.run([str(ROOT / "target/release/examples/generate"), *what], check=True)
+        chosen = [(name, versions[name], command) for name, _, command in peers(args.binary, scale) if name in versions]
         size = os.path.getsize(capture)
         with open(capture, "rb") as file:  # into the page cache, for every program
             while file.read(1 << 24):
@@ -141,8 +174,11 @@ def main():
         printed = {}
         for run in range(args.runs):
             for name, _, command in chosen:
+                slow = any(wall > SLOW for wall, *_ in results[name])
+                if slow and run >= args.slow_runs:
+                    continue
                 clean(out)
-                result = measure(command(capture, out), out)
+                result = measure(command(capture, keys, out), out)
                 if result[3] != 0:
                     print(f"{name}: exit code {result[3]}: {Path(out, 'stderr').read_text()[-300:]}", file=sys.stderr)
                     continue

@@ -18,6 +18,7 @@ use crate::http::uid::Uid;
 use crate::stream::{Connection, EndReason, Endpoint, Opener};
 
 mod bodies;
+mod near;
 mod operations;
 mod streams;
 mod unpaired;
@@ -117,12 +118,6 @@ impl Exchange {
     ) {
         Pairing { exchange: self, context, connection, out }.close(lengths, reason);
         *self = Self::default();
-    }
-
-    /// Reads one word of each cache line of the transaction that will be needed next: a software prefetch.
-    #[must_use]
-    pub fn touch(&self) -> u64 {
-        self.queue.get(0).map_or(0, Transaction::touch)
     }
 
     /// Number of open transactions.

@@ -459,13 +459,19 @@ impl Transaction {
         !self.awaits_tunnel && self.response.as_ref().is_some_and(ended) && self.request.as_ref().is_none_or(ended)
     }
 
-    /// Reads one word of each of its cache lines, and of the first ones of its texts: a software prefetch.
+    /// Reads one word of each of its cache lines: a software prefetch.
     pub(crate) fn touch(&self) -> u64 {
         let moments = [self.request, self.response].map(|message| message.map_or(0, |m| m.head_end.offset));
-        let texts = self.text.chunks(64).take(8).fold(0, |sum, line| sum ^ line.first().copied().unwrap_or(0));
         let [asked, answered] = moments;
-        let rest = self.host.start ^ self.interim_reason.start ^ self.interface ^ self.number;
-        self.conn ^ asked ^ answered ^ self.kept.len() as u64 ^ u64::from(texts) ^ u64::from(rest)
+        let rest = self.host.start ^ self.interim_reason.start ^ self.interface ^ self.number ^ u32::from(self.held);
+        let first = u64::from(self.client_acked.is_some());
+        self.conn ^ asked ^ answered ^ self.kept.len() as u64 ^ u64::from(rest) ^ first
+    }
+
+    /// The same of the first lines of its texts.
+    pub(crate) fn touch_texts(&self) -> u64 {
+        let texts = self.text.chunks(64).take(8).fold(0, |sum, line| sum ^ line.first().copied().unwrap_or(0));
+        u64::from(texts)
     }
 
     /// Bytes of memory that it takes.

@@ -446,6 +446,10 @@ impl Receiver for Results {
         state.touch()
     }
 
+    fn touch_texts(state: &Exchange) -> u64 {
+        state.touch_texts()
+    }
+
     fn fault(&mut self, fault: &Fault) {
         let at = crate::sandbox::fault::NAMES.iter().position(|name| *name == fault.name());
         let count = at.and_then(|at| self.counters.figures.faults.get_mut(at));

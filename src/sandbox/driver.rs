@@ -20,7 +20,7 @@ use super::memory::Checked;
 use super::protocol::{FormatRef, Protocol};
 use super::quarantine::QuarantinedEvent;
 use crate::abi::{MAX_PROTOCOLS, Tunnel};
-use crate::batch::{NONE, Slot, What};
+use crate::batch::{Slot, What};
 use crate::http::record::Record;
 use crate::stream::{Connection, EndReason, Endpoint, Side};
 
@@ -34,6 +34,7 @@ mod isolate;
 mod join;
 mod row;
 mod timer;
+mod todo;
 
 use connections::Connections;
 
@@ -81,6 +82,10 @@ pub trait Receiver {
     }
     /// Reads one word of each cache line of what is kept of a connection, so that it is in the cache when a record comes.
     fn touch(_: &Self::State) -> u64 {
+        0
+    }
+    /// The same of what these lines point to.
+    fn touch_texts(_: &Self::State) -> u64 {
         0
     }
 }
@@ -148,6 +153,9 @@ pub struct Driver<S> {
     call: Call,
     checked: Checked,
     works: Vec<Work>,
+    /// So many of them were taken up.
+    gathered: usize,
+    /// Those of them that have work left.
     todo: Vec<u32>,
     later: Vec<u32>,
     counters: SandboxCounters,
@@ -207,6 +215,7 @@ impl<S: Default> Driver<S> {
             call,
             checked: Checked::default(),
             works: Vec::new(),
+            gathered: 0,
             todo: Vec::new(),
             later: Vec::new(),
             counters: SandboxCounters::default(),
@@ -316,8 +325,8 @@ impl<S: Default> Driver<S> {
     /// Takes the events of a slot through the guest, until the receiver stops it. Returns whether it was all of them.
     pub fn process<R: Receiver<State = S>>(&mut self, slot: &Slot, receiver: &mut R) -> bool {
         self.timer = timer::Timer::default();
-        self.bind(slot, receiver);
-        while let Some(format) = self.next_format() {
+        self.bind(slot);
+        while let Some(format) = self.next_format(slot, receiver) {
             if !self.ready(format, receiver) {
                 self.give_up(slot, receiver);
                 return false;
@@ -361,7 +370,8 @@ impl<S: Default> Driver<S> {
 
     /// Counts the bytes of a slot that is not to be parsed as dropped, and takes the ends in it.
     pub fn discard<R: Receiver<State = S>>(&mut self, slot: &Slot, receiver: &mut R) {
-        self.bind(slot, receiver);
+        self.bind(slot);
+        while self.gather(slot, receiver) {}
         for at in 0..self.works.len() {
             let Some(work) = self.works.get(at).copied() else { continue };
             let dropped = self.pass_over(slot, work.key, work.cursor, receiver);
@@ -370,82 +380,8 @@ impl<S: Default> Driver<S> {
         self.todo.clear();
     }
 
-    /// Finds or makes the connection of every row. Rows of ignored connections are passed over here.
-    fn bind<R: Receiver<State = S>>(&mut self, slot: &Slot, receiver: &mut R) {
-        self.works.clear();
-        self.todo.clear();
-        self.connections.begin_slot();
-        if self.sample == 1 {
-            self.counters.bytes_in += slot.arena.len() as u64;
-        }
-        for row in &slot.rows {
-            // A slot that was refused before may have rows without events.
-            if row.first != NONE && row.connection.number.is_multiple_of(self.sample) {
-                let key = self.key(&row.connection);
-                let order = slot.events.get(row.first as usize).map_or(0, |event| event.order);
-                let cursor = Cursor { event: row.first, order, passed: 0 };
-                self.works.push(Work { key, cursor, window: 1, guest_row: NONE });
-            }
-        }
-        // A software prefetch: the connections are out of the cache, and read together their misses overlap.
-        let near = self.works.iter().filter_map(|work| self.connections.get(work.key));
-        std::hint::black_box(near.fold(0, |sum, connection| sum ^ connection.touch() ^ R::touch(&connection.state)));
-        for at in 0..self.works.len() {
-            let Some(&Work { key, cursor, .. }) = self.works.get(at) else { continue };
-            let (key, window, ignored) = self.connections.innermost(key);
-            if let Some(work) = self.works.get_mut(at) {
-                (work.key, work.window) = (key, window);
-            }
-            if ignored {
-                let bytes = self.pass_over(slot, key, cursor, receiver);
-                self.counters.ignored += bytes;
-                // Passed over: a slot that is dropped later must not count it again.
-                if let Some(work) = self.works.get_mut(at) {
-                    work.cursor.event = NONE;
-                }
-            } else {
-                self.todo.push(u32::try_from(at).unwrap_or(NONE));
-            }
-        }
-    }
-
-    fn key(&mut self, connection: &Connection) -> u32 {
-        if let Some(key) = self.keys.get(&connection.number) {
-            return *key;
-        }
-        let (format, window) = self.modules.first().copied().unwrap_or_default();
-        let key = self.connections.insert(ConnectionState::new(connection.clone(), format, window));
-        self.keys.insert(connection.number, key);
-        key
-    }
-
     fn connection(&mut self, key: u32) -> Option<&mut ConnectionState<S>> {
         self.connections.get_mut(key)
-    }
-
-    /// The state format of the next row that has work left.
-    fn next_format(&mut self) -> Option<FormatRef> {
-        let row = *self.todo.first()?;
-        let key = self.works.get(row as usize)?.key;
-        self.connection(key).map(|c| c.format)
-    }
-
-    /// Encodes as many events of connections with this format as fit.
-    fn encode_rows(&mut self, slot: &Slot, format: FormatRef) {
-        let (mut todo, mut later) = (std::mem::take(&mut self.todo), std::mem::take(&mut self.later));
-        if let Some(mut encoding) = self.encoding(slot, format) {
-            later.clear();
-            later.extend(todo.iter().filter(|&&row| encoding.row(row, u32::MAX, None) > 0 || encoding.has_work(row)));
-            std::mem::swap(&mut todo, &mut later);
-        }
-        (self.todo, self.later) = (todo, later);
-    }
-
-    /// Drops the rows that have no work left.
-    fn retire(&mut self) {
-        let mut todo = std::mem::take(&mut self.todo);
-        todo.retain(|&row| self.has_work(row));
-        self.todo = todo;
     }
 
     /// Frees a connection.

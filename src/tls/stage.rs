@@ -11,6 +11,7 @@
 mod answered;
 mod gathered;
 mod open;
+mod plaintext;
 mod queue;
 mod shared;
 

@@ -749,3 +749,26 @@ fn a_slot_that_is_not_to_be_parsed_is_accounted_for_and_ends_its_connections() {
     assert_eq!(notes.closed.len(), 2);
     balanced(&driver.counters());
 }
+
+#[test]
+fn a_slot_of_many_connections_is_accounted_for_whether_it_is_parsed_given_up_or_dropped() {
+    let engine = Engine::new(8).unwrap();
+    let parser = Arc::new(engine.load(&wat::parse_str(guest_with("unreachable")).unwrap()).unwrap());
+    let payloads: Vec<&[u8]> = (0..300).map(|number| if number == 5 { POISON } else { b"one" }).collect();
+    let bytes = payloads.iter().map(|payload| payload.len() as u64).sum::<u64>();
+    for (patience, discard) in [(None, false), (Some(Duration::ZERO), false), (None, true)] {
+        let mut driver = Driver::new(Arc::clone(&parser), Bounds::default()).unwrap();
+        let mut notes = Notes { patience, ..Notes::default() };
+        let whole = if discard {
+            driver.discard(&slot(&payloads), &mut notes);
+            assert_eq!(driver.counters().dropped, bytes);
+            false
+        } else {
+            driver.process(&slot(&payloads), &mut notes)
+        };
+        assert_eq!(whole, patience.is_none() && !discard);
+        assert!(driver.counters().parsed > 0 || discard || patience.is_some());
+        assert_eq!((notes.closed.len(), driver.counters().connections), (payloads.len(), 0));
+        balanced(&driver.counters());
+    }
+}

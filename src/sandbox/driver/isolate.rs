@@ -231,6 +231,7 @@ impl<S: Default> Driver<S> {
     /// Drops the rest of the slot, and counts it, because there is no instance or because it costs too much time. The ends in
     /// it are taken.
     pub(super) fn give_up<R: Receiver<State = S>>(&mut self, slot: &Slot, receiver: &mut R) {
+        while self.gather(slot, receiver) {}
         for at in 0..self.works.len() {
             let Some(work) = self.works.get_mut(at) else { continue };
             let (key, cursor) = (work.key, work.cursor);

@@ -5,17 +5,18 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use super::gathered::Gathered;
+use super::plaintext::Into;
 use super::queue::{MAX_QUEUE, Queue};
 use super::shared::Shared;
 use super::{Held, Patience};
-use crate::batch::{NONE, Rewritten, SlotEvent, What};
-use crate::stream::{self, Callers, EndReason, Position, Secured, Side};
+use crate::batch::{Rewritten, SlotEvent, What};
+use crate::stream::{self, Callers, EndReason, Secured, Side};
 use crate::tls::closed::Closed;
 use crate::tls::connection::Connection;
 use crate::tls::keylog;
 use crate::tls::keys::KeyStore;
 use crate::tls::names::NameFilter;
-use crate::tls::outcome::{Buffers, Context, Dark, Output, Progress, TlsCounters};
+use crate::tls::outcome::{Buffers, Context, Dark, Progress, TlsCounters};
 use crate::tls::record::{Midstream, begins_tls};
 
 /// How often it is looked up, event by event, who derived the secrets, while both ends are not known: one may be on another machine.
@@ -464,41 +465,6 @@ impl Open {
 /// Whether bytes may be the first of a client.
 pub(super) fn begins_with_hello(payload: &[u8]) -> bool {
     payload.get(5).is_none_or(|kind| *kind == 1) && begins_tls(payload) != Some(false)
-}
-
-/// Puts plaintext into a slot.
-struct Into<'a, 'slot> {
-    to: &'a mut Rewritten<'slot>,
-    inexact: &'a mut [bool; 2],
-    base: [u64; 2],
-    /// What is for the stream inside; `None` if there is none.
-    inside: Option<Vec<(SlotEvent, Vec<u8>)>>,
-    /// Something was told.
-    told: bool,
-}
-
-impl Output for Into<'_, '_> {
-    fn data(&mut self, side: Side, at: Position, plaintext: &[u8]) {
-        self.told = true;
-        let inexact = std::mem::take(of(self.inexact, side));
-        let at = at.outside(side, self.base);
-        match &mut self.inside {
-            Some(inside) => {
-                let len = u32::try_from(plaintext.len()).unwrap_or(u32::MAX);
-                let what = What::Bytes { data: 0, len, starts_segment: true };
-                let event = SlotEvent { side, what, at, inexact, next: NONE, order: 0, row: 0 };
-                inside.push((event, plaintext.to_vec()));
-            }
-            None => self.to.bytes(side, at, inexact, plaintext),
-        }
-    }
-
-    fn gap(&mut self, side: Side, _: Position, _: u64, exact: bool) {
-        *of(self.inexact, side) |= !exact;
-    }
-
-    // The end of the TCP stream follows; and after a `close_notify` there is nothing before it.
-    fn closed(&mut self, _: Side, _: Position) {}
 }
 
 pub(super) const fn of<T>(both: &mut [T; 2], side: Side) -> &mut T {
