@@ -21,20 +21,24 @@ typedef struct reader {
 /* A number of which the first byte has `bits` (RFC 7541, section 5.1). */
 static uint32_t read_number(reader *r, unsigned bits)
 {
-    uint32_t mask = (1u << bits) - 1, number;
+    uint32_t mask = (1u << bits) - 1, first;
+    uint64_t number;
     if (r->at == r->end) {
         r->bad = true;
         return 0;
     }
-    number = *r->at++ & mask;
-    if (number != mask)
-        return number;
-    for (unsigned shift = 0; shift <= 21 && r->at != r->end; shift += 7) {
+    first = *r->at++ & mask;
+    if (first != mask)
+        return first;
+    number = first;
+    /* Five bytes follow at most: four would do, and whoever wants to be misread writes one of zeros more. Others read it. */
+    for (unsigned shift = 0; shift <= 28 && r->at != r->end; shift += 7) {
         uint8_t byte = *r->at++;
-        number += (uint32_t)(byte & 127) << shift;
+        number += (uint64_t)(byte & 127) << shift;
         if (!(byte & 128)) {
-            r->bad |= number > LARGEST_NUMBER;
-            return number;
+            if (number <= LARGEST_NUMBER)
+                return (uint32_t)number;
+            break;
         }
     }
     r->bad = true;
