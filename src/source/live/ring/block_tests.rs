@@ -15,8 +15,12 @@ struct Laid {
 
 impl Laid {
     fn new(bytes: &[u8]) -> Self {
-        Self { bytes: bytes.to_vec(), original: bytes.len() as u32, packet_type: 0, vlan: None, seconds: 1 }
+        Self { bytes: bytes.to_vec(), original: number(bytes.len()), packet_type: 0, vlan: None, seconds: 1 }
     }
+}
+
+fn number(value: usize) -> u32 {
+    value.try_into().unwrap()
 }
 
 fn put(block: &mut [u8], at: usize, bytes: &[u8]) {
@@ -26,17 +30,17 @@ fn put(block: &mut [u8], at: usize, bytes: &[u8]) {
 /// A block of these frames, the first header at 48. Frames begin 82 + 4 bytes behind their header, as they do for Ethernet.
 fn block(frames: &[Laid]) -> Vec<u8> {
     let mut block = vec![0; 8192];
-    put(&mut block, 12, &(frames.len() as u32).to_ne_bytes());
+    put(&mut block, 12, &number(frames.len()).to_ne_bytes());
     put(&mut block, 16, &48_u32.to_ne_bytes());
     let mut at = 48;
     for (index, frame) in frames.iter().enumerate() {
         let next = (86 + frame.bytes.len()).next_multiple_of(16);
-        let told = if index + 1 == frames.len() { 0 } else { next as u32 };
+        let told = if index + 1 == frames.len() { 0 } else { number(next) };
         let tag = frame.vlan.map_or(0, |(tag, _)| u32::from(tag));
         let protocol = frame.vlan.map_or(0, |(_, protocol)| protocol);
         let status: u32 = 1 | if frame.vlan.is_some() { libc::TP_STATUS_VLAN_VALID } else { 0 };
         for (offset, value) in
-            [told, frame.seconds, 5, frame.bytes.len() as u32, frame.original, status].iter().enumerate()
+            [told, frame.seconds, 5, number(frame.bytes.len()), frame.original, status].iter().enumerate()
         {
             put(&mut block, at + 4 * offset, &value.to_ne_bytes());
         }

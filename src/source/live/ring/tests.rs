@@ -5,7 +5,7 @@ fn block(bytes: &[u8]) -> Vec<u8> {
     let mut block = vec![0; 48 + 86];
     block[12..16].copy_from_slice(&1_u32.to_ne_bytes());
     block[16..20].copy_from_slice(&48_u32.to_ne_bytes());
-    let len = (bytes.len() as u32).to_ne_bytes();
+    let len = u32::try_from(bytes.len()).unwrap().to_ne_bytes();
     block[48 + 12..][..4].copy_from_slice(&len);
     block[48 + 16..][..4].copy_from_slice(&len);
     block[48 + 24..][..2].copy_from_slice(&86_u16.to_ne_bytes());
