@@ -1,9 +1,13 @@
-//! A live source: the frames of one network interface as the kernel hands them over, through libpcap.
+//! A live source: the frames of one network interface as the kernel hands them over.
 
 mod any;
 mod config;
 mod error;
+mod ethernet;
+mod frames;
 mod interface;
+mod reader;
+mod ring;
 mod socket;
 
 use std::os::fd::{AsFd, BorrowedFd};
@@ -13,13 +17,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use pcap::{Active, Capture, Linktype, Precision};
 
 pub use self::any::MOST_INTERFACES;
 pub use self::config::{DEFAULT_BUFFER_KIB, Direction, LiveConfig, MAX_SNAPLEN};
 pub use self::error::LiveError;
-use self::error::{message, refusal, system};
+use self::error::system;
+pub use self::frames::{Frames, MOST_AHEAD};
 pub use self::interface::{HostInterface, list};
+use self::reader::Reader;
 use super::Frame;
 use crate::counters::{counters, families};
 use crate::stream::InterfaceNames;
@@ -61,7 +66,7 @@ counters! {
     pub struct LiveStats {
         /// Frames that passed the filter, those dropped for lack of room included.
         received => RECEIVED,
-        /// Frames dropped because the ring was full.
+        /// Frames dropped because the ring was full, or lost in a block of it that cannot be read.
         dropped => DROPPED,
         /// Frames dropped by the interface or its driver.
         if_dropped => INTERFACE_DROPPED,
@@ -90,12 +95,11 @@ impl Stopper {
 
 /// An open interface.
 ///
-/// The handle of libpcap is non-blocking, and the waiting is done here: on Linux libpcap itself would wait without end
-/// on an idle interface. Unless `lost` holds a value, the handle delivers.
+/// The reader never waits, and the waiting is done here: on Linux libpcap itself would wait without end on an idle
+/// interface. Unless `lost` holds a value, the reader delivers.
 pub struct Live {
-    capture: Capture<Active>,
+    reader: Reader,
     config: LiveConfig,
-    link: i32,
     stopper: Stopper,
     draining: bool,
     idle_turns: u32,
@@ -105,8 +109,6 @@ pub struct Live {
     start: i64,
     stats: LiveStats,
     counters: KernelCounters,
-    /// Of `any`, if its interfaces are to be told apart.
-    any: Option<any::Interfaces>,
 }
 
 /// An interface that does not deliver.
@@ -130,14 +132,13 @@ impl Live {
     pub fn open(config: &LiveConfig) -> Result<Self, LiveError> {
         let mut config = config.clone();
         config.interface = interface::resolve(&config.interface);
-        let capture = activate(&config)?;
-        let bound = socket::index(capture.as_fd(), &config.interface);
+        let reader = Reader::open(&config)?;
+        let bound = socket::index(reader.as_fd(), &config.interface);
         let wake = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)
             .map_err(|e| system(&config, "wake-up descriptor", e))?;
         let stopper = Stopper { wanted: Arc::new(AtomicBool::new(false)), wake: Arc::new(wake) };
         Ok(Self {
-            link: link_type(capture.get_datalink().0),
-            capture,
+            reader,
             config,
             stopper,
             draining: false,
@@ -147,7 +148,6 @@ impl Live {
             start: i64::MIN,
             stats: LiveStats::default(),
             counters: KernelCounters::default(),
-            any: None,
         })
     }
 
@@ -156,10 +156,10 @@ impl Live {
     /// # Errors
     /// What the system refuses.
     pub fn name_interfaces(&mut self, names: &InterfaceNames) -> Result<(), LiveError> {
-        if self.link == any::SLL2 {
+        if self.link() == any::SLL2 {
             let interfaces = any::Interfaces::new(names.clone());
-            self.any =
-                Some(interfaces.map_err(|e| system(&self.config, "a socket to ask for names of interfaces", e))?);
+            let refused = |e| system(&self.config, "a socket to ask for names of interfaces", e);
+            self.reader.tell_apart(interfaces.map_err(refused)?);
         }
         Ok(())
     }
@@ -178,8 +178,14 @@ impl Live {
 
     /// Link type of its frames as in the LINKTYPE_ registry.
     #[must_use]
-    pub fn link(&self) -> i32 {
-        self.link
+    pub const fn link(&self) -> i32 {
+        self.reader.link()
+    }
+
+    /// Whether the frames are read from the kernel's ring without libpcap.
+    #[must_use]
+    pub const fn reads_ring(&self) -> bool {
+        matches!(self.reader, Reader::Ring(_))
     }
 
     /// A handle that stops this source.
@@ -190,31 +196,42 @@ impl Live {
 
     /// Leaves out frames older than `time` (nanoseconds since the Unix epoch). Until the last member of a fan-out group
     /// has joined, a connection's frames go to one member and then to another: a common start makes a clean cut.
-    pub fn start_at(&mut self, time: i64) {
+    pub const fn start_at(&mut self, time: i64) {
         self.start = time;
+        self.reader.start_at(time);
     }
 
-    /// Hands on the frames that are there, at most 4096; if there are none, waits up to 100 ms for some.
+    /// The same as [`Self::turn_ahead`], with one frame at a time.
+    ///
+    /// # Errors
+    /// Those of [`Self::turn_ahead`].
+    pub fn turn(&mut self, mut on_frame: impl FnMut(Frame<'_>)) -> Result<Turn, LiveError> {
+        self.turn_ahead(|frames| frames.for_each(&mut on_frame))
+    }
+
+    /// Hands on frames that are there, at most 4096, as many at once as lie side by side; if there are none, waits up to 100 ms
+    /// for some.
     ///
     /// # Errors
     /// The interface was made anew, is in a fan-out group, and the privilege to open it again has been given up: only a
     /// restart helps. Or the wait itself failed.
-    pub fn turn(&mut self, mut on_frame: impl FnMut(Frame<'_>)) -> Result<Turn, LiveError> {
+    pub fn turn_ahead(&mut self, mut on_frames: impl FnMut(Frames<'_>)) -> Result<Turn, LiveError> {
         if !self.draining && self.stopper.wanted.load(Ordering::Acquire) {
             self.draining = true;
             // Otherwise the end would recede as long as frames arrive. If it fails, what arrives is read too.
             if self.lost.is_none() {
-                drop(socket::refuse_everything(self.capture.as_fd()));
+                drop(socket::refuse_everything(self.reader.as_fd()));
             }
         }
         if self.lost.is_some() {
             return self.turn_while_lost();
         }
-        if let Some(turn) = self.read(&mut on_frame) {
+        if let Some(turn) = self.read(&mut on_frames) {
             return Ok(turn);
         }
         let arrived = self.wait()?;
-        match self.read(&mut on_frame) {
+        let turn = self.read(&mut on_frames);
+        match turn.or_else(|| arrived.then(|| self.trouble()).flatten()) {
             Some(turn) => Ok(turn),
             // The kernel hands a block over that is not full after WAIT_MS: once that has passed without one, all is read.
             None if self.draining && !arrived => Ok(Turn::Stopped),
@@ -239,14 +256,26 @@ impl Live {
     /// Bytes of the kernel's ring.
     #[must_use]
     pub const fn ring_bytes(&self) -> u64 {
-        self.config.buffer_kib as u64 * 1024
+        match &self.reader {
+            Reader::Ring(ring) => ring.bytes(),
+            Reader::Pcap(_) => self.config.buffer_kib as u64 * 1024,
+        }
     }
 
-    /// The counters, totals of the whole run. They wrap in the kernel and in libpcap, so this must be called at least
+    /// Blocks of the kernel's ring that wait to be read, and how many there are. None: libpcap does not tell.
+    #[must_use]
+    pub fn fill(&self) -> Option<(usize, usize)> {
+        match &self.reader {
+            Reader::Ring(ring) => Some(ring.fill()),
+            Reader::Pcap(_) => None,
+        }
+    }
+
+    /// The counters, totals of the whole run. They wrap where they come from, so this must be called at least
     /// once in four billion frames.
     pub fn stats(&mut self) -> LiveStats {
-        if let Ok(now) = self.capture.stats() {
-            let [received, dropped, if_dropped] = self.counters.advance([now.received, now.dropped, now.if_dropped]);
+        if let Ok(now) = self.reader.stats(&self.config.interface) {
+            let [received, dropped, if_dropped] = self.counters.advance(now);
             self.stats.received += received;
             self.stats.dropped += dropped;
             self.stats.if_dropped += if_dropped;
@@ -254,35 +283,36 @@ impl Live {
         self.stats
     }
 
-    /// One batch from libpcap; `None` if there is nothing.
-    fn read(&mut self, on_frame: &mut impl FnMut(Frame<'_>)) -> Option<Turn> {
-        let (link, interface, start) = (self.link, self.config.index, self.start);
-        let (stats, any) = (&mut self.stats, &mut self.any);
-        let read = self.capture.dispatch(Some(FRAMES_PER_TURN), |packet| {
-            let time = nanoseconds(packet.header.ts);
-            if time < start {
-                stats.early += 1;
-                return;
-            }
-            stats.handed += 1;
-            let interface = any.as_mut().map_or(interface, |any| any.number(packet.data, interface));
-            on_frame(Frame { time, link, interface, data: packet.data, original_len: packet.header.len });
-        });
-        match read {
-            Ok(0) => None,
-            Ok(frames) => Some(Turn::Frames(frames)),
-            Err(_) if self.draining => Some(Turn::Stopped),
-            Err(e) => {
-                self.lost = Some(Outage::NEW);
-                Some(Turn::Lost(message(&e)))
-            }
+    /// The frames that are at hand; `None` if there are none.
+    fn read(&mut self, on_frames: &mut impl FnMut(Frames<'_>)) -> Option<Turn> {
+        match self.reader.read(self.config.index, on_frames) {
+            Ok(lent) => lent.map(|lent| {
+                self.stats.handed += lent.frames;
+                self.stats.early += lent.early;
+                Turn::Frames(usize::try_from(lent.frames + lent.early).unwrap_or(usize::MAX))
+            }),
+            Err(cause) => Some(self.fail(cause)),
         }
+    }
+
+    /// Whether something came that is no frame.
+    fn trouble(&mut self) -> Option<Turn> {
+        let cause = self.reader.trouble(&self.config.interface, self.bound)?;
+        Some(self.fail(cause))
+    }
+
+    fn fail(&mut self, cause: String) -> Turn {
+        if self.draining {
+            return Turn::Stopped;
+        }
+        self.lost = Some(Outage::NEW);
+        Turn::Lost(cause)
     }
 
     /// Waits for a frame, the stop or the time. Whether it was a frame.
     fn wait(&self) -> Result<bool, LiveError> {
         let mut sources = [
-            PollFd::new(self.capture.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.reader.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.stopper.wake.as_fd(), PollFlags::POLLIN),
         ];
         // While draining, the wake-up is already spent, and a block may take its full time to come.
@@ -320,7 +350,7 @@ impl Live {
 
     /// Asked through the packet socket: no other can be made once privileges are given up.
     fn is_up(&self) -> bool {
-        socket::is_up(self.capture.as_fd(), &self.config.interface)
+        socket::is_up(self.reader.as_fd(), &self.config.interface)
     }
 
     /// Tries to capture again. An interface that was down delivers by itself once it is up; one that was removed and made
@@ -330,25 +360,25 @@ impl Live {
         if !self.is_up() {
             return Ok(false);
         }
-        let index = socket::index(self.capture.as_fd(), &self.config.interface);
+        let index = socket::index(self.reader.as_fd(), &self.config.interface);
         if index == self.bound {
             return Ok(true);
         }
         if let Some(index) = index
-            && socket::rebind(self.capture.as_fd(), index, self.config.promiscuous).is_ok()
+            && socket::bind_to(self.reader.as_fd(), index, self.config.promiscuous).is_ok()
         {
             self.bound = Some(index);
             return Ok(true);
         }
-        let capture = match activate(&self.config) {
-            Ok(capture) => capture,
+        let mut reader = match Reader::open(&self.config) {
+            Ok(reader) => reader,
             Err(e @ LiveError::Privilege { .. }) => return Err(e),
             Err(_) => return Ok(false),
         };
         self.stats();
         self.counters = KernelCounters::default();
-        self.link = link_type(capture.get_datalink().0);
-        self.capture = capture;
+        reader.start_at(self.start);
+        self.reader = reader;
         self.bound = index;
         Ok(true)
     }
@@ -357,67 +387,8 @@ impl Live {
 /// The packet socket.
 impl AsFd for Live {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.capture.as_fd()
+        self.reader.as_fd()
     }
-}
-
-/// Opens a handle with everything set.
-fn activate(config: &LiveConfig) -> Result<Capture<Active>, LiveError> {
-    let most = u32::try_from(i32::MAX / 1024).unwrap_or(0);
-    let buffer = config.buffer_kib.checked_mul(1024).and_then(|bytes| i32::try_from(bytes).ok());
-    let buffer =
-        buffer.ok_or(LiveError::Buffer { interface: config.interface.clone(), kib: config.buffer_kib, most })?;
-    let snaplen = if config.snaplen == 0 { MAX_SNAPLEN } else { config.snaplen.min(MAX_SNAPLEN) };
-    let snaplen = i32::try_from(snaplen).map_err(|e| system(config, "snap length", e))?;
-    let any = config.interface == "any";
-    let inactive = Capture::from_device(config.interface.as_str())
-        .map_err(|e| refusal(config, &e))?
-        .promisc(config.promiscuous && !any)
-        .snaplen(snaplen)
-        .buffer_size(buffer)
-        .timeout(i32::from(WAIT_MS))
-        .precision(Precision::Nano);
-    let mut capture = inactive.open().map_err(|e| refusal(config, &e))?;
-    if any {
-        // An old libpcap has only the version without the interface's number.
-        drop(capture.set_datalink(Linktype(any::SLL2)));
-    }
-    let usual = if interface::is_loopback(&config.interface) { Direction::In } else { Direction::InOut };
-    let direction = match config.direction.unwrap_or(usual) {
-        Direction::In => Some(pcap::Direction::In),
-        Direction::Out => Some(pcap::Direction::Out),
-        Direction::InOut => None,
-    };
-    if let Some(direction) = direction {
-        capture.direction(direction).map_err(|e| system(config, "direction", message(&e)))?;
-    }
-    if !config.filter.is_empty() {
-        capture.filter(&config.filter, true).map_err(|e| LiveError::Filter {
-            interface: config.interface.clone(),
-            filter: config.filter.clone(),
-            cause: message(&e),
-        })?;
-    }
-    if let Some(group) = config.fanout {
-        // The members of a group must be on one interface. An interface that was made anew has another index, and so
-        // another group, which each member computes by itself.
-        let [.., high, low] = socket::index(capture.as_fd(), &config.interface).unwrap_or(0).to_be_bytes();
-        let group = group.wrapping_add(u16::from_be_bytes([high, low]));
-        socket::join_fanout(capture.as_fd(), group).map_err(|e| system(config, "joining the fan-out group", e))?;
-    }
-    capture.setnonblock().map_err(|e| system(config, "non-blocking mode", message(&e)))
-}
-
-/// libpcap's DLT_ number to the registry's LINKTYPE_ number. They differ for raw IP only, among those read here.
-fn link_type(dlt: i32) -> i32 {
-    const DLT_RAW: i32 = 12;
-    const LINKTYPE_RAW: i32 = 101;
-    if dlt == DLT_RAW { LINKTYPE_RAW } else { dlt }
-}
-
-/// With nanosecond precision libpcap puts nanoseconds where the name says microseconds.
-fn nanoseconds(time: libc::timeval) -> i64 {
-    time.tv_sec.saturating_mul(1_000_000_000).saturating_add(time.tv_usec)
 }
 
 /// Counters of 32 bits that wrap, as they were last seen.
@@ -445,16 +416,6 @@ mod tests {
         let mut counters = KernelCounters::default();
         assert_eq!(counters.advance([u32::MAX, 5, 0]), [u64::from(u32::MAX), 5, 0]);
         assert_eq!(counters.advance([9, 5, 1]), [10, 0, 1]);
-    }
-
-    #[test]
-    fn raw_ip_has_the_registry_s_number() {
-        assert_eq!([link_type(1), link_type(12), link_type(113)], [1, 101, 113]);
-    }
-
-    #[test]
-    fn nanoseconds_are_taken_from_the_field_of_microseconds() {
-        assert_eq!(nanoseconds(libc::timeval { tv_sec: 2, tv_usec: 999_999_999 }), 2_999_999_999);
     }
 
     #[test]

@@ -13,18 +13,18 @@ use picotap::source::live::{Direction, Live, LiveConfig, LiveError, Turn, list};
 use crate::tool;
 
 /// Moves this thread into a new network namespace with the loopback up. What it starts from now on is there too.
-fn namespace() {
+pub(super) fn namespace() {
     unshare(CloneFlags::CLONE_NEWNET).expect("root makes a network namespace");
     ip("link set lo up");
 }
 
-fn ip(arguments: &str) {
+pub(super) fn ip(arguments: &str) {
     let status = Command::new("ip").args(arguments.split(' ')).status().expect("ip runs");
     assert!(status.success(), "ip {arguments}");
 }
 
 /// Two ends of a cable; what is sent to 10.9.0.2 leaves `va` and arrives at `vb`.
-fn cable() {
+pub(super) fn cable() {
     ip("link add va type veth peer name vb");
     ip("addr add 10.9.0.1/24 dev va");
     plug_in();
@@ -37,11 +37,11 @@ fn plug_in() {
 }
 
 /// A filter that keeps the namespace's own chatter (neighbour and router discovery) out.
-fn on(interface: &str) -> LiveConfig {
+pub(super) fn on(interface: &str) -> LiveConfig {
     LiveConfig { filter: "udp port 9999".into(), buffer_kib: 8192, ..LiveConfig::new(interface) }
 }
 
-fn send(to: &str, count: usize) {
+pub(super) fn send(to: &str, count: usize) {
     let socket = UdpSocket::bind("0.0.0.0:0").expect("a socket");
     for number in 0..count {
         socket.send_to(&number.to_le_bytes(), to).expect("sent");

@@ -12,6 +12,7 @@ mod helm;
 mod live;
 mod pages;
 mod privileges;
+mod ring;
 #[path = "../support/tool.rs"]
 #[allow(dead_code, unreachable_pub, reason = "each test crate uses its part of what is shared")]
 mod tool;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::packets::Packets;
 use super::producer::{Producer, Step};
 use crate::clock::wall_clock;
+use crate::flow::AHEAD;
 use crate::pipeline::keep::Store;
 use crate::pipeline::shared::CaptureCounters;
 use crate::source::live::{self, Live, LiveError, LiveStats};
@@ -12,6 +13,9 @@ use crate::stream::{ConnectionId, Side, Sink, SinkTag};
 
 /// Bytes that the kernel's ring takes for a frame beside its own. An estimate.
 const FRAME_OVERHEAD: u64 = 100;
+
+/// What is lent at once is taken at once.
+const _: () = assert!(live::MOST_AHEAD <= AHEAD);
 
 /// What was taken from the ring in one turn.
 struct Taken {
@@ -70,15 +74,28 @@ impl Producer for LiveProducer {
         let Self { live, packets, .. } = self;
         let (mut count, mut time, mut from) = (0, 0, i64::MAX);
         let before = taken(packets);
-        let turn = live.turn(|frame| {
-            if count < most {
-                packets.frame(&frame, sink);
-                (count, time, from) = (count + 1, frame.time, from.min(frame.time));
-            }
+        let turn = live.turn_ahead(|frames| {
+            let left = usize::try_from(most - count).unwrap_or(usize::MAX);
+            let frames = frames.take(left);
+            let Some(first) = frames.clone().next() else { return };
+            from = from.min(first.time);
+            let (taken, last) = if frames.len() == 1 {
+                packets.frame(&first, sink);
+                (1, first.time)
+            } else {
+                packets.frames(frames, sink)
+            };
+            (count, time) = (count + taken, last);
         })?;
         packets.settle();
-        let turned = Taken { bytes: taken(packets) - before, from, to: time };
-        self.pressed = self.overflown || turned.leaves_much(live.ring_bytes(), wall_clock());
+        let is_filling = match live.fill() {
+            Some((full, blocks)) => full > blocks / 4,
+            None => {
+                let turned = Taken { bytes: taken(packets) - before, from, to: time };
+                turned.leaves_much(live.ring_bytes(), wall_clock())
+            }
+        };
+        self.pressed = self.overflown || is_filling;
         let name = self.live.interface();
         Ok(match turn {
             live::Turn::Frames(_) => Step::Taken { count, time },

@@ -53,6 +53,8 @@ pub struct LiveConfig {
     /// numbers are shared by the whole network namespace, and another program's group must not be met: the low half of
     /// the process id is a good base.
     pub fanout: Option<u16>,
+    /// Whether libpcap reads also what picotap can read from the kernel's ring itself: to compare the two.
+    pub libpcap: bool,
 }
 
 impl LiveConfig {
@@ -68,7 +70,13 @@ impl LiveConfig {
             direction: None,
             filter: String::new(),
             fanout: None,
+            libpcap: false,
         }
+    }
+
+    /// Bytes kept of a frame.
+    pub(super) const fn kept(&self) -> u32 {
+        if self.snaplen == 0 || self.snaplen > MAX_SNAPLEN { MAX_SNAPLEN } else { self.snaplen }
     }
 }
 

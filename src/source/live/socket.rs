@@ -1,4 +1,4 @@
-//! A packet socket's options that libpcap has no call for: fan-out, refusing everything, binding to an interface that
+//! A packet socket's options: its ring and its filter, fan-out, refusing everything, binding to an interface that comes or
 //! came back; and what can be asked about interfaces through any socket, netdevice(7).
 
 use std::io;
@@ -18,9 +18,67 @@ pub(super) fn join_fanout(socket: BorrowedFd<'_>, group: u16) -> io::Result<()> 
 /// From here on the kernel gives this socket nothing; what is in its ring stays there to be read.
 pub(super) fn refuse_everything(socket: BorrowedFd<'_>) -> io::Result<()> {
     // "Return 0": of every packet, keep no byte.
-    let mut program = [libc::sock_filter { code: 0x06, jt: 0, jf: 0, k: 0 }];
-    let filter = libc::sock_fprog { len: 1, filter: program.as_mut_ptr() };
+    set_filter(socket, &[libc::sock_filter { code: 0x06, jt: 0, jf: 0, k: 0 }])
+}
+
+/// From here on the kernel gives this socket what the program chooses.
+pub(super) fn set_filter(socket: BorrowedFd<'_>, program: &[libc::sock_filter]) -> io::Result<()> {
+    let len = u16::try_from(program.len()).map_err(io::Error::other)?;
+    let filter = libc::sock_fprog { len, filter: program.as_ptr().cast_mut() };
     set_option(socket, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &filter)
+}
+
+/// The layout of the ring, which is to be made next: blocks of frames of any length.
+pub(super) fn set_version(socket: BorrowedFd<'_>) -> io::Result<()> {
+    let version = libc::tpacket_versions::TPACKET_V3 as c_int;
+    set_option(socket, libc::SOL_PACKET, libc::PACKET_VERSION, &version)
+}
+
+/// In the ring that is to be made next there is so much room before each frame.
+pub(super) fn reserve(socket: BorrowedFd<'_>, bytes: u32) -> io::Result<()> {
+    set_option(socket, libc::SOL_PACKET, libc::PACKET_RESERVE, &bytes)
+}
+
+/// Makes the ring. The kernel keeps a block that is not full for at most so many milliseconds.
+pub(super) fn make_ring(socket: BorrowedFd<'_>, block: u32, blocks: u32, milliseconds: u32) -> io::Result<()> {
+    let ring = libc::tpacket_req3 {
+        tp_block_size: block,
+        tp_block_nr: blocks,
+        // Of blocks that hold frames of any length the kernel only checks that these numbers fit to the others.
+        tp_frame_size: block,
+        tp_frame_nr: blocks,
+        tp_retire_blk_tov: milliseconds,
+        tp_sizeof_priv: 0,
+        tp_feature_req_word: 0,
+    };
+    set_option(socket, libc::SOL_PACKET, libc::PACKET_RX_RING, &ring)
+}
+
+/// Frames that this host sends do not come.
+pub(super) fn ignore_sent(socket: BorrowedFd<'_>) -> io::Result<()> {
+    let yes: c_int = 1;
+    set_option(socket, libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, &yes)
+}
+
+/// What the kernel has counted of a socket since it was last asked.
+pub(super) fn statistics(socket: BorrowedFd<'_>) -> io::Result<libc::tpacket_stats_v3> {
+    let mut counted = libc::tpacket_stats_v3 { tp_packets: 0, tp_drops: 0, tp_freeze_q_cnt: 0 };
+    let mut length = socklen_t::try_from(size_of_val(&counted)).map_err(io::Error::other)?;
+    #[expect(unsafe_code, reason = "getsockopt of an option that no safe binding has")]
+    // SAFETY: the descriptor is borrowed and so open; the kernel writes at most `length` bytes, the size of `counted`, of which
+    // any bytes are a value.
+    let result = unsafe {
+        let counted = std::ptr::from_mut(&mut counted).cast::<c_void>();
+        libc::getsockopt(socket.as_raw_fd(), libc::SOL_PACKET, libc::PACKET_STATISTICS, counted, &raw mut length)
+    };
+    if result == 0 { Ok(counted) } else { Err(io::Error::last_os_error()) }
+}
+
+/// The kind of hardware of an interface, an `ARPHRD_` number.
+pub(super) fn hardware(socket: BorrowedFd<'_>, interface: &str) -> Option<u16> {
+    let answer = ask(socket, libc::SIOCGIFHWADDR, interface)?;
+    // The family of a struct sockaddr.
+    answer.first_chunk().map(|kind| u16::from_ne_bytes(*kind))
 }
 
 /// The kernel's number of the interface that now has this name.
@@ -29,9 +87,9 @@ pub(super) fn index(socket: BorrowedFd<'_>, interface: &str) -> Option<u32> {
     c_int::from_ne_bytes(*answer.first_chunk()?).try_into().ok()
 }
 
-/// Binds an open packet socket to another interface. Needs no privilege: that was for opening the socket. The kernel
-/// refuses it to a socket in a fan-out group.
-pub(super) fn rebind(socket: BorrowedFd<'_>, index: u32, promiscuous: bool) -> io::Result<()> {
+/// Binds an open packet socket to an interface, or to another one. Needs no privilege: that was for opening the socket. The
+/// kernel refuses it to a socket in a fan-out group.
+pub(super) fn bind_to(socket: BorrowedFd<'_>, index: u32, promiscuous: bool) -> io::Result<()> {
     let index = c_int::try_from(index).map_err(io::Error::other)?;
     let address = libc::sockaddr_ll {
         sll_family: u16::try_from(libc::AF_PACKET).map_err(io::Error::other)?,
