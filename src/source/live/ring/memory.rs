@@ -87,7 +87,8 @@ impl Memory {
 
     /// A block, if it is ours.
     pub(super) fn take(&mut self, index: usize) -> Option<Block<'_>> {
-        self.is_ready(index).then_some(Block { memory: self, index })
+        // No block is made of what is not ours: it would be given back, even if the kernel has handed it over in between.
+        if self.is_ready(index) { Some(Block { memory: self, index }) } else { None }
     }
 
     /// As the kernel does it, for tests.
@@ -148,6 +149,14 @@ mod tests {
         assert_eq!((block.bytes().len(), &block.bytes()[..6]), (4096, &b"frames"[..]));
         drop(block);
         assert!(!memory.is_ready(1));
+    }
+
+    #[test]
+    fn what_is_not_ours_is_not_written() {
+        let mut memory = Memory::without_socket(4096, 3);
+        memory.status(1).store(libc::TP_STATUS_LOSING, Ordering::Release);
+        assert!(memory.take(1).is_none());
+        assert_eq!(memory.status(1).load(Ordering::Acquire), libc::TP_STATUS_LOSING);
     }
 
     #[test]
