@@ -49,6 +49,7 @@ pub mod packet;
 pub mod parse;
 pub mod pipeline;
 pub mod plan;
+mod prefetch;
 pub mod probe;
 pub mod process;
 mod reader;

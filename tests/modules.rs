@@ -21,6 +21,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("counters", &[]),
     ("escape", &[]),
     ("glob", &[]),
+    ("prefetch", &[]),
     ("stream", &[]),
     ("process", &["counters", "stream"]),
     ("abi", &[]),
@@ -28,9 +29,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("packet", &["counters", "source", "stream"]),
     ("flow", &["counters", "packet", "stream"]),
     ("batch", &["counters", "stream"]),
-    ("tls", &["counters", "glob", "stream", "batch"]),
+    ("tls", &["counters", "glob", "prefetch", "stream", "batch"]),
     ("http", &["abi", "counters", "escape", "glob", "stream", "process", "tls"]),
-    ("sandbox", &["abi", "counters", "stream", "batch", "http"]),
+    ("sandbox", &["abi", "counters", "prefetch", "stream", "batch", "http"]),
     ("export", &["abi", "counters", "escape", "http", "stream", "process", "tls"]),
     ("view", &["abi", "counters", "escape", "export", "http", "stream", "process", "tls"]),
     ("clock", &[]),
@@ -64,7 +65,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 ];
 
 /// Modules that must not know threads, clocks, files or the network: bytes and time are their arguments.
-const PURE: &[&str] = &["abi", "counters", "stream", "escape", "packet", "flow", "batch", "tls", "http"];
+const PURE: &[&str] = &["abi", "counters", "prefetch", "stream", "escape", "packet", "flow", "batch", "tls", "http"];
 const IMPURE: &[&str] = &[
     "std::thread",
     "std::fs",

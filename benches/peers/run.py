@@ -60,13 +60,6 @@ def peers(binary, scale):
     http2, tls = scale.startswith("H2") or scale.endswith(",2"), scale.endswith("-tls")
     fields = [word for field in (HTTP2_FIELDS if http2 else TSHARK_FIELDS) for word in ("-e", field)]
     shown = ["-Y", "http2.headers" if http2 else "http"]
-    plain = [
-        ("httpry", "httpry", lambda capture, keys, out: ["httpry", "-q", "-r", capture, "-o", f"{out}/lines"]),
-        ("tcpflow", "tcpflow", lambda capture, keys, out: ["tcpflow", "-q", "-r", capture, "-o", f"{out}/flows"]),
-    ]
-    readable = [
-        ("Suricata, HTTP log alone", "suricata", lambda capture, keys, out: ["suricata", "-c", f"{out}/suricata.yaml", "-S", "/dev/null", "-l", out, "-k", "none", "-r", capture]),
-    ]
 
     def picotap(capture, keys, out):
         return [binary, "-q", "-r", capture, *(["--keylog", keys] if keys else []), "--format", "json", "-o", f"{out}/lines"]
@@ -75,13 +68,20 @@ def peers(binary, scale):
         secrets = ["-o", f"tls.keylog_file:{keys}"] if keys else []
         return ["sh", "-c", TSHARK, capture, *secrets, *shown, *fields]
 
-    return [
+    def suricata(capture, keys, out):
+        return ["suricata", "-c", f"{out}/suricata.yaml", "-S", "/dev/null", "-l", out, "-k", "none", "-r", capture]
+
+    all_of_them = [
         ("picotap", None, picotap),
         ("tcpdump -w /dev/null", "tcpdump", lambda capture, keys, out: ["tcpdump", "-r", capture, "-w", "/dev/null"]),
-        *(plain if not http2 and not tls else []),
-        *(readable if not tls else []),
+        ("httpry", "httpry", lambda capture, keys, out: ["httpry", "-q", "-r", capture, "-o", f"{out}/lines"]),
+        ("Suricata, HTTP log alone", "suricata", suricata),
+        ("tcpflow", "tcpflow", lambda capture, keys, out: ["tcpflow", "-q", "-r", capture, "-o", f"{out}/flows"]),
         ("tshark", "tshark", tshark),
     ]
+    # They take no keys, or do not know HTTP/2.
+    cannot = ["httpry", "tcpflow", "suricata"] if tls else ["httpry", "tcpflow"] if http2 else []
+    return [peer for peer in all_of_them if peer[1] not in cannot]
 
 
 def install(package, tool):

@@ -24,6 +24,8 @@ pub mod glob;
 pub mod http;
 #[path = "../../src/packet/mod.rs"]
 pub mod packet;
+#[path = "../../src/prefetch.rs"]
+mod prefetch;
 /// Of probes, what reads the files that processes run.
 #[path = "../../src/probe"]
 pub mod probe {

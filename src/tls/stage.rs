@@ -31,13 +31,11 @@ use super::names::NameFilter;
 use super::outcome::{Buffers, Dark, TlsCounters};
 use super::record::begins_tls;
 use crate::batch::{NONE, Rewritten, SLOT_BYTES, SLOT_EVENTS, Slot, SlotEvent, What};
+use crate::prefetch::fetch;
 use crate::stream::{Connection, Position, Secured, Side, carrier};
 
 /// Nanoseconds for which packets wait for secrets that come late, where they are captured live.
 pub const MOST_LATE: i64 = 200_000_000;
-
-/// So many connections are fetched from memory together.
-const TOGETHER: usize = 16;
 
 /// How long bytes wait for secrets that may still come. Of one connection at most 64 KiB wait, with what they take of memory.
 #[derive(Debug, Clone, Copy)]
@@ -171,22 +169,9 @@ impl Opening {
         if self.open.is_empty() {
             return slot.events.iter().any(|event| begins(slot, event));
         }
-        // A software prefetch: the connections are out of the cache, and where a few are found, and then read, together, their misses
-        // overlap.
-        let mut known = false;
-        let mut sum = 0;
-        for rows in slot.rows.chunks(TOGETHER) {
-            let mut found = [None; TOGETHER];
-            for (open, row) in found.iter_mut().zip(rows) {
-                *open = self.open.get(&row.connection.number).map(|open| &**open);
-            }
-            let found = found.iter().flatten();
-            known |= found.clone().next().is_some();
-            sum ^= found.clone().fold(0, |sum, open| sum ^ open.touch());
-            sum ^= found.fold(0, |sum, open| sum ^ open.touch_keys());
-        }
-        std::hint::black_box(sum);
-        known || slot.events.iter().any(|event| begins(slot, event))
+        let connections = slot.rows.iter().map(|row| self.open.get(&row.connection.number).map(|open| &**open));
+        let known = fetch(connections, &[Open::touch, Open::touch_keys]);
+        known > 0 || slot.events.iter().any(|event| begins(slot, event))
     }
 
     fn event(&mut self, keys: &KeyStore, now: i64, to: &mut Rewritten<'_>, event: &SlotEvent, payload: &mut [u8]) {

@@ -73,7 +73,7 @@ fn until_news(live: &mut Live) -> Turn {
     panic!("no news in 200 turns");
 }
 
-fn until_stopped(live: &mut Live) {
+pub(super) fn until_stopped(live: &mut Live) {
     while live.turn(|_| {}).expect("the wait works") != Turn::Stopped {}
 }
 

@@ -6,7 +6,7 @@ use std::thread;
 
 use picotap::source::live::{Direction, Live, LiveConfig, Turn};
 
-use crate::live::{cable, ip, namespace, on, send};
+use crate::live::{cable, ip, namespace, on, send, until_stopped};
 use crate::tool;
 
 /// A frame's bytes and its length on the wire.
@@ -166,7 +166,7 @@ fn a_ring_that_nobody_reads_fills_and_what_is_dropped_is_counted() {
     live.turn(|_| {}).expect("frames come");
     assert_eq!(fill(&live), 3);
     live.stopper().stop();
-    while live.turn(|_| {}).expect("the wait works") != Turn::Stopped {}
+    until_stopped(&mut live);
     let stats = live.stats();
     assert!(stats.dropped > 0);
     assert_eq!(stats.handed, stats.received - stats.dropped, "{stats:?}");

@@ -44,10 +44,12 @@ impl Producer for FileProducer {
             match self.captures.read_frames(most) {
                 Ok(()) => {
                     self.packets.name(self.captures.interfaces());
-                    match self.packets.frames(self.captures.frames(), sink) {
-                        (0, _) => break,
-                        (count, time) => return Ok(Step::Taken { count, time }),
+                    let (count, time) = self.packets.frames(self.captures.frames(), sink);
+                    if count == 0 {
+                        break;
                     }
+                    self.packets.settle();
+                    return Ok(Step::Taken { count, time });
                 }
                 // It ends one file; the next call goes on with the next.
                 Err(error) => self.errors.push(error),

@@ -64,7 +64,6 @@ impl Packets {
                 store.frame(&frame, owner(&mut self.table, hash, segment), &[]);
             }
         }
-        self.settle();
         (count, time)
     }
 

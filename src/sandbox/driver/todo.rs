@@ -2,14 +2,13 @@
 
 use super::{Cursor, Driver, Receiver, Work};
 use crate::batch::{NONE, Slot};
+use crate::prefetch::fetch;
 use crate::sandbox::connection::ConnectionState;
 use crate::sandbox::protocol::FormatRef;
 use crate::stream::Connection;
 
 /// So many rows are taken up at once: what is kept of their connections, some 2 KiB each, stays in the cache until the replies are committed.
 const GATHERED: usize = 64;
-/// So many connections are fetched from memory together.
-const TOGETHER: usize = 16;
 
 impl<S: Default> Driver<S> {
     /// Finds or makes the connection of every row.
@@ -36,20 +35,10 @@ impl<S: Default> Driver<S> {
     pub(super) fn gather<R: Receiver<State = S>>(&mut self, slot: &Slot, receiver: &mut R) -> bool {
         let next = self.gathered..self.works.len().min(self.gathered + GATHERED);
         let works = self.works.get(next.clone()).unwrap_or_default();
-        // A software prefetch: the connections are out of the cache, and where a few are found, and then read, together, their misses
-        // overlap.
-        let mut sum = 0;
-        for works in works.chunks(TOGETHER) {
-            let mut found = [None; TOGETHER];
-            for (connection, work) in found.iter_mut().zip(works) {
-                *connection = self.connections.get(work.key);
-            }
-            let found = found.iter().flatten();
-            sum ^= found.clone().fold(0, |sum, connection| sum ^ connection.touch());
-            sum ^= found.clone().fold(0, |sum, connection| sum ^ R::touch(&connection.state));
-            sum ^= found.fold(0, |sum, connection| sum ^ R::touch_texts(&connection.state));
-        }
-        std::hint::black_box(sum);
+        let connections = works.iter().map(|work| self.connections.get(work.key));
+        let steps: [fn(&ConnectionState<S>) -> u64; 3] =
+            [ConnectionState::touch, |known| R::touch(&known.state), |known| R::touch_texts(&known.state)];
+        fetch(connections, &steps);
         self.gathered = next.end;
         for at in next.clone() {
             let Some(&Work { key, cursor, .. }) = self.works.get(at) else { continue };
