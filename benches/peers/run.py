@@ -37,7 +37,7 @@ outputs:
   - eve-log: {enabled: yes, filetype: regular, filename: eve.json, types: [{http: {extended: yes}}]}
 stats: {enabled: no}
 logging: {default-log-level: error, outputs: [{console: {enabled: yes}}]}
-app-layer: {protocols: {http2: {enabled: yes}, http: {enabled: yes, libhtp: {default-config: {personality: IDS, request-body-limit: 0, response-body-limit: 0}}}}}
+app-layer: {protocols: {http: {enabled: yes, libhtp: {default-config: {personality: IDS, request-body-limit: 0, response-body-limit: 0}}}}}
 stream: {memcap: 1gb, checksum-validation: no, reassembly: {memcap: 1gb, depth: 0}}
 flow: {memcap: 1gb, hash-size: 65536, prealloc: 10000}
 host-os-policy: {linux: [0.0.0.0/0]}
@@ -65,7 +65,8 @@ def peers(binary, scale):
         return [binary, "-q", "-r", capture, *(["--keylog", keys] if keys else []), "--format", "json", "-o", f"{out}/lines"]
 
     def tshark(capture, keys, out):
-        secrets = ["-o", f"tls.keylog_file:{keys}"] if keys else []
+        # The server's port is that of plain HTTP.
+        secrets = ["-d", "tcp.port==80,tls", "-o", f"tls.keylog_file:{keys}"] if keys else []
         return ["sh", "-c", TSHARK, capture, *secrets, *shown, *fields]
 
     def suricata(capture, keys, out):
@@ -79,9 +80,8 @@ def peers(binary, scale):
         ("tcpflow", "tcpflow", lambda capture, keys, out: ["tcpflow", "-q", "-r", capture, "-o", f"{out}/flows"]),
         ("tshark", "tshark", tshark),
     ]
-    # They take no keys, or do not know HTTP/2.
-    cannot = ["httpry", "tcpflow", "suricata"] if tls else ["httpry", "tcpflow"] if http2 else []
-    return [peer for peer in all_of_them if peer[1] not in cannot]
+    # The others take no keys, and print nothing of HTTP/2 without an upgrade.
+    return [peer for peer in all_of_them if not (tls or http2) or peer[1] in (None, "tcpdump", "tshark")]
 
 
 def install(package, tool):
