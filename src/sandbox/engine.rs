@@ -23,7 +23,8 @@ use crate::abi;
 /// Milliseconds between two steps of the clock that checks deadlines.
 pub const TICK_MS: u64 = 10;
 /// Bytes of an instance's memory that stay resident when it is reset, so that a new instance does not cost a page fault for
-/// each of them. All of them are zeroed, touched or not: with 2 MiB a start took 2 ms more, and a fault a fifth more.
+/// each of them. All of them are zeroed, touched or not: with 2 MiB a start took 2 ms more, and a fault a fifth to
+/// a half more.
 const KEEP_RESIDENT: usize = 128 << 10;
 
 /// Why a module is refused.
