@@ -409,7 +409,7 @@ pub struct Watch {
     /// cores, at most 4, and 1 below 32 MiB, where more would be slower]
     #[arg(long, value_name = "N", help_heading = "Sandbox", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub workers: Option<u16>,
-    /// Slots of 256 KiB that may wait for each sandbox [default: 8; with -i 256 divided among the sandboxes, at least 32 each]
+    /// Slots of 256 KiB that may wait for each sandbox [default: 4; with -i 256 divided among the sandboxes, at least 32 each]
     #[arg(long, value_name = "N", help_heading = "Sandbox", value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub queue: Option<u16>,
     /// Parser module for a protocol; FILE alone replaces the built-in one for http1, with which connections start. May be

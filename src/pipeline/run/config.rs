@@ -229,7 +229,7 @@ impl Config {
         }
     }
 
-    /// Slots that may wait for each worker. By default 8 for files, where the reader waits for room; live 256 shared among
+    /// Slots that may wait for each worker. By default 4 for files, where the reader waits for room; live 256 shared among
     /// the workers, at least 32 each.
     #[must_use]
     pub fn queue_length(&self) -> usize {
