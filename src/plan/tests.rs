@@ -190,7 +190,7 @@ fn a_live_capture_thread_has_a_core_of_its_own() {
 fn a_queue_that_is_asked_for_is_given() {
     assert_eq!(config("-i lo --workers 2").queue_length(), 128);
     assert_eq!(config("-i lo --workers 2 --queue 9").queue_length(), 9);
-    assert_eq!(config("-r x.pcap").queue_length(), 8);
+    assert_eq!(config("-r x.pcap").queue_length(), 4);
 }
 
 #[test]
