@@ -88,24 +88,23 @@ fn small(value: u8, out: &mut Vec<u8>) {
     out.push(b'0' + value % 10);
 }
 
-/// The last two digits of a number.
-fn pair(value: u32) -> [u8; 2] {
-    let digit = |value: u32| b'0' + u8::try_from(value % 10).unwrap_or(0);
-    [digit(value / 10), digit(value)]
-}
-
 /// Appends RFC 3339 in UTC with microseconds: `2026-01-02T03:04:05.123456Z`.
 pub(crate) fn rfc3339(time: i64, out: &mut Vec<u8>) {
     let Calendar { year, month, day, hour, minute, second, nanosecond } = Calendar::new(time);
-    let ([y0, y1], [y2, y3]) = (pair(year / 100), pair(year));
-    let ([o0, o1], [d0, d1]) = (pair(month), pair(day));
-    let ([h0, h1], [m0, m1], [s0, s1]) = (pair(hour), pair(minute), pair(second));
-    let micros = nanosecond / 1000;
-    let ([u0, u1], [u2, u3], [u4, u5]) = (pair(micros / 10_000), pair(micros / 100), pair(micros));
-    let text = [
-        y0, y1, y2, y3, b'-', o0, o1, b'-', d0, d1, b'T', h0, h1, b':', m0, m1, b':', s0, s1, b'.', u0, u1, u2, u3, u4,
-        u5, b'Z',
-    ];
+    let mut text = *b"0000-00-00T00:00:00.000000Z";
+    let mut put = |from: usize, to: usize, mut value: u32| {
+        for digit in text.get_mut(from..to).unwrap_or_default().iter_mut().rev() {
+            *digit = b'0' + u8::try_from(value % 10).unwrap_or(0);
+            value /= 10;
+        }
+    };
+    put(0, 4, year);
+    put(5, 7, month);
+    put(8, 10, day);
+    put(11, 13, hour);
+    put(14, 16, minute);
+    put(17, 19, second);
+    put(20, 26, nanosecond / 1000);
     out.extend_from_slice(&text);
 }
 
