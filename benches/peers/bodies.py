@@ -21,6 +21,8 @@ import subprocess
 import tempfile
 import time
 
+from threads import processor_seconds
+
 CONFIGURATION = """
 daemon off; worker_processes 1; pid PLACE/nginx.pid; error_log PLACE/error.log crit; user root;
 events { worker_connections 1024; }
@@ -40,7 +42,6 @@ request = function()
 end
 """
 CLIENT, SERVER = f"pt-c-{os.getpid()}", f"pt-s-{os.getpid()}"
-TICK = os.sysconf("SC_CLK_TCK")
 
 
 def run(*command):
@@ -59,19 +60,6 @@ def set_up():
         for link_up in ("lo", link):
             run("ip", "-n", namespace, "link", "set", link_up, "up")
         run("ip", "-n", namespace, "addr", "add", f"10.98.0.{host}/24", "dev", link)
-
-
-def threads(process):
-    """Processor seconds of each kind of thread of a process, and of its children."""
-    found = {}
-    for task in pathlib.Path(f"/proc/{process}/task").glob("*"):
-        try:
-            name, fields = (task / "stat").read_text().rsplit(")", 1)
-        except OSError:
-            continue
-        name = re.sub(r"[-0-9]+$", "", name.split("(", 1)[1])
-        found[name] = found.get(name, 0) + sum(map(int, fields.split()[11:13])) / TICK
-    return found
 
 
 def spent(before, after):
@@ -136,17 +124,17 @@ def measure(place, nginx, command, options):
         time.sleep(1)
     # The old rows are written by now.
     os.truncate(access, 0)
-    before = threads(picotap.pid) if picotap else {}
+    before = processor_seconds(picotap.pid) if picotap else {}
     server = pathlib.Path(f"/proc/{nginx}/task/{nginx}/children").read_text().split()[0]
-    nginx_before = sum(threads(server).values())
+    nginx_before = sum(processor_seconds(server).values())
     what = ["http://10.98.0.2/body.bin"] if options.plain else ["-s", place / "script.lua", "http://10.98.0.2/"]
     load = inside(CLIENT, "wrk", "-t1", f"-c{options.connections}", f"-d{options.seconds}s", *what, stdout=subprocess.PIPE)
     said, _ = load.communicate()
     result = {"picotap": command, "requests": int(re.search(r"(\d+) requests in", said)[1])}
-    result["nginx_s"] = round(sum(threads(server).values()) - nginx_before, 2)
+    result["nginx_s"] = round(sum(processor_seconds(server).values()) - nginx_before, 2)
     time.sleep(1.5)
     if picotap:
-        after = threads(picotap.pid)
+        after = processor_seconds(picotap.pid)
         memory = re.search(r"VmHWM:\s+(\d+)", pathlib.Path(f"/proc/{picotap.pid}/status").read_text())
         picotap.send_signal(signal.SIGINT)
         _, said = picotap.communicate()

@@ -18,6 +18,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from threads import processor_seconds
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 SENDER, RECEIVER = f"pt-send-{os.getpid()}", f"pt-recv-{os.getpid()}"
 
@@ -69,12 +71,7 @@ def tcpdump(capture, rate, seconds, buffer):
 
 def capture_seconds(pid):
     """Processor time of the capture threads: `ip netns exec` execs the program, so its pid is picotap's."""
-    ticks = 0
-    for stat in Path(f"/proc/{pid}/task").glob("*/stat"):
-        name, fields = stat.read_text().rsplit(")", 1)
-        if "(capture" in name:
-            ticks += sum(int(field) for field in fields.split()[11:13])
-    return ticks / os.sysconf("SC_CLK_TCK")
+    return processor_seconds(pid).get("capture", 0)
 
 
 def picotap(binary, capture, rate, seconds, buffer):

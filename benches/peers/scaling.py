@@ -10,32 +10,23 @@ wait for each other, and the others whether the work becomes more as it is share
 
 import argparse
 import os
-import re
 import statistics
 import subprocess
 import threading
 import time
+
+from threads import processor_seconds
 
 KINDS = ("capture", "sandbox", "export")
 # Seconds. Looking disturbs what is looked at.
 LOOK_EVERY = 0.05
 
 
-def look(process, found):
-    """Adds each thread's processor time, in nanoseconds."""
-    try:
-        for task in os.listdir(f"/proc/{process}/task"):
-            with open(f"/proc/{process}/task/{task}/schedstat") as file:
-                nanoseconds = int(file.read().split()[0])
-            with open(f"/proc/{process}/task/{task}/comm") as file:
-                found[task] = (re.sub(r"[-0-9]+$", "", file.read().strip()), nanoseconds)
-    except OSError:
-        pass  # it has ended
-
-
 def look_at(process, found, ended):
+    """Keeps the processor seconds of each kind of thread as they were when all of them were there."""
     while not ended.wait(LOOK_EVERY):
-        look(process, found)
+        for kind, seconds in processor_seconds(process).items():
+            found[kind] = max(found.get(kind, 0), seconds)
 
 
 def measure(program, capture, workers, cores):
@@ -53,9 +44,10 @@ def measure(program, capture, workers, cores):
     if status:
         raise SystemExit(f"{' '.join(command)}: wait status {status}")
     # What threads did after the last look is shared out as what they did before it.
-    total, seen = usage.ru_utime + usage.ru_stime, sum(time for _, time in found.values()) / 1e9
-    times = {kind: sum(time for name, time in found.values() if name == kind) / 1e9 * total / seen for kind in KINDS}
-    return wall, times | {"all": total}
+    total, seen = usage.ru_utime + usage.ru_stime, sum(found.values())
+    if not seen:
+        raise SystemExit(f"{capture}: the run ended within {LOOK_EVERY} s, too soon for this")
+    return wall, {kind: found.get(kind, 0) * total / seen for kind in KINDS} | {"all": total}
 
 
 def numbers(text):
