@@ -35,8 +35,8 @@ use crate::tls::NameFilter;
 use crate::view;
 use crate::view::ranked::Ranking;
 
-/// Slots that may wait for one worker: files, where the reader waits for room. With 8 a run takes as long, and 3 to 9 % more
-/// processor time: slots leave the cache before they are read, and skip hints come later.
+/// Slots that may wait for one worker: files, where the reader waits for room. With 8 a run takes as long, and of plain HTTP
+/// 2 to 9 % more processor time: slots leave the cache before they are read, and skip hints come later.
 const FILE_QUEUE: usize = 4;
 /// Slots that may wait for all workers together: live. 64 MiB of payload: with the kernel's ring, of the same size, they
 /// ride out 100 ms at 1 GB/s.
