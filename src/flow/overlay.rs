@@ -59,7 +59,8 @@ impl Table {
         let [first, second] = &conn.open.info.endpoints;
         let [realm, _] = conn.realms;
         let known = realm == segment.realm || own.flags.contains(HalfFlags::SEEN) || peer.out_of_window().is_some();
-        let over = conn.closed() || conn.is_stale(&self.shared);
+        let ends = conn.reset_pending() && segment.flags.syn();
+        let over = conn.closed() || ends || conn.is_stale(&self.shared);
         if known || over || (second, first) != (&segment.source, &segment.destination) {
             return false;
         }

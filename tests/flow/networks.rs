@@ -119,6 +119,16 @@ fn ports_are_used_again_in_both_networks() {
 }
 
 #[test]
+fn a_syn_behind_a_reset_that_waits_begins_another_connection() {
+    let mut stage = apart();
+    stage.send(Who::Client, SYN, -1, 0, b"ab", 0);
+    stage.send(Who::Client, RST, 1, 0, b"", 0);
+    stage.send(Who::Server, SYN | ACK, -1, 2, b"", 0);
+    assert_eq!(counts(&stage), (2, 0));
+    stage.finish();
+}
+
+#[test]
 fn as_many_as_there_are_connections() {
     let mut stage = apart();
     for port in 0..20_000 {
@@ -141,6 +151,7 @@ fn as_many_as_there_are_connections() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(10_000))]
     /// Any segments in any networks: everything is accounted for, and nothing is left in the end. The table and the
     /// recorder check it.
     #[test]
