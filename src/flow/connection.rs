@@ -383,14 +383,14 @@ impl<S: Sink> Step<'_, S> {
         Stamp { time: self.shared.clock, packets: self.conn.packets }
     }
 
-    /// Declares lost what the snap length cut off and no captured byte follows.
+    /// Declares lost what the snap length cut off, up to the first byte that is held.
     fn declare_cut(&mut self) {
         for side in [Side::First, Side::Second] {
             let own = self.conn.half(side);
-            let front = own.front();
-            if front > own.next && !own.ended() {
+            let end = own.cut_end();
+            if end > own.next && !own.ended() {
                 self.shared.counters.gaps_cut += 1;
-                self.declare_gap(side, front, Carrier::at(self.time));
+                self.declare_gap(side, end, Carrier::at(self.time));
             }
         }
     }

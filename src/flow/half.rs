@@ -161,11 +161,16 @@ impl Half {
         self.out_of_order.as_ref().map_or(self.next, |out_of_order| out_of_order.lost_upto.max(self.next))
     }
 
+    /// One past what the snap length cut off behind the last bytes handed on, as far as it is not held.
+    pub(super) fn cut_end(&self) -> u64 {
+        let held = self.store().and_then(Assembler::first).map_or(UNKNOWN, |piece| piece.offset);
+        self.front().min(held)
+    }
+
     /// What the snap length cut off behind the last bytes handed on, as far as it is needed, lies below `ack`, and is not
     /// held: its start and its end.
     pub(super) fn cut_below(&self, ack: u64) -> Option<(u64, u64)> {
-        let first = self.store()?.first().map_or(UNKNOWN, |piece| piece.offset);
-        let (from, to) = (self.next.max(self.skip), self.front().min(first));
+        let (from, to) = (self.next.max(self.skip), self.cut_end());
         (to > from && ack > from && !self.ended()).then_some((from, to))
     }
 
