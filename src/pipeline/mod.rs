@@ -1,7 +1,7 @@
 //! The pipeline joins the parts that data goes through: threads, and the channels between them.
 //!
 //! A capture thread reads frames and fills slots; each worker owns a sandbox and turns slots into lines; the export thread
-//! writes them. All channels are bounded. From a file a full one blocks; live, it drops and counts.
+//! writes them. All channels are bounded. From a file a full one blocks, or whoever fills it does the work; live, it drops and counts.
 
 pub mod capture;
 mod condition;
@@ -11,6 +11,7 @@ pub mod ledger;
 pub mod load;
 mod opened;
 mod outputs;
+pub mod pool;
 mod probed;
 pub(crate) mod processes;
 mod progress;

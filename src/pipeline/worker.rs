@@ -1,4 +1,4 @@
-//! A worker owns a sandbox, and takes slots through it in a thread of its own.
+//! A worker owns a sandbox, and takes slots through it, in a thread of its [pool](super::pool).
 //!
 //! A slot goes through these stages, one after the other: the first in `Worker::slot`, or in `Worker::release` for what waited, the
 //! others in `Worker::process`:
@@ -20,7 +20,7 @@ mod trial;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver as Queue, RecvTimeoutError, Sender};
+use crossbeam_channel::{Receiver as Queue, Sender, never};
 
 use self::fault_budget::FaultBudget;
 use self::trial::Trials;
@@ -42,7 +42,7 @@ use crate::stream::{Connection, ConnectionId, EndReason, Endpoint, Side, Span};
 use crate::tls::NameFilter;
 use crate::tls::stage::{Opening, Patience};
 
-/// While something waits for secrets, the time after which these are looked up again if no slot comes.
+/// At the end of the run: the time after which the secrets that something waits for are looked up again.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// Says that nothing of a side is needed below an offset. It goes to whoever produces the stream, and may be lost, which costs
@@ -110,70 +110,13 @@ pub struct WorkerOptions {
     pub shutdown: Shutdown,
 }
 
-/// Takes slots until no more come, or nobody takes what is made of them.
-pub fn work(
-    mut driver: Driver<Exchange>,
-    mut outputs: WorkerOutputs,
-    queues: WorkerQueues,
-    shared: &Arc<Shared>,
-    options: WorkerOptions,
-) {
-    let WorkerQueues { slots, empty, skips, quarantined } = queues;
-    let index = options.index;
-    driver.set_aside();
-    outputs.shadow.iter_mut().for_each(Shadow::set_aside);
-    let results = Results {
-        opening: Opening::patient(options.patience).only(options.tls_filters.clone()),
-        outputs,
-        skips,
-        quarantined,
-        counters: WorkerCounters::default(),
-        budget: FaultBudget::new(&options),
-        options,
-        shared: Arc::clone(shared),
-        start: 0,
-        before: (0, 0),
-    };
-    let trials = Trials::new(driver.protocols());
-    let mut worker = Worker { trials, driver, results, released: Slot::default(), span: Span::default(), began: now() };
-    loop {
-        let received = if worker.results.opening.waits() {
-            slots.recv_timeout(LOOK_AGAIN)
-        } else {
-            slots.recv().map_err(|_| RecvTimeoutError::Disconnected)
-        };
-        let started = now();
-        match received {
-            Ok(mut slot) => {
-                shared.health.slot(index);
-                worker.release(Some(slot.span), started, false);
-                worker.slot(&mut slot, started);
-                worker.results.counters.figures.busy += nanoseconds(started.elapsed());
-                shared.health.slot(index);
-                // The other end is gone only when the capture has ended.
-                drop(empty.try_send(slot));
-                worker.publish(slots.len());
-                // Last, since a consumer may wait: by then the slot is back and what was counted is published.
-                worker.results.flush(!slots.is_empty());
-            }
-            Err(RecvTimeoutError::Timeout) => worker.release(None, started, false),
-            Err(RecvTimeoutError::Disconnected) => break,
-        }
-        if !worker.results.has_readers() {
-            break;
-        }
-    }
-    // A capture thread that waits for room in the queue of a worker that stopped early would wait for ever.
-    drop(slots);
-    worker.wait_for_secrets();
-    worker.close();
-}
-
-/// What a worker's thread owns.
-struct Worker {
+/// A worker, which one thread at a time runs.
+pub struct Worker {
     driver: Driver<Exchange>,
     trials: Trials,
     results: Results,
+    slots: Queue<Box<Slot>>,
+    empty: Sender<Box<Slot>>,
     /// For what waited for secrets.
     released: Slot,
     /// Of the last slot.
@@ -183,6 +126,88 @@ struct Worker {
 }
 
 impl Worker {
+    /// With a sandbox that has parsed nothing yet.
+    #[must_use]
+    pub fn new(
+        mut driver: Driver<Exchange>,
+        mut outputs: WorkerOutputs,
+        queues: WorkerQueues,
+        shared: Arc<Shared>,
+        options: WorkerOptions,
+    ) -> Self {
+        let WorkerQueues { slots, empty, skips, quarantined } = queues;
+        driver.set_aside();
+        outputs.shadow.iter_mut().for_each(Shadow::set_aside);
+        let results = Results {
+            opening: Opening::patient(options.patience).only(options.tls_filters.clone()),
+            outputs,
+            skips,
+            quarantined,
+            counters: WorkerCounters::default(),
+            budget: FaultBudget::new(&options),
+            options,
+            shared,
+            start: 0,
+            before: (0, 0),
+        };
+        let trials = Trials::new(driver.protocols());
+        let (released, span, began) = (Slot::default(), Span::default(), now());
+        Self { driver, trials, results, slots, empty, released, span, began }
+    }
+
+    /// Whether something waits for secrets.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        self.results.opening.waits()
+    }
+
+    /// Takes the next slot through its stages. None: nobody takes what is made of it, and it has ended.
+    #[must_use]
+    pub fn turn(mut self: Box<Self>) -> Option<Box<Self>> {
+        let slot = self.slots.try_recv();
+        debug_assert!(slot.is_ok(), "a worker is run once for each slot that it was given");
+        if let Ok(mut slot) = slot {
+            let started = now();
+            let index = self.results.options.index;
+            self.results.shared.health.slot(index);
+            self.release(Some(slot.span), started, false);
+            self.slot(&mut slot, started);
+            self.results.counters.figures.busy += nanoseconds(started.elapsed());
+            self.results.shared.health.slot(index);
+            // The other end is gone only when the capture has ended.
+            drop(self.empty.try_send(slot));
+            let waiting = self.slots.len();
+            self.publish(waiting);
+            // Last, since a consumer may wait: by then the slot is back and what was counted is published.
+            self.results.flush(waiting > 0);
+        }
+        self.read()
+    }
+
+    /// Looks for the secrets that something waits for. None: it has ended, as in [`turn`](Self::turn).
+    #[must_use]
+    pub fn look_again(mut self: Box<Self>) -> Option<Box<Self>> {
+        self.release(None, now(), false);
+        self.read()
+    }
+
+    /// Goes on if somebody takes what is made of slots.
+    fn read(self: Box<Self>) -> Option<Box<Self>> {
+        if self.results.has_readers() {
+            return Some(self);
+        }
+        self.end();
+        None
+    }
+
+    /// Ends: no slot comes any more, or nobody takes what is made of them.
+    pub fn end(mut self: Box<Self>) {
+        // A capture thread that waits for room in the queue of a worker that stopped early would wait for ever.
+        self.slots = never();
+        self.wait_for_secrets();
+        self.close();
+    }
+
     /// Takes a slot through its stages.
     fn slot(&mut self, slot: &mut Slot, now: Instant) {
         let since = self.since(now);
@@ -293,9 +318,10 @@ impl Worker {
     }
 
     /// Publishes what was counted, and ends the consumers.
-    fn close(self) {
-        let Results { outputs, counters, options, shared, opening, .. } = self.results;
-        shared.publish_worker(options.index, &counters, self.driver.memory() + opening.memory(), 0);
+    fn close(self: Box<Self>) {
+        let Self { results, driver, .. } = *self;
+        let Results { outputs, counters, options, shared, opening, .. } = results;
+        shared.publish_worker(options.index, &counters, driver.memory() + opening.memory(), 0);
         outputs.consumers.into_iter().for_each(|consumer| consumer.close());
     }
 }
@@ -470,4 +496,4 @@ impl Receiver for Results {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

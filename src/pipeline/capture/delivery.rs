@@ -9,6 +9,7 @@ use crossbeam_channel::{Receiver, SendTimeoutError, Sender, TrySendError};
 
 use crate::batch::{Deliver, Slot};
 use crate::clock::{nanoseconds, now};
+use crate::pipeline::pool::Caller;
 
 /// Full slots to a worker, and empty slots back.
 pub type WorkerChannel = (Sender<Box<Slot>>, Receiver<Box<Slot>>);
@@ -17,6 +18,7 @@ pub type WorkerChannel = (Sender<Box<Slot>>, Receiver<Box<Slot>>);
 pub struct Delivery {
     /// One for each worker: full slots there, empty slots back.
     workers: Vec<WorkerChannel>,
+    caller: Caller,
     /// The time that each worker may be waited for in a second.
     allowed: Duration,
     /// The time that each was waited for in the present second.
@@ -31,11 +33,17 @@ pub struct Delivery {
 const MAX_WAIT: Duration = Duration::from_millis(50);
 
 impl Delivery {
-    /// `workers`: the channels of each, by its number.
+    /// `workers`: the channels of each, by its number. `caller` has them run.
     #[must_use]
-    pub fn new(workers: Vec<WorkerChannel>) -> Self {
+    pub fn new(workers: Vec<WorkerChannel>, caller: Caller) -> Self {
         let waited = vec![Duration::ZERO; workers.len()];
-        Self { workers, allowed: MAX_WAIT, waited, second: now(), waits: (0, 0) }
+        Self { workers, caller, allowed: MAX_WAIT, waited, second: now(), waits: (0, 0) }
+    }
+
+    /// Who has the workers run.
+    #[cfg(test)]
+    pub(in crate::pipeline) const fn caller(&self) -> &Caller {
+        &self.caller
     }
 
     /// Says how long the input's buffer lasts at the present rate, of which a quarter may be spent waiting; zero after it has
@@ -44,6 +52,23 @@ impl Delivery {
         self.allowed = (time / 4).min(MAX_WAIT);
     }
 
+    /// Sends a slot. While the queue is full, slots are taken through a worker that nobody runs, or room is waited for.
+    fn send_surely(&self, worker: usize, slot: Box<Slot>) -> Result<(), Box<Slot>> {
+        let Some((full, _)) = self.workers.get(worker) else { return Err(slot) };
+        let mut slot = slot;
+        loop {
+            slot = match full.try_send(slot) {
+                Ok(()) => return Ok(()),
+                Err(TrySendError::Disconnected(slot)) => return Err(slot),
+                Err(TrySendError::Full(slot)) => slot,
+            };
+            if !self.caller.help() {
+                return full.send(slot).map_err(|e| e.0);
+            }
+        }
+    }
+
+    /// Sends a slot, and waits for room no longer than is allowed.
     fn send(&mut self, worker: usize, slot: Box<Slot>) -> Result<(), Box<Slot>> {
         let Some((full, _)) = self.workers.get(worker) else { return Err(slot) };
         let slot = match full.try_send(slot) {
@@ -73,12 +98,10 @@ impl Delivery {
 impl Deliver for Delivery {
     fn deliver(&mut self, worker: usize, slot: Box<Slot>, must: bool) -> Result<Box<Slot>, Box<Slot>> {
         debug_assert!(worker < self.workers.len(), "slots are filled for the workers that there are");
-        let back = if must {
-            let Some((full, _)) = self.workers.get(worker) else { return Err(slot) };
-            full.send(slot).map_err(|e| e.0)
-        } else {
-            self.send(worker, slot)
-        };
+        let back = if must { self.send_surely(worker, slot) } else { self.send(worker, slot) };
+        if back.is_ok() {
+            self.caller.delivered(worker);
+        }
         let Some((_, empty)) = self.workers.get(worker) else { return back.map(|()| Box::default()) };
         // If the worker is gone the pipeline is coming down, and the slot is dropped like one that found no room.
         back.map(|()| empty.try_recv().unwrap_or_else(|_| Box::new(Slot::new())))
@@ -100,7 +123,7 @@ mod tests {
     fn delivery() -> (Delivery, Receiver<Box<Slot>>) {
         let (full, taken) = bounded(1);
         let (_, empty) = bounded(1);
-        (Delivery::new(vec![(full, empty)]), taken)
+        (Delivery::new(vec![(full, empty)], Caller::default()), taken)
     }
 
     #[test]

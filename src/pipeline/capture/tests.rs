@@ -4,6 +4,7 @@ use super::*;
 use crate::batch::{Slot, What};
 use crate::clock::now;
 use crate::daemon::health::Health;
+use crate::pipeline::pool::Caller;
 use crate::sandbox::BUILTIN_GUEST;
 use crate::sandbox::engine::Engine;
 use crate::stream::{ConnectionId, EndReason, OpenConnection, Position, Side, Sink, UNKNOWN};
@@ -81,7 +82,7 @@ fn run(left: u64, steps: Vec<Step>, hints: &[Hint]) -> Ran {
     let shutdown = Shutdown::default();
     let capture = Capture {
         index: 0,
-        batcher: Batcher::new(1, 5, false, Delivery::new(vec![(full, back)])),
+        batcher: Batcher::new(1, 5, false, Delivery::new(vec![(full, back)], Caller::default())),
         skips,
         left,
         shared: Arc::clone(&shared),

@@ -106,7 +106,7 @@ pub struct Config {
     pub drop_duplicates: bool,
     /// The part of the connections that is taken. By default all.
     pub shard: Option<Shard>,
-    /// Sandboxes, each with a thread. By default 1.
+    /// Sandboxes, and threads that run them; over files the capture thread is one of these, if there are several. By default 1.
     pub workers: usize,
     /// Slots that may wait for each of them. By default see [`Config::queue_length`].
     pub queue: Option<usize>,

@@ -26,6 +26,7 @@ use crate::pipeline::key_logs::{self, KeyLogFile};
 use crate::pipeline::load::{Parsers, Second};
 use crate::pipeline::opened::Opened;
 use crate::pipeline::outputs::outputs;
+use crate::pipeline::pool::{Caller, pool};
 use crate::pipeline::probed::{self, Saved};
 use crate::pipeline::processes;
 use crate::pipeline::quarantine::{self, Condemned};
@@ -33,7 +34,7 @@ use crate::pipeline::reload::Reloader;
 use crate::pipeline::scrape::Scrape;
 use crate::pipeline::shared::{CaptureCounters, Shared};
 use crate::pipeline::show::Show;
-use crate::pipeline::worker::{self, Hint, WorkerOptions, WorkerOutputs, WorkerQueues};
+use crate::pipeline::worker::{Hint, Worker, WorkerOptions, WorkerOutputs, WorkerQueues};
 use crate::pipeline::writer::Exporter;
 use crate::probe::Ring;
 use crate::sandbox::call::Bounds;
@@ -100,8 +101,9 @@ pub(super) struct Running {
 /// What the system or the sandbox refuses.
 pub(super) fn start(config: &Config, prepared: Prepared, shutdown: &Shutdown) -> Result<Running, Failure> {
     let verdicts: Vec<Verdicts> = (0..config.captures()).map(|_| Verdicts::default()).collect();
-    let started = Workers::start(config, &prepared, &verdicts, shutdown)?;
-    let Workers { delivery, skips, lines, quarantined, workers } = started;
+    let (captures_run, ended) = bounded::<()>(0);
+    let started = Workers::start(config, &prepared, &verdicts, shutdown, &ended)?;
+    let Workers { delivery, caller, skips, lines, quarantined, workers } = started;
     let Prepared { input, supervisor, server, scrape, show, engine, log, kept, shared, key_logs, .. } = prepared;
     let Prepared { probes, saved_keys, helper, .. } = prepared;
     let helper = helper.map(|helper| follow_helper(helper, config, &shared)).transpose()?;
@@ -126,8 +128,13 @@ pub(super) fn start(config: &Config, prepared: Prepared, shutdown: &Shutdown) ->
     let keep = |file| keep::Writer::start(file, Arc::clone(&shared), shutdown.clone(), !config.is_live());
     let keep = kept.map(keep).transpose().map_err(|e| Failure::System("a thread cannot be started", e))?;
     let stores = verdicts.into_iter().map(|verdicts| store(config, keep.as_ref()?, verdicts));
-    let captures =
-        Captures::start(config, input, Channels { delivery, skips, stores: stores.collect() }, &shared, shutdown)?;
+    let captures = Captures::start(
+        config,
+        input,
+        Channels { delivery, caller, skips, stores: stores.collect(), running: (captures_run, ended) },
+        &shared,
+        shutdown,
+    )?;
     Ok(Running {
         captures,
         workers,
@@ -215,8 +222,11 @@ pub(super) struct Captured {
 /// The capture threads' ends of the channels, by their number.
 struct Channels {
     delivery: Vec<WorkerChannel>,
+    caller: Caller,
     skips: Vec<Receiver<Hint>>,
     stores: Vec<Option<Store>>,
+    /// Closed once the last has ended.
+    running: (Sender<()>, Receiver<()>),
 }
 
 /// What one capture thread reads from.
@@ -234,14 +244,13 @@ impl Captures {
         shared: &Arc<Shared>,
         shutdown: &Shutdown,
     ) -> Result<Self, Failure> {
-        let Channels { delivery, skips, stores } = channels;
+        let Channels { delivery, caller, skips, stores, running: (running, ended) } = channels;
         let (live, captures) = (config.is_live(), config.captures());
         let inputs: Vec<CaptureInput> = match input {
             Opened::Files(files) => vec![CaptureInput::Files(files)],
             Opened::Live(sources) => sources.into_iter().map(|source| CaptureInput::Live(Box::new(source))).collect(),
         };
         let sightings = config.drop_duplicates.then(Sightings::default);
-        let (running, ended) = bounded::<()>(0);
         let mut started = Self { threads: Vec::new(), stoppers: Vec::new(), ended };
         for (index, ((input, skips), store)) in inputs.into_iter().zip(skips).zip(stores).enumerate() {
             let mut interface = None;
@@ -249,7 +258,7 @@ impl Captures {
                 interface = Some(source.interface().to_owned());
                 started.stoppers.push(source.stopper());
             }
-            let delivery = Delivery::new(delivery.clone());
+            let delivery = Delivery::new(delivery.clone(), caller.clone());
             let age = if live { SLOT_AGE } else { i64::MAX };
             let capture = Capture {
                 index,
@@ -345,6 +354,7 @@ fn shadow(config: &Config, second: &Second) -> Result<Shadow, Fault> {
 /// The workers, and the other ends of their channels.
 struct Workers {
     delivery: Vec<WorkerChannel>,
+    caller: Caller,
     skips: Vec<Receiver<Hint>>,
     lines: ChunkReceiver,
     quarantined: Receiver<Condemned>,
@@ -357,6 +367,7 @@ impl Workers {
         prepared: &Prepared,
         verdicts: &[Verdicts],
         shutdown: &Shutdown,
+        ended: &Receiver<()>,
     ) -> Result<Self, Failure> {
         let Prepared { names, parsers: Parsers { parsers, second }, shared, metrics, view, helper, .. } = prepared;
         let (captures, live) = (config.captures(), config.is_live());
@@ -364,11 +375,11 @@ impl Workers {
         let outputs = outputs(config, names, shared, metrics.as_ref(), view.as_ref(), chunks);
         let (quarantine_in, quarantined) = bounded(QUARANTINE_QUEUE);
         let (skips_in, skips): (Vec<_>, Vec<_>) = (0..captures).map(|_| bounded(SKIPS_IN_QUEUE)).unzip();
-        let mut workers_and_channels = Self { delivery: Vec::new(), skips, lines, quarantined, workers: Vec::new() };
+        let (mut delivery, mut workers) = (Vec::new(), Vec::new());
         for index in 0..config.workers {
             let (full_in, full_out) = bounded(config.queue_length());
             let (empty_in, empty_out) = bounded(config.queue_length() + 2 * captures);
-            workers_and_channels.delivery.push((full_in, empty_out));
+            delivery.push((full_in, empty_out));
             let mut driver = Driver::with(parsers, Bounds::default())?;
             driver.limit_extra(config.extra_limit());
             driver.want_bodies(bodies(config));
@@ -398,9 +409,11 @@ impl Workers {
                 shutdown: shutdown.clone(),
             };
             let shared = Arc::clone(shared);
-            let body = move || worker::work(driver, outputs, queues, &shared, options);
-            workers_and_channels.workers.push(spawn(&format!("sandbox-{index}"), body)?);
+            workers.push(Worker::new(driver, outputs, queues, shared, options));
         }
-        Ok(workers_and_channels)
+        let (caller, services) = pool(workers, (!live).then_some(ended));
+        let threads = services.into_iter().enumerate();
+        let threads = threads.map(|(number, service)| spawn(&format!("sandbox-{number}"), || service.run()));
+        Ok(Self { delivery, caller, skips, lines, quarantined, workers: threads.collect::<Result<_, _>>()? })
     }
 }

@@ -6,6 +6,8 @@ use super::*;
 use crate::batch::{Batcher, CollectSlots};
 use crate::daemon::health::Health;
 use crate::http::Settings;
+use crate::pipeline::capture::WorkerChannel;
+use crate::pipeline::pool::{Service, pool};
 use crate::sandbox::BUILTIN_GUEST;
 use crate::sandbox::call::Bounds;
 use crate::sandbox::engine::Engine;
@@ -41,7 +43,7 @@ impl Consumer for Noting {
 
 /// A slot for each of the connections, with a request and its response.
 #[expect(clippy::vec_box, reason = "slots go from thread to thread as boxes")]
-fn slots(connections: &[u64]) -> Vec<Box<Slot>> {
+pub(in crate::pipeline) fn slots(connections: &[u64]) -> Vec<Box<Slot>> {
     let mut batcher = Batcher::new(1, i64::MAX, true, CollectSlots::default());
     for number in connections {
         let mut conn = OpenConnection::synthetic(*number);
@@ -53,33 +55,47 @@ fn slots(connections: &[u64]) -> Vec<Box<Slot>> {
     std::mem::take(&mut batcher.deliverer().0)
 }
 
-/// What a worker does to a consumer that takes `taken` slots, when slots of these connections wait for it.
-fn notes(connections: &[u64], taken: usize) -> Vec<String> {
+/// A worker, with room for so many slots in its queue. Its consumer takes `taken` slots, and notes what is done to it.
+pub(in crate::pipeline) fn noting(
+    room: usize,
+    taken: usize,
+    notes: &Arc<Mutex<Vec<String>>>,
+) -> (Worker, WorkerChannel) {
     let engine = Engine::new(4).unwrap();
     let parser = Arc::new(engine.load(BUILTIN_GUEST).unwrap());
     let shared = Arc::new(Shared::new(1, 1, &[Arc::clone(&parser)], Arc::new(Health::new(0, 1, now()))));
-    let (full, slots_out) = bounded(connections.len());
-    slots(connections).into_iter().for_each(|slot| full.send(slot).unwrap());
-    drop(full);
-    let (empty, _back) = bounded(1);
+    let (full, slots) = bounded(room);
+    let (empty, back) = bounded(1);
     let (hints, _skips) = bounded(1);
     let (quarantined, _quarantine) = bounded(1);
-    let queues = WorkerQueues { slots: slots_out, empty, skips: vec![hints], quarantined };
-    let notes = Arc::new(Mutex::new(Vec::new()));
-    let consumer = Noting { notes: Arc::clone(&notes), slots: taken };
+    let queues = WorkerQueues { slots, empty, skips: vec![hints], quarantined };
+    let consumer = Noting { notes: Arc::clone(notes), slots: taken };
     let context = HttpContext::new(Settings::default());
     let outputs = WorkerOutputs { context, consumers: vec![Box::new(consumer)], keeper: None, shadow: None };
-    let (fault_time, shutdown) = (Duration::from_millis(500), Shutdown::default());
     let options = WorkerOptions {
         index: 0,
         fault_limit: 0,
-        fault_time,
+        fault_time: Duration::from_millis(500),
         lossless: true,
         tls_filters: Vec::new(),
         patience: Patience::default(),
-        shutdown,
+        shutdown: Shutdown::default(),
     };
-    work(Driver::new(parser, Bounds::default()).unwrap(), outputs, queues, &shared, options);
+    (Worker::new(Driver::new(parser, Bounds::default()).unwrap(), outputs, queues, shared, options), (full, back))
+}
+
+/// What a worker does to a consumer that takes `taken` slots, when slots of these connections wait for it.
+fn notes(connections: &[u64], taken: usize) -> Vec<String> {
+    let notes = Arc::default();
+    let (worker, (full, _back)) = noting(connections.len(), taken, &notes);
+    let (caller, services) = pool(vec![worker], None);
+    for slot in slots(connections) {
+        full.send(slot).unwrap();
+        caller.delivered(0);
+    }
+    drop(caller);
+    services.into_iter().for_each(Service::run);
+    assert!(full.send(Box::default()).is_err(), "nobody waits for room in its queue for ever");
     Arc::into_inner(notes).unwrap().into_inner().unwrap()
 }
 
