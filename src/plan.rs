@@ -143,6 +143,7 @@ impl Plan {
             drop_duplicates: drop_duplicates(args),
             shard: args.shard,
             workers: workers(args, machine),
+            cores: machine.cores,
             queue: args.queue.map(usize::from),
             format: format(args, machine),
             subject,

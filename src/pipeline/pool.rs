@@ -2,9 +2,9 @@
 //!
 //! A worker is due while slots wait for it. Its number then lies in a channel, once, and the thread that takes the number runs
 //! the worker until nothing waits. Live, each worker has a channel and a thread of its own. Over files all share one channel,
-//! and the capture thread takes from it as well, instead of waiting for room in a full queue: as many threads as there are
-//! workers are then enough, and none waits for a core while another core idles, because the thread that it had waited for is
-//! not moved there.
+//! and the capture thread takes from it as well, instead of waiting for room in a full queue. Where there are no more cores than
+//! workers it is one of as many threads, so that none waits for a core: the kernel would leave it where it is for some
+//! milliseconds, though another core has nothing to do.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -170,27 +170,42 @@ impl Caller {
     }
 }
 
-/// A pool of these workers: who calls them, and what each of its threads is to run. `ended`: over files, closed when the capture
-/// thread has ended, in whose place another thread serves from then on.
+/// Which threads run which workers.
+#[derive(Clone, Copy)]
+pub enum Threads<'a> {
+    /// Each has a thread of its own.
+    Own,
+    /// Any thread runs any worker, and the capture thread does, too, before it waits for one.
+    Shared,
+    /// The same, but the last of several threads begins only once this is closed, when the capture thread has ended.
+    InPlaceOfCapture(&'a Receiver<()>),
+}
+
+/// A pool of these workers: who calls them, and what each of as many threads is to run.
 #[must_use]
-pub fn pool(workers: Vec<Worker>, ended: Option<&Receiver<()>>) -> (Caller, Vec<Service>) {
+pub fn pool(workers: Vec<Worker>, threads: Threads<'_>) -> (Caller, Vec<Service>) {
     let count = workers.len();
     let pool = Arc::new(Pool::new(workers));
-    if let Some(ended) = ended {
-        let (called, due) = bounded(count);
-        let service = |number| Service {
-            pool: Arc::clone(&pool),
-            due: due.clone(),
-            workers: 0..count,
-            begin: (number > 0 && number + 1 == count).then(|| ended.clone()),
-        };
-        let services = (0..count).map(service).collect();
-        return (Caller { due: vec![called; count], unserved: Some(due), pool }, services);
-    }
-    let (called, due): (Vec<_>, Vec<_>) = (0..count).map(|_| bounded(1)).unzip();
-    let service = |(number, due)| Service { pool: Arc::clone(&pool), due, workers: number..number + 1, begin: None };
-    let services = due.into_iter().enumerate().map(service).collect();
-    (Caller { pool, due: called, unserved: None }, services)
+    let ended = match threads {
+        Threads::Own => {
+            let (called, due): (Vec<_>, Vec<_>) = (0..count).map(|_| bounded(1)).unzip();
+            let service =
+                |(number, due)| Service { pool: Arc::clone(&pool), due, workers: number..number + 1, begin: None };
+            let services = due.into_iter().enumerate().map(service).collect();
+            return (Caller { pool, due: called, unserved: None }, services);
+        }
+        Threads::Shared => None,
+        Threads::InPlaceOfCapture(ended) => Some(ended),
+    };
+    let (called, due) = bounded(count);
+    let service = |number| Service {
+        pool: Arc::clone(&pool),
+        due: due.clone(),
+        workers: 0..count,
+        begin: ended.filter(|_| number > 0 && number + 1 == count).cloned(),
+    };
+    let services = (0..count).map(service).collect();
+    (Caller { due: vec![called; count], unserved: Some(due), pool }, services)
 }
 
 #[cfg(test)]

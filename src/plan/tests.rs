@@ -82,9 +82,13 @@ fn the_defaults_of_the_command_line_are_those_of_the_library() {
         format!("{config:?}")
     };
     let machine = Machine { input_bytes: Some(1), ..MACHINE };
-    assert_eq!(shown(on(&machine, "-r x.pcap").config), shown(Config::files(["x.pcap"])));
+    assert_eq!(
+        shown(on(&machine, "-r x.pcap").config),
+        shown(Config { cores: MACHINE.cores, ..Config::files(["x.pcap"]) })
+    );
     let expected = Config {
         workers: 3,
+        cores: MACHINE.cores,
         metrics_address: Some(([127, 0, 0, 1], 9464).into()),
         metrics_address_may_fail: true,
         page: Some(PageOptions::default()),

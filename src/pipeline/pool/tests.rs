@@ -8,10 +8,10 @@ use crate::pipeline::worker::tests::{noting, slots};
 type Notes = Arc<Mutex<Vec<String>>>;
 
 /// So many workers, the capture thread's way to them, and what their consumers note.
-fn workers(count: usize, ended: Option<&Receiver<()>>) -> (Delivery, Vec<Service>, Vec<Notes>) {
+fn workers(count: usize, threads: Threads<'_>) -> (Delivery, Vec<Service>, Vec<Notes>) {
     let notes: Vec<Notes> = (0..count).map(|_| Arc::default()).collect();
     let (workers, channels) = notes.iter().map(|notes| noting(2, usize::MAX, notes)).unzip();
-    let (caller, services) = pool(workers, ended);
+    let (caller, services) = pool(workers, threads);
     (Delivery::new(channels, caller), services, notes)
 }
 
@@ -23,7 +23,7 @@ fn noted(notes: &Notes, what: &str) -> Vec<u64> {
 #[test]
 fn where_nobody_runs_a_worker_the_capture_thread_does() {
     let (_running, ended) = bounded(0);
-    let (mut delivery, services, notes) = workers(2, Some(&ended));
+    let (mut delivery, services, notes) = workers(2, Threads::InPlaceOfCapture(&ended));
     for slot in slots(&[1, 2, 3, 4, 5]) {
         assert!(delivery.deliver(1, slot, true).is_ok(), "two have room, and no thread takes any");
     }
@@ -38,10 +38,11 @@ fn where_nobody_runs_a_worker_the_capture_thread_does() {
 
 #[test]
 fn each_slot_is_taken_once_and_in_order_whoever_takes_it() {
-    for live in [false, true] {
-        let (running, ended) = bounded(0);
-        let (mut delivery, services, notes) = workers(3, (!live).then_some(&ended));
-        let threads: Vec<_> = services.into_iter().map(|service| thread::spawn(|| service.run())).collect();
+    let (running, ended) = bounded(0);
+    let mut running = Some(running);
+    for threads in [Threads::Own, Threads::Shared, Threads::InPlaceOfCapture(&ended)] {
+        let (mut delivery, services, notes) = workers(3, threads);
+        let running_threads: Vec<_> = services.into_iter().map(|service| thread::spawn(|| service.run())).collect();
         let connections: Vec<u64> = (1..=300).collect();
         for (number, slot) in connections.iter().zip(slots(&connections)) {
             // Mostly for one worker.
@@ -49,8 +50,10 @@ fn each_slot_is_taken_once_and_in_order_whoever_takes_it() {
             assert!(delivery.deliver(worker, slot, true).is_ok());
         }
         drop(delivery);
-        drop(running);
-        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        if matches!(threads, Threads::InPlaceOfCapture(_)) {
+            drop(running.take());
+        }
+        running_threads.into_iter().for_each(|thread| thread.join().unwrap());
         let taken: Vec<_> = notes.iter().map(|notes| noted(notes, " 204")).collect();
         assert!(taken.iter().all(|numbers| numbers.is_sorted()), "{taken:?}");
         let mut all = taken.concat();
@@ -65,7 +68,7 @@ fn each_slot_is_taken_once_and_in_order_whoever_takes_it() {
 #[test]
 fn over_files_the_last_thread_begins_when_the_capture_has_ended() {
     let (running, ended) = bounded(0);
-    let (mut delivery, services, notes) = workers(2, Some(&ended));
+    let (mut delivery, services, notes) = workers(2, Threads::InPlaceOfCapture(&ended));
     let [first, last] = <[Service; 2]>::try_from(services).ok().unwrap();
     assert!(first.begin.is_none() && last.begin.is_some());
     let last = thread::spawn(|| last.run());
@@ -81,8 +84,7 @@ fn over_files_the_last_thread_begins_when_the_capture_has_ended() {
 
 #[test]
 fn what_is_delivered_behind_a_worker_that_failed_is_refused() {
-    let (_running, ended) = bounded(0);
-    let (mut delivery, _services, _notes) = workers(1, Some(&ended));
+    let (mut delivery, _services, _notes) = workers(1, Threads::Shared);
     let [slot, next] = <[_; 2]>::try_from(slots(&[1, 2])).ok().unwrap();
     assert!(delivery.deliver(0, slot, true).is_ok());
     let seat = &delivery.caller().pool.seats[0];

@@ -106,8 +106,11 @@ pub struct Config {
     pub drop_duplicates: bool,
     /// The part of the connections that is taken. By default all.
     pub shard: Option<Shard>,
-    /// Sandboxes, and threads that run them; over files the capture thread is one of these, if there are several. By default 1.
+    /// Sandboxes, and threads that run them; over files the capture thread is one of several, unless there are more cores. By
+    /// default 1.
     pub workers: usize,
+    /// Cores that there are. By default 1.
+    pub cores: usize,
     /// Slots that may wait for each of them. By default see [`Config::queue_length`].
     pub queue: Option<usize>,
     /// Format of lines. By default JSON.
@@ -196,6 +199,7 @@ impl Config {
             drop_duplicates: false,
             shard: None,
             workers: 1,
+            cores: 1,
             queue: None,
             format: FormatName::Json,
             subject: Subject::default(),

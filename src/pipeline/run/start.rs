@@ -26,7 +26,7 @@ use crate::pipeline::key_logs::{self, KeyLogFile};
 use crate::pipeline::load::{Parsers, Second};
 use crate::pipeline::opened::Opened;
 use crate::pipeline::outputs::outputs;
-use crate::pipeline::pool::{Caller, pool};
+use crate::pipeline::pool::{Caller, Threads, pool};
 use crate::pipeline::probed::{self, Saved};
 use crate::pipeline::processes;
 use crate::pipeline::quarantine::{self, Condemned};
@@ -411,7 +411,12 @@ impl Workers {
             let shared = Arc::clone(shared);
             workers.push(Worker::new(driver, outputs, queues, shared, options));
         }
-        let (caller, services) = pool(workers, (!live).then_some(ended));
+        let threads = match (live, config.cores > config.workers) {
+            (true, _) => Threads::Own,
+            (false, true) => Threads::Shared,
+            (false, false) => Threads::InPlaceOfCapture(ended),
+        };
+        let (caller, services) = pool(workers, threads);
         let threads = services.into_iter().enumerate();
         let threads = threads.map(|(number, service)| spawn(&format!("sandbox-{number}"), || service.run()));
         Ok(Self { delivery, caller, skips, lines, quarantined, workers: threads.collect::<Result<_, _>>()? })

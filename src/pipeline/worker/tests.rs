@@ -7,7 +7,7 @@ use crate::batch::{Batcher, CollectSlots};
 use crate::daemon::health::Health;
 use crate::http::Settings;
 use crate::pipeline::capture::WorkerChannel;
-use crate::pipeline::pool::{Service, pool};
+use crate::pipeline::pool::{Service, Threads, pool};
 use crate::sandbox::BUILTIN_GUEST;
 use crate::sandbox::call::Bounds;
 use crate::sandbox::engine::Engine;
@@ -88,7 +88,7 @@ pub(in crate::pipeline) fn noting(
 fn notes(connections: &[u64], taken: usize) -> Vec<String> {
     let notes = Arc::default();
     let (worker, (full, _back)) = noting(connections.len(), taken, &notes);
-    let (caller, services) = pool(vec![worker], None);
+    let (caller, services) = pool(vec![worker], Threads::Own);
     for slot in slots(connections) {
         full.send(slot).unwrap();
         caller.delivered(0);
