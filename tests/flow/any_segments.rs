@@ -36,7 +36,7 @@ fn step() -> impl Strategy<Value = [u8; 10]> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(3000))]
+    #![proptest_config(ProptestConfig::with_cases(10_000))]
 
     #[test]
     fn any_segments_are_accounted_for(steps in proptest::collection::vec(step(), 0..120)) {
