@@ -405,8 +405,9 @@ pub struct Watch {
     #[arg(long, value_name = "N", help_heading = "Metrics", requires = "processes", value_parser = clap::value_parser!(u16).range(1..))]
     pub metrics_processes: Option<u16>,
 
-    /// Sandboxes, and threads that run them; over files the one that reads is one of them if there are no more cores [default: with -i the number of cores less one; for files the number of
-    /// cores, at most 4, and 1 below 32 MiB, where more would be slower]
+    /// Sandboxes, and threads that run them; over files the one that reads is one of them if there are no more cores [default:
+    /// with -i the number of cores less one; for files the number of cores, at most 4, and 1 below 32 MiB, where more would be
+    /// slower]
     #[arg(long, value_name = "N", help_heading = "Sandbox", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub workers: Option<u16>,
     /// Slots of 256 KiB that may wait for each sandbox [default: 4; with -i 256 divided among the sandboxes, at least 32 each]

@@ -289,7 +289,7 @@ fn drop_duplicates(args: &Watch) -> bool {
     args.duplicates.map_or(several, |duplicates| duplicates == Duplicates::Drop)
 }
 
-/// Sandboxes: files take all cores, since a reader keeps only part of one busy; a live capture thread has one of its own.
+/// Sandboxes: files take all cores, since the thread that reads also runs sandboxes; a live capture thread has one of its own.
 fn workers(args: &Watch, machine: &Machine) -> usize {
     if let Some(workers) = args.workers {
         return usize::from(workers);

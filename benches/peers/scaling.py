@@ -5,7 +5,7 @@
 
 The prediction for W workers on C cores is the longest of: the capture thread, the workers' time by W, the export thread, all of
 it by C. The times are those of one worker with all cores. So the rows with one worker and all cores say how far the threads of one run
-wait for each other, and the others whether the work becomes more as it is shared. Lines go to /dev/null. Medians of rounds in turn.
+wait for each other, and the others whether the work becomes more as it is shared. The capture thread's time has what it does for workers in it. Lines go to /dev/null. Medians of rounds in turn.
 """
 
 import argparse

@@ -9,18 +9,14 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
-use super::worker::Worker;
-
-/// While something waits for secrets, the time after which these are looked up again if no slot comes.
-const LOOK_AGAIN: Duration = Duration::from_millis(10);
+use super::worker::{LOOK_AGAIN, Worker};
 
 /// The workers of a run.
 #[derive(Default)]
-pub struct Pool {
+struct Pool {
     seats: Vec<Seat>,
 }
 
@@ -87,8 +83,7 @@ impl Seat {
 
 impl Pool {
     /// Of these workers, by their numbers.
-    #[must_use]
-    pub fn new(workers: Vec<Worker>) -> Self {
+    fn new(workers: Vec<Worker>) -> Self {
         let seat = |worker| Seat {
             waiting: AtomicUsize::new(0),
             looks: AtomicBool::new(false),

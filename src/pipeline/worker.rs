@@ -42,8 +42,8 @@ use crate::stream::{Connection, ConnectionId, EndReason, Endpoint, Side, Span};
 use crate::tls::NameFilter;
 use crate::tls::stage::{Opening, Patience};
 
-/// At the end of the run: the time after which the secrets that something waits for are looked up again.
-const LOOK_AGAIN: Duration = Duration::from_millis(10);
+/// While something waits for secrets, the time after which these are looked up again if no slot comes.
+pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// Says that nothing of a side is needed below an offset. It goes to whoever produces the stream, and may be lost, which costs
 /// speed only.

@@ -40,32 +40,17 @@ impl Delivery {
         Self { workers, caller, allowed: MAX_WAIT, waited, second: now(), waits: (0, 0) }
     }
 
-    /// Who has the workers run.
-    #[cfg(test)]
-    pub(in crate::pipeline) const fn caller(&self) -> &Caller {
-        &self.caller
-    }
-
     /// Says how long the input's buffer lasts at the present rate, of which a quarter may be spent waiting; zero after it has
     /// overflown.
     pub(super) fn buffer_lasts(&mut self, time: Duration) {
         self.allowed = (time / 4).min(MAX_WAIT);
     }
 
-    /// Sends a slot. While the queue is full, slots are taken through a worker that nobody runs, or room is waited for.
+    /// Sends a slot. While the queue is full, slots are taken through workers that nobody runs; then room is waited for.
     fn send_surely(&self, worker: usize, slot: Box<Slot>) -> Result<(), Box<Slot>> {
         let Some((full, _)) = self.workers.get(worker) else { return Err(slot) };
-        let mut slot = slot;
-        loop {
-            slot = match full.try_send(slot) {
-                Ok(()) => return Ok(()),
-                Err(TrySendError::Disconnected(slot)) => return Err(slot),
-                Err(TrySendError::Full(slot)) => slot,
-            };
-            if !self.caller.help() {
-                return full.send(slot).map_err(|e| e.0);
-            }
-        }
+        while full.is_full() && self.caller.help() {}
+        full.send(slot).map_err(|e| e.0)
     }
 
     /// Sends a slot, and waits for room no longer than is allowed.

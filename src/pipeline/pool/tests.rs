@@ -84,10 +84,12 @@ fn over_files_the_last_thread_begins_when_the_capture_has_ended() {
 
 #[test]
 fn what_is_delivered_behind_a_worker_that_failed_is_refused() {
-    let (mut delivery, _services, _notes) = workers(1, Threads::Shared);
+    let (worker, channel) = noting(2, usize::MAX, &Notes::default());
+    let (caller, _services) = pool(vec![worker], Threads::Shared);
+    let mut delivery = Delivery::new(vec![channel], caller.clone());
     let [slot, next] = <[_; 2]>::try_from(slots(&[1, 2])).ok().unwrap();
     assert!(delivery.deliver(0, slot, true).is_ok());
-    let seat = &delivery.caller().pool.seats[0];
+    let seat = &caller.pool.seats[0];
     let failed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| seat.with(|_| panic!("a defect"))));
     assert!(failed.is_err());
     assert!(delivery.deliver(0, next, true).is_err());
